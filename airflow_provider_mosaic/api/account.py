@@ -1,0 +1,39 @@
+"""Who the key belongs to (https://docs.mosaic.so/api/introduction)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.models import Model, Time, Words
+
+
+class Whoami(Model):
+    """
+    The owner of an API key. Older versions of the API answered with a user, so nothing here is certain to come.
+
+    ``scopes`` is None for a key without restrictions.
+    """
+
+    organization_id: Words = None
+    organization_name: Words = None
+    organization_slug: Words = None
+    user_id: Words = None
+    email: Words = None
+    created_at: Time = None
+    last_used_at: Time = None
+    scopes: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the owner."""
+        return self.organization_name or self.email or self.organization_id or self.user_id or "an unnamed organization"
+
+
+def whoami() -> Call[Whoami]:
+    """Which organization the key belongs to. Works for any valid key and costs nothing."""
+    return Call(what="check the API key", method="GET", path="/whoami", read=_read)
+
+
+def _read(data: Any) -> Whoami:
+    return Whoami.model_validate(data)

@@ -1,0 +1,173 @@
+"""From an HTTP answer to its JSON, or to the exception that says what to do about it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicConflictError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.redaction import redact
+
+_LONGEST_DETAIL = 500
+
+#: What to do about a status, said to the person who reads the error.
+_ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
+    400: (MosaicValidationError, "Change what is asked; sending it again won't help."),
+    401: (MosaicAuthenticationError, "The API key was not accepted: set a valid key as the connection's password."),
+    403: (
+        MosaicPermissionError,
+        "The API key may not do this: look at its scopes, at the organization's plan, and at the connection's "
+        "workspace id.",
+    ),
+    404: (MosaicNotFoundError, "Check the id, and that the API key belongs to the organization that owns it."),
+    409: (MosaicConflictError, "It is not in a state that allows this."),
+    413: (MosaicValidationError, "It is larger or longer than Mosaic takes."),
+    422: (MosaicValidationError, "Change what is asked; sending it again won't help."),
+    429: (MosaicRateLimitError, "Too many requests: nothing was done."),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    An HTTP answer as both transports hand it over.
+
+    :param status: HTTP status.
+    :param headers: Header names in lower case.
+    :param content: The whole body. Only answers of the API are held like this, never a file.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def good(self) -> bool:
+        """Whether the status is any 2xx: the documentation does not say which one a call answers with."""
+        return 200 <= self.status < 300
+
+    def retry_after(self, *, now: datetime | None = None) -> float | None:
+        """Seconds that the server asks to wait, from a number or a date; None if it does not say."""
+        value = self.headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                when = parsedate_to_datetime(value)
+            except (TypeError, ValueError):
+                return None
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=timezone.utc)
+            seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+
+    def json(self) -> Any:
+        """
+        The body as JSON; None when it is empty.
+
+        :raises ValueError: The body is not JSON.
+        """
+        return json.loads(self.content) if self.content.strip() else None
+
+
+def describe_body(answer: Answer) -> str:
+    """What kind of thing an unreadable body is, without pasting it."""
+    if not answer.content.strip():
+        return "an empty body"
+    start = answer.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
+    if re.match(r"(?i)<(!doctype html|html|head|body)", start):
+        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", start)
+        named = f" titled '{redact(title[1].strip())[:80]}'" if title else ""
+        return f"an HTML page{named}, as a proxy or a login page would send"
+    if start.startswith(("{", "[")):
+        return f"JSON that is cut short or broken ({len(answer.content)} bytes)"
+    return f"{len(answer.content)} bytes that are not JSON"
+
+
+def detail_of(answer: Answer, secrets: Iterable[str] = ()) -> str | None:
+    """
+    The server's own words about an error, on one line and cleaned of secrets.
+
+    Documented is ``{"detail": "text"}``; lists and objects as FastAPI sends them are read too, HTML never.
+    """
+    try:
+        text = _words(answer.json())
+    except ValueError:
+        return None
+    if not text:
+        return None
+    text = redact(" ".join(text.split()), secrets)
+    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        for key in ("detail", "message", "msg", "error_description", "error"):
+            if value.get(key):
+                words = _words(value[key])
+                place = ".".join(str(part) for part in value["loc"]) if isinstance(value.get("loc"), list) else ""
+                return f"{place}: {words}" if place else words
+        return json.dumps(value, ensure_ascii=False, default=str) if value else ""
+    if isinstance(value, list):
+        return "; ".join(words for words in map(_words, value) if words)
+    return "" if value is None else str(value)
+
+
+def error_for(
+    answer: Answer, *, what: str, method: str, path: str, secrets: Iterable[str] = (), now: datetime | None = None
+) -> MosaicError:
+    """
+    The exception for an answer that is not 2xx.
+
+    :param what: What was asked, as it follows "could not", for example ``start a run of agent 'x'``.
+    :param path: The path template.
+    """
+    status = answer.status
+    detail = detail_of(answer, secrets)
+    retry_after = answer.retry_after(now=now)
+    said = f": {detail}" if detail else ("" if not answer.content.strip() else f" ({describe_body(answer)})")
+    facts: dict[str, Any] = {
+        "status": status,
+        "method": method,
+        "path": path,
+        "detail": detail,
+        "retry_after": retry_after,
+    }
+    head = f"Could not {what}: {method} {path} answered {status}{said}."
+    if status in _ADVICE:
+        kind, advice = _ADVICE[status]
+        return kind(f"{head} {advice}", **facts)
+    if status == 408:
+        return MosaicServerError(f"{head} The server gave up waiting.", **facts)
+    if status >= 500:
+        # A 503 that says when to come back was refused before any work; every other 5xx leaves open what was done.
+        refused = status == 503 and retry_after is not None
+        advice = "Nothing was done." if refused else "The server failed; it may pass."
+        return MosaicServerError(f"{head} {advice}", effect_unknown=not refused, **facts)
+    if 300 <= status < 400:
+        return MosaicResponseError(
+            f"{head} It points to another address, which the API key is not sent to: check the connection's host.",
+            effect_unknown=False,
+            **facts,
+        )
+    if 400 <= status < 500:
+        return MosaicValidationError(f"{head} The server refused it.", **facts)
+    return MosaicResponseError(f"{head} This status is not one that the API is known to use.", **facts)

@@ -1,0 +1,198 @@
+"""
+Arguments, checked before anything is sent: each complaint names the argument, the value (never a secret), and the cure.
+
+Airflow renders templates to text, so a list may arrive as ``"['a', 'b']"`` and a mapped task's results as a lazy
+sequence; both are read as the lists they mean.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import pendulum
+
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.redaction import redact
+
+
+def refuse(name: str, value: object, why: str) -> NoReturn:
+    """
+    Refuse an argument.
+
+    :param name: The argument.
+    :param value: What was given; links in it are shown without their query.
+    :param why: What is wrong and what to do, as it follows the value.
+    """
+    shown = redact(repr(value))
+    raise MosaicValidationError(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}")
+
+
+def checked_id(name: str, value: object) -> str:
+    """
+    An id as text.
+
+    :param name: The argument's name.
+    :param value: The id: a text with something in it, no spaces, and no template that was not rendered.
+    :raises MosaicValidationError: It is not.
+    """
+    if not isinstance(value, str):
+        refuse(name, value, f"it must be an id as text, not {type(value).__name__}.")
+    if not value.strip() or value.strip().lower() in ("none", "null"):
+        refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
+    if "{{" in value or "{%" in value:
+        refuse(name, value, "this template was not rendered.")
+    if any(character.isspace() or ord(character) < 32 for character in value) or value in (".", ".."):
+        refuse(name, value, "an id has no spaces in it.")
+    return value
+
+
+def checked_list(name: str, value: object) -> list[Any]:
+    """
+    A list with something in it, also from text that a template rendered to, and from any sequence or set.
+
+    :param name: The argument's name.
+    :param value: A list, a text that is a JSON or Python list, or a single text.
+    :raises MosaicValidationError: It is empty or no list.
+    """
+    if isinstance(value, str):
+        value = _literal(value) if value.strip().startswith("[") else [value]
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        refuse(name, value, f"it must be a list, not {type(value).__name__}.")
+    items = list(value)
+    if not items:
+        refuse(name, items, "it is empty. Leave it out, or look at the task that should have filled it.")
+    return items
+
+
+def checked_ids(name: str, value: object) -> list[str]:
+    """A list of ids, each checked by :func:`checked_id`."""
+    return [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+
+
+def checked_urls(name: str, value: object) -> list[str]:
+    """A list of HTTP(S) URLs, each checked by :func:`checked_url`."""
+    return [checked_url(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+
+
+def checked_url(name: str, value: object, *, secure: bool = False) -> str:
+    """
+    An absolute HTTP(S) URL.
+
+    :param name: The argument's name.
+    :param value: The URL.
+    :param secure: Whether plain ``http`` is refused unless the host is this machine.
+    :raises MosaicValidationError: It is not one.
+    """
+    if not isinstance(value, str):
+        refuse(name, value, f"it must be a URL as text, not {type(value).__name__}.")
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        refuse(name, value, "it is not a URL.")
+    if parts.scheme.lower() not in ("http", "https") or not host or any(c.isspace() for c in value):
+        refuse(name, value, "it must be a full URL that begins with https:// or http://.")
+    if secure and parts.scheme.lower() == "http" and not is_loopback(host):
+        refuse(name, value, "use https://: what is sent there carries the webhook secret.")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def checked_mapping(name: str, value: object) -> dict[str, Any]:
+    """
+    An object with text keys, also from text that a template rendered to.
+
+    :raises MosaicValidationError: It is not, or it holds what JSON can't.
+    """
+    if isinstance(value, str) and value.strip().startswith("{"):
+        value = _literal(value)
+    if not isinstance(value, Mapping):
+        refuse(name, value, f"it must be an object (dict), not {type(value).__name__}.")
+    for key in value:
+        if not isinstance(key, str):
+            refuse(name, value, f"its key {key!r} must be text.")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        refuse(name, value, f"it can't be written as JSON ({error}).")
+    return dict(value)
+
+
+def checked_moment(name: str, value: object) -> datetime:
+    """
+    A point in time with its time zone, in UTC.
+
+    :param value: A datetime, or ISO 8601 text, with a time zone.
+    :raises MosaicValidationError: It can't be read, or has no time zone.
+    """
+    if isinstance(value, str):
+        try:
+            # exact=True keeps a bare date or time from becoming midnight in UTC unasked; tz=None would be UTC too,
+            # so the zone is looked for in the text itself.
+            moment: object = datetime.fromisoformat(value.strip().replace("Z", "+00:00").replace("z", "+00:00"))
+        except ValueError:
+            try:
+                moment = pendulum.parse(value.strip(), exact=True)
+            except (ValueError, TypeError):
+                refuse(name, value, "it is not a time in ISO 8601, such as 2026-09-01T17:00:00Z.")
+    else:
+        moment = value
+    if not isinstance(moment, datetime):
+        refuse(name, value, "it must be a date with a time, such as 2026-09-01T17:00:00Z.")
+    if moment.tzinfo is None:
+        refuse(name, value, "it has no time zone: end it with Z for UTC, or with an offset such as +02:00.")
+    return moment.astimezone(timezone.utc)
+
+
+def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
+    """
+    A duration in seconds.
+
+    :param value: A number of seconds or a timedelta.
+    :param least: The smallest duration that makes sense.
+    :raises MosaicValidationError: It is not a duration, or too short.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
+        refuse(name, value, "it must be a number of seconds or a timedelta.")
+    if seconds <= least and not (least and seconds == least):
+        refuse(
+            name, value, f"it must be more than {least:g} seconds." if not least else f"it must be at least {least:g}."
+        )
+    return float(seconds)
+
+
+def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """
+    One of some words.
+
+    :raises MosaicValidationError: It is none of them.
+    """
+    words = tuple(choices)
+    if not isinstance(value, str) or value not in words:
+        refuse(name, value, f"it must be one of {', '.join(words)}.")
+    return value
+
+
+def _literal(text: str) -> object:
+    """What a template rendered to: JSON, or Python's own writing of a list or dict; the text itself if neither."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError):
+            return text

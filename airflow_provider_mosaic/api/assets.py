@@ -1,0 +1,192 @@
+"""
+Assets: videos, audio and images that are uploaded to be used in runs and avatars.
+
+An upload is three steps: :func:`begin_upload` reserves an id and gives a signed form, the bytes go to the storage host
+in that form, and :func:`finalize_upload` registers them (https://docs.mosaic.so/api/asset-management/upload-flow).
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import Field
+
+from airflow_provider_mosaic.api.arguments import checked_choice, refuse
+from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
+from airflow_provider_mosaic.api.models import Model, Words, object_in, text_in
+
+#: Seconds to wait for a finalize: size, length and format can only be looked at now.
+_FINALIZE_PATIENCE = 180.0
+
+
+class AssetType(str, enum.Enum):
+    """What can be uploaded."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    IMAGE = "image"
+
+
+#: The documented formats, by suffix, with the media type of the form's file part.
+MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
+    AssetType.VIDEO: {
+        ".mp4": "video/mp4",
+        ".mov": "video/quicktime",
+        ".avi": "video/x-msvideo",
+        ".webm": "video/webm",
+        ".mkv": "video/x-matroska",
+        ".m4v": "video/x-m4v",
+    },
+    AssetType.AUDIO: {
+        ".mp3": "audio/mpeg",
+        ".wav": "audio/wav",
+        ".m4a": "audio/mp4",
+        ".flac": "audio/flac",
+        ".ogg": "audio/ogg",
+        ".aac": "audio/aac",
+        ".opus": "audio/opus",
+    },
+    AssetType.IMAGE: {
+        ".png": "image/png",
+        ".jpg": "image/jpeg",
+        ".jpeg": "image/jpeg",
+        ".gif": "image/gif",
+        ".webp": "image/webp",
+        ".svg": "image/svg+xml",
+    },
+}
+
+
+class UploadForm(Model):
+    """
+    A signed form for one upload. It is a credential: none of it is shown.
+
+    :param asset_id: The id that the asset will have.
+    :param upload_url: The storage host's address; the API key must not be sent there.
+    :param upload_fields: Form fields to send verbatim, in this order, before the file.
+    :param max_file_size_bytes: The largest file that is taken; None when the API does not say.
+    """
+
+    asset_id: str
+    upload_url: str = Field(repr=False)
+    upload_fields: dict[str, str] = Field(repr=False)
+    max_file_size_bytes: int | None = None
+
+
+class ViewLink(Model):
+    """Short-lived signed links to look at an asset."""
+
+    asset_type: Words = None
+    asset_id: Words = None
+    signed_url: str = Field(repr=False)
+    thumbnail_url: Words = Field(default=None, repr=False)
+
+
+def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[AssetType, str]:
+    """
+    What kind of asset a file is, and its media type, from its suffix.
+
+    :param name: The file's name.
+    :param asset_type: The kind that it is meant to be; None to take it from the suffix.
+    :raises MosaicValidationError: The suffix is none that Mosaic takes.
+    """
+    suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
+    kinds = [asset_type] if asset_type else list(AssetType)
+    for kind in kinds:
+        if suffix in MEDIA_TYPES[kind]:
+            return kind, MEDIA_TYPES[kind][suffix]
+    taken = ", ".join(sorted(s for kind in kinds for s in MEDIA_TYPES[kind]))
+    meant = f" as {asset_type.value}" if asset_type else ""
+    refuse("source", name, f"Mosaic does not take {suffix or 'a file without a suffix'}{meant}; it takes {taken}.")
+
+
+def checked_asset_type(value: str | AssetType) -> AssetType:
+    """
+    An asset type from its name.
+
+    :raises MosaicValidationError: There is no such type.
+    """
+    return AssetType(checked_choice("asset_type", value, [kind.value for kind in AssetType]))
+
+
+def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
+    """
+    Reserve an asset's id and get a signed form for its bytes. Each attempt needs a form of its own; one that is not
+    used lapses (https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url).
+
+    :param asset_type: What will be uploaded.
+    """
+    kind = AssetType(asset_type)
+    key = f"{kind.value}_id"
+
+    def read(data: Any) -> UploadForm:
+        answer = object_in(data)
+        fields = answer.get("upload_fields")
+        if not isinstance(fields, dict):
+            raise UnreadableAnswer("the field 'upload_fields' is missing")
+        limit = answer.get("max_file_size_bytes")
+        return UploadForm(
+            asset_id=text_in(data, key, "id"),
+            upload_url=text_in(data, "upload_url"),
+            upload_fields={name: value if isinstance(value, str) else str(value) for name, value in fields.items()},
+            max_file_size_bytes=limit if isinstance(limit, int) and limit > 0 else None,
+        )
+
+    return Call(
+        what=f"begin an upload of {_with_article(kind)}",
+        method="POST",
+        path="/uploads/{asset_type}/get_upload_url",
+        ids={"asset_type": kind.value},
+        read=read,
+    )
+
+
+def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
+    """
+    Tell Mosaic that the bytes are in place; the answer is the asset's id.
+
+    It is sent again after a fault, since nothing else can be done then; sending the bytes again would not help.
+    Some versions of the API answer without the id: then it is the one that was asked for.
+
+    :param asset_type: What was uploaded.
+    :param asset_id: The id from :func:`begin_upload`.
+    """
+    kind = AssetType(asset_type)
+    key = f"{kind.value}_id"
+
+    def read(data: Any) -> str:
+        answered = data.get(key) if isinstance(data, dict) else None
+        return answered if isinstance(answered, str) and answered else asset_id
+
+    return Call(
+        what=f"finalize the upload of {kind.value} {asset_id!r}",
+        method="POST",
+        path="/uploads/{asset_type}/finalize_upload",
+        ids={"asset_type": kind.value},
+        body={key: asset_id},
+        read=read,
+        patience=_FINALIZE_PATIENCE,
+    )
+
+
+def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
+    """
+    Short-lived links to look at an uploaded asset
+    (https://docs.mosaic.so/api/asset-management/post-uploads-get-view-url).
+
+    :param asset_type: What it is.
+    :param asset_id: The asset.
+    """
+    return Call(
+        what=f"get a link to {AssetType(asset_type).value} {asset_id!r}",
+        method="POST",
+        path="/uploads/get_view_url",
+        body={"asset_type": AssetType(asset_type).value, "asset_id": asset_id},
+        read=ViewLink.model_validate,
+    )
+
+
+def _with_article(kind: AssetType) -> str:
+    return {"video": "a video", "audio": "an audio file", "image": "an image"}[kind.value]

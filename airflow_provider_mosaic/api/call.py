@@ -1,0 +1,141 @@
+"""
+A :class:`Call`: one endpoint, with its arguments filled in, waiting to be sent.
+
+Everything that is about the API is in it: where it goes, what it carries, how its answer is read, how long to wait for
+it, and what sending it twice would do. The transports only carry bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import ValidationError
+
+from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for
+from airflow_provider_mosaic.api.arguments import checked_id
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicResponseError
+
+T = TypeVar("T")
+
+#: The body of a request or an answer, as :mod:`json` knows it.
+Json = Any
+
+
+class Repeat(enum.Enum):
+    """What sending a call once more would do."""
+
+    #: Nothing that one sending had not done: reads, finalize, cancel.
+    SAFE = "safe"
+    #: A second run, post or agent, unless the first one surely had no effect.
+    HAS_EFFECTS = "has effects"
+    #: It moves money: never sent again by itself.
+    NEVER = "never"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """
+    One request to the Mosaic API and the way to read its answer.
+
+    :param what: What it does, as it follows "could not", for example ``cancel run 'x'``.
+    :param method: HTTP method.
+    :param path: Path template, for example ``/agent_run/{run_id}``.
+    :param ids: Values of the template's placeholders.
+    :param query: Query parameters; those that are None are left out.
+    :param body: JSON body; None sends none.
+    :param read: Makes a ``T`` of the decoded answer (None when the answer is empty).
+    :param repeat: What sending it once more would do.
+    :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
+    """
+
+    what: str
+    method: str
+    path: str
+    read: Callable[[Json], T] = field(repr=False)
+    ids: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | int | None] = field(default_factory=dict)
+    body: Json = field(default=None, repr=False)
+    repeat: Repeat = Repeat.SAFE
+    patience: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.ids.items():
+            checked_id(name, value)
+
+    @property
+    def target(self) -> str:
+        """Path and query as they are sent."""
+        path = self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
+        query = urlencode({name: value for name, value in self.query.items() if value is not None})
+        return f"{path}?{query}" if query else path
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as it is sent."""
+        return None if self.body is None else json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+
+    def result(self, answer: Answer, secrets: tuple[str, ...] = ()) -> T:
+        """
+        What the answer means.
+
+        :param answer: The answer of the server.
+        :param secrets: Strings that no message may contain.
+        :raises MosaicError: The kind that says what to do about the answer.
+        """
+        facts: dict[str, Any] = {"method": self.method, "path": self.path}
+        if not answer.good:
+            raise error_for(answer, what=self.what, secrets=secrets, **facts)
+        came = f"Could not {self.what}: {self.method} {self.path} answered {answer.status}"
+        try:
+            data = answer.json()
+        except ValueError:
+            raise MosaicResponseError(
+                f"{came} with {describe_body(answer)}. Check that the connection's host is Mosaic's.",
+                status=answer.status,
+                transient=True,
+                **facts,
+            ) from None
+        try:
+            return self.read(data)
+        except (ValidationError, UnreadableAnswer) as error:
+            # An answer that is empty where it should not be may be whole the next time; a missing field will not come.
+            raise MosaicResponseError(
+                f"{came}, but {_complaint(error) if data is not None else 'its body is empty'}.",
+                status=answer.status,
+                transient=data is None,
+                **facts,
+            ) from None
+
+    def settled(self, error: MosaicError) -> MosaicError:
+        """
+        What a final failure of this call means: where an effect is possible and unknown, exactly that.
+
+        :param error: The failure after which the call is not sent again.
+        """
+        if self.repeat is Repeat.SAFE or not error.effect_unknown or isinstance(error, MosaicAmbiguousOutcomeError):
+            return error
+        return MosaicAmbiguousOutcomeError(
+            f"Whether Mosaic did this is unknown: {self.what}. It may have been done, and paid or published, so it was "
+            f"not sent again. What came back: {error}",
+            status=error.status,
+            method=self.method,
+            path=self.path,
+            detail=error.detail,
+        )
+
+
+class UnreadableAnswer(Exception):  # noqa: N818 - it never leaves this layer
+    """A reader's complaint about an answer that is JSON but not what it needs."""
+
+
+def _complaint(error: ValidationError | UnreadableAnswer) -> str:
+    if isinstance(error, UnreadableAnswer):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the answer"
+    return f"the field '{place}' is missing" if first["type"] == "missing" else f"'{place}' is wrong: {first['msg']}"

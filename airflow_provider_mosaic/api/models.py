@@ -1,0 +1,125 @@
+"""
+How an answer becomes a model: lenient where the API is young, strict where we depend on it.
+
+A null counts as absent, so that a field's default holds; unknown fields are kept; unknown words of an enumeration are
+kept as text; a time that can't be read is None. What a caller can't do without has no default, and its absence is a
+typed error that names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+import pendulum
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from airflow_provider_mosaic.api.call import UnreadableAnswer
+from airflow_provider_mosaic.api.redaction import redact
+
+
+class Model(BaseModel):
+    """The base of all models: frozen, unknown fields kept, links shown without what signs them."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, serialize_by_alias=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {
+            name: [item for item in value if item is not None] if isinstance(value, list) else value
+            for name, value in data.items()
+            if value is not None
+        }
+
+    def __repr__(self) -> str:
+        return redact(super().__repr__())
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
+
+
+def parse_time(value: object) -> datetime | None:
+    """
+    A timestamp of the API in UTC, or None when it is none: with or without fractions, ``Z`` or an offset.
+
+    :param value: ISO 8601 text or a datetime.
+    """
+    if isinstance(value, str) and value:
+        try:
+            parsed = pendulum.parse(value, strict=False)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        value = parsed
+    if not isinstance(value, datetime):
+        return None
+    return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+
+
+def _integer(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 2**53 else 0
+
+
+def _flag(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None if value is None else str(value)
+
+
+#: A point in time in UTC, None when absent or not readable.
+Time = Annotated[datetime | None, BeforeValidator(parse_time)]
+#: A count that is 0 when it is no number.
+Count = Annotated[int, BeforeValidator(_integer)]
+#: A switch that is off unless it is plainly on.
+Flag = Annotated[bool, BeforeValidator(_flag)]
+#: Words for people, of whatever shape they come.
+Words = Annotated[str | None, BeforeValidator(_text)]
+
+
+def object_in(data: Any) -> dict[str, Any]:
+    """
+    The object that an answer must be.
+
+    :raises UnreadableAnswer: It is something else.
+    """
+    if not isinstance(data, Mapping):
+        raise UnreadableAnswer(f"it is a {type(data).__name__} where an object was expected")
+    return dict(data)
+
+
+def list_in(data: Any, key: str) -> list[dict[str, Any]]:
+    """
+    The objects under ``key``; a null there is no object at all, a missing key is an error.
+
+    :raises UnreadableAnswer: There is no list.
+    """
+    answer = object_in(data)
+    if key not in answer:
+        raise UnreadableAnswer(f"the field '{key}' is missing")
+    items = answer[key]
+    if items is None:
+        return []
+    if not isinstance(items, list):
+        raise UnreadableAnswer(f"'{key}' is a {type(items).__name__} where a list was expected")
+    return [object_in(item) for item in items if item is not None]
+
+
+def text_in(data: Any, *keys: str) -> str:
+    """
+    The first of some fields that holds a text.
+
+    :raises UnreadableAnswer: None does; the first one's name is said.
+    """
+    answer = object_in(data)
+    for key in keys:
+        value = answer.get(key)
+        if isinstance(value, str) and value.strip():
+            return value
+    raise UnreadableAnswer(f"the field '{keys[0]}' is missing")

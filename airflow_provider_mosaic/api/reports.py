@@ -1,0 +1,121 @@
+"""The story of an end, for the person who is woken by it: what failed, what was rendered all the same, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicNeedsCreditsError,
+    MosaicPostFailedError,
+    MosaicRunCancelledError,
+    MosaicRunFailedError,
+    MosaicRunPartialError,
+)
+from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
+from airflow_provider_mosaic.api.social import Post
+
+_LONGEST_MESSAGE = 300
+
+
+def failed_nodes(run: Run, nodes: Sequence[RunNode] = ()) -> str:
+    """
+    A table of the nodes that failed, with their messages; empty when none is known.
+
+    :param run: The run.
+    :param nodes: Its nodes, for their names; without them the ids must do.
+    """
+    names = {node.original_node_id: node.node_type.node_type_name for node in nodes if node.original_node_id}
+    rows: dict[tuple[str, str], list[str]] = {}
+
+    def add(node_id: str | None, status: str, messages: Sequence[str]) -> None:
+        known = rows.setdefault((node_id or "?", (names.get(node_id) if node_id else None) or "node"), [])
+        known.extend(message for message in messages if message not in known)
+        if not messages and not known:
+            known.append(status)
+
+    for entry in run.errors:
+        add(entry.original_node_id, "failed", entry.messages)
+    for node in nodes:
+        if node.status in ("failed", "blocked", "cancelled", "partial_complete") or node.errors:
+            said = [*node.errors] or ([node.status_message] if node.status_message else [])
+            short = ["short of credits"] if node.needs_credits and not said else []
+            add(node.original_node_id or node.agent_node_id, node.status, [*said, *short])
+    if not rows:
+        return ""
+    width = max(len(name) for _, name in rows)
+    return "\n".join(
+        f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for (node_id, name), messages in rows.items()
+    )
+
+
+def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") -> MosaicRunFailedError:
+    """
+    The exception for a run that did not end as it should.
+
+    :param run: The run.
+    :param nodes: Its nodes.
+    :param advice: What happens next, or what to do.
+    """
+    kind, what, cure = _KINDS.get(run.status, (MosaicRunFailedError, "failed", "Look at the failed nodes."))
+    if run.needs_credits and run.status != RunStatus.PARTIAL_COMPLETE:
+        kind, what, cure = (
+            MosaicNeedsCreditsError,
+            "stopped for want of credits",
+            "Buy credits, then resume it: only what is missing is done and paid.",
+        )
+    said = f": {_short(run.status_message)}" if run.status_message else ""
+    table = failed_nodes(run, nodes)
+    kept = (
+        f"{len(run.outputs)} output(s) were rendered and can be fetched: {', '.join(run.output_ids)}."
+        if run.outputs
+        else "Nothing was rendered."
+    )
+    lines = [f"Run {run.run_id!r} of agent {run.agent_id or '?'!r} {what}{said}.", kept, advice or cure]
+    return kind(" ".join(lines) + (f"\nFailed nodes:\n{table}" if table else ""), run_id=run.run_id)
+
+
+_KINDS: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
+    RunStatus.PARTIAL_COMPLETE.value: (
+        MosaicRunPartialError,
+        "ended partly: some outputs are there, others failed",
+        "It can't be resumed; fetch what is there, or start a new run.",
+    ),
+    RunStatus.CANCELLED.value: (MosaicRunCancelledError, "was cancelled", "It can be resumed."),
+    RunStatus.FAILED.value: (MosaicRunFailedError, "failed", "Mend the cause, then resume it or start a new run."),
+}
+
+
+def post_failure(post: Post) -> MosaicPostFailedError:
+    """
+    The exception for a post that did not go out, or not everywhere; it names the destinations.
+
+    :param post: The post.
+    """
+    out = [d.name for d in post.outcomes if _is_out(d.status, d.post_url)]
+    failed = [
+        f"{d.name}{f': {_short(d.message)}' if d.message else ''}"
+        for d in post.outcomes
+        if not _is_out(d.status, d.post_url)
+    ]
+    sentences = [f"Post {post.post_id!r} ended as {post.status}."]
+    if post.status == "rejected":
+        sentences.append("It was refused in approval, or deleted; it was not published.")
+    elif post.status == "failed":
+        sentences.append("Nothing is out.")
+    elif out:
+        sentences.append(f"It is out on {', '.join(out)}.")
+    if failed and post.status != "rejected":
+        sentences.append(f"It failed on {'; '.join(failed)}.")
+    if post.status == "partial_failure":
+        sentences.append("It is not sent again as a whole: make a new post for the destinations that failed.")
+    return MosaicPostFailedError(" ".join(sentences), post_id=post.post_id)
+
+
+def _is_out(status: str | None, url: str | None) -> bool:
+    return status in ("posted", "success", "published") if status else bool(url)
+
+
+def _short(text: str | None) -> str:
+    clean = redact(" ".join((text or "").split())).rstrip(".")
+    return clean if len(clean) <= _LONGEST_MESSAGE else clean[:_LONGEST_MESSAGE] + "…"

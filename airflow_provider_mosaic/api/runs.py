@@ -1,0 +1,377 @@
+"""Runs of agents: start, follow, cancel, resume, list (https://docs.mosaic.so/api/agent-runs/post-agent-run)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from pydantic import AliasChoices, Field, field_validator
+
+from airflow_provider_mosaic.api.arguments import (
+    checked_id,
+    checked_ids,
+    checked_list,
+    checked_mapping,
+    checked_moment,
+    checked_url,
+    checked_urls,
+    refuse,
+)
+from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.models import Count, Flag, Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.node_types import NodeType
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
+
+#: Seconds to wait for the answer to a start: the server may look at the inputs first.
+_START_PATIENCE = 120.0
+#: The ways to name inputs, shorthand for agents with one Video Input tile.
+INPUT_FORMS = ("video_urls", "video_ids", "node_render_ids", "mimir_assets")
+
+
+class RunStatus(str, enum.Enum):
+    """The documented statuses of a run; any other is kept as the text it is."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTIAL_COMPLETE = "partial_complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class NodeCounts(Model):
+    """How many nodes of a run are done, at work, and failed."""
+
+    completed: Count = 0
+    in_progress: Count = 0
+    failed: Count = 0
+
+    def __str__(self) -> str:
+        return f"{self.completed} completed, {self.in_progress} in progress, {self.failed} failed"
+
+
+class NodeErrors(Model):
+    """What failed at a node of the agent."""
+
+    original_node_id: Words = None
+    messages: tuple[str, ...] = ()
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class RunInput(Model):
+    """An input of a run; both links are signed and expire."""
+
+    video_url: Words = None
+    thumbnail_url: Words = None
+
+
+class Output(Model):
+    """
+    A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); the links are
+    signed and expire after 7 days or sooner, so they are fetched again when they are needed.
+    """
+
+    output_id: str = Field(validation_alias=AliasChoices("id", "output_id"))
+    video_url: Words = None
+    thumbnail_url: Words = None
+    premiere_prproj_url: Words = None
+    original_node_id: Words = None
+    completed_at: Time = None
+    sources: tuple[dict[str, Any], ...] = ()
+
+
+class Run(Model):
+    """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
+
+    run_id: str = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    status: str
+    agent_id: Words = None
+    status_message: Words = None
+    started_at: Time = None
+    updated_at: Time = None
+    needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
+    node_status_counts: NodeCounts = NodeCounts()
+    errors: tuple[NodeErrors, ...] = ()
+    inputs: tuple[RunInput, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    triggered_by: dict[str, Any] | None = None
+
+    @field_validator("errors", mode="before")
+    @classmethod
+    def _plain_messages_are_errors(cls, value: Any) -> Any:
+        return [{"messages": [item]} if isinstance(item, str) else item for item in value] if value else ()
+
+    @property
+    def output_ids(self) -> list[str]:
+        """Ids of the renders, in the API's order."""
+        return [output.output_id for output in self.outputs]
+
+    @property
+    def by_trigger(self) -> bool:
+        """Whether a trigger started it, not a call of the API."""
+        by = self.triggered_by
+        return bool(by) and (by or {}).get("type") not in ("manual", "api")
+
+
+class RunNode(Model):
+    """A node inside one run; ``original_node_id`` is the agent's node that it was made from."""
+
+    agent_node_id: Words = None
+    original_node_id: Words = None
+    status: str = "unknown"
+    status_message: Words = None
+    errors: tuple[str, ...] = ()
+    node_type: NodeType = NodeType()
+    needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
+
+    @field_validator("errors", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return [_message(item) for item in value] if isinstance(value, list) else value
+
+
+class Resumed(Model):
+    """What a resume set in motion again."""
+
+    run_id: Words = None
+    nodes_queued: Count = 0
+    nodes_considered: Count = 0
+
+
+class Cancelled(Model):
+    """What a cancel stopped."""
+
+    run_id: Words = None
+    tasks_cancelled: Count = 0
+    nodes_reset: Count = 0
+    message: Words = None
+
+
+def _message(item: Any) -> str:
+    return str(item.get("message") or item.get("messages") or item) if isinstance(item, Mapping) else str(item)
+
+
+def start_run(
+    agent_id: str,
+    *,
+    video_urls: Iterable[str] | str | None = None,
+    video_ids: Iterable[str] | str | None = None,
+    node_render_ids: Iterable[str] | str | None = None,
+    mimir_assets: Iterable[Mapping[str, Any]] | None = None,
+    video_inputs: Iterable[Mapping[str, Any]] | None = None,
+    update_params: Mapping[str, Mapping[str, Any]] | None = None,
+    ignore_nodes: Iterable[str] | None = None,
+    callback_url: str | None = None,
+) -> Call[str]:
+    """
+    Start a run of an agent; the answer is the run's id. **It costs credits, and so does a second one.**
+
+    The four shorthands are for agents with one Video Input tile; ``video_inputs`` says for each tile what it gets and
+    excludes them. An agent that only generates takes no input at all.
+
+    :param agent_id: The agent.
+    :param video_urls: YouTube or HTTP(S) addresses of videos.
+    :param video_ids: Ids of uploaded videos.
+    :param node_render_ids: Ids of outputs of earlier runs.
+    :param mimir_assets: Items of a connected Mimir: ``{"id": ..., "artifact": "highres" | "proxy" | "auto"}``.
+    :param video_inputs: One object a Video Input tile: ``agent_node_id``, at least one of the four lists above, and,
+        if only a part of the source is wanted, ``input_clip_start_ms`` and ``input_clip_end_ms``.
+    :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``.
+    :param ignore_nodes: Nodes of the agent to leave out.
+    :param callback_url: Where the webhooks of this run go.
+    :raises MosaicValidationError: An argument is wrong in itself.
+    """
+    forms = {
+        "video_urls": video_urls,
+        "video_ids": video_ids,
+        "node_render_ids": node_render_ids,
+        "mimir_assets": mimir_assets,
+    }
+    given = {name: value for name, value in forms.items() if value is not None}
+    body: dict[str, Any] = {}
+    if video_inputs is not None:
+        if given:
+            refuse(
+                "video_inputs",
+                video_inputs,
+                f"it excludes {', '.join(given)}: put them into the entries, or leave video_inputs out.",
+            )
+        body["video_inputs"] = [
+            _checked_input(f"video_inputs[{i}]", entry)
+            for i, entry in enumerate(checked_list("video_inputs", video_inputs))
+        ]
+    body |= {name: _checked_sources(name, name, value) for name, value in given.items()}
+    if update_params is not None:
+        params = checked_mapping("update_params", update_params)
+        body["update_params"] = {
+            checked_id("update_params key", node): checked_mapping(f"update_params[{node!r}]", value)
+            for node, value in params.items()
+        }
+    if ignore_nodes is not None:
+        body["ignore_nodes"] = checked_ids("ignore_nodes", ignore_nodes)
+    if callback_url is not None:
+        body["callback_url"] = checked_url("callback_url", callback_url, secure=True)
+    return Call(
+        what=f"start a run of agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/run",
+        ids={"agent_id": agent_id},
+        body=body,
+        read=lambda data: text_in(data, "run_id", "agent_state_id"),
+        repeat=Repeat.HAS_EFFECTS,
+        patience=_START_PATIENCE,
+    )
+
+
+def _checked_sources(form: str, name: str, value: Any) -> list[Any]:
+    if form == "video_urls":
+        return checked_urls(name, value)
+    if form == "mimir_assets":
+        assets = [checked_mapping(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+        for i, asset in enumerate(assets):
+            checked_id(f"{name}[{i}].id", asset.get("id"))
+        return assets
+    return checked_ids(name, value)
+
+
+def _checked_input(name: str, entry: Any) -> dict[str, Any]:
+    checked = checked_mapping(name, entry)
+    if checked.get("agent_node_id") is None:
+        refuse(name, checked, "it has no agent_node_id: name the Video Input tile that it is for.")
+    checked_id(f"{name}.agent_node_id", checked["agent_node_id"])
+    for form in INPUT_FORMS:
+        if checked.get(form) is not None:
+            checked[form] = _checked_sources(form, f"{name}.{form}", checked[form])
+    if not any(checked.get(form) for form in INPUT_FORMS):
+        refuse(name, checked, f"it has no source: give one of {', '.join(INPUT_FORMS)}.")
+    bounds = [_checked_bound(name, key, checked) for key in ("input_clip_start_ms", "input_clip_end_ms")]
+    if None not in bounds and bounds[0] >= bounds[1]:  # type: ignore[operator]
+        refuse(
+            name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it begins."
+        )
+    return {key: value for key, value in checked.items() if value is not None}
+
+
+def _checked_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(f"{name}.{key}", value, "it must be a whole number of milliseconds.")
+    if value < 0:
+        refuse(f"{name}.{key}", value, "it must not be negative.")
+    return value
+
+
+def get_run(run_id: str) -> Call[Run]:
+    """
+    The state of a run, its outputs with fresh links among it (https://docs.mosaic.so/api/agent-runs/get-agent-run).
+
+    :param run_id: The run.
+    """
+
+    def read(data: Any) -> Run:
+        # The documented answer does not repeat the id of the run, and its "id" would be somebody else's.
+        return Run.model_validate({**object_in(data), "run_id": run_id})
+
+    return Call(
+        what=f"read run {run_id!r}", method="GET", path="/agent_run/{run_id}", ids={"run_id": run_id}, read=read
+    )
+
+
+def get_run_nodes(run_id: str) -> Call[tuple[RunNode, ...]]:
+    """
+    The state of each node of a run (https://docs.mosaic.so/api/agent-runs/get-agent-run-nodes).
+
+    :param run_id: The run.
+    """
+
+    def read(data: Any) -> tuple[RunNode, ...]:
+        return tuple(RunNode.model_validate(item) for item in list_in(data, "nodes"))
+
+    return Call(
+        what=f"read the nodes of run {run_id!r}",
+        method="GET",
+        path="/agent_run/{run_id}/nodes",
+        ids={"run_id": run_id},
+        read=read,
+    )
+
+
+def cancel_run(run_id: str) -> Call[Cancelled]:
+    """
+    Stop a run and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
+
+    :param run_id: The run. One that has ended already may answer with a conflict (409).
+    """
+    return Call(
+        what=f"cancel run {run_id!r}",
+        method="POST",
+        path="/agent_run/{run_id}/cancel",
+        ids={"run_id": run_id},
+        read=lambda data: Cancelled.model_validate(data or {}),
+    )
+
+
+def resume_run(run_id: str) -> Call[Resumed]:
+    """
+    Go on with a failed or cancelled run: only what is missing is done, and paid, again
+    (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
+
+    :param run_id: The run; its id stays. In any other state the answer is a conflict (409).
+    """
+    return Call(
+        what=f"resume run {run_id!r}",
+        method="POST",
+        path="/agent_run/{run_id}/resume",
+        ids={"run_id": run_id},
+        read=lambda data: Resumed.model_validate(data or {}),
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def list_runs(
+    agent_id: str | None = None,
+    *,
+    status: Iterable[str] | str | None = None,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+) -> Listing[Run]:
+    """
+    Runs of one agent, or of all (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
+
+    :param agent_id: The agent; None for all.
+    :param status: Only runs in these statuses.
+    :param created_from: Only runs created since.
+    :param created_to: Only runs created until.
+    """
+    statuses = [status] if isinstance(status, str) else list(status or ())
+    query: dict[str, str | int | None] = {
+        "limit": PAGE_LIMIT,
+        "status": ",".join(statuses) or None,
+        "from": None if created_from is None else stamp(checked_moment("created_from", created_from)),
+        "to": None if created_to is None else stamp(checked_moment("created_to", created_to)),
+    }
+    one_agent = agent_id is not None
+
+    def page(cursor: str | None) -> Call[Page[Run]]:
+        return Call(
+            what=f"list the runs of agent {agent_id!r}" if one_agent else "list the runs",
+            method="GET",
+            path="/agent/{agent_id}/runs" if one_agent else "/agent_runs",
+            ids={"agent_id": agent_id} if agent_id is not None else {},
+            query={**query, "cursor": cursor},
+            read=read_page("runs", Run.model_validate),
+        )
+
+    return Listing(page, key=lambda run: run.run_id)
+
+
+def stamp(moment: datetime) -> str:
+    """A point in time as the API writes it: UTC, whole seconds, ``Z``."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,229 @@
+"""Social posts and the accounts they go to (https://docs.mosaic.so/api/social/post-social-post)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from airflow_provider_mosaic.api.arguments import (
+    checked_id,
+    checked_ids,
+    checked_list,
+    checked_moment,
+    checked_urls,
+    refuse,
+)
+from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
+from airflow_provider_mosaic.api.runs import stamp
+
+
+class PostStatus(str, enum.Enum):
+    """The documented statuses of a post; any other is kept as the text it is."""
+
+    SCHEDULED = "scheduled"
+    PENDING_APPROVAL = "pending_approval"
+    PROCESSING = "processing"
+    POSTED = "posted"
+    PARTIAL_FAILURE = "partial_failure"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+class SocialConnection(Model):
+    """A connected account. ``connected`` is known only when the connection is read by itself."""
+
+    social_connection_id: str
+    platform: Words = None
+    connected: bool | None = None
+    account_name: Words = None
+    account_username: Words = None
+    profile_url: Words = None
+
+
+class Destination(Model):
+    """
+    Where a post goes, and what became of it there. How the result's fields are called is not documented, so that the
+    names that other endpoints use are all read.
+    """
+
+    social_connection_id: Words = None
+    platform: Words = None
+    account_name: Words = None
+    account_username: Words = None
+    status: Words = None
+    message: Words = Field(default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail"))
+    platform_post_id: Words = None
+    post_url: Words = None
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        account = self.account_username or self.account_name or self.social_connection_id
+        return f"{self.platform or 'unknown platform'} ({account})" if account else self.platform or "unknown"
+
+
+class Post(Model):
+    """A post. The text is ``post`` in a request and ``description`` in an answer."""
+
+    post_id: str
+    status: str = "unknown"
+    description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
+    scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
+    created_at: Time = None
+    platforms: tuple[str, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    results: tuple[Destination, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[Destination, ...]:
+        """The destinations with what became of the post there; an older form kept that in ``results``."""
+        return (
+            self.destinations
+            if any(d.status or d.message for d in self.destinations)
+            else (self.results or self.destinations)
+        )
+
+
+def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
+    """The connected accounts; the API gives them in one answer."""
+
+    def read(data: Any) -> tuple[SocialConnection, ...]:
+        return tuple(SocialConnection.model_validate(item) for item in list_in(data, "connected_accounts"))
+
+    return Call(what="list the social connections", method="GET", path="/social/connections", read=read)
+
+
+def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
+    """
+    One connected account, with whether it is connected still.
+
+    :param social_connection_id: The connection.
+    """
+
+    def read(data: Any) -> SocialConnection:
+        return SocialConnection.model_validate({"social_connection_id": social_connection_id, **object_in(data)})
+
+    return Call(
+        what=f"read social connection {social_connection_id!r}",
+        method="GET",
+        path="/social/connections/{social_connection_id}",
+        ids={"social_connection_id": social_connection_id},
+        read=read,
+    )
+
+
+def create_post(
+    text: str,
+    *,
+    social_connection_ids: Iterable[str] | str | None = None,
+    platforms: Iterable[str] | str | None = None,
+    media_urls: Iterable[str] | str | None = None,
+    schedule_date: datetime | str | None = None,
+    workspace_id: str | None = None,
+    now: datetime | None = None,
+) -> Call[Post]:
+    """
+    Publish or schedule a post. **It is public, and so is a second one.**
+
+    :param text: What it says; may be empty where there are media.
+    :param social_connection_ids: The accounts it goes to.
+    :param platforms: Or the platforms (``x``, ``linkedin``, ``instagram``, ``facebook``, ``tiktok``, ``youtube``),
+        where each has one account.
+    :param media_urls: Addresses of pictures or videos, to be reachable when the post is *published*.
+    :param schedule_date: When to publish, with a time zone; None for now.
+    :param workspace_id: The workspace; None for the organization's primary one.
+    :param now: The present, for tests.
+    :raises MosaicValidationError: An argument is wrong in itself.
+    """
+    if not isinstance(text, str):
+        refuse("text", text, f"it must be text, not {type(text).__name__}.")
+    if social_connection_ids is None and platforms is None:
+        refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
+    if social_connection_ids is not None and platforms is not None:
+        refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
+    body: dict[str, Any] = {"post": text}
+    if social_connection_ids is not None:
+        ids = list(dict.fromkeys(checked_ids("social_connection_ids", social_connection_ids)))
+        body["destinations"] = [{"social_connection_id": connection} for connection in ids]
+    if platforms is not None:
+        names = [checked_id(f"platforms[{i}]", p).lower() for i, p in enumerate(checked_list("platforms", platforms))]
+        body["platforms"] = list(dict.fromkeys(names))
+    if media_urls is not None:
+        body["media_urls"] = checked_urls("media_urls", media_urls)
+    elif not text.strip():
+        refuse("text", text, "the post has neither text nor media.")
+    if schedule_date is not None:
+        moment = checked_moment("schedule_date", schedule_date)
+        if moment < (now or datetime.now(timezone.utc)) - timedelta(seconds=1):
+            refuse("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
+        body["schedule_date"] = stamp(moment)
+    if workspace_id is not None:
+        body["workspace_id"] = checked_id("workspace_id", workspace_id)
+    return Call(
+        what="create the post",
+        method="POST",
+        path="/social/post",
+        body=body,
+        read=Post.model_validate,
+        repeat=Repeat.HAS_EFFECTS,
+        patience=120.0,
+    )
+
+
+def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:
+    """
+    The state of a post, with the freshest status (https://docs.mosaic.so/api/social/get-social-post).
+
+    :param post_id: The post.
+    :param social_connection_id: Look at it through one account.
+    """
+
+    def read(data: Any) -> Post:
+        answer = object_in(data)
+        if not answer.get("status"):
+            answer.pop("status", None)
+        return Post.model_validate({**answer, "post_id": post_id})
+
+    return Call(
+        what=f"read post {post_id!r}",
+        method="GET",
+        path="/social/post/{post_id}",
+        ids={"post_id": post_id},
+        query={"social_connection_id": social_connection_id},
+        read=read,
+    )
+
+
+def list_posts(
+    *, status: str | None = None, platform: str | None = None, social_connection_id: str | None = None
+) -> Listing[Post]:
+    """
+    Posts of the organization, newest first. A row may lag behind :func:`get_post`.
+
+    :param status: Only posts in this status.
+    :param platform: Only posts to this platform.
+    :param social_connection_id: Only posts to this account.
+    """
+
+    def page(cursor: str | None) -> Call[Page[Post]]:
+        return Call(
+            what="list the posts",
+            method="GET",
+            path="/social/posts",
+            query={
+                "limit": PAGE_LIMIT,
+                "cursor": cursor,
+                "status": status,
+                "platform": platform,
+                "social_connection_id": social_connection_id,
+            },
+            read=read_page("posts", Post.model_validate),
+        )
+
+    return Listing(page, key=lambda post: post.post_id)

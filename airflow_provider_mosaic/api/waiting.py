@@ -1,0 +1,156 @@
+"""
+The course of one wait, without the waiting: when to look next, what is worth a log line, when to give up.
+
+The loops in workers and in triggers only look and sleep; everything that they must agree on is here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.runs import Run
+from airflow_provider_mosaic.api.social import Post
+from airflow_provider_mosaic.api.verdicts import Verdict, judge_post, judge_run
+
+S = TypeVar("S")
+
+#: Faults in a row after which a wait gives up. What it waits for goes on all the same.
+MOST_FAULTS = 20
+#: Answers "there is no such thing" in a row that are believed: what was made a moment ago may not be found yet.
+MOST_NOT_FOUND = 3
+_FIRST_PAUSE = 2.0
+_GROWTH = 1.5
+
+
+class Watch(Generic[S]):
+    """
+    One wait for the end of something.
+
+    :param name: What is waited for, for example ``run 'x'``.
+    :param judge: How it stands.
+    :param describe: Its progress in a few words; a line is noted when they change.
+    :param poll_interval: The longest pause between two looks, in seconds; the first ones are shorter.
+    :param deadline: When to give up, in seconds since the epoch, by the wall clock; None for never.
+    :param noted: Gets each line that is worth a person's while.
+    :param now: The wall clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        judge: Callable[[S], Verdict],
+        describe: Callable[[S], str],
+        poll_interval: float,
+        deadline: float | None,
+        noted: Callable[[str], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._judge = judge
+        self._describe = describe
+        self._poll_interval = poll_interval
+        self._deadline = deadline
+        self._noted = noted
+        self._now = now
+        self._next_pause = min(_FIRST_PAUSE, poll_interval)
+        self._asked_pause = 0.0
+        self._faults = 0
+        self._not_found = 0
+        self._last_words: str | None = None
+        self._unknown: set[str] = set()
+
+    def saw(self, subject: S) -> Verdict:
+        """
+        Take in what a look showed.
+
+        :param subject: What was looked at.
+        """
+        if self._faults:
+            self._noted(f"{self.name} can be read again.")
+        self._faults = self._not_found = 0
+        verdict = self._judge(subject)
+        if not verdict.known and verdict.status not in self._unknown:
+            self._unknown.add(verdict.status)
+            self._noted(f"{self.name} has the unknown status {verdict.status!r}: taken as not ended yet.")
+        words = self._describe(subject)
+        if words != self._last_words:
+            self._last_words = words
+            self._noted(f"{self.name} is {words}.")
+        return verdict
+
+    def failed(self, error: MosaicError) -> None:
+        """
+        Take in that a look failed, and go on unless there is no sense in it.
+
+        :param error: Why.
+        :raises MosaicError: It is permanent, or one fault too many in a row.
+        """
+        self._faults += 1
+        self._asked_pause = error.retry_after or 0.0
+        if isinstance(error, MosaicNotFoundError):
+            self._not_found += 1
+            if self._not_found >= MOST_NOT_FOUND:
+                raise error
+            return
+        if not error.transient or self._faults >= MOST_FAULTS:
+            raise error
+        if self._faults == 1:
+            self._noted(f"{self.name} could not be read, the wait goes on. {error}")
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and self._now() >= self._deadline
+
+    def pause(self) -> float:
+        """Seconds to sleep before the next look: growing, with jitter, and never past the deadline."""
+        pause = max(self._next_pause * random.uniform(0.85, 1.0), self._asked_pause)
+        self._next_pause = min(self._poll_interval, self._next_pause * _GROWTH)
+        self._asked_pause = 0.0
+        if self._deadline is not None:
+            pause = min(pause, self._deadline - self._now())
+        return max(0.0, pause)
+
+
+def watch_run(run_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]) -> Watch[Run]:
+    """
+    A wait for the end of a run; for the parameters see :class:`Watch`.
+
+    :param run_id: The run.
+    """
+
+    def describe(run: Run) -> str:
+        short = " (short of credits)" if run.needs_credits else ""
+        return f"{run.status}{short}: {run.node_status_counts}"
+
+    return Watch(
+        name=f"Run {run_id!r}",
+        judge=judge_run,
+        describe=describe,
+        poll_interval=poll_interval,
+        deadline=deadline,
+        noted=noted,
+    )
+
+
+def watch_post(
+    post_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
+) -> Watch[Post]:
+    """
+    A wait until a post is out; for the parameters see :class:`Watch`.
+
+    :param post_id: The post.
+    """
+    return Watch(
+        name=f"Post {post_id!r}",
+        judge=judge_post,
+        describe=lambda post: post.status,
+        poll_interval=poll_interval,
+        deadline=deadline,
+        noted=noted,
+    )
