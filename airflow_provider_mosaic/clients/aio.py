@@ -1,0 +1,110 @@
+"""The transport for triggers: calls over httpx, on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import tenacity
+
+from airflow_provider_mosaic.api.access import Access, redirected
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
+from airflow_provider_mosaic.clients.faults import transport_error
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_MOST_REDIRECTS = 5
+
+
+class AsyncClient:
+    """
+    Sends calls without holding the event loop.
+
+    :param access: Where the API is and who asks.
+    :param retries: How often and how long one call is tried.
+    :param sleep: Waits between two sendings.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        retries: RetryPolicy | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.access = access
+        self._retries = retries or RetryPolicy()
+        self._sleep = sleep
+        # trust_env is off because proxies and authorities are read by one rule for both transports.
+        self._session = httpx.AsyncClient(
+            trust_env=False,
+            verify=ssl_context(),
+            proxy=proxy_for(access.base_url),
+            follow_redirects=False,
+            headers={},
+        )
+
+    async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
+        """
+        Send a call, again where that may help and can do no harm, and return what its answer means.
+
+        :param call: The call.
+        :param retries: Another policy than the client's, for this call.
+        :raises MosaicError: The kind that says what to do about it.
+        """
+        policy = retries or self._retries
+        try:
+            return await tenacity.AsyncRetrying(**policy.tenacity(call, log.info), sleep=self._sleep)(
+                self._exchange, call
+            )
+        except MosaicError as error:
+            settled = call.settled(error)
+            if settled is error:
+                raise
+            raise settled from error
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _exchange(self, call: Call[T]) -> T:
+        url = self.access.url(call)
+        for _ in range(_MOST_REDIRECTS):
+            answer = await self._ask(call, url)
+            target = redirected(call.method, url, answer)
+            if target is None:
+                break
+            url = target
+        return call.result(answer, self.access.secrets)
+
+    async def _ask(self, call: Call[Any], url: str) -> Answer:
+        read = self.access.read_timeout(call)
+        timeout = httpx.Timeout(read, connect=self.access.connect_timeout, pool=None)
+        try:
+            # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
+            response = await asyncio.wait_for(
+                self._session.request(
+                    call.method, url, content=call.content, headers=self.access.headers(call), timeout=timeout
+                ),
+                timeout=self.access.connect_timeout + 2 * read,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
+            raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
+        return Answer(response.status_code, dict(response.headers), response.content)

@@ -1,0 +1,52 @@
+"""
+What both transports take from the environment, by one rule: proxies and the bundle of certificate authorities.
+
+Left alone, they differ: requests reads ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE``, httpx ``SSL_CERT_FILE`` and
+``SSL_CERT_DIR``; and they read ``NO_PROXY`` in different ways.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+from requests.utils import get_environ_proxies, select_proxy
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def ca_bundle() -> str | None:
+    """The file or folder of certificate authorities that the environment names; None for the default."""
+    return next((path for path in map(os.environ.get, _CA_VARIABLES) if path), None)
+
+
+def ssl_context() -> ssl.SSLContext:
+    """A context that trusts what :func:`ca_bundle` names, shared by all clients: making one costs milliseconds."""
+    return _ssl_context(ca_bundle())
+
+
+@lru_cache(maxsize=4)
+def _ssl_context(bundle: str | None) -> ssl.SSLContext:
+    if bundle is None:
+        import certifi
+
+        return ssl.create_default_context(cafile=certifi.where())
+    return (
+        ssl.create_default_context(capath=bundle)
+        if Path(bundle).is_dir()
+        else ssl.create_default_context(cafile=bundle)
+    )
+
+
+def proxy_for(url: str) -> str | None:
+    """
+    The proxy that the environment names for an address, as requests reads it.
+
+    :param url: The address.
+    """
+    proxy = select_proxy(url, get_environ_proxies(url))
+    if proxy and "://" not in proxy:
+        return f"http://{proxy}"
+    return proxy

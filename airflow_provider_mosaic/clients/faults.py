@@ -1,0 +1,92 @@
+"""What a fault of either HTTP library means: can the request have arrived, and may it pass by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+
+import httpx
+import requests
+import urllib3.exceptions
+
+from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.redaction import redact
+
+#: No connection was ever made, so nothing can have arrived.
+_NEVER_LEFT: tuple[type[BaseException], ...] = (
+    ssl.SSLCertVerificationError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    # urllib3 says so only where the proxy was not reached or refused the tunnel.
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.LocationParseError,
+    requests.exceptions.InvalidURL,
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+#: Waiting mends none of these.
+_PERMANENT: tuple[type[BaseException], ...] = (
+    ssl.SSLCertVerificationError,
+    urllib3.exceptions.LocationParseError,
+    requests.exceptions.InvalidURL,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+_TIMEOUTS: tuple[type[BaseException], ...] = (
+    requests.Timeout,
+    urllib3.exceptions.ReadTimeoutError,
+    httpx.TimeoutException,
+    asyncio.TimeoutError,
+    TimeoutError,
+)
+
+
+class AnswerTooSlow(TimeoutError):  # noqa: N818 - it never leaves this layer
+    """An answer trickled in for longer than a call may take."""
+
+
+def transport_error(error: BaseException, *, what: str, method: str, path: str) -> MosaicTransportError:
+    """
+    The exception for a request that got no answer.
+
+    :param error: What the HTTP library raised.
+    :param what: What was asked, as it follows "could not".
+    :param method: HTTP method.
+    :param path: Path template.
+    """
+    chain = list(_chain(error))
+    never_left = any(isinstance(link, _NEVER_LEFT) for link in chain)
+    if never_left:
+        how = "the server could not be reached"
+    elif any(isinstance(link, _TIMEOUTS) for link in chain):
+        how = "no answer came in time"
+    else:
+        how = "the connection broke before the answer was whole"
+    return MosaicTransportError(
+        f"Could not {what}: {method} {path}: {how} ({_reason(chain[-1])}).",
+        method=method,
+        path=path,
+        transient=not any(isinstance(link, _PERMANENT) for link in chain),
+        effect_unknown=not never_left,
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and the errors that it wraps, however the libraries keep them, from the outermost to the innermost."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        held = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
+        link = next((inner for inner in held if isinstance(inner, BaseException)), None)
+
+
+def _reason(error: BaseException) -> str:
+    # urllib3 puts the repr of the connection in front of its words.
+    words = str(error.args[-1] if error.args else "").rpartition(">: ")[2]
+    return redact(f"{type(error).__name__}: {words}" if words else type(error).__name__)[:300]

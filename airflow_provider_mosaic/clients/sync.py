@@ -1,0 +1,124 @@
+"""The transport for workers: calls over requests."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from airflow_provider_mosaic.api.access import Access, lowered, redirected
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.environment import ca_bundle
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow, transport_error
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_MOST_REDIRECTS = 5
+
+
+def open_session() -> requests.Session:
+    """A session that follows the environment's proxies and authorities, and never adds a password of its own."""
+    session = requests.Session()
+    session.verify = ca_bundle() or True
+    # Without an auth of its own, requests would look into ~/.netrc and overwrite the Authorization header from it.
+    session.auth = lambda prepared: prepared
+    session.headers.clear()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=0))
+    return session
+
+
+class SyncClient:
+    """
+    Sends calls and waits for their answers.
+
+    :param access: Where the API is and who asks.
+    :param retries: How often and how long one call is tried.
+    :param sleep: Waits between two sendings.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        retries: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.access = access
+        self._retries = retries or RetryPolicy()
+        self._sleep = sleep
+        self._session = open_session()
+
+    def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
+        """
+        Send a call, again where that may help and can do no harm, and return what its answer means.
+
+        :param call: The call.
+        :param retries: Another policy than the client's, for this call.
+        :raises MosaicError: The kind that says what to do about it.
+        """
+        policy = retries or self._retries
+        try:
+            answer: T = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)(self._exchange, call)
+        except MosaicError as error:
+            settled = call.settled(error)
+            if settled is error:
+                raise
+            raise settled from error
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _exchange(self, call: Call[T]) -> T:
+        url = self.access.url(call)
+        for _ in range(_MOST_REDIRECTS):
+            answer = self._ask(call, url)
+            target = redirected(call.method, url, answer)
+            if target is None:
+                break
+            url = target
+        return call.result(answer, self.access.secrets)
+
+    def _ask(self, call: Call[Any], url: str) -> Answer:
+        read = self.access.read_timeout(call)
+        # requests bounds each read, not the whole answer: a server that trickles bytes would hold a worker for ever.
+        limit = time.monotonic() + self.access.connect_timeout + 2 * read
+        try:
+            with self._session.request(
+                call.method,
+                url,
+                data=call.content,
+                headers=self.access.headers(call),
+                timeout=(self.access.connect_timeout, read),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = bytearray()
+                for block in response.iter_content(64 * 1024):
+                    content += block
+                    if time.monotonic() > limit:
+                        raise AnswerTooSlow("the answer trickled in")
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
+        return Answer(response.status_code, lowered(response.headers), bytes(content))
