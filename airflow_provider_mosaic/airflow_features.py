@@ -1,0 +1,44 @@
+"""
+What only some supported Airflows have, found by its presence and never by a version number.
+
+==================  =======================================  ================================================
+feature             where                                    without it
+==================  =======================================  ================================================
+task state store    ``context["task_state_store"]`` (3.3)    a new try does not know the earlier try's run
+trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a deferred task that is killed leaves its run
+==================  =======================================  ================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+
+class TaskStateStore(Protocol):
+    """What a task keeps over its tries and deferrals. JSON only; anyone who may see the task may see it."""
+
+    def get(self, key: str) -> Any:
+        """What is kept under a key; None if nothing is."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value under a key."""
+
+    def delete(self, key: str) -> None:
+        """Forget a key."""
+
+
+def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
+    """
+    The store of the running task, where this Airflow has one.
+
+    :param context: The task's context.
+    """
+    return cast("TaskStateStore | None", context.get("task_state_store"))
+
+
+def kills_reach_triggers() -> bool:
+    """Whether this Airflow tells a trigger that its deferred task was marked or cleared by a person."""
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "on_kill")

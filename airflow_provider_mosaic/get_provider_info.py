@@ -1,0 +1,42 @@
+"""What Airflow discovers about this provider. It imports nothing heavy, since every Airflow process reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_mosaic import __version__
+from airflow_provider_mosaic.connection_form import connection_type_info
+
+_INTEGRATION = "Mosaic"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
+
+    def modules(*names: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"airflow_provider_mosaic.{name}" for name in names],
+            }
+        ]
+
+    return {
+        "package-name": "airflow-provider-mosaic",
+        "name": _INTEGRATION,
+        "description": "Run Mosaic's video-editing agents, wait for them without a worker, fetch and publish results.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://docs.mosaic.so/api/introduction",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [connection_type_info()],
+        "hooks": modules("hooks.mosaic"),
+        "operators": modules("operators.runs", "operators.assets", "operators.social"),
+        "sensors": modules("sensors.runs"),
+        "triggers": modules("triggers.runs", "triggers.social"),
+        "extra-links": ["airflow_provider_mosaic.links.MosaicRunLink"],
+    }

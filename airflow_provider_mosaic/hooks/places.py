@@ -1,0 +1,120 @@
+"""Where files are: on this machine, in object storage, behind a link. Airflow's object storage is known only here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
+from airflow_provider_mosaic.clients.targets import Target, local_target, storage_target
+
+
+def source_at(place: Any) -> Source:
+    """
+    The file to upload.
+
+    :param place: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
+        that is open to anyone who has it, or an ``ObjectStoragePath``.
+    :raises MosaicValidationError: There is nothing that can be uploaded.
+    """
+    if _is_storage_path(place):
+        return storage_source(place)
+    text = _text("source", place)
+    scheme = _scheme(text)
+    if scheme in ("http", "https"):
+        return url_source(checked_url("source", text))
+    return storage_source(_storage_path("source", text)) if scheme else local_source(text)
+
+
+class Folder:
+    """
+    Where downloads go.
+
+    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
+    :raises MosaicValidationError: It can't be a folder.
+    """
+
+    def __init__(self, place: Any) -> None:
+        if _is_storage_path(place):
+            self._storage: Any = place
+        else:
+            text = _text("destination", place)
+            scheme = _scheme(text)
+            if scheme in ("http", "https"):
+                refuse("destination", text, "files can't be written to a web address; give a path or s3://... .")
+            self._storage = _storage_path("destination", text) if scheme else None
+            self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - no symlink is to be resolved
+
+    def path_of(self, name: str) -> Any:
+        """
+        The path of a file in the folder.
+
+        :param name: Its name, possibly with folders in front.
+        """
+        from pathlib import Path
+
+        return self._storage / name if self._storage is not None else Path(str(self._path)) / name
+
+    def target(self, name: str) -> Target:
+        """
+        A file in the folder, to be written.
+
+        :param name: Its name.
+        """
+        path = self.path_of(name)
+        return storage_target(path) if self._storage is not None else local_target(path)
+
+    def size_of(self, name: str) -> int | None:
+        """
+        Bytes of the file that is there already; None when there is none.
+
+        :param name: Its name.
+        """
+        path = self.path_of(name)
+        try:
+            if path.is_dir():
+                refuse("destination", str(path), "a folder is where the file should go.")
+            return int(path.stat().st_size)
+        except FileNotFoundError:
+            return None
+
+    def uri_of(self, name: str) -> str:
+        """
+        The absolute path, or the URI, of a file in the folder.
+
+        :param name: Its name.
+        """
+        return str(self.path_of(name))
+
+
+def _scheme(text: str) -> str:
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
+
+
+def _text(name: str, place: Any) -> str:
+    if not isinstance(place, (str, os.PathLike)):
+        refuse(name, place, f"it must be a path or a URI, not {type(place).__name__}.")
+    text = os.fspath(place)
+    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
+        refuse(name, place, "it is empty. If it is templated, the task that should give it gave nothing.")
+    return text
+
+
+def _is_storage_path(place: Any) -> bool:
+    from airflow.sdk import ObjectStoragePath
+
+    return isinstance(place, ObjectStoragePath)
+
+
+def _storage_path(name: str, uri: str) -> Any:
+    from airflow.sdk import ObjectStoragePath
+
+    try:
+        path = ObjectStoragePath(uri)
+        path.fs  # noqa: B018 - the provider of the scheme is looked for only now
+    except (ValueError, ImportError) as error:
+        scheme = _scheme(uri)
+        refuse(name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that brings it.")
+    return path
