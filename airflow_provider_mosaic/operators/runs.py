@@ -1,0 +1,202 @@
+"""Start a run of an agent and wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperator
+
+from airflow_provider_mosaic.links import MosaicRunLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.tasks.runs import RunTask
+    from airflow_provider_mosaic.tasks.waiting import Deferral
+
+#: The arguments that say what a run works on, by their names in the API.
+_INPUTS = (
+    "video_urls",
+    "video_ids",
+    "node_render_ids",
+    "mimir_assets",
+    "video_inputs",
+    "update_params",
+    "ignore_nodes",
+    "callback_url",
+)
+
+
+class MosaicRunAgentOperator(BaseOperator):
+    """
+    Start a run of an agent, once, and wait for it (https://docs.mosaic.so/api/agent-runs/post-agent-run).
+
+    A run costs credits. A retry goes on with the run of the earlier try instead of starting another one, where Airflow
+    has a task state store (3.3 and newer). When the answer to the start is lost, the agent's runs are looked through
+    before anything is sent again. A person who clears the task asks for a new run and gets one.
+
+    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` and ``output_ids`` at the end,
+    good or bad; the run id as ``return_value``.
+
+    :param agent_id: The agent.
+    :param video_urls: YouTube or HTTP(S) addresses of videos. For agents with one Video Input tile, as are the next
+        three.
+    :param video_ids: Ids of uploaded videos.
+    :param node_render_ids: Ids of outputs of earlier runs.
+    :param mimir_assets: Items of a connected Mimir.
+    :param video_inputs: For each Video Input tile what it gets; excludes the four above. An entry has
+        ``agent_node_id``, at least one of the four lists, and may limit the source with ``input_clip_start_ms`` and
+        ``input_clip_end_ms``.
+    :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``.
+    :param ignore_nodes: Nodes to leave out of this run.
+    :param callback_url: Where Mosaic sends the webhooks of this run.
+    :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the start.
+    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta; the first looks
+        come sooner.
+    :param timeout: The longest time from the first try's start to the run's end; then the run is cancelled and the
+        task fails without retries. None waits for ever.
+    :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the task succeeds),
+        ``fail`` or ``skip``.
+    :param durable: Whether a retry goes on with the run of an earlier try.
+    :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what failed is done, and paid,
+        again), start a ``new`` one, or ``fail``.
+    :param on_ambiguous: When a start's answer was lost and one run is found that must be it: ``adopt`` it, or ``fail``
+        and leave it to a person.
+    :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
+        that is marked or cleared, this needs Airflow 3.3 or newer.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("agent_id", *_INPUTS, "mosaic_conn_id")
+    template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
+    operator_extra_links = (MosaicRunLink(),)
+    ui_color = "#e9e4fb"
+
+    def __init__(
+        self,
+        *,
+        agent_id: str,
+        video_urls: Iterable[str] | str | None = None,
+        video_ids: Iterable[str] | str | None = None,
+        node_render_ids: Iterable[str] | str | None = None,
+        mimir_assets: Iterable[Mapping[str, Any]] | None = None,
+        video_inputs: Iterable[Mapping[str, Any]] | None = None,
+        update_params: Mapping[str, Mapping[str, Any]] | None = None,
+        ignore_nodes: Iterable[str] | None = None,
+        callback_url: str | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = timedelta(hours=24),
+        on_partial: Literal["warn", "fail", "skip"] = "warn",
+        durable: bool = True,
+        on_retry: Literal["resume", "new", "fail"] = "resume",
+        on_ambiguous: Literal["adopt", "fail"] = "adopt",
+        cancel_on_kill: bool = True,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.video_urls = video_urls
+        self.video_ids = video_ids
+        self.node_render_ids = node_render_ids
+        self.mimir_assets = mimir_assets
+        self.video_inputs = video_inputs
+        self.update_params = update_params
+        self.ignore_nodes = ignore_nodes
+        self.callback_url = callback_url
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.on_partial = on_partial
+        self.durable = durable
+        self.on_retry = on_retry
+        self.on_ambiguous = on_ambiguous
+        self.cancel_on_kill = cancel_on_kill
+        self.mosaic_conn_id = mosaic_conn_id
+        self._running: RunTask | None = None
+
+    def execute(self, context: Context) -> str:
+        """
+        Start the run, or go on with an earlier try's, and wait for its end or defer.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            task = self._task()
+        with failing_at_once(*task.hopeless):
+            return self._outcome(task.start(context))
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, run_id: str, deadline: float | None = None
+    ) -> str:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param run_id: The run that was waited for.
+        :param deadline: The operator's own deadline, in seconds since the epoch.
+        """
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        task = self._task()
+        with failing_at_once(*task.hopeless):
+            return self._outcome(task.go_on(context, event, run_id, deadline))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral; when Airflow gave up on the trigger, cancel the run before the task fails.
+
+        :param next_method: What Airflow wants to be called.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            self._task().abandoned(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the run, within the few seconds that are left."""
+        if self._running is not None:
+            self._running.killed()
+
+    def _task(self) -> RunTask:
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.runs import RunOrder, RunTask
+
+        order = RunOrder.checked(
+            agent_id=self.agent_id,
+            inputs={name: getattr(self, name) for name in _INPUTS},
+            wait_for_completion=self.wait_for_completion,
+            deferrable=self.deferrable,
+            poll_interval=self.poll_interval,
+            timeout=self.timeout,
+            on_partial=self.on_partial,
+            durable=self.durable,
+            on_retry=self.on_retry,
+            on_ambiguous=self.on_ambiguous,
+            cancel_on_kill=self.cancel_on_kill,
+        )
+        self._running = RunTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
+        return self._running
+
+    def _outcome(self, outcome: str | Deferral) -> str:
+        if isinstance(outcome, str):
+            return outcome
+        self.defer(
+            trigger=outcome.trigger,
+            method_name="execute_complete",
+            kwargs=outcome.kwargs,
+            timeout=outcome.timeout,
+        )
+        raise AssertionError("defer does not return")

@@ -1,0 +1,148 @@
+"""Publish posts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.tasks.waiting import Deferral
+
+
+class MosaicSocialPostOperator(BaseOperator):
+    """
+    Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
+
+    A post is public. A retry never makes a post again of which something is out or may come out: only one that failed
+    everywhere. When the answer is lost, the list of posts is looked through before anything is sent again. Both need
+    nothing but a try that goes on; over several tries they need Airflow's task state store (3.3 and newer).
+
+    XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
+
+    :param text: What it says; may be empty where there are media.
+    :param social_connection_ids: The connected accounts it goes to.
+    :param platforms: Or the platforms, where each has one account: ``x``, ``linkedin``, ``instagram``, ``facebook``,
+        ``tiktok``, ``youtube``.
+    :param media_urls: Addresses of media, reachable for anyone when the post is published.
+    :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made.
+    :param output_ids: Which of its outputs. Default: all.
+    :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
+    :param wait_for_completion: Whether the task waits until the post is out.
+    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The longest pause between two looks, in seconds or as a timedelta.
+    :param timeout: How long to wait from the time of publishing on; then the task fails, and the post is left alone.
+    :param on_partial: What a post means that is out on some destinations and failed on others: ``fail``, ``warn`` (the
+        task succeeds) or ``skip``.
+    :param durable: Whether a retry goes on with the post of an earlier try.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = (
+        "text",
+        "social_connection_ids",
+        "platforms",
+        "media_urls",
+        "run_id",
+        "output_ids",
+        "schedule_date",
+        "mosaic_conn_id",
+    )
+    ui_color = "#e9e4fb"
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        social_connection_ids: Iterable[str] | str | None = None,
+        platforms: Iterable[str] | str | None = None,
+        media_urls: Iterable[str] | str | None = None,
+        run_id: str | None = None,
+        output_ids: Iterable[str] | str | None = None,
+        schedule_date: datetime | str | None = None,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = timedelta(hours=2),
+        on_partial: Literal["warn", "fail", "skip"] = "fail",
+        durable: bool = True,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+        self.social_connection_ids = social_connection_ids
+        self.platforms = platforms
+        self.media_urls = media_urls
+        self.run_id = run_id
+        self.output_ids = output_ids
+        self.schedule_date = schedule_date
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.on_partial = on_partial
+        self.durable = durable
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def execute(self, context: Context) -> str:
+        """
+        Make the post, or go on with an earlier try's.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            return self._outcome(self._task().start(context))
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, post_id: str, deadline: float | None = None
+    ) -> str:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param post_id: The post that was waited for.
+        :param deadline: When to stop waiting, in seconds since the epoch.
+        """
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            return self._outcome(self._task().go_on(context, event, post_id, deadline))
+
+    def _task(self) -> PostTask:
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.posts import PostOrder, PostTask, timeout_of
+
+        order = PostOrder.checked(
+            text=self.text,
+            social_connection_ids=self.social_connection_ids,
+            platforms=self.platforms,
+            media_urls=self.media_urls,
+            run_id=self.run_id,
+            output_ids=self.output_ids,
+            schedule_date=self.schedule_date,
+            wait_for_completion=self.wait_for_completion,
+            deferrable=self.deferrable,
+            poll_interval=self.poll_interval,
+            timeout=timeout_of(self.timeout, self.schedule_date),
+            on_partial=self.on_partial,
+            durable=self.durable,
+        )
+        return PostTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
+
+    def _outcome(self, outcome: str | Deferral) -> str:
+        if isinstance(outcome, str):
+            return outcome
+        self.defer(
+            trigger=outcome.trigger, method_name="execute_complete", kwargs=outcome.kwargs, timeout=outcome.timeout
+        )
+        raise AssertionError("defer does not return")

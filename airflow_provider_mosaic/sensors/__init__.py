@@ -1,0 +1,19 @@
+"""Tasks that wait for something in Mosaic."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.sensors.runs import MosaicRunSensor
+
+_MODULES = {"MosaicRunSensor": "runs"}
+
+__all__ = ["MosaicRunSensor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,160 @@
+"""The life of a task that fetches a run's renders: each file once, whole, with links that are fresh when needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, refuse
+from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
+from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.runs import Output, Run
+from airflow_provider_mosaic.api.verdicts import judge_run
+from airflow_provider_mosaic.clients.downloading import fetch, look
+from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.hooks.places import Folder
+
+log = logging.getLogger(__name__)
+
+#: What an output has, with the field of its link and the suffix where that is fixed.
+PARTS = {
+    "video": ("video_url", None),
+    "thumbnail": ("thumbnail_url", ".jpg"),
+    "premiere": ("premiere_prproj_url", ".premiere.zip"),
+}
+_VIDEO_SUFFIXES = {media: suffix for suffix, media in MEDIA_TYPES[AssetType.VIDEO].items()}
+
+
+class DownloadTask:
+    """
+    One slice of the task on a worker.
+
+    :param hook: The connection.
+    :param run_id: The run.
+    :param destination: The folder.
+    :param include: Which parts of each output.
+    :param filename: The name of a file, with ``{output_id}``, ``{run_id}``, ``{index}``, ``{part}`` and ``{suffix}``.
+    :param overwrite: Whether another file of that name is replaced.
+    """
+
+    def __init__(
+        self,
+        hook: MosaicHook,
+        *,
+        run_id: str,
+        destination: Any,
+        include: Iterable[str],
+        filename: str,
+        overwrite: bool,
+    ) -> None:
+        self._hook = hook
+        self._run_id = checked_id("run_id", run_id)
+        self._parts = [checked_choice("include", part, PARTS) for part in checked_list("include", include)]
+        self._filename = filename
+        self._overwrite = overwrite
+        self._folder = Folder(destination)
+        self._name("0" * 8, 0, "video", ".mp4")
+
+    def download(self) -> list[str]:
+        """
+        Fetch what is asked for.
+
+        :returns: Absolute paths or URIs, in the order of the outputs.
+        :raises MosaicRunFailedError: The run is still going on, or it rendered nothing.
+        """
+        run = self._hook.get_run(self._run_id)
+        verdict = judge_run(run)
+        if not verdict.ended:
+            raise MosaicRunFailedError(
+                f"Run {self._run_id!r} is still {run.status}: wait for it, with a MosaicRunSensor or "
+                "wait_for_completion=True, before its outputs are fetched.",
+                run_id=self._run_id,
+            )
+        if not run.outputs:
+            raise MosaicRunFailedError(
+                f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to fetch.",
+                run_id=self._run_id,
+            )
+        files: list[str] = []
+        names: set[str] = set()
+        for index, output in enumerate(run.outputs):
+            for part in self._parts:
+                if getattr(output, PARTS[part][0]):
+                    name = self._fetched(run, output, index, part, names)
+                    files.append(self._folder.uri_of(name))
+                elif part == "video":
+                    log.warning("Output %r has no video.", output.output_id)
+        log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(files), len(run.outputs))
+        return files
+
+    def _fetched(self, run: Run, output: Output, index: int, part: str, names: set[str]) -> str:
+        """Fetch one file unless it is there already; its name."""
+        link = _Links(self._hook, run, output, part)
+        facts = look(link)
+        suffix = PARTS[part][1] or _video_suffix(str(output.video_url)) or _VIDEO_SUFFIXES.get(facts.media_type or "")
+        name = self._name(output.output_id, index, part, suffix or ".mp4")
+        if name in names:
+            refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
+        names.add(name)
+        present = self._folder.size_of(name)
+        uri = self._folder.uri_of(name)
+        if present is not None and not self._overwrite:
+            if facts.size is not None and present == facts.size:
+                log.info("%s is there already, with the right length.", uri)
+                return name
+            whole = "unknown" if facts.size is None else size_words(facts.size)
+            refuse(
+                "destination",
+                uri,
+                f"another file is there ({size_words(present)}; the output's length is {whole}). Set overwrite=True to "
+                "replace it, or choose another destination or filename.",
+            )
+        size = fetch(link, self._folder.target(name), progress=lambda progress: log.info("%s", progress))
+        log.info("Fetched %s (%s).", uri, size_words(size))
+        return name
+
+    def _name(self, output_id: str, index: int, part: str, suffix: str) -> str:
+        try:
+            name = self._filename.format(
+                output_id=output_id.replace("/", "_"), run_id=self._run_id, index=index, part=part, suffix=suffix
+            )
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            refuse(
+                "filename",
+                self._filename,
+                f"it may hold {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
+            )
+        if not name.strip("/ ") or name.startswith("/") or ".." in name.split("/"):
+            refuse("filename", self._filename, "it must give the name of a file below the destination.")
+        return name
+
+
+class _Links:
+    """Links to one part of an output: the one that came with the run, then a fresh one each time it is asked for."""
+
+    def __init__(self, hook: MosaicHook, run: Run, output: Output, part: str) -> None:
+        self._hook = hook
+        self._run_id = run.run_id
+        self._output_id = output.output_id
+        self._field = PARTS[part][0]
+        self._known: str | None = getattr(output, self._field)
+
+    def __call__(self) -> str:
+        link, self._known = self._known, None
+        return link or self._fresh()
+
+    def _fresh(self) -> str:
+        for output in self._hook.get_run(self._run_id).outputs:
+            if output.output_id == self._output_id and getattr(output, self._field):
+                return str(getattr(output, self._field))
+        raise MosaicNotFoundError(f"Run {self._run_id!r} has no output {self._output_id!r} with that part any more.")
+
+
+def _video_suffix(link: str) -> str | None:
+    """The suffix of a link's file name, if it is one of a video."""
+    suffix = PurePosixPath(urlsplit(link).path).suffix.lower()
+    return suffix if suffix in MEDIA_TYPES[AssetType.VIDEO] else None

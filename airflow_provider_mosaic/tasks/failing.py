@@ -1,0 +1,51 @@
+"""Which failures burn a task's retries, and which fail it at once because no retry can help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicAuthenticationError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicValidationError,
+)
+
+#: A retry would only meet them again.
+HOPELESS: tuple[type[MosaicError], ...] = (
+    MosaicAuthenticationError,
+    MosaicPermissionError,
+    MosaicNotFoundError,
+    MosaicValidationError,
+    MosaicAmbiguousOutcomeError,
+)
+
+
+@contextmanager
+def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
+    """
+    Turn what no retry can cure into Airflow's failure without retries, raised from the original.
+
+    :param more: Kinds of errors that are hopeless here besides those that always are.
+    """
+    try:
+        yield
+    except (*HOPELESS, *more) as error:
+        if error.transient:
+            raise
+        raise fail_exception(error) from error
+
+
+def fail_exception(error: MosaicError) -> Exception:
+    """
+    Airflow's failure without retries, beginning with the original's class.
+
+    :param error: The original.
+    """
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    failure: Exception = AirflowFailException(f"{type(error).__name__}: {error}")
+    return failure

@@ -1,0 +1,160 @@
+"""
+What a task remembers over its tries: what it meant to begin, and what it began.
+
+The intent is noted before a request with effects is sent, and the id at once after its answer, so that whatever
+happens in between, the next try knows that there is something to look for. On an Airflow without a task state store
+nothing is remembered, and a new try begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+# What signs a link changes with each rendering of a template and is not part of what is asked for.
+_SIGNING = frozenset(
+    {
+        "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
+        "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """
+    One entry of the memory.
+
+    :param began: When the first try of this order noted its intent, in seconds since the epoch.
+    :param id: The run, post or asset, once it is known.
+    :param deadline: When to stop waiting, in seconds since the epoch; kept over all tries.
+    :param before: Ids that were there before the request, so that they are not taken for its effect.
+    :param facts: What else the kind of task needs.
+    """
+
+    began: float
+    id: str | None = None
+    deadline: float | None = None
+    before: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TaskMemory:
+    """
+    The memory of one task instance for one kind of thing.
+
+    An entry counts only for the same order and the same request. A retry is the same order. When a person clears the
+    task it is a new one: Airflow raises ``max_tries`` then, and only then.
+
+    :param context: The task's context.
+    :param kind: ``run``, ``post`` or ``upload``.
+    :param request: What is asked for, as JSON.
+    :param durable: Whether to remember at all.
+    """
+
+    def __init__(self, context: Mapping[str, Any], *, kind: str, request: Any, durable: bool = True) -> None:
+        self._store: TaskStateStore | None = task_state_store(context) if durable else None
+        self._key = f"mosaic_{kind}"
+        self._kind = kind
+        self._order = int(context["ti"].max_tries or 0)
+        self._fingerprint = fingerprint(request)
+
+    def recall(self) -> Record | None:
+        """What an earlier try of the same order left; None if there is nothing to go on with."""
+        stored = self._store.get(self._key) if self._store else None
+        if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
+            return None
+        if stored.get("order") != self._order:
+            log.info("The task was cleared: it begins anew and leaves %s alone.", self._named(stored))
+            return None
+        if stored.get("fingerprint") != self._fingerprint:
+            log.warning(
+                "The task's arguments are not those of its earlier try: it begins anew and leaves %s alone, which may "
+                "still be going on.",
+                self._named(stored),
+            )
+            return None
+        return Record(
+            began=float(stored["began"]),
+            id=stored.get("id"),
+            deadline=stored.get("deadline"),
+            before=tuple(stored.get("before") or ()),
+            facts=stored.get("facts") or {},
+        )
+
+    def keep(self, record: Record) -> None:
+        """
+        Remember a record in place of the earlier one.
+
+        :param record: What to remember. It must hold no secret: whoever may see the task may see it.
+        """
+        if self._store is not None:
+            entry = {**asdict(record), "version": _VERSION, "order": self._order, "fingerprint": self._fingerprint}
+            self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
+
+    def note(self, record: Record) -> None:
+        """
+        Remember what has happened already; a fault of the store is logged and does not undo it.
+
+        :param record: What to remember, with its id.
+        """
+        try:
+            self.keep(record)
+        except Exception:
+            log.exception("Could not note %s %s: a retry would have to look for it.", self._kind, record.id)
+
+    def forget(self) -> None:
+        """Forget: nothing was begun."""
+        if self._store is not None:
+            self._store.delete(self._key)
+
+    def _named(self, stored: Mapping[str, Any]) -> str:
+        return f"{self._kind} {stored['id']!r}" if stored.get("id") else f"the {self._kind} that it may have begun"
+
+
+def new_record(*, timeout: float | None = None, before: tuple[str, ...] = (), **facts: Any) -> Record:
+    """
+    A record of an intent, as of now.
+
+    :param timeout: Seconds until waiting stops; None for never.
+    :param before: Ids that were there before.
+    """
+    now = time.time()
+    return Record(began=now, deadline=None if timeout is None else now + timeout, before=before, facts=facts)
+
+
+def fingerprint(request: Any) -> str:
+    """
+    A short text that differs where requests differ in what they ask for, and not where only a link's signature does.
+
+    :param request: Anything that JSON can write.
+    """
+    text = json.dumps(_unsigned(request), sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _unsigned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _unsigned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unsigned(item) for item in value]
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        parts = urlsplit(value)
+        kept = [
+            (name, item)
+            for name, item in parse_qsl(parts.query, keep_blank_values=True)
+            if not name.lower().startswith(("x-goog-", "x-amz-")) and name.lower() not in _SIGNING
+        ]
+        return urlunsplit(parts._replace(query=urlencode(kept)))
+    return value

@@ -1,0 +1,143 @@
+"""
+One effect, once: over lost answers, kills and retries.
+
+A request with effects goes out only after its intent was noted. When its outcome is unknown, or an earlier try died
+before it noted an id, the lists are looked at until it is clear; what can't be cleared up is left to a person.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
+from airflow_provider_mosaic.api.lookup import PAUSES, Candidate, Finding, judge_candidates
+from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.siblings import Siblings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    """
+    The way to begin one thing once.
+
+    :param what: What is begun, for example ``a run of agent 'x'``.
+    :param memory: What the task remembers.
+    :param begin: Sends the request and returns the id.
+    :param present: Ids that are there before the request.
+    :param candidates: What may be the effect of a request, from the lists.
+    :param siblings: What other tasks have begun.
+    :param adopt: Whether the one candidate that is left is taken; otherwise it is only reported.
+    :param timeout: Seconds from the intent until waiting stops; kept in the record.
+    :param advice: What a person can do when it can't be cleared up.
+    """
+
+    what: str
+    memory: TaskMemory
+    begin: Callable[[], str]
+    present: Callable[[], tuple[str, ...]]
+    candidates: Callable[[Record], list[Candidate]]
+    siblings: Callable[[], Siblings]
+    adopt: bool
+    timeout: float | None
+    advice: str
+    sleep: Callable[[float], None] = time.sleep
+
+    def start(self) -> Record:
+        """
+        Begin it.
+
+        :returns: The record, with the id.
+        :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
+        :raises MosaicError: It was not begun.
+        """
+        now = time.time()
+        deadline = None if self.timeout is None else now + self.timeout
+        record = Record(began=now, deadline=deadline, before=self.present())
+        self.memory.keep(record)
+        return self._send(record, sendings=2)
+
+    def go_on(self, record: Record) -> Record:
+        """
+        Go on after an earlier try that noted its intent and no id: look first, and begin it only if it is not there.
+
+        :param record: What the earlier try left.
+        :returns: The record, with the id.
+        """
+        log.info("An earlier try may have begun %s and did not learn its id: looking for it.", self.what)
+        found = self._look(record, since=record.began, lost=None)
+        if found is not None:
+            return found
+        log.info("The earlier try did not begin %s: beginning it now.", self.what)
+        return self._send(record, sendings=2)
+
+    def _send(self, record: Record, *, sendings: int) -> Record:
+        try:
+            begun = replace(record, id=self.begin())
+        except MosaicAmbiguousOutcomeError as lost:
+            log.warning("%s Looking for it.", lost)
+            found = self._look(record, since=time.time(), lost=lost)
+            if found is not None:
+                return found
+            if sendings <= 1:
+                # It was not done, twice: what came back says why.
+                raise (lost.__cause__ or lost) from None
+            log.warning("%s is not there: sending the request once more.", self.what.capitalize())
+            return self._send(record, sendings=sendings - 1)
+        except MosaicError:
+            # Any other end is a plain no: there is nothing that a retry would have to look for.
+            self.memory.forget()
+            raise
+        self.memory.note(begun)
+        return begun
+
+    def _look(self, record: Record, *, since: float, lost: MosaicAmbiguousOutcomeError | None) -> Record | None:
+        """
+        Look for it, again and again until two minutes after ``since``.
+
+        :returns: The record with the id; None when it is surely not there.
+        """
+        until = since + sum(PAUSES)
+        pauses = iter(PAUSES)
+        while True:
+            left = until - time.time()
+            last_look = left <= 0.5 or not self.adopt
+            finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
+            if finding is Finding.FOUND and self.adopt:
+                found = replace(record, id=candidates[0].id)
+                log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
+                self.memory.note(found)
+                return found
+            if finding is Finding.NOTHING and self.adopt:
+                return None
+            if last_look:
+                raise self._unclear(candidates, lost) from lost
+            self.sleep(min(next(pauses, left), left))
+
+    def _look_once(
+        self, record: Record, *, last_look: bool, lost: MosaicAmbiguousOutcomeError | None
+    ) -> tuple[Finding, tuple[Candidate, ...]]:
+        try:
+            candidates = self.candidates(record)
+        except MosaicError as error:
+            if error.transient and not last_look:
+                log.warning("Could not look for %s: %s", self.what, error)
+                return Finding.LOOK_AGAIN, ()
+            raise self._unclear((), lost, f"The lists could not be read: {error}") from error
+        siblings = self.siblings() if candidates else Siblings()
+        return judge_candidates(candidates, owned=siblings.owned, unsettled=siblings.unsettled, last_look=last_look)
+
+    def _unclear(
+        self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
+    ) -> MosaicAmbiguousOutcomeError:
+        listed = "; ".join(map(str, candidates[:10])) or "none that could be told apart"
+        cause = f" What came back: {lost.__cause__ or lost}" if lost else " An earlier try died in the middle of it."
+        return MosaicAmbiguousOutcomeError(
+            f"Whether this was begun is unknown: {self.what}.{cause} {why or f'Candidates: {listed}.'} Nothing was "
+            f"sent again, so nothing was paid or published twice. {self.advice}",
+            candidates=[candidate.id for candidate in candidates],
+        )

@@ -1,0 +1,61 @@
+"""What other tasks of the same DAG run have begun, so that a lost run or post is not mistaken for theirs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# A task in one of these may have begun something whose id it has not pushed yet.
+_MAY_BEGIN = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siblings:
+    """
+    What is known of the others.
+
+    :param owned: Ids that they have begun.
+    :param unsettled: How many may have begun something without having said its id yet.
+    """
+
+    owned: frozenset[str] = frozenset()
+    unsettled: int = 0
+
+
+def read_siblings(context: Mapping[str, Any], *, key: str, operator_class: type[Any]) -> Siblings:
+    """
+    Read the XComs and states of the DAG run's other tasks of a class, mapped siblings of this task among them.
+
+    Each task pushes its id at once after its start, and a running task may read what others have pushed.
+
+    :param context: The context of the running task.
+    :param key: XCom key under which the others push their ids.
+    :param operator_class: The class of tasks that begin such things.
+    """
+    ti = context["ti"]
+    owned: set[str] = set()
+    unsettled = 0
+    try:
+        for task in context["dag"].tasks:
+            if not issubclass(getattr(task, "operator_class", type(task)), operator_class):
+                continue
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
+            for name, state in states.get(ti.run_id, {}).items():
+                # A mapped task instance is named task_id_<map index>.
+                index = -1 if name == task.task_id else int(name.rpartition("_")[2])
+                if (task.task_id, index) == (ti.task_id, ti.map_index) or state is None:
+                    continue
+                pushed = ti.xcom_pull(task_ids=task.task_id, key=key, map_indexes=index)
+                if pushed:
+                    owned.add(pushed)
+                elif state in _MAY_BEGIN:
+                    unsettled += 1
+    except Exception:
+        # Not knowing is not the same as there being none.
+        log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
+        unsettled += 1
+    return Siblings(owned=frozenset(owned), unsettled=unsettled)

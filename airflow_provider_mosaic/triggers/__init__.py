@@ -1,0 +1,20 @@
+"""Waits in the triggerer."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
+    from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
+
+_MODULES = {"MosaicRunTrigger": "runs", "MosaicSocialPostTrigger": "social"}
+
+__all__ = ["MosaicRunTrigger", "MosaicSocialPostTrigger"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
