@@ -23,6 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MOST_REDIRECTS = 5
+_MOST_CONNECTIONS = 100
 
 
 class AsyncClient:
@@ -44,13 +45,12 @@ class AsyncClient:
         self.access = access
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
-        # trust_env is off because proxies and authorities are read by one rule for both transports.
-        self._session = httpx.AsyncClient(
-            trust_env=False,
+        # The transport is used without httpx.AsyncClient around it: the client would log a line for each request,
+        # and read proxies and authorities by rules of its own.
+        self._transport = httpx.AsyncHTTPTransport(
             verify=ssl_context(),
             proxy=proxy_for(access.base_url),
-            follow_redirects=False,
-            headers={},
+            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS),
         )
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
@@ -74,7 +74,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._session.aclose()
+        await self._transport.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -95,16 +95,23 @@ class AsyncClient:
         return call.result(answer, self.access.secrets)
 
     async def _ask(self, call: Call[Any], url: str) -> Answer:
-        read = self.access.read_timeout(call)
-        timeout = httpx.Timeout(read, connect=self.access.connect_timeout, pool=None)
+        connect, read = self.access.connect_timeout, self.access.read_timeout(call)
         try:
-            # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
-            response = await asyncio.wait_for(
-                self._session.request(
-                    call.method, url, content=call.content, headers=self.access.headers(call), timeout=timeout
-                ),
-                timeout=self.access.connect_timeout + 2 * read,
+            request = httpx.Request(
+                call.method,
+                url,
+                content=call.content,
+                headers=self.access.headers(call),
+                extensions={"timeout": httpx.Timeout(read, connect=connect, pool=None).as_dict()},
             )
+            # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
+            return await asyncio.wait_for(self._exchanged(request), timeout=connect + 2 * read)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
-        return Answer(response.status_code, dict(response.headers), response.content)
+
+    async def _exchanged(self, request: httpx.Request) -> Answer:
+        response = await self._transport.handle_async_request(request)
+        try:
+            return Answer(response.status_code, dict(response.headers), await response.aread())
+        finally:
+            await response.aclose()
