@@ -3,7 +3,7 @@ What a task remembers over its tries: what it meant to begin, and what it began.
 
 The intent is noted before a request with effects is sent, and the id at once after its answer, so that whatever
 happens in between, the next try knows that there is something to look for. On an Airflow without a task state store
-nothing is remembered, and a new try begins anew.
+nothing can be noted; a retry there knows only that an earlier try may have begun something since the DAG run did.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+# How far back an earlier try is looked for when Airflow does not say when the DAG run began.
+_LONGEST_ORDER = 24 * 3600.0
 # What signs a link changes with each rendering of a template and is not part of what is asked for.
 _SIGNING = frozenset(
     {
@@ -36,7 +38,8 @@ class Record:
     """
     One entry of the memory.
 
-    :param began: When the first try of this order noted its intent, in seconds since the epoch.
+    :param began: When the intent was noted, in seconds since the epoch.
+    :param noted: Whether it was noted; otherwise it is only possible that there was one.
     :param id: The run, post or asset, once it is known.
     :param deadline: When to stop waiting, in seconds since the epoch; kept over all tries.
     :param before: Ids that were there before the request, so that they are not taken for its effect.
@@ -44,6 +47,7 @@ class Record:
     """
 
     began: float
+    noted: bool = True
     id: str | None = None
     deadline: float | None = None
     before: tuple[str, ...] = ()
@@ -67,11 +71,17 @@ class TaskMemory:
         self._store: TaskStateStore | None = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
         self._kind = kind
-        self._order = int(context["ti"].max_tries or 0)
+        ti = context["ti"]
+        self._order = int(ti.max_tries or 0)
+        # A clear raises max_tries by the tries that there were, so that this is the first try of the present order.
+        is_retry = ti.try_number > self._order - int(ti.task.retries or 0) + 1
+        self._began_blindly = _start_of(context) if durable and self._store is None and is_retry else None
         self._fingerprint = fingerprint(request)
 
     def recall(self) -> Record | None:
         """What an earlier try of the same order left; None if there is nothing to go on with."""
+        if self._began_blindly is not None:
+            return Record(began=self._began_blindly, noted=False)
         stored = self._store.get(self._key) if self._store else None
         if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
             return None
@@ -100,7 +110,12 @@ class TaskMemory:
         :param record: What to remember. It must hold no secret: whoever may see the task may see it.
         """
         if self._store is not None:
-            entry = {**asdict(record), "version": _VERSION, "order": self._order, "fingerprint": self._fingerprint}
+            entry: dict[str, Any] = {
+                **asdict(record),
+                "version": _VERSION,
+                "order": self._order,
+                "fingerprint": self._fingerprint,
+            }
             self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
 
     def note(self, record: Record) -> None:
@@ -123,15 +138,10 @@ class TaskMemory:
         return f"{self._kind} {stored['id']!r}" if stored.get("id") else f"the {self._kind} that it may have begun"
 
 
-def new_record(*, timeout: float | None = None, before: tuple[str, ...] = (), **facts: Any) -> Record:
-    """
-    A record of an intent, as of now.
-
-    :param timeout: Seconds until waiting stops; None for never.
-    :param before: Ids that were there before.
-    """
-    now = time.time()
-    return Record(began=now, deadline=None if timeout is None else now + timeout, before=before, facts=facts)
+def _start_of(context: Mapping[str, Any]) -> float:
+    """When the DAG run began, in seconds since the epoch: no try of the task was earlier."""
+    began = getattr(context.get("dag_run"), "start_date", None)
+    return float(began.timestamp()) if began is not None else time.time() - _LONGEST_ORDER
 
 
 def fingerprint(request: Any) -> str:

@@ -31,7 +31,7 @@ class Once:
     :param present: Ids that are there before the request.
     :param candidates: What may be the effect of a request, from the lists.
     :param siblings: What other tasks have begun.
-    :param adopt: Whether the one candidate that is left is taken; otherwise it is only reported.
+    :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
     :param timeout: Seconds from the intent until waiting stops; kept in the record.
     :param advice: What a person can do when it can't be cleared up.
     """
@@ -55,11 +55,7 @@ class Once:
         :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
         :raises MosaicError: It was not begun.
         """
-        now = time.time()
-        deadline = None if self.timeout is None else now + self.timeout
-        record = Record(began=now, deadline=deadline, before=self.present())
-        self.memory.keep(record)
-        return self._send(record, sendings=2)
+        return self._begin(deadline=None if self.timeout is None else time.time() + self.timeout)
 
     def go_on(self, record: Record) -> Record:
         """
@@ -68,11 +64,16 @@ class Once:
         :param record: What the earlier try left.
         :returns: The record, with the id.
         """
-        log.info("An earlier try may have begun %s and did not learn its id: looking for it.", self.what)
+        log.info("An earlier try may have begun %s and left no id: looking for it.", self.what)
         found = self._look(record, since=record.began, lost=None)
         if found is not None:
             return found
         log.info("The earlier try did not begin %s: beginning it now.", self.what)
+        return self._begin(deadline=record.deadline) if record.noted else self.start()
+
+    def _begin(self, *, deadline: float | None) -> Record:
+        record = Record(began=time.time(), deadline=deadline, before=self.present())
+        self.memory.keep(record)
         return self._send(record, sendings=2)
 
     def _send(self, record: Record, *, sendings: int) -> Record:
@@ -105,16 +106,16 @@ class Once:
         pauses = iter(PAUSES)
         while True:
             left = until - time.time()
-            last_look = left <= 0.5 or not self.adopt
+            last_look = left <= 0.5
             finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
+            if finding is Finding.NOTHING:
+                return None
             if finding is Finding.FOUND and self.adopt:
                 found = replace(record, id=candidates[0].id)
                 log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
                 self.memory.note(found)
                 return found
-            if finding is Finding.NOTHING and self.adopt:
-                return None
-            if last_look:
+            if finding is not Finding.LOOK_AGAIN:
                 raise self._unclear(candidates, lost) from lost
             self.sleep(min(next(pauses, left), left))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -172,7 +172,9 @@ class RunTask:
         if record is None:
             return once.start()
         if record.id is None:
-            return once.go_on(record)
+            # Runs can't be told apart by what they were started with: without a note of its own, a task that took the
+            # one that it finds might take another pipeline's.
+            return (once if record.noted else replace(once, adopt=False)).go_on(record)
         return record if self._reattaches(record.id) else once.start()
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[str]) -> Once:
