@@ -34,9 +34,10 @@ class MosaicRunAgentOperator(BaseOperator):
     """
     Start a run of an agent, once, and wait for it (https://docs.mosaic.so/api/agent-runs/post-agent-run).
 
-    A run costs credits. A retry goes on with the run of the earlier try instead of starting another one, where Airflow
-    has a task state store (3.3 and newer). When the answer to the start is lost, the agent's runs are looked through
-    before anything is sent again. A person who clears the task asks for a new run and gets one.
+    A run costs credits. A retry goes on with the run of the earlier try instead of starting another one. Where Airflow
+    has no task state store (before 3.3) it can't know that run: it starts one if none can have been started, and fails
+    otherwise. When the answer to the start is lost, the agent's runs are looked through before anything is sent again.
+    A person who clears the task asks for a new run and gets one.
 
     XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` and ``output_ids`` at the end,
     good or bad; the run id as ``return_value``.

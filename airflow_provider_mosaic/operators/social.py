@@ -21,8 +21,8 @@ class MosaicSocialPostOperator(BaseOperator):
     Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
 
     A post is public. A retry never makes a post again of which something is out or may come out: only one that failed
-    everywhere. When the answer is lost, the list of posts is looked through before anything is sent again. Both need
-    nothing but a try that goes on; over several tries they need Airflow's task state store (3.3 and newer).
+    everywhere. When the answer is lost, the list of posts is looked through before anything is sent again; so it is by
+    a retry on an Airflow without a task state store (before 3.3), which can't remember the earlier try.
 
     XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
 

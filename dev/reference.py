@@ -1,0 +1,78 @@
+"""
+docs/operators.md from the docstrings and signatures of the public classes, so that there is one text of each.
+
+`python -m dev.reference` writes it; a test compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
+
+_HEAD = """# Operators and sensors
+
+Made from the docstrings by `make reference`. All arguments are keywords; every class also takes what Airflow's own
+`BaseOperator` (sensors: `BaseSensorOperator`) takes.
+"""
+_PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
+
+
+def page() -> str:
+    """The whole page."""
+    from airflow_provider_mosaic import operators, sensors
+
+    sections = [(package, name) for package in (operators, sensors) for name in package.__all__]
+    return "\n".join([_HEAD, *(_section(package, name) for package, name in sections)])
+
+
+def _section(package: Any, name: str) -> str:
+    cls = getattr(package, name)
+    text = inspect.cleandoc(cls.__doc__ or "")
+    first = _PARAM.search(text)
+    assert first is not None
+    story, params = text[: first.start()].strip(), text[first.start() :]
+    defaults = {
+        parameter.name: parameter
+        for parameter in inspect.signature(inspect.unwrap(cls.__init__)).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    parts = _PARAM.split(params)[1:]
+    rows = [
+        f"| `{param}` | {_default(defaults.get(param))} | {' '.join(words.split())} |"
+        for param, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    templated = ", ".join(f"`{field}`" for field in cls.template_fields)
+    return "\n".join(
+        [
+            f"## {name}",
+            "",
+            f"`from {package.__name__} import {name}`",
+            "",
+            story.replace("``", "`"),
+            "",
+            "| argument | default | meaning |",
+            "| --- | --- | --- |",
+            *(row.replace("``", "`") for row in rows),
+            "",
+            f"Templated: {templated}.",
+            "",
+        ]
+    )
+
+
+def _default(parameter: inspect.Parameter | None) -> str:
+    if parameter is None:
+        return "Airflow's"
+    if parameter.default is parameter.empty:
+        return "required"
+    if parameter.name == "deferrable":
+        return "Airflow's"
+    return f"`{parameter.default}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,90 @@
+"""The documentation is true: its code parses, its links resolve, its tables name what there is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mosaic import exceptions, operators, sensors
+from airflow_provider_mosaic.connection_form import EXTRA_FIELDS
+from dev import reference
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [
+        (f"{page.name}:{text[: match.start()].count(chr(10)) + 1}", match[3])
+        for page, text in TEXTS.items()
+        for match in FENCE.finditer(text)
+        if match[2] == language
+    ]
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(("where", "code"), blocks("python"))
+def test_every_python_block_parses_and_imports_only_what_there_is(where: str, code: str) -> None:
+    tree = ast.parse(code, where)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_mosaic"):
+            module = __import__(node.module or "", fromlist=["_"])
+            missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+            assert not missing, f"{where}: {node.module} has no {missing}"
+
+
+def test_every_json_block_parses() -> None:
+    for where, code in blocks("json"):
+        assert json.loads(code) is not None, where
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_resolves(page: Path) -> None:
+    for link in LINK.findall(TEXTS[page]):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link} leads nowhere"
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), f"{page.name}: no such heading: {link}"
+
+
+def test_every_make_target_that_is_named_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {target for text in TEXTS.values() for target in re.findall(r"\bmake ([a-z][a-z\-]+)", text)}
+    targets = set(re.findall(r"^([a-z][a-z\-]*):", makefile, re.MULTILINE))
+    prose = {"a", "sure", "recordings"}
+    assert named - prose <= targets, f"not in the Makefile: {named - prose - targets}"
+
+
+def test_every_operator_and_sensor_is_in_the_readme() -> None:
+    assert [name for name in (*operators.__all__, *sensors.__all__) if f"`{name}`" not in README] == []
+
+
+def test_every_class_that_is_named_exists() -> None:
+    known = {*operators.__all__, *sensors.__all__, *exceptions.__all__, "MosaicHook", "MosaicRunTrigger"}
+    for page, text in TEXTS.items():
+        named = set(re.findall(r"\bMosaic[A-Z]\w+", text))
+        assert named <= known, f"{page.name} names what is not there: {named - known}"
+
+
+def test_every_field_of_the_connection_is_in_the_readme() -> None:
+    assert [field.name for field in EXTRA_FIELDS if f"`{field.name}`" not in README] == []
+
+
+def test_the_reference_is_made_from_the_docstrings_as_they_are() -> None:
+    assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), "run make reference"
