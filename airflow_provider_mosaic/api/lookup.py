@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.models import parse_time
@@ -84,7 +84,9 @@ def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Cand
     ]
 
 
-def post_candidates(posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str]) -> list[Candidate]:
+def post_candidates(
+    posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str], since: float
+) -> list[Candidate]:
     """
     Posts that a lost request may have made: same text, destinations and schedule, and not there before.
 
@@ -93,12 +95,16 @@ def post_candidates(posts: Iterable[Post], *, body: dict[str, Any], before: Coll
     :param posts: The newest posts.
     :param body: The body of the request.
     :param before: Ids that were there before the request.
+    :param since: When the request was made at the earliest, in seconds since the epoch, by our clock.
     """
+    earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
     connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
     platforms = set(body.get("platforms", ()))
     scheduled = parse_time(body.get("schedule_date"))
 
     def fits(post: Post) -> bool:
+        if post.created_at is not None and post.created_at < earliest:
+            return False
         if post.description is not None and post.description.strip() != body["post"].strip():
             return False
         shown = {d.social_connection_id for d in post.destinations if d.social_connection_id}

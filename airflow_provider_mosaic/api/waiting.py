@@ -20,8 +20,10 @@ S = TypeVar("S")
 
 #: Faults in a row after which a wait gives up. What it waits for goes on all the same.
 MOST_FAULTS = 20
-#: Answers "there is no such thing" in a row that are believed: what was made a moment ago may not be found yet.
+#: Answers "there is no such thing" in a row that are believed.
 MOST_NOT_FOUND = 3
+#: Seconds after the beginning of something in which they are not believed: it may not be found yet everywhere.
+SETTLING = 120.0
 _FIRST_PAUSE = 2.0
 _GROWTH = 1.5
 
@@ -36,6 +38,7 @@ class Watch(Generic[S]):
     :param poll_interval: The longest pause between two looks, in seconds; the first ones are shorter.
     :param deadline: When to give up, in seconds since the epoch, by the wall clock; None for never.
     :param noted: Gets each line that is worth a person's while.
+    :param begun: When it was begun, in seconds since the epoch, if the one who waits has begun it.
     :param now: The wall clock.
     """
 
@@ -48,9 +51,11 @@ class Watch(Generic[S]):
         poll_interval: float,
         deadline: float | None,
         noted: Callable[[str], None],
+        begun: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
+        self._settled = 0.0 if begun is None else begun + SETTLING
         self._judge = judge
         self._describe = describe
         self._poll_interval = poll_interval
@@ -94,7 +99,7 @@ class Watch(Generic[S]):
         self._asked_pause = error.retry_after or 0.0
         if isinstance(error, MosaicNotFoundError):
             self._not_found += 1
-            if self._not_found >= MOST_NOT_FOUND:
+            if self._not_found >= MOST_NOT_FOUND and self._now() >= self._settled:
                 raise error
             return
         if not error.transient or self._faults >= MOST_FAULTS:
@@ -117,7 +122,14 @@ class Watch(Generic[S]):
         return max(0.0, pause)
 
 
-def watch_run(run_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]) -> Watch[Run]:
+def watch_run(
+    run_id: str,
+    *,
+    poll_interval: float,
+    deadline: float | None,
+    noted: Callable[[str], None],
+    begun: float | None = None,
+) -> Watch[Run]:
     """
     A wait for the end of a run; for the parameters see :class:`Watch`.
 
@@ -135,11 +147,17 @@ def watch_run(run_id: str, *, poll_interval: float, deadline: float | None, note
         poll_interval=poll_interval,
         deadline=deadline,
         noted=noted,
+        begun=begun,
     )
 
 
 def watch_post(
-    post_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
+    post_id: str,
+    *,
+    poll_interval: float,
+    deadline: float | None,
+    noted: Callable[[str], None],
+    begun: float | None = None,
 ) -> Watch[Post]:
     """
     A wait until a post is out; for the parameters see :class:`Watch`.
@@ -153,4 +171,5 @@ def watch_post(
         poll_interval=poll_interval,
         deadline=deadline,
         noted=noted,
+        begun=begun,
     )

@@ -112,6 +112,8 @@ class TaskMemory:
         if self._store is not None:
             entry: dict[str, Any] = {
                 **asdict(record),
+                # The store takes what JSON has, and a tuple is nothing of that.
+                "before": list(record.before),
                 "version": _VERSION,
                 "order": self._order,
                 "fingerprint": self._fingerprint,

@@ -110,7 +110,8 @@ class Once:
             finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
             if finding is Finding.NOTHING:
                 return None
-            if finding is Finding.FOUND and self.adopt:
+            # Where nothing was noted, the one that is found may as well be another pipeline's.
+            if finding is Finding.FOUND and self.adopt and record.noted:
                 found = replace(record, id=candidates[0].id)
                 log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
                 self.memory.note(found)

@@ -33,7 +33,14 @@ from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.siblings import read_siblings
-from airflow_provider_mosaic.tasks.waiting import Deferral, backstop, earliest_deadline, read_event, wait_on_worker
+from airflow_provider_mosaic.tasks.waiting import (
+    Deferral,
+    backstop,
+    earliest_deadline,
+    read_begun,
+    read_event,
+    wait_on_worker,
+)
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
@@ -96,7 +103,7 @@ class PostOrder:
         The request.
 
         :param media_urls: The media, by links that are fresh.
-        :param now: Since when a schedule counts as past.
+        :param now: Before when a schedule is in the past.
         """
         return create_post(
             self.text,
@@ -130,19 +137,15 @@ class PostTask:
         :returns: The post id, or how to wait for it in the triggerer.
         """
         order = self._order
-        placeholder = ["https://output.invalid/"] if order.run_id else order.media_urls
-        # A retry may come after the time that the first try scheduled the post for: then it is checked below, once it
-        # is known that there is no post yet.
-        plain = order.call(placeholder, now=datetime.min.replace(tzinfo=timezone.utc))
         memory = TaskMemory(
-            context, kind="post", request=[plain.body, order.run_id, order.output_ids], durable=order.durable
+            context, kind="post", request=[self._sought(), order.run_id, order.output_ids], durable=order.durable
         )
-        record = self._post_of(context, memory)
+        record = self._post_of(memory, self._once(context, memory))
         post_id = str(record.id)
         context["ti"].xcom_push(key=POST_ID_KEY, value=post_id)
         if not order.wait_for_completion:
             return post_id
-        return self._wait(context, post_id, deadline=record.deadline)
+        return self._wait(context, post_id, deadline=record.deadline, begun=record.began)
 
     def go_on(
         self, context: Mapping[str, Any], event: Mapping[str, Any] | None, post_id: str, deadline: float | None
@@ -163,24 +166,29 @@ class PostTask:
 
     # Which post
 
-    def _post_of(self, context: Mapping[str, Any], memory: TaskMemory) -> Record:
+    def _post_of(self, memory: TaskMemory, once: Once) -> Record:
         record = memory.recall()
-        if record is not None and record.id is not None:
-            if self._reattaches(record.id):
-                return record
-            record = None
-        # Whatever can be found wrong is found before anything is noted or sent.
-        call = self._order.call(self._media())
-        once = self._once(context, memory, call)
-        return once.start() if record is None else once.go_on(record)
+        if record is None:
+            return once.start()
+        if record.id is None:
+            return once.go_on(record)
+        return record if self._reattaches(record.id, record.began) else once.start()
 
-    def _reattaches(self, post_id: str) -> bool:
+    def _sought(self) -> dict[str, Any]:
+        """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
+        media = ["https://outputs.invalid/"] if self._order.run_id else self._order.media_urls
+        body: dict[str, Any] = self._order.call(media, now=datetime.min.replace(tzinfo=timezone.utc)).body
+        return body
+
+    def _reattaches(self, post_id: str, begun: float) -> bool:
         """Whether an earlier try's post stands; only one of which nothing is out is made again."""
         try:
-            post = self._hook.get_post(post_id)
-        except MosaicNotFoundError:
-            log.warning("Post %r of an earlier try is not there any more: making it again.", post_id)
-            return False
+            post = read_begun(self._hook, get_post(post_id), begun=begun)
+        except MosaicNotFoundError as error:
+            raise MosaicNotFoundError(
+                f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is not "
+                "made again: clear the task if it should be."
+            ) from error
         if post.status == PostStatus.FAILED:
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
             return False
@@ -211,9 +219,9 @@ class PostTask:
                 refuse("output_ids", output_id, f"run {order.run_id!r} has no such video; it has {known}.")
         return [outputs[output_id] for output_id in wanted]
 
-    def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[Post]) -> Once:
+    def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
         def begin() -> str:
-            post = self._hook.send(call)
+            post = self._hook.send(self._order.call(self._media()))
             log.info("Made post %r, which is %s.", post.post_id, post.status)
             return post.post_id
 
@@ -228,7 +236,7 @@ class PostTask:
         def candidates(record: Record) -> list[Candidate]:
             # The newest come first, by the documentation of GET /social/posts.
             newest = islice(self._hook.list_posts(), _NEWEST)
-            return post_candidates(newest, body=call.body, before=record.before)
+            return post_candidates(newest, body=self._sought(), before=record.before, since=record.began)
 
         return Once(
             what="the post",
@@ -244,9 +252,17 @@ class PostTask:
 
     # Waiting and the end
 
-    def _wait(self, context: Mapping[str, Any], post_id: str, *, deadline: float | None) -> str | Deferral:
+    def _wait(
+        self, context: Mapping[str, Any], post_id: str, *, deadline: float | None, begun: float | None = None
+    ) -> str | Deferral:
         first_to_run_out = earliest_deadline(context, deadline)
-        watch = watch_post(post_id, poll_interval=self._order.poll_interval, deadline=first_to_run_out, noted=log.info)
+        watch = watch_post(
+            post_id,
+            poll_interval=self._order.poll_interval,
+            deadline=first_to_run_out,
+            noted=log.info,
+            begun=begun,
+        )
         call = get_post(post_id)
         if not self._order.deferrable:
             post = wait_on_worker(self._hook, call, watch)
@@ -268,6 +284,7 @@ class PostTask:
                 mosaic_conn_id=self._hook.mosaic_conn_id,
                 poll_interval=self._order.poll_interval,
                 deadline=first_to_run_out,
+                begun=begun,
             ),
             kwargs={"post_id": post_id, "deadline": deadline},
             timeout=backstop(first_to_run_out, self._order.poll_interval),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -36,7 +36,14 @@ from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.siblings import read_siblings
-from airflow_provider_mosaic.tasks.waiting import Deferral, backstop, earliest_deadline, read_event, wait_on_worker
+from airflow_provider_mosaic.tasks.waiting import (
+    Deferral,
+    backstop,
+    earliest_deadline,
+    read_begun,
+    read_event,
+    wait_on_worker,
+)
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
@@ -44,6 +51,8 @@ log = logging.getLogger(__name__)
 #: XCom key under which a task pushes the id of its run, at once after the start.
 RUN_ID_KEY = "mosaic_run_id"
 
+#: Seconds between the looks at a run that was resumed a moment ago.
+_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _AMBIGUOUS_ADVICE = (
     "Look at the agent's runs in the editor. If one of them is this task's, wait for it with a MosaicRunSensor or "
     "cancel it; then clear this task to start a new run."
@@ -128,7 +137,7 @@ class RunTask:
             raise self._killed_error(run_id, self._given_up(run_id))
         if not self._order.wait_for_completion:
             return run_id
-        return self._wait(context, run_id, deadline=record.deadline)
+        return self._wait(context, run_id, deadline=record.deadline, begun=record.began)
 
     def go_on(
         self, context: Mapping[str, Any], event: Mapping[str, Any] | None, run_id: str, deadline: float | None
@@ -172,10 +181,8 @@ class RunTask:
         if record is None:
             return once.start()
         if record.id is None:
-            # Runs can't be told apart by what they were started with: without a note of its own, a task that took the
-            # one that it finds might take another pipeline's.
-            return (once if record.noted else replace(once, adopt=False)).go_on(record)
-        return record if self._reattaches(record.id) else once.start()
+            return once.go_on(record)
+        return record if self._reattaches(record.id, record.began) else once.start()
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[str]) -> Once:
         agent_id = self._order.agent_id
@@ -211,10 +218,10 @@ class RunTask:
             advice=_AMBIGUOUS_ADVICE,
         )
 
-    def _reattaches(self, run_id: str) -> bool:
+    def _reattaches(self, run_id: str, begun: float) -> bool:
         """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
         try:
-            run = self._hook.get_run(run_id)
+            run = read_begun(self._hook, get_run(run_id), begun=begun)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier try is not there any more: starting a new one.", run_id)
             return False
@@ -253,12 +260,28 @@ class RunTask:
             log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
         else:
             log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
+            self._await_effect(run)
+
+    def _await_effect(self, before: Run) -> None:
+        """Wait a little until the old end of a resumed run is not shown any more: it would be taken for a new one."""
+        for pause in _EFFECT_PAUSES:
+            if self._hook.get_run(before.run_id).status != before.status:
+                return
+            time.sleep(pause)
 
     # Waiting and the end
 
-    def _wait(self, context: Mapping[str, Any], run_id: str, *, deadline: float | None) -> str | Deferral:
+    def _wait(
+        self, context: Mapping[str, Any], run_id: str, *, deadline: float | None, begun: float | None = None
+    ) -> str | Deferral:
         first_to_run_out = earliest_deadline(context, deadline)
-        watch = watch_run(run_id, poll_interval=self._order.poll_interval, deadline=first_to_run_out, noted=log.info)
+        watch = watch_run(
+            run_id,
+            poll_interval=self._order.poll_interval,
+            deadline=first_to_run_out,
+            noted=log.info,
+            begun=begun,
+        )
         call = get_run(run_id)
         if not self._order.deferrable:
             run = wait_on_worker(self._hook, call, watch, stopped=lambda: self._killed)
@@ -283,6 +306,7 @@ class RunTask:
                 mosaic_conn_id=self._hook.mosaic_conn_id,
                 poll_interval=self._order.poll_interval,
                 deadline=first_to_run_out,
+                begun=begun,
                 cancel_on_kill=self._order.cancel_on_kill,
             ),
             kwargs={"run_id": run_id, "deadline": deadline},

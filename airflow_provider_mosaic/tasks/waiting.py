@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.waiting import Watch
+from airflow_provider_mosaic.api.waiting import SETTLING, Watch
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
@@ -64,6 +64,28 @@ def wait_on_worker(
             return None
         time.sleep(watch.pause())
     return None
+
+
+def read_begun(hook: MosaicHook, call: Call[S], *, begun: float, sleep: Callable[[float], None] = time.sleep) -> S:
+    """
+    Read what an earlier try began. That it is not there is only believed once it has had time to be found everywhere.
+
+    :param hook: The connection.
+    :param call: Reads it.
+    :param begun: When it was begun, in seconds since the epoch.
+    :param sleep: Waits between two looks.
+    :raises MosaicNotFoundError: It is not there.
+    """
+    pause = 1.0
+    while True:
+        try:
+            return hook.send(call)
+        except MosaicNotFoundError:
+            left = begun + SETTLING - time.time()
+            if left <= 0:
+                raise
+            sleep(min(pause, left))
+            pause *= 2
 
 
 def earliest_deadline(context: Mapping[str, Any], *deadlines: float | None) -> float | None:

@@ -28,6 +28,8 @@ class MosaicRunTrigger(BaseTrigger):
     :param poll_interval: The longest pause between two looks, in seconds.
     :param deadline: When to give up, in seconds since the epoch by the wall clock, so that a restart does not prolong
         it; None for never.
+    :param begun: When the waiting task started the run, in seconds since the epoch; None for a run that was started
+        elsewhere. One that is new may not be found yet everywhere.
     :param cancel_on_kill: Whether the run is cancelled when a person marks or clears the deferred task (Airflow 3.3 and
         newer; which of these it was can't be told). A restart of the triggerer cancels nothing.
     """
@@ -39,6 +41,7 @@ class MosaicRunTrigger(BaseTrigger):
         mosaic_conn_id: str = MosaicHook.default_conn_name,
         poll_interval: float = 30.0,
         deadline: float | None = None,
+        begun: float | None = None,
         cancel_on_kill: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -46,6 +49,7 @@ class MosaicRunTrigger(BaseTrigger):
         self.mosaic_conn_id = mosaic_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.begun = begun
         self.cancel_on_kill = cancel_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -57,13 +61,20 @@ class MosaicRunTrigger(BaseTrigger):
                 "mosaic_conn_id": self.mosaic_conn_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "begun": self.begun,
                 "cancel_on_kill": self.cancel_on_kill,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        watch = watch_run(self.run_id, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info)
+        watch = watch_run(
+            self.run_id,
+            poll_interval=self.poll_interval,
+            deadline=self.deadline,
+            noted=self.log.info,
+            begun=self.begun,
+        )
         hook = MosaicHook(self.mosaic_conn_id)
         yield TriggerEvent(await wait_for_end(hook, get_run(self.run_id), watch, subject_id=self.run_id))
 

@@ -23,6 +23,7 @@ class MosaicSocialPostTrigger(BaseTrigger):
     :param mosaic_conn_id: The connection.
     :param poll_interval: The longest pause between two looks, in seconds.
     :param deadline: When to give up, in seconds since the epoch by the wall clock; None for never.
+    :param begun: When the waiting task made the post, in seconds since the epoch; None if it was made elsewhere.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class MosaicSocialPostTrigger(BaseTrigger):
         mosaic_conn_id: str = MosaicHook.default_conn_name,
         poll_interval: float = 30.0,
         deadline: float | None = None,
+        begun: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.post_id = post_id
         self.mosaic_conn_id = mosaic_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.begun = begun
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments, as Airflow keeps them."""
@@ -48,11 +51,18 @@ class MosaicSocialPostTrigger(BaseTrigger):
                 "mosaic_conn_id": self.mosaic_conn_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "begun": self.begun,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        watch = watch_post(self.post_id, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info)
+        watch = watch_post(
+            self.post_id,
+            poll_interval=self.poll_interval,
+            deadline=self.deadline,
+            noted=self.log.info,
+            begun=self.begun,
+        )
         hook = MosaicHook(self.mosaic_conn_id)
         yield TriggerEvent(await wait_for_end(hook, get_post(self.post_id), watch, subject_id=self.post_id))
