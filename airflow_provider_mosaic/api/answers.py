@@ -15,6 +15,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
     MosaicError,
+    MosaicNeedsCreditsError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicRateLimitError,
@@ -30,6 +31,7 @@ _LONGEST_DETAIL = 500
 _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
     400: (MosaicValidationError, "Change what is asked; sending it again won't help."),
     401: (MosaicAuthenticationError, "The API key was not accepted: set a valid key as the connection's password."),
+    402: (MosaicNeedsCreditsError, "Buy credits first: nothing was started."),
     403: (
         MosaicPermissionError,
         "The API key may not do this: look at its scopes, at the organization's plan, and at the connection's "
@@ -40,6 +42,11 @@ _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
     413: (MosaicValidationError, "It is larger or longer than Mosaic takes."),
     422: (MosaicValidationError, "Change what is asked; sending it again won't help."),
     429: (MosaicRateLimitError, "Too many requests: nothing was done."),
+}
+#: Machine-readable codes that say more than the status: documented in 2025, not since, and possible still.
+_CODES: Mapping[tuple[int, str], tuple[type[MosaicError], str]] = {
+    (403, "insufficient_credits"): (MosaicNeedsCreditsError, "Buy credits first: nothing was started."),
+    (403, "concurrent_agent_limit"): (MosaicRateLimitError, "Too many runs at once: nothing was started."),
 }
 
 
@@ -118,6 +125,15 @@ def detail_of(answer: Answer, secrets: Iterable[str] = ()) -> str | None:
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
 
 
+def _code(answer: Answer) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    code = body.get("error") if isinstance(body, Mapping) else None
+    return code if isinstance(code, str) else ""
+
+
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         for key in ("detail", "message", "msg", "error_description", "error"):
@@ -152,8 +168,8 @@ def error_for(
         "retry_after": retry_after,
     }
     head = f"Could not {what}: {method} {path} answered {status}{said}."
-    if status in _ADVICE:
-        kind, advice = _ADVICE[status]
+    kind, advice = _CODES.get((status, _code(answer)), _ADVICE.get(status, (MosaicError, "")))
+    if advice:
         return kind(f"{head} {advice}", **facts)
     if status == 408:
         return MosaicServerError(f"{head} The server gave up waiting.", **facts)

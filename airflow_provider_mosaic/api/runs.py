@@ -72,11 +72,11 @@ class RunInput(Model):
 
 class Output(Model):
     """
-    A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); the links are
-    signed and expire after 7 days or sooner, so they are fetched again when they are needed.
+    A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); before 2026 it was
+    not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
     """
 
-    output_id: str = Field(validation_alias=AliasChoices("id", "output_id"))
+    output_id: str = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
@@ -109,7 +109,7 @@ class Run(Model):
     @property
     def output_ids(self) -> list[str]:
         """Ids of the renders, in the API's order."""
-        return [output.output_id for output in self.outputs]
+        return [output.output_id for output in self.outputs if output.output_id]
 
     @property
     def by_trigger(self) -> bool:

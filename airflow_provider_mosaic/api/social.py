@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
     checked_id,
@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.arguments import (
     refuse,
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in, text_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
 from airflow_provider_mosaic.api.runs import stamp
 
@@ -170,10 +170,18 @@ def create_post(
         method="POST",
         path="/social/post",
         body=body,
-        read=Post.model_validate,
+        read=_read_made,
         repeat=Repeat.HAS_EFFECTS,
         patience=120.0,
     )
+
+
+def _read_made(data: Any) -> Post:
+    """The post that was made: its id must not be lost to a detail of an answer whose newest form is not documented."""
+    try:
+        return Post.model_validate(data)
+    except ValidationError:
+        return Post(post_id=text_in(data, "post_id"))
 
 
 def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicResponseError
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.social import Post
 from airflow_provider_mosaic.api.verdicts import Verdict, judge_post, judge_run
@@ -102,7 +102,9 @@ class Watch(Generic[S]):
             if self._not_found >= MOST_NOT_FOUND and self._now() >= self._settled:
                 raise error
             return
-        if not error.transient or self._faults >= MOST_FAULTS:
+        # An answer that can't be read says nothing about what is waited for: the next one may.
+        passing = error.transient or isinstance(error, MosaicResponseError)
+        if not passing or self._faults >= MOST_FAULTS:
             raise error
         if self._faults == 1:
             self._noted(f"{self.name} could not be read, the wait goes on. {error}")

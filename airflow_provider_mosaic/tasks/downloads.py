@@ -96,7 +96,7 @@ class DownloadTask:
         link = _Links(self._hook, run, output, part)
         facts = look(link)
         suffix = PARTS[part][1] or _video_suffix(str(output.video_url)) or _VIDEO_SUFFIXES.get(facts.media_type or "")
-        name = self._name(output.output_id, index, part, suffix or ".mp4")
+        name = self._name(output.output_id or f"output-{index}", index, part, suffix or ".mp4")
         if name in names:
             refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
         names.add(name)
@@ -140,6 +140,7 @@ class _Links:
         self._hook = hook
         self._run_id = run.run_id
         self._output_id = output.output_id
+        self._index = run.outputs.index(output)
         self._field = PARTS[part][0]
         self._known: str | None = getattr(output, self._field)
 
@@ -148,8 +149,9 @@ class _Links:
         return link or self._fresh()
 
     def _fresh(self) -> str:
-        for output in self._hook.get_run(self._run_id).outputs:
-            if output.output_id == self._output_id and getattr(output, self._field):
+        for index, output in enumerate(self._hook.get_run(self._run_id).outputs):
+            same = output.output_id == self._output_id if self._output_id else index == self._index
+            if same and getattr(output, self._field):
                 return str(getattr(output, self._field))
         raise MosaicNotFoundError(f"Run {self._run_id!r} has no output {self._output_id!r} with that part any more.")
 

@@ -186,8 +186,8 @@ class PostTask:
             post = read_begun(self._hook, get_post(post_id), begun=begun)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
-                f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is not "
-                "made again: clear the task if it should be."
+                f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is "
+                "not made again: clear the task if it should be."
             ) from error
         if post.status == PostStatus.FAILED:
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)

@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
     MosaicTimeoutError,
+    MosaicValidationError,
 )
 from airflow_provider_mosaic.api.lookup import SKEW, Candidate, run_candidates
 from airflow_provider_mosaic.api.reports import failed_nodes, run_failure
@@ -243,7 +244,7 @@ class RunTask:
     def _resume(self, run: Run) -> None:
         try:
             resumed = self._hook.resume_run(run.run_id)
-        except MosaicConflictError as conflict:
+        except (MosaicConflictError, MosaicValidationError) as conflict:
             # Somebody else may have resumed it a moment ago.
             now = self._hook.get_run(run.run_id)
             if judge_run(now).ended:
@@ -348,12 +349,20 @@ class RunTask:
             else:
                 self._hook.cancel_run(run_id)
             said = "It is cancelled."
-        except MosaicConflictError:
-            said = "It had ended already."
         except MosaicError as error:
-            said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
+            # How a run that has ended refuses to be cancelled is not documented.
+            if isinstance(error, MosaicConflictError) or (not in_a_hurry and self._has_ended(run_id)):
+                said = "It had ended already."
+            else:
+                said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
         log.warning("Run %r: %s", run_id, said)
         return said
+
+    def _has_ended(self, run_id: str) -> bool:
+        try:
+            return judge_run(self._hook.get_run(run_id)).ended
+        except MosaicError:
+            return False
 
     def _killed_error(self, run_id: str, what: str) -> MosaicRunCancelledError:
         return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)
