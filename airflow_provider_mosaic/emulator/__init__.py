@@ -1,0 +1,28 @@
+"""
+A local Mosaic: the documented API on this machine, with switches for what the documentation leaves open.
+
+``python -m airflow_provider_mosaic.emulator`` serves it; :class:`Emulator` serves it to a test. Importing this package
+loads neither a web framework nor anything else that is not used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.emulator.counts import Counts
+    from airflow_provider_mosaic.emulator.process import Emulator
+
+__all__ = ["Counts", "Emulator"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Emulator":
+        from airflow_provider_mosaic.emulator.process import Emulator
+
+        return Emulator
+    if name == "Counts":
+        from airflow_provider_mosaic.emulator.counts import Counts
+
+        return Counts
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

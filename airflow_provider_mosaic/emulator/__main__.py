@@ -1,0 +1,78 @@
+"""``python -m airflow_provider_mosaic.emulator``: serve a local Mosaic until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from airflow_provider_mosaic.emulator.settings import Settings, parse_assignment
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m airflow_provider_mosaic.emulator",
+        description="A local Mosaic: the documented API, uploads, runs, renders, posts, and faults on request.",
+    )
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=int, default=8765, help="port of the API, 0 for a free one (default: %(default)s)")
+    made.add_argument("--storage-port", type=int, default=0, help="port of the storage host (default: a free one)")
+    made.add_argument("--directory", type=Path, help="where files are kept (default: one that goes with the process)")
+    made.add_argument("--api-key", default="mk_emulator", help="the key that is let in (default: %(default)s)")
+    made.add_argument("--speed", type=float, default=1.0, help="how much faster than life (default: %(default)s)")
+    made.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; the value is JSON or plain text"
+    )
+    made.add_argument("--ready-file", type=Path, help="written with url, api_key and pid once requests are taken")
+    made.add_argument("--end-with-parent", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = parser().parse_args(arguments)
+    try:
+        assignments: dict[str, object] = {"speed": options.speed, **dict(map(parse_assignment, options.set))}
+        settings = Settings.model_validate(assignments)
+    except ValidationError as error:
+        for each in error.errors():
+            sys.stderr.write(f"setting {'.'.join(map(str, each['loc']))}: {each['msg']}\n")
+        return 2
+    except ValueError as error:
+        sys.stderr.write(f"--set: {error}\n")
+        return 2
+    try:
+        from airflow_provider_mosaic.emulator.server import ServerOptions, serve
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"The emulator needs {error.name}, which comes with Airflow: "
+            "pip install 'airflow-provider-mosaic[emulator]'\n"
+        )
+        return 1
+    with tempfile.TemporaryDirectory(prefix="mosaic-emulator-", ignore_cleanup_errors=True) as temporary:
+        try:
+            serve(
+                ServerOptions(
+                    host=options.host,
+                    port=options.port,
+                    storage_port=options.storage_port,
+                    directory=options.directory or Path(temporary),
+                    api_key=options.api_key,
+                    settings=settings,
+                    ready_file=options.ready_file,
+                    end_with_parent=options.end_with_parent,
+                )
+            )
+        except OSError as error:
+            sys.stderr.write(f"The emulator could not start: {error}\n")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

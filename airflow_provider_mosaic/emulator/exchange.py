@@ -1,0 +1,241 @@
+"""One request and its answer, as a route function sees them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from airflow_provider_mosaic.emulator.answers import ApiError, json_response, shaped
+from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
+from airflow_provider_mosaic.emulator.clock import parse_time
+from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.world import World
+
+Body = TypeVar("Body", bound=BaseModel)
+Item = TypeVar("Item")
+
+#: Which scope speaks of which path; only the first two and triggers are documented names.
+SCOPES: Final = (
+    ("/agent_run", "agent_runs"),
+    ("/agent/{agent_id}/run", "agent_runs"),
+    ("/agent", "agents"),
+    ("/node_type", "agents"),
+    ("/uploads", "uploads"),
+    ("/social", "social"),
+)
+
+
+class Exchange:
+    """What a route function works with."""
+
+    def __init__(self, *, request: Request, world: World, body: bytes, fault: Fault | None) -> None:
+        self.request = request
+        self.world = world
+        self._body = body
+        self.fault = fault
+
+    @property
+    def settings(self) -> Settings:
+        """The switches."""
+        return self.world.settings
+
+    def met(self, kind: str) -> Fault | None:
+        """Return the fault of this request, when it is of that kind."""
+        return self.fault if self.fault is not None and self.fault.kind == kind else None
+
+    def refuse(self, detail: str, *location: str) -> ApiError:
+        """Make the error for a request that is not valid."""
+        return ApiError(self.settings.validation_status, detail, location=location or ("body",))
+
+    # What was asked
+
+    def authorize(self) -> None:
+        """
+        Let only the key in, and only where its scopes reach.
+
+        :raises ApiError: 401, or 403.
+        """
+        headers = self.request.headers
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            key = headers.get("x-api-key", "") if self.settings.accept_x_api_key else ""
+        if key.strip() != self.world.api_key:
+            raise ApiError(401, "Invalid API key")
+        workspace = headers.get("x-workspace-id")
+        if workspace is not None and workspace != WORKSPACE_ID:
+            raise ApiError(403, "The workspace does not belong to this organization")
+        scopes = self.settings.scopes
+        template = getattr(self.request.scope.get("route"), "path", "")
+        if scopes is None or template == "/whoami":
+            return
+        entity = next((name for prefix, name in SCOPES if template.startswith(prefix)), "other")
+        reading = self.request.method == "GET" or template == "/uploads/get_view_url"
+        scope = f"{entity}:{'read' if reading else 'write'}"
+        if scope not in scopes:
+            raise ApiError(403, f"The API key lacks the scope {scope}")
+
+    def body(self, model: type[Body]) -> Body:
+        """
+        Read the JSON body; none at all is read as an empty object.
+
+        :raises ApiError: when it is not valid.
+        """
+        try:
+            data = json.loads(self._body) if self._body.strip() else {}
+        except ValueError as error:
+            raise self.refuse("The body is not valid JSON") from error
+        if not isinstance(data, dict):
+            raise self.refuse("The body must be a JSON object")
+        try:
+            read = model.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = tuple(str(each) for each in first["loc"])
+            raise self.refuse(f"{'.'.join(place)}: {first['msg']}", "body", *place) from error
+        unknown = _unknown_fields(read)
+        if unknown and self.settings.unknown_body_fields == "refuse":
+            raise self.refuse(f"{unknown[0]}: unknown field", "body", unknown[0])
+        return read
+
+    def no_body(self) -> None:
+        """Take only an empty body, or an empty object."""
+        self.body(Nothing)
+
+    def query(self, name: str) -> str | None:
+        """Return a query parameter."""
+        return self.request.query_params.get(name)
+
+    def known_query(self, *names: str) -> None:
+        """Refuse query parameters that nothing documents."""
+        for name in self.request.query_params:
+            if name not in names and self.settings.unknown_body_fields == "refuse":
+                raise self.refuse(f"{name}: unknown parameter", "query", name)
+
+    def time(self, name: str) -> datetime | None:
+        """Read a time of the query."""
+        text = self.query(name)
+        if text is None:
+            return None
+        try:
+            return parse_time(text)
+        except ValueError as error:
+            raise self.refuse(f"{name}: not an ISO 8601 time", "query", name) from error
+
+    # What is answered
+
+    def answer(self, body: Any, *, news: bool = True) -> Response:
+        """
+        Answer a success.
+
+        :param news: whether the body says what the client can't know; without, 204 may stand for it.
+        """
+        status = self.settings.success_status if self.request.method == "POST" else 200
+        if status == 204:
+            if not news:
+                return Response(status_code=204)
+            status = 200
+        return json_response(shaped(body, self.settings), status)
+
+    def page(
+        self,
+        key: str,
+        items: dict[str, Item],
+        *,
+        number: Callable[[Item], int],
+        write: Callable[[Item], Any],
+        wanted: Callable[[Item], bool] = lambda item: True,
+        default: int = 25,
+        filters: tuple[str, ...] = (),
+    ) -> Response:
+        """
+        Answer one page of a list.
+
+        :param items: everything by id, oldest first.
+        :param number: the ever-growing number of an item, by which a cursor remembers its place.
+        :param wanted: whether an item is in the list at all.
+        :param filters: names of the query parameters that a cursor is bound to.
+        """
+        limit = self._limit(default)
+        fingerprint = hashlib.sha256(
+            json.dumps([key, self.request.url.path, [self.query(name) for name in filters]]).encode()
+        ).hexdigest()[:16]
+        newest_first = self.settings.list_order == "newest" or key == "posts"
+        ordered: Iterator[Item] = reversed(items.values()) if newest_first else iter(items.values())
+        cursor = self.query("cursor")
+        if cursor is not None:
+            place = self._place(cursor, fingerprint)
+            if not self.met("duplicate_page"):
+                behind = place.__gt__ if newest_first else place.__lt__
+                ordered = (each for each in ordered if behind(number(each)))
+        # No further than the first item of the next page: there may be thousands behind it.
+        found = list(itertools.islice((each for each in ordered if wanted(each)), limit + 1))
+        shown = found[:limit]
+        following = None
+        if len(found) > limit:
+            following = _encode({"n": number(shown[-1]), "f": fingerprint})
+        if self.met("repeated_cursor") and shown:
+            following = cursor or _encode({"n": number(shown[0]) + (1 if newest_first else -1), "f": fingerprint})
+        return self.answer({key: [write(each) for each in shown], self.settings.cursor_key: following})
+
+    def _limit(self, default: int) -> int:
+        text = self.query("limit")
+        if text is None:
+            return default
+        try:
+            limit = int(text)
+        except ValueError as error:
+            raise self.refuse("limit: not a number", "query", "limit") from error
+        if not 1 <= limit <= 100:
+            raise self.refuse("limit: must be between 1 and 100", "query", "limit")
+        return limit
+
+    def _place(self, cursor: str, fingerprint: str) -> int:
+        try:
+            data = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+            place, given = int(data["n"]), data["f"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self.refuse("cursor: not valid", "query", "cursor") from error
+        if given != fingerprint:
+            raise self.refuse("cursor: made for other filters", "query", "cursor")
+        return place
+
+
+class Nothing(BaseModel):
+    """The body of an endpoint without one."""
+
+    model_config = {"extra": "allow"}
+
+
+def _unknown_fields(model: BaseModel) -> list[str]:
+    found = list(model.model_extra or {})
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, BaseModel):
+                found += [f"{name}.{inner}" for inner in _unknown_fields(each)]
+    return found
+
+
+def _encode(data: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(data).encode()).decode()
+
+
+def _exchange(request: Request) -> Exchange:
+    exchange = request.scope["mosaic.exchange"](request)
+    assert isinstance(exchange, Exchange)  # noqa: S101 - the wire put it there
+    exchange.authorize()
+    return exchange
+
+
+#: The parameter of every route function: ``exchange: Asked``.
+Asked = Annotated[Exchange, Depends(_exchange)]

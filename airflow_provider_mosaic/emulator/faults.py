@@ -1,0 +1,135 @@
+"""Faults on request: which request meets one, and how often."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+LISTS: Final = ("/agents", "/agent/{}/runs", "/agent_runs", "/social/posts")
+MEDIA: Final = ("/mosaic-emulator-media/{}",)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault: its options, and where it makes sense."""
+
+    options: frozenset[str]
+    #: Path templates that it is limited to; none means everywhere.
+    only: tuple[str, ...] = ()
+    method: str | None = None
+
+
+def _kind(*options: str, only: tuple[str, ...] = (), method: str | None = None) -> Kind:
+    return Kind(frozenset(options), only, method)
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "answer_lost": _kind(),
+    "hang": _kind("when", "seconds"),
+    "reset": _kind("when", "after_bytes"),
+    "rate_limit": _kind("retry_after"),
+    "server_error": _kind("status", "body", "effect", "effect_after", "retry_after"),
+    "truncated_json": _kind("how"),
+    "empty": _kind("status"),
+    "html": _kind("effect"),
+    "unknown_status": _kind("status"),
+    "not_found": _kind(),
+    "unauthorized": _kind(),
+    "forbidden": _kind(),
+    "finalize_lag": _kind(only=("/uploads/{}/finalize_upload",)),
+    "expired_link": _kind("status", only=MEDIA),
+    "expired_form": _kind(only=("/mosaic-emulator-uploads/",)),
+    "slow_body": _kind("seconds", "pieces"),
+    "cut_body": _kind("fraction", "reset", only=MEDIA, method="GET"),
+    "redirect": _kind("status", "location"),
+    "duplicate_page": _kind(only=LISTS, method="GET"),
+    "repeated_cursor": _kind(only=LISTS, method="GET"),
+}
+
+
+def normal(template: str) -> str:
+    """Write a path template without the names in its braces."""
+    return re.sub(r"\{[^}]*\}", "{}", template)
+
+
+@dataclass
+class Fault:
+    """One injected fault, with what is left of it."""
+
+    kind: str
+    method: str = "*"
+    path: str = "*"
+    times: int | None = 1
+    skip: int = 0
+    probability: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """Return an option of this kind of fault."""
+        return self.options.get(name, default)
+
+    def fits(self, method: str, path: str, template: str) -> bool:
+        """Say whether a request is of those that this fault is meant for."""
+        kind = KINDS[self.kind]
+        if self.method not in ("*", method) or (kind.method and method != kind.method):
+            return False
+        plain = normal(template)
+        if kind.only and plain not in kind.only:
+            return False
+        return self.path == "*" or normal(self.path) == plain or fnmatchcase(path, self.path)
+
+
+class FaultBook:
+    """The injected faults in the order of their injection. One request meets at most one."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._random = random.Random(seed)
+
+    def inject(self, fault: Fault) -> None:
+        """
+        Add a fault.
+
+        :raises ValueError: when the kind or one of its options is not known.
+        """
+        kind = KINDS.get(fault.kind)
+        if kind is None:
+            raise ValueError(f"there is no fault {fault.kind!r}; known are {', '.join(sorted(KINDS))}")
+        unknown = set(fault.options) - kind.options
+        if unknown:
+            known = ", ".join(sorted(kind.options)) or "none"
+            raise ValueError(f"fault {fault.kind!r} has no option {', '.join(sorted(unknown))}; its options: {known}")
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Forget every fault that has not taken place."""
+        with self._lock:
+            self._faults.clear()
+
+    def reseed(self, seed: int) -> None:
+        """Begin the sequence of chances again."""
+        self._random.seed(seed)
+
+    def take(self, method: str, path: str, template: str) -> Fault | None:
+        """Return the fault that this request meets, and use it up."""
+        with self._lock:
+            for fault in self._faults:
+                if not fault.fits(method, path, template):
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                if fault.probability < 1.0 and self._random.random() >= fault.probability:
+                    continue
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._faults.remove(fault)
+                return fault
+        return None

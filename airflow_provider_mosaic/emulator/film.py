@@ -1,0 +1,153 @@
+"""ffmpeg, where it is found: trim, reframe, mirror, caption; and a still."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+PORTRAIT = (540, 960)
+AT_ONCE = 2
+CAPTION_LAYOUT = "fontcolor=white:fontsize=h/20:borderw=2:x=(w-text_w)/2:y=h*0.8"
+CAPTION_BOX = "drawbox=x=iw*0.1:y=ih*0.8:w=iw*0.8:h=ih*0.06:color=white@0.8:t=fill"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is to be done to a source."""
+
+    source: Path | None
+    start: float
+    end: float | None
+    seconds: float
+    place: int
+    portrait: bool = False
+    mirrored: bool = False
+    caption: str | None = None
+
+
+@functools.cache
+def find_ffmpeg() -> str | None:
+    """Return the ffmpeg of the wheel, or else the one on the PATH."""
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        return shutil.which("ffmpeg")
+    try:
+        found: str = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        return shutil.which("ffmpeg")
+    return found
+
+
+class FilmCutter:
+    """Runs ffmpeg, at most two at once and never on the event loop."""
+
+    def __init__(self) -> None:
+        self._slots: asyncio.Semaphore | None = None
+        self._text_works: bool | None = None
+
+    async def cut(self, edit: Edit, target: Path, still: Path) -> bool:
+        """
+        Make a film and its still.
+
+        :return: whether it could be done; without ffmpeg, or of something that is no film, it can't.
+        """
+        ffmpeg = find_ffmpeg()
+        if ffmpeg is None:
+            return False
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(AT_ONCE)
+        async with self._slots:
+            arguments = await self._arguments(ffmpeg, edit)
+            if arguments is None:
+                return False
+            done = await self._run(ffmpeg, *arguments, str(target))
+            if done is None or not _written(target):
+                return False
+            picture = ("-i", str(target), "-frames:v", "1", "-q:v", "5", "-update", "1", str(still))
+            return await self._run(ffmpeg, *picture) is not None and _written(still)
+
+    async def _arguments(self, ffmpeg: str, edit: Edit) -> list[str] | None:
+        filters: list[str] = []
+        if edit.source is None:
+            seconds = f"{edit.seconds:.3f}"
+            take = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds}"]
+            take += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
+        else:
+            length = await self._length(ffmpeg, edit.source)
+            if length is None:
+                return None
+            start, seconds_left = _window(edit, length)
+            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", "-i", str(edit.source)]
+        if edit.portrait:
+            width, height = PORTRAIT
+            filters.append(f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}")
+        else:
+            filters.append("scale='min(iw,1280)':-2,crop=trunc(iw/2)*2:trunc(ih/2)*2")
+        if edit.mirrored:
+            filters.append("hflip")
+        if edit.caption is not None:
+            filters.append(await self._caption(ffmpeg, edit.caption))
+        filters.append("setsar=1")
+        encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "28", "-pix_fmt", "yuv420p"]
+        sound = ["-c:a", "aac", "-b:a", "96k", "-ac", "2"]
+        return [*take, "-vf", ",".join(filters), *encode, *sound, "-movflags", "+faststart", "-shortest"]
+
+    async def _length(self, ffmpeg: str, source: Path) -> float | None:
+        # There is no ffprobe in the wheel; ffmpeg without an output says what its input is, and fails.
+        text = await self._run(ffmpeg, "-i", str(source), check=False)
+        found = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text or "")
+        if found is None or "Video:" not in (text or ""):
+            return None
+        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+
+    async def _caption(self, ffmpeg: str, caption: str) -> str:
+        words = re.sub(r"[^\w .-]", "", caption)
+        text = f"drawtext=text='{words}':{CAPTION_LAYOUT}"
+        if self._text_works is None:
+            # drawtext needs fonts, which not every machine has.
+            probe = ("-f", "lavfi", "-i", "color=size=64x64:duration=0.04", "-vf", text, "-f", "null", "-")
+            self._text_works = await self._run(ffmpeg, *probe) is not None
+        return text if self._text_works else CAPTION_BOX
+
+    async def _run(self, ffmpeg: str, *arguments: str, check: bool = True) -> str | None:
+        process = await asyncio.create_subprocess_exec(
+            ffmpeg,
+            "-hide_banner",
+            "-nostdin",
+            "-y",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, errors = await process.communicate()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if check and process.returncode != 0:
+            return None
+        return errors.decode(errors="replace")
+
+
+def _written(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _window(edit: Edit, length: float) -> tuple[float, float]:
+    """Choose the part of a source that a clip shows: the bounds asked for, inside what there is."""
+    start = min(edit.start, max(length - 0.1, 0.0))
+    end = min(edit.end, length) if edit.end is not None else length
+    room = max(end - start, 0.1)
+    seconds = min(edit.seconds, room)
+    # Further clips of one source lie behind each other, and begin anew where it ends.
+    offset = (edit.place * seconds) % max(room - seconds + 0.001, 0.001) if edit.place else 0.0
+    return start + offset, seconds

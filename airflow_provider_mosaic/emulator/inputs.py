@@ -1,0 +1,191 @@
+"""The inputs of a run: what a start may say, and where the bytes come from."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_mosaic.emulator.answers import ApiError
+from airflow_provider_mosaic.emulator.catalogue import Agent
+from airflow_provider_mosaic.emulator.film import Edit, FilmCutter
+from airflow_provider_mosaic.emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
+from airflow_provider_mosaic.emulator.runs import RunInput, runnable_graph
+from airflow_provider_mosaic.emulator.settings import Settings
+
+SYNTHETIC_SECONDS = 6.0
+SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
+
+
+class MimirAsset(BaseModel):
+    """One item of a connected Mimir."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    artifact: str = Field("highres", pattern="^(highres|proxy|auto)$")
+
+
+class Sources(BaseModel):
+    """The four ways to name a video."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    video_ids: list[str] | None = None
+    node_render_ids: list[str] | None = None
+    video_urls: list[str] | None = None
+    mimir_assets: list[MimirAsset] | None = None
+
+    def named(self) -> list[tuple[str, str]]:
+        """Return kind and reference of each source."""
+        found = [("video_ids", each) for each in self.video_ids or []]
+        found += [("node_render_ids", each) for each in self.node_render_ids or []]
+        found += [("video_urls", each) for each in self.video_urls or []]
+        found += [("mimir_assets", each.id) for each in self.mimir_assets or []]
+        return found
+
+
+class VideoInput(Sources):
+    """What one Video Input tile takes."""
+
+    agent_node_id: str
+    input_clip_start_ms: float | None = Field(None, ge=0)
+    input_clip_end_ms: float | None = Field(None, gt=0)
+
+
+class StartBody(Sources):
+    """Body of ``POST /agent/{agent_id}/run``."""
+
+    video_inputs: list[VideoInput] | None = None
+    callback_url: str | None = None
+    update_params: dict[str, dict[str, Any]] | None = None
+    ignore_nodes: list[str] | None = None
+
+
+class InputUnavailableError(Exception):
+    """A source that could not be had; the run fails with this message."""
+
+
+def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]:
+    """
+    Check a start's inputs against the runnable graph and give each source to its tile.
+
+    :raises ApiError: 400 where the documentation says so.
+    """
+    ignored = list(body.ignore_nodes or [])
+    unknown = [each for each in ignored if each not in agent.nodes]
+    if unknown and settings.unknown_ignored_node_status != 200:
+        raise ApiError(settings.unknown_ignored_node_status, f"ignore_nodes: {unknown[0]} is no node of this agent")
+    nodes, _ = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
+    for each in body.update_params or {}:
+        if each not in nodes:
+            raise ApiError(400, f"update_params: {each} is no node of the runnable graph")
+    tiles = [each for each, node in nodes.items() if node.type.name == "Video Input"]
+    top_level = body.named()
+    top_level_given = [name for name in SHORTHAND if getattr(body, name) is not None]
+    if not tiles:
+        if top_level or body.video_inputs:
+            raise ApiError(400, "This agent has no Video Input tile and takes no video inputs")
+        return []
+    if body.video_inputs is None:
+        if len(tiles) > 1:
+            raise ApiError(400, f"video_inputs is required: this agent has {len(tiles)} Video Input tiles")
+        if not top_level:
+            raise ApiError(400, "At least one of video_ids, node_render_ids or video_urls is required")
+        if len([name for name in SHORTHAND if getattr(body, name)]) > 1 and not settings.mixed_shorthand:
+            raise ApiError(400, "Only one of the input arrays may be given")
+        return [_source(tiles[0], kind, reference) for kind, reference in top_level]
+    if top_level_given:
+        raise ApiError(400, f"{top_level_given[0]} may not be combined with video_inputs")
+    named = [each.agent_node_id for each in body.video_inputs]
+    for each in named:
+        if each not in tiles:
+            raise ApiError(400, f"video_inputs: {each} is no runnable Video Input tile of this agent")
+        if named.count(each) > 1:
+            raise ApiError(400, f"video_inputs: {each} is given twice")
+    missing = [each for each in tiles if each not in named]
+    if missing:
+        raise ApiError(400, f"video_inputs: Video Input tile {missing[0]} has no entry")
+    found: list[RunInput] = []
+    for entry in body.video_inputs:
+        start, end = entry.input_clip_start_ms, entry.input_clip_end_ms
+        if start is not None and end is not None and start >= end:
+            raise ApiError(400, "video_inputs: input_clip_start_ms must be below input_clip_end_ms")
+        sources = entry.named()
+        if not sources:
+            raise ApiError(400, f"video_inputs: the entry of {entry.agent_node_id} names no source")
+        found += [_source(entry.agent_node_id, kind, reference, start, end) for kind, reference in sources]
+    return found
+
+
+def _source(node_id: str, kind: str, reference: str, start: float | None = None, end: float | None = None) -> RunInput:
+    if kind == "video_urls":
+        parts = urlsplit(reference)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ApiError(400, "video_urls: not an http or https URL")
+    return RunInput(node_id=node_id, kind=kind, reference=reference, start_ms=start, end_ms=end)
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class InputFetcher:
+    """Fetches ``video_urls``. Without leave to reach out, URLs of other machines give a synthetic clip."""
+
+    def __init__(self, *, settings: Settings, media: MediaStore, cutter: FilmCutter) -> None:
+        self._settings = settings
+        self._media = media
+        self._cutter = cutter
+
+    async def fetch(self, source: RunInput) -> StoredObject:
+        """
+        Return the bytes of a source that is not stored yet.
+
+        :raises InputUnavailableError: when the URL does not give them.
+        """
+        reachable = self._settings.fetch_hosts == "any" or is_loopback(source.reference)
+        if source.kind != "video_urls" or not reachable:
+            return await self._synthetic()
+        if source.reference.startswith(f"{self._media.base_url}/"):
+            return self._own(source.reference)
+        path = self._media.new_path(".mp4")
+        try:
+            async with (
+                httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=30.0) as client,
+                client.stream("GET", source.reference) as answer,
+            ):
+                if answer.status_code != 200:
+                    raise InputUnavailableError(f"The video URL answered {answer.status_code}")
+                with path.open("wb") as file:
+                    async for block in answer.aiter_bytes(1 << 20):
+                        file.write(block)
+        except httpx.HTTPError as error:
+            raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from error
+        return self._media.put(f"inputs/{uuid.uuid4()}.mp4", path, "video/mp4")
+
+    def _own(self, url: str) -> StoredObject:
+        # Not fetched over the network: a download is what somebody else does.
+        parts = urlsplit(url)
+        stored = self._media.get(unquote(parts.path.partition(f"/{BUCKET}/")[2]))
+        if stored is None or self._media.judge(parts.path, parts.query) != "good":
+            raise InputUnavailableError("The video URL leads nowhere, or has expired")
+        return stored
+
+    async def _synthetic(self) -> StoredObject:
+        path, still = self._media.new_path(".mp4"), self._media.new_path(".jpg")
+        edit = Edit(source=None, start=0, end=None, seconds=SYNTHETIC_SECONDS, place=0)
+        if self._settings.render != "auto" or not await self._cutter.cut(edit, path, still):
+            path = SAMPLE_VIDEO
+        return self._media.put(f"inputs/{uuid.uuid4()}.mp4", path, "video/mp4")

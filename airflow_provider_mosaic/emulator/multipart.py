@@ -1,0 +1,144 @@
+"""A streaming reader of ``multipart/form-data``: memory stays constant however long the file is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+BLOCK: Final = 1 << 20
+MAX_FIELD: Final = 64 << 10
+MAX_HEADERS: Final = 16 << 10
+
+
+class FormError(Exception):
+    """A body that is no well-formed multipart form."""
+
+
+class Source(Protocol):
+    """Where the bytes come from."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill a buffer as far as bytes are there; nothing means the end."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The header of one part."""
+
+    name: str
+    file_name: str | None
+    content_type: str | None
+
+
+def boundary_of(content_type: str) -> bytes:
+    """
+    Return the boundary that a ``Content-Type`` names.
+
+    :raises FormError: when it names none.
+    """
+    found = re.search(r'boundary=(?:"([^"]+)"|([^;\s]+))', content_type)
+    if not content_type.lower().startswith("multipart/form-data") or found is None:
+        raise FormError("not a multipart form")
+    return (found[1] or found[2]).encode("latin-1")
+
+
+class FormReader:
+    """Reads a form part by part."""
+
+    def __init__(self, *, source: Source, boundary: bytes) -> None:
+        self._source = source
+        self._first = b"--" + boundary
+        self._mark = b"\r\n--" + boundary
+        self._buffer = bytearray(BLOCK + len(self._mark) + 4)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._begun = False
+
+    def next_part(self) -> Part | None:
+        """
+        Read on to the next part.
+
+        :return: its header, or none at the end of the form.
+        """
+        if not self._begun:
+            self._begun = True
+            self._need(len(self._first))
+            if bytes(self._view[self._start : self._start + len(self._first)]) != self._first:
+                raise FormError("the form does not begin with its boundary")
+            self._start += len(self._first)
+        self._need(2)
+        ending = bytes(self._view[self._start : self._start + 2])
+        self._start += 2
+        if ending == b"--":
+            return None
+        if ending != b"\r\n":
+            raise FormError("no line break behind a boundary")
+        return self._header()
+
+    def read_field(self) -> bytes:
+        """Read the value of a small part."""
+        pieces: list[bytes] = []
+
+        def keep(piece: memoryview) -> None:
+            pieces.append(bytes(piece))
+            if sum(map(len, pieces)) > MAX_FIELD:
+                raise FormError("a field is too long")
+
+        self.stream(keep)
+        return b"".join(pieces)
+
+    def stream(self, take: Callable[[memoryview], object]) -> int:
+        """
+        Hand on the bytes of the part that was begun.
+
+        :return: how many there were.
+        """
+        mark, keep = self._mark, len(self._mark) - 1
+        total = 0
+        while True:
+            found = self._buffer.find(mark, self._start, self._end)
+            stop = found if found >= 0 else max(self._end - keep, self._start)
+            if stop > self._start:
+                take(self._view[self._start : stop])
+                total += stop - self._start
+                self._start = stop
+            if found >= 0:
+                self._start = found + len(mark)
+                return total
+            if not self._fill():
+                raise FormError("the form ends inside a part")
+
+    def _header(self) -> Part:
+        while (stop := self._buffer.find(b"\r\n\r\n", self._start, self._end)) < 0:
+            if self._end - self._start > MAX_HEADERS or not self._fill():
+                raise FormError("a part has no end of its header")
+        lines = bytes(self._view[self._start : stop]).decode("utf-8", "replace").split("\r\n")
+        self._start = stop + 4
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
+        }
+        disposition = headers.get("content-disposition", "")
+        name = re.search(r'(?:^|[;\s])name="((?:[^"\\]|\\.)*)"', disposition)
+        if name is None:
+            raise FormError("a part has no name")
+        file_name = re.search(r'filename="((?:[^"\\]|\\.)*)"', disposition)
+        return Part(name[1], file_name[1] if file_name else None, headers.get("content-type"))
+
+    def _need(self, size: int) -> None:
+        while self._end - self._start < size:
+            if not self._fill():
+                raise FormError("the form ends too early")
+
+    def _fill(self) -> bool:
+        left = self._end - self._start
+        if self._start:
+            self._view[:left] = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, left
+        if self._end >= len(self._buffer):
+            raise FormError("a part's header is too long")
+        count = self._source.readinto(self._view[self._end :])
+        self._end += count
+        return count > 0

@@ -1,0 +1,31 @@
+"""The endpoints, one module a noun. Adding one is adding a function with ``@router`` and its state."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from airflow_provider_mosaic.emulator.routes import account, agents, control, node_types, runs, social, uploads
+
+#: The documented API.
+API_ROUTERS: tuple[APIRouter, ...] = (
+    account.router,
+    agents.router,
+    runs.router,
+    node_types.router,
+    uploads.router,
+    social.router,
+)
+#: The emulator's own interface.
+CONTROL_ROUTER = control.router
+
+
+def endpoints() -> list[tuple[str, str]]:
+    """Return method and path template of every endpoint of the documented API that is served."""
+    return [
+        (method, route.path)
+        for router in API_ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods)
+    ]

@@ -1,0 +1,172 @@
+"""The emulator's own interface under ``/_emulator``: look, configure, inject, decide, reset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from airflow_provider_mosaic.emulator.answers import json_response
+from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.world import World
+
+PREFIX = "/_emulator"
+
+router = APIRouter(prefix=PREFIX)
+
+
+class FaultBody(BaseModel):
+    """A fault to inject."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    method: str = "*"
+    path: str = "*"
+    times: int | None = Field(1, ge=1)
+    skip: int = Field(0, ge=0)
+    probability: float = Field(1.0, ge=0, le=1)
+    options: dict[str, Any] = {}
+
+
+class EndBody(BaseModel):
+    """How a run is to end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: str = "completed"
+    message: str | None = None
+    needs_credits: bool = False
+    failed: list[str] = []
+
+
+def world_of(request: Request) -> World:
+    """Return the emulator's state."""
+    world = request.scope["mosaic.world"]
+    assert isinstance(world, World)  # noqa: S101 - the wire put it there
+    return world
+
+
+def refusal(error: ValueError) -> Response:
+    """Answer what is wrong with a request to the emulator itself."""
+    if isinstance(error, ValidationError):
+        texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        return json_response({"detail": "; ".join(texts)}, 400)
+    return json_response({"detail": str(error)}, 400)
+
+
+@router.get("/counts")
+async def counts(request: Request) -> Response:
+    """Tell the counters."""
+    return json_response(world_of(request).tally.as_json())
+
+
+@router.get("/runs")
+async def runs(request: Request) -> Response:
+    """Tell every run, oldest first."""
+    world = world_of(request)
+    return json_response([world.run_control_json(run) for run in world.runs.values()])
+
+
+@router.get("/posts")
+async def posts(request: Request) -> Response:
+    """Tell every post, oldest first."""
+    world = world_of(request)
+    return json_response(
+        [
+            {
+                **world.post_json(post, listed=True),
+                "published": post.published,
+                "media_urls": post.media_urls,
+                "schedule_date": post.schedule.isoformat() if post.schedule else None,
+            }
+            for post in world.posts.values()
+        ]
+    )
+
+
+@router.get("/uploads")
+async def uploads(request: Request) -> Response:
+    """Tell every upload, oldest first."""
+    return json_response([upload.as_json() for upload in world_of(request).uploads.all()])
+
+
+@router.get("/requests")
+async def requests(request: Request) -> Response:
+    """Tell the received requests, oldest first."""
+    return json_response(world_of(request).log.as_json())
+
+
+@router.get("/settings")
+async def settings(request: Request) -> Response:
+    """Tell the settings."""
+    return json_response(world_of(request).settings.model_dump())
+
+
+@router.post("/settings")
+async def configure(request: Request) -> Response:
+    """Change settings, all or none of them."""
+    try:
+        world_of(request).configure(dict(await request.json()))
+    except ValueError as error:
+        return refusal(error)
+    return json_response(world_of(request).settings.model_dump())
+
+
+@router.post("/faults")
+async def inject(request: Request) -> Response:
+    """Inject a fault."""
+    try:
+        world_of(request).faults.inject(Fault(**FaultBody(**await request.json()).model_dump()))
+    except ValueError as error:
+        return refusal(error)
+    return json_response({})
+
+
+@router.delete("/faults")
+async def clear_faults(request: Request) -> Response:
+    """Forget the faults that have not taken place."""
+    world_of(request).faults.clear()
+    return json_response({})
+
+
+@router.post("/reset")
+async def reset(request: Request) -> Response:
+    """Go back to the start."""
+    world_of(request).reset()
+    return json_response({})
+
+
+@router.post("/expire_links")
+async def expire_links(request: Request) -> Response:
+    """Make every link that was handed out until now an expired one."""
+    world_of(request).media.expire_links()
+    return json_response({})
+
+
+@router.post("/runs/{run_id}/finish")
+async def finish_run(run_id: str, request: Request) -> Response:
+    """End a run by hand."""
+    world = world_of(request)
+    run = world.runs.get(run_id)
+    if run is None:
+        return json_response({"detail": f"there is no run {run_id}"}, 404)
+    try:
+        end = EndBody(**await request.json())
+    except ValueError as error:
+        return refusal(error)
+    await world.engine.decide(run, end.status, message=end.message, needs_credits=end.needs_credits, failed=end.failed)
+    return json_response(world.run_control_json(run))
+
+
+@router.delete("/runs/{run_id}")
+async def forget_run(run_id: str, request: Request) -> Response:
+    """Make a run unknown, as if it had been deleted."""
+    world = world_of(request)
+    run = world.runs.pop(run_id, None)
+    if run is None:
+        return json_response({"detail": f"there is no run {run_id}"}, 404)
+    world.engine.forget(run)
+    return json_response({})

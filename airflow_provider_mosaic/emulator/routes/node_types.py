@@ -1,0 +1,28 @@
+"""The catalogue of tiles."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from airflow_provider_mosaic.emulator.answers import ApiError
+from airflow_provider_mosaic.emulator.catalogue import NODE_TYPES, NODE_TYPES_BY_ID
+from airflow_provider_mosaic.emulator.exchange import Asked
+
+router = APIRouter()
+
+
+@router.get("/node_types")
+async def list_node_types(exchange: Asked) -> Response:
+    """List every node type, unpaged."""
+    exchange.known_query()
+    return exchange.answer({"node_types": [each.as_json() for each in NODE_TYPES.values()]})
+
+
+@router.get("/node_type/{node_type_id}")
+async def get_node_type(node_type_id: str, exchange: Asked) -> Response:
+    """Tell one node type; the documented answer has no parameters, only links."""
+    found = NODE_TYPES_BY_ID.get(node_type_id)
+    if found is None:
+        raise ApiError(404, "Node type could not be found")
+    return exchange.answer({"node_type": found.as_json()})

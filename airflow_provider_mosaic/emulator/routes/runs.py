@@ -1,0 +1,178 @@
+"""Runs: start, read, list, cancel, resume."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from airflow_provider_mosaic.emulator.answers import ApiError
+from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
+from airflow_provider_mosaic.emulator.inputs import StartBody, resolve
+from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+from airflow_provider_mosaic.emulator.routes.agents import find_agent
+from airflow_provider_mosaic.emulator.runs import Run, RunInput, RunNode, runnable_graph
+
+router = APIRouter()
+
+
+def find_run(exchange: Exchange, run_id: str) -> Run:
+    """
+    Return a run.
+
+    :raises ApiError: 404 when there is none.
+    """
+    run = exchange.world.runs.get(run_id)
+    if run is None:
+        raise ApiError(404, "Agent run could not be found")
+    return run
+
+
+@router.post("/agent/{agent_id}/run")
+async def start_run(agent_id: str, exchange: Asked) -> Response:
+    """Start a run. There is no idempotency key: the same request twice is two runs."""
+    world, settings = exchange.world, exchange.settings
+    agent = find_agent(exchange, agent_id)
+    body = exchange.body(StartBody)
+    if body.callback_url is not None and urlsplit(body.callback_url).scheme not in ("http", "https"):
+        raise exchange.refuse("callback_url: not an http or https URL", "body", "callback_url")
+    inputs = resolve(agent, body, settings)
+    for each in inputs:
+        _find_source(exchange, each)
+    most = settings.max_concurrent_runs
+    if most is not None and sum(run.active for run in world.runs.values()) >= most:
+        raise ApiError(403, "Too many runs at once", code="concurrent_agent_limit")
+    nodes, edges = runnable_graph(agent, [each for each in body.ignore_nodes or [] if each in agent.nodes])
+    params = body.update_params or {}
+    now = world.clock.now()
+    run = Run(
+        id=str(uuid.uuid4()),
+        number=next(world.numbers),
+        agent=agent,
+        nodes={each: RunNode(node, {**node.params, **params.get(each, {})}) for each, node in nodes.items()},
+        edges=edges,
+        inputs=inputs,
+        callback_url=body.callback_url,
+        created_at=now,
+        started_at=now,
+        updated_at=now,
+        status=settings.initial_status,
+    )
+    world.runs[run.id] = run
+    world.tally.add("runs_started")
+    world.engine.start(run)
+    return exchange.answer({"run_id": run.id})
+
+
+def _find_source(exchange: Exchange, source: RunInput) -> None:
+    world = exchange.world
+    if source.kind == "video_ids":
+        upload = world.uploads.get(source.reference, "video")
+        if upload is None or not upload.usable or (exchange.settings.finalize_required and not upload.finalized):
+            raise ApiError(exchange.settings.unknown_input_status, f"Video {source.reference} could not be found")
+        # Dropped bytes (`discard_uploads`) are stood in for by the sample.
+        source.media = upload.media or world.media.put(f"inputs/{uuid.uuid4()}.mp4", SAMPLE_VIDEO, "video/mp4")
+    elif source.kind == "node_render_ids":
+        source.media = world.render_by_id(source.reference)
+        if source.media is None:
+            raise ApiError(exchange.settings.unknown_input_status, f"Render {source.reference} could not be found")
+
+
+@router.get("/agent_run/{run_id}")
+async def get_run(run_id: str, exchange: Asked) -> Response:
+    """Tell how a run stands."""
+    return exchange.answer(exchange.world.run_json(find_run(exchange, run_id)))
+
+
+@router.get("/agent_run/{run_id}/nodes")
+async def list_run_nodes(run_id: str, exchange: Asked) -> Response:
+    """Tell how each node of a run stands."""
+    run = find_run(exchange, run_id)
+    return exchange.answer({"run_id": run.id, "nodes": [node.as_json() for node in run.nodes.values()]})
+
+
+@router.get("/agent/{agent_id}/runs")
+async def list_agent_runs(agent_id: str, exchange: Asked) -> Response:
+    """List the runs of one agent."""
+    exchange.known_query("limit", "cursor", "status", "from", "to")
+    return _list(exchange, find_agent(exchange, agent_id).id)
+
+
+@router.get("/agent_runs")
+async def list_runs(exchange: Asked) -> Response:
+    """List the runs of all agents."""
+    exchange.known_query("limit", "cursor", "status", "from", "to", "agent_id")
+    return _list(exchange, exchange.query("agent_id"))
+
+
+def _list(exchange: Exchange, agent_id: str | None) -> Response:
+    status, since, until = exchange.query("status"), exchange.time("from"), exchange.time("to")
+    statuses = {each.strip() for each in status.split(",")} if status is not None else None
+    known_until = time.monotonic() - exchange.settings.list_lag
+
+    def wanted(run: Run) -> bool:
+        return (
+            run.born <= known_until
+            and (agent_id is None or run.agent.id == agent_id)
+            and (statuses is None or run.status in statuses)
+            and (since is None or run.created_at >= since)
+            and (until is None or run.created_at <= until)
+        )
+
+    return exchange.page(
+        "runs",
+        exchange.world.runs,
+        number=lambda run: run.number,
+        wanted=wanted,
+        write=exchange.world.run_summary_json,
+        filters=("status", "from", "to", "agent_id"),
+    )
+
+
+@router.post("/agent_run/{run_id}/cancel")
+async def cancel_run(run_id: str, exchange: Asked) -> Response:
+    """Stop a run that is active."""
+    exchange.no_body()
+    run = find_run(exchange, run_id)
+    if not run.active:
+        refusal = exchange.settings.cancel_terminal_status
+        if refusal != 200:
+            raise ApiError(refusal, f"The run is {run.status} and can't be cancelled")
+        tasks, nodes = 0, 0
+    else:
+        tasks, nodes = exchange.world.engine.cancel(run)
+        exchange.world.tally.add("runs_cancelled")
+    answer = {
+        "success": True,
+        "run_id": run.id,
+        "tasks_cancelled": tasks,
+        "nodes_reset": nodes,
+        "message": "Run stopped",
+    }
+    return exchange.answer(answer, news=False)
+
+
+@router.post("/agent_run/{run_id}/resume")
+async def resume_run(run_id: str, exchange: Asked) -> Response:
+    """Go on with a run that failed or was cancelled."""
+    exchange.no_body()
+    run = find_run(exchange, run_id)
+    if run.status not in ("failed", "cancelled"):
+        raise ApiError(409, f"The run is {run.status} and can't be resumed")
+    queued = len(exchange.world.engine.resume(run))
+    exchange.world.tally.add("runs_resumed")
+    answer = {
+        "success": True,
+        "run_id": run.id,
+        "agent_state_id": run.id,
+        "nodes_queued": queued,
+        "nodes_considered": len(run.nodes),
+        "requeued_nodes": queued,
+        "requeued_node_tasks_detached": queued,
+        "requeued_node_active_tasks_cancelled": 0,
+        "requeued_node_active_tasks_total": 0,
+    }
+    return exchange.answer(answer, news=False)

@@ -1,0 +1,192 @@
+"""Social connections and posts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from airflow_provider_mosaic.emulator.answers import ApiError
+from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, WORKSPACE_ID, Connection
+from airflow_provider_mosaic.emulator.clock import parse_time
+from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
+from airflow_provider_mosaic.emulator.posts import POST_STATUSES, Destination, Post
+
+router = APIRouter()
+
+
+class DestinationBody(BaseModel):
+    """One account."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    social_connection_id: str
+
+
+class PostBody(BaseModel):
+    """Body of ``POST /social/post``."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    post: str = ""
+    destinations: list[DestinationBody] | None = None
+    platforms: list[str] | None = None
+    media_urls: list[str] = []
+    schedule_date: str | None = None
+    workspace_id: str | None = None
+
+
+def find_connection(exchange: Exchange, connection_id: str) -> Connection:
+    """
+    Return a connection.
+
+    :raises ApiError: 404 when there is none.
+    """
+    connection = exchange.world.connections.get(connection_id)
+    if connection is None:
+        raise ApiError(404, "Social connection could not be found")
+    return connection
+
+
+@router.get("/social/connections")
+async def list_connections(exchange: Asked) -> Response:
+    """List the connected accounts, unpaged."""
+    exchange.known_query()
+    return exchange.answer({"connected_accounts": [each.as_json() for each in exchange.world.connections.values()]})
+
+
+@router.get("/social/connections/{social_connection_id}")
+async def get_connection(social_connection_id: str, exchange: Asked) -> Response:
+    """Tell one connection, and whether it is connected."""
+    found = find_connection(exchange, social_connection_id)
+    return exchange.answer(
+        {
+            "connected": found.id not in exchange.settings.disconnected,
+            **found.as_json(),
+            "username": found.username,
+            "display_name": found.name,
+            "user_image": None,
+        }
+    )
+
+
+@router.post("/social/post")
+async def create_post(exchange: Asked) -> Response:
+    """Publish or schedule. There is no idempotency key: the same request twice is two posts."""
+    world, settings = exchange.world, exchange.settings
+    body = exchange.body(PostBody)
+    if body.workspace_id not in (None, WORKSPACE_ID):
+        raise ApiError(404, "Workspace could not be found")
+    accounts = _accounts(exchange, body)
+    for url in body.media_urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise exchange.refuse("media_urls: not an http or https URL", "body", "media_urls")
+    if not body.post and not body.media_urls:
+        raise exchange.refuse("A post needs a text or media", "body", "post")
+    now = world.clock.now()
+    schedule = None
+    if body.schedule_date is not None:
+        try:
+            schedule = parse_time(body.schedule_date)
+        except ValueError as error:
+            raise exchange.refuse("schedule_date: not an ISO 8601 time", "body", "schedule_date") from error
+        if schedule <= now and settings.past_schedule == "refuse":
+            raise exchange.refuse("schedule_date: lies in the past", "body", "schedule_date")
+    status = "processing" if schedule is None else "scheduled"
+    post = Post(
+        number=next(world.numbers),
+        text=body.post,
+        destinations=[Destination(each) for each in accounts],
+        media_urls=list(body.media_urls),
+        schedule=schedule,
+        created_at=now,
+        updated_at=now,
+        status="pending_approval" if settings.approval else status,
+    )
+    world.posts[post.id] = post
+    world.tally.add("posts_made")
+    world.post_desk.take_on(post)
+    return exchange.answer(world.post_json(post))
+
+
+def _accounts(exchange: Exchange, body: PostBody) -> list[Connection]:
+    if body.destinations is None and body.platforms is None:
+        raise exchange.refuse("destinations is required", "body", "destinations")
+    chosen: list[Connection] = []
+    for each in body.destinations or []:
+        connection = exchange.world.connections.get(each.social_connection_id)
+        if connection is None:
+            raise ApiError(404, "Social connection could not be found")
+        if connection in chosen:
+            raise exchange.refuse("destinations: the same account twice", "body", "destinations")
+        chosen.append(connection)
+    if body.platforms is not None:
+        if not exchange.settings.platforms_allowed:
+            raise exchange.refuse("platforms: unknown field", "body", "platforms")
+        for platform in body.platforms:
+            if platform not in PLATFORMS:
+                raise exchange.refuse(
+                    f"platforms: {platform} is not one of {', '.join(PLATFORMS)}", "body", "platforms"
+                )
+            accounts = [each for each in exchange.world.connections.values() if each.platform == platform]
+            if not accounts:
+                raise exchange.refuse(f"platforms: no {platform} account is connected", "body", "platforms")
+            # The first account stands for its platform, unless a destination of that platform is named already.
+            if not any(each.platform == platform for each in chosen):
+                chosen.append(accounts[0])
+    if not chosen:
+        raise exchange.refuse("destinations: may not be empty", "body", "destinations")
+    return chosen
+
+
+@router.get("/social/post/{post_id}")
+async def get_post(post_id: str, exchange: Asked) -> Response:
+    """Tell how a post stands."""
+    exchange.known_query("social_connection_id")
+    post = exchange.world.posts.get(post_id)
+    if post is None:
+        raise ApiError(404, "Post could not be found")
+    body = exchange.world.post_json(post)
+    account = exchange.query("social_connection_id")
+    if account is not None:
+        seen: list[dict[str, Any]] = [each for each in body["destinations"] if each["social_connection_id"] == account]
+        if not seen:
+            raise ApiError(404, "The post does not go to that account")
+        body["destinations"] = seen
+    return exchange.answer(body)
+
+
+@router.get("/social/posts")
+async def list_posts(exchange: Asked) -> Response:
+    """List the posts, newest first."""
+    exchange.known_query("limit", "cursor", "status", "platform", "social_connection_id")
+    status, platform = exchange.query("status"), exchange.query("platform")
+    account = exchange.query("social_connection_id")
+    if status is not None and status not in POST_STATUSES:
+        raise exchange.refuse(f"status: not one of {', '.join(POST_STATUSES)}", "query", "status")
+    if platform is not None and platform not in PLATFORMS:
+        raise exchange.refuse(f"platform: not one of {', '.join(PLATFORMS)}", "query", "platform")
+    known_until = time.monotonic() - exchange.settings.list_lag
+
+    def wanted(post: Post) -> bool:
+        return (
+            post.born <= known_until
+            and (status is None or post.status == status)
+            and (platform is None or platform in post.platforms)
+            and (account is None or any(each.connection.id == account for each in post.destinations))
+        )
+
+    return exchange.page(
+        "posts",
+        exchange.world.posts,
+        number=lambda post: post.number,
+        wanted=wanted,
+        write=lambda post: exchange.world.post_json(post, listed=True),
+        default=20,
+        filters=("status", "platform", "social_connection_id"),
+    )

@@ -1,0 +1,137 @@
+"""The emulator's process: the API's server and the storage host, from start to a quick end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from airflow_provider_mosaic.emulator.connection_faults import with_transport
+from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.storage_host import StorageServer
+from airflow_provider_mosaic.emulator.wire import Wire
+from airflow_provider_mosaic.emulator.world import World
+
+GRACE = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where and how to serve."""
+
+    host: str
+    port: int
+    storage_port: int
+    directory: Path
+    api_key: str
+    settings: Settings
+    ready_file: Path | None
+    #: End when standard input ends: the parent holds its other end, and may be killed.
+    end_with_parent: bool
+
+
+class ApiServer(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: it would wait for requests that hang."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def serve(options: ServerOptions) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: ServerOptions) -> None:
+    listening = _listen(options.host, options.port)
+    world = World(settings=options.settings, api_key=options.api_key, directory=options.directory)
+    storage = StorageServer(address=(options.host, options.storage_port), world=world)
+    url = _url(options.host, listening.getsockname()[1])
+    world.media.base_url = _url(options.host, storage.server_port)
+    wire = Wire(world=world)
+    server = ApiServer(_configuration(wire))
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    if options.end_with_parent:
+        threading.Thread(target=_watch_parent, args=(loop, ended), daemon=True).start()
+    threading.Thread(target=storage.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    _announce(options, url)
+    await asyncio.wait({serving, asyncio.create_task(ended.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    wire.close()
+    world.engine.reset()
+    world.post_desk.reset()
+    await world.webhooks.close()
+    server.should_exit = server.force_exit = True
+    await asyncio.wait({serving}, timeout=GRACE)
+    storage.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for a receipt.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    # From here on connections are taken, and answered as soon as the server runs.
+    listening.listen(4096)
+    return listening
+
+
+def _url(host: str, port: int) -> str:
+    # A server that listens everywhere is reached by its own machine at the loopback address.
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _configuration(wire: Wire) -> uvicorn.Config:
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
+    return uvicorn.Config(
+        wire,
+        http=with_transport(Protocol),
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        # The clock may be skewed, and the header with it.
+        date_header=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        backlog=4096,
+    )
+
+
+def _announce(options: ServerOptions, url: str) -> None:
+    if options.ready_file is not None:
+        told = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
+        text = json.dumps(told)
+        draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
+        draft.write_text(text)
+        draft.replace(options.ready_file)
+    sys.stdout.write(f"Mosaic emulator at {url} with API key {options.api_key}\n")
+    sys.stdout.flush()
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(ended.set)

@@ -1,0 +1,282 @@
+"""The whole state of one emulator, and how its things are written into answers."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_mosaic.emulator.answers import shaped
+from airflow_provider_mosaic.emulator.catalogue import CONNECTIONS, Agent, Connection, fixed_agents
+from airflow_provider_mosaic.emulator.clock import Clock
+from airflow_provider_mosaic.emulator.counts import Tally
+from airflow_provider_mosaic.emulator.engine import RunEngine
+from airflow_provider_mosaic.emulator.faults import FaultBook
+from airflow_provider_mosaic.emulator.film import FilmCutter
+from airflow_provider_mosaic.emulator.inputs import InputFetcher
+from airflow_provider_mosaic.emulator.media import MediaStore, StoredObject
+from airflow_provider_mosaic.emulator.posts import Post, PostDesk
+from airflow_provider_mosaic.emulator.rendering import Renderer
+from airflow_provider_mosaic.emulator.requestlog import RequestLog
+from airflow_provider_mosaic.emulator.runs import Output, Run, RunNode
+from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.uploads import UploadDesk
+from airflow_provider_mosaic.emulator.webhooks import WebhookSender
+
+
+class World:
+    """Everything that one emulator knows."""
+
+    def __init__(self, *, settings: Settings, api_key: str, directory: Path) -> None:
+        self.settings = settings
+        self._start_settings = settings.model_copy(deep=True)
+        self.api_key = api_key
+        self.directory = directory
+        self.tally = Tally()
+        self.faults = FaultBook(seed=settings.seed)
+        self.log = RequestLog(length=settings.request_log)
+        self.clock = Clock(settings=settings)
+        # A name that nobody else's folder has: what lies in it is removed.
+        kept = directory / "mosaic-emulator-media"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.media = MediaStore(directory=kept)
+        self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
+        self.webhooks = WebhookSender(settings=settings, tally=self.tally)
+        cutter = FilmCutter()
+        self.engine = RunEngine(
+            settings=settings,
+            clock=self.clock,
+            tally=self.tally,
+            renderer=Renderer(settings=settings, clock=self.clock, media=self.media, cutter=cutter),
+            fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
+            announce=self._announce,
+        )
+        self.post_desk = PostDesk(settings=settings, clock=self.clock, media_gone=self._media_gone)
+        self._populate()
+
+    def _populate(self) -> None:
+        self.agents: dict[str, Agent] = fixed_agents()
+        self.connections: dict[str, Connection] = dict(CONNECTIONS)
+        self.runs: dict[str, Run] = {}
+        self.posts: dict[str, Post] = {}
+        self.numbers = itertools.count(1)
+        self.key_used_at = self.clock.now()
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """
+        Change settings, all or none of them.
+
+        :raises pydantic.ValidationError: when a name or a value is not known.
+        """
+        wanted = Settings(**{**self.settings.model_dump(), **changes})
+        for name in changes:
+            setattr(self.settings, name, getattr(wanted, name))
+        self.settings_changed()
+
+    def settings_changed(self) -> None:
+        """Tell those that wait on a setting."""
+        self.engine.settings_changed()
+        self.post_desk.settings_changed()
+
+    def reset(self) -> None:
+        """Go back to the start: state, settings, faults, counts, log."""
+        self.engine.reset()
+        self.post_desk.reset()
+        for name in Settings.model_fields:
+            setattr(self.settings, name, getattr(self._start_settings.model_copy(deep=True), name))
+        self.settings_changed()
+        self.webhooks.reset()
+        self.uploads.reset()
+        self.media.reset()
+        self.faults.clear()
+        self.faults.reseed(self.settings.seed)
+        self.tally.reset()
+        self.log.reset(self.settings.request_log)
+        self._populate()
+
+    def render_by_id(self, output_id: str) -> StoredObject | None:
+        """Find an earlier output."""
+        for run in self.runs.values():
+            for output in run.outputs:
+                if output.id == output_id:
+                    return output.video
+        return None
+
+    # How runs are written
+
+    def link(self, stored: StoredObject | None) -> str | None:
+        """Sign a fresh link to an object of a run."""
+        return None if stored is None else self.media.link(stored.name, self.settings.link_seconds)
+
+    def inputs_json(self, run: Run) -> list[dict[str, Any]]:
+        """Write the inputs that are at hand."""
+        return [
+            {"video_url": self.link(each.media), "thumbnail_url": None} for each in run.inputs if each.media is not None
+        ]
+
+    def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
+        """Write one output, with fresh links."""
+        written: dict[str, Any] = {
+            "id": output.id,
+            "video_url": self.link(output.video),
+            "thumbnail_url": self.link(output.thumbnail),
+            "premiere_prproj_url": self.link(output.premiere),
+            "sources": _licensed() if self.settings.licensed_sources else [],
+            "completed_at": self.clock.text(output.completed_at),
+            "original_node_id": output.node_id,
+        }
+        if webhook:
+            # The visible part of the webhook table does not have it.
+            del written["premiere_prproj_url"]
+        return written
+
+    def outputs_json(self, run: Run, *, webhook: bool = False) -> list[dict[str, Any]]:
+        """Write the outputs that show: a failed run has none, a running one those that are done."""
+        if run.status == "failed" or (run.active and not self.settings.outputs_while_running):
+            return []
+        now = time.monotonic()
+        return [self.output_json(each, webhook=webhook) for each in run.outputs if each.visible_from <= now]
+
+    def counts_json(self, run: Run) -> dict[str, int]:
+        """Write ``node_status_counts``."""
+        return run.counts(waiting_is_progress=self.settings.waiting_counts_as_progress)
+
+    def run_json(self, run: Run) -> dict[str, Any]:
+        """Write the body of ``GET /agent_run/{id}``."""
+        return {
+            "agent_id": run.agent.id,
+            "started_at": self.clock.text(run.started_at),
+            "status": run.status,
+            "status_message": run.status_message,
+            "needs_credits": run.needs_credits,
+            "errors": run.errors(),
+            "node_status_counts": self.counts_json(run),
+            "inputs": self.inputs_json(run),
+            "outputs": self.outputs_json(run),
+        }
+
+    def run_summary_json(self, run: Run) -> dict[str, Any]:
+        """Write a run as an item of a list."""
+        return {
+            "run_id": run.id,
+            "agent_id": run.agent.id,
+            "status": run.status,
+            "status_message": run.status_message,
+            "started_at": self.clock.text(run.started_at),
+            "updated_at": self.clock.text(run.updated_at),
+            "node_status_counts": self.counts_json(run),
+            "inputs": [],
+            "outputs": self.outputs_json(run),
+            "triggered_by": run.triggered_by,
+        }
+
+    def run_control_json(self, run: Run) -> dict[str, Any]:
+        """Write a run for the control interface: what it is, without links."""
+        return {
+            "run_id": run.id,
+            "agent_id": run.agent.id,
+            "status": run.status,
+            "status_message": run.status_message,
+            "needs_credits": run.needs_credits,
+            "created_at": run.created_at.isoformat(),
+            "updated_at": run.updated_at.isoformat(),
+            "resumed": run.resumed,
+            "ended": run.ended,
+            "callback_url": run.callback_url,
+            "triggered_by": run.triggered_by,
+            "inputs": [
+                {
+                    "node_id": each.node_id,
+                    "kind": each.kind,
+                    "reference": each.reference,
+                    "start_ms": each.start_ms,
+                    "end_ms": each.end_ms,
+                    "size": each.media.size if each.media else None,
+                }
+                for each in run.inputs
+            ],
+            "nodes": [
+                {
+                    "original_node_id": each.template.id,
+                    "name": each.template.type.name,
+                    "status": each.status,
+                    "params": each.params,
+                }
+                for each in run.nodes.values()
+            ],
+            "output_ids": [each.id for each in run.outputs],
+            "output_sizes": [each.video.size for each in run.outputs],
+        }
+
+    def _announce(self, run: Run, flag: str, nodes: list[RunNode]) -> None:
+        if run.callback_url is None:
+            return
+        event: dict[str, Any] = {
+            "flag": flag,
+            "agent_id": run.agent.id,
+            "run_id": run.id,
+            "status": run.status,
+            "node_status_counts": self.counts_json(run),
+            "triggered_by": run.triggered_by,
+        }
+        if flag in ("RUN_STARTED", "RUN_FINISHED"):
+            event["inputs"] = self.inputs_json(run)
+        if flag == "RUN_PROGRESS":
+            event["updated_nodes"] = [
+                {
+                    "original_node_id": node.template.id,
+                    "status": node.status,
+                    "status_message": node.status_message,
+                    "errors": list(node.errors),
+                    "outputs": [
+                        self.output_json(each, webhook=True) for each in run.outputs if each.node_id == node.template.id
+                    ],
+                }
+                for node in nodes
+            ]
+        if flag == "RUN_FINISHED":
+            event["status_message"] = run.status_message
+            event["needs_credits"] = run.needs_credits
+            event["errors"] = run.errors()
+            event["outputs"] = self.outputs_json(run, webhook=True)
+        self.webhooks.send(run.callback_url, shaped(event, self.settings))
+
+    # How posts are written
+
+    def post_json(self, post: Post, *, listed: bool = False) -> dict[str, Any]:
+        """Write a post."""
+        status = post.status
+        if status == "processing" and post.schedule is not None and not listed and self.settings.fold_processing:
+            status = "scheduled"
+        return {
+            "post_id": post.id,
+            "status": status,
+            "description": post.text,
+            "thumbnail_url": None,
+            "scheduled_at": self.clock.optional(post.schedule),
+            "platforms": post.platforms,
+            "destinations": [each.as_json() for each in post.destinations],
+            "created_at": self.clock.text(post.created_at),
+            "updated_at": self.clock.text(post.updated_at),
+        }
+
+    def _media_gone(self, url: str) -> bool:
+        if not url.startswith(f"{self.media.base_url}/"):
+            return False
+        parts = urlsplit(url)
+        return self.media.judge(parts.path, parts.query) != "good"
+
+
+def _licensed() -> list[dict[str, Any]]:
+    return [
+        {
+            "provider": "getty",
+            "source_kind": "licensed_library",
+            "media_type": "image",
+            "provider_asset_id": "1200034",
+            "render_asset_id": "getty_image_000",
+        }
+    ]

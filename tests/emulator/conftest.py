@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+
+T = TypeVar("T")
+
+
+class Api:
+    """A plain client that knows nothing but the documented facts."""
+
+    def __init__(self, mosaic: Emulator) -> None:
+        self.mosaic = mosaic
+        self.http = httpx.Client(
+            base_url=mosaic.url,
+            headers={"Authorization": f"Bearer {mosaic.api_key}"},
+            trust_env=False,
+            follow_redirects=False,
+            timeout=10,
+        )
+
+    def close(self) -> None:
+        self.http.close()
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.http.get(path, **options)
+
+    def post(self, path: str, body: Any = None) -> httpx.Response:
+        return self.http.post(path) if body is None else self.http.post(path, json=body)
+
+    def reserve(self, asset_type: str = "video") -> dict[str, Any]:
+        answer = self.post(f"/uploads/{asset_type}/get_upload_url")
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    def store(self, form: dict[str, Any], data: bytes | None = None) -> httpx.Response:
+        content = SAMPLE_VIDEO.read_bytes() if data is None else data
+        return httpx.post(
+            form["upload_url"],
+            data=form["upload_fields"],
+            files={"file": ("clip.mp4", content, "video/mp4")},
+            trust_env=False,
+        )
+
+    def upload(self, data: bytes | None = None) -> str:
+        form = self.reserve()
+        assert self.store(form, data).status_code == 204
+        assert self.post("/uploads/video/finalize_upload", {"video_id": form["video_id"]}).status_code == 200
+        return str(form["video_id"])
+
+    def start(self, body: dict[str, Any] | None = None, agent_id: str | None = None) -> str:
+        wanted = {"video_ids": [self.upload()]} if body is None else body
+        answer = self.post(f"/agent/{agent_id or self.mosaic.agent_id}/run", wanted)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["run_id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        answer = self.get(f"/agent_run/{run_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def nodes(self, run_id: str) -> list[dict[str, Any]]:
+        return list(self.get(f"/agent_run/{run_id}/nodes").json()["nodes"])
+
+    def end(self, run_id: str) -> dict[str, Any]:
+        return until(lambda: self.run(run_id), lambda run: run["status"] not in ("running", "queued"))
+
+    def finished(self, **options: Any) -> dict[str, Any]:
+        return self.end(self.start(**options))
+
+    def post_end(self, post_id: str) -> dict[str, Any]:
+        return until(
+            lambda: dict(self.get(f"/social/post/{post_id}").json()),
+            lambda post: post["status"] not in ("processing", "scheduled"),
+        )
+
+
+def until(look: Callable[[], T], good: Callable[[T], object], seconds: float = 15.0) -> T:
+    """Look until it is good, and fail with the last sight when it never is."""
+    deadline = time.monotonic() + seconds
+    while not good(seen := look()):
+        assert time.monotonic() < deadline, f"still not so: {seen}"
+        time.sleep(0.005)
+    return seen
+
+
+@pytest.fixture
+def mosaic(mosaic_emulator: Emulator) -> Emulator:
+    return mosaic_emulator
+
+
+@pytest.fixture
+def api(mosaic: Emulator) -> Iterator[Api]:
+    with contextlib.closing(Api(mosaic)) as client:
+        yield client
+
+
+@pytest.fixture
+def storage() -> Iterator[httpx.Client]:
+    with httpx.Client(trust_env=False, follow_redirects=False, timeout=10) as client:
+        yield client

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from .conftest import Api
+
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def run_id(api: Api) -> str:
+    run_id = api.start(body={"video_ids": [api.upload(DATA)]})
+    api.end(run_id)
+    return run_id
+
+
+def link(api: Api, run_id: str) -> str:
+    return str(api.run(run_id)["outputs"][0]["video_url"])
+
+
+def test_each_look_gives_a_fresh_link_and_older_ones_still_work(api: Api, run_id: str, storage: httpx.Client) -> None:
+    first, second = link(api, run_id), link(api, run_id)
+    assert first != second
+    assert "X-Goog-Expires=604800" in first
+    for each in (first, second):
+        answer = storage.get(each)
+        assert answer.content == DATA
+        assert answer.headers["content-length"] == str(len(DATA))
+        assert answer.headers["content-type"] == "video/mp4"
+    counts = api.mosaic.counts()
+    assert (counts.downloads, counts.bytes_served) == (2, 2 * len(DATA))
+
+
+def test_a_link_that_was_touched_opens_nothing(api: Api, run_id: str, storage: httpx.Client) -> None:
+    good = link(api, run_id)
+    for bad in (good[:-1] + ("0" if good[-1] != "0" else "1"), good.replace("604800", "704800"), good.split("?")[0]):
+        assert storage.get(bad).status_code == 403
+    assert api.mosaic.counts().downloads == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_an_expired_link_answers_what_is_set(api: Api, run_id: str, storage: httpx.Client, status: int) -> None:
+    api.mosaic.configure(expired_link_status=status)
+    old = link(api, run_id)
+    api.mosaic.expire_links()
+    answer = storage.get(old)
+    assert answer.status_code == status
+    assert answer.text.startswith("<?xml")
+    assert storage.get(link(api, run_id)).status_code == 200
+
+
+def test_links_live_as_long_as_is_set(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.configure(link_seconds=0)
+    assert storage.get(link(api, run_id)).status_code == 400
+
+
+def test_one_link_can_be_expired_for_once(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.inject("expired_link", status=403)
+    url = link(api, run_id)
+    assert [storage.get(url).status_code for _ in range(2)] == [403, 200]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "first", "last"),
+    [
+        ("bytes=0-99", 206, 0, 99),
+        ("bytes=100-", 206, 100, len(DATA) - 1),
+        ("bytes=-10", 206, len(DATA) - 10, len(DATA) - 1),
+        ("bytes=5-999999", 206, 5, len(DATA) - 1),
+        ("bytes=99999-", 416, 0, 0),
+        ("bytes=a-b", 200, 0, len(DATA) - 1),
+    ],
+)
+def test_ranges_are_honoured(
+    api: Api, run_id: str, storage: httpx.Client, asked: str, status: int, first: int, last: int
+) -> None:
+    answer = storage.get(link(api, run_id), headers={"Range": asked})
+    assert answer.status_code == status
+    if status == 416:
+        return
+    assert answer.content == DATA[first : last + 1]
+    if status == 206:
+        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(DATA)}"
+
+
+def test_a_range_of_another_version_gives_the_whole(api: Api, run_id: str, storage: httpx.Client) -> None:
+    etag = storage.get(link(api, run_id)).headers["etag"]
+    for condition, status in ((etag, 206), ('"other"', 200)):
+        headers = {"Range": "bytes=1-", "If-Range": condition}
+        assert storage.get(link(api, run_id), headers=headers).status_code == status
+
+
+def test_ranges_can_be_ignored(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.configure(ranges=False)
+    answer = storage.get(link(api, run_id), headers={"Range": "bytes=0-9"})
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
+def test_head_tells_the_length_and_is_no_download(api: Api, run_id: str, storage: httpx.Client) -> None:
+    answer = storage.head(link(api, run_id))
+    assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, str(len(DATA)), b"")
+    assert api.mosaic.counts().downloads == 0
+
+
+@pytest.mark.parametrize("mode", ["chunked", "absent"])
+def test_the_length_can_be_kept_back(api: Api, run_id: str, storage: httpx.Client, mode: str) -> None:
+    api.mosaic.configure(download_length=mode)
+    answer = storage.get(link(api, run_id))
+    assert answer.content == DATA
+    assert "content-length" not in answer.headers
+    assert api.mosaic.counts().downloads == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_download_can_be_cut(api: Api, run_id: str, storage: httpx.Client, reset: bool) -> None:
+    api.mosaic.inject("cut_body", fraction=0.25, reset=reset)
+    url = link(api, run_id)
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        storage.get(url)
+    assert storage.get(url).content == DATA
+    assert api.mosaic.counts().downloads == 1
+
+
+def test_the_key_is_not_for_the_storage_host(api: Api, run_id: str) -> None:
+    answer = api.get(link(api, run_id))
+    assert answer.status_code == 400
+    assert api.mosaic.counts().key_leaks == 1
+
+
+def test_a_link_to_nothing_is_not_found(api: Api, run_id: str, storage: httpx.Client) -> None:
+    url = link(api, run_id)
+    api.mosaic.reset()
+    assert storage.get(url).status_code == 404
