@@ -13,6 +13,7 @@ import tenacity
 
 from airflow_provider_mosaic.api.access import Access, redirected
 from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
@@ -47,11 +48,15 @@ class AsyncClient:
         self._sleep = sleep
         # The transport is used without httpx.AsyncClient around it: the client would log a line for each request,
         # and read proxies and authorities by rules of its own.
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=ssl_context(),
-            proxy=proxy_for(access.base_url),
-            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS),
-        )
+        proxy = proxy_for(access.base_url)
+        try:
+            self._transport = httpx.AsyncHTTPTransport(
+                verify=ssl_context(),
+                proxy=proxy,
+                limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS),
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            refuse("proxy", proxy, f"the environment's proxy can't be used ({error}).")
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """

@@ -14,16 +14,33 @@ from pathlib import Path
 
 from requests.utils import get_environ_proxies, select_proxy
 
+from airflow_provider_mosaic.api.arguments import refuse
+
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def ca_bundle() -> str | None:
-    """The file or folder of certificate authorities that the environment names; None for the default."""
-    return next((path for path in map(os.environ.get, _CA_VARIABLES) if path), None)
+    """
+    The file or folder of certificate authorities that the environment names; None for the default.
+
+    :raises MosaicValidationError: There is nothing at the place that it names, or no certificate in it.
+    """
+    for variable in _CA_VARIABLES:
+        if path := os.environ.get(variable):
+            try:
+                _ssl_context(path)
+            except OSError as error:
+                refuse(variable, path, f"there are no certificate authorities ({error.strerror or error}).")
+            return path
+    return None
 
 
 def ssl_context() -> ssl.SSLContext:
-    """A context that trusts what :func:`ca_bundle` names, shared by all clients: making one costs milliseconds."""
+    """
+    A context that trusts what :func:`ca_bundle` names, shared by all clients: making one costs milliseconds.
+
+    :raises MosaicValidationError: There is nothing at the place that the environment names, or no certificate in it.
+    """
     return _ssl_context(ca_bundle())
 
 
@@ -33,11 +50,9 @@ def _ssl_context(bundle: str | None) -> ssl.SSLContext:
         import certifi
 
         return ssl.create_default_context(cafile=certifi.where())
-    return (
-        ssl.create_default_context(capath=bundle)
-        if Path(bundle).is_dir()
-        else ssl.create_default_context(cafile=bundle)
-    )
+    if Path(bundle).is_dir():
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
 def proxy_for(url: str) -> str | None:

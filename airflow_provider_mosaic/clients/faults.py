@@ -18,8 +18,6 @@ _NEVER_LEFT: tuple[type[BaseException], ...] = (
     ssl.SSLCertVerificationError,
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
-    # urllib3 says so only where the proxy was not reached or refused the tunnel.
-    urllib3.exceptions.ProxyError,
     urllib3.exceptions.LocationParseError,
     requests.exceptions.InvalidURL,
     httpx.ConnectError,
@@ -59,7 +57,7 @@ def transport_error(error: BaseException, *, what: str, method: str, path: str) 
     :param path: Path template.
     """
     chain = list(_chain(error))
-    never_left = any(isinstance(link, _NEVER_LEFT) for link in chain)
+    never_left = any(isinstance(link, _NEVER_LEFT) or _is_refused_tunnel(link) for link in chain)
     if never_left:
         how = "the server could not be reached"
     elif any(isinstance(link, _TIMEOUTS) for link in chain):
@@ -73,6 +71,16 @@ def transport_error(error: BaseException, *, what: str, method: str, path: str) 
         transient=not any(isinstance(link, _PERMANENT) for link in chain),
         effect_unknown=not never_left,
     )
+
+
+def _is_refused_tunnel(error: BaseException) -> bool:
+    """
+    Whether a proxy did not let us through.
+
+    urllib3's ProxyError does not tell: it names everything so that breaks behind a proxy, also an answer that got lost.
+    """
+    # The words of http.client, the only sign that it gives.
+    return type(error) is OSError and str(error).startswith("Tunnel connection failed")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.debug_lines import mask_queries
 from airflow_provider_mosaic.clients.environment import ca_bundle
 from airflow_provider_mosaic.clients.faults import AnswerTooSlow, transport_error
 
@@ -27,9 +28,19 @@ log = logging.getLogger(__name__)
 _MOST_REDIRECTS = 5
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, response: Any) -> None:
+        """
+        Nowhere: whoever asked decides where to ask next.
+
+        Even where it is told not to follow, requests reads the whole body of a redirect and prepares the next request.
+        """
+
+
 def open_session() -> requests.Session:
     """A session that follows the environment's proxies and authorities, and never adds a password of its own."""
-    session = requests.Session()
+    mask_queries()
+    session = _Session()
     session.verify = ca_bundle() or True
     # Without an auth of its own, requests would look into ~/.netrc and overwrite the Authorization header from it.
     session.auth = lambda prepared: prepared
@@ -114,8 +125,11 @@ class SyncClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                # read1 gives what has come; read waits for a whole block, however long it trickles (urllib3 1.26 has
+                # only that).
+                read_some = getattr(response.raw, "read1", response.raw.read)
                 content = bytearray()
-                for block in response.iter_content(64 * 1024):
+                while block := read_some(64 * 1024, decode_content=True):
                     content += block
                     if time.monotonic() > limit:
                         raise AnswerTooSlow("the answer trickled in")

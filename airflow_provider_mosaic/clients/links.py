@@ -1,0 +1,172 @@
+"""
+Links to files elsewhere: opened without any credential of ours, and shown without what signs them.
+
+Redirects are followed by hand: requests would look into ``~/.netrc`` for a password for each host that it is sent to.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPException
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urljoin, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from airflow_provider_mosaic.api.access import USER_AGENT
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
+from airflow_provider_mosaic.api.redaction import MASK, redact
+from airflow_provider_mosaic.clients.faults import transport_error
+
+#: What the HTTP libraries raise when the way is broken, while asking and while reading.
+BROKEN_WAY = (requests.RequestException, HTTPError, HTTPException, OSError)
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 10
+_WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+# Some S3 clients leave "aws-chunked" behind as an object's encoding; the bytes are plain.
+_PLAIN = frozenset({"", "identity", "aws-chunked"})
+_QUERY = re.compile(r"\?\S+")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*$", re.IGNORECASE)
+
+
+def shown(url: str) -> str:
+    """A link as it may be shown: without its query, which signs it, without a password, without a fragment."""
+    return redact(url).partition("?")[0].partition("#")[0]
+
+
+def origin(url: str) -> str:
+    """Scheme and host of a link: all that a message needs to say of a signed one."""
+    parts = urlsplit(shown(url))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def way_fault(error: BaseException, *, what: str, method: str, url: str) -> MosaicTransportError:
+    """
+    The exception for a request to a storage host, or to a source, that got no whole answer.
+
+    :param error: What the HTTP library raised.
+    :param what: What was asked, as it follows "could not".
+    :param method: HTTP method.
+    :param url: The signed address; only its host is named.
+    """
+    fault = transport_error(error, what=what, method=method, path=origin(url))
+    if urlsplit(url).query:
+        # urllib3 quotes the target without its scheme, which no pattern knows for a link, and words are cut short.
+        fault.args = (_QUERY.sub(f"?{MASK}", str(fault)),)
+    return fault
+
+
+def open_link(
+    session: requests.Session,
+    url: str,
+    *,
+    what: str,
+    connect_timeout: float,
+    timeout: float,
+    headers: dict[str, str] | None = None,
+) -> requests.Response:
+    """
+    Ask for what a link leads to; the body is not read yet, and the caller closes the answer.
+
+    :param session: A session without credentials.
+    :param url: The link.
+    :param what: What is asked, as it follows "could not".
+    :param connect_timeout: Seconds to wait for a connection.
+    :param timeout: Seconds to wait for the next byte.
+    :param headers: More headers, for example ``Range``.
+    :raises MosaicTransportError: No answer came.
+    :raises MosaicResponseError: It leads round and round, or to something that is not the web.
+    """
+    # A file that was compressed on the way has another length than the one that is announced, and no ranges.
+    sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+    target = url
+    for _ in range(_MOST_REDIRECTS):
+        try:
+            response = session.get(
+                target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
+            )
+        except BROKEN_WAY as error:
+            raise way_fault(error, what=what, method="GET", url=target) from None
+        location = response.headers.get("location")
+        if response.status_code not in _REDIRECTS or not location:
+            return response
+        response.close()
+        target = urljoin(target, location)
+        if urlsplit(target).scheme not in ("http", "https"):
+            raise MosaicResponseError(
+                f"Could not {what}: {origin(url)} points to {shown(target)!r}, which is not on the web.",
+                effect_unknown=False,
+            )
+    raise MosaicResponseError(
+        f"Could not {what}: {origin(url)} points on and on, {_MOST_REDIRECTS} times.", effect_unknown=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """
+    What an answer says about the file in it.
+
+    :param size: Length in bytes; None when it is only known at the end.
+    :param media_type: Media type in lower case, without parameters; empty when nobody says.
+    :param file_name: The name that the server gives the file; empty when it gives none.
+    :param etag: A strong validator; empty when there is none.
+    :param modified: When it was last changed, verbatim; empty when nobody says.
+    :param start: The first byte of this answer's part of the file.
+    :param delimited: Whether the end of the body can be told from a broken connection.
+    :param page: Whether it is a web page instead of a file.
+    :param encoded: How the body is compressed; empty when it is plain.
+    """
+
+    size: int | None
+    media_type: str = ""
+    file_name: str = ""
+    etag: str = ""
+    modified: str = ""
+    start: int = 0
+    delimited: bool = True
+    page: bool = False
+    encoded: str = ""
+
+
+def found(response: requests.Response) -> Found:
+    """
+    Read an answer's headers.
+
+    :param response: A 200 or 206.
+    """
+    headers = response.headers
+    message = Message()
+    message["content-disposition"] = headers.get("content-disposition", "")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    etag = headers.get("etag", "").strip()
+    encoded = headers.get("content-encoding", "").strip().lower()
+    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    length = headers.get("content-length", "").strip()
+    size: int | None = int(length) if length.isdecimal() and not chunked else None
+    start = 0
+    part = _CONTENT_RANGE.match(headers.get("content-range", "")) if response.status_code == 206 else None
+    if response.status_code == 206:
+        start = int(part[1]) if part else 0
+        size = int(part[3]) if part and part[3] != "*" else None
+    return Found(
+        size=size,
+        media_type=media_type,
+        file_name=PurePosixPath((message.get_filename() or "").replace("\\", "/")).name,
+        # A weak one says that two versions serve alike, not that their bytes are the same.
+        etag=etag if etag.startswith('"') else "",
+        modified=headers.get("last-modified", "").strip(),
+        start=start,
+        delimited=chunked or length.isdecimal(),
+        page=media_type in _WEB_PAGES,
+        encoded="" if encoded in _PLAIN else encoded,
+    )
+
+
+def file_name_of(url: str) -> str:
+    """The last part of a link's path; empty when it has none."""
+    return PurePosixPath(unquote(urlsplit(url).path).replace("\\", "/")).name

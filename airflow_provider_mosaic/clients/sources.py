@@ -1,0 +1,364 @@
+"""Where the bytes of an upload come from: a local file, object storage, or an open link. Each knows its size."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NoReturn, cast
+
+import requests
+
+from airflow_provider_mosaic.api.access import lowered
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.api.assets import MEDIA_TYPES
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, file_name_of, found, open_link, shown, way_fault
+from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.spool import Spool
+from airflow_provider_mosaic.clients.sync import open_session
+
+#: One reading. From a local file 2 MiB make 1.5 of curl's throughput at half of its CPU (16 KiB: 0.6 of it); from
+#: object storage each is a request of its own, and more would cost its size in memory.
+_BLOCK = 2 * 1024 * 1024
+#: What a link brings is copied once more; there less is better.
+_LINK_BLOCK = 256 * 1024
+#: The largest video that Mosaic documents (https://docs.mosaic.so/api/asset-management/upload-flow).
+_MOST_SPOOLED = 5 * 1024**3
+#: Where the storages say what changes with the content.
+_CHANGES = (
+    "generation",
+    "ETag",
+    "etag",
+    "md5Hash",
+    "md5",
+    "checksum",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "created",
+)
+_SUFFIX_OF = {media: suffix for kind in MEDIA_TYPES.values() for suffix, media in reversed(kind.items())}
+_SUFFIXES = frozenset(suffix for kind in MEDIA_TYPES.values() for suffix in kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """
+    Something readable of known size.
+
+    :param name: File name, for the form and for the suffix that says what it is.
+    :param size: Bytes, more than none.
+    :param stamp: Changes when the content changes.
+    :param open: Opens a fresh stream from the beginning; who opens it closes it.
+    :param shown: How it is named in messages; a link without its query.
+    """
+
+    name: str
+    size: int
+    stamp: str
+    open: Callable[[], BinaryIO]
+    shown: str
+
+
+def local_source(path: str | os.PathLike[str]) -> Source:
+    """
+    A file on this machine.
+
+    :param path: Its path.
+    :raises MosaicValidationError: It is missing, a directory, empty, no plain file, or may not be read.
+    """
+    try:
+        where = Path(os.fspath(path))
+    except TypeError:
+        refuse("source", path, f"it must be a path or a URL, not {type(path).__name__}.")
+    named = str(where)
+    try:
+        facts = where.stat()
+        if stat.S_ISDIR(facts.st_mode):
+            refuse("source", named, "it is a directory. Give one file; map the task over the files of a directory.")
+        if not stat.S_ISREG(facts.st_mode):
+            refuse("source", named, "it is not a plain file.")
+        with where.open("rb", buffering=0):
+            pass
+    except (OSError, ValueError) as error:
+        _refuse_unreadable(named, error)
+    if not facts.st_size:
+        refuse("source", named, "it is empty.")
+    return Source(
+        name=where.name,
+        size=facts.st_size,
+        stamp=f"{facts.st_size}:{facts.st_mtime_ns}",
+        open=lambda: cast("BinaryIO", where.open("rb", buffering=0)),
+        shown=named,
+    )
+
+
+def storage_source(path: Any) -> Source:
+    """
+    A file in object storage, read forward in ranges, of which no more than one is held.
+
+    :param path: An ``ObjectStoragePath`` or any other path of universal_pathlib; ``file://`` is read as a local file.
+    :raises MosaicValidationError: It is missing, a directory, empty, or may not be read.
+    """
+    if (getattr(path, "protocol", "") or "file") in ("file", "local"):
+        return local_source(getattr(path, "path", path))
+    named = redact(str(path))
+    try:
+        # A listing that is remembered from an earlier task may be out of date.
+        path.fs.invalidate_cache(path.parent.path)
+        facts = path.fs.info(path.path)
+    except Exception as error:  # each kind of storage raises its own
+        _refuse_unreadable(named, error)
+    if facts.get("type") == "directory":
+        refuse("source", named, "it is a directory. Give one file; map the task over the files of a directory.")
+    size = facts.get("size")
+    if size is None:
+        refuse("source", named, "the storage does not say how large it is.")
+    if not size:
+        refuse("source", named, "it is empty.")
+
+    def opened() -> BinaryIO:
+        try:
+            # Left alone, fsspec reads ahead: 50 MiB at a time from S3.
+            return cast("BinaryIO", path.open("rb", block_size=_BLOCK, cache_type="none"))
+        except TypeError:
+            return cast("BinaryIO", path.open("rb"))
+
+    return Source(
+        name=path.name,
+        size=int(size),
+        stamp=f"{size}:{next((str(facts[key]) for key in _CHANGES if facts.get(key)), '')}",
+        open=opened,
+        shown=named,
+    )
+
+
+def url_source(
+    url: str,
+    *,
+    session: requests.Session | None = None,
+    connect_timeout: float = 10.0,
+    timeout: float = 60.0,
+    max_bytes: int = _MOST_SPOOLED,
+) -> Source:
+    """
+    A file behind an open link. It is asked for here, by a GET (a HEAD is often refused), and again for each stream.
+
+    :param url: The link; it must be open to anyone who has it.
+    :param session: A session without credentials; None for one of its own.
+    :param connect_timeout: Seconds to wait for a connection.
+    :param timeout: Seconds to wait for the next byte.
+    :param max_bytes: The most that is put on disk when the server does not say the length.
+    :raises MosaicValidationError: It leads to nothing, to a web page, or to an empty file.
+    :raises MosaicError: The server could not be reached, or failed.
+    """
+    checked_url("source", url)
+    what = f"read source={shown(url)!r}"
+    asked = session or open_session()
+
+    def ask() -> tuple[requests.Response, Found]:
+        try:
+            response = open_link(asked, url, what=what, connect_timeout=connect_timeout, timeout=timeout)
+        except MosaicResponseError as error:
+            raise MosaicValidationError(str(error)) from None
+        try:
+            return response, _checked_answer(url, response)
+        except BaseException:
+            response.close()
+            raise
+
+    response, facts = ask()
+    with response:
+        name = _name(url, response.url or url, facts)
+        if facts.size is None:
+            spool = _spooled(url, response, facts, max_bytes)
+            return Source(
+                name=name, size=spool.size, stamp=_stamp(spool.size, facts), open=spool.open, shown=shown(url)
+            )
+    stamp = _stamp(facts.size, facts)
+
+    def opened() -> BinaryIO:
+        again, now = ask()
+        if now.size != facts.size or _stamp(facts.size or 0, now) != stamp:
+            again.close()
+            raise changed(shown(url), "it is another file now than when it was first asked for")
+        return cast("BinaryIO", _LinkStream(url, again))
+
+    return Source(name=name, size=facts.size, stamp=stamp, open=opened, shown=shown(url))
+
+
+def blocks(source: Source) -> Iterator[memoryview]:
+    """
+    A source's bytes, exactly as many as it said. A block is good until the next one is asked for.
+
+    :param source: The source.
+    :raises MosaicValidationError: It has fewer or more bytes now; the same source may be whole later.
+    :raises MosaicTransportError: It could not be read on.
+    """
+    left = source.size
+    try:
+        stream = source.open()
+    except MosaicError:
+        raise
+    except Exception as error:  # each kind of storage raises its own
+        raise _unreadable(source.shown, error) from error
+    try:
+        # A raw stream reads into one buffer; other ones bring their own bytes.
+        buffer = memoryview(bytearray(min(_BLOCK, left))) if isinstance(stream, io.RawIOBase) else None
+        while left:
+            block = _read(source, stream, buffer, left)
+            if not block:
+                raise _ended(source, left)
+            left -= len(block)
+            yield block
+            # Freed before the next one comes: two would count twice.
+            block.release()
+        if _read(source, stream, None, 1):
+            raise changed(source.shown, f"it has more than the {source.size:,} bytes that it had")
+    finally:
+        stream.close()
+
+
+def _ended(source: Source, left: int) -> MosaicValidationError:
+    return changed(source.shown, f"it ended {left:,} bytes before the {source.size:,} that it had")
+
+
+def changed(named: str, how: str) -> MosaicValidationError:
+    """
+    The error for a source that changed while it was sent: it is wrong now, and may be whole later.
+
+    :param named: The source, as it may be shown.
+    :param how: What was seen.
+    """
+    return MosaicValidationError(
+        f"source={named!r}: it changed while it was being sent ({how}). Upload it when it is complete.", transient=True
+    )
+
+
+def _read(source: Source, stream: BinaryIO, buffer: memoryview | None, left: int) -> memoryview:
+    try:
+        if buffer is None:
+            return memoryview(stream.read(min(left, _BLOCK)))
+        return buffer[: cast("io.RawIOBase", stream).readinto(buffer[:left]) or 0]
+    except MosaicError:
+        raise
+    except Exception as error:  # each kind of storage raises its own
+        # fsspec's own name for an object that was replaced since it was opened.
+        if type(error).__name__ == "FileExpired":
+            raise changed(source.shown, "another file is in its place") from error
+        raise _unreadable(source.shown, error) from error
+
+
+def _unreadable(named: str, error: BaseException) -> MosaicTransportError:
+    return MosaicTransportError(
+        f"source={named!r}: it could not be read to its end ({type(error).__name__}: {redact(str(error))[:300]}).",
+        effect_unknown=False,
+    )
+
+
+def _refuse_unreadable(named: str, error: BaseException) -> NoReturn:
+    if isinstance(error, MosaicError):
+        raise error
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        refuse("source", named, "there is no such file, as seen from this worker.")
+    if isinstance(error, PermissionError):
+        refuse("source", named, "this worker may not read it.")
+    refuse("source", named, f"it can't be read ({type(error).__name__}: {redact(str(error))[:300]}).")
+
+
+def _checked_answer(url: str, response: requests.Response) -> Found:
+    status = response.status_code
+    named = shown(url)
+    if status in (404, 410):
+        refuse("source", named, f"there is nothing there (the server answered {status}).")
+    if status in (401, 403):
+        refuse(
+            "source", named, f"the server does not hand it out ({status}). Its link must be open, and not have expired."
+        )
+    if status == 429 or status >= 500 or status == 408:
+        kind = MosaicRateLimitError if status == 429 else MosaicServerError
+        raise kind(
+            f"source={named!r}: the server answered {status}; it may pass.",
+            status=status,
+            method="GET",
+            effect_unknown=False,
+            retry_after=Answer(status, lowered(response.headers)).retry_after(),
+        )
+    if status != 200:
+        refuse("source", named, f"the server answered {status} instead of the file.")
+    facts = found(response)
+    if facts.page:
+        refuse("source", named, "it leads to a web page, not to a file. Give the link of the file itself.")
+    if facts.encoded:
+        refuse("source", named, f"the server sends it only compressed ({facts.encoded}).")
+    if facts.size == 0:
+        refuse("source", named, "it is empty.")
+    return facts
+
+
+def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int) -> Spool:
+    named = shown(url)
+    if not facts.delimited:
+        refuse("source", named, "the server does not say how long it is, nor where it ends.")
+    spool = Spool()
+    stream = _LinkStream(url, response)
+    buffer = memoryview(bytearray(_LINK_BLOCK))
+    while count := stream.readinto(buffer):
+        if spool.size + count > max_bytes:
+            refuse("source", named, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
+        try:
+            spool.write(buffer[:count])
+        except OSError as error:
+            refuse("source", named, f"its length is only known at its end, and there is no room for it here: {error}.")
+    if not spool.size:
+        refuse("source", named, "it is empty.")
+    return spool
+
+
+class _LinkStream(io.RawIOBase):
+    """The body of an answer, as it comes, never decoded."""
+
+    def __init__(self, url: str, response: requests.Response) -> None:
+        self._url = url
+        self._response = response
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data: bytes = self._response.raw.read(min(len(buffer), _LINK_BLOCK), decode_content=False)
+        except BROKEN_WAY as error:
+            raise way_fault(error, what=f"read source={shown(self._url)!r}", method="GET", url=self._url) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._response.close()
+        super().close()
+
+
+def _stamp(size: int, facts: Found) -> str:
+    return f"{size}:{facts.etag or facts.modified}"
+
+
+def _name(url: str, landed: str, facts: Found) -> str:
+    """The first name that says what the file is; else the first one, with the suffix of the media type."""
+    names = [name for name in (file_name_of(url), facts.file_name, file_name_of(landed)) if name]
+    for name in names:
+        if PurePosixPath(name).suffix.lower() in _SUFFIXES:
+            return name
+    return (names[0] if names else "source") + _SUFFIX_OF.get(facts.media_type, "")

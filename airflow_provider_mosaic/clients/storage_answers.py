@@ -1,0 +1,74 @@
+"""What a storage host says when it refuses: the XML of Google Cloud Storage and S3, cut to code and message."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from html import unescape
+
+import requests
+
+from airflow_provider_mosaic.api.access import lowered
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.clients.links import BROKEN_WAY
+
+_MOST_READ = 64 * 1024
+_LONGEST_WAIT = 30.0
+_LONGEST_WORDS = 300
+# Not an XML parser: the body comes from outside, may be cut short, and two texts are all that is wanted.
+_CODE = re.compile(r"<Code>\s*([^<]*?)\s*</Code>")
+_MESSAGE = re.compile(r"<Message>\s*([^<]*?)\s*</Message>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """
+    An answer that is not good.
+
+    :param status: HTTP status.
+    :param code: The host's code, for example ``EntityTooLarge``; empty when it gives none.
+    :param message: The host's words, cleaned of links and keys.
+    :param retry_after: Seconds that the host asks to wait.
+    """
+
+    status: int
+    code: str = ""
+    message: str = ""
+    retry_after: float | None = None
+
+    @property
+    def words(self) -> str:
+        """Status, code and message, as they follow "answered"."""
+        said = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.status} ({said})" if said else str(self.status)
+
+
+def refusal_in(response: requests.Response) -> Refusal:
+    """
+    Read a refusal; a body that can't be read, or is too long, still leaves the status.
+
+    :param response: An answer whose body was not read yet.
+    """
+    body = bytearray()
+    limit = time.monotonic() + _LONGEST_WAIT
+    try:
+        for block in response.iter_content(8 * 1024):
+            body += block
+            if len(body) >= _MOST_READ or time.monotonic() > limit:
+                break
+    except BROKEN_WAY:
+        pass
+    text = bytes(body[:_MOST_READ]).decode("utf-8", "replace")
+    return Refusal(
+        status=response.status_code,
+        code=_first(_CODE, text),
+        message=_first(_MESSAGE, text),
+        retry_after=Answer(response.status_code, lowered(response.headers)).retry_after(),
+    )
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return redact(" ".join(unescape(match[1]).split()))[:_LONGEST_WORDS] if match else ""

@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.downloading import fetch, fetched_size, look
+from airflow_provider_mosaic.clients.progress import Progress
+from airflow_provider_mosaic.clients.targets import Part, Target, local_target
+
+from .servers import Act, HostileServer, answer, hang_up, reset, silence
+from .storage_acts import chunked, file, raw
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
+CONTENT = os.urandom(700_000)
+TAG = '"v1"'
+
+
+class Links:
+    """Links to one server, each with a number, as a signer would make them."""
+
+    def __init__(self, host: HostileServer) -> None:
+        self.host = host
+        self.given = 0
+
+    def __call__(self) -> str:
+        self.given += 1
+        # As long as real ones are: what is cut short somewhere must not show a part of it.
+        return f"{self.host.url}/cut.mp4?X-Goog-Signature={'cafe' * 200}{self.given}"
+
+
+def fetch_from(host: HostileServer, path: Path, **options: Any) -> tuple[int, Links]:
+    links = Links(host)
+    options.setdefault("sleep", lambda seconds: None)
+    return fetch(links, local_target(path), **options), links
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Iterator[Path]:
+    """A place in a folder that does not exist yet; whatever happens, no unfinished file stays in it."""
+    path = tmp_path / "made" / "here" / "cut.mp4"
+    yield path
+    if path.parent.exists():
+        assert {entry.name for entry in path.parent.iterdir()} <= {path.name}
+
+
+def test_a_file_arrives_whole_in_a_folder_that_was_missing(landing: Path) -> None:
+    with HostileServer(file(CONTENT)) as host:
+        size, links = fetch_from(host, landing)
+    assert size == len(CONTENT)
+    assert landing.read_bytes() == CONTENT
+    assert (host.count, links.given) == (1, 1)
+    headers = host.seen[0].headers
+    assert headers["accept-encoding"] == "identity"
+    assert not {"authorization", "cookie", "range", "x-workspace-id"} & set(headers)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_an_expired_link_is_renewed(landing: Path, status: int) -> None:
+    with HostileServer(answer(status, b"<Error><Code>ExpiredToken</Code></Error>"), file(CONTENT)) as host:
+        _, links = fetch_from(host, landing)
+    assert landing.read_bytes() == CONTENT
+    assert links.given == 2
+    assert host.seen[1].target.endswith("cafe2")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, MosaicPermissionError), (404, MosaicNotFoundError), (410, MosaicNotFoundError)]
+)
+def test_a_link_that_is_never_good_ends_after_three_fresh_ones(
+    landing: Path, status: int, kind: type[MosaicError]
+) -> None:
+    refusal = answer(
+        status, b"<Error><Code>AccessDenied</Code><Message>see ?Signature, https://x.test/?k=cafe</Message>"
+    )
+    with HostileServer(refusal) as host, pytest.raises(kind) as caught:
+        fetch_from(host, landing)
+    assert host.count == 4
+    assert "AccessDenied" in str(caught.value)
+    assert "cafe" not in str(caught.value)
+    assert not landing.parent.exists()
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_broken_download_goes_on_where_it_broke_with_a_fresh_link_if_the_old_one_expired(
+    landing: Path, broken: bool
+) -> None:
+    def resumed(line: Any) -> bool:
+        start = int(host.seen[-1].headers["range"].removeprefix("bytes=").removesuffix("-"))
+        assert start > 0
+        return file(CONTENT, start=start, ETag=TAG)(line)
+
+    script = [file(CONTENT, keep=600_000, broken=broken, ETag=TAG), answer(403), resumed]
+    with HostileServer(*script) as host:
+        size, links = fetch_from(host, landing)
+    assert (size, landing.read_bytes()) == (len(CONTENT), CONTENT)
+    assert links.given == 2
+    assert host.seen[2].headers["if-range"] == TAG
+    if not broken:
+        assert host.seen[2].headers["range"] == "bytes=600000-"
+
+
+def test_a_weak_tag_is_no_condition_and_without_any_validator_it_begins_anew(landing: Path) -> None:
+    with HostileServer(file(CONTENT, keep=1000, ETag='W/"v1"'), file(CONTENT)) as host:
+        fetch_from(host, landing)
+    assert "range" not in host.seen[1].headers
+    assert landing.read_bytes() == CONTENT
+
+
+OTHER = os.urandom(500_000)
+SAME_LENGTH = os.urandom(len(CONTENT))
+MODIFIED = "Tue, 01 Sep 2026 17:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (file(CONTENT, keep=1000, ETag=TAG), [file(OTHER, ETag='"v2"')]),
+        (file(CONTENT, keep=1000, ETag=TAG), [file(SAME_LENGTH, start=1000, ETag='"v2"'), file(OTHER)]),
+        (file(CONTENT, keep=1000, Last_Modified=MODIFIED), [file(SAME_LENGTH, start=1000), file(OTHER)]),
+        (file(CONTENT, keep=1000, ETag=TAG), [file(OTHER, start=1000, ETag=TAG), file(OTHER)]),
+        (file(CONTENT, keep=1000, ETag=TAG), [file(OTHER, start=2000, ETag=TAG), file(OTHER)]),
+        (file(CONTENT, keep=1000, ETag=TAG), [answer(416), file(OTHER)]),
+        (
+            file(CONTENT, keep=1000, ETag=TAG),
+            [file(CONTENT, start=1000, ETag=TAG, Content_Range="rubbish"), file(OTHER)],
+        ),
+    ],
+    ids=["200-in-place-of-206", "other-tag", "no-date", "other-length", "other-part", "416", "no-range"],
+)
+def test_two_versions_are_never_mixed(landing: Path, first: Act, then: list[Act]) -> None:
+    with HostileServer(first, *then) as host:
+        size, _ = fetch_from(host, landing)
+    assert (size, landing.read_bytes()) == (len(OTHER), OTHER)
+    assert host.seen[1].headers["range"] == "bytes=1000-"
+
+
+@pytest.mark.parametrize("act", [reset, hang_up, answer(503), answer(429), answer(500, b"<html>")])
+def test_a_fault_that_may_pass_is_waited_out(landing: Path, act: Act) -> None:
+    pauses: list[float] = []
+    with HostileServer(act, act, file(CONTENT)) as host:
+        fetch_from(host, landing, sleep=pauses.append, retries=RetryPolicy(first_pause=1.0))
+    assert landing.read_bytes() == CONTENT
+    assert len(pauses) == 2
+    assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
+
+
+def test_a_pause_that_the_host_asks_for_is_kept(landing: Path) -> None:
+    pauses: list[float] = []
+    with HostileServer(answer(503, Retry_After="9"), file(CONTENT)) as host:
+        fetch_from(host, landing, sleep=pauses.append)
+    assert 9.0 <= pauses[0] <= 10.0
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        (file(CONTENT, keep=1000), MosaicTransportError),
+        (file(CONTENT, keep=1000, broken=True), MosaicTransportError),
+        (chunked(CONTENT, whole=False), MosaicTransportError),
+        (answer(503), MosaicServerError),
+        (silence, MosaicTransportError),
+    ],
+)
+def test_a_file_that_never_comes_whole_leaves_nothing(landing: Path, act: Act, kind: type[MosaicError]) -> None:
+    with HostileServer(act) as host, pytest.raises(kind) as caught:
+        fetch_from(host, landing, timeout=0.2, retries=RetryPolicy(attempts=3))
+    assert caught.value.transient
+    assert "cafe" not in str(caught.value)
+    assert not landing.exists()
+    assert host.count in (3, 4)
+
+
+def test_every_new_byte_is_worth_another_try(landing: Path) -> None:
+    content = CONTENT[:1200]
+
+    def hundred_bytes(line: Any) -> bool:
+        start = int(host.seen[-1].headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        return file(content, start=start, keep=100, ETag=TAG)(line)
+
+    with HostileServer(hundred_bytes) as host:
+        fetch_from(host, landing, retries=RetryPolicy(attempts=2))
+    assert landing.read_bytes() == content
+    assert host.count == 12
+
+
+def test_a_body_without_length_is_taken_when_it_ends_properly(landing: Path) -> None:
+    with HostileServer(chunked(CONTENT)) as host:
+        size, _ = fetch_from(host, landing)
+    assert (size, landing.read_bytes()) == (len(CONTENT), CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (raw(b"HTTP/1.0 200 OK\r\n\r\nwhere does it end"), "without its length"),
+        (answer(200, b"<html>log in</html>", Content_Type="text/html"), "HTML page"),
+        (answer(200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
+        (answer(200, b""), "empty"),
+        (chunked(b""), "empty"),
+        (answer(302, Location="ftp://elsewhere.test/"), "not on the web"),
+    ],
+)
+def test_what_is_no_file_is_refused_at_once(landing: Path, act: Act, words: str) -> None:
+    with HostileServer(act) as host, pytest.raises(MosaicResponseError, match=words) as caught:
+        fetch_from(host, landing)
+    assert host.count == 1
+    assert not caught.value.transient
+    assert not landing.exists()
+
+
+def test_a_redirect_is_followed_to_another_host_and_carries_no_password(
+    landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with HostileServer(file(CONTENT)) as there:
+        there_url = there.url.replace("127.0.0.1", "localhost")
+        with HostileServer(answer(302, Location=f"{there_url}/x?y=1", Set_Cookie="a=b")) as here:
+            fetch_from(here, landing)
+    assert landing.read_bytes() == CONTENT
+    assert there.seen[0].target == "/x?y=1"
+    for request in (*here.seen, *there.seen):
+        assert not {"authorization", "cookie", "referer"} & set(request.headers)
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(landing: Path) -> None:
+    landing.parent.mkdir(parents=True)
+    landing.write_bytes(b"old")
+    with HostileServer(file(CONTENT, keep=1000)) as host, pytest.raises(MosaicTransportError):
+        fetch_from(host, landing, retries=RetryPolicy(attempts=2))
+    assert landing.read_bytes() == b"old"
+    with HostileServer(file(CONTENT)) as host:
+        fetch_from(host, landing)
+    assert landing.read_bytes() == CONTENT
+
+
+class FullDisk(Target):
+    """A local file on a disk that has room for a part of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name=path.name, shown=str(path))
+        self.part: Part | None = None
+        self._inner = local_target(path)
+
+    def _begin(self, size: int | None) -> Part:
+        part = self._inner.begin(size)
+        # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
+        part._stream.close()  # type: ignore[attr-defined]
+        part._stream = Path("/dev/full").open("wb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115
+        return part
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_names_the_destination_and_leaves_nothing(landing: Path) -> None:
+    with HostileServer(file(CONTENT)) as host, pytest.raises(MosaicValidationError, match="no room") as caught:
+        fetch(Links(host), FullDisk(landing), sleep=lambda seconds: None)
+    assert host.count == 1
+    assert f"destination={str(landing)!r}" in str(caught.value)
+    assert os.strerror(errno.ENOSPC) in str(caught.value)
+
+
+def test_a_destination_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "plain" / "cut.mp4", tmp_path / ("x" * 300) / "cut.mp4"):
+        with HostileServer(file(CONTENT)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
+            fetch_from(host, path)
+        assert not caught.value.transient
+    assert {entry.name for entry in tmp_path.iterdir()} == {"plain"}
+
+
+def test_a_kill_in_the_middle_leaves_nothing(landing: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(seconds: float) -> None:
+        raise Killed
+
+    with HostileServer(file(CONTENT, keep=1000)) as host, pytest.raises(Killed):
+        fetch_from(host, landing, sleep=kill)
+    assert list(landing.parent.iterdir()) == []
+
+
+def test_a_link_that_can_not_be_had_ends_the_download(landing: Path) -> None:
+    def gone() -> str:
+        raise MosaicNotFoundError("the run is gone")
+
+    with pytest.raises(MosaicNotFoundError, match="the run is gone"):
+        fetch(gone, local_target(landing))
+
+
+def test_progress_ends_with_the_whole(landing: Path) -> None:
+    told: list[Progress] = []
+    with HostileServer(file(CONTENT)) as host:
+        fetch_from(host, landing, progress=told.append)
+    assert [one.finished for one in told] == [True]
+    assert (told[0].done, told[0].total) == (len(CONTENT), len(CONTENT))
+
+
+@pytest.mark.parametrize(
+    ("act", "size"),
+    [
+        (file(CONTENT), len(CONTENT)),
+        (raw(b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/700000\r\nContent-Length: 1\r\n\r\nx"), 700_000),
+        (raw(b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/*\r\nContent-Length: 1\r\n\r\nx"), None),
+        (answer(416), 0),
+        (chunked(CONTENT), None),
+    ],
+)
+def test_the_length_is_known_without_fetching(act: Act, size: int | None) -> None:
+    with HostileServer(answer(403), act) as host:
+        links = Links(host)
+        assert fetched_size(links) == size
+    assert links.given == 2
+    assert host.seen[1].method == "GET"
+
+
+def test_a_look_tells_media_type_and_name() -> None:
+    headers = {"Content_Type": "Video/MP4; x=y", "Content_Disposition": "attachment; filename*=UTF-8''Z%C3%BCrich.mp4"}
+    with HostileServer(file(CONTENT, **headers)) as host:
+        facts = look(Links(host))
+    assert (facts.media_type, facts.file_name, facts.size) == ("video/mp4", "Zürich.mp4", len(CONTENT))
+
+
+IN_A_CHILD = """
+import sys
+from pathlib import Path
+from airflow_provider_mosaic.clients.downloading import fetch, local_target
+
+def status(key):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1])
+
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+fetch(lambda: sys.argv[1], local_target(sys.argv[2]))
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
+def test_a_large_download_holds_at_most_eight_mebibytes(tmp_path: Path) -> None:
+    size = 256 * 1024 * 1024
+    block = bytes(1024 * 1024)
+
+    def large(line: Any) -> bool:
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(block)):
+            line.sendall(block)
+        return False
+
+    path = tmp_path / "large.mp4"
+    with HostileServer(large) as host:
+        child = subprocess.run(
+            [sys.executable, "-c", IN_A_CHILD, host.url, str(path)], capture_output=True, text=True, check=False
+        )
+    assert child.returncode == 0, child.stderr
+    assert path.stat().st_size == size
+    assert int(child.stdout) <= 8 * 1024

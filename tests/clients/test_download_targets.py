@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.downloading import fetch
+from airflow_provider_mosaic.clients.targets import storage_target
+
+from .buckets import bucket_in_s3, client_of_s3, folder_in_memory, running_s3_server  # noqa: F401 - fixtures
+from .servers import HostileServer
+from .storage_acts import file
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
+# More than two parts of an object, and not a whole number of them.
+CONTENT = os.urandom(13_000_001)
+
+
+@pytest.fixture(params=["memory", "s3", "file"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A folder in each kind of storage."""
+    from airflow.sdk import ObjectStoragePath
+
+    if request.param == "file":
+        return ObjectStoragePath(f"file://{tmp_path}")
+    return request.getfixturevalue(request.param)
+
+
+def names_in(folder: Any) -> set[str]:
+    folder.fs.invalidate_cache()
+    return {path.rpartition("/")[2] for path in folder.fs.find(folder.path)}
+
+
+@pytest.mark.parametrize("content", [CONTENT, b"small"], ids=["large", "small"])
+def test_a_file_arrives_whole_and_alone(folder: Any, content: bytes) -> None:
+    path = folder / "run" / "cut.mp4"
+    with HostileServer(file(content)) as host:
+        assert fetch(lambda: f"{host.url}/cut.mp4", storage_target(path)) == len(content)
+    assert path.fs.cat_file(path.path) == content
+    assert names_in(folder) == {"cut.mp4"}
+
+
+def test_a_broken_download_is_gone_on_with(folder: Any) -> None:
+    path = folder / "cut.mp4"
+    tag = '"v1"'
+    script = [file(CONTENT, keep=9_000_000, ETag=tag), file(CONTENT, start=9_000_000, ETag=tag)]
+    with HostileServer(*script) as host:
+        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+    assert path.fs.cat_file(path.path) == CONTENT
+    assert host.seen[1].headers["range"] == "bytes=9000000-"
+
+
+def test_a_download_that_begins_anew_leaves_nothing_of_the_first_one(folder: Any) -> None:
+    path = folder / "cut.mp4"
+    with HostileServer(file(CONTENT, keep=9_000_000), file(CONTENT[::-1])) as host:
+        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+    assert path.fs.cat_file(path.path) == CONTENT[::-1]
+    assert names_in(folder) == {"cut.mp4"}
+
+
+@pytest.mark.parametrize("keep", [9_000_000, 1000])
+def test_a_download_that_fails_leaves_the_old_file_or_nothing(folder: Any, keep: int) -> None:
+    old, new = folder / "old.mp4", folder / "new.mp4"
+    old.fs.pipe_file(old.path, b"old")
+    for path in (old, new):
+        with HostileServer(file(CONTENT, keep=keep)) as host, pytest.raises(MosaicError):
+            fetch(
+                lambda url=host.url: url,  # type: ignore[misc]
+                storage_target(path),
+                retries=RetryPolicy(attempts=2),
+                sleep=lambda seconds: None,
+            )
+    assert names_in(folder) == {"old.mp4"}
+    assert old.fs.cat_file(old.path) == b"old"
+
+
+def test_no_parts_stay_behind_in_a_bucket(s3: Any, s3_client: Any) -> None:
+    with HostileServer(file(CONTENT, keep=9_000_000)) as host, pytest.raises(MosaicError):
+        fetch(
+            lambda: host.url,
+            storage_target(s3 / "cut.mp4"),
+            retries=RetryPolicy(attempts=2),
+            sleep=lambda seconds: None,
+        )
+    assert not s3_client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads")
+    assert names_in(s3) == set()
+
+
+def test_a_bucket_that_is_missing_is_named(s3: Any) -> None:
+    from airflow.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath("s3://not-there/cut.mp4", conn_id=s3.conn_id)
+    for content in (CONTENT, b"small"):
+        with HostileServer(file(content)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
+            fetch(lambda url=host.url: url, storage_target(path))  # type: ignore[misc]
+        assert "not-there" in str(caught.value)
+
+
+IN_A_CHILD = """
+import sys
+from pathlib import Path
+from airflow_provider_mosaic.clients.sources import blocks, storage_source
+from airflow_provider_mosaic.clients.downloading import fetch
+from airflow_provider_mosaic.clients.targets import storage_target
+from upath import UPath
+
+def status(key):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1])
+
+kind, endpoint, uri, link = sys.argv[1:]
+path = UPath(uri, key="testing", secret="testing", endpoint_url=endpoint)
+# What botocore loads at its first request, whatever that is, is no part of the transfer.
+small = path.parent / "small.bin"
+small.write_bytes(b"x")
+source = storage_source(path) if kind == "read" else None
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+if kind == "read":
+    assert sum(len(block) for block in blocks(source)) == source.size
+else:
+    fetch(lambda: link, storage_target(path))
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
+@pytest.mark.parametrize(("kind", "most"), [("read", 8), ("write", 24)])
+def test_a_large_object_is_never_held_whole(s3: Any, s3_client: Any, kind: str, most: int) -> None:
+    size = 96 * 1024 * 1024
+    path = s3 / "large.mp4"
+    block = bytes(1024 * 1024)
+
+    def large(line: Any) -> bool:
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(block)):
+            line.sendall(block)
+        return False
+
+    if kind == "read":
+        path.fs.pipe_file(path.path, bytes(size))
+    with HostileServer(large) as host:
+        child = subprocess.run(
+            [sys.executable, "-c", IN_A_CHILD, kind, s3_client.meta.endpoint_url, f"s3://{path.path}", host.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert child.returncode == 0, child.stderr
+    assert path.fs.info(path.path, refresh=True)["size"] == size
+    print(f"{kind}: {int(child.stdout) // 1024} MiB over idle")
+    assert int(child.stdout) <= most * 1024

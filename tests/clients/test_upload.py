@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import io
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicPermissionError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.clients.progress import Progress
+from airflow_provider_mosaic.clients.sources import Source, local_source
+from airflow_provider_mosaic.clients.uploading import send_form
+
+from .authorities import Authority
+from .servers import HostileServer, Listener, answer, hang_up, reset, silence
+from .storage_acts import EXPIRED, TOO_LARGE, CountingHost, HastyHost, raw
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
+FIELDS = {
+    "key": "org/6f/ü pload",
+    "x-goog-date": "20260701T182500Z",
+    "policy": "eyJ=",
+    "x-goog-signature": "9af1c0ffee",
+}
+
+
+SIGNATURE = "cafe" * 200
+
+
+def form_for(url: str, *, most: int | None = 5 * 1024**3) -> UploadForm:
+    return UploadForm(asset_id="a1", upload_url=url, upload_fields=FIELDS, max_file_size_bytes=most)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(bytes(range(256)) * 20_000)
+    return path
+
+
+def source_of(stream: Callable[[], Any], size: int) -> Source:
+    return Source(
+        name="cut.mp4", size=size, stamp="1", open=lambda: cast("BinaryIO", stream()), shown="s3://bucket/cut.mp4"
+    )
+
+
+def parts_of(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes]]:
+    """The parts as Python's mail parser reads them, which knows nothing of our writer."""
+    message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    parts = cast("list[Any]", message.get_payload())
+    return [
+        (
+            dict(part.get_params(header="content-disposition")[1:]) | {"type": part.get("content-type", "")},
+            part.get_payload(decode=True),
+        )
+        for part in parts
+    ]
+
+
+def test_the_form_arrives_verbatim_in_order_and_the_file_is_last(tmp_path: Path) -> None:
+    content = b"no line ends in here \x00\xff" * 5000
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(content)
+    with HostileServer(answer(204)) as host:
+        send_form(form_for(f"{host.url}/bucket/?sig=1"), local_source(path), "video/mp4")
+    (request,) = host.seen
+    assert (request.method, request.target) == ("POST", "/bucket/?sig=1")
+    assert int(request.headers["content-length"]) == len(request.body)
+    assert "transfer-encoding" not in request.headers
+    parts = parts_of(request.headers["content-type"], request.body)
+    assert [facts["name"] for facts, _ in parts] == [*FIELDS, "file"]
+    assert [body.decode() for _, body in parts[:-1]] == list(FIELDS.values())
+    assert parts[-1][0] == {"name": "file", "filename": "cut.mp4", "type": "video/mp4"}
+    assert parts[-1][1] == content
+
+
+def test_nothing_that_identifies_us_to_mosaic_goes_to_the_storage_host(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with HostileServer(answer(204)) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert not {"authorization", "cookie", "x-workspace-id"} & set(host.seen[0].headers)
+    assert host.seen[0].headers["user-agent"].startswith("airflow-provider-mosaic/")
+
+
+@pytest.mark.parametrize("name", ['a"b.mp4', "a\r\nX-Evil: 1.mp4", "Zürich 東京.mp4"])
+def test_no_file_name_can_break_out_of_its_quotes(tmp_path: Path, name: str) -> None:
+    source = source_of(lambda: io.BytesIO(b"x"), 1)
+    source = Source(name=name, size=1, stamp="1", open=source.open, shown="x")
+    with HostileServer(answer(204)) as host:
+        send_form(form_for(host.url), source, "video/mp4")
+    head = host.seen[0].body.decode().rpartition("\r\n\r\nx")[0].rpartition("--mosaic-")[2]
+    written = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    assert f'filename="{written}"\r\nContent-Type: video/mp4' in head
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_each_good_status_is_good(video: Path, status: int) -> None:
+    with HostileServer(answer(status)) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert host.count == 1
+
+
+def test_a_file_over_the_limit_is_refused_before_anything_is_sent(video: Path) -> None:
+    with HostileServer(answer(204)) as host, pytest.raises(MosaicValidationError) as caught:
+        send_form(form_for(host.url, most=2_000_000), local_source(video), "video/mp4")
+    assert host.count == 0
+    for words in ("source=", "cut.mp4", "4.9 MB", "5,120,000 bytes", "1.9 MB", "2,000,000 bytes"):
+        assert words in str(caught.value)
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "transient"),
+    [
+        (400, TOO_LARGE, MosaicValidationError, False),
+        (413, b"", MosaicValidationError, False),
+        (400, EXPIRED, MosaicPermissionError, True),
+        (403, EXPIRED, MosaicPermissionError, True),
+        (404, b"", MosaicPermissionError, True),
+        (400, b"<Error><Code>RequestTimeout</Code></Error>", MosaicServerError, True),
+        (400, b"<Error><Code>EntityTooSmall</Code></Error>", MosaicValidationError, False),
+        (405, b"", MosaicValidationError, False),
+        (429, b"", MosaicRateLimitError, True),
+        (500, b"<html>secret-field</html>", MosaicServerError, True),
+        (503, b"<Error><Code>SlowDown</Code>", MosaicServerError, True),
+    ],
+)
+def test_a_refusal_says_what_to_do_and_quotes_code_and_message_only(
+    video: Path, status: int, body: bytes, kind: type[MosaicError], transient: bool
+) -> None:
+    with HostileServer(answer(status, body, Retry_After="7")) as host, pytest.raises(MosaicError) as caught:
+        send_form(form_for(f"{host.url}/?X-Goog-Signature={SIGNATURE}"), local_source(video), "video/mp4")
+    error = caught.value
+    assert type(error) is kind
+    assert error.transient is transient
+    said = str(error) + repr(error) + repr(error.detail)
+    code = re.search(rb"<Code>(\w+)", body)
+    assert not code or code[1].decode() in said
+    for secret in ("secret-field", "deadbeef", "cafe", *FIELDS.values(), "X-Goog"):
+        assert secret not in said
+    assert error.retry_after in (None, 7.0)
+
+
+def test_a_redirect_is_not_followed_with_the_file(video: Path) -> None:
+    with HostileServer(answer(204)) as elsewhere:
+        with (
+            HostileServer(answer(307, Location=f"{elsewhere.url}/x?y=secret")) as host,
+            pytest.raises(MosaicResponseError, match="points to") as caught,
+        ):
+            send_form(form_for(host.url), local_source(video), "video/mp4")
+        assert elsewhere.count == 0
+    assert elsewhere.url in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_login_page_in_place_of_the_storage_is_no_success(video: Path) -> None:
+    page = answer(200, b"<html>please log in</html>", Content_Type="text/html; charset=utf-8")
+    with HostileServer(page) as host, pytest.raises(MosaicResponseError, match="HTML"):
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+
+
+@pytest.mark.parametrize("act", [reset, hang_up, silence])
+def test_a_broken_way_is_transient_and_names_the_host_only(video: Path, act: Any) -> None:
+    with HostileServer(act) as host, pytest.raises(MosaicTransportError) as caught:
+        send_form(form_for(f"{host.url}/?X-Goog-Signature={SIGNATURE}"), local_source(video), "video/mp4", timeout=0.3)
+    assert caught.value.transient
+    assert host.url in str(caught.value)
+    assert "cafe" not in str(caught.value)
+
+
+def test_a_host_that_is_not_there_is_transient(video: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+        send_form(form_for(f"http://127.0.0.1:{port}/?sig={SIGNATURE}"), local_source(video), "video/mp4")
+    assert caught.value.transient
+    assert "cafe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_an_early_refusal_is_read_instead_of_a_broken_pipe(tmp_path: Path, hangs_up: bool) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    text = b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n" % len(TOO_LARGE) + TOO_LARGE
+    with HastyHost(text, hangs_up=hangs_up) as host, pytest.raises(MosaicValidationError, match="EntityTooLarge"):
+        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=5, timeout=5)
+
+
+def test_a_good_answer_before_the_file_was_sent_is_no_success(tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    with (
+        HastyHost(b"HTTP/1.1 204 No Content\r\n\r\n", hangs_up=False) as host,
+        pytest.raises(MosaicResponseError, match="before it had the whole file") as caught,
+    ):
+        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=5, timeout=5)
+    assert caught.value.transient
+
+
+def test_a_host_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    with HastyHost(b"", hangs_up=False) as host, pytest.raises(MosaicTransportError, match="in time"):
+        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=0.3)
+
+
+class SlowHost(Listener):
+    """Takes a form in sips, each soon enough, all of them together long after the connect timeout."""
+
+    def serve(self, line: socket.socket) -> None:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += line.recv(1)
+        left = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        pause = threading.Event()
+        while left:
+            pause.wait(0.004)
+            left -= len(line.recv(min(left, 16 * 1024)))
+        line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+def test_a_slow_line_is_not_a_broken_one(tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(8 * 1024 * 1024)
+    with SlowHost() as host:
+        send_form(form_for(host.url), local_source(large), "video/mp4", connect_timeout=0.2, standstill=5)
+
+
+@pytest.mark.parametrize(("real", "words"), [(400_000, "ended"), (600_000, "more than"), (0, "ended")])
+def test_a_source_that_changes_while_it_is_sent_is_never_sent_whole(real: int, words: str) -> None:
+    source = source_of(lambda: io.BytesIO(b"x" * real), 500_000)
+    with CountingHost() as host:
+        with pytest.raises(MosaicValidationError, match=words) as caught:
+            send_form(form_for(host.url), source, "video/mp4")
+        assert host.over.wait(5)
+    assert host.taken < host.announced
+    assert "s3://bucket/cut.mp4" in str(caught.value)
+    assert caught.value.transient
+
+
+def test_a_file_that_shrinks_after_it_was_looked_at_is_an_error_that_says_so(video: Path) -> None:
+    source = local_source(video)
+    video.write_bytes(b"short")
+    with CountingHost() as host, pytest.raises(MosaicValidationError, match="changed while it was being sent"):
+        send_form(form_for(host.url), source, "video/mp4")
+
+
+class Failing(io.BytesIO):
+    closed_by_us = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(5, "Input/output error at https://x.test/?sig=cafe")
+
+    def close(self) -> None:
+        Failing.closed_by_us += 1
+        super().close()
+
+
+def test_a_source_that_can_not_be_read_is_not_taken_for_a_broken_line() -> None:
+    with (
+        HostileServer(answer(204)) as host,
+        pytest.raises(MosaicTransportError, match=r"source='s3://bucket") as caught,
+    ):
+        send_form(form_for(host.url), source_of(Failing, 500), "video/mp4")
+    assert "Input/output error" in str(caught.value)
+    assert "cafe" not in str(caught.value)
+    assert Failing.closed_by_us
+
+
+def test_progress_is_told_and_ends_with_the_whole(video: Path) -> None:
+    told: list[Progress] = []
+    with HostileServer(answer(204)) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4", progress=told.append)
+    assert told[-1].finished
+    assert told[-1].done == video.stat().st_size
+    assert "cut.mp4: 4.9 MB in" in str(told[-1])
+
+
+def test_over_https_the_file_arrives_whole_and_the_authority_is_checked(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    context: ssl.SSLContext = authority.server_context("127.0.0.1")
+    with HostileServer(answer(204), tls=context) as host:
+        url = host.url.replace("http:", "https:")
+        with pytest.raises(MosaicTransportError, match="certificate"):
+            send_form(form_for(url), local_source(video), "video/mp4")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        send_form(form_for(url), local_source(video), "video/mp4")
+    (request,) = host.seen
+    assert parts_of(request.headers["content-type"], request.body)[-1][1] == video.read_bytes()
+
+
+def test_a_proxy_of_the_environment_is_used(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(answer(204)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        send_form(form_for("http://storage.test/bucket"), local_source(video), "video/mp4")
+    assert proxy.seen[0].target == "http://storage.test/bucket"
+
+
+def test_an_answer_that_is_not_http_is_a_broken_way(video: Path) -> None:
+    with HostileServer(raw(b"SSH-2.0-OpenSSH\r\n")) as host, pytest.raises(MosaicTransportError):
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+
+
+IN_A_CHILD = """
+import sys
+from pathlib import Path
+from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.clients.sources import local_source
+from airflow_provider_mosaic.clients.uploading import send_form
+
+def status(key):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1])
+
+form = UploadForm(asset_id="a", upload_url=sys.argv[1], upload_fields={"key": "k"})
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+send_form(form, local_source(sys.argv[2]), "video/mp4")
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
+def test_a_large_upload_holds_at_most_eight_mebibytes(tmp_path: Path) -> None:
+    size = 256 * 1024 * 1024
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(size)
+    with CountingHost() as host:
+        child = subprocess.run(
+            [sys.executable, "-c", IN_A_CHILD, host.url, str(large)], capture_output=True, text=True, check=False
+        )
+    assert child.returncode == 0, child.stderr
+    assert host.taken == host.announced > size
+    assert int(child.stdout) <= 8 * 1024

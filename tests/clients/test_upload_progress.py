@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words, time_words
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def told_over(*, total: int | None, step: int, steps: int, seconds: float) -> list[Progress]:
+    """What is told of a transfer of ``steps`` blocks, each of which takes ``seconds``."""
+    clock = Clock()
+    told: list[Progress] = []
+    lines = ProgressLines(name="cut.mp4", total=total, told=told.append, now=clock)
+    for number in range(1, steps + 1):
+        clock.seconds += seconds
+        lines.at(number * step)
+    lines.finish(steps * step)
+    return told
+
+
+def test_a_line_says_size_share_rate_and_time_left() -> None:
+    told = told_over(total=5 * GIB, step=85 * MIB, steps=60, seconds=1.0)
+    assert str(told[0]) == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
+    assert str(told[1]) == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
+    assert str(told[-1]) == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
+
+
+def test_a_quick_transfer_has_one_line_and_a_long_one_about_ten() -> None:
+    assert len(told_over(total=GIB, step=MIB, steps=1024, seconds=0.001)) == 1
+    assert 9 <= len(told_over(total=5 * GIB, step=MIB, steps=5 * 1024, seconds=1.0)) <= 11
+
+
+def test_without_a_total_the_lines_stay_few_and_promise_nothing() -> None:
+    told = told_over(total=None, step=MIB, steps=36_000, seconds=1.0)
+    assert len(told) <= 14
+    assert str(told[0]) == "cut.mp4: 10 MB, 1.0 MB/s"
+
+
+def test_a_transfer_that_begins_anew_is_counted_from_there() -> None:
+    clock = Clock()
+    told: list[Progress] = []
+    lines = ProgressLines(name="cut.mp4", total=100 * MIB, told=told.append, now=clock)
+    for seconds, done in ((20, 50 * MIB), (30, 0), (50, 20 * MIB)):
+        clock.seconds = seconds
+        lines.at(done)
+    assert [one.done for one in told] == [50 * MIB, 20 * MIB]
+    assert all(one.rate >= 0 for one in told)
+
+
+def test_sizes_and_times_are_as_exact_as_a_person_wants_them() -> None:
+    assert [size_words(size) for size in (1, 1023, 1536, 5368709120, 52428800)] == [
+        "1 B",
+        "1.0 KB",
+        "1.5 KB",
+        "5.0 GB",
+        "50 MB",
+    ]
+    assert [time_words(seconds) for seconds in (0.2, 45, 600, 7320)] == ["1 s", "45 s", "10 min", "2 h 02 min"]
