@@ -149,7 +149,8 @@ class MosaicRunAgentOperator(BaseOperator):
         """
         from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        task = self._task()
+        with failing_at_once():
+            task = self._task()
         with failing_at_once(*task.hopeless):
             return self._outcome(task.go_on(context, event, run_id, deadline))
 

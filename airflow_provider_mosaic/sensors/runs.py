@@ -66,7 +66,7 @@ class MosaicRunSensor(BaseSensorOperator):
         with self._skipping_softly():
             if self.poke(context):
                 return self.run_id
-        self._defer()
+        self._defer(context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -74,7 +74,7 @@ class MosaicRunSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.api.arguments import checked_choice, checked_seconds
+        from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.failing import failing_at_once
@@ -82,6 +82,7 @@ class MosaicRunSensor(BaseSensorOperator):
         hook = MosaicHook(self.mosaic_conn_id)
         try:
             with failing_at_once():
+                checked_flag("deferrable", self.deferrable)
                 checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
                 checked_seconds("poll_interval", self.poll_interval)
                 run = hook.get_run(self.run_id)
@@ -110,7 +111,7 @@ class MosaicRunSensor(BaseSensorOperator):
             read_event(event, run_id, f"Run {run_id!r}")
         if not self.poke(context):
             # Somebody resumed it in between, or it can't be read just now.
-            self._defer()
+            self._defer(context)
         return run_id
 
     def _ended(self, run: Run) -> bool:
@@ -130,8 +131,9 @@ class MosaicRunSensor(BaseSensorOperator):
             )
         return True
 
-    def _defer(self) -> NoReturn:
+    def _defer(self, context: Context) -> NoReturn:
         from airflow_provider_mosaic.api.arguments import checked_seconds
+        from airflow_provider_mosaic.tasks.waiting import earliest_deadline
         from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
         self.defer(
@@ -139,6 +141,8 @@ class MosaicRunSensor(BaseSensorOperator):
                 run_id=self.run_id,
                 mosaic_conn_id=self.mosaic_conn_id,
                 poll_interval=checked_seconds("poll_interval", self.poll_interval),
+                # Airflow itself looks at execution_timeout only on a worker.
+                deadline=earliest_deadline(context),
             ),
             method_name="execute_complete",
             kwargs={"run_id": self.run_id},

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, refuse
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, checked_list, refuse
 from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.runs import Output, Run
@@ -55,7 +55,7 @@ class DownloadTask:
         self._run_id = checked_id("run_id", run_id)
         self._parts = [checked_choice("include", part, PARTS) for part in checked_list("include", include)]
         self._filename = filename
-        self._overwrite = overwrite
+        self._overwrite = checked_flag("overwrite", overwrite)
         self._folder = Folder(destination)
         self._name("0" * 8, 0, "video", ".mp4")
 
@@ -93,8 +93,7 @@ class DownloadTask:
 
     def _fetched(self, run: Run, output: Output, index: int, part: str, names: set[str]) -> str:
         """Fetch one file unless it is there already; its name."""
-        link = _Links(self._hook, run, output, part)
-        facts = look(link)
+        facts = look(_Links(self._hook, run, output, part))
         suffix = PARTS[part][1] or _video_suffix(str(output.video_url)) or _VIDEO_SUFFIXES.get(facts.media_type or "")
         name = self._name(output.output_id or f"output-{index}", index, part, suffix or ".mp4")
         if name in names:
@@ -113,7 +112,11 @@ class DownloadTask:
                 f"another file is there ({size_words(present)}; the output's length is {whole}). Set overwrite=True to "
                 "replace it, or choose another destination or filename.",
             )
-        size = fetch(link, self._folder.target(name), progress=lambda progress: log.info("%s", progress))
+        size = fetch(
+            _Links(self._hook, run, output, part),
+            self._folder.target(name),
+            progress=lambda progress: log.info("%s", progress),
+        )
         log.info("Fetched %s (%s).", uri, size_words(size))
         return name
 

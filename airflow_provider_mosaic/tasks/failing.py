@@ -41,11 +41,12 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
 
 def fail_exception(error: MosaicError) -> Exception:
     """
-    Airflow's failure without retries, beginning with the original's class.
+    Airflow's failure without retries, from the original, with whose class its message begins.
 
     :param error: The original.
     """
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     failure: Exception = AirflowFailException(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
     return failure

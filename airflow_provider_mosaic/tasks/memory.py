@@ -42,7 +42,8 @@ class Record:
     :param noted: Whether it was noted; otherwise it is only possible that there was one.
     :param id: The run, post or asset, once it is known.
     :param deadline: When to stop waiting, in seconds since the epoch; kept over all tries.
-    :param before: Ids that were there before the request, so that they are not taken for its effect.
+    :param before: Ids that were there before the request, so that they are not taken for its effect; None when they
+        could not be known.
     :param facts: What else the kind of task needs.
     """
 
@@ -50,7 +51,7 @@ class Record:
     noted: bool = True
     id: str | None = None
     deadline: float | None = None
-    before: tuple[str, ...] = ()
+    before: tuple[str, ...] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,6 +78,8 @@ class TaskMemory:
         is_retry = ti.try_number > self._order - int(ti.task.retries or 0) + 1
         self._began_blindly = _start_of(context) if durable and self._store is None and is_retry else None
         self._fingerprint = fingerprint(request)
+        #: What the order before the clear began, once it was looked for.
+        self.cleared_id: str | None = None
 
     def recall(self) -> Record | None:
         """What an earlier try of the same order left; None if there is nothing to go on with."""
@@ -86,7 +89,8 @@ class TaskMemory:
         if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
             return None
         if stored.get("order") != self._order:
-            log.info("The task was cleared: it begins anew and leaves %s alone.", self._named(stored))
+            log.info("The task was cleared: it begins anew and does not go on with %s.", self._named(stored))
+            self.cleared_id = stored.get("id")
             return None
         if stored.get("fingerprint") != self._fingerprint:
             log.warning(
@@ -99,7 +103,7 @@ class TaskMemory:
             began=float(stored["began"]),
             id=stored.get("id"),
             deadline=stored.get("deadline"),
-            before=tuple(stored.get("before") or ()),
+            before=None if stored.get("before") is None else tuple(stored["before"]),
             facts=stored.get("facts") or {},
         )
 
@@ -113,7 +117,7 @@ class TaskMemory:
             entry: dict[str, Any] = {
                 **asdict(record),
                 # The store takes what JSON has, and a tuple is nothing of that.
-                "before": list(record.before),
+                "before": None if record.before is None else list(record.before),
                 "version": _VERSION,
                 "order": self._order,
                 "fingerprint": self._fingerprint,

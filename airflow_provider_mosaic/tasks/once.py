@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicTimeoutError
 from airflow_provider_mosaic.api.lookup import PAUSES, Candidate, Finding, judge_candidates
+from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.siblings import Siblings
 
@@ -28,7 +29,8 @@ class Once:
     :param what: What is begun, for example ``a run of agent 'x'``.
     :param memory: What the task remembers.
     :param begin: Sends the request and returns the id.
-    :param present: Ids that are there before the request.
+    :param present: Ids that are there before the request, of the same window that ``candidates`` reads for a record
+        that began then; None when they can't be known.
     :param candidates: What may be the effect of a request, from the lists.
     :param siblings: What other tasks have begun.
     :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
@@ -39,23 +41,25 @@ class Once:
     what: str
     memory: TaskMemory
     begin: Callable[[], str]
-    present: Callable[[], tuple[str, ...]]
+    present: Callable[[float], tuple[str, ...] | None]
     candidates: Callable[[Record], list[Candidate]]
     siblings: Callable[[], Siblings]
     adopt: bool
     timeout: float | None
     advice: str
-    sleep: Callable[[float], None] = time.sleep
 
-    def start(self) -> Record:
+    def start(self, *, deadline: float | None = None) -> Record:
         """
         Begin it.
 
+        :param deadline: When waiting stops, if an earlier try of the same order has set that already.
         :returns: The record, with the id.
         :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
         :raises MosaicError: It was not begun.
         """
-        return self._begin(deadline=None if self.timeout is None else time.time() + self.timeout)
+        if deadline is None and self.timeout is not None:
+            deadline = time.time() + self.timeout
+        return self._begin(deadline=deadline)
 
     def go_on(self, record: Record) -> Record:
         """
@@ -65,14 +69,19 @@ class Once:
         :returns: The record, with the id.
         """
         log.info("An earlier try may have begun %s and left no id: looking for it.", self.what)
-        found = self._look(record, since=record.began, lost=None)
+        # The request may have been on its way when the earlier try died, which can have been a moment ago.
+        found = self._look(record, since=time.time(), lost=None)
         if found is not None:
             return found
         log.info("The earlier try did not begin %s: beginning it now.", self.what)
         return self._begin(deadline=record.deadline) if record.noted else self.start()
 
     def _begin(self, *, deadline: float | None) -> Record:
-        record = Record(began=time.time(), deadline=deadline, before=self.present())
+        began = time.time()
+        if deadline is not None and began >= deadline:
+            # The clock began with the first try: what is begun now would only be given up, and paid.
+            raise fail_exception(MosaicTimeoutError(f"The time given for {self.what} is over: it is not begun again."))
+        record = Record(began=began, deadline=deadline, before=self.present(began))
         self.memory.keep(record)
         return self._send(record, sendings=2)
 
@@ -110,15 +119,15 @@ class Once:
             finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
             if finding is Finding.NOTHING:
                 return None
-            # Where nothing was noted, the one that is found may as well be another pipeline's.
-            if finding is Finding.FOUND and self.adopt and record.noted:
+            # Where nothing was noted, or what was there before is not known, it may as well be another pipeline's.
+            if finding is Finding.FOUND and self.adopt and record.noted and record.before is not None:
                 found = replace(record, id=candidates[0].id)
                 log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
                 self.memory.note(found)
                 return found
             if finding is not Finding.LOOK_AGAIN:
                 raise self._unclear(candidates, lost) from lost
-            self.sleep(min(next(pauses, left), left))
+            time.sleep(min(next(pauses, left), left))
 
     def _look_once(
         self, record: Record, *, last_look: bool, lost: MosaicAmbiguousOutcomeError | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.arguments import (
     checked_choice,
+    checked_flag,
     checked_id,
     checked_ids,
     checked_moment,
@@ -25,7 +26,7 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError,
 from airflow_provider_mosaic.api.lookup import Candidate, post_candidates
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
+from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post
 from airflow_provider_mosaic.api.waiting import watch_post
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -52,6 +53,8 @@ POST_ID_KEY = "mosaic_post_id"
 _LINKS_LAST = timedelta(days=7)
 #: How many of the newest posts are looked through for one whose answer was lost.
 _NEWEST = 300
+#: A present in which no schedule is past.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _AMBIGUOUS_ADVICE = "Look at the posts in Mosaic. If it is not there, clear this task to post it."
 
 
@@ -83,6 +86,8 @@ class PostOrder:
 
         :raises MosaicValidationError: One of them is wrong.
         """
+        for flag in ("wait_for_completion", "deferrable", "durable"):
+            checked_flag(flag, order[flag])
         checked_choice("on_partial", order["on_partial"], ("warn", "fail", "skip"))
         if order["run_id"] is not None:
             checked_id("run_id", order["run_id"])
@@ -161,7 +166,7 @@ class PostTask:
         try:
             read_event(event, post_id, f"Post {post_id!r}")
         except MosaicTimeoutError:
-            raise self._out_of_time(post_id) from None
+            raise self._out_of_time(post_id)  # noqa: B904 - it has its cause
         return self._wait(context, post_id, deadline=deadline)
 
     # Which post
@@ -177,7 +182,7 @@ class PostTask:
     def _sought(self) -> dict[str, Any]:
         """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
         media = ["https://outputs.invalid/"] if self._order.run_id else self._order.media_urls
-        body: dict[str, Any] = self._order.call(media, now=datetime.min.replace(tzinfo=timezone.utc)).body
+        body: dict[str, Any] = self._order.call(media, now=_LONG_AGO).body
         return body
 
     def _reattaches(self, post_id: str, begun: float) -> bool:
@@ -225,18 +230,19 @@ class PostTask:
             log.info("Made post %r, which is %s.", post.post_id, post.status)
             return post.post_id
 
-        def present() -> tuple[str, ...]:
+        def newest() -> Iterator[Post]:
+            # They come first, by the documentation of GET /social/posts.
+            return islice(self._hook.list_posts(), _NEWEST)
+
+        def present(began: float) -> tuple[str, ...] | None:
             try:
-                page = self._hook.send(list_posts().page(None))
+                return tuple(post.post_id for post in newest())
             except MosaicError as error:
                 log.info("The posts that are there before this one are not known: %s", error)
-                return ()
-            return tuple(post.post_id for post in page.items)
+                return None
 
         def candidates(record: Record) -> list[Candidate]:
-            # The newest come first, by the documentation of GET /social/posts.
-            newest = islice(self._hook.list_posts(), _NEWEST)
-            return post_candidates(newest, body=self._sought(), before=record.before, since=record.began)
+            return post_candidates(newest(), body=self._sought(), before=record.before or (), since=record.began)
 
         return Once(
             what="the post",
@@ -304,7 +310,7 @@ class PostTask:
         if post.status == PostStatus.FAILED:
             # Nothing is out: a retry makes it again.
             raise failure
-        raise fail_exception(failure) from failure
+        raise fail_exception(failure)
 
     def _out_of_time(self, post_id: str) -> Exception:
         return fail_exception(

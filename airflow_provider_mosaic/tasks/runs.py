@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_seconds
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -28,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.lookup import SKEW, Candidate, run_candidates
 from airflow_provider_mosaic.api.reports import failed_nodes, run_failure
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.runs import Run, RunNode, get_run, list_runs, start_run
+from airflow_provider_mosaic.api.runs import Run, RunNode, get_run, start_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
@@ -52,6 +53,8 @@ log = logging.getLogger(__name__)
 #: XCom key under which a task pushes the id of its run, at once after the start.
 RUN_ID_KEY = "mosaic_run_id"
 
+#: Runs of one agent in the window of a lookup; where there are more, those that were there before can't be kept.
+_MOST_PRESENT = 1000
 #: Seconds between the looks at a run that was resumed a moment ago.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _AMBIGUOUS_ADVICE = (
@@ -86,6 +89,8 @@ class RunOrder:
 
         :raises MosaicValidationError: One of them is wrong.
         """
+        for flag in ("wait_for_completion", "deferrable", "durable", "cancel_on_kill"):
+            checked_flag(flag, order[flag])
         checked_choice("on_partial", order["on_partial"], ("warn", "fail", "skip"))
         checked_choice("on_retry", order["on_retry"], ("resume", "new", "fail"))
         checked_choice("on_ambiguous", order["on_ambiguous"], ("adopt", "fail"))
@@ -155,7 +160,7 @@ class RunTask:
         try:
             read_event(event, run_id, f"Run {run_id!r}")
         except MosaicTimeoutError:
-            raise self._out_of_time(context, run_id, deadline) from None
+            raise self._out_of_time(context, run_id, deadline)  # noqa: B904 - it has its cause, if it needs one
         return self._wait(context, run_id, deadline=deadline)
 
     def killed(self) -> None:
@@ -180,10 +185,13 @@ class RunTask:
     def _run_of(self, memory: TaskMemory, once: Once) -> Record:
         record = memory.recall()
         if record is None:
+            self._end_cleared(memory.cleared_id)
             return once.start()
         if record.id is None:
             return once.go_on(record)
-        return record if self._reattaches(record.id, record.began) else once.start()
+        if self._reattaches(record.id, record):
+            return record
+        return once.start(deadline=record.deadline)
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[str]) -> Once:
         agent_id = self._order.agent_id
@@ -193,19 +201,21 @@ class RunTask:
             log.info("Started run %r of agent %r.", run_id, agent_id)
             return run_id
 
-        def present() -> tuple[str, ...]:
-            since = datetime.now(timezone.utc) - SKEW
+        def window(began: float) -> Iterator[Run]:
+            return self._hook.list_runs(agent_id, created_from=datetime.fromtimestamp(began, timezone.utc) - SKEW)
+
+        def present(began: float) -> tuple[str, ...] | None:
             try:
-                page = self._hook.send(list_runs(agent_id, created_from=since).page(None))
+                # The order of the list is not documented: the window is read whole, or not at all.
+                ids = tuple(run.run_id for run in islice(window(began), _MOST_PRESENT + 1))
             except MosaicError as error:
-                # Only a lost answer would need them, and without them the lookup is more careful, not less.
+                # Only a lost answer would need them; without them, none that is found is taken.
                 log.info("The runs that are there before the start are not known: %s", error)
-                return ()
-            return tuple(run.run_id for run in page.items)
+                return None
+            return ids if len(ids) <= _MOST_PRESENT else None
 
         def candidates(record: Record) -> list[Candidate]:
-            since = datetime.fromtimestamp(record.began, timezone.utc) - SKEW
-            return run_candidates(self._hook.list_runs(agent_id, created_from=since), before=record.before)
+            return run_candidates(window(record.began), before=record.before or ())
 
         return Once(
             what=f"a run of agent {agent_id!r}",
@@ -219,10 +229,10 @@ class RunTask:
             advice=_AMBIGUOUS_ADVICE,
         )
 
-    def _reattaches(self, run_id: str, begun: float) -> bool:
+    def _reattaches(self, run_id: str, record: Record) -> bool:
         """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
         try:
-            run = read_begun(self._hook, get_run(run_id), begun=begun)
+            run = read_begun(self._hook, get_run(run_id), begun=record.began)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier try is not there any more: starting a new one.", run_id)
             return False
@@ -238,6 +248,9 @@ class RunTask:
             return False
         if self._order.on_retry == "fail":
             raise self._failure(run, "It is left as it is, since on_retry='fail'.")
+        if record.deadline is not None and time.time() >= record.deadline:
+            # What is resumed now would be cancelled at once, and paid.
+            raise fail_exception(self._failure(run, "The time given for it is over: it is not resumed."))
         self._resume(run)
         return True
 
@@ -329,7 +342,7 @@ class RunTask:
     def _out_of_time(self, context: Mapping[str, Any], run_id: str, deadline: float | None) -> Exception:
         """The exception for a clock that ran out, after the run was cancelled."""
         what = self._given_up(run_id)
-        if deadline is not None and time.time() >= deadline - 1.0:
+        if deadline is not None and deadline == earliest_deadline(context, deadline):
             limit = timedelta(seconds=self._order.timeout or 0)
             # This clock began with the first try: a retry would be out of time at once.
             return fail_exception(MosaicTimeoutError(f"Run {run_id!r} has not ended within timeout={limit}. {what}"))
@@ -363,6 +376,12 @@ class RunTask:
             return judge_run(self._hook.get_run(run_id)).ended
         except MosaicError:
             return False
+
+    def _end_cleared(self, run_id: str | None) -> None:
+        """Cancel what the order before a clear waited for, if the trigger that should have done so never ran."""
+        order = self._order
+        if run_id is not None and order.wait_for_completion and order.cancel_on_kill and not self._has_ended(run_id):
+            self._cancel(run_id)
 
     def _killed_error(self, run_id: str, what: str) -> MosaicRunCancelledError:
         return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)

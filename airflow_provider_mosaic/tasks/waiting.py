@@ -66,14 +66,13 @@ def wait_on_worker(
     return None
 
 
-def read_begun(hook: MosaicHook, call: Call[S], *, begun: float, sleep: Callable[[float], None] = time.sleep) -> S:
+def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
     """
     Read what an earlier try began. That it is not there is only believed once it has had time to be found everywhere.
 
     :param hook: The connection.
     :param call: Reads it.
     :param begun: When it was begun, in seconds since the epoch.
-    :param sleep: Waits between two looks.
     :raises MosaicNotFoundError: It is not there.
     """
     pause = 1.0
@@ -84,7 +83,7 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float, sleep: Callable
             left = begun + SETTLING - time.time()
             if left <= 0:
                 raise
-            sleep(min(pause, left))
+            time.sleep(min(pause, left))
             pause *= 2
 
 

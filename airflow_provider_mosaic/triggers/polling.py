@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
+from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.waiting import Watch
 from airflow_provider_mosaic.clients.aio import AsyncClient
@@ -34,7 +34,7 @@ async def wait_for_end(hook: MosaicHook, call: Call[S], watch: Watch[S], *, subj
     try:
         while True:
             try:
-                client = client or await _open(hook)
+                client = client or await hook.open_async_client()
                 subject = await client.send(call, retries=ONCE)
             except MosaicError as error:
                 try:
@@ -57,15 +57,3 @@ async def wait_for_end(hook: MosaicHook, call: Call[S], watch: Watch[S], *, subj
     finally:
         if client is not None:
             await client.aclose()
-
-
-async def _open(hook: MosaicHook) -> AsyncClient:
-    try:
-        return await hook.open_async_client()
-    except MosaicError:
-        raise
-    except Exception as error:
-        # The API server or a secrets backend may be away for a while; the run goes on meanwhile.
-        raise MosaicTransportError(
-            f"Could not look up connection {hook.mosaic_conn_id!r}: {type(error).__name__}."
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -88,7 +87,5 @@ class MosaicRunTrigger(BaseTrigger):
             self.log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
         except MosaicConflictError:
             self.log.info("The waiting task was killed; run %r had ended already.", self.run_id)
-        except asyncio.CancelledError:
-            raise
         except MosaicError as error:
             self.log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)

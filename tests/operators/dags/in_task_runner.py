@@ -1,0 +1,64 @@
+"""The DAGs of test_in_task_runner.py: Airflow takes them only from its DAG folder."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+)
+from airflow_provider_mosaic.sensors import MosaicRunSensor
+
+OUT_OF_NOTHING = "a0000000-0000-4000-8000-000000000004"
+SHORTS = "a0000000-0000-4000-8000-000000000001"
+NODE = "b0000004-0000-4000-8000-000000000002"
+
+
+def pipeline(name: str, deferrable: bool) -> DAG:
+    common = {"poll_interval": 0.05, "deferrable": deferrable}
+    with DAG(name, schedule=None) as dag:
+        upload = MosaicUploadOperator(task_id="upload", source="{{ dag_run.conf['film'] }}")
+        run = MosaicRunAgentOperator(
+            task_id="run", agent_id=SHORTS, video_ids="{{ [ti.xcom_pull(task_ids='upload')] }}", **common
+        )
+        wait = MosaicRunSensor(task_id="wait", run_id=run.output, **common)
+        fetch = MosaicDownloadOutputsOperator(
+            task_id="fetch",
+            run_id="{{ ti.xcom_pull(task_ids='wait') }}",
+            destination="{{ dag_run.conf['destination'] }}",
+        )
+        post = MosaicSocialPostOperator(
+            task_id="post",
+            text="{{ ti.xcom_pull(task_ids='run', key='status') }}",
+            platforms=["youtube"],
+            run_id=run.output,
+            output_ids="{{ ti.xcom_pull(task_ids='run', key='output_ids') }}",
+            wait_for_completion=True,
+            **common,
+        )
+        upload >> run >> wait >> fetch >> post
+    return dag
+
+
+def mapped(name: str, deferrable: bool) -> DAG:
+    with DAG(name, schedule=None) as dag:
+        MosaicRunAgentOperator.partial(
+            task_id="run", agent_id=OUT_OF_NOTHING, poll_interval=0.05, deferrable=deferrable
+        ).expand(update_params=[{NODE: {"number": number}} for number in range(3)])
+    return dag
+
+
+pipeline_on_worker = pipeline("pipeline_on_worker", deferrable=False)
+pipeline_deferrable = pipeline("pipeline_deferrable", deferrable=True)
+mapped_on_worker = mapped("mapped_on_worker", deferrable=False)
+mapped_deferrable = mapped("mapped_deferrable", deferrable=True)
+
+with DAG("retried", schedule=None) as retried:
+    MosaicRunAgentOperator(
+        task_id="run", agent_id=OUT_OF_NOTHING, retries=1, retry_delay=timedelta(0), poll_interval=0.05
+    )

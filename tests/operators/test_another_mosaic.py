@@ -1,0 +1,120 @@
+"""The promises do not rest on one reading of the API: a server that chooses differently where the facts leave room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from tasks.fixtures import Clock
+from tasks.other_mosaic import OtherMosaic, serving
+from tasks.standins import Killed, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicRunFailedError
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.tasks import runs
+
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtherMosaic]:
+    with serving(OtherMosaic()) as other:
+        connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        yield other
+
+
+def life(**options: Any) -> Life:
+    arguments = {"task_id": "run", "agent_id": "an-agent", "video_ids": ["v"], "poll_interval": 0.02, **options}
+    return Life(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
+
+
+@WAYS
+def test_a_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> None:
+    task = life(deferrable=deferrable)
+    assert task.see_through() == "started-0"
+    assert task.xcom("output_ids") == ["out-1"]
+    assert other.started_by_api() == ["started-0"]
+
+
+def test_runs_that_triggers_started_are_left_out(other: OtherMosaic, clock: Clock) -> None:
+    other.lose_answers, other.triggered_meanwhile = 1, 3
+    assert life().see_through() == "started-0"
+    assert other.started_by_api() == ["started-0"]
+
+
+@pytest.mark.parametrize("there_before", [1, 99, 100, 101, 250])
+def test_runs_that_were_there_before_are_left_out_though_the_list_is_not_narrowed(
+    other: OtherMosaic, clock: Clock, there_before: int
+) -> None:
+    long_ago = (datetime.now(timezone.utc) - timedelta(days=3)).isoformat()
+    for number in range(there_before):
+        other.add(f"old-{number}", status="completed", started_at=long_ago)
+    other.lose_answers = 1
+    assert life().see_through() == f"started-{there_before}"
+    assert len(other.started_by_api()) == 1
+
+
+def test_where_there_are_too_many_to_keep_nothing_is_guessed(
+    other: OtherMosaic, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+    for number in range(101):
+        other.add(f"old-{number}", status="completed")
+    other.lose_answers = 1
+    with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
+        life().see_through()
+    assert len(other.started_by_api()) == 1
+
+
+def test_too_many_runs_do_not_hinder_a_start_whose_answer_comes(
+    other: OtherMosaic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+    for number in range(101):
+        other.add(f"old-{number}", status="completed")
+    assert life().see_through() == "started-101"
+
+
+def test_a_cancel_without_a_body_is_a_cancel(other: OtherMosaic) -> None:
+    other.looks_until_end = 10**6
+    with pytest.raises(AirflowFailException, match="It is cancelled"):
+        life(timeout=0.2).execute()
+    assert other.runs[0]["status"] == "cancelled"
+
+
+def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(other: OtherMosaic) -> None:
+    task = life(timeout=60, deferrable=True)
+    other.looks_until_end = 10**6
+    deferred = task.execute()
+    other.runs[0]["status"] = "completed"
+    with pytest.raises(AirflowFailException, match="It had ended already"):
+        task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
+
+
+@WAYS
+def test_a_resume_without_a_body_is_a_resume(other: OtherMosaic, clock: Clock, deferrable: bool) -> None:
+    other.ends_as = "failed"
+    task = life(deferrable=deferrable)
+    with pytest.raises(MosaicRunFailedError):
+        task.see_through()
+    assert task.see_through() == "started-0"
+    assert other.requests.count("POST /agent_run/started-0/resume") == 1
+    assert other.started_by_api() == ["started-0"]
+
+
+def test_a_retry_finds_what_the_try_that_died_had_started(other: OtherMosaic, clock: Clock) -> None:
+    for number in range(150):
+        other.add(f"old-{number}", status="completed")
+    task = life()
+    assert task.store is not None
+    task.store.killing_at("intent")
+    with pytest.raises(Killed):
+        task.execute()
+    other.add("started-by-the-dead-try")
+    assert task.see_through() == "started-by-the-dead-try"
+    assert other.started_by_api() == ["started-by-the-dead-try"]

@@ -1,0 +1,93 @@
+"""The operators in Airflow's own task runner, through ``dag.test()``: templates, XComs, deferrals, failures."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from tasks.fixtures import Clock, effects
+
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+
+START = "/agent/{agent_id}/run"
+
+
+@pytest.fixture(scope="module")
+def dags() -> Iterator[dict[str, DAG]]:
+    """The DAGs, in a DAG folder and a database of this test session alone."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    file = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "in_task_runner.py"
+    file.parent.mkdir(exist_ok=True)
+    shutil.copyfile(Path(__file__).parent / "dags" / file.name, file)
+    yield {name: each for name, each in runpy.run_path(str(file)).items() if isinstance(each, DAG)}
+    file.unlink()
+
+
+def instances(run: Any) -> list[Any]:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        mine = select(TaskInstance).where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+        found = list(session.scalars(mine))
+        session.expunge_all()
+    return found
+
+
+def states(run: Any) -> dict[str, str]:
+    return {ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}": ti.state for ti in instances(run)}
+
+
+@pytest.mark.parametrize("way", ["on_worker", "deferrable"])
+def test_a_pipeline_hands_on_ids_through_xcom(dags: dict[str, DAG], mosaic: Emulator, tmp_path: Path, way: str) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(SAMPLE_VIDEO.read_bytes())
+    conf = {"film": str(film), "destination": str(tmp_path / "out")}
+    run = dags[f"pipeline_{way}"].test(run_conf=conf)
+    assert states(run) == dict.fromkeys(["upload", "run", "wait", "fetch", "post"], "success")
+    assert effects(mosaic) == {"runs_started": 1, "posts_made": 1, "uploads_stored": 1, "uploads_finalized": 1}
+    assert mosaic.posts()[0]["description"] == "completed"
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("way", ["on_worker", "deferrable"])
+def test_mapped_tasks_each_start_their_own_run(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
+    run = dags[f"mapped_{way}"].test()
+    assert states(run) == {f"run_{number}": "success" for number in range(3)}
+    assert effects(mosaic) == {"runs_started": 3}
+
+
+def test_an_answer_that_was_lost_in_a_mapped_task_is_found_although_its_siblings_have_runs(
+    dags: dict[str, DAG], mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    run = dags["mapped_on_worker"].test()
+    assert set(states(run).values()) == {"success"}
+    assert effects(mosaic) == {"runs_started": 3}
+
+
+def test_what_no_retry_can_cure_fails_without_retries(dags: dict[str, DAG], mosaic: Emulator) -> None:
+    mosaic.inject("forbidden", method="POST", path=START, times=None)
+    run = dags["retried"].test()
+    assert states(run) == {"run": "failed"}
+    assert instances(run)[0].try_number == 1
+    assert effects(mosaic) == {}
+
+
+def test_a_run_that_failed_is_never_started_again_by_the_retries(
+    dags: dict[str, DAG], mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.configure(failing_nodes={"Captions": "No speech was found"})
+    run = dags["retried"].test()
+    assert states(run) == {"run": "failed"}
+    assert mosaic.counts().runs_started == 1

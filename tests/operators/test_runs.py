@@ -1,0 +1,222 @@
+"""The run operator's life without mishaps: start, wait, judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tasks.fixtures import AGENT, START, Meanwhile, effects, sent, started, until
+from tasks.standins import Deferred, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicNeedsCreditsError,
+    MosaicRunCancelledError,
+    MosaicRunFailedError,
+    MosaicRunPartialError,
+)
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.sensors import MosaicRunSensor
+
+
+def life(store: StateStore | None = None, **options: Any) -> Life:
+    arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
+    return Life(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
+    task = life(deferrable=deferrable)
+    run_id = task.see_through()
+    [run] = mosaic.runs()
+    assert run_id == run["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+    assert task.xcom("mosaic_run_id") == run_id
+    assert task.xcom("mosaic_run_url").startswith("https://edit.mosaic.so/agents/")
+    assert task.xcom("status") == "completed"
+    assert task.xcom("output_ids") == run["output_ids"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrable: bool) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(deferrable=deferrable)
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        run_id = started(mosaic)
+        seen["id"] = until(lambda: task.dag_run.xcoms.get(("run", -1, "mosaic_run_id")))
+        seen["url"] = until(lambda: task.dag_run.xcoms.get(("run", -1, "mosaic_run_url")))
+        seen["status"] = task.dag_run.xcoms.get(("run", -1, "status"))
+        mosaic.finish_run(run_id)
+
+    with Meanwhile(look):
+        run_id = task.see_through()
+    assert seen == {"id": run_id, "url": f"https://edit.mosaic.so/agents/{AGENT}", "status": None}
+
+
+def test_what_goes_into_the_triggerer_is_json_scalars_and_comes_back(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    deferred = life(deferrable=True).execute()
+    assert isinstance(deferred, Deferred)
+    for value in (*deferred.trigger_kwargs.values(), *deferred.kwargs.values()):
+        assert value is None or isinstance(value, (str, int, float, bool))
+    trigger = deferred.trigger()
+    assert trigger.serialize() == (deferred.classpath, deferred.trigger_kwargs)
+    assert json.loads(json.dumps(deferred.trigger_kwargs)) == deferred.trigger_kwargs
+    assert deferred.trigger_kwargs["run_id"] == started(mosaic) == deferred.kwargs["run_id"]
+    # The backstop is later than the trigger's own deadline, or it would never be told of it.
+    assert deferred.timeout.total_seconds() > 24 * 3600
+
+
+def test_a_run_that_has_ended_at_the_first_look_needs_no_triggerer(mosaic: Emulator) -> None:
+    mosaic.configure(node_seconds=0)
+    mosaic.inject("slow_body", method="POST", path=START, seconds=0.3)
+    assert isinstance(life(deferrable=True).execute(), str)
+
+
+def test_without_waiting_the_task_ends_with_the_start(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(wait_for_completion=False, deferrable=True)
+    run_id = task.execute()
+    assert run_id == started(mosaic)
+    assert task.xcom("mosaic_run_id") == run_id
+    assert sent(mosaic, "GET /agent_run/{run_id}") == 0
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(deferrable=True)
+    deferred = task.execute()
+    event = {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "failed"}
+    # Somebody resumed it in between: the run, not the event, says how it stands.
+    again = task.resume(deferred, event)
+    assert isinstance(again, Deferred)
+    assert again.trigger_kwargs == deferred.trigger_kwargs | {"begun": again.trigger_kwargs["begun"]}
+    mosaic.finish_run(deferred.kwargs["run_id"])
+    assert task.resume(again, again.wait()) == deferred.kwargs["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [None, {}, {"outcome": "ended", "id": "another"}, {"outcome": "novel"}, {"status": "success"}],
+    ids=str,
+)
+def test_an_event_that_is_not_the_runs_fails_the_task_and_cancels_nothing(
+    mosaic: Emulator, event: dict[str, Any] | None
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(deferrable=True)
+    deferred = task.execute()
+    with pytest.raises(Exception, match="not its own"):
+        task.resume(deferred, event)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+# One table of ends. Every way to wait gives the same verdict.
+ENDS: list[tuple[str, dict[str, Any], str, str | type[Exception]]] = [
+    ("completed", {}, "warn", "good"),
+    ("completed", {}, "fail", "good"),
+    ("partial_complete", {"failed": ["Captions"]}, "warn", "good"),
+    ("partial_complete", {"failed": ["Captions"]}, "fail", MosaicRunPartialError),
+    ("partial_complete", {"failed": ["Captions"]}, "skip", "skipped"),
+    ("failed", {"message": "The node broke"}, "warn", MosaicRunFailedError),
+    ("failed", {"message": "The node broke"}, "skip", MosaicRunFailedError),
+    ("failed", {"needs_credits": True}, "warn", MosaicNeedsCreditsError),
+    ("cancelled", {}, "warn", MosaicRunCancelledError),
+    ("cancelled", {}, "skip", MosaicRunCancelledError),
+]
+
+
+def verdict(act: Any) -> str | type[BaseException]:
+    try:
+        act()
+    except AirflowSkipException:
+        return "skipped"
+    except (AirflowFailException, MosaicRunFailedError) as error:
+        failure: BaseException = error
+    else:
+        return "good"
+    if isinstance(failure, AirflowFailException):
+        cause = failure.__cause__
+        assert str(failure).startswith(f"{type(cause).__name__}: ")
+        return type(cause)
+    return type(failure)
+
+
+@pytest.mark.parametrize("way", ["operator", "deferrable operator", "sensor", "deferrable sensor"])
+@pytest.mark.parametrize(("status", "end", "on_partial", "expected"), ENDS, ids=lambda value: str(value))
+@pytest.mark.parametrize("detour", [None, "under_review"], ids=["straight", "by an unknown status"])
+def test_every_way_to_wait_takes_the_same_verdict(
+    mosaic: Emulator,
+    hook: Any,
+    way: str,
+    status: str,
+    end: dict[str, Any],
+    on_partial: str,
+    expected: Any,
+    detour: str | None,
+) -> None:
+    mosaic.configure(hold_runs=True, initial_status=detour or "running")
+    common = {"on_partial": on_partial, "poll_interval": 0.05, "deferrable": "deferrable" in way}
+
+    def finish() -> None:
+        run_id = started(mosaic)
+        # At least one look falls on the status from which it starts.
+        until(lambda: sent(mosaic, "GET /agent_run/{run_id}") >= 1)
+        mosaic.finish_run(run_id, status, **end)
+
+    if "sensor" in way:
+        run_id = hook.run_agent(AGENT)
+        task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, **common))
+    else:
+        task = life(**common)
+    with Meanwhile(finish):
+        assert verdict(task.see_through) == expected
+    assert effects(mosaic).get("runs_started") == 1
+    assert mosaic.counts().runs_cancelled == 0
+    if "operator" in way:
+        assert task.xcom("status") == status
+
+
+def test_a_failure_tells_the_story(mosaic: Emulator) -> None:
+    mosaic.configure(failing_nodes={"Captions": "No speech was found"})
+    with pytest.raises(MosaicRunFailedError) as failure:
+        life().execute()
+    story = str(failure.value)
+    [run] = mosaic.runs()
+    assert run["run_id"] in story
+    assert "Failed nodes:" in story
+    assert "Captions" in story
+    assert "No speech was found" in story
+    assert "Nothing was rendered" in story
+
+
+def test_a_partial_failure_says_what_was_rendered_all_the_same(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
+    mosaic.configure(hold_runs=True, render="tiny")
+    film = tmp_path / "film.mp4"
+    film.write_bytes(SAMPLE_VIDEO.read_bytes())
+    task = life(on_partial="fail", agent_id="a0000000-0000-4000-8000-000000000002", video_ids=[hook.upload_asset(film)])
+
+    def finish() -> None:
+        mosaic.finish_run(started(mosaic), "partial_complete", message="No music today", failed=["AI Music"])
+
+    with Meanwhile(finish), pytest.raises(AirflowFailException) as failure:
+        task.execute()
+    [rendered] = mosaic.runs()[0]["output_ids"]
+    assert f"1 output(s) were rendered and can be fetched: {rendered}" in str(failure.value)
+    assert "AI Music" in str(failure.value)
+    assert task.xcom("output_ids") == [rendered]
+
+
+def test_names_of_nodes_that_cannot_be_read_do_not_hide_the_end(mosaic: Emulator, clock: Any) -> None:
+    mosaic.configure(failing_nodes={"Captions": "No speech was found"})
+    mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}/nodes", times=None)
+    with pytest.raises(MosaicRunFailedError, match="No speech was found"):
+        life().execute()

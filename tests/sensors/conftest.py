@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tasks.fixtures import clock, hook, mosaic
+
+__all__ = ["clock", "hook", "mosaic"]

@@ -1,0 +1,182 @@
+"""The sensor looks, waits here or in the triggerer, and never begins or cancels anything."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+)
+from tasks.fixtures import AGENT, Meanwhile, effects, sent, until
+from tasks.standins import Deferred, Life
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicNotFoundError,
+    MosaicRunFailedError,
+    MosaicTimeoutError,
+)
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.sensors import MosaicRunSensor
+
+GET_RUN = "/agent_run/{run_id}"
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+@pytest.fixture
+def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_runs=True)
+    return hook.run_agent(AGENT)
+
+
+def sensor(run_id: str, **options: Any) -> Life:
+    arguments = {"task_id": "wait", "run_id": run_id, "poll_interval": 0.05, **options}
+    return Life(lambda: MosaicRunSensor(**arguments))
+
+
+def returned(value: Any) -> Any:
+    """What a poking sensor returns is wrapped until Airflow takes it."""
+    return getattr(value, "xcom_value", value)
+
+
+@WAYS
+def test_the_sensor_ends_with_the_run_and_gives_its_id(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    def finish() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2 or deferrable)
+        mosaic.finish_run(run_id)
+
+    with Meanwhile(finish):
+        assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@WAYS
+def test_a_run_that_has_ended_already_needs_one_look(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    mosaic.finish_run(run_id)
+    assert returned(sensor(run_id, deferrable=deferrable).execute()) == run_id
+    assert sent(mosaic, "GET " + GET_RUN) == 1
+
+
+@WAYS
+@pytest.mark.parametrize(("soft", "expected"), [(False, AirflowFailException), (True, AirflowSkipException)])
+@pytest.mark.parametrize("when", ["at the first look", "later"])
+def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
+    mosaic: Emulator, run_id: str, deferrable: bool, soft: bool, expected: type[Exception], when: str
+) -> None:
+    def finish() -> None:
+        if when == "later":
+            until(lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
+        mosaic.finish_run(run_id, "failed", message="The node broke")
+
+    task = sensor(run_id, deferrable=deferrable, soft_fail=soft)
+    if when == "at the first look":
+        finish()
+    with Meanwhile(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
+        task.see_through()
+    chain: BaseException | None = failure.value
+    while chain is not None and not isinstance(chain, MosaicRunFailedError):
+        chain = chain.__cause__ or chain.__context__
+    assert chain is not None
+    assert "The node broke" in str(chain)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@WAYS
+def test_a_partial_end_that_skips_is_skipped(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    mosaic.finish_run(run_id, "partial_complete")
+    with pytest.raises(AirflowSkipException, match="ended partly"):
+        sensor(run_id, deferrable=deferrable, on_partial="skip").see_through()
+
+
+def test_a_poking_sensor_fails_at_its_own_timeout_and_leaves_the_run_alone(mosaic: Emulator, run_id: str) -> None:
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(run_id, timeout=0.2).execute()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_deferred_sensor_is_given_up_by_airflow_at_its_timeout_and_leaves_the_run_alone(
+    mosaic: Emulator, run_id: str
+) -> None:
+    task = sensor(run_id, deferrable=True, timeout=77)
+    deferred = task.execute()
+    assert deferred.timeout == timedelta(seconds=77)
+    with pytest.raises((AirflowSensorTimeout, TaskDeferralTimeout)):
+        task.give_up()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@WAYS
+def test_soft_fail_makes_a_skip_of_the_timeout(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    task = sensor(run_id, deferrable=deferrable, timeout=0.2, soft_fail=True)
+    if deferrable:
+        task.execute()
+    with pytest.raises(AirflowSkipException):
+        task.give_up() if deferrable else task.execute()
+
+
+def test_execution_timeout_holds_while_the_sensor_is_deferred(mosaic: Emulator, run_id: str) -> None:
+    with pytest.raises(MosaicTimeoutError):
+        sensor(run_id, deferrable=True, execution_timeout=timedelta(seconds=0.2)).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_the_sensors_trigger_cancels_nothing_when_it_is_killed(mosaic: Emulator, run_id: str) -> None:
+    deferred = sensor(run_id, deferrable=True).execute()
+    assert deferred.trigger_kwargs["cancel_on_kill"] is False
+    asyncio.run(deferred.trigger().on_kill())
+    sensor(run_id)._new().on_kill()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_sensor_that_is_woken_before_the_end_defers_again(mosaic: Emulator, run_id: str) -> None:
+    task = sensor(run_id, deferrable=True)
+    deferred = task.execute()
+    again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
+    assert isinstance(again, Deferred)
+    assert again.kwargs == {"run_id": run_id}
+    mosaic.finish_run(run_id)
+    assert task.resume(again, again.wait()) == run_id
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("server_error", {"status": 502}), ("reset", {}), ("rate_limit", {"retry_after": 0}), ("html", {})],
+)
+def test_faults_pass(
+    mosaic: Emulator, run_id: str, clock: Any, fault: str, options: dict[str, Any], deferrable: bool
+) -> None:
+    mosaic.finish_run(run_id)
+    # More than the client bears in one look.
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=7, **options)
+    assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
+
+
+@WAYS
+def test_a_run_that_does_not_exist_fails_at_once(mosaic: Emulator, deferrable: bool) -> None:
+    with pytest.raises(AirflowFailException, match=r"MosaicNotFoundError: .*'no-such-run'") as failure:
+        sensor("no-such-run", deferrable=deferrable).execute()
+    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert sent(mosaic, "GET " + GET_RUN) == 1
+
+
+@WAYS
+def test_a_bad_key_fails_at_once(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    mosaic.inject("unauthorized", method="GET", path=GET_RUN)
+    with pytest.raises(AirflowFailException) as failure:
+        sensor(run_id, deferrable=deferrable).execute()
+    assert type(failure.value.__cause__) is MosaicAuthenticationError
+
+
+def test_a_rescheduling_sensor_gives_its_worker_back_between_looks(mosaic: Emulator, run_id: str) -> None:
+    with pytest.raises(AirflowRescheduleException):
+        sensor(run_id, mode="reschedule", poll_interval=30).execute()
+    assert effects(mosaic) == {"runs_started": 1}

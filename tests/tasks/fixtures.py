@@ -1,0 +1,119 @@
+"""Fixtures that the tests of tasks, operators, sensors and triggers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.clients.sync import SyncClient
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+#: The emulator's agent that takes no input.
+AGENT = "a0000000-0000-4000-8000-000000000004"
+START = "/agent/{agent_id}/run"
+ACCOUNT = "c0000000-0000-4000-8000-000000000001"
+OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
+
+
+class Clock:
+    """A clock that a sleep moves on, instead of waiting for it; a little is really waited, so that others get on."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        #: What was asked for.
+        self.pauses: list[float] = []
+
+    def time(self) -> float:
+        return time.time() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        really = min(seconds, 0.02)
+        self.pauses.append(seconds)
+        time.sleep(really)
+        self._ahead += seconds - really
+
+    def monotonic(self) -> float:
+        return self.time()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Two minutes of looking pass at once. The deadlines of waits are not touched by it."""
+    clock = Clock()
+    for name in ("once", "waiting", "runs", "posts"):
+        module = import_module(f"airflow_provider_mosaic.tasks.{name}")
+        if hasattr(module, "time"):
+            monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "sleep", clock.sleep)  # type: ignore[index]
+    return clock
+
+
+@pytest.fixture
+def mosaic(mosaic_emulator: Emulator, mosaic_connection: str) -> Emulator:
+    """A local Mosaic, and the connection ``mosaic_default`` to it."""
+    return mosaic_emulator
+
+
+@pytest.fixture
+def hook(mosaic: Emulator) -> Iterator[MosaicHook]:
+    hook = MosaicHook()
+    yield hook
+    hook.close()
+
+
+def until(look: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Look until there is something to see."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+    return seen
+
+
+class Meanwhile:
+    """Something that happens on another thread while the task works; it must have come to its end."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self._act = act
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:
+            self._error = error
+
+    def __enter__(self) -> Meanwhile:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(15)
+        assert not self._thread.is_alive(), "what should have happened meanwhile never came to its end"
+        if self._error is not None:
+            raise self._error
+
+
+def started(mosaic: Emulator, count: int = 1) -> str:
+    """The run that was started last, once there are so many."""
+    runs = until(lambda: (all_runs := mosaic.runs()) and len(all_runs) >= count and all_runs)
+    return str(runs[-1]["run_id"])
+
+
+def effects(mosaic: Emulator) -> dict[str, int]:
+    """What the server did, the reads left out."""
+    counts = mosaic.counts()
+    names = ("runs_started", "runs_resumed", "runs_cancelled", "posts_made", "uploads_stored", "uploads_finalized")
+    return {name: getattr(counts, name) for name in names if getattr(counts, name)}
+
+
+def sent(mosaic: Emulator, request: str) -> int:
+    """How many requests of a kind the server received."""
+    return mosaic.counts().requests.get(request, 0)

@@ -1,0 +1,172 @@
+"""What a task remembers: for the same order and the same request, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.tasks.memory import Record, TaskMemory, fingerprint
+from tasks.standins import StateStore
+
+
+def memory(
+    store: StateStore | None,
+    request: Any = "a",
+    *,
+    max_tries: int = 2,
+    try_number: int = 1,
+    retries: int = 2,
+    durable: bool = True,
+    kind: str = "run",
+    start_date: datetime | None = None,
+) -> TaskMemory:
+    ti = SimpleNamespace(max_tries=max_tries, try_number=try_number, task=SimpleNamespace(retries=retries))
+    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date)}
+    if store is not None:
+        context["task_state_store"] = store
+    return TaskMemory(context, kind=kind, request=request, durable=durable)
+
+
+RECORD = Record(began=12.5, id="an-id", deadline=99.5, before=("x", "y"), facts={"finalized": True})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [RECORD, Record(began=1.0), Record(began=1.0, before=()), Record(began=1.0, id="i", deadline=None, before=("x",))],
+)
+def test_what_is_kept_comes_back(record: Record) -> None:
+    store = StateStore()
+    memory(store).keep(record)
+    assert memory(store, try_number=2).recall() == record
+
+
+def test_nothing_is_recalled_where_nothing_was_kept() -> None:
+    assert memory(StateStore()).recall() is None
+
+
+def test_a_clear_is_another_order(caplog: pytest.LogCaptureFixture) -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    with caplog.at_level(logging.INFO):
+        assert memory(store, max_tries=3, try_number=2).recall() is None
+    assert "cleared" in caplog.text
+    assert "an-id" in caplog.text
+
+
+def test_another_request_is_another_order_and_the_old_run_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    assert memory(store, "b").recall() is None
+    assert "an-id" in caplog.text
+
+
+def test_each_kind_has_its_own_place() -> None:
+    store = StateStore()
+    memory(store, kind="post").keep(RECORD)
+    assert memory(store, kind="run").recall() is None
+
+
+@pytest.mark.parametrize("stored", ["text", 5, [], {}, {"version": 99, "began": 1.0}, {"began": 1.0}])
+def test_what_someone_else_wrote_there_is_not_ours(stored: Any) -> None:
+    store = StateStore()
+    store.set("mosaic_run", stored)
+    assert memory(store).recall() is None
+
+
+def test_what_is_forgotten_is_gone() -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    memory(store).forget()
+    assert memory(store).recall() is None
+
+
+def test_without_durable_nothing_is_kept_or_recalled() -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    again = memory(store, durable=False)
+    assert again.recall() is None
+    again.keep(RECORD)
+    again.forget()
+    assert len(store.history) == 1
+
+
+# An Airflow without a store
+
+
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "is_retry"),
+    [
+        (1, 2, False),
+        (2, 2, True),
+        (3, 2, True),
+        (2, 3, False),
+        (3, 3, True),
+        (4, 5, False),
+        (5, 5, True),
+        (1, 0, False),
+    ],
+    ids=str,
+)
+def test_without_a_store_a_retry_knows_that_there_may_be_something_and_a_first_try_does_not(
+    try_number: int, max_tries: int, is_retry: bool
+) -> None:
+    # A clear sets max_tries to the tries so far plus the retries.
+    retries = 0 if max_tries == 0 else 2
+    began = datetime.now(timezone.utc) - timedelta(minutes=3)
+    recalled = memory(None, try_number=try_number, max_tries=max_tries, retries=retries, start_date=began).recall()
+    if is_retry:
+        assert recalled is not None
+        assert recalled.noted is False
+        assert recalled.began == began.timestamp()
+        assert recalled.id is None
+    else:
+        assert recalled is None
+
+
+def test_without_a_store_and_without_durable_a_retry_knows_nothing() -> None:
+    assert memory(None, try_number=2, durable=False).recall() is None
+
+
+# What is the same request
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": [2]}, {"b": (2,), "a": 1}),
+        (
+            ["https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=1&X-Amz-Date=2&versionId=7"],
+            ["https://bucket.s3.amazonaws.com/a.mp4?versionId=7&X-Amz-Signature=9&X-Amz-Expires=3"],
+        ),
+        ("https://storage.googleapis.com/a?X-Goog-Signature=1", "https://storage.googleapis.com/a?X-Goog-Signature=2"),
+        ("https://acc.blob.core.windows.net/a?sv=1&se=2&sig=3", "https://acc.blob.core.windows.net/a?sv=4&se=5&sig=6"),
+        ("https://cdn/a?Policy=1&Signature=2&Key-Pair-Id=3", "https://cdn/a?Policy=4&Signature=5&Key-Pair-Id=6"),
+        ("https://b/a?AWSAccessKeyId=1&Expires=2&Signature=3", "https://b/a"),
+    ],
+)
+def test_a_signature_makes_no_other_request(one: Any, other: Any) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://cdn/a?v=1", "https://cdn/a?v=2"),
+        ("https://cdn/a", "https://cdn/b"),
+        (["a", "b"], ["b", "a"]),
+        ({"a": 1}, {"a": "1"}),
+        ("https://www.youtube.com/watch?v=one", "https://www.youtube.com/watch?v=two"),
+        ("say sig=1", "say sig=2"),
+        (None, ""),
+    ],
+)
+def test_what_is_asked_for_does(one: Any, other: Any) -> None:
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    assert fingerprint(["an-agent", {"video_ids": ["v"]}]) == "575f4d21d15ea47b4fda76a4ac8ee4ba"
