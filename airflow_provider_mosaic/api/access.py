@@ -13,10 +13,12 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import checked_id, checked_seconds, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.redaction import MASK
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
 
+_LONGEST_TIMEOUT = 86_400.0
 _REDIRECTS_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -49,8 +51,10 @@ class Access:
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
         if self.workspace_id is not None:
             checked_id("workspace_id", self.workspace_id)
-        checked_seconds("timeout", self.timeout)
-        checked_seconds("connect_timeout", self.connect_timeout)
+        for name in ("timeout", "connect_timeout"):
+            # Sockets take no times that are very long.
+            if checked_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
+                refuse(name, getattr(self, name), f"it must be at most {_LONGEST_TIMEOUT:.0f} seconds.")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -95,8 +99,11 @@ def redirected(method: str, url: str, answer: Answer) -> str | None:
         return None
     if method != "GET" and answer.status not in _REDIRECTS_THAT_KEEP_THE_REQUEST:
         return None
-    target = urljoin(url, location)
-    return target if _origin(target) == _origin(url) else None
+    try:
+        target = urljoin(url, location)
+        return target if _origin(target) == _origin(url) else None
+    except ValueError:
+        return None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -109,6 +116,10 @@ def _checked_base_url(value: object) -> str:
     if not isinstance(value, str):
         refuse("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
     text = value.strip().rstrip("/")
+    if "@" in text:
+        refuse("host", MASK, "it holds a user or password; the API key belongs into the password field.")
+    if not text.isprintable() or " " in text:
+        refuse("host", value, "it has spaces in it.")
     if "://" not in text:
         refuse("host", value, f"it has no scheme: write https://{text or 'api.mosaic.so'}.")
     try:
@@ -119,9 +130,7 @@ def _checked_base_url(value: object) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         refuse("host", value, "it must begin with https:// (or http:// for a local emulator) and name a host.")
     if parts.path or parts.query or parts.fragment:
-        refuse("host", value, f"it has a path; write {parts.scheme}://{parts.netloc.rpartition('@')[2]} only.")
-    if parts.username or parts.password:
-        refuse("host", value, "it holds a user or password; the API key belongs into the password field.")
+        refuse("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
     return text
 
 

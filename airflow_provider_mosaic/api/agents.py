@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.models import Model, Time, Words
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_mapping, refuse
+from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.models import Count, Model, Time, Words, object_in, text_in
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
 
@@ -48,6 +50,37 @@ class AgentGraph(Model):
     connections: tuple[Connection, ...] = ()
 
 
+class CreatedNode(Model):
+    """Which node came of an operation with a ``temp_ref_id``."""
+
+    temp_ref_id: Words = None
+    agent_node_id: str
+
+
+class AgentChange(Model):
+    """What a create or an update did."""
+
+    agent_id: str
+    operations_applied: Count = 0
+    created_nodes: tuple[CreatedNode, ...] = ()
+
+
+#: The operations of an update, with the fields that each needs.
+OPERATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "create_node": (("node_type_id",),),
+    "update_node": (("agent_node_id",), ("params_used",)),
+    "delete_node": (("agent_node_id",),),
+    "create_connection": (
+        ("source_agent_node_id", "source_temp_ref_id"),
+        ("target_agent_node_id", "target_temp_ref_id"),
+    ),
+    "delete_connection": (
+        ("source_agent_node_id", "source_temp_ref_id"),
+        ("target_agent_node_id", "target_temp_ref_id"),
+    ),
+}
+
+
 def get_agent(agent_id: str) -> Call[AgentGraph]:
     """
     The graph of an agent.
@@ -76,3 +109,158 @@ def list_agents() -> Listing[Agent]:
         )
 
     return Listing(page, key=lambda agent: agent.agent_id)
+
+
+def get_agent_node(agent_node_id: str) -> Call[AgentNode]:
+    """
+    One node of any agent (https://docs.mosaic.so/api/agent-nodes/get-agent-node).
+
+    :param agent_node_id: The node.
+    """
+
+    def read(data: Any) -> AgentNode:
+        answer = object_in(data)
+        return AgentNode.model_validate(answer.get("agent_node") or answer)
+
+    return Call(
+        what=f"read agent node {agent_node_id!r}",
+        method="GET",
+        path="/agent_nodes/{agent_node_id}",
+        ids={"agent_node_id": agent_node_id},
+        read=read,
+    )
+
+
+def create_agent(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    visibility: str | None = None,
+    workspace_id: str | None = None,
+) -> Call[AgentChange]:
+    """
+    Make an agent without nodes (https://docs.mosaic.so/api/agents/post-agent-create); they come by an update.
+
+    :param name: Its name, 1 to 120 characters.
+    :param description: Up to 5000 characters.
+    :param visibility: ``public`` or ``private``.
+    :param workspace_id: The workspace; None for the organization's primary one.
+    """
+    body = _metadata(name, description, visibility)
+    if workspace_id is not None:
+        body["workspace_id"] = checked_id("workspace_id", workspace_id)
+    return Call(
+        what=f"create agent {name!r}",
+        method="POST",
+        path="/agent/create",
+        body=body,
+        read=_read_change,
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def update_agent(
+    agent_id: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    visibility: str | None = None,
+    operations: Iterable[Mapping[str, Any]] | None = None,
+) -> Call[AgentChange]:
+    """
+    Change an agent's metadata, its graph, or both (https://docs.mosaic.so/api/agents/post-agent-update).
+
+    Whether the operations are carried out all or none is not documented: read the agent again after an error.
+
+    :param agent_id: The agent.
+    :param name: A new name, 1 to 120 characters.
+    :param description: A new description, up to 5000 characters.
+    :param visibility: ``public`` or ``private``.
+    :param operations: Changes of the graph, in order: objects with ``op`` and what it needs.
+    """
+    body = _metadata(name, description, visibility)
+    if operations is not None:
+        steps = checked_list("operations", operations)
+        body["operations"] = [_checked_operation(f"operations[{i}]", step) for i, step in enumerate(steps)]
+    if not body:
+        refuse(
+            "operations", operations, "there is nothing to change: give name, description, visibility or operations."
+        )
+    return Call(
+        what=f"update agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/update",
+        ids={"agent_id": agent_id},
+        body=body,
+        read=lambda data: AgentChange.model_validate({**object_in(data or {}), "agent_id": agent_id}),
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def delete_agent(agent_id: str) -> Call[None]:
+    """
+    Take an agent out of its workspace (https://docs.mosaic.so/api/agents/post-agent-delete).
+
+    :param agent_id: The agent.
+    """
+    return Call(
+        what=f"delete agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/delete",
+        ids={"agent_id": agent_id},
+        read=lambda data: None,
+    )
+
+
+def duplicate_agent(
+    agent_id: str, *, name: str | None = None, description: str | None = None, visibility: str | None = None
+) -> Call[AgentGraph]:
+    """
+    Copy an agent with its nodes and connections (https://docs.mosaic.so/api/agents/post-agent-duplicate).
+
+    :param agent_id: The agent.
+    :param name: The copy's name. Default: "Copy of ...".
+    :param description: The copy's description. Default: the same.
+    :param visibility: The copy's visibility. Default: the same.
+    """
+    return Call(
+        what=f"duplicate agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/duplicate",
+        ids={"agent_id": agent_id},
+        body=_metadata(name, description, visibility),
+        read=AgentGraph.model_validate,
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if name is not None:
+        if not isinstance(name, str) or not 1 <= len(name) <= 120:
+            refuse("name", name, "it must be text of 1 to 120 characters.")
+        body["name"] = name
+    if description is not None:
+        if not isinstance(description, str) or len(description) > 5000:
+            refuse("description", description, "it must be text of at most 5000 characters.")
+        body["description"] = description
+    if visibility is not None:
+        body["visibility"] = checked_choice("visibility", visibility, ("public", "private"))
+    return body
+
+
+def _checked_operation(name: str, step: Any) -> dict[str, Any]:
+    checked = checked_mapping(name, step)
+    needs = OPERATIONS[checked_choice(f"{name}.op", checked.get("op"), OPERATIONS)]
+    for either in needs:
+        if not any(checked.get(field) is not None for field in either):
+            refuse(name, checked, f"{checked['op']} needs {' or '.join(either)}.")
+    return checked
+
+
+def _read_change(data: Any) -> AgentChange:
+    # An earlier form answered with the agent's metadata instead.
+    answer = object_in(data)
+    if "agent_id" not in answer and isinstance(answer.get("agent"), Mapping):
+        answer = {**answer, "agent_id": answer["agent"].get("id")}
+    return AgentChange.model_validate({**answer, "agent_id": text_in(answer, "agent_id")})

@@ -79,7 +79,7 @@ class Answer:
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 return None
             if when.tzinfo is None:
                 when = when.replace(tzinfo=timezone.utc)
@@ -92,7 +92,10 @@ class Answer:
 
         :raises ValueError: The body is not JSON.
         """
-        return json.loads(self.content) if self.content.strip() else None
+        try:
+            return json.loads(self.content) if self.content.strip() else None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
 
 
 def describe_body(answer: Answer) -> str:
@@ -117,7 +120,7 @@ def detail_of(answer: Answer, secrets: Iterable[str] = ()) -> str | None:
     """
     try:
         text = _words(answer.json())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not text:
         return None
@@ -181,7 +184,8 @@ def error_for(
     if 300 <= status < 400:
         return MosaicResponseError(
             f"{head} It points to another address, which the API key is not sent to: check the connection's host.",
-            effect_unknown=False,
+            # "See the result over there": only after it was done (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
+            effect_unknown=status == 303,
             **facts,
         )
     if 400 <= status < 500:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 import pendulum
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import MASK, redact
 
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
@@ -30,7 +32,7 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     :param why: What is wrong and what to do, as it follows the value.
     """
     shown = redact(repr(value))
-    raise MosaicValidationError(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}")
+    raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
 
 
 def checked_id(name: str, value: object) -> str:
@@ -47,8 +49,8 @@ def checked_id(name: str, value: object) -> str:
         refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
         refuse(name, value, "this template was not rendered.")
-    if any(character.isspace() or ord(character) < 32 for character in value) or value in (".", ".."):
-        refuse(name, value, "an id has no spaces in it.")
+    if not value.isprintable() or " " in value or value in (".", ".."):
+        refuse(name, value, "an id has no spaces and no control characters in it.")
     return value
 
 
@@ -62,7 +64,9 @@ def checked_list(name: str, value: object) -> list[Any]:
     """
     if isinstance(value, str):
         value = _literal(value) if value.strip().startswith("[") else [value]
-    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        if isinstance(value, str):
+            refuse(name, value, "it begins like a list but can't be read as one: write it as JSON.")
+    if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
         refuse(name, value, f"it must be a list, not {type(value).__name__}.")
     items = list(value)
     if not items:
@@ -71,8 +75,12 @@ def checked_list(name: str, value: object) -> list[Any]:
 
 
 def checked_ids(name: str, value: object) -> list[str]:
-    """A list of ids, each checked by :func:`checked_id`."""
-    return [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+    """A list of ids, each checked by :func:`checked_id`; links are none."""
+    ids = [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+    for i, item in enumerate(ids):
+        if "://" in item:
+            refuse(f"{name}[{i}]", item, "it must be an id, not a link.")
+    return ids
 
 
 def checked_urls(name: str, value: object) -> list[str]:
@@ -91,15 +99,18 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
     """
     if not isinstance(value, str):
         refuse(name, value, f"it must be a URL as text, not {type(value).__name__}.")
+    # Also what is no URL may have been meant as a signed one.
+    shown = re.sub(r"[?#].*", f"?{MASK}", value, flags=re.DOTALL)
     try:
         parts = urlsplit(value)
         host = parts.hostname
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
     except ValueError:
-        refuse(name, value, "it is not a URL.")
-    if parts.scheme.lower() not in ("http", "https") or not host or any(c.isspace() for c in value):
-        refuse(name, value, "it must be a full URL that begins with https:// or http://.")
+        refuse(name, shown, "it is not a URL.")
+    if parts.scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
+        refuse(name, shown, "it must be a full URL that begins with https:// or http://.")
     if secure and parts.scheme.lower() == "http" and not is_loopback(host):
-        refuse(name, value, "use https://: what is sent there carries the webhook secret.")
+        refuse(name, shown, "use https://: what is sent there carries the webhook secret.")
     return value
 
 
@@ -124,11 +135,12 @@ def checked_mapping(name: str, value: object) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
             refuse(name, value, f"its key {key!r} must be text.")
+    mapping = dict(value)
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        json.dumps(mapping, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         refuse(name, value, f"it can't be written as JSON ({error}).")
-    return dict(value)
+    return mapping
 
 
 def checked_moment(name: str, value: object) -> datetime:
@@ -140,13 +152,12 @@ def checked_moment(name: str, value: object) -> datetime:
     """
     if isinstance(value, str):
         try:
-            # exact=True keeps a bare date or time from becoming midnight in UTC unasked; tz=None would be UTC too,
-            # so the zone is looked for in the text itself.
             moment: object = datetime.fromisoformat(value.strip().replace("Z", "+00:00").replace("z", "+00:00"))
         except ValueError:
             try:
-                moment = pendulum.parse(value.strip(), exact=True)
-            except (ValueError, TypeError):
+                # exact=True keeps a bare date or time from becoming midnight, and tz=None its zone from becoming UTC.
+                moment = pendulum.parse(value.strip(), exact=True, tz=None)
+            except (ValueError, TypeError, OverflowError):
                 refuse(name, value, "it is not a time in ISO 8601, such as 2026-09-01T17:00:00Z.")
     else:
         moment = value
@@ -154,7 +165,10 @@ def checked_moment(name: str, value: object) -> datetime:
         refuse(name, value, "it must be a date with a time, such as 2026-09-01T17:00:00Z.")
     if moment.tzinfo is None:
         refuse(name, value, "it has no time zone: end it with Z for UTC, or with an offset such as +02:00.")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        refuse(name, value, "it is at the very end of the calendar.")
 
 
 def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
@@ -166,13 +180,24 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     :raises MosaicValidationError: It is not a duration, or too short.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
         refuse(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
         refuse(
             name, value, f"it must be more than {least:g} seconds." if not least else f"it must be at least {least:g}."
         )
     return float(seconds)
+
+
+def checked_flag(name: str, value: object) -> bool:
+    """
+    A switch.
+
+    :raises MosaicValidationError: It is no bool; the text ``"False"`` would switch it on.
+    """
+    if not isinstance(value, bool):
+        refuse(name, value, "it must be True or False.")
+    return value
 
 
 def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
@@ -191,8 +216,8 @@ def _literal(text: str) -> object:
     """What a template rendered to: JSON, or Python's own writing of a list or dict; the text itself if neither."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             return ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             return text

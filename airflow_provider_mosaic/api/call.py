@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for
 from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicResponseError
+from airflow_provider_mosaic.api.redaction import redact
 
 T = TypeVar("T")
 
@@ -66,6 +67,8 @@ class Call(Generic[T]):
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
             checked_id(name, value)
+        # It holds ids, which come from outside: a link in the place of one is no reason to show what signs it.
+        object.__setattr__(self, "what", redact(self.what))
 
     @property
     def target(self) -> str:
@@ -77,7 +80,7 @@ class Call(Generic[T]):
     @property
     def content(self) -> bytes | None:
         """The body as it is sent."""
-        return None if self.body is None else json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
     def result(self, answer: Answer, secrets: tuple[str, ...] = ()) -> T:
         """

@@ -105,13 +105,14 @@ def post_candidates(
     def fits(post: Post) -> bool:
         if post.created_at is not None and post.created_at < earliest:
             return False
-        if post.description is not None and post.description.strip() != body["post"].strip():
+        # Line ends and spaces may come back in another form; taking our own post for another's would post it twice.
+        if post.description is not None and post.description.split() != body["post"].split():
             return False
         shown = {d.social_connection_id for d in post.destinations if d.social_connection_id}
         if connections and shown and shown != connections:
             return False
         shown_platforms = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
-        if platforms and shown_platforms and shown_platforms != platforms:
+        if platforms and shown_platforms and set(map(str.lower, shown_platforms)) != platforms:
             return False
         if scheduled is None or post.scheduled_at is None:
             # An immediate post may be given a schedule of now by the server, so only two times can disagree.

@@ -58,7 +58,10 @@ def parse_time(value: object) -> datetime | None:
         value = parsed
     if not isinstance(value, datetime):
         return None
-    return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except OverflowError:
+        return None
 
 
 def _integer(value: object) -> int:
@@ -113,13 +116,14 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
 
 def text_in(data: Any, *keys: str) -> str:
     """
-    The first of some fields that holds a text.
+    The first of some fields that holds a text, or a number in the place of one.
 
     :raises UnreadableAnswer: None does; the first one's name is said.
     """
     answer = object_in(data)
     for key in keys:
         value = answer.get(key)
-        if isinstance(value, str) and value.strip():
-            return value
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(text, str) and text.strip():
+            return text
     raise UnreadableAnswer(f"the field '{keys[0]}' is missing")

@@ -35,7 +35,7 @@ def get_node_type(node_type_id: str) -> Call[NodeType]:
 
     def read(data: Any) -> NodeType:
         answer = object_in(data)
-        return NodeType.model_validate(answer.get("node_type", answer))
+        return NodeType.model_validate(answer.get("node_type") or answer)
 
     return Call(
         what=f"read node type {node_type_id!r}",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import list_in, object_in
 
 T = TypeVar("T")
@@ -54,7 +54,10 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
         answer = object_in(data)
         # The cursor's name is documented for runs and agents; for posts it is not, and "cursor" is possible.
         cursor = answer.get("next_cursor") or answer.get("cursor")
-        return Page(items, cursor if isinstance(cursor, str) and cursor else None)
+        if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
+            # Taken for the end of the list, it would hide what follows.
+            raise UnreadableAnswer(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
+        return Page(items, str(cursor) if cursor else None)
 
     return reader
 

@@ -11,7 +11,7 @@ MASK = "***"
 _TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|(?<=Bearer )\S+", re.IGNORECASE)
 # A link's query is what signs it, and its userinfo is a password.
 _URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*://)(?:[^\s/@\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<query>\?[^\s#\"'<>]*)?", re.I
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*://)(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<query>\?[^\s#\"'<>]*)?", re.I
 )
 
 

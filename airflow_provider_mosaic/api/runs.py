@@ -104,7 +104,10 @@ class Run(Model):
     @field_validator("errors", mode="before")
     @classmethod
     def _plain_messages_are_errors(cls, value: Any) -> Any:
-        return [{"messages": [item]} if isinstance(item, str) else item for item in value] if value else ()
+        items = [value] if isinstance(value, (str, dict)) else value
+        if not isinstance(items, list):
+            return items
+        return [{"messages": [item]} if isinstance(item, str) else item for item in items]
 
     @property
     def output_ids(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +13,9 @@ from airflow_provider_mosaic.api.arguments import (
     checked_id,
     checked_ids,
     checked_list,
+    checked_mapping,
     checked_moment,
+    checked_url,
     checked_urls,
     refuse,
 )
@@ -107,7 +109,7 @@ def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
     """
 
     def read(data: Any) -> SocialConnection:
-        return SocialConnection.model_validate({"social_connection_id": social_connection_id, **object_in(data)})
+        return SocialConnection.model_validate({**object_in(data), "social_connection_id": social_connection_id})
 
     return Call(
         what=f"read social connection {social_connection_id!r}",
@@ -235,3 +237,111 @@ def list_posts(
         )
 
     return Listing(page, key=lambda post: post.post_id)
+
+
+class ConnectLink(Model):
+    """Where a person connects an account; it makes no connection by itself."""
+
+    platform: Words = None
+    connect_url: str = Field(repr=False)
+
+
+def create_connect_link(
+    platform: str, *, connection_name: str | None = None, redirect_url: str | None = None
+) -> Call[ConnectLink]:
+    """
+    A link that a person opens to connect an account (https://docs.mosaic.so/api/social/post-social-connections).
+
+    :param platform: The platform.
+    :param connection_name: What to call the account during the setup.
+    :param redirect_url: Where the person is sent afterwards.
+    """
+    body = {"platform": checked_id("platform", platform)}
+    if connection_name is not None:
+        body["connection_name"] = connection_name
+    if redirect_url is not None:
+        body["redirect_url"] = checked_url("redirect_url", redirect_url)
+    return Call(
+        what=f"make a link to connect {platform!r}",
+        method="POST",
+        path="/social/connections",
+        body=body,
+        read=ConnectLink.model_validate,
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def delete_social_connection(social_connection_id: str) -> Call[None]:
+    """
+    Disconnect an account (https://docs.mosaic.so/api/social/delete-social-connection).
+
+    :param social_connection_id: The connection.
+    """
+    return Call(
+        what=f"delete social connection {social_connection_id!r}",
+        method="DELETE",
+        path="/social/connections/{social_connection_id}",
+        ids={"social_connection_id": social_connection_id},
+        read=lambda data: None,
+    )
+
+
+def update_post(
+    post_id: str,
+    *,
+    schedule_date: datetime | str | None = None,
+    approve: bool | None = None,
+    disable_comments: bool | None = None,
+    platform_options: Mapping[str, Any] | None = None,
+    social_connection_id: str | None = None,
+) -> Call[Post]:
+    """
+    Reschedule, approve or moderate a post; its text, media and platforms can't be changed
+    (https://docs.mosaic.so/api/social/patch-social-post).
+
+    :param post_id: The post.
+    :param schedule_date: A new time; only while it is scheduled.
+    :param approve: Release a post that waits for approval, or refuse it.
+    :param disable_comments: Close its comments, where the platform can.
+    :param platform_options: Options by platform.
+    :param social_connection_id: Only for this account.
+    """
+    switches = {"approve": approve, "disable_comments": disable_comments}
+    body: dict[str, Any] = {name: value for name, value in switches.items() if value is not None}
+    if schedule_date is not None:
+        body["schedule_date"] = stamp(checked_moment("schedule_date", schedule_date))
+    if platform_options is not None:
+        body["platform_options"] = checked_mapping("platform_options", platform_options)
+    if not body:
+        refuse("schedule_date", None, "nothing to change: give schedule_date, approve, disable_comments or options.")
+    if social_connection_id is not None:
+        body["social_connection_id"] = checked_id("social_connection_id", social_connection_id)
+    return Call(
+        what=f"change post {post_id!r}",
+        method="PATCH",
+        path="/social/post/{post_id}",
+        ids={"post_id": post_id},
+        body=body,
+        read=lambda data: Post.model_validate({**object_in(data or {}), "post_id": post_id}),
+        repeat=Repeat.HAS_EFFECTS,
+    )
+
+
+def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Call[None]:
+    """
+    Delete a post; it stays in the list as rejected (https://docs.mosaic.so/api/social/delete-social-post).
+
+    :param post_id: The post.
+    :param social_connection_id: Only at this account.
+    """
+    body: dict[str, str] | None = None
+    if social_connection_id is not None:
+        body = {"social_connection_id": checked_id("social_connection_id", social_connection_id)}
+    return Call(
+        what=f"delete post {post_id!r}",
+        method="DELETE",
+        path="/social/post/{post_id}",
+        ids={"post_id": post_id},
+        body=body,
+        read=lambda data: None,
+    )

@@ -76,8 +76,11 @@ class Folder:
             if path.is_dir():
                 refuse("destination", str(path), "a folder is where the file should go.")
             return int(path.stat().st_size)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # What is in the way of a folder is told when the file is begun.
             return None
+        except PermissionError as error:
+            refuse("destination", str(path), f"it may not be looked at ({type(error).__name__}).")
 
     def uri_of(self, name: str) -> str:
         """
@@ -109,12 +112,17 @@ def _is_storage_path(place: Any) -> bool:
 
 
 def _storage_path(name: str, uri: str) -> Any:
+    import fsspec
     from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.io import attach, has_fs
 
+    scheme = _scheme(uri)
     try:
+        if not has_fs(scheme):
+            # Airflow knows the storages of its installed providers; fsspec knows more, which need no connection.
+            attach(scheme, fs=fsspec.filesystem(scheme))
         path = ObjectStoragePath(uri)
-        path.fs  # noqa: B018 - the provider of the scheme is looked for only now
-    except (ValueError, ImportError) as error:
-        scheme = _scheme(uri)
+        path.fs  # noqa: B018 - the storage is opened only now
+    except (ValueError, ImportError, TypeError) as error:
         refuse(name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that brings it.")
     return path

@@ -1,0 +1,106 @@
+"""What became of posts: metrics and comments (https://docs.mosaic.so/api/social/get-social-post-analytics)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import field_validator
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.models import Model, Time, Words, object_in
+from airflow_provider_mosaic.api.paging import Listing, Page, read_page
+
+#: The most comments that are asked for a page; the API's own limit is not documented.
+_COMMENTS_LIMIT = 100
+
+
+class PlatformAnalytics(Model):
+    """The metrics of a post on one platform; which metrics there are is not documented whole."""
+
+    platform: Words = None
+    platform_post_id: Words = None
+    post_url: Words = None
+    metrics: dict[str, float | None] = {}
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        items = value.items() if isinstance(value, dict) else ()
+        return {name: v if isinstance(v, (int, float)) and not isinstance(v, bool) else None for name, v in items}
+
+
+class PostAnalytics(Model):
+    """The metrics of a post: in sum, and for each platform."""
+
+    post_id: str
+    status: Words = None
+    totals: dict[str, float | None] = {}
+    platforms: tuple[PlatformAnalytics, ...] = ()
+
+    _numbers = field_validator("totals", mode="before")(PlatformAnalytics._numbers.__func__)  # type: ignore[attr-defined]
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """One row a platform, the metrics as columns, for a warehouse."""
+        return [
+            {
+                "post_id": self.post_id,
+                "platform": entry.platform,
+                "platform_post_id": entry.platform_post_id,
+                "post_url": entry.post_url,
+                **entry.metrics,
+            }
+            for entry in self.platforms
+        ]
+
+
+class Comment(Model):
+    """A comment on a post; replies are kept as they came."""
+
+    comment_id: Words = None
+    platform: Words = None
+    platform_comment_id: Words = None
+    created_at: Time = None
+
+
+def get_post_analytics(post_id: str, *, social_connection_id: str | None = None) -> Call[PostAnalytics]:
+    """
+    The metrics of a post.
+
+    :param post_id: The post.
+    :param social_connection_id: Look at it through one account.
+    """
+
+    def read(data: Any) -> PostAnalytics:
+        answer = object_in(data)
+        analytics = answer.get("analytics")
+        return PostAnalytics.model_validate({**(analytics if isinstance(analytics, dict) else {}), "post_id": post_id})
+
+    return Call(
+        what=f"read the analytics of post {post_id!r}",
+        method="GET",
+        path="/social/post/{post_id}/analytics",
+        ids={"post_id": post_id},
+        query={"social_connection_id": social_connection_id},
+        read=read,
+    )
+
+
+def list_post_comments(post_id: str, *, social_connection_id: str | None = None) -> Listing[Comment]:
+    """
+    Comments on a published post, newest first (https://docs.mosaic.so/api/social/get-social-post-comments).
+
+    :param post_id: The post.
+    :param social_connection_id: Look at it through one account.
+    """
+
+    def page(cursor: str | None) -> Call[Page[Comment]]:
+        return Call(
+            what=f"list the comments on post {post_id!r}",
+            method="GET",
+            path="/social/post/{post_id}/comments",
+            ids={"post_id": post_id},
+            query={"limit": _COMMENTS_LIMIT, "cursor": cursor, "social_connection_id": social_connection_id},
+            read=read_page("comments", Comment.model_validate),
+        )
+
+    return Listing(page, key=lambda comment: comment.comment_id or comment.platform_comment_id or repr(comment))

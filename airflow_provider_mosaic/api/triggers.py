@@ -1,0 +1,157 @@
+"""YouTube triggers: agents that run when a channel publishes (https://docs.mosaic.so/api/triggers/get-agent-triggers)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from airflow_provider_mosaic.api.arguments import checked_id, checked_list, checked_mapping, checked_url, refuse
+from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
+from airflow_provider_mosaic.api.models import Model, Words, object_in
+
+
+class Unchanged(enum.Enum):
+    """A callback that is neither set nor removed."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+
+
+class ChannelDetails(Model):
+    """What is known of a channel; all but its id may lag."""
+
+    channel_id: str
+    channel_name: Words = None
+    channel_handle: Words = None
+
+
+class YouTubeTrigger(Model):
+    """A trigger node of an agent: channels, and the lengths of videos that it takes."""
+
+    id: str
+    type: Words = None
+    youtube_channels: tuple[str, ...] = ()
+    youtube_channel_details: tuple[ChannelDetails, ...] = ()
+    callback_url: Words = None
+    filter_options: dict[str, Any] = {}
+
+
+class AddedChannels(Model):
+    """What an add resolved: which channel id each input means. The trigger's id is not among it."""
+
+    message: Words = None
+    channel_ids: tuple[str, ...] = ()
+    channels: tuple[dict[str, Any], ...] = ()
+
+
+def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
+    """
+    The YouTube triggers of an agent.
+
+    :param agent_id: The agent.
+    """
+
+    def read(data: Any) -> tuple[YouTubeTrigger, ...]:
+        # The newest form is an array; before 2026 it was one object, or null.
+        if data is None:
+            return ()
+        items = [data] if isinstance(data, Mapping) else data
+        if not isinstance(items, list):
+            raise UnreadableAnswer(f"it is a {type(data).__name__} where a list was expected")
+        return tuple(YouTubeTrigger.model_validate(object_in(item)) for item in items)
+
+    return Call(
+        what=f"list the triggers of agent {agent_id!r}",
+        method="GET",
+        path="/agent/{agent_id}/triggers",
+        ids={"agent_id": agent_id},
+        read=read,
+    )
+
+
+def add_youtube_channels(
+    agent_id: str,
+    youtube_channels: Iterable[str] | str,
+    *,
+    trigger_callback_url: str | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+    min_seconds: int | None = None,
+    max_seconds: int | None = None,
+) -> Call[AddedChannels]:
+    """
+    Let channels start an agent. One that is there already is not added twice, one that is at another trigger of the
+    agent is moved (https://docs.mosaic.so/api/triggers/post-add-youtube-channels).
+
+    :param agent_id: The agent.
+    :param youtube_channels: Channel ids or addresses.
+    :param trigger_callback_url: Where webhooks of these runs go; None removes it, left out keeps it.
+    :param min_seconds: The shortest video that is taken. The limits also say which trigger is meant.
+    :param max_seconds: The longest video that is taken.
+    """
+    body: dict[str, Any] = {"youtube_channels": _checked_channels(youtube_channels)}
+    if trigger_callback_url is not UNCHANGED:
+        body["trigger_callback_url"] = (
+            None
+            if trigger_callback_url is None
+            else checked_url("trigger_callback_url", trigger_callback_url, secure=True)
+        )
+    duration = {
+        name: _checked_length(name, value)
+        for name, value in (("min_seconds", min_seconds), ("max_seconds", max_seconds))
+        if value is not None
+    }
+    if len(duration) == 2 and duration["min_seconds"] > duration["max_seconds"]:
+        refuse("min_seconds", min_seconds, f"it is more than max_seconds={max_seconds}.")
+    if duration:
+        body["filter_options"] = {"duration": duration}
+    return Call(
+        what=f"add YouTube channels to agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/triggers/add_youtube_channels",
+        ids={"agent_id": agent_id},
+        body=body,
+        read=lambda data: AddedChannels.model_validate(data or {}),
+    )
+
+
+def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str) -> Call[None]:
+    """
+    Take channels from all triggers of an agent; a trigger that is left empty goes too. What the answer holds is not
+    documented: read the triggers again (https://docs.mosaic.so/api/triggers/post-remove-youtube-channels).
+
+    :param agent_id: The agent.
+    :param youtube_channels: Channel ids or addresses.
+    """
+    return Call(
+        what=f"remove YouTube channels from agent {agent_id!r}",
+        method="POST",
+        path="/agent/{agent_id}/triggers/remove_youtube_channels",
+        ids={"agent_id": agent_id},
+        body={"youtube_channels": _checked_channels(youtube_channels)},
+        read=lambda data: None,
+    )
+
+
+def checked_filter(name: str, value: object) -> dict[str, Any]:
+    """
+    The filter of a trigger, without what says nothing: absent, empty and null limits are the same.
+
+    :param name: The argument's name.
+    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``.
+    """
+    options = checked_mapping(name, value)
+    duration = {key: limit for key, limit in (options.get("duration") or {}).items() if limit is not None}
+    return {"duration": duration} if duration else {}
+
+
+def _checked_channels(value: Iterable[str] | str) -> list[str]:
+    channels = checked_list("youtube_channels", value)
+    return [checked_id(f"youtube_channels[{i}]", channel) for i, channel in enumerate(channels)]
+
+
+def _checked_length(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        refuse(name, value, "it must be a whole number of seconds.")
+    return value

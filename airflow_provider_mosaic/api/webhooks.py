@@ -1,0 +1,88 @@
+"""
+What Mosaic sends to a ``callback_url`` (https://docs.mosaic.so/api/webhooks/events), for a receiver of your own.
+
+The signature is the shared secret itself: it proves who sent it to anyone who has seen it once, and nothing about the
+body. What a webhook says is a hint; read the run before you believe it::
+
+    def receive(headers, body, hook, secret):
+        if not signature_fits(headers.get(SIGNATURE_HEADER), secret):
+            return 401
+        event = read_event(body)
+        if event.flag == "RUN_FINISHED" and event.run_id:
+            run = hook.get_run(event.run_id)
+            ...
+        return 200
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+from pydantic import AliasChoices, Field, ValidationError
+
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.models import Flag, Model, Words
+from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
+
+SIGNATURE_HEADER = "X-Mosaic-Signature"
+
+
+class UpdatedNode(Model):
+    """A node whose status changed."""
+
+    original_node_id: Words = None
+    status: Words = None
+    status_message: Words = None
+    errors: tuple[Any, ...] = ()
+    outputs: tuple[Output, ...] = ()
+
+
+class WebhookEvent(Model):
+    """
+    An event: ``RUN_STARTED``, ``RUN_PROGRESS``, ``RUN_FINISHED`` or ``TEST``; any other flag is kept as the text it is.
+
+    Events may come late, twice, in another order, or not at all.
+    """
+
+    flag: str
+    agent_id: Words = None
+    run_id: Words = None
+    status: Words = None
+    status_message: Words = None
+    needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
+    node_status_counts: NodeCounts = NodeCounts()
+    errors: tuple[NodeErrors, ...] = ()
+    inputs: tuple[RunInput, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    updated_nodes: tuple[UpdatedNode, ...] = ()
+    triggered_by: dict[str, Any] | None = None
+
+
+def signature_fits(signature: str | None, secret: str) -> bool:
+    """
+    Whether a webhook carries the shared secret, compared in constant time.
+
+    :param signature: The header ``X-Mosaic-Signature``.
+    :param secret: The secret from Mosaic's dashboard; an empty one fits nothing.
+    """
+    if not signature or not secret:
+        return False
+    return hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), secret.encode())
+
+
+def read_event(body: bytes | str) -> WebhookEvent:
+    """
+    The event that a webhook's body holds.
+
+    :param body: The body as it was received.
+    :raises MosaicResponseError: It is no event.
+    """
+    try:
+        return WebhookEvent.model_validate(json.loads(body))
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "the body"
+        raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or wrong.") from None
+    except ValueError:
+        raise MosaicResponseError("The webhook's body is not JSON.") from None

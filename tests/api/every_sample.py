@@ -1,0 +1,29 @@
+"""A sample of every endpoint, by the name of its function in ``api``; where there are more, after a colon."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import airflow_provider_mosaic.api as api
+
+from .samples import CORE_SAMPLES
+from .samples_beyond_runs import MORE_SAMPLES
+
+SAMPLES = {**CORE_SAMPLES, **MORE_SAMPLES}
+
+
+def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every public function of ``api`` that gives a call or a list."""
+    for module in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+        for name, function in inspect.getmembers(import_module(module.name), inspect.isfunction):
+            returns = str(function.__annotations__.get("return", ""))
+            if (
+                function.__module__ == module.name
+                and not name.startswith("_")
+                and returns.startswith(("Call[", "Listing["))
+            ):
+                yield name, function

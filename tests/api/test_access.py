@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access, redirected
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.runs import get_run, start_run
+
+KEY = "mk_live_hush"
+
+
+def test_the_default_is_mosaics_own_address() -> None:
+    assert Access(api_key=KEY).url(whoami()) == f"{DEFAULT_BASE_URL}/whoami" == "https://api.mosaic.so/whoami"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "  ", "\n", None, 5, b"mk_x", "mk_a b", "mk_a\nb", "mk_ä", "mk_\x00", "mk_a\u200bb"]
+)
+def test_a_key_that_can_be_none_is_refused_and_not_shown(key: Any) -> None:
+    with pytest.raises(MosaicValidationError, match=r"(?i)api key") as caught:
+        Access(api_key=key)
+    assert "mk_a" not in str(caught.value)
+
+
+def test_a_key_may_have_been_pasted_with_a_line_end() -> None:
+    access = Access(api_key=f" {KEY}\n")
+    assert access.headers(whoami())["Authorization"] == f"Bearer {KEY}"
+    assert access.secrets == (KEY,)
+
+
+@pytest.mark.parametrize(
+    ("host", "clean"),
+    [
+        ("https://api.mosaic.so/", "https://api.mosaic.so"),
+        (" https://api.mosaic.so\n", "https://api.mosaic.so"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("HTTPS://API.mosaic.so", "HTTPS://API.mosaic.so"),
+    ],
+)
+def test_an_address_is_scheme_and_host(host: str, clean: str) -> None:
+    assert Access(api_key=KEY, base_url=host).base_url == clean
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("api.mosaic.so", "no scheme: write https://api.mosaic.so"),
+        ("localhost:8080", "no scheme: write https://localhost:8080"),
+        ("", "no scheme: write https://api.mosaic.so"),
+        ("https://api.mosaic.so/v1", "it has a path; write https://api.mosaic.so only"),
+        ("https://api.mosaic.so?x=hush", "it has a path"),
+        ("https://api.mosaic.so#x", "it has a path"),
+        ("ftp://api.mosaic.so", "must begin with https://"),
+        ("https://", "must begin with https://|no scheme"),
+        ("https:///", "must begin with https://|no scheme"),
+        ("https://host:port", "not an address"),
+        ("https://host:99999", "not an address"),
+        ("https://[::1", "not an address"),
+        ("https://api mosaic.so", "spaces"),
+        ("https://api.mosaic.so\x00", "spaces"),
+        ("https://user:hush@api.mosaic.so", "user or password"),
+        ("user:hush@api.mosaic.so", "user or password"),
+        (":mk_hush@api.mosaic.so", "user or password"),
+        ("mk_hush", "no scheme"),
+        (5, "as text"),
+        (None, "as text"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_by_name_and_without_secrets(host: Any, words: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"host=.*({words})") as caught:
+        Access(api_key=KEY, base_url=host)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e10, True, "60", None])
+def test_a_timeout_that_no_socket_takes_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(MosaicValidationError, match=f"{name}="):
+        Access(api_key=KEY, **{name: value})
+
+
+@pytest.mark.parametrize("workspace", ["", " ", "a b", "a\r\nX-Evil: 1", 5])
+def test_a_workspace_that_can_be_none_is_refused(workspace: Any) -> None:
+    with pytest.raises(MosaicValidationError, match="workspace_id="):
+        Access(api_key=KEY, workspace_id=workspace)
+
+
+def test_a_call_is_given_the_longer_of_both_times() -> None:
+    access = Access(api_key=KEY, timeout=60)
+    assert access.read_timeout(get_run("r")) == 60
+    assert access.read_timeout(start_run("a")) == 120
+    assert Access(api_key=KEY, timeout=500).read_timeout(start_run("a")) == 500
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("ü", "%C3%BC"),
+        ("a%2Fb", "a%252Fb"),
+        ("..a", "..a"),
+        ("{x}", "%7Bx%7D"),
+    ],
+)
+def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
+    assert get_run(value).target == f"/agent_run/{quoted}"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "location", "target"),
+    [
+        ("GET", 301, "/b", "https://a.example/b"),
+        ("GET", 302, "https://a.example/b?c=d", "https://a.example/b?c=d"),
+        ("GET", 303, "https://a.example:443/b", "https://a.example:443/b"),
+        ("GET", 307, "//a.example/b", "https://a.example/b"),
+        ("GET", 308, "HTTPS://A.example/b", "https://A.example/b"),
+        ("POST", 307, "/b", "https://a.example/b"),
+        ("POST", 308, "/b", "https://a.example/b"),
+        ("POST", 301, "/b", None),
+        ("POST", 302, "/b", None),
+        ("POST", 303, "/b", None),
+        ("GET", 300, "/b", None),
+        ("GET", 304, "/b", None),
+        ("GET", 200, "/b", None),
+        ("GET", 201, "/b", None),
+        ("GET", 302, None, None),
+        ("GET", 302, "", None),
+        ("GET", 302, "http://a.example/b", None),
+        ("GET", 302, "https://a.example:444/b", None),
+        ("GET", 302, "https://b.example/", None),
+        ("GET", 302, "https://a.example.evil.example/", None),
+        ("GET", 302, "https://a.example@evil.example/", None),
+        ("GET", 302, "https://evil.example#@a.example/", None),
+        ("GET", 302, "javascript:alert(1)", None),
+        ("GET", 302, "https://a.example:99999/", None),
+        ("GET", 302, "https://[::1", None),
+    ],
+)
+def test_only_the_same_host_is_believed(method: str, status: int, location: str | None, target: str | None) -> None:
+    headers = {} if location is None else {"location": location}
+    assert redirected(method, "https://a.example/agent_run/r", Answer(status, headers)) == target

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api import arguments
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.arguments import (
+    checked_choice,
+    checked_id,
+    checked_ids,
+    checked_list,
+    checked_mapping,
+    checked_moment,
+    checked_seconds,
+    checked_url,
+    checked_urls,
+)
+from airflow_provider_mosaic.api.assets import AssetType, checked_asset_type, media_type_of
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.runs import cancel_run, get_run, list_runs, start_run
+from airflow_provider_mosaic.api.social import create_post, get_post
+
+NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
+SIGNED = "https://s.example/a.mp4?sig=hush"
+
+#: What is no id, with a word of the complaint.
+NO_IDS: list[tuple[Any, str]] = [
+    ("", "it must be an id"),
+    ("  ", "it must be an id"),
+    (None, "as text, not NoneType"),
+    ("None", "the task that should give it gave nothing"),
+    ("null", "the task that should give it gave nothing"),
+    (5, "as text, not int"),
+    (["a"], "as text, not list"),
+    (b"a", "as text, not bytes"),
+    ("{{ ti.xcom_pull('upload') }}", "this template was not rendered"),
+    ("{% if x %}", "this template was not rendered"),
+    ("a b", "no spaces"),
+    ("a\tb", "no spaces"),
+    ("a\x00b", "no spaces"),
+    ("a\u200bb", "no spaces"),
+    ("\ud800", "no spaces"),
+    (".", "no spaces"),
+    ("..", "no spaces"),
+]
+
+
+def refused(name: str, value: Any, words: str, function: Callable[[], Any]) -> None:
+    """Nothing is sent, and the complaint has the argument, the value and the cure in it."""
+    with pytest.raises(MosaicValidationError) as caught:
+        function()
+    message = str(caught.value)
+    assert message.startswith(f"{name}="), message
+    assert words in message, message
+    assert "hush" not in message
+    shown = repr(value)
+    assert "hush" in shown or shown in message or "…" in message, message
+
+
+@pytest.mark.parametrize(("value", "words"), NO_IDS)
+def test_what_is_no_id_is_refused_by_name(value: Any, words: str) -> None:
+    refused("run_id", value, words, lambda: get_run(value))
+    refused("run_id", value, words, lambda: cancel_run(value))
+    refused("post_id", value, words, lambda: get_post(value))
+    refused("agent_id", value, words, lambda: start_run(value))
+    refused("video_ids[1]", value, words, lambda: start_run("a", video_ids=["v", value]))
+    refused("social_connection_ids[0]", value, words, lambda: create_post("t", social_connection_ids=[value]))
+
+
+def test_an_agent_that_is_not_given_is_every_agent_but_an_empty_one_is_none() -> None:
+    assert list_runs(None).page(None).path == "/agent_runs"
+    refused("agent_id", "", "it must be an id", lambda: list_runs("").page(None))
+
+
+@pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a/b", "0"])
+def test_an_id_is_any_other_text(value: str) -> None:
+    assert checked_id("x", value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "items"),
+    [
+        (["a"], ["a"]),
+        (("a", "b"), ["a", "b"]),
+        ("a", ["a"]),
+        ("['a', 'b']", ["a", "b"]),
+        ('["a", "b"]', ["a", "b"]),
+        (" ['a'] ", ["a"]),
+        (iter(["a"]), ["a"]),
+        ({"a"}, ["a"]),
+        (dict.fromkeys(["a"]).keys(), ["a"]),
+    ],
+)
+def test_a_list_may_come_in_the_forms_that_airflow_gives_it(value: Any, items: list[str]) -> None:
+    assert checked_list("x", value) == items
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([], "it is empty"),
+        ("[]", "it is empty"),
+        (iter(()), "it is empty"),
+        ("[broken", "can't be read as one"),
+        ("[a, b]", "can't be read as one"),
+        ("[" * 10_000, "can't be read as one"),
+        (5, "not int"),
+        ({"a": 1}, "not dict"),
+        (b"ab", "not bytes"),
+    ],
+)
+def test_what_is_no_list_is_refused(value: Any, words: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^x=.*{words}"):
+        checked_list("x", value)
+
+
+def test_an_empty_text_in_a_list_of_ids_is_named_by_its_place() -> None:
+    refused("x[1]", "", "it must be an id", lambda: checked_ids("x", ["a", ""]))
+    refused("x[0]", "", "it must be an id", lambda: checked_ids("x", ""))
+    refused("x[0]", SIGNED, "not a link", lambda: checked_ids("x", [SIGNED]))
+
+
+@pytest.mark.parametrize(
+    "value", ["https://a.example/v.mp4", "http://a.example", "HTTPS://A.example/v?a=b#c", SIGNED, "https://ü.example/ä"]
+)
+def test_a_url_is_what_begins_with_http(value: str) -> None:
+    assert checked_url("x", value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("a.example/v.mp4", "a full URL"),
+        ("", "a full URL"),
+        ("ftp://a.example/v", "a full URL"),
+        ("s3://bucket/key?sig=hush", "a full URL"),
+        ("https://", "a full URL"),
+        ("https:///v", "a full URL"),
+        ("https://a.example/a b?sig=hush", "a full URL"),
+        ("https://a.example/v\n", "a full URL"),
+        ("https://a.example/\x00", "a full URL"),
+        ("https://a.example:port/", "not a URL"),
+        ("https://a.example:99999/", "not a URL"),
+        ("https://[::1/", "not a URL"),
+        (None, "not NoneType"),
+        (["https://a.example"], "not list"),
+    ],
+)
+def test_what_is_no_url_is_refused_without_what_signs_it(value: Any, words: str) -> None:
+    refused("x", value, words, lambda: checked_url("x", value))
+    refused("x[0]", value, words, lambda: checked_urls("x", [value]))
+
+
+@pytest.mark.parametrize(
+    "value", ["https://hooks.example/a", "http://127.0.0.1:8080/a", "http://localhost/a", "http://[::1]/a"]
+)
+def test_a_webhook_goes_over_tls_or_to_this_machine(value: str) -> None:
+    assert start_run("a", callback_url=value).body == {"callback_url": value}
+
+
+def test_a_webhook_over_plain_http_is_refused() -> None:
+    value = "http://hooks.example/a?token=hush"
+    refused("callback_url", value, "use https://", lambda: start_run("a", callback_url=value))
+
+
+@pytest.mark.parametrize(
+    ("value", "mapping"),
+    [
+        ({"a": 1}, {"a": 1}),
+        ({}, {}),
+        ('{"a": null}', {"a": None}),
+        ("{'a': None}", {"a": None}),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+    ],
+)
+def test_an_object_may_come_in_the_forms_that_airflow_gives_it(value: Any, mapping: dict[str, Any]) -> None:
+    assert checked_mapping("x", value) == mapping
+
+
+def ring() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["a"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([], "not list"),
+        ("text", "not str"),
+        ("{broken", "not str"),
+        (None, "not NoneType"),
+        ({1: 2}, "its key 1 must be text"),
+        ({"a": {1, 2}}, "can't be written as JSON"),
+        ({"a": NOW}, "can't be written as JSON"),
+        ({"a": float("nan")}, "can't be written as JSON"),
+        (ring(), "can't be written as JSON"),
+    ],
+)
+def test_what_is_no_object_is_refused(value: Any, words: str) -> None:
+    refused("x", value, words, lambda: checked_mapping("x", value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-07-01T12:00:00Z",
+        "2026-07-01T12:00:00z",
+        " 2026-07-01T14:00:00+02:00 ",
+        "2026-07-01 12:00:00+00:00",
+        "2026-07-01T12:00:00.0000000Z",
+        "2026-182T12:00:00Z",
+        NOW,
+        NOW.astimezone(timezone(timedelta(hours=-7))),
+    ],
+)
+def test_a_moment_has_a_time_zone(value: Any) -> None:
+    assert checked_moment("x", value) == NOW
+    assert checked_moment("x", value).tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("2026-07-01T12:00:00", "no time zone"),
+        ("2026-07-01 12:00:00.1234567", "no time zone"),
+        ("2026-182T12:00:00", "no time zone"),
+        (datetime(2026, 7, 1, 12), "no time zone"),
+        ("2026-07-01", "T17:00:00Z"),
+        ("12:00", "T17:00:00Z"),
+        ("P1D", "T17:00:00Z"),
+        ("tomorrow", "T17:00:00Z"),
+        ("", "T17:00:00Z"),
+        ("2026-13-01T00:00:00Z", "T17:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "calendar"),
+        (date(2026, 7, 1), "T17:00:00Z"),
+        (1782907200, "T17:00:00Z"),
+        (None, "T17:00:00Z"),
+    ],
+)
+def test_what_is_no_moment_is_refused(value: Any, words: str) -> None:
+    with pytest.raises(MosaicValidationError) as caught:
+        checked_moment("x", value)
+    message = str(caught.value)
+    assert message.startswith("x=")
+    assert words in message or (words == "T17:00:00Z" and "no time zone" in message)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
+def test_a_duration_is_seconds_or_a_timedelta(value: Any, seconds: float) -> None:
+    assert checked_seconds("x", value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "5", None, float("nan"), float("inf"), [5]]
+)
+def test_what_is_no_duration_is_refused(value: Any) -> None:
+    refused("x", value, "must be", lambda: checked_seconds("x", value))
+
+
+def test_a_duration_may_have_a_least() -> None:
+    assert checked_seconds("x", 5, least=5.0) == 5.0
+    refused("x", 4.9, "it must be at least 5", lambda: checked_seconds("x", 4.9, least=5.0))
+
+
+@pytest.mark.parametrize("value", ["Warn", "", None, ["warn"], 5])
+def test_what_is_not_among_the_words_is_refused(value: Any) -> None:
+    refused(
+        "on_partial",
+        value,
+        "one of warn, fail, skip",
+        lambda: checked_choice("on_partial", value, ("warn", "fail", "skip")),
+    )
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=30)
+        | st.binary(max_size=9)
+        | st.dates()
+        | st.datetimes()
+        | st.timedeltas(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3)
+            | st.sets(st.integers())
+        ),
+        max_leaves=6,
+    ),
+    check=st.sampled_from(
+        [name for name in dir(arguments) if name.startswith("checked_") and name != "checked_choice"]
+    ),
+)
+def test_any_argument_is_good_or_refused_by_name(value: Any, check: str) -> None:
+    try:
+        getattr(arguments, check)("an_argument", value)
+    except MosaicValidationError as caught:
+        said = str(caught)
+    else:
+        return
+    assert said.startswith("an_argument")
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "media_type"),
+    [
+        ("a.mp4", AssetType.VIDEO, "video/mp4"),
+        ("folder.png/A.MOV", AssetType.VIDEO, "video/quicktime"),
+        ("c:\\videos\\a.b.mkv", AssetType.VIDEO, "video/x-matroska"),
+        ("a.m4a", AssetType.AUDIO, "audio/mp4"),
+        ("a.opus", AssetType.AUDIO, "audio/opus"),
+        ("a.JPG", AssetType.IMAGE, "image/jpeg"),
+        ("a.svg", AssetType.IMAGE, "image/svg+xml"),
+    ],
+)
+def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: str) -> None:
+    assert media_type_of(name) == (kind, media_type)
+    assert media_type_of(name, kind) == (kind, media_type)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("a.txt", None, "does not take .txt; it takes"),
+        ("a", None, "does not take a file without a suffix"),
+        (".mp4", None, "does not take a file without a suffix"),
+        ("a.mp4", AssetType.IMAGE, "does not take .mp4 as image; it takes .gif"),
+        ("a.mp3", AssetType.VIDEO, "does not take .mp3 as video; it takes .avi"),
+    ],
+)
+def test_a_file_that_mosaic_does_not_take_is_refused(name: str, kind: AssetType | None, words: str) -> None:
+    refused("source", name, words, lambda: media_type_of(name, kind))
+
+
+@pytest.mark.parametrize("value", ["Video", "film", "", None, 5])
+def test_an_asset_type_that_is_none_is_refused(value: Any) -> None:
+    refused("asset_type", value, "one of video, audio, image", lambda: checked_asset_type(value))
+
+
+def test_text_that_is_half_a_character_can_be_sent_all_the_same() -> None:
+    content = create_post("half \ud83d", platforms=["x"]).content
+    assert content is not None
+    assert content.isascii()
+
+
+def test_a_call_without_arguments_needs_none() -> None:
+    call: Call[Any] = whoami()
+    assert (call.target, call.content) == ("/whoami", None)

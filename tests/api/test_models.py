@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api.account import Whoami
+from airflow_provider_mosaic.api.models import parse_time
+from airflow_provider_mosaic.api.runs import NodeCounts, Output, Run, RunNode
+from airflow_provider_mosaic.api.social import Destination, Post, SocialConnection
+
+NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-07-01T12:00:00Z",
+        "2026-07-01T12:00:00+00:00",
+        "2026-07-01T12:00:00.000000Z",
+        "2026-07-01T14:00:00+02:00",
+        "2026-07-01 12:00:00",
+        "2026-07-01T12:00:00",
+        NOON,
+        NOON.replace(tzinfo=None),
+    ],
+)
+def test_a_time_is_read_in_all_its_forms(text: Any) -> None:
+    assert parse_time(text) == NOON
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "yesterday evening",
+        "2026-13-01T00:00:00Z",
+        1782907200,
+        True,
+        None,
+        {},
+        "0001-01-01T00:00:00+14:00",
+        "P1D",
+        "2026-07-01/P1D",
+    ],
+)
+def test_a_time_that_is_none_is_none(value: Any) -> None:
+    assert parse_time(value) is None
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"[0-9]{1,5}-[0-9]{1,3}(-[0-9]{1,3})?[T ]?[0-9:.,]{0,12}(Z|[+-][0-9:]{1,6})?", fullmatch=True)
+)
+def test_no_text_in_the_place_of_a_time_is_trouble(text: str) -> None:
+    moment = parse_time(text)
+    assert moment is None or moment.tzinfo is timezone.utc
+
+
+def run(**facts: Any) -> Run:
+    return Run.model_validate({"run_id": "r", "status": "running", **facts})
+
+
+@pytest.mark.parametrize(
+    ("errors", "messages"),
+    [
+        ([{"original_node_id": "n", "messages": ["a", "b"]}], [("n", ("a", "b"))]),
+        ([{"original_node_id": None, "messages": ["a"]}], [(None, ("a",))]),
+        ([{"original_node_id": "n", "messages": "a"}], [("n", ("a",))]),
+        ([{"original_node_id": "n", "messages": None}], [("n", ())]),
+        (["plain"], [(None, ("plain",))]),
+        ("plain", [(None, ("plain",))]),
+        ({"original_node_id": "n", "messages": ["a"]}, [("n", ("a",))]),
+        ([], []),
+        (None, []),
+    ],
+)
+def test_the_errors_of_a_run_are_read_in_all_their_forms(errors: Any, messages: list[Any]) -> None:
+    assert [(entry.original_node_id, entry.messages) for entry in run(errors=errors).errors] == messages
+
+
+@pytest.mark.parametrize(
+    ("errors", "messages"),
+    [
+        (["a"], ("a",)),
+        ([{"message": "a"}], ("a",)),
+        ([{"messages": ["a"]}], ("['a']",)),
+        ([5], ("5",)),
+        ([], ()),
+        (None, ()),
+    ],
+)
+def test_the_errors_of_a_node_are_read_in_all_their_forms(errors: Any, messages: tuple[str, ...]) -> None:
+    assert RunNode.model_validate({"errors": errors}).errors == messages
+
+
+@pytest.mark.parametrize(
+    ("facts", "needs"),
+    [
+        ({"needs_credits": True}, True),
+        ({"needsCredits": True}, True),
+        ({"needs_credits": "true"}, True),
+        ({"needs_credits": False}, False),
+        ({"needs_credits": None}, False),
+        ({"needs_credits": "yes?"}, False),
+        ({}, False),
+    ],
+)
+def test_credits_are_wanting_only_when_that_is_said(facts: dict[str, Any], needs: bool) -> None:
+    assert run(**facts).needs_credits is needs
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(3, 3), (3.0, 3), ("3", 0), (None, 0), (float("nan"), 0), (float("inf"), 0), (10**400, 0), ([], 0)],
+)
+def test_a_count_is_a_number_or_nothing(value: Any, count: int) -> None:
+    assert NodeCounts.model_validate({"completed": value}).completed == count
+
+
+def test_counts_are_told_in_words() -> None:
+    assert str(NodeCounts(completed=1, in_progress=2, failed=3)) == "1 completed, 2 in progress, 3 failed"
+
+
+def test_an_unknown_field_is_kept() -> None:
+    assert run(brand_new={"a": 1}).model_extra == {"brand_new": {"a": 1}}
+
+
+def test_an_unknown_status_is_kept_as_it_is() -> None:
+    assert run(status="paused by moon").status == "paused by moon"
+
+
+@pytest.mark.parametrize(
+    ("facts", "run_id"),
+    [({"run_id": "a", "id": "b"}, "a"), ({"id": "b"}, "b"), ({"agent_state_id": "c"}, "c"), ({"run_id": 7}, "7")],
+)
+def test_a_runs_id_has_several_names(facts: dict[str, Any], run_id: str) -> None:
+    assert Run.model_validate({"status": "running", **facts}).run_id == run_id
+
+
+def test_outputs_without_ids_are_no_inputs_of_later_runs() -> None:
+    outputs = [{"id": "a"}, {"video_url": "https://s.example/v.mp4"}, {"output_id": "b"}]
+    assert run(outputs=outputs).output_ids == ["a", "b"]
+
+
+def test_a_model_does_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(run(), "status", "completed")  # noqa: B010 - mypy knows that it can't be set
+
+
+def test_a_model_can_be_made_by_its_own_names() -> None:
+    assert Output(output_id="a").output_id == "a"
+    assert Run(run_id="r", status="running", needs_credits=True).needs_credits
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({"organization_name": "Northwind"}, "Northwind"),
+        ({"email": "someone@example.org", "user_id": "u"}, "someone@example.org"),
+        ({"organization_id": "o"}, "o"),
+        ({"user_id": "u"}, "u"),
+        ({}, "an unnamed organization"),
+    ],
+)
+def test_an_owner_has_a_name_in_every_version(facts: dict[str, Any], name: str) -> None:
+    assert Whoami.model_validate(facts).name == name
+
+
+def test_no_scopes_are_all_scopes_and_an_empty_list_is_none() -> None:
+    assert Whoami.model_validate({"scopes": None}).scopes is None
+    assert Whoami.model_validate({}).scopes is None
+    assert Whoami.model_validate({"scopes": []}).scopes == ()
+
+
+def test_what_became_of_a_post_is_looked_for_where_it_is() -> None:
+    newer = {"destinations": [{"platform": "x", "status": "posted"}], "results": [{"platform": "y", "status": "error"}]}
+    older = {"destinations": [{"platform": "x"}], "results": [{"platform": "x", "status": "error", "message": "m"}]}
+    neither = {"destinations": [{"platform": "x"}]}
+    outcomes = [Post.model_validate({"post_id": "p", **facts}).outcomes for facts in (newer, older, neither)]
+    assert [[(d.platform, d.status) for d in found] for found in outcomes] == [
+        [("x", "posted")],
+        [("x", "error")],
+        [("x", None)],
+    ]
+
+
+@pytest.mark.parametrize("name", ["message", "error", "error_message", "detail"])
+def test_why_a_destination_failed_has_several_names(name: str) -> None:
+    assert Destination.model_validate({name: "private video"}).message == "private video"
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({"platform": "x", "account_username": "north"}, "x (north)"),
+        ({"platform": "x", "social_connection_id": "c"}, "x (c)"),
+        ({"platform": "x"}, "x"),
+        ({"account_name": "North"}, "unknown platform (North)"),
+        ({}, "unknown"),
+    ],
+)
+def test_a_destination_has_a_name(facts: dict[str, Any], name: str) -> None:
+    assert Destination.model_validate(facts).name == name
+
+
+def test_whether_an_account_is_connected_may_be_unknown() -> None:
+    assert SocialConnection(social_connection_id="c").connected is None

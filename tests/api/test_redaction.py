@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.assets import AssetType, begin_upload
+from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.runs import get_run, start_run
+from airflow_provider_mosaic.api.social import create_post
+
+from .every_sample import SAMPLES
+
+KEY = "mk_live_hush"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("key mk_live_hush is wrong", "key *** is wrong"),
+        ("'mk_hu-sh_1'", "'***'"),
+        ("MK_HUSH", "***"),
+        ("whsk_hush.", "***."),
+        ("Authorization: Bearer hush", "Authorization: Bearer ***"),
+        ("bearer hush, and more", "bearer *** and more"),
+        ("see https://a.example/v.mp4?X-Goog-Signature=hush&b=1 now", "see https://a.example/v.mp4?*** now"),
+        ("'https://a.example/v?sig=hush'", "'https://a.example/v?***'"),
+        ('"https://a.example/v?sig=hush"', '"https://a.example/v?***"'),
+        ("(https://a.example/v?sig=hush#top)", "(https://a.example/v?***#top)"),
+        ("https://someone:hush@a.example/v", "https://a.example/v"),
+        ("https://someone:hu@sh@a.example/v", "https://a.example/v"),
+        ("https://a.example/v?mail=hush@b.example", "https://a.example/v?***"),
+        ("https://a.example?mail=hush@b.example", "https://a.example?***"),
+        ("s3://hush:hush@bucket/key?versionId=hush", "s3://bucket/key?***"),
+        ("https://a.example/ https://b.example/?hush", "https://a.example/ https://b.example/?***"),
+        ("What? No.", "What? No."),
+        ("smk_thing and task_mk_1", "smk_thing and task_mk_1"),
+        ("https://a.example/plain", "https://a.example/plain"),
+        ("", ""),
+    ],
+)
+def test_what_could_be_a_secret_is_masked_and_nothing_else(text: str, clean: str) -> None:
+    assert redact(text) == clean
+    assert redact(clean) == clean
+
+
+def test_given_secrets_are_masked_wherever_they_stand() -> None:
+    assert redact("a-plain-key! xa-plain-keyx", ("a-plain-key", "")) == "***! x***x"
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    before=st.text(max_size=20),
+    after=st.text(max_size=20),
+    secret=st.text(st.characters(categories=["L", "N"]), min_size=6, max_size=30),
+)
+def test_no_text_around_a_link_uncovers_its_signature(before: str, after: str, secret: str) -> None:
+    marked = f"hush{secret}hush"
+    assert marked not in redact(f"{before} https://a.example/v.mp4?sig={marked} {after}")
+    assert marked not in redact(f"{before}mk_{marked}{after}", (f"mk_{marked}",))
+
+
+def chain(error: BaseException) -> str:
+    """All that any log could say of an error."""
+    parts = [*traceback.format_exception(error)]
+    link: BaseException | None = error
+    while link is not None:
+        parts += [str(link), repr(link), repr(vars(link))]
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\n".join(parts)
+
+
+HOSTILE = f"who is {KEY}? Bearer {KEY}; whsk_hush; https://u:hush@s.example/v.mp4?X-Goog-Signature=hush"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418, 422, 429, 500, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": HOSTILE},
+        {"detail": [{"loc": ["header", "authorization"], "msg": HOSTILE, "input": HOSTILE}]},
+        {"detail": {"sent": HOSTILE}},
+        {"error": HOSTILE},
+        HOSTILE,
+        f"<html><title>{HOSTILE}</title>{HOSTILE}</html>".encode(),
+        HOSTILE.encode(),
+    ],
+    ids=["text", "list", "object", "code", "bare text", "HTML", "no JSON"],
+)
+def test_an_error_never_shows_what_a_server_knows_of_us(status: int, body: Any) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    call = start_run("agent-1", video_urls=["https://s.example/a.mp4?sig=hush"])
+    with pytest.raises(MosaicError) as caught:
+        call.result(Answer(status, {"www-authenticate": HOSTILE}, content), (KEY,))
+    assert "hush" not in chain(caught.value)
+    assert "hush" not in chain(call.settled(caught.value))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_an_answer_that_is_wrong_is_not_shown(name: str) -> None:
+    for body in (
+        {"odd": HOSTILE},
+        [HOSTILE],
+        HOSTILE,
+        {"status": {"odd": HOSTILE}, "agent": HOSTILE, "runs": HOSTILE},
+    ):
+        try:
+            result = SAMPLES[name].call.result(Answer(200, {}, json.dumps(body).encode()), (KEY,))
+        except MosaicError as caught:
+            shown = chain(caught)
+        else:
+            shown = repr(result)
+        assert "hush" not in shown
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_call_and_no_result_shows_a_signed_link(name: str) -> None:
+    sample = SAMPLES[name]
+    result = sample.call.result(Answer(200, {}, json.dumps(sample.answer).encode()))
+    for shown in (
+        repr(result),
+        str(result),
+        f"{result}",
+        repr([result]),
+        repr({"a": result}),
+        repr(sample.call),
+        str(sample.call),
+    ):
+        assert "hush" not in shown
+
+
+def test_a_call_does_not_show_its_body() -> None:
+    post = create_post("Text", platforms=["x"], media_urls=["https://s.example/a.mp4?sig=hush"])
+    run = start_run("a", video_urls=["https://s.example/a.mp4?sig=hush"], update_params={"n": {"password": "hush"}})
+    assert "hush" not in f"{post!r}{run!r}{post}{run}"
+
+
+def test_a_link_in_the_place_of_an_id_is_not_shown() -> None:
+    call = get_run("https://s.example/a.mp4?sig=hush")
+    with pytest.raises(MosaicError) as caught:
+        call.result(Answer(404, {}, b"{}"))
+    assert "hush" not in chain(caught.value)
+
+
+def test_an_upload_form_is_a_credential() -> None:
+    sample = SAMPLES["begin_upload:video"]
+    form = begin_upload(AssetType.VIDEO).result(Answer(200, {}, json.dumps(sample.answer).encode()))
+    assert form.upload_fields["policy"] == "hush"
+    assert "hush" not in repr(form)
+    assert "storage.example" not in repr(form)
+
+
+def test_access_does_not_show_its_key() -> None:
+    access = Access(api_key=KEY)
+    assert "hush" not in f"{access!r}{access}"
+    assert access.api_key == KEY

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tenacity
+
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.assets import AssetType, begin_upload, finalize_upload, get_view_url
+from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicRateLimitError,
+    MosaicServerError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
+from airflow_provider_mosaic.api.runs import cancel_run, resume_run, start_run
+from airflow_provider_mosaic.api.social import create_post
+
+from .every_sample import SAMPLES
+
+SAFE = whoami()
+PAID = start_run("agent-1")
+MONEY: Call[None] = Call(what="buy", method="POST", path="/plan/upgrade", read=lambda data: None, repeat=Repeat.NEVER)
+
+
+def never(line: str) -> None:
+    raise AssertionError(line)
+
+
+@pytest.mark.parametrize("transient", [True, False])
+@pytest.mark.parametrize("effect_unknown", [True, False])
+def test_a_repeat_must_help_and_do_no_harm(transient: bool, effect_unknown: bool) -> None:
+    error = MosaicError("x", transient=transient, effect_unknown=effect_unknown)
+    assert may_send_again(SAFE, error) is transient
+    assert may_send_again(PAID, error) is (transient and not effect_unknown)
+    assert may_send_again(MONEY, error) is False
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), TimeoutError()])
+def test_what_is_not_of_mosaic_is_not_repeated(error: BaseException) -> None:
+    assert not may_send_again(SAFE, error)
+
+
+def test_what_costs_or_is_public_has_effects_and_the_rest_is_safe() -> None:
+    assert {start_run("a").repeat, resume_run("r").repeat, create_post("t", platforms=["x"]).repeat} == {
+        Repeat.HAS_EFFECTS
+    }
+    calls: list[Call[Any]] = [cancel_run("r"), finalize_upload(AssetType.VIDEO, "v"), begin_upload(AssetType.VIDEO)]
+    calls += [get_view_url(AssetType.VIDEO, "v"), *(s.call for s in SAMPLES.values() if s.call.method == "GET")]
+    assert {call.repeat for call in calls} == {Repeat.SAFE}
+
+
+def test_pauses_grow_with_jitter_to_a_limit() -> None:
+    policy = RetryPolicy(first_pause=1.0, longest_pause=30.0)
+    for attempt, top in [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 30.0), (60, 30.0)]:
+        pauses = {policy.pause(attempt, MosaicServerError("x")) for _ in range(50)}
+        assert all(top / 2 <= pause <= top for pause in pauses)
+        assert len(pauses) > 10
+
+
+def test_a_pause_is_never_shorter_than_the_server_asked_for() -> None:
+    for asked in (0.0, 0.5, 3.0, 400.0):
+        pauses = {RetryPolicy().pause(1, MosaicRateLimitError("x", retry_after=asked)) for _ in range(50)}
+        assert all(asked <= pause <= asked + 1 for pause in pauses)
+        assert len(pauses) > 10
+
+
+@pytest.mark.parametrize(
+    ("attempt", "spent", "pause", "ends"),
+    [
+        (1, 0.0, 1.0, False),
+        (5, 100.0, 30.0, False),
+        (6, 0.0, 1.0, True),
+        (2, 179.5, 1.0, True),
+        (1, 0.0, 400.0, True),
+        (2, 150.0, 30.0, True),
+        (2, 149.0, 30.0, False),
+    ],
+)
+def test_the_tries_end_by_number_and_by_budget(attempt: int, spent: float, pause: float, ends: bool) -> None:
+    stop = RetryPolicy(attempts=6, budget=180.0).tenacity(SAFE, never)["stop"]
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = attempt
+    state.outcome_timestamp = state.start_time + spent
+    state.upcoming_sleep = pause
+    assert stop(state) is ends
+
+
+def test_one_line_is_noted_for_each_repeat() -> None:
+    lines: list[str] = []
+
+    def fail() -> None:
+        raise MosaicServerError("Could not check the API key.", transient=len(lines) < 2)
+
+    with pytest.raises(MosaicServerError):
+        tenacity.Retrying(**RetryPolicy().tenacity(SAFE, lines.append), sleep=lambda seconds: None)(fail)
+    assert [line.partition(" Sending it again in ")[0] for line in lines] == ["Could not check the API key."] * 2
+    assert lines[0].endswith(" s (2).")
+    assert lines[1].endswith(" s (3).")
+
+
+def test_errors_by_argument_are_no_reason_to_repeat() -> None:
+    assert not may_send_again(SAFE, MosaicValidationError("x"))

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.models import Model
+from airflow_provider_mosaic.api.paging import Page
+
+from .every_sample import SAMPLES, endpoint_functions
+from .samples import Sample
+
+#: What a field may hold against all documentation.
+ODD: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=20)
+    | st.sampled_from(
+        [
+            "running",
+            "queued",
+            "2026-07-01T10:00:00.123456+00:00",
+            "2026-13-01T00:00:00Z",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+            "now",
+            "P1D",
+            "",
+            10**400,
+        ]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in an answer, the whole among them."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
+
+
+def at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+@st.composite
+def changed(draw: st.DrawFn, answer: Any) -> Any:
+    """An answer with up to three changes: a field gone, null, odd, or new."""
+    whole = {"answer": copy.deepcopy(answer)}
+    for _ in range(draw(st.integers(1, 3))):
+        path = ("answer", *draw(st.sampled_from(places(whole["answer"]))))
+        parent, key = at(whole, path[:-1]), path[-1]
+        match draw(st.sampled_from(["drop", "null", "odd", "number", "add"])):
+            case "drop" if len(path) > 1:
+                del parent[key]
+            case "null":
+                parent[key] = None
+            case "number":
+                parent[key] = draw(st.integers(0, 10**6))
+            case "add" if isinstance(parent[key], dict):
+                parent[key][draw(st.text(max_size=10))] = draw(ODD)
+            case "add" if isinstance(parent[key], list):
+                parent[key].append(draw(ODD))
+            case _:
+                parent[key] = draw(ODD)
+    return whole["answer"]
+
+
+def read(sample: Sample, body: Any, status: int = 200) -> Any:
+    return sample.call.result(Answer(status, {}, json.dumps(body).encode()))
+
+
+def fields_of(answer: Any) -> set[str]:
+    """Every name in an answer."""
+    return {str(key) for path in places(answer) for key in path if isinstance(key, str)}
+
+
+def test_every_endpoint_has_a_sample() -> None:
+    assert {name.partition(":")[0] for name in SAMPLES} == {name for name, _ in endpoint_functions()}
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_documented_answer_is_read(name: str, status: int) -> None:
+    result = read(SAMPLES[name], SAMPLES[name].answer, status)
+    assert (result is None) == name.startswith(("delete_", "remove_"))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_new_fields_are_no_trouble(name: str) -> None:
+    sample = SAMPLES[name]
+
+    def with_more(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {**{key: with_more(inner) for key, inner in value.items()}, "brand_new": {"a": [1, None]}}
+        return [with_more(inner) for inner in value] if isinstance(value, list) else value
+
+    more = read(sample, with_more(sample.answer))
+    plain = read(sample, sample.answer)
+    assert type(more) is type(plain)
+    if isinstance(more, Model):
+        assert (
+            more.model_extra is None or "brand_new" in more.model_extra or name.startswith(("begin", "get_node_type"))
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, sample in SAMPLES.items() for field in sample.needed]
+)
+@pytest.mark.parametrize("how", ["missing", "null"])
+def test_a_field_that_is_needed_is_named_when_it_is_not_there(name: str, field: str, how: str) -> None:
+    sample = SAMPLES[name]
+    answer = copy.deepcopy(sample.answer)
+    *way, last = (int(part) if part.isdigit() else part for part in field.split("."))
+    parent = at(answer, tuple(way))
+    if how == "missing":
+        del parent[last]
+    else:
+        parent[last] = None
+        if isinstance(at(sample.answer, (*way, last)), list):
+            assert read(sample, answer) in ((), Page(()), Page((), "b2Zmc2V0OjE="))
+            return
+    with pytest.raises(MosaicResponseError, match=rf"'[\w.]*\b{last}'") as caught:
+        read(sample, answer)
+    assert caught.value.effect_unknown
+    assert caught.value.path == sample.call.path
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_whatever_is_not_needed_may_be_missing_or_null(name: str) -> None:
+    sample = SAMPLES[name]
+    needed = {tuple(int(part) if part.isdigit() else part for part in field.split(".")) for field in sample.needed}
+    for place in places(sample.answer):
+        if not place or isinstance(place[-1], int) or any(part[: len(place)] == place for part in needed):
+            continue
+        if isinstance(at(sample.answer, place), list) and sample.nameless:
+            continue
+        for how in ("missing", "null"):
+            answer = copy.deepcopy(sample.answer)
+            if how == "missing":
+                del at(answer, place[:-1])[place[-1]]
+            else:
+                at(answer, place[:-1])[place[-1]] = None
+            read(sample, answer)
+
+
+def shows_ids(name: str) -> bool:
+    """Whether there are ids in what is read, other than the one that was asked for."""
+    result = repr(read(SAMPLES[name], SAMPLES[name].answer))
+    return name == "start_run" or ("id=" in result and name != "get_social_connection")
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if shows_ids(name)])
+def test_ids_may_be_numbers(name: str) -> None:
+    sample = SAMPLES[name]
+
+    def numbered(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {inner: numbered(what, inner) for inner, what in value.items()}
+        if isinstance(value, list):
+            return [numbered(inner, key) for inner in value]
+        return 12345 if key == "id" or key.endswith("_id") else value
+
+    assert "12345" in repr(read(sample, numbered(sample.answer)))
+
+
+#: What an empty answer means is known: the agent is the one that was changed, and no trigger is there.
+NOTHING_IS_FINE = ("update_agent", "list_triggers")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, sample in SAMPLES.items() if sample.needed and name not in NOTHING_IS_FINE]
+)
+@pytest.mark.parametrize("body", [b"", b"  \n", b"null"])
+def test_an_answer_without_a_body_is_an_error_where_something_is_needed(name: str, body: bytes) -> None:
+    with pytest.raises(MosaicResponseError, match="its body is empty") as caught:
+        SAMPLES[name].call.result(Answer(204, {}, body))
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("name", ["cancel_run", "resume_run", "finalize_upload:video", *NOTHING_IS_FINE])
+def test_an_answer_without_a_body_is_good_where_nothing_is_needed(name: str) -> None:
+    SAMPLES[name].call.result(Answer(204))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(data=st.data())
+def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(name: str, data: st.DataObject) -> None:
+    sample = SAMPLES[name]
+    answer = data.draw(changed(sample.answer))
+    try:
+        result = read(sample, answer)
+    except MosaicResponseError as error:
+        message = str(error)
+        assert sample.call.path in message
+        known = fields_of(sample.answer) | fields_of(answer) | {"the answer"}
+        assert re.search(r"its body is empty|it is a|it has \d lists", message) or any(f in message for f in known if f)
+    else:
+        assert "hush" not in repr(result)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from .transports import Transport
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxies and no authorities of the machine that runs the tests."""
+    for name in (*_PROXIES, *map(str.lower, _PROXIES), *_AUTHORITIES):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["sync", "async"])
+def transport(request: pytest.FixtureRequest, plain_environment: None) -> Transport:
+    """Each transport in turn."""
+    return Transport(request.param)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mosaic import __version__
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicServerError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.clients.environment import proxy_for
+
+from .authorities import Authority
+from .servers import Act, ForwardProxy, HostileServer, answer, hang_up, reset
+from .transports import KEY, SHORT, Transport, access_to, paid_call
+
+#: A name that only the proxy knows (https://www.rfc-editor.org/rfc/rfc6761).
+HOST = "mosaic.test"
+STARTED = {"run_id": "run-1"}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def identity(authority: Authority) -> ssl.SSLContext:
+    return authority.server_context("127.0.0.1", HOST)
+
+
+@pytest.fixture
+def trusting(authority: Authority, plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_plain_http_goes_through_the_environments_proxy(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with HostileServer(answer(200, STARTED)) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        assert transport.send(access_to(f"http://{HOST}"), paid_call()) == ["run-1"]
+        assert [seen.target for seen in proxy.seen] == [f"http://{HOST}/agent/agent-1/run"]
+        assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_https_goes_through_a_tunnel_that_does_not_see_the_key(
+    transport: Transport, identity: ssl.SSLContext, trusting: None, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with HostileServer(answer(200, STARTED), tls=identity) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        assert transport.send(access_to(f"https://{HOST}"), paid_call()) == ["run-1"]
+        [asked] = proxy.seen
+        assert (asked.method, asked.target) == ("CONNECT", f"{HOST}:443")
+        assert "authorization" not in asked.headers
+        assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("form", ["http://someone:hush@127.0.0.1:{port}", "127.0.0.1:{port}"])
+def test_a_proxy_may_have_a_password_or_no_scheme(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", form.format(port=proxy.port))
+        transport.send(access_to(f"http://{HOST}"), whoami())
+        password = "Basic c29tZW9uZTpodXNo" if "hush" in form else None
+        assert proxy.seen[0].headers.get("proxy-authorization") == password
+        assert "proxy-authorization" not in server.seen[0].headers
+
+
+@pytest.mark.parametrize("exceptions", ["127.0.0.1", "127.0.0.0/8", "example.org, 127.0.0.1", "*"])
+def test_hosts_that_the_environment_excepts_are_asked_without_the_proxy(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, exceptions: str
+) -> None:
+    with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", exceptions)
+        transport.send(access_to(server.url), whoami())
+        assert (server.count, proxy.seen) == (1, [])
+
+
+def test_a_proxy_for_https_is_none_for_http(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        transport.send(access_to(server.url), whoami())
+        assert (server.count, proxy.seen) == (1, [])
+
+
+@pytest.mark.parametrize("act", [reset, hang_up, answer(502, b"<html>")], ids=["reset", "closed", "502"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_start_that_went_through_a_proxy_and_got_lost_is_sent_once(
+    transport: Transport,
+    identity: ssl.SSLContext,
+    trusting: None,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    act: Act,
+) -> None:
+    tls = identity if scheme == "https" else None
+    with HostileServer(act, answer(200, STARTED), tls=tls) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
+        with pytest.raises(MosaicAmbiguousOutcomeError):
+            transport.send(access_to(f"{scheme}://{HOST}"), paid_call())
+        assert (server.count, transport.pauses) == (1, [])
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_means_that_nothing_was_done(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:hush@127.0.0.1:{port}")
+    with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+        transport.send(access_to(f"{scheme}://{HOST}"), paid_call(), retries=RetryPolicy(attempts=2))
+    assert (len(transport.pauses), caught.value.effect_unknown) == (1, False)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_tunnel_that_is_refused_is_asked_for_again(
+    transport: Transport, identity: ssl.SSLContext, trusting: None, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with (
+        HostileServer(answer(200, STARTED), tls=identity) as server,
+        ForwardProxy(upstream=server.port, refusing=status) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert transport.send(access_to(f"https://{HOST}"), paid_call()) == ["run-1"]
+        assert (len(proxy.seen), server.count, len(transport.pauses)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:1", "http://127.0.0.1:port", "http://"])
+def test_a_proxy_that_is_none_is_named(transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises((MosaicTransportError, MosaicValidationError)) as caught:
+        transport.send(access_to(f"http://{HOST}"), paid_call())
+    assert not caught.value.effect_unknown
+
+
+def test_no_proxy_is_none(plain_environment: None) -> None:
+    assert proxy_for("https://api.mosaic.so") is None
+
+
+# Authorities
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_each_variable_for_authorities_is_honoured_by_both(
+    transport: Transport,
+    authority: Authority,
+    identity: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    monkeypatch.setenv(variable, str(authority.folder if variable.endswith("DIR") else authority.file))
+    with HostileServer(answer(200, STARTED), tls=identity) as server:
+        assert transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call()) == ["run-1"]
+
+
+def test_a_folder_of_authorities_may_stand_where_a_file_is_usual(
+    transport: Transport, authority: Authority, identity: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.folder))
+    with HostileServer(answer(200, STARTED), tls=identity) as server:
+        assert transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call()) == ["run-1"]
+
+
+def test_an_authority_that_nobody_named_is_not_trusted_and_not_asked_again(
+    transport: Transport, identity: ssl.SSLContext
+) -> None:
+    with HostileServer(answer(200, STARTED), tls=identity) as server:
+        with pytest.raises(MosaicTransportError, match=r"(?i)certificate") as caught:
+            transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call())
+        assert (server.count, transport.pauses) == (0, [])
+    assert (caught.value.transient, caught.value.effect_unknown) == (False, False)
+
+
+def test_a_certificate_of_another_host_is_not_trusted(
+    transport: Transport, authority: Authority, trusting: None
+) -> None:
+    with HostileServer(answer(200, STARTED), tls=authority.server_context("another.test")) as server:
+        with pytest.raises(MosaicTransportError, match=r"(?i)certificate"):
+            transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call())
+        assert server.count == 0
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_authorities_that_are_not_there_are_named_before_anything_is_sent(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "gone.pem")
+    monkeypatch.setenv(variable, missing)
+    with pytest.raises(MosaicValidationError, match=f"{variable}=.*{re.escape(missing)}"):
+        transport.send(access_to("https://127.0.0.1:9"), paid_call())
+
+
+def test_a_bundle_without_a_certificate_is_named_before_anything_is_sent(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "empty.pem"
+    file.write_text("nothing\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(MosaicValidationError, match=r"SSL_CERT_FILE=.*empty\.pem"):
+        transport.send(access_to("https://127.0.0.1:9"), paid_call())
+
+
+# The rest
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password for every host there is."""
+    for name in (".netrc", "_netrc"):
+        file = tmp_path / name
+        file.write_text("machine 127.0.0.1 login someone password hush\ndefault login someone password hush\n")
+        file.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+
+def test_a_netrc_never_stands_in_for_the_key(transport: Transport, netrc: None) -> None:
+    with HostileServer(answer(302, Location="/again"), answer(200, {})) as server:
+        transport.send(access_to(server.url), whoami())
+        assert [seen.headers["authorization"] for seen in server.seen] == [f"Bearer {KEY}"] * 2
+
+
+def test_the_provider_names_itself_first(transport: Transport) -> None:
+    with HostileServer(answer(200, {})) as server:
+        transport.send(access_to(server.url), whoami())
+        assert server.seen[0].headers["user-agent"].startswith(f"airflow-provider-mosaic/{__version__}")
+
+
+def test_an_answer_may_be_compressed(transport: Transport) -> None:
+    body = gzip.compress(json.dumps({"run_id": "run-1", "padding": "x" * 300_000}).encode())
+    with HostileServer(answer(200, body, Content_Encoding="gzip")) as server:
+        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
+
+
+def test_an_answer_that_is_compressed_badly_is_a_broken_one(transport: Transport) -> None:
+    with HostileServer(answer(200, b"not gzip at all", Content_Encoding="gzip")) as server:
+        with pytest.raises(MosaicAmbiguousOutcomeError):
+            transport.send(access_to(server.url), paid_call())
+        assert server.count == 1
+
+
+def test_an_answer_may_come_in_chunks(transport: Transport) -> None:
+    def chunked(line: socket.socket) -> bool:
+        line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for part in (b'{"run_id"', b': "run-1"}', b""):
+            line.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+        return True
+
+    with HostileServer(chunked) as server:
+        assert transport.send(access_to(server.url), paid_call(), paid_call()) == ["run-1", "run-1"]
+
+
+@pytest.mark.parametrize(
+    "bytes_sent", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x00\xff" * 40, b"HTTP/1.1 two hundred OK\r\n\r\n"]
+)
+def test_an_answer_that_is_not_http_is_a_broken_one(transport: Transport, bytes_sent: bytes) -> None:
+    def babble(line: socket.socket) -> bool:
+        line.sendall(bytes_sent)
+        return False
+
+    with HostileServer(babble) as server:
+        with pytest.raises(MosaicAmbiguousOutcomeError):
+            transport.send(access_to(server.url), paid_call())
+        assert server.count == 1
+
+
+def test_a_server_without_tls_is_told_apart(transport: Transport) -> None:
+    with HostileServer(answer(200, STARTED)) as server:
+        access = access_to(f"https://127.0.0.1:{server.port}", timeout=SHORT, connect_timeout=SHORT)
+        with pytest.raises(MosaicTransportError):
+            transport.send(access, whoami(), retries=ONCE)
+
+
+def test_a_host_that_can_be_none_is_an_error_of_ours(transport: Transport) -> None:
+    access = Access(api_key=KEY, base_url="https://mosaic..test")
+    with pytest.raises((MosaicTransportError, MosaicValidationError)):
+        transport.send(access, whoami(), retries=RetryPolicy(attempts=2))
+
+
+def test_a_fault_of_the_server_carries_its_words_and_not_the_key(transport: Transport) -> None:
+    with (
+        HostileServer(answer(500, {"detail": f"who is {KEY}, Bearer {KEY}, whsk_hush?"})) as server,
+        pytest.raises(MosaicServerError, match="who is") as caught,
+    ):
+        transport.send(access_to(server.url), whoami(), retries=ONCE)
+    assert "hush" not in str(caught.value)

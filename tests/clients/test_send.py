@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.access import USER_AGENT, Access
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.assets import AssetType, finalize_upload
+from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.api.runs import cancel_run, get_run, resume_run
+from airflow_provider_mosaic.api.social import create_post
+
+from .servers import Act, HostileServer, answer, cut_short, hang_up, late, reset, silence, trickle
+from .transports import KEY, SHORT, Transport, access_to, paid_call
+
+STARTED = {"run_id": "run-1"}
+HTML = b"<!DOCTYPE html><html><title>Bad Gateway</title></html>"
+
+#: After these nobody knows whether a run was started.
+UNKNOWN: dict[str, Act] = {
+    "no answer in time": silence,
+    "a reset": reset,
+    "a connection that is closed": hang_up,
+    "408": answer(408, {"detail": "too slow"}),
+    "408 with Retry-After": answer(408, {"detail": "too slow"}, Retry_After="1"),
+    "500": answer(500, {"detail": "oops", "error": "internal_server_error"}),
+    "500 with Retry-After": answer(500, {"detail": "oops"}, Retry_After="1"),
+    "502 as HTML": answer(502, HTML),
+    "503": answer(503, HTML),
+    "503 with a Retry-After that says nothing": answer(503, HTML, Retry_After="soon"),
+    "504": answer(504, b"upstream timed out"),
+    "200 with HTML": answer(200, HTML),
+    "200 with JSON that is cut": answer(200, b'{"run_id": "ru'),
+    "200 with a body that breaks off": cut_short(STARTED),
+    "200 with nothing": answer(200),
+    "200 with JSON too deep to read": answer(200, b"[" * 100_000),
+    "200 with another list": answer(200, [STARTED]),
+    "200 without the run's id": answer(200, {"success": True}),
+    "204": answer(204),
+    "303 to what came of it": answer(303, Location="/agent_run/run-1"),
+}
+#: After these it is sure that nothing was started.
+REFUSED: dict[str, Act] = {
+    "429": answer(429, {"detail": "slow down", "error": "rate_limit"}),
+    "429 with a number": answer(429, {"detail": "slow down"}, Retry_After="3"),
+    "429 with a date": answer(
+        429, HTML, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
+    ),
+    "503 with a number": answer(503, HTML, Retry_After="3"),
+    "503 with a date": answer(503, HTML, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
+}
+#: These are as good as refused for a call that may be repeated, so are the unknown outcomes that may pass.
+PASSING = {
+    name: act
+    for name, act in UNKNOWN.items()
+    if name not in ("200 with another list", "200 without the run's id", "303 to what came of it")
+}
+SAFE_GOOD = answer(200, {"status": "running"})
+
+
+@pytest.mark.parametrize("fault", UNKNOWN)
+def test_a_start_whose_outcome_is_unknown_is_sent_once(transport: Transport, fault: str) -> None:
+    with HostileServer(UNKNOWN[fault], answer(200, STARTED)) as server:
+        with pytest.raises(MosaicAmbiguousOutcomeError) as caught:
+            transport.send(access_to(server.url, timeout=SHORT), paid_call())
+        assert (server.count, transport.pauses) == (1, [])
+    message = str(caught.value)
+    assert "start a run of agent 'agent-1'" in message
+    assert "not sent again" in message
+    assert (caught.value.method, caught.value.path) == ("POST", "/agent/{agent_id}/run")
+    assert isinstance(caught.value.__cause__, MosaicError)
+    assert "hush" not in message
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        resume_run("run-1"),
+        create_post("Premiere", platforms=["x"], media_urls=["https://cdn.example.org/a.mp4?sig=hush"]),
+    ],
+    ids=["resume", "post"],
+)
+def test_whatever_is_paid_or_public_is_sent_once(transport: Transport, call: Call[object]) -> None:
+    with HostileServer(reset) as server:
+        with pytest.raises(MosaicAmbiguousOutcomeError):
+            transport.send(access_to(server.url), call)
+        assert server.count == 1
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_start_that_was_refused_is_sent_again(transport: Transport, fault: str) -> None:
+    with HostileServer(REFUSED[fault], answer(200, STARTED)) as server:
+        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
+        assert (server.count, len(transport.pauses)) == (2, 1)
+        assert server.seen[0] == server.seen[1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "least", "most"), [("429 with a number", 3, 4), ("503 with a number", 3, 4), ("429 with a date", 80, 92)]
+)
+def test_the_server_says_when_to_come_back(transport: Transport, fault: str, least: float, most: float) -> None:
+    # The date was written when this module was read; a slow machine may have got as far as its end by now.
+    fresh = {
+        "429 with a date": answer(
+            429, None, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
+        )
+    }
+    with HostileServer(fresh.get(fault, REFUSED[fault]), answer(200, STARTED)) as server:
+        transport.send(access_to(server.url), paid_call())
+    assert least <= transport.pauses[0] <= most
+
+
+def test_a_start_is_sent_again_when_the_server_was_not_there(transport: Transport) -> None:
+    with ExitStack() as stack:
+        closed = socket.create_server(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        closed.close()
+        servers: list[HostileServer] = []
+
+        def open_up() -> None:
+            servers.append(stack.enter_context(HostileServer(answer(200, STARTED), port=port)))
+
+        transport.meanwhile = open_up
+        assert transport.send(access_to(f"http://127.0.0.1:{port}"), paid_call()) == ["run-1"]
+        assert servers[0].count == 1
+
+
+def test_a_name_that_is_not_found_is_asked_for_again_and_means_that_nothing_was_done(transport: Transport) -> None:
+    # https://www.rfc-editor.org/rfc/rfc6761: names under .invalid are never found.
+    with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+        transport.send(access_to("http://mosaic.invalid"), paid_call(), retries=RetryPolicy(attempts=3))
+    assert (len(transport.pauses), caught.value.effect_unknown) == (2, False)
+
+
+def test_a_connection_that_is_not_taken_in_time_means_that_nothing_was_done(transport: Transport) -> None:
+    with ExitStack() as stack:
+        # Nobody takes these connections, and the queue for them is full.
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        access = access_to(f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=SHORT)
+        with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+            transport.send(access, paid_call(patience=600.0), retries=RetryPolicy(attempts=2))
+    assert (len(transport.pauses), caught.value.effect_unknown) == (1, False)
+
+
+@pytest.mark.parametrize("fault", [*REFUSED, *PASSING])
+def test_a_call_that_may_be_repeated_is_sent_again(transport: Transport, fault: str) -> None:
+    act = {**REFUSED, **PASSING}[fault]
+    with HostileServer(act, act, SAFE_GOOD) as server:
+        [run] = transport.send(access_to(server.url, timeout=SHORT), get_run("run-1"))
+        assert (run.status, server.count, len(transport.pauses)) == ("running", 3, 2)
+
+
+def test_a_cancel_and_a_finalize_may_be_repeated(transport: Transport) -> None:
+    with HostileServer(
+        answer(500), answer(200, {"success": True}), hang_up, answer(200, {"video_id": "video-1"})
+    ) as server:
+        transport.send(access_to(server.url), cancel_run("run-1"))
+        assert transport.send(access_to(server.url), finalize_upload(AssetType.VIDEO, "video-1")) == ["video-1"]
+        assert server.count == 4
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        (answer(500, {"detail": "oops"}), MosaicServerError),
+        (answer(429), MosaicRateLimitError),
+        (hang_up, MosaicTransportError),
+        (answer(200, HTML), MosaicResponseError),
+    ],
+    ids=["500", "429", "a closed connection", "HTML"],
+)
+def test_repeats_come_to_an_end(transport: Transport, act: Act, kind: type[MosaicError]) -> None:
+    with HostileServer(act) as server:
+        with pytest.raises(kind):
+            transport.send(access_to(server.url), whoami(), retries=RetryPolicy(attempts=4))
+        assert (server.count, len(transport.pauses)) == (4, 3)
+
+
+@pytest.mark.parametrize("call", [whoami(), paid_call()], ids=["safe", "paid"])
+def test_a_retry_after_beyond_the_budget_ends_at_once(transport: Transport, call: Call[object]) -> None:
+    with HostileServer(answer(429, {"detail": "tomorrow"}, Retry_After="86400")) as server:
+        with pytest.raises(MosaicRateLimitError, match="tomorrow") as caught:
+            transport.send(access_to(server.url), call, retries=RetryPolicy(budget=60.0))
+        assert (server.count, transport.pauses, caught.value.retry_after) == (1, [], 86400.0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 418, 422])
+def test_what_a_repeat_cannot_cure_is_not_repeated(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, {"detail": "no"}, Retry_After="1")) as server:
+        calls: list[Call[Any]] = [whoami(), paid_call()]
+        for call in calls:
+            with pytest.raises(MosaicError, match="no") as caught:
+                transport.send(access_to(server.url), call)
+            assert (caught.value.status, caught.value.effect_unknown) == (status, False)
+        assert (server.count, transport.pauses) == (2, [])
+
+
+def test_a_field_that_is_missing_will_not_come_with_another_sending(transport: Transport) -> None:
+    with HostileServer(answer(200, {"agent_id": "agent-1"})) as server:
+        with pytest.raises(MosaicResponseError, match="'status' is missing"):
+            transport.send(access_to(server.url), get_run("run-1"))
+        assert server.count == 1
+
+
+def test_one_look_is_one_request(transport: Transport) -> None:
+    with HostileServer(answer(500)) as server:
+        with pytest.raises(MosaicServerError):
+            transport.send(access_to(server.url), whoami(), retries=ONCE)
+        assert server.count == 1
+
+
+def test_a_call_that_moves_money_is_never_repeated(transport: Transport) -> None:
+    buy: Call[object] = Call(
+        what="buy", method="POST", path="/plan/upgrade", read=lambda data: data, repeat=Repeat.NEVER
+    )
+    with HostileServer(answer(429, {"detail": "slow down"}, Retry_After="0")) as server:
+        with pytest.raises(MosaicRateLimitError):
+            transport.send(access_to(server.url), buy)
+        assert server.count == 1
+
+
+def test_the_request_carries_what_the_api_asks_for(transport: Transport) -> None:
+    with HostileServer(answer(200, STARTED)) as server:
+        access = Access(api_key=KEY, base_url=server.url, workspace_id="workspace-1")
+        transport.send(access, paid_call())
+        [request] = server.seen
+    assert (request.method, request.target) == ("POST", "/agent/agent-1/run")
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["x-workspace-id"] == "workspace-1"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith(USER_AGENT)
+    assert request.headers["host"] == f"127.0.0.1:{access.base_url.rpartition(':')[2]}"
+    assert request.body == b'{"video_urls": ["https://cdn.example.org/a.mp4?X-Goog-Signature=hush"]}'
+
+
+def test_a_call_without_a_body_sends_none(transport: Transport) -> None:
+    with HostileServer(answer(200, {"success": True})) as server:
+        transport.send(access_to(server.url), cancel_run("a/b"))
+        [request] = server.seen
+    assert (request.target, request.body) == ("/agent_run/a%2Fb/cancel", b"")
+    assert "content-type" not in request.headers
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_any_2xx_is_good(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, STARTED)) as server:
+        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
+
+
+def test_a_204_is_good_where_nothing_is_needed(transport: Transport) -> None:
+    with HostileServer(answer(204)) as server:
+        [cancelled] = transport.send(access_to(server.url), cancel_run("run-1"))
+    assert cancelled.run_id is None
+
+
+def test_one_connection_serves_many_calls(transport: Transport) -> None:
+    held: set[int] = set()
+
+    def by_connection(line: socket.socket) -> bool:
+        held.add(line.getpeername()[1])
+        return answer(200, {})(line)
+
+    with HostileServer(by_connection) as server:
+        transport.send(access_to(server.url), whoami(), whoami(), whoami())
+        assert (server.count, len(held)) == (3, 1)
+
+
+# Time
+
+
+def test_a_server_that_says_nothing_is_left(transport: Transport) -> None:
+    with HostileServer(silence) as server, pytest.raises(MosaicTransportError, match="no answer came in time"):
+        transport.send(access_to(server.url, timeout=SHORT), whoami(), retries=ONCE)
+
+
+def test_a_body_that_trickles_in_for_ever_is_left(transport: Transport) -> None:
+    with (
+        HostileServer(trickle(SHORT / 10)) as server,
+        pytest.raises(MosaicTransportError, match="no answer came in time"),
+    ):
+        transport.send(access_to(server.url, timeout=SHORT, connect_timeout=SHORT), whoami(), retries=ONCE)
+
+
+def test_a_call_that_takes_longer_than_usual_is_given_its_time(transport: Transport) -> None:
+    with HostileServer(late(2 * SHORT, answer(200, STARTED))) as server:
+        assert transport.send(access_to(server.url, timeout=SHORT / 3), paid_call(patience=20.0)) == ["run-1"]
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_read_follows_a_redirect_on_the_same_host(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, Location="/moved?to=here"), answer(200, {})) as server:
+        transport.send(access_to(server.url), whoami())
+        assert [(seen.method, seen.target) for seen in server.seen] == [("GET", "/whoami"), ("GET", "/moved?to=here")]
+        assert server.seen[1].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_start_follows_a_redirect_that_keeps_method_and_body(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, Location="/agent/moved/run"), answer(200, STARTED)) as server:
+        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
+        assert [(seen.method, seen.target) for seen in server.seen] == [
+            ("POST", "/agent/agent-1/run"),
+            ("POST", "/agent/moved/run"),
+        ]
+        assert server.seen[0].body == server.seen[1].body != b""
+
+
+@pytest.mark.parametrize("status", [301, 302])
+def test_a_start_does_not_follow_a_redirect_that_would_make_it_a_read(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, Location="/elsewhere"), answer(200, STARTED)) as server:
+        with pytest.raises(MosaicResponseError, match="check the connection's host"):
+            transport.send(access_to(server.url), paid_call())
+        assert server.count == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
+def test_no_redirect_leads_the_key_to_another_port(transport: Transport, status: int, call: Call[object]) -> None:
+    with HostileServer(answer(200, {})) as other:
+        for place in (f"{other.url}/whoami", f"//127.0.0.1:{other.port}/", f"http://localhost:{other.port}/"):
+            with HostileServer(answer(status, Location=place)) as server:
+                with pytest.raises(MosaicResponseError, match="not sent to"):
+                    transport.send(access_to(server.url), call)
+                assert server.count == 1
+        assert other.seen == []
+
+
+def test_a_redirect_from_http_to_https_is_not_followed_but_named(transport: Transport) -> None:
+    with (
+        HostileServer(answer(301, Location="https://127.0.0.1/whoami?token=hush")) as server,
+        pytest.raises(MosaicResponseError, match="check the connection's host") as caught,
+    ):
+        transport.send(access_to(server.url), whoami())
+    assert "hush" not in str(caught.value)
+
+
+def test_a_ring_of_redirects_ends(transport: Transport) -> None:
+    with HostileServer(answer(302, Location="/whoami")) as server:
+        with pytest.raises(MosaicResponseError):
+            transport.send(access_to(server.url), whoami())
+        assert 1 < server.count <= 10
+
+
+def test_a_redirect_without_a_place_is_an_error(transport: Transport) -> None:
+    with HostileServer(answer(302)) as server, pytest.raises(MosaicResponseError):
+        transport.send(access_to(server.url), whoami())
+
+
+def test_an_address_that_is_none_is_not_tried_again(transport: Transport) -> None:
+    with HostileServer(answer(302, Location="http://127.0.0.1:99999/")) as server:
+        with pytest.raises(MosaicError):
+            transport.send(access_to(server.url), whoami())
+        assert server.count == 1
+
+
+def test_a_thing_that_is_not_there_is_told_apart(transport: Transport) -> None:
+    words = r"Could not read run 'run-1'.*No such run.*Check the id"
+    with (
+        HostileServer(answer(404, {"detail": "No such run"})) as server,
+        pytest.raises(MosaicNotFoundError, match=words),
+    ):
+        transport.send(access_to(server.url), get_run("run-1"))
+
+
+def test_nothing_is_sent_for_an_argument_that_is_wrong(transport: Transport) -> None:
+    with HostileServer(answer(200, STARTED)) as server:
+        with pytest.raises(MosaicValidationError):
+            transport.send(access_to(server.url), get_run("{{ run_id }}"))
+        assert server.count == 0

@@ -1,0 +1,65 @@
+"""Both transports behind one face, so that one script of faults is played to either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.runs import start_run
+from airflow_provider_mosaic.clients.aio import AsyncClient
+from airflow_provider_mosaic.clients.sync import SyncClient
+
+T = TypeVar("T")
+
+KEY = "mk_live_hush-hush"
+#: What stands for a long time in tests that wait for it to pass.
+SHORT = 0.3
+
+
+def access_to(url: str, *, timeout: float = 20.0, connect_timeout: float = 5.0) -> Access:
+    return Access(api_key=KEY, base_url=url, timeout=timeout, connect_timeout=connect_timeout)
+
+
+def paid_call(*, patience: float | None = None) -> Call[str]:
+    """A call with effects: it starts a run."""
+    call = start_run("agent-1", video_urls=["https://cdn.example.org/a.mp4?X-Goog-Signature=hush"])
+    return replace(call, patience=patience)
+
+
+class Transport:
+    """
+    One of the two transports; it does not sleep.
+
+    :param kind: ``sync`` or ``async``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        #: The pauses it was asked to make.
+        self.pauses: list[float] = []
+        #: Called instead of each pause.
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def send(self, access: Access, *calls: Call[T], retries: RetryPolicy | None = None) -> list[T]:
+        """Send calls over one client."""
+        if self.kind == "sync":
+            with SyncClient(access, retries=retries, sleep=self._pause) as client:
+                return [client.send(call) for call in calls]
+
+        async def send_all() -> list[T]:
+            async with AsyncClient(access, retries=retries, sleep=self._pause_async) as client:
+                return [await client.send(call) for call in calls]
+
+        return asyncio.run(send_all())
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.meanwhile()
+
+    async def _pause_async(self, seconds: float) -> None:
+        self._pause(seconds)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_mosaic
+
+ROOT = Path(airflow_provider_mosaic.__file__).parent
+
+#: What is loaded, one after the other, in a fresh interpreter.
+STAGES = {
+    "what any DAG file loads": "from airflow.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator, task",
+    "every operator and sensor": (
+        "from airflow_provider_mosaic import operators, sensors\n"
+        "for package in (operators, sensors):\n"
+        "    for name in package.__all__: getattr(package, name)"
+    ),
+    "the hook": "from airflow_provider_mosaic.hooks import MosaicHook",
+    "every trigger": (
+        "from airflow_provider_mosaic import triggers\nfor name in triggers.__all__: getattr(triggers, name)"
+    ),
+}
+
+
+#: ``load`` loads every module of a layer.
+EVERY_MODULE = """
+from importlib import import_module
+from pkgutil import iter_modules
+def load(layer):
+    package = import_module(f"airflow_provider_mosaic.{layer}")
+    for module in iter_modules(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
+"""
+
+
+def loaded_by(*stages: str) -> list[set[str]]:
+    """The modules that each of some stages of code has loaded more than those before."""
+    lines = ["import sys; before = set(sys.modules)"]
+    for stage in stages:
+        lines += [stage, "print('\\n', *(set(sys.modules) - before)); before = set(sys.modules)"]
+    code = "\n".join(lines)
+    # Elsewhere than here: the folder that Python is started in is the first one that it looks into.
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tempfile.gettempdir()
+    )
+    return [set(line.split()) for line in done.stdout.splitlines() if line.startswith(" ")]
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {
+        name.removeprefix("airflow_provider_mosaic.") for name in modules if name.startswith("airflow_provider_mosaic.")
+    }
+
+
+def layers(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in ours(modules)}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    found = loaded_by(*STAGES.values())
+    assert len(found) == len(STAGES)
+    return dict(zip(STAGES, found, strict=True))
+
+
+def test_a_dag_file_loads_little(loaded: dict[str, set[str]]) -> None:
+    more = loaded["every operator and sensor"]
+    assert {"operators.runs", "operators.assets", "operators.social", "sensors.runs"} <= ours(more)
+    assert layers(more).isdisjoint({"api", "clients", "hooks", "tasks", "triggers", "emulator"})
+    foreign = {name.partition(".")[0] for name in more}
+    assert foreign.isdisjoint({"requests", "urllib3", "fastapi", "uvicorn", "httpx", "pydantic", "fsspec", "tenacity"})
+
+
+def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> None:
+    assert "hooks.mosaic" in ours(loaded["the hook"])
+    assert layers(loaded["the hook"]).isdisjoint({"clients", "tasks", "triggers", "emulator"})
+    assert "requests" not in loaded["the hook"]
+
+
+def test_importing_a_trigger_loads_nothing_that_works_in_a_task(loaded: dict[str, set[str]]) -> None:
+    assert "triggers.runs" in ours(loaded["every trigger"])
+    assert layers(loaded["every trigger"]).isdisjoint({"tasks", "emulator"})
+
+
+def test_the_api_and_the_transports_run_without_airflow() -> None:
+    [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')\nload('clients')")
+    assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]
+    assert {"api.runs", "clients.sync", "clients.aio"} <= ours(modules)
+
+
+def test_the_api_opens_no_sockets() -> None:
+    [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')")
+    assert modules.isdisjoint({"requests", "httpx", "urllib3", "http.client"})
+
+
+def test_the_emulator_is_a_reading_of_its_own() -> None:
+    [modules] = loaded_by(
+        "import airflow_provider_mosaic.emulator.server, airflow_provider_mosaic.emulator.pytest_plugin"
+    )
+    assert "emulator.routes.runs" in ours(modules)
+    assert {name.partition(".")[0] for name in ours(modules)} == {"emulator"}
+    assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]
+
+
+def test_the_pytest_plugin_costs_nothing_until_it_is_used() -> None:
+    [modules] = loaded_by("import pytest, airflow_provider_mosaic.emulator.pytest_plugin")
+    assert modules.isdisjoint({"fastapi", "uvicorn", "httpx", "pydantic", "airflow", "requests"})
+
+
+def test_every_module_begins_with_future_annotations_and_a_word_about_itself() -> None:
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        assert (
+            "from __future__ import annotations" in text or not text.partition('"""')[2].partition('"""')[2].strip()
+        ), path
+        assert text.startswith('"""'), path
