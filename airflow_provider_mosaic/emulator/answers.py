@@ -32,9 +32,16 @@ OPTIONAL_FIELDS: Final[dict[str, Any]] = {
     "post_url": "",
     "error": "",
     "message": "",
+    "callback_url": "",
+    "filter_options": {},
+    "channel_name": "",
+    "channel_handle": "",
+    "subscriber_count": "",
+    "video_preview_url": "",
+    "canceled_at": "",
 }
 #: Objects whose keys are the user's or are sent on verbatim: nothing is added to them or taken from them.
-VERBATIM: Final = frozenset({"upload_fields", "params_used", "update_params"})
+VERBATIM: Final = frozenset({"upload_fields", "params_used", "update_params", "filter_options", "raw_metrics"})
 
 CODES: Final[dict[int, str]] = {
     400: "validation_error",
@@ -82,7 +89,7 @@ def shaped(value: Any, settings: Settings) -> Any:
         return value
     answer: dict[str, Any] = {}
     for key, each in value.items():
-        if key in VERBATIM:
+        if key in VERBATIM and (each or key not in OPTIONAL_FIELDS):
             answer[key] = each
         elif key == "needs_credits":
             if settings.needs_credits_key != "absent":

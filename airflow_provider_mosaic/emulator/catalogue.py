@@ -16,7 +16,7 @@ BEGINNING: Final = datetime(2026, 6, 1, 9, 0, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class NodeType:
-    """A kind of tile."""
+    """A kind of tile. One that the catalogue does not have has no name."""
 
     id: str
     name: str
@@ -28,7 +28,7 @@ class NodeType:
         has_params = page and self.name != "Video Input"
         return {
             "node_type_id": self.id,
-            "node_type_name": self.name,
+            "node_type_name": self.name or None,
             "docs_url": page,
             "params_docs_url": f"{page}#api-info" if has_params else None,
         }
@@ -71,13 +71,31 @@ GENERATION_TYPES: Final = frozenset(
 NODE_TYPES_BY_ID: Final = {each.id: each for each in NODE_TYPES.values()}
 
 
+def node_type(node_type_id: str) -> NodeType:
+    """Return a kind of tile, made up without a name where the catalogue does not have it."""
+    return NODE_TYPES_BY_ID.get(node_type_id) or NodeType(node_type_id, "", None)
+
+
 @dataclass
 class AgentNode:
-    """A tile in a saved agent."""
+    """A tile in a saved agent. It is never changed, only replaced: runs hold the one that they began with."""
 
     id: str
     type: NodeType
     params: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Write it as a tile of a graph."""
+        return {"agent_node_id": self.id, "node_type": self.type.as_json(), "params_used": self.params}
+
+    def older_json(self) -> dict[str, Any]:
+        """Write it as in early 2026."""
+        return {
+            "id": self.id,
+            "node_type_id": self.type.id,
+            "node_type_name": self.type.name or None,
+            "params_used": self.params,
+        }
 
 
 @dataclass
@@ -89,25 +107,33 @@ class Agent:
     description: str
     nodes: dict[str, AgentNode]
     edges: list[tuple[str, str]]
+    #: Its place among all things that are listed, which grows for ever.
+    number: int
     created_at: datetime = BEGINNING
     updated_at: datetime = BEGINNING
     visibility: str = "private"
+    #: ``time.monotonic()`` of its making, for lists that lag.
+    born: float = float("-inf")
 
-    def as_json(self, text: Any) -> dict[str, Any]:
-        """Write the graph; ``text`` writes times."""
+    def metadata_json(self, text: Any) -> dict[str, Any]:
+        """Write what is told of it beside its graph; ``text`` writes times."""
         return {
-            "agent": {
-                "id": self.id,
-                "name": self.name,
-                "description": self.description,
-                "visibility": self.visibility,
-                "created_at": text(self.created_at),
-                "updated_at": text(self.updated_at),
-            },
-            "agent_nodes": [
-                {"agent_node_id": each.id, "node_type": each.type.as_json(), "params_used": each.params}
-                for each in self.nodes.values()
-            ],
+            "name": self.name,
+            "description": self.description,
+            "visibility": self.visibility,
+            "created_at": text(self.created_at),
+            "updated_at": text(self.updated_at),
+        }
+
+    def as_json(self, text: Any, *, form: str = "graph") -> dict[str, Any]:
+        """Write the graph, or only its tiles as in early 2026."""
+        about = {"id": self.id, **self.metadata_json(text)}
+        if form == "nodes":
+            del about["visibility"]
+            return {"agent": about, "nodes": [each.older_json() for each in self.nodes.values()]}
+        return {
+            "agent": about,
+            "agent_nodes": [each.as_json() for each in self.nodes.values()],
             "connections": [
                 {"source_agent_node_id": source, "target_agent_node_id": target} for source, target in self.edges
             ],
@@ -134,6 +160,7 @@ def _agent(number: int, name: str, description: str, tiles: list[str], edges: li
         description=description,
         nodes={each.id: each for each in nodes},
         edges=[(node_id(number, source), node_id(number, target)) for source, target in edges],
+        number=number,
     )
 
 

@@ -18,8 +18,33 @@ class Counts:
     runs_started: int = 0
     runs_resumed: int = 0
     runs_cancelled: int = 0
+    #: Runs that a trigger began; they are not among ``runs_started``.
+    runs_triggered: int = 0
+    agents_created: int = 0
+    #: Updates that changed anything, also those of which a later operation was refused.
+    agents_updated: int = 0
+    agents_deleted: int = 0
+    agents_duplicated: int = 0
+    #: Channels that a trigger newly watches, or watches instead of another; and those that none does any more.
+    channels_added: int = 0
+    channels_removed: int = 0
+    avatars_created: int = 0
     #: Posts that began to exist, whatever became of them.
     posts_made: int = 0
+    #: Posts that a PATCH changed, and posts or destinations that were deleted.
+    posts_updated: int = 0
+    posts_deleted: int = 0
+    #: Links for connecting an account that were handed out, accounts that came of them, and those disconnected.
+    connection_links: int = 0
+    connections_added: int = 0
+    connections_deleted: int = 0
+    #: Money that moves: plans that were changed at once, checkouts that were opened, and those that were paid.
+    plan_upgrades: int = 0
+    checkouts_opened: int = 0
+    checkouts_paid: int = 0
+    #: Purchases of credits by the automatic top-up, and times that it was set.
+    top_ups: int = 0
+    settings_changed: int = 0
     uploads_begun: int = 0
     #: Form posts whose bytes the storage host took in.
     uploads_stored: int = 0

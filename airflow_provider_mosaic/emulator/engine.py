@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from airflow_provider_mosaic.emulator.billing import Ledger
 from airflow_provider_mosaic.emulator.clock import Clock
 from airflow_provider_mosaic.emulator.counts import Tally
 from airflow_provider_mosaic.emulator.inputs import InputFetcher, InputUnavailableError
@@ -16,6 +17,8 @@ from airflow_provider_mosaic.emulator.settings import Settings
 
 #: Told of each change that a webhook speaks of: the run, the flag, the changed nodes.
 Announce = Callable[[Run, str, list[RunNode]], None]
+#: Waits for what a node needs beside its inputs, and says what is wrong with it.
+Prepare = Callable[[RunNode], Awaitable["str | None"]]
 
 OUT_OF_CREDITS = "Not enough credits"
 
@@ -32,6 +35,8 @@ class RunEngine:
         renderer: Renderer,
         fetcher: InputFetcher,
         announce: Announce,
+        prepare: Prepare,
+        ledger: Ledger,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -39,6 +44,8 @@ class RunEngine:
         self._renderer = renderer
         self._fetcher = fetcher
         self._announce = announce
+        self._prepare = prepare
+        self._ledger = ledger
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cancelling: dict[str, asyncio.TimerHandle] = {}
         self._settings_changed = asyncio.Event()
@@ -184,17 +191,16 @@ class RunEngine:
         await self._render(run, node)
 
     async def _work(self, run: Run, node: RunNode) -> None:
-        settings = self._settings
-        failing = settings.failing_nodes
+        failing = self._settings.failing_nodes
         message = failing.get(node.template.id) or failing.get(node.template.type.name)
-        if settings.credits is not None and settings.credits < settings.node_credits:
+        if not self._ledger.affords():
             self._fail(node, OUT_OF_CREDITS, needs_credits=True)
             return
+        message = message or await self._prepare(node)
         if message is not None:
             self._fail(node, message)
             return
-        if settings.credits is not None:
-            settings.credits -= settings.node_credits
+        self._ledger.pay(node.template.type)
         await self._render(run, node)
         node.set("completed")
 
@@ -210,7 +216,7 @@ class RunEngine:
 
     def _verdict(self, run: Run) -> str:
         statuses = {node.status for node in run.nodes.values()}
-        if statuses == {"completed"}:
+        if statuses <= {"completed"}:
             return "completed"
         if run.needs_credits:
             run.status_message = OUT_OF_CREDITS

@@ -7,13 +7,14 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from airflow_provider_mosaic.emulator.access import needed_scope
 from airflow_provider_mosaic.emulator.answers import ApiError, json_response, shaped
 from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
 from airflow_provider_mosaic.emulator.clock import parse_time
@@ -24,15 +25,7 @@ from airflow_provider_mosaic.emulator.world import World
 Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")
 
-#: Which scope speaks of which path; only the first two and triggers are documented names.
-SCOPES: Final = (
-    ("/agent_run", "agent_runs"),
-    ("/agent/{agent_id}/run", "agent_runs"),
-    ("/agent", "agents"),
-    ("/node_type", "agents"),
-    ("/uploads", "uploads"),
-    ("/social", "social"),
-)
+DAY: Final = timedelta(days=1)
 
 
 class Exchange:
@@ -76,12 +69,11 @@ class Exchange:
             raise ApiError(403, "The workspace does not belong to this organization")
         scopes = self.settings.scopes
         template = getattr(self.request.scope.get("route"), "path", "")
-        if scopes is None or template == "/whoami":
+        needed = needed_scope(self.request.method, template)
+        if scopes is None or needed is None:
             return
-        entity = next((name for prefix, name in SCOPES if template.startswith(prefix)), "other")
-        reading = self.request.method == "GET" or template == "/uploads/get_view_url"
-        scope = f"{entity}:{'read' if reading else 'write'}"
-        if scope not in scopes:
+        scope, confirmed = needed
+        if scope not in scopes and (confirmed or self.settings.unconfirmed_scopes == "enforce"):
             raise ApiError(403, f"The API key lacks the scope {scope}")
 
     def body(self, model: type[Body]) -> Body:
@@ -94,18 +86,34 @@ class Exchange:
             data = json.loads(self._body) if self._body.strip() else {}
         except ValueError as error:
             raise self.refuse("The body is not valid JSON") from error
+        return self.read(model, data)
+
+    def read(self, model: type[Body], data: Any, *within: str) -> Body:
+        """
+        Read a part of the body.
+
+        :param within: where in the body it stands.
+        :raises ApiError: when it is not valid.
+        """
         if not isinstance(data, dict):
-            raise self.refuse("The body must be a JSON object")
+            raise self.refuse(f"{'.'.join(within) or 'The body'} must be a JSON object", "body", *within)
         try:
             read = model.model_validate(data)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = tuple(str(each) for each in first["loc"])
+            place = (*within, *(str(each) for each in first["loc"]))
             raise self.refuse(f"{'.'.join(place)}: {first['msg']}", "body", *place) from error
         unknown = _unknown_fields(read)
         if unknown and self.settings.unknown_body_fields == "refuse":
-            raise self.refuse(f"{unknown[0]}: unknown field", "body", unknown[0])
+            place = (*within, unknown[0])
+            raise self.refuse(f"{'.'.join(place)}: unknown field", "body", *place)
         return read
+
+    def optional_body(self, model: type[Body]) -> Body:
+        """Read a body of which every field may be missing; without a body it depends."""
+        if not self._body.strip() and self.settings.empty_bodies == "refuse":
+            raise self.refuse("A JSON body is required")
+        return self.body(model)
 
     def no_body(self) -> None:
         """Take only an empty body, or an empty object."""
@@ -121,25 +129,56 @@ class Exchange:
             if name not in names and self.settings.unknown_body_fields == "refuse":
                 raise self.refuse(f"{name}: unknown parameter", "query", name)
 
-    def time(self, name: str) -> datetime | None:
-        """Read a time of the query."""
+    def time(self, name: str, *, whole_day: bool = False) -> datetime | None:
+        """
+        Read a time of the query.
+
+        :param whole_day: whether a date without a time means the end of that day.
+        """
         text = self.query(name)
         if text is None:
             return None
         try:
-            return parse_time(text)
+            moment = parse_time(text)
         except ValueError as error:
             raise self.refuse(f"{name}: not an ISO 8601 time", "query", name) from error
+        return moment + DAY - timedelta(milliseconds=1) if whole_day and len(text.strip()) == 10 else moment
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """Read a whole number of the query."""
+        text = self.query(name)
+        if text is None:
+            return default
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise self.refuse(f"{name}: not a number", "query", name) from error
+        if not low <= number <= high:
+            raise self.refuse(f"{name}: must be between {low} and {high}", "query", name)
+        return number
+
+    def workspace(self) -> None:
+        """
+        Look at the workspace of the query: it never widens what the header allows.
+
+        :raises ApiError: when it is another than the organization has.
+        """
+        wanted = self.query("workspace_id")
+        if wanted is not None and wanted != WORKSPACE_ID:
+            raise ApiError(self.settings.unknown_workspace_status, "Workspace could not be found")
 
     # What is answered
 
-    def answer(self, body: Any, *, news: bool = True) -> Response:
+    def answer(self, body: Any, *, news: bool = True, created: bool = False) -> Response:
         """
         Answer a success.
 
         :param news: whether the body says what the client can't know; without, 204 may stand for it.
+        :param created: whether something was made whose status is a switch of its own.
         """
         status = self.settings.success_status if self.request.method == "POST" else 200
+        if created and status == 200:
+            status = self.settings.created_status
         if status == 204:
             if not news:
                 return Response(status_code=204)
@@ -156,6 +195,8 @@ class Exchange:
         wanted: Callable[[Item], bool] = lambda item: True,
         default: int = 25,
         filters: tuple[str, ...] = (),
+        newest_first: bool = False,
+        beside: dict[str, Any] | None = None,
     ) -> Response:
         """
         Answer one page of a list.
@@ -164,12 +205,14 @@ class Exchange:
         :param number: the ever-growing number of an item, by which a cursor remembers its place.
         :param wanted: whether an item is in the list at all.
         :param filters: names of the query parameters that a cursor is bound to.
+        :param newest_first: whether that is the order whatever the settings say.
+        :param beside: what else the answer tells.
         """
-        limit = self._limit(default)
+        limit = self.number("limit", default, 1, 100)
         fingerprint = hashlib.sha256(
             json.dumps([key, self.request.url.path, [self.query(name) for name in filters]]).encode()
         ).hexdigest()[:16]
-        newest_first = self.settings.list_order == "newest" or key == "posts"
+        newest_first = newest_first or self.settings.list_order == "newest"
         ordered: Iterator[Item] = reversed(items.values()) if newest_first else iter(items.values())
         cursor = self.query("cursor")
         if cursor is not None:
@@ -185,19 +228,8 @@ class Exchange:
             following = _encode({"n": number(shown[-1]), "f": fingerprint})
         if self.met("repeated_cursor") and shown:
             following = cursor or _encode({"n": number(shown[0]) + (1 if newest_first else -1), "f": fingerprint})
-        return self.answer({key: [write(each) for each in shown], self.settings.cursor_key: following})
-
-    def _limit(self, default: int) -> int:
-        text = self.query("limit")
-        if text is None:
-            return default
-        try:
-            limit = int(text)
-        except ValueError as error:
-            raise self.refuse("limit: not a number", "query", "limit") from error
-        if not 1 <= limit <= 100:
-            raise self.refuse("limit: must be between 1 and 100", "query", "limit")
-        return limit
+        written = [write(each) for each in shown]
+        return self.answer({**(beside or {}), key: written, self.settings.cursor_key: following})
 
     def _place(self, cursor: str, fingerprint: str) -> int:
         try:

@@ -9,7 +9,24 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-LISTS: Final = ("/agents", "/agent/{}/runs", "/agent_runs", "/social/posts")
+LISTS: Final = (
+    "/agents",
+    "/agent/{}/runs",
+    "/agent_runs",
+    "/trigger/{}/runs",
+    "/pipeline_runs",
+    "/agent_run/{}/progress",
+    "/agent_run/{}/tasks",
+    "/agent_run/{}/notifications",
+    "/agent_run/{}/notification_configurations",
+    "/storage_triggers",
+    "/storage_trigger/{}/folders",
+    "/storage_trigger/{}/events",
+    "/storage_batches",
+    "/storage_batch/{}/items",
+    "/social/posts",
+    "/social/post/{}/comments",
+)
 MEDIA: Final = ("/mosaic-emulator-media/{}",)
 
 

@@ -16,6 +16,7 @@ from airflow_provider_mosaic.emulator.film import Edit, FilmCutter
 from airflow_provider_mosaic.emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
 from airflow_provider_mosaic.emulator.runs import RunInput, runnable_graph
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.tile_params import objection
 
 SYNTHETIC_SECONDS = 6.0
 SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
@@ -81,9 +82,12 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
     if unknown and settings.unknown_ignored_node_status != 200:
         raise ApiError(settings.unknown_ignored_node_status, f"ignore_nodes: {unknown[0]} is no node of this agent")
     nodes, _ = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
-    for each in body.update_params or {}:
+    for each, params in (body.update_params or {}).items():
         if each not in nodes:
             raise ApiError(400, f"update_params: {each} is no node of the runnable graph")
+        wrong = objection(nodes[each].type, params, settings) if settings.params_checked_in_runs else None
+        if wrong is not None:
+            raise ApiError(400, f"update_params: {wrong}")
     tiles = [each for each, node in nodes.items() if node.type.name == "Video Input"]
     top_level = body.named()
     top_level_given = [name for name in SHORTHAND if getattr(body, name) is not None]

@@ -35,6 +35,7 @@ class Destination:
     platform_post_id: str | None = None
     post_url: str | None = None
     error: str | None = None
+    comments_disabled: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Write it as a post shows it."""
@@ -63,6 +64,9 @@ class Post:
     born: float = field(default_factory=time.monotonic)
     #: How often it was published; more than once would be a fault of the emulator.
     published: int = 0
+    deleted: bool = False
+    #: What a PATCH said of the platforms, by connection.
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def platforms(self) -> list[str]:
@@ -73,20 +77,60 @@ class Post:
 class PostDesk:
     """Moves posts along."""
 
-    def __init__(self, *, settings: Settings, clock: Clock, media_gone: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        media_gone: Callable[[str], bool],
+        connected: Callable[[str], bool],
+    ) -> None:
         self._settings = settings
         self._clock = clock
         #: Says of a URL on the emulator's own storage host that it no longer leads anywhere.
         self._media_gone = media_gone
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Says of a connection whether it still is one.
+        self._connected = connected
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._settings_changed = asyncio.Event()
 
     def take_on(self, post: Post) -> None:
         """Begin with a new post."""
         if post.status in ("scheduled", "processing"):
             task = asyncio.create_task(self._see_through(post))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[post.id] = task
+            task.add_done_callback(
+                lambda done: self._tasks.pop(post.id, None) if self._tasks.get(post.id) is done else None
+            )
+
+    def reschedule(self, post: Post, moment: datetime) -> None:
+        """Give a post another time; one that is waiting waits for that from now on."""
+        post.schedule, post.updated_at = moment, self._clock.now()
+        self._let_go(post)
+        self.take_on(post)
+
+    def decide(self, post: Post, *, approved: bool) -> None:
+        """Let a post that waits for approval go its way, or not."""
+        if not approved:
+            self._set(post, "rejected")
+            return
+        self._set(post, "processing" if post.schedule is None else "scheduled")
+        self.take_on(post)
+
+    def delete(self, post: Post, destinations: list[Destination]) -> None:
+        """Delete a post at some of its destinations, which rejects it when none is left."""
+        for each in destinations:
+            each.status = "rejected"
+        post.updated_at = self._clock.now()
+        if all(each.status == "rejected" for each in post.destinations):
+            self._let_go(post)
+            post.deleted = True
+            self._set(post, "rejected")
+
+    def _let_go(self, post: Post) -> None:
+        task = self._tasks.pop(post.id, None)
+        if task is not None:
+            task.cancel()
 
     def settings_changed(self) -> None:
         """Look again at settings that posts are held by."""
@@ -95,7 +139,7 @@ class PostDesk:
 
     def reset(self) -> None:
         """Let go of every post."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
 
@@ -122,9 +166,10 @@ class PostDesk:
         post.published += 1
         failing = self._settings.failing_platforms
         gone = any(self._media_gone(url) for url in post.media_urls)
-        for each in post.destinations:
+        wanted = [each for each in post.destinations if each.status != "rejected"]
+        for each in wanted:
             message = failing.get(each.connection.id) or failing.get(each.connection.platform)
-            if each.connection.id in self._settings.disconnected:
+            if not self._connected(each.connection.id):
                 message = message or "The account is no longer connected"
             if gone:
                 message = message or "The media could not be downloaded"
@@ -135,11 +180,11 @@ class PostDesk:
             each.status = "posted"
             each.platform_post_id = f"{each.connection.platform}_{native}"
             each.post_url = f"https://{each.connection.platform}.example/{each.connection.username}/{native}"
-        failed = sum(each.status == "failed" for each in post.destinations)
+        failed = sum(each.status == "failed" for each in wanted)
         if failed == 0:
             self._set(post, "posted")
         else:
-            self._set(post, "failed" if failed == len(post.destinations) else "partial_failure")
+            self._set(post, "failed" if failed == len(wanted) else "partial_failure")
 
     def _set(self, post: Post, status: str) -> None:
         post.status = status

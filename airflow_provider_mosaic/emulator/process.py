@@ -273,6 +273,39 @@ class Emulator:
         """Make a run unknown, as if it had been deleted."""
         self._control("DELETE", f"runs/{run_id}")
 
+    def fire_trigger(self, trigger_id: str, **arrival: Any) -> dict[str, Any] | None:
+        """
+        Let a video, or files, arrive at a trigger.
+
+        :param trigger_id: a YouTube trigger of an agent, or one of the storage triggers.
+        :param arrival: ``channel_id``, ``video_id``, ``video_title``, ``video_url`` and ``seconds`` of the video, or
+            ``file_names``; what is not said is made up.
+        :return: the run that it began; none where the trigger does not want it, or has begun one for it already.
+        :raises LookupError: when there is no such trigger.
+        """
+        answer: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", arrival)
+        return answer
+
+    def link_account(self, connect_url: str) -> dict[str, Any] | None:
+        """
+        Do what a human does behind a link for connecting an account.
+
+        :param connect_url: as the API handed it out.
+        :return: the connection; none where the link leads on to another page.
+        :raises LookupError: when the link is used or unknown.
+        """
+        answer: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")
+        return answer
+
+    def pay_checkout(self, checkout_url: str) -> None:
+        """
+        Do what a human does in a checkout for a plan.
+
+        :param checkout_url: as the API handed it out.
+        :raises LookupError: when it is paid or unknown.
+        """
+        self._control("GET", f"checkout/{checkout_url.rpartition('/')[2]}")
+
     def expire_links(self) -> None:
         """Make every signed link that was handed out until now an expired one."""
         self._control("POST", "expire_links")
@@ -304,6 +337,6 @@ class Emulator:
             raise ValueError(data["detail"])
         if answer.status == 404:
             raise LookupError(data["detail"])
-        if answer.status != 200:
+        if answer.status not in (200, 303):
             raise EmulatorError(f"The emulator answered {answer.status}: {data}")
         return data

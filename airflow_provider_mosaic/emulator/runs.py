@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -15,17 +17,44 @@ TERMINAL: Final = frozenset({"completed", "partial_complete", "failed", "cancell
 REQUEUEABLE: Final = frozenset({"not_started", "blocked", "cancelled", "failed"})
 
 
+_numbers = itertools.count(1)
+
+
+@dataclass
+class NodeTask:
+    """What works on a node. A node that is queued again loses its old ones."""
+
+    created_at: datetime
+    heartbeat: datetime
+    status: str = "running"
+    message: str | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def progress(self) -> int:
+        """A percentage."""
+        return {"running": 50, "completed": 100}.get(self.status, 0)
+
+
 @dataclass
 class RunNode:
     """The clone of a tile in one run."""
 
     template: AgentNode
     params: dict[str, Any]
+    #: The server's clock.
+    now: Callable[[], datetime]
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "not_started"
     status_message: str | None = None
     errors: list[str] = field(default_factory=list)
     needs_credits: bool = False
+    tasks: list[NodeTask] = field(default_factory=list)
+    updated_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.updated_at = self.now()
 
     @property
     def is_source(self) -> bool:
@@ -36,9 +65,17 @@ class RunNode:
         """Change the status."""
         self.status = status
         self.status_message = message
+        self.updated_at = self.now()
         if status != "failed":
             self.errors = []
             self.needs_credits = False
+        if status == "not_started":
+            self.tasks.clear()
+        elif status == "running":
+            self.tasks.append(NodeTask(self.updated_at, self.updated_at))
+        elif self.tasks:
+            last = self.tasks[-1]
+            last.status, last.message, last.heartbeat = status, message, self.updated_at
 
     def as_json(self) -> dict[str, Any]:
         """Write it as ``GET /agent_run/{id}/nodes`` shows it."""
@@ -96,7 +133,10 @@ class Run:
     status: str
     status_message: str | None = None
     outputs: list[Output] = field(default_factory=list)
+    #: All that is known of what began it; answers tell it in the shape that the settings ask for.
     triggered_by: dict[str, Any] | None = None
+    #: Of a run that a watched folder began: ``trigger_info`` and the batch's key.
+    origin: dict[str, Any] = field(default_factory=dict)
     #: ``time.monotonic()`` of the start, for lists that lag.
     born: float = field(default_factory=time.monotonic)
     resumed: int = 0

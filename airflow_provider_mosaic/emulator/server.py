@@ -75,6 +75,7 @@ async def _serve(options: ServerOptions) -> None:
     wire.close()
     world.engine.reset()
     world.post_desk.reset()
+    world.avatars.reset()
     await world.webhooks.close()
     server.should_exit = server.force_exit = True
     await asyncio.wait({serving}, timeout=GRACE)

@@ -13,7 +13,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     # Pace
-    speed: float = Field(1.0, gt=0, description="Divides the seconds that nodes, queues and posts take.")
+    speed: float = Field(
+        1.0, gt=0, description="Divides the seconds that nodes, queues, posts and avatar profiles take."
+    )
     node_seconds: float = Field(2.0, ge=0, description="How long each node of a run works.")
     queue_seconds: float = Field(0.0, ge=0, description="How long a run waits in `initial_status` before it runs.")
     post_seconds: float = Field(1.0, ge=0, description="How long publishing takes.")
@@ -22,7 +24,47 @@ class Settings(BaseModel):
     )
     hold_posts: bool = Field(False, description="Posts stay `processing` until this is off.")
     clock_skew: float = Field(0.0, description="Seconds by which the server's clock is ahead.")
-    list_lag: float = Field(0.0, ge=0, description="Real seconds until a new run or post shows in lists.")
+    list_lag: float = Field(
+        0.0, ge=0, description="Real seconds until a new run, post, agent or avatar profile shows in lists."
+    )
+
+    # Agents
+    created_status: Literal[200, 201] = Field(
+        200, description="Success of making an agent, a copy of one, or an avatar profile."
+    )
+    agent_change_answer: Literal["operations", "metadata", "both"] = Field(
+        "operations", description="What create and update answer: today's fields, those of early 2026, or all."
+    )
+    agent_answer: Literal["graph", "nodes"] = Field(
+        "graph", description="Shape of an agent: today's, or that of early 2026 without connections."
+    )
+    atomic_operations: bool = Field(
+        True, description="A refused operation undoes those before it; else they stay, and so does what was renamed."
+    )
+    max_operations: int | None = Field(None, ge=0, description="Above it an update is refused.")
+    params_merge: Literal["shallow", "deep"] = Field("shallow", description="How `update_node` merges params.")
+    null_params: Literal["store", "unset"] = Field("store", description="What a null among merged params does.")
+    checked_params: Literal["complete", "listed", "none"] = Field(
+        "complete",
+        description="Tiles whose unknown params are refused: with a table that is wholly known, with any known, none.",
+    )
+    params_checked_in_runs: bool = Field(False, description="`update_params` of runs are checked like those of agents.")
+    unknown_node_types: Literal["accept", "refuse"] = Field(
+        "accept", description="Node types (UUIDs) that the catalogue does not have; `refuse` is 404."
+    )
+    unknown_operation_node_status: Literal[400, 404] = Field(
+        404, description="Answer to an operation on a node or a connection that is not there."
+    )
+    repeated_connection: Literal["refuse", "ignore"] = Field("refuse", description="A connection that is there.")
+    connections_into_inputs: bool = Field(False, description="Tiles of known types may lead into a Video Input.")
+    empty_bodies: Literal["accept", "refuse"] = Field(
+        "accept", description="No body at all where every field of it is optional (create, duplicate)."
+    )
+    empty_agents: Literal["run", "refuse"] = Field("run", description="Starting an agent that has no tile.")
+    duplicate_triggers: bool = Field(False, description="A copy of an agent has copies of its triggers.")
+    repeated_delete: Literal[200, 404] = Field(404, description="Answer to deleting an agent or a connection again.")
+    delete_cancels_runs: bool = Field(False, description="Active runs of a deleted agent are cancelled.")
+    runtime_node_ids: bool = Field(False, description="Agent nodes are also found by the ids of runs' nodes.")
 
     # Runs
     initial_status: str = Field("running", description="Status of a run that has just been started.")
@@ -89,6 +131,66 @@ class Settings(BaseModel):
     webhook_on_cancel: bool = Field(False, description="RUN_FINISHED is sent for a cancelled run.")
     webhook_on_resume: bool = Field(True, description="RUN_STARTED is sent again for a resumed run.")
 
+    # Triggers
+    triggers_answer: Literal["array", "object"] = Field(
+        "array", description="Today's list of triggers, or the one object or null of 2025."
+    )
+    channel_details: Literal["full", "pending", "missing"] = Field(
+        "full", description="Metadata of channels: there, all null as before a refresh, or no entry at all."
+    )
+    unresolvable_channels: list[str] = Field(
+        default_factory=list, description="Channels, as they are sent, that lead nowhere (400)."
+    )
+    partial_channels: bool = Field(False, description="The other channels of such a request are added all the same.")
+    add_channels_answer: Literal["rich", "status_ok"] = Field("rich", description="Today's answer, or that of 2025.")
+    remove_channels_answer: Literal["message", "status_ok", "empty"] = Field(
+        "message", description="What removing answers; `empty` has no body."
+    )
+    unknown_channel_removal: Literal[200, 400, 404] = Field(
+        200, description="Answer to removing a channel that no trigger of the agent has."
+    )
+    callback_required: bool = Field(False, description="`trigger_callback_url` must be sent, as in 2025.")
+    empty_filter_is_none: bool = Field(
+        True, description="`filter_options` that bound nothing select the same trigger as none at all."
+    )
+    unknown_trigger_runs: Literal[200, 404] = Field(
+        404, description="Answer to listing the runs of an unknown trigger; 200 is an empty list."
+    )
+    listed_trigger: Literal["trigger_id", "flat", "nested"] = Field(
+        "trigger_id", description="Shape of `triggered_by` in lists."
+    )
+    webhook_trigger: Literal["trigger_id", "flat", "nested"] = Field(
+        "flat", description="Shape of `triggered_by` in webhooks."
+    )
+    manual_trigger: Literal["null", "manual", "absent"] = Field(
+        "null", description="`triggered_by` in webhooks of a run that the API started: today's, or two of 2025."
+    )
+
+    # Observability
+    observability_lists: Literal["named", "items"] = Field(
+        "named", description="Whether those lists have a key of their own or are all called `items`."
+    )
+    pipeline_run_id: Literal["run_id", "id", "agent_state_id"] = Field(
+        "run_id", description="Where `/pipeline_runs` and `progress` put a run's id."
+    )
+    automations_total: bool = Field(False, description="`/automations/*` tell the `total`.")
+    workspace_header_required: bool = Field(False, description="`/automations/*` need `X-Workspace-Id` (400 without).")
+    notification_channels: list[str] = Field(
+        default_factory=lambda: ["email"], description="Where the end of a run is told, beside webhooks."
+    )
+
+    # Avatars
+    avatar_seconds: float = Field(
+        4.0, ge=0, description="How long an avatar profile is `pending`, then `processing`: half of it each."
+    )
+    hold_avatars: bool = Field(False, description="Avatar profiles stay `processing` until this is off.")
+    failing_avatars: dict[str, str] = Field(
+        default_factory=dict, description="Avatar profiles that fail: name, to the message."
+    )
+    avatar_create_answer: Literal["profile", "wrapped", "id"] = Field(
+        "profile", description="What create answers: the profile, that under `avatar_profile`, or its id."
+    )
+
     # Posts
     failing_platforms: dict[str, str] = Field(
         default_factory=dict, description="Destinations that fail: platform or connection id, to the message."
@@ -101,8 +203,52 @@ class Settings(BaseModel):
     disconnected: list[str] = Field(default_factory=list, description="Connection ids with `connected: false`.")
     past_schedule: Literal["publish", "refuse"] = Field("publish", description="What a schedule in the past means.")
 
+    patch_answer: Literal["short", "post", "success"] = Field(
+        "short", description="What PATCH answers: id and status, the whole post, or that of early 2026."
+    )
+    patch_extras: bool = Field(False, description="PATCH takes `scheduled_pause` and `notes`, as in early 2026.")
+    wrong_post_state_status: Literal[400, 409] = Field(
+        409, description="Answer to changing a post whose status does not allow it."
+    )
+    comment_platforms: list[str] = Field(
+        default_factory=lambda: ["linkedin", "instagram", "facebook", "youtube"],
+        description="Where comments can be disabled after publishing.",
+    )
+    undeletable_platforms: list[str] = Field(
+        default_factory=lambda: ["instagram", "tiktok"], description="Where a published post can't be deleted."
+    )
+    repeated_post_delete: Literal[200, 404, 409] = Field(409, description="Answer to deleting a `rejected` post.")
+    deleted_posts_listed: bool = Field(True, description="Deleted posts stay in the list.")
+    unpublished_status: Literal[200, 404, 409] = Field(
+        409, description="Answer to analytics and comments of a post that is nowhere yet; 200 is an empty one."
+    )
+    analytics_post_id: bool = Field(False, description="Analytics repeat the `post_id`.")
+    comments: int = Field(3, ge=0, description="Comments that each published destination has.")
+    max_connections: int | None = Field(None, ge=0, description="With so many no further account is linked.")
+    connection_limit_status: Literal[400, 403, 409] = Field(403, description="The answer then.")
+
+    # Billing
+    plan: Literal["creator", "creator_annual", "professional", "professional_annual", "pro"] | None = Field(
+        "professional", description="The organization's plan; an upgrade changes it."
+    )
+    free_plan: Literal["null", "object"] = Field("null", description="How no plan is written.")
+    unlimited_balance: float = Field(10000.0, description="The balance that is told while `credits` is null.")
+    credits_answer: Literal["flat", "nested"] = Field("flat", description="Today's answer, or that of early 2026.")
+    out_of_range_status: Literal[400, 422] = Field(400, description="Answer to a threshold or quantity out of range.")
+    upgrade: Literal["immediate", "checkout"] = Field("immediate", description="How a plan is changed.")
+    downgrade: Literal["scheduled", "immediate"] = Field(
+        "scheduled", description="Whether a cheaper plan waits for the end of the period."
+    )
+    same_plan_status: Literal[200, 400, 409] = Field(409, description="Answer to choosing the plan that there is.")
+    plan_family_key: Literal["plan_family", "family"] = Field("plan_family", description="Its name after an upgrade.")
+    plan_list_answer: Literal["billing", "prices"] = Field("billing", description="Items of today, or of early 2026.")
+
     # Access
     scopes: list[str] | None = Field(None, description="Scopes of the key; null is unrestricted.")
+    unconfirmed_scopes: Literal["enforce", "ignore"] = Field(
+        "enforce", description="Endpoints whose scope is only guessed by the pattern of the names."
+    )
+    unknown_workspace_status: Literal[400, 403, 404] = Field(404, description="Answer to an unknown `workspace_id`.")
     accept_x_api_key: bool = Field(False, description="`X-API-Key` is taken instead of `Authorization`.")
     whoami: Literal["organization", "user"] = Field("organization", description="Today's answer, or that of 2025.")
 

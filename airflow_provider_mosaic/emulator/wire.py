@@ -289,11 +289,16 @@ class Wire:
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
     def _template(self, scope: Scope) -> str:
+        other_method = NO_ROUTE
         for route in self._routes:
+            match, _ = route.matches(scope)
+            path = str(getattr(route, "path", NO_ROUTE))
+            if match is Match.FULL:
+                return path
             # A path with another method is answered 405, and still is that path.
-            if route.matches(scope)[0] is not Match.NONE:
-                return str(getattr(route, "path", NO_ROUTE))
-        return NO_ROUTE
+            if match is Match.PARTIAL and other_method == NO_ROUTE:
+                other_method = path
+        return other_method
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)  # noqa: S101 - registered for it alone
@@ -345,7 +350,8 @@ def _with_status(body: bytes, status: str) -> bytes:
         return body
     if not isinstance(data, dict):
         return body
-    for each in [data, *data.get("runs", []), *data.get("posts", [])]:
+    listed = [each for name in ("runs", "posts", "avatar_profiles") for each in data.get(name, [])]
+    for each in [data, *listed]:
         if "status" in each:
             each["status"] = status
     return json.dumps(data).encode()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
+import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.emulator.answers import shaped
-from airflow_provider_mosaic.emulator.catalogue import CONNECTIONS, Agent, Connection, fixed_agents
+from airflow_provider_mosaic.emulator.avatars import AvatarDesk
+from airflow_provider_mosaic.emulator.billing import Ledger
+from airflow_provider_mosaic.emulator.catalogue import CONNECTIONS, USER_ID, Agent, Connection, fixed_agents
 from airflow_provider_mosaic.emulator.clock import Clock
 from airflow_provider_mosaic.emulator.counts import Tally
 from airflow_provider_mosaic.emulator.engine import RunEngine
+from airflow_provider_mosaic.emulator.evidence import Evidence
 from airflow_provider_mosaic.emulator.faults import FaultBook
 from airflow_provider_mosaic.emulator.film import FilmCutter
 from airflow_provider_mosaic.emulator.inputs import InputFetcher
@@ -21,8 +26,9 @@ from airflow_provider_mosaic.emulator.media import MediaStore, StoredObject
 from airflow_provider_mosaic.emulator.posts import Post, PostDesk
 from airflow_provider_mosaic.emulator.rendering import Renderer
 from airflow_provider_mosaic.emulator.requestlog import RequestLog
-from airflow_provider_mosaic.emulator.runs import Output, Run, RunNode
+from airflow_provider_mosaic.emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.triggers import TriggerDesk, triggered_by
 from airflow_provider_mosaic.emulator.uploads import UploadDesk
 from airflow_provider_mosaic.emulator.webhooks import WebhookSender
 
@@ -45,6 +51,10 @@ class World:
         self.media = MediaStore(directory=kept)
         self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
         self.webhooks = WebhookSender(settings=settings, tally=self.tally)
+        self.avatars = AvatarDesk(settings=settings, media=self.media)
+        self.triggers = TriggerDesk(settings=settings)
+        self.evidence = Evidence(clock=self.clock)
+        self.ledger = Ledger(settings=settings, clock=self.clock, tally=self.tally)
         cutter = FilmCutter()
         self.engine = RunEngine(
             settings=settings,
@@ -53,16 +63,24 @@ class World:
             renderer=Renderer(settings=settings, clock=self.clock, media=self.media, cutter=cutter),
             fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
             announce=self._announce,
+            prepare=self._prepare,
+            ledger=self.ledger,
         )
-        self.post_desk = PostDesk(settings=settings, clock=self.clock, media_gone=self._media_gone)
+        self.post_desk = PostDesk(
+            settings=settings, clock=self.clock, media_gone=self._media_gone, connected=self._connected
+        )
         self._populate()
 
     def _populate(self) -> None:
         self.agents: dict[str, Agent] = fixed_agents()
+        self.deleted_agents: set[str] = set()
         self.connections: dict[str, Connection] = dict(CONNECTIONS)
+        self.deleted_connections: dict[str, Connection] = {}
         self.runs: dict[str, Run] = {}
         self.posts: dict[str, Post] = {}
-        self.numbers = itertools.count(1)
+        #: Connections that a human has yet to make, by the token of their link.
+        self.links: dict[str, dict[str, Any]] = {}
+        self.numbers = itertools.count(len(self.agents) + 1)
         self.key_used_at = self.clock.now()
 
     def configure(self, changes: dict[str, Any]) -> None:
@@ -80,14 +98,20 @@ class World:
         """Tell those that wait on a setting."""
         self.engine.settings_changed()
         self.post_desk.settings_changed()
+        self.avatars.settings_changed()
 
     def reset(self) -> None:
         """Go back to the start: state, settings, faults, counts, log."""
         self.engine.reset()
         self.post_desk.reset()
+        start = self._start_settings.model_copy(deep=True)
         for name in Settings.model_fields:
-            setattr(self.settings, name, getattr(self._start_settings.model_copy(deep=True), name))
+            setattr(self.settings, name, getattr(start, name))
         self.settings_changed()
+        self.avatars.reset()
+        self.triggers.triggers.clear()
+        self.evidence.reset()
+        self.ledger.reset()
         self.webhooks.reset()
         self.uploads.reset()
         self.media.reset()
@@ -96,6 +120,59 @@ class World:
         self.tally.reset()
         self.log.reset(self.settings.request_log)
         self._populate()
+
+    def begin_run(
+        self,
+        agent: Agent,
+        inputs: list[RunInput],
+        *,
+        ignored: Iterable[str] = (),
+        params: dict[str, dict[str, Any]] | None = None,
+        callback_url: str | None = None,
+        triggered_by: dict[str, Any] | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> Run:
+        """
+        Begin a run and set it going.
+
+        :param params: by tile, merged into the tile's own for this run.
+        :param triggered_by: what began it, if it was not the API.
+        :param origin: the folder and the batch of one that a watched folder began.
+        """
+        nodes, edges = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
+        now = self.clock.now()
+        run = Run(
+            id=str(uuid.uuid4()),
+            number=next(self.numbers),
+            agent=agent,
+            nodes={
+                each: RunNode(node, {**node.params, **(params or {}).get(each, {})}, self.clock.now)
+                for each, node in nodes.items()
+            },
+            edges=edges,
+            inputs=inputs,
+            callback_url=callback_url,
+            created_at=now,
+            started_at=now,
+            updated_at=now,
+            status=self.settings.initial_status,
+            triggered_by=triggered_by,
+            origin=origin or {},
+        )
+        self.runs[run.id] = run
+        self.tally.add("runs_started" if triggered_by is None else "runs_triggered")
+        self.engine.start(run)
+        return run
+
+    async def _prepare(self, node: RunNode) -> str | None:
+        """Wait for the avatar profile that a node uses."""
+        profile_id = node.params.get("avatar_profile_id")
+        if node.template.type.name != "AI Avatar" or profile_id is None:
+            return None
+        return await self.avatars.usable(str(profile_id))
+
+    def _connected(self, connection_id: str) -> bool:
+        return connection_id in self.connections and connection_id not in self.settings.disconnected
 
     def render_by_id(self, output_id: str) -> StoredObject | None:
         """Find an earlier output."""
@@ -170,7 +247,7 @@ class World:
             "node_status_counts": self.counts_json(run),
             "inputs": [],
             "outputs": self.outputs_json(run),
-            "triggered_by": run.triggered_by,
+            "triggered_by": triggered_by(run.triggered_by, self.settings.listed_trigger),
         }
 
     def run_control_json(self, run: Run) -> dict[str, Any]:
@@ -220,8 +297,13 @@ class World:
             "run_id": run.id,
             "status": run.status,
             "node_status_counts": self.counts_json(run),
-            "triggered_by": run.triggered_by,
+            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger),
         }
+        if run.triggered_by is None and self.settings.manual_trigger == "manual":
+            moment = self.clock.text(run.created_at)
+            event["triggered_by"] = {"type": "manual", "source": "api", "user_id": USER_ID, "triggered_at": moment}
+        elif run.triggered_by is None and self.settings.manual_trigger == "absent":
+            del event["triggered_by"]
         if flag in ("RUN_STARTED", "RUN_FINISHED"):
             event["inputs"] = self.inputs_json(run)
         if flag == "RUN_PROGRESS":

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import httpx
@@ -83,6 +87,17 @@ class Api:
         )
 
 
+@dataclass
+class Receiver:
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    signatures: list[str | None] = field(default_factory=list)
+
+    def flags(self) -> list[str]:
+        return [event["flag"] for event in self.events]
+
+
 def until(look: Callable[[], T], good: Callable[[T], object], seconds: float = 15.0) -> T:
     """Look until it is good, and fail with the last sight when it never is."""
     deadline = time.monotonic() + seconds
@@ -107,3 +122,26 @@ def api(mosaic: Emulator) -> Iterator[Api]:
 def storage() -> Iterator[httpx.Client]:
     with httpx.Client(trust_env=False, follow_redirects=False, timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    kept = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kept.events.append(json.loads(body))
+            kept.signatures.append(self.headers["X-Mosaic-Signature"])
+            self.send_response(kept.answers.pop(0) if kept.answers else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        kept.url = f"http://127.0.0.1:{server.server_port}/hook"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield kept
+        server.shutdown()

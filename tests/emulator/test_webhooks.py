@@ -1,53 +1,14 @@
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from airflow_provider_mosaic.emulator.catalogue import TWO_BRANCH_AGENT_ID, node_id
 
-from .conftest import Api, until
+from .conftest import Api, Receiver, until
 
 URLS = {"video_urls": ["https://cdn.example.org/a.mp4"]}
-
-
-@dataclass
-class Receiver:
-    url: str = ""
-    answers: list[int] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    signatures: list[str | None] = field(default_factory=list)
-
-    def flags(self) -> list[str]:
-        return [event["flag"] for event in self.events]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    kept = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.events.append(json.loads(body))
-            kept.signatures.append(self.headers["X-Mosaic-Signature"])
-            self.send_response(kept.answers.pop(0) if kept.answers else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}/hook"
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield kept
-        server.shutdown()
 
 
 def finished(receiver: Receiver) -> list[dict[str, Any]]:

@@ -5,16 +5,40 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from airflow_provider_mosaic.emulator.routes import account, agents, control, node_types, runs, social, uploads
+from airflow_provider_mosaic.emulator.routes import (
+    account,
+    agent_changes,
+    agents,
+    avatars,
+    billing,
+    connections,
+    control,
+    node_types,
+    observability,
+    post_changes,
+    runs,
+    social,
+    storage,
+    triggers,
+    uploads,
+)
 
 #: The documented API.
 API_ROUTERS: tuple[APIRouter, ...] = (
     account.router,
     agents.router,
+    agent_changes.router,
     runs.router,
+    observability.router,
     node_types.router,
+    triggers.router,
+    storage.router,
     uploads.router,
+    avatars.router,
+    connections.router,
     social.router,
+    post_changes.router,
+    billing.router,
 )
 #: The emulator's own interface.
 CONTROL_ROUTER = control.router

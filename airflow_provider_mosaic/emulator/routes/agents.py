@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -29,11 +31,12 @@ async def list_agents(exchange: Asked) -> Response:
     """List the agents."""
     exchange.known_query("limit", "cursor")
     text = exchange.world.clock.text
-    numbers = {each: place for place, each in enumerate(exchange.world.agents, 1)}
+    known_until = time.monotonic() - exchange.settings.list_lag
     return exchange.page(
         "agents",
         exchange.world.agents,
-        number=lambda agent: numbers[agent.id],
+        number=lambda agent: agent.number,
+        wanted=lambda agent: agent.born <= known_until,
         write=lambda agent: {
             "id": agent.id,
             "name": agent.name,
@@ -47,4 +50,20 @@ async def list_agents(exchange: Asked) -> Response:
 @router.get("/agent/{agent_id}")
 async def get_agent(agent_id: str, exchange: Asked) -> Response:
     """Tell one agent's graph."""
-    return exchange.answer(find_agent(exchange, agent_id).as_json(exchange.world.clock.text))
+    agent = find_agent(exchange, agent_id)
+    return exchange.answer(agent.as_json(exchange.world.clock.text, form=exchange.settings.agent_answer))
+
+
+@router.get("/agent_nodes/{agent_node_id}")
+async def get_agent_node(agent_node_id: str, exchange: Asked) -> Response:
+    """Tell one tile of any agent."""
+    for agent in exchange.world.agents.values():
+        if agent_node_id in agent.nodes:
+            return exchange.answer({"agent_node": agent.nodes[agent_node_id].as_json()})
+    if exchange.settings.runtime_node_ids:
+        for run in exchange.world.runs.values():
+            for node in run.nodes.values():
+                if node.id == agent_node_id:
+                    written = {**node.template.as_json(), "agent_node_id": node.id, "params_used": node.params}
+                    return exchange.answer({"agent_node": written})
+    raise ApiError(404, "Agent node could not be found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import json_response
+from airflow_provider_mosaic.emulator.catalogue import Connection
 from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.firing import Arrival, fire
 from airflow_provider_mosaic.emulator.world import World
 
 PREFIX = "/_emulator"
@@ -80,6 +83,7 @@ async def posts(request: Request) -> Response:
                 **world.post_json(post, listed=True),
                 "published": post.published,
                 "media_urls": post.media_urls,
+                "platform_options": post.options,
                 "schedule_date": post.schedule.isoformat() if post.schedule else None,
             }
             for post in world.posts.values()
@@ -170,3 +174,46 @@ async def forget_run(run_id: str, request: Request) -> Response:
         return json_response({"detail": f"there is no run {run_id}"}, 404)
     world.engine.forget(run)
     return json_response({})
+
+
+@router.post("/triggers/{trigger_id}/fire")
+async def fire_trigger(trigger_id: str, request: Request) -> Response:
+    """Let something arrive at a trigger; the answer is the run that it began, or null."""
+    try:
+        run = fire(world_of(request), trigger_id, Arrival(**await request.json()))
+    except LookupError as error:
+        return json_response({"detail": str(error.args[0])}, 404)
+    except ValueError as error:
+        return refusal(error)
+    return json_response(None if run is None else world_of(request).run_control_json(run))
+
+
+@router.get("/connect/{token}")
+async def connect(token: str, request: Request) -> Response:
+    """Do what a human does behind a link for connecting an account. A link works once."""
+    world = world_of(request)
+    link = world.links.pop(token, None)
+    if link is None:
+        return json_response({"detail": "the link is used or unknown"}, 404)
+    username = f"account{len(world.connections) + len(world.deleted_connections) + 1}"
+    connection = Connection(
+        id=str(uuid.uuid4()),
+        platform=link["platform"],
+        name=link["connection_name"] or f"Another {link['platform']} account",
+        username=username,
+        profile_url=f"https://{link['platform']}.example/{username}",
+    )
+    world.connections[connection.id] = connection
+    world.tally.add("connections_added")
+    if link["redirect_url"]:
+        return Response(status_code=303, headers={"Location": link["redirect_url"]})
+    return json_response(connection.as_json())
+
+
+@router.get("/checkout/{token}")
+async def pay_checkout(token: str, request: Request) -> Response:
+    """Do what a human does in a checkout. It can be paid once."""
+    plan = world_of(request).ledger.pay_checkout(token)
+    if plan is None:
+        return json_response({"detail": "the checkout is paid or unknown"}, 404)
+    return json_response({"plan_id": plan.id})

@@ -14,7 +14,7 @@ from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.inputs import StartBody, resolve
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.emulator.routes.agents import find_agent
-from airflow_provider_mosaic.emulator.runs import Run, RunInput, RunNode, runnable_graph
+from airflow_provider_mosaic.emulator.runs import Run, RunInput
 
 router = APIRouter()
 
@@ -37,6 +37,8 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
     world, settings = exchange.world, exchange.settings
     agent = find_agent(exchange, agent_id)
     body = exchange.body(StartBody)
+    if not agent.nodes and settings.empty_agents == "refuse":
+        raise ApiError(400, "The agent has no tiles")
     if body.callback_url is not None and urlsplit(body.callback_url).scheme not in ("http", "https"):
         raise exchange.refuse("callback_url: not an http or https URL", "body", "callback_url")
     inputs = resolve(agent, body, settings)
@@ -45,25 +47,13 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
     most = settings.max_concurrent_runs
     if most is not None and sum(run.active for run in world.runs.values()) >= most:
         raise ApiError(403, "Too many runs at once", code="concurrent_agent_limit")
-    nodes, edges = runnable_graph(agent, [each for each in body.ignore_nodes or [] if each in agent.nodes])
-    params = body.update_params or {}
-    now = world.clock.now()
-    run = Run(
-        id=str(uuid.uuid4()),
-        number=next(world.numbers),
-        agent=agent,
-        nodes={each: RunNode(node, {**node.params, **params.get(each, {})}) for each, node in nodes.items()},
-        edges=edges,
-        inputs=inputs,
+    run = world.begin_run(
+        agent,
+        inputs,
+        ignored=body.ignore_nodes or [],
+        params=body.update_params,
         callback_url=body.callback_url,
-        created_at=now,
-        started_at=now,
-        updated_at=now,
-        status=settings.initial_status,
     )
-    world.runs[run.id] = run
-    world.tally.add("runs_started")
-    world.engine.start(run)
     return exchange.answer({"run_id": run.id})
 
 
@@ -101,6 +91,17 @@ async def list_agent_runs(agent_id: str, exchange: Asked) -> Response:
     return _list(exchange, find_agent(exchange, agent_id).id)
 
 
+@router.get("/trigger/{trigger_id}/runs")
+async def list_trigger_runs(trigger_id: str, exchange: Asked) -> Response:
+    """List the runs that one trigger began."""
+    exchange.known_query("limit", "cursor", "status", "from", "to")
+    world = exchange.world
+    known = trigger_id in world.triggers.triggers or trigger_id in world.evidence.triggers
+    if not known and exchange.settings.unknown_trigger_runs == 404:
+        raise ApiError(404, "Trigger could not be found")
+    return _list(exchange, None, trigger_id)
+
+
 @router.get("/agent_runs")
 async def list_runs(exchange: Asked) -> Response:
     """List the runs of all agents."""
@@ -108,7 +109,7 @@ async def list_runs(exchange: Asked) -> Response:
     return _list(exchange, exchange.query("agent_id"))
 
 
-def _list(exchange: Exchange, agent_id: str | None) -> Response:
+def _list(exchange: Exchange, agent_id: str | None, trigger_id: str | None = None) -> Response:
     status, since, until = exchange.query("status"), exchange.time("from"), exchange.time("to")
     statuses = {each.strip() for each in status.split(",")} if status is not None else None
     known_until = time.monotonic() - exchange.settings.list_lag
@@ -117,6 +118,7 @@ def _list(exchange: Exchange, agent_id: str | None) -> Response:
         return (
             run.born <= known_until
             and (agent_id is None or run.agent.id == agent_id)
+            and (trigger_id is None or (run.triggered_by or {}).get("trigger_id") == trigger_id)
             and (statuses is None or run.status in statuses)
             and (since is None or run.created_at >= since)
             and (until is None or run.created_at <= until)

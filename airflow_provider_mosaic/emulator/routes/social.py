@@ -1,4 +1,4 @@
-"""Social connections and posts."""
+"""Social posts: made and read."""
 
 from __future__ import annotations
 
@@ -40,38 +40,16 @@ class PostBody(BaseModel):
     workspace_id: str | None = None
 
 
-def find_connection(exchange: Exchange, connection_id: str) -> Connection:
+def find_post(exchange: Exchange, post_id: str) -> Post:
     """
-    Return a connection.
+    Return a post.
 
     :raises ApiError: 404 when there is none.
     """
-    connection = exchange.world.connections.get(connection_id)
-    if connection is None:
-        raise ApiError(404, "Social connection could not be found")
-    return connection
-
-
-@router.get("/social/connections")
-async def list_connections(exchange: Asked) -> Response:
-    """List the connected accounts, unpaged."""
-    exchange.known_query()
-    return exchange.answer({"connected_accounts": [each.as_json() for each in exchange.world.connections.values()]})
-
-
-@router.get("/social/connections/{social_connection_id}")
-async def get_connection(social_connection_id: str, exchange: Asked) -> Response:
-    """Tell one connection, and whether it is connected."""
-    found = find_connection(exchange, social_connection_id)
-    return exchange.answer(
-        {
-            "connected": found.id not in exchange.settings.disconnected,
-            **found.as_json(),
-            "username": found.username,
-            "display_name": found.name,
-            "user_image": None,
-        }
-    )
+    post = exchange.world.posts.get(post_id)
+    if post is None:
+        raise ApiError(404, "Post could not be found")
+    return post
 
 
 @router.post("/social/post")
@@ -80,7 +58,7 @@ async def create_post(exchange: Asked) -> Response:
     world, settings = exchange.world, exchange.settings
     body = exchange.body(PostBody)
     if body.workspace_id not in (None, WORKSPACE_ID):
-        raise ApiError(404, "Workspace could not be found")
+        raise ApiError(settings.unknown_workspace_status, "Workspace could not be found")
     accounts = _accounts(exchange, body)
     for url in body.media_urls:
         parts = urlsplit(url)
@@ -148,10 +126,7 @@ def _accounts(exchange: Exchange, body: PostBody) -> list[Connection]:
 async def get_post(post_id: str, exchange: Asked) -> Response:
     """Tell how a post stands."""
     exchange.known_query("social_connection_id")
-    post = exchange.world.posts.get(post_id)
-    if post is None:
-        raise ApiError(404, "Post could not be found")
-    body = exchange.world.post_json(post)
+    body = exchange.world.post_json(find_post(exchange, post_id))
     account = exchange.query("social_connection_id")
     if account is not None:
         seen: list[dict[str, Any]] = [each for each in body["destinations"] if each["social_connection_id"] == account]
@@ -176,6 +151,7 @@ async def list_posts(exchange: Asked) -> Response:
     def wanted(post: Post) -> bool:
         return (
             post.born <= known_until
+            and (exchange.settings.deleted_posts_listed or not post.deleted)
             and (status is None or post.status == status)
             and (platform is None or platform in post.platforms)
             and (account is None or any(each.connection.id == account for each in post.destinations))
@@ -188,5 +164,6 @@ async def list_posts(exchange: Asked) -> Response:
         wanted=wanted,
         write=lambda post: exchange.world.post_json(post, listed=True),
         default=20,
+        newest_first=True,
         filters=("status", "platform", "social_connection_id"),
     )

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import Api
+
+URL = {"video_urls": ["https://cdn.example.org/a.mp4"]}
+TOP_UP = {"enabled": True, "threshold": 25, "quantity": 100}
+
+
+def credits(api: Api) -> dict[str, Any]:
+    return dict(api.get("/credits").json())
+
+
+def test_credits_are_told_flat_or_nested(api: Api) -> None:
+    api.mosaic.configure(credits=731)
+    body = credits(api)
+    assert set(body) == {"organization_id", "balance", "plan", "plan_id", "billing_cycle", "auto_topup"}
+    assert (body["balance"], body["plan"], body["plan_id"]) == (731, "professional", "professional")
+    assert body["auto_topup"] == {"eligible": True, "enabled": False, "threshold": 0, "quantity": 0}
+    api.mosaic.configure(credits_answer="nested", credits=0.5)
+    nested = credits(api)
+    assert set(nested) == {"organization_id", "credits", "plan"}
+    assert (nested["credits"]["balance"], nested["credits"]["unlimited"]) == (0.5, False)
+    api.mosaic.configure(credits=None, unlimited_balance=-1)
+    assert (credits(api)["credits"]["balance"], credits(api)["credits"]["unlimited"]) == (-1, True)
+
+
+def test_runs_are_paid_and_their_usage_is_told(api: Api) -> None:
+    api.mosaic.configure(credits=100)
+    api.finished(body=URL)
+    assert credits(api)["balance"] == 70
+    body = api.get("/credits/usage").json()
+    assert (body["summary"]["total_credits_used"], body["summary"]["total_events"]) == (30, 3)
+    assert body["summary"]["truncated"] is False
+    names = {each["tile_name"]: each["credits_used"] for each in body["breakdown"]["by_tile"]}
+    assert names == {"Rough Cut": 10, "Reframe": 10, "Captions": 10}
+    assert body["breakdown"]["by_date"][0]["events"] == 3
+    assert set(body["breakdown"]["by_date_and_tile"][0]) == {"date", "tile_id", "tile_name", "credits_used", "events"}
+    cut = api.get("/credits/usage", params={"limit": 2}).json()["summary"]
+    assert (cut["total_events"], cut["matching_events"], cut["truncated"]) == (2, 3, True)
+
+
+def test_usage_has_a_range(api: Api) -> None:
+    api.finished(body=URL)
+    today = datetime.now(timezone.utc)
+
+    def used(**query: str) -> int:
+        return int(api.get("/credits/usage", params=query).json()["summary"]["total_credits_used"])
+
+    assert used(end_date=today.date().isoformat()) == 30
+    assert used(end_date=(today - timedelta(days=1)).date().isoformat()) == 0
+    assert used(start_date=(today + timedelta(minutes=1)).isoformat(), end_date="2099-01-01") == 0
+    for query in ({"limit": 0}, {"limit": 10001}, {"start_date": "2099-01-01"}, {"end_date": "never"}, {"cursor": "x"}):
+        assert api.get("/credits/usage", params=query).status_code == 400
+
+
+def test_a_top_up_buys_credits_when_the_balance_falls_below(api: Api) -> None:
+    api.mosaic.configure(credits=40)
+    answer = api.post("/credits/settings", {"auto_topup": TOP_UP})
+    assert answer.json() == {"auto_topup": TOP_UP}
+    assert credits(api)["auto_topup"] == {"eligible": True, **TOP_UP}
+    assert api.finished(body=URL)["status"] == "completed"
+    assert credits(api)["balance"] == 110
+    assert (api.mosaic.counts().settings_changed, api.mosaic.counts().top_ups) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        TOP_UP,
+        {"auto_topup": {"enabled": True}},
+        {"auto_topup": {**TOP_UP, "enabled": 1}},
+        {"auto_topup": {**TOP_UP, "quantity": True}},
+        {"auto_topup": {**TOP_UP, "quantity": -1}},
+        {"auto_topup": {**TOP_UP, "threshold": 1_000_001}},
+        {"auto_topup": {**TOP_UP, "eligible": True}},
+    ],
+)
+def test_a_top_up_that_is_not_valid_is_not_set(api: Api, body: dict[str, Any]) -> None:
+    assert api.post("/credits/settings", body).status_code == 400
+    assert api.mosaic.counts().settings_changed == 0
+
+
+def test_a_top_up_needs_a_plan_that_has_it(api: Api) -> None:
+    for plan in (None, "pro"):
+        api.mosaic.configure(plan=plan)
+        answer = api.post("/credits/settings", {"auto_topup": TOP_UP})
+        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+        assert credits(api)["auto_topup"] == {"eligible": False, "enabled": False, "threshold": 0, "quantity": 0}
+    api.mosaic.configure(plan="creator", out_of_range_status=422)
+    assert api.post("/credits/settings", {"auto_topup": {**TOP_UP, "quantity": -1}}).status_code == 422
+
+
+def test_the_plan_is_told_or_that_there_is_none(api: Api) -> None:
+    plan = api.get("/plan").json()
+    assert (plan["plan"]["id"], plan["plan"]["status"], plan["scheduled_plan"]) == ("professional", "active", None)
+    assert plan["credits"]["unlimited"] is True
+    api.mosaic.configure(plan=None)
+    assert api.get("/plan").json()["plan"] is None
+    assert credits(api)["plan"] is None
+    assert credits(api)["billing_cycle"] == {"current_period_start": None, "current_period_end": None}
+    api.mosaic.configure(free_plan="object")
+    assert api.get("/plan").json()["plan"]["id"] == "free"
+
+
+def test_four_plans_are_listed_in_one_of_two_forms(api: Api) -> None:
+    plans = api.get("/plan/list").json()["plans"]
+    assert {each["id"]: (each["billing"], each["price_usd"]) for each in plans} == {
+        "creator": ("monthly", 50),
+        "creator_annual": ("annual", 480),
+        "professional": ("monthly", 150),
+        "professional_annual": ("annual", 1500),
+    }
+    api.mosaic.configure(plan_list_answer="prices")
+    assert "annual_price_usd" in api.get("/plan/list").json()["plans"][0]
+
+
+def test_an_upgrade_takes_place_at_once(api: Api) -> None:
+    api.mosaic.configure(plan="creator", credits=5)
+    answer = api.post("/plan/upgrade", {"plan_id": "professional_annual"})
+    assert answer.json() == {
+        "success": True,
+        "requires_checkout": False,
+        "plan_id": "professional_annual",
+        "plan_family": "professional",
+    }
+    assert api.get("/plan").json()["plan"]["id"] == "professional_annual"
+    assert credits(api)["balance"] == 10005
+    assert api.post("/plan/upgrade", {"plan_id": "professional_annual"}).status_code == 409
+    api.mosaic.configure(plan_family_key="family", same_plan_status=200)
+    assert api.post("/plan/upgrade", {"plan_id": "professional_annual"}).json()["family"] == "professional"
+    assert api.mosaic.counts().plan_upgrades == 1
+
+
+def test_an_upgrade_may_wait_for_a_checkout(api: Api) -> None:
+    api.mosaic.configure(plan=None, credits=0, upgrade="checkout")
+    run_id = api.start(body=URL)
+    assert api.end(run_id)["needs_credits"] is True
+    body = api.post("/plan/upgrade", {"plan_id": "pro", "success_url": "https://example.org"}).json()
+    assert (body["success"], body["requires_checkout"]) == (False, True)
+    assert api.get("/plan").json()["plan"] is None
+    counts = api.mosaic.counts()
+    assert (counts.checkouts_opened, counts.checkouts_paid, counts.plan_upgrades) == (1, 0, 0)
+    api.mosaic.pay_checkout(body["checkout_url"])
+    assert api.get("/plan").json()["plan"]["id"] == "pro"
+    with pytest.raises(LookupError):
+        api.mosaic.pay_checkout(body["checkout_url"])
+    assert api.mosaic.counts().checkouts_paid == 1
+    api.post(f"/agent_run/{run_id}/resume")
+    assert api.end(run_id)["status"] == "completed"
+
+
+def test_a_cheaper_plan_waits_for_the_end_of_the_period(api: Api) -> None:
+    assert api.post("/plan/upgrade", {"plan_id": "creator_annual"}).status_code == 200
+    plan = api.get("/plan").json()
+    assert (plan["plan"]["id"], plan["scheduled_plan"]["id"]) == ("professional", "creator_annual")
+    api.mosaic.configure(downgrade="immediate")
+    api.post("/plan/upgrade", {"plan_id": "creator"})
+    plan = api.get("/plan").json()
+    assert (plan["plan"]["id"], plan["scheduled_plan"]) == ("creator", None)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"plan_id": "free"}, {"plan_id": 3}, {"plan": "pro"}, {"plan_id": "pro", "cancel_url": "back"}]
+)
+def test_an_upgrade_that_is_not_valid_moves_no_money(api: Api, body: dict[str, Any]) -> None:
+    assert api.post("/plan/upgrade", body).status_code == 400
+    assert api.get("/plan").json()["plan"]["id"] == "professional"
+    assert api.mosaic.counts().plan_upgrades == 0
+
+
+def test_an_upgrade_whose_answer_is_lost_has_taken_place(api: Api) -> None:
+    api.mosaic.inject("answer_lost", method="POST", path="/plan/upgrade")
+    with pytest.raises(httpx.RemoteProtocolError):
+        api.post("/plan/upgrade", {"plan_id": "pro"})
+    assert api.get("/plan").json()["plan"]["id"] == "pro"
+    assert api.mosaic.counts().plan_upgrades == 1

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import Api
+
+YOUTUBE, TIKTOK, INSTAGRAM, X, LINKEDIN, FACEBOOK, LIVE = (
+    f"c0000000-0000-4000-8000-00000000000{number}" for number in range(1, 8)
+)
+LATER = "2099-01-01T00:00:00Z"
+
+
+def create(api: Api, *accounts: str, **body: Any) -> str:
+    destinations = [{"social_connection_id": each} for each in accounts or (YOUTUBE,)]
+    answer = api.post("/social/post", {"post": "x", "destinations": destinations, **body})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["post_id"])
+
+
+def published(api: Api, *accounts: str) -> str:
+    post_id = create(api, *accounts)
+    assert api.post_end(post_id)["status"] == "posted"
+    return post_id
+
+
+def patch(api: Api, post_id: str, **body: Any) -> httpx.Response:
+    return api.http.patch(f"/social/post/{post_id}", json=body)
+
+
+def delete(api: Api, post_id: str, body: Any = None, **query: str) -> httpx.Response:
+    return api.http.request("DELETE", f"/social/post/{post_id}", json=body, params=query)
+
+
+def status(api: Api, post_id: str) -> str:
+    return str(api.get(f"/social/post/{post_id}").json()["status"])
+
+
+def soon(seconds: float = 0.0) -> str:
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_scheduled_post_gets_another_time(api: Api) -> None:
+    post_id = create(api, schedule_date=LATER)
+    answer = patch(api, post_id, schedule_date="2099-02-01T00:00:00Z")
+    assert answer.json() == {"post_id": post_id, "status": "scheduled"}
+    assert api.get(f"/social/post/{post_id}").json()["scheduled_at"] == "2099-02-01T00:00:00Z"
+    assert patch(api, post_id, schedule_date=soon(0.05)).status_code == 200
+    assert api.post_end(post_id)["status"] == "posted"
+    assert api.mosaic.posts()[0]["published"] == 1
+    assert api.mosaic.counts().posts_updated == 2
+
+
+def test_only_scheduled_posts_get_another_time(api: Api) -> None:
+    post_id = published(api)
+    assert patch(api, post_id, schedule_date=LATER).status_code == 409
+    api.mosaic.configure(hold_posts=True, wrong_post_state_status=400)
+    due = create(api, schedule_date=soon())
+    # It shows as scheduled while it is being published.
+    assert status(api, due) == "scheduled"
+    assert patch(api, due, schedule_date=LATER).status_code == 400
+    assert api.mosaic.counts().posts_updated == 0
+
+
+def test_approval_releases_a_post_or_rejects_it(api: Api) -> None:
+    api.mosaic.configure(approval=True)
+    now, later, never = create(api), create(api, schedule_date=LATER), create(api)
+    assert patch(api, now, approve=True).json()["status"] == "processing"
+    assert patch(api, later, approve=True).json()["status"] == "scheduled"
+    assert patch(api, never, approve=False).json()["status"] == "rejected"
+    assert api.post_end(now)["status"] == "posted"
+    assert patch(api, now, approve=True).status_code == 409
+    assert patch(api, never, approve=True).status_code == 409
+    both = create(api)
+    assert patch(api, both, schedule_date=LATER).status_code == 409
+    assert patch(api, both, schedule_date=LATER, approve=True).json()["status"] == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, 400),
+        ({"social_connection_id": YOUTUBE}, 400),
+        ({"post": "other"}, 400),
+        ({"media_urls": []}, 400),
+        ({"platforms": ["x"]}, 400),
+        ({"schedule_date": "soon"}, 400),
+        ({"approve": "yes"}, 400),
+        ({"notes": "x"}, 400),
+        ({"platform_options": {"youtube": True}}, 400),
+        ({"platform_options": {"tiktok": {}}}, 400),
+        ({"schedule_date": LATER, "social_connection_id": X}, 404),
+    ],
+)
+def test_a_change_that_is_not_valid_is_refused(api: Api, body: dict[str, Any], expected: int) -> None:
+    post_id = create(api, schedule_date="2098-01-01T00:00:00Z")
+    assert patch(api, post_id, **body).status_code == expected
+    assert api.get(f"/social/post/{post_id}").json()["scheduled_at"] == "2098-01-01T00:00:00Z"
+    assert patch(api, "none", **body).status_code == 404
+
+
+def test_comments_are_disabled_where_that_is_possible(api: Api) -> None:
+    post_id = published(api, LINKEDIN, INSTAGRAM, X)
+    assert patch(api, post_id, disable_comments=True).status_code == 400
+    assert patch(api, post_id, disable_comments=True, social_connection_id=X).status_code == 400
+    assert patch(api, post_id, platform_options={"x": {}, "linkedin": {"title": "x"}}).status_code == 400
+    before = {each["platform"] for each in comments(api, post_id)}
+    assert before == {"linkedin", "instagram", "x"}
+    assert patch(api, post_id, disable_comments=True, social_connection_id=INSTAGRAM).status_code == 200
+    assert patch(api, post_id, platform_options={"linkedin": {"disable_comments": True}}).status_code == 200
+    # LinkedIn deletes those that there are.
+    assert {each["platform"] for each in comments(api, post_id)} == {"instagram", "x"}
+
+
+def test_two_accounts_of_a_platform_have_to_be_told_apart(api: Api) -> None:
+    post_id = published(api, YOUTUBE, LIVE, LINKEDIN)
+    options = {"youtube": {"visibility": "unlisted"}}
+    assert patch(api, post_id, platform_options=options).status_code == 400
+    assert patch(api, post_id, platform_options=options, social_connection_id=LIVE).status_code == 200
+    assert api.mosaic.posts()[0]["platform_options"] == {LIVE: options["youtube"]}
+
+
+@pytest.mark.parametrize(
+    ("shape", "keys"),
+    [("post", {"destinations", "description"}), ("success", {"tracking_id", "tracked_status"})],
+)
+def test_a_change_can_answer_otherwise(api: Api, shape: str, keys: set[str]) -> None:
+    api.mosaic.configure(patch_answer=shape, patch_extras=True)
+    answer = patch(api, create(api, schedule_date=LATER), notes="x").json()
+    assert keys <= set(answer)
+
+
+@pytest.mark.parametrize("approval", [True, False])
+def test_a_deleted_post_is_rejected_and_never_published(api: Api, approval: bool) -> None:
+    api.mosaic.configure(approval=approval)
+    post_id = create(api, schedule_date=soon(0.2))
+    assert delete(api, post_id).json() == {"post_id": post_id, "status": "rejected"}
+    assert status(api, post_id) == "rejected"
+    other = create(api, schedule_date=soon(0.2))
+    patch(api, other, approve=True)
+    api.post_end(other)
+    assert api.mosaic.posts()[0]["published"] == 0
+    assert [each["post_id"] for each in api.get("/social/posts").json()["posts"]] == [other, post_id]
+    api.mosaic.configure(deleted_posts_listed=False)
+    assert [each["post_id"] for each in api.get("/social/posts").json()["posts"]] == [other]
+    assert delete(api, post_id).status_code == 409
+    api.mosaic.configure(repeated_post_delete=200)
+    assert delete(api, post_id).json()["status"] == "rejected"
+    assert api.mosaic.counts().posts_deleted == 1
+
+
+def test_a_post_is_not_deleted_while_it_is_published(api: Api) -> None:
+    api.mosaic.configure(hold_posts=True)
+    post_id = create(api)
+    assert delete(api, post_id).status_code == 409
+    api.mosaic.configure(hold_posts=False)
+    assert api.post_end(post_id)["status"] == "posted"
+    assert delete(api, post_id).status_code == 200
+    assert status(api, post_id) == "rejected"
+
+
+def test_some_platforms_keep_what_is_published(api: Api) -> None:
+    post_id = published(api, YOUTUBE, TIKTOK)
+    assert delete(api, post_id).status_code == 409
+    assert delete(api, post_id, {"social_connection_id": YOUTUBE}).status_code == 200
+    assert delete(api, post_id, {"mark_manual_deleted": True}).status_code == 200
+    assert status(api, post_id) == "rejected"
+
+
+@pytest.mark.parametrize("place", ["body", "query"])
+def test_one_destination_is_deleted(api: Api, place: str) -> None:
+    post_id = create(api, YOUTUBE, X, schedule_date=soon(0.1))
+    wanted = {"social_connection_id": X}
+    answer = delete(api, post_id, wanted) if place == "body" else delete(api, post_id, **wanted)
+    assert answer.status_code == 200
+    post = api.post_end(post_id)
+    assert post["status"] == "posted"
+    assert [each["status"] for each in post["destinations"]] == ["posted", "rejected"]
+
+
+def test_a_deletion_that_is_not_valid_is_refused(api: Api) -> None:
+    post_id = create(api, schedule_date=LATER)
+    assert delete(api, "none").status_code == 404
+    assert delete(api, post_id, {"social_connection_id": X}).status_code == 404
+    assert delete(api, post_id, {"social_connection_id": YOUTUBE}, social_connection_id=X).status_code == 400
+    assert delete(api, post_id, {"reason": "x"}).status_code == 400
+    assert delete(api, post_id, force="true").status_code == 400
+    assert status(api, post_id) == "scheduled"
+
+
+def test_analytics_have_every_metric_of_every_platform(api: Api) -> None:
+    post_id = published(api, YOUTUBE, LIVE, X)
+    body = api.get(f"/social/post/{post_id}/analytics").json()
+    assert set(body) == {"analytics", "stats"}
+    platforms = body["analytics"]["platforms"]
+    assert [each["platform"] for each in platforms] == ["youtube", "x"]
+    keys = {"likes", "comments", "shares", "impressions", "views", "video_views"}
+    assert all(set(each["metrics"]) == keys for each in platforms)
+    assert body["analytics"]["totals"]["likes"] == sum(each["metrics"]["likes"] for each in platforms)
+    assert platforms[0]["metrics"]["shares"] is None
+    one = api.get(f"/social/post/{post_id}/analytics", params={"social_connection_id": LIVE}).json()
+    assert one["analytics"]["platforms"][0]["platform_post_id"] != platforms[0]["platform_post_id"]
+    assert api.get(f"/social/post/{post_id}/analytics", params={"social_connection_id": TIKTOK}).status_code == 404
+    api.mosaic.configure(analytics_post_id=True)
+    assert api.get(f"/social/post/{post_id}/analytics").json()["post_id"] == post_id
+
+
+def comments(api: Api, post_id: str, **query: Any) -> list[dict[str, Any]]:
+    answer = api.get(f"/social/post/{post_id}/comments", params=query)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["comments"])
+
+
+def test_comments_come_newest_first_and_those_without_a_time_last(api: Api) -> None:
+    api.mosaic.configure(list_order="oldest", timestamps="microseconds")
+    post_id = published(api, YOUTUBE, X)
+    seen = comments(api, post_id)
+    times = [each["created_at"] for each in seen]
+    assert times[-2:] == [None, None]
+    assert times[:-2] == sorted(times[:-2], reverse=True)
+    assert [each["platform"] for each in seen[:2]] == ["x", "youtube"]
+    assert any(each["replies"] for each in seen)
+    first = api.get(f"/social/post/{post_id}/comments", params={"limit": 4}).json()
+    rest = api.get(f"/social/post/{post_id}/comments", params={"limit": 4, "cursor": first["next_cursor"]}).json()
+    assert first["comments"] + rest["comments"] == seen
+    assert {each["platform"] for each in comments(api, post_id, social_connection_id=X)} == {"x"}
+
+
+@pytest.mark.parametrize("what", ["analytics", "comments"])
+def test_a_post_that_is_not_out_has_no_engagement(api: Api, what: str) -> None:
+    post_id = create(api, schedule_date=LATER)
+    assert api.get(f"/social/post/{post_id}/{what}").status_code == 409
+    api.mosaic.configure(unpublished_status=200)
+    assert api.get(f"/social/post/{post_id}/{what}").status_code == 200
+    assert api.get(f"/social/post/none/{what}").status_code == 404
