@@ -1,0 +1,43 @@
+# Everything these commands write lies under .local/; a Python from 3.10 to 3.13 and make is all they need.
+PYTHON ?= python3
+AIRFLOW ?= 3.3
+BIN := .local/airflow-$(AIRFLOW)/bin
+
+.PHONY: demo test test-matrix environment lint types unit e2e bench-transfer constraints reference clean
+
+demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
+	@$(BIN)/python -m dev.demo
+
+test: environment lint types unit e2e   ## what CI runs on one Airflow
+
+test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python too
+	@$(PYTHON) -m dev.matrix
+
+environment:
+	@$(PYTHON) -m dev.environment $(AIRFLOW) > /dev/null
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: environment
+	$(BIN)/mypy -p airflow_provider_mosaic -p dev
+
+unit: environment          ## everything that needs no running Airflow, real sockets included
+	$(BIN)/python -m pytest -m "not airflow"
+
+e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
+	$(BIN)/python -m pytest -m airflow
+
+bench-transfer: environment
+	$(BIN)/python benchmarks/transfer.py
+
+constraints:               ## resolve constraints/airflow-*.in anew
+	$(PYTHON) -m dev.environment --compile
+
+reference: environment     ## docs/operators.md from the docstrings
+	$(BIN)/python -m dev.reference
+
+clean:
+	rm -rf .local/demo .local/matrix .local/tests .local/benchmarks dist build

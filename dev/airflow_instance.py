@@ -1,0 +1,290 @@
+"""A real Airflow with its four processes, brought up on free ports of 127.0.0.1 and ended without a trace."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dev.airflow_rest import AirflowRest, DagRun, RestError, TaskInstance
+from dev.processes import DeadlineExceededError, Service, end, free_port, poll, tail
+
+PROCESSES = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+# The names under which the health page speaks of the processes.
+HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+
+
+class AirflowFailedError(Exception):
+    """Airflow did not come up, died, or did not do in time what was waited for."""
+
+
+class AirflowInstance:
+    """One Airflow: its home, its database, its processes, its REST API.
+
+    :param home: its folder (``AIRFLOW_HOME``); made where missing. Nothing is written elsewhere.
+    :param python: the interpreter of the environment that holds Airflow; default: the one that runs this.
+    :param dags: DAG files or folders of them, copied into the home.
+    :param environment: further environment variables of its processes, like ``AIRFLOW_CONN_...``.
+    :param sql_connection: another database than a SQLite file in the home.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        python: Path | str = sys.executable,
+        dags: Iterable[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        sql_connection: str | None = None,
+        parallelism: int = 4,
+    ) -> None:
+        self.home = home.resolve()
+        self.python = str(python)
+        self.dags_folder = self.home / "dags"
+        self.logs = self.home / "process-logs"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.rest = AirflowRest(self.url)
+        self.sql_connection = sql_connection or f"sqlite:///{self.home / 'airflow.db'}"
+        for folder in (self.dags_folder, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        for source in dags:
+            self.add_dag(source)
+        self.environment = self._environment(parallelism) | dict(environment or {})
+        self.services = {name: self._service(name) for name in PROCESSES}
+
+    def _environment(self, parallelism: int) -> dict[str, str]:
+        ours = ("AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "PYTEST")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        no_proxy = [inherited.get("no_proxy") or inherited.get("NO_PROXY") or "", "127.0.0.1", "localhost"]
+        settings = {
+            "CORE__DAGS_FOLDER": self.dags_folder,
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+            "CORE__EXECUTOR": "LocalExecutor",
+            # The default forks 32 workers at once.
+            "CORE__PARALLELISM": parallelism,
+            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "DATABASE__SQL_ALCHEMY_CONN": self.sql_connection,
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.port,
+            "API__BASE_URL": self.url,
+            "API__WORKERS": 1,
+            "API__SECRET_KEY": secrets.token_hex(16),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "LOGGING__BASE_LOG_FOLDER": self.home / "logs",
+            "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
+            # Shorter intervals than the defaults, which are made for many machines.
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
+            "TRIGGERER__JOB_HEARTBEAT_SEC": 1,
+            # A supervisor may notice only after this long that its task has deferred. When the trigger has fired and
+            # the task runs again by then, the scheduler takes the late news for a failure of the try.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 2,
+            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": 1,
+            "USAGE_DATA_COLLECTION__ENABLED": False,
+        }
+        return inherited | {
+            "AIRFLOW_HOME": str(self.home),
+            "PATH": os.pathsep.join([str(Path(self.python).parent), inherited.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+            "no_proxy": ",".join(filter(None, no_proxy)),
+            "NO_PROXY": ",".join(filter(None, no_proxy)),
+            **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+        }
+
+    def _service(self, name: str) -> Service:
+        return Service(
+            name=name,
+            command=[self.python, "-m", "airflow", name],
+            environment=self.environment,
+            log=self.logs / f"{name}.log",
+            directory=self.home,
+        )
+
+    # ------------------------------------------------------------------------------------------------ up and down
+
+    def __enter__(self) -> AirflowInstance:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, *, timeout: float = 240) -> None:
+        """Make the database, start the processes, and wait until all of them are healthy."""
+        migrated = subprocess.run(
+            [self.python, "-m", "airflow", "db", "migrate"],
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        (self.logs / "db-migrate.log").write_text(migrated.stdout)
+        if migrated.returncode != 0:
+            raise AirflowFailedError(f"airflow db migrate failed:\n{tail(self.logs / 'db-migrate.log')}")
+        for service in self.services.values():
+            service.start()
+        self._wait(lambda: self._is_healthy() or None, timeout=timeout, what="Airflow is healthy", log="api-server")
+
+    def stop(self) -> None:
+        """End everything that was started; raise when something is still alive."""
+        left = end(list(self.services.values()))
+        if left:
+            raise AirflowFailedError(f"still running after SIGKILL: {sorted(left)}")
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL, *, with_children: bool = True) -> None:
+        """Send a signal to one of the processes."""
+        self.services[name].kill(number, whole_session=with_children)
+
+    def restart(self, name: str, *, timeout: float = 120) -> None:
+        """Kill a process if it lives, start it again, and wait until it is healthy."""
+        service = self.services[name]
+        if service.exit_code() is None:
+            service.kill()
+        started = datetime.now(timezone.utc)
+        service.start()
+        self._wait(
+            lambda: self._is_healthy(name, since=started) or None,
+            timeout=timeout,
+            what=f"{name} is healthy after a restart",
+            log=name,
+        )
+
+    def health(self) -> dict[str, Any]:
+        """What Airflow says of its health."""
+        return dict(self.rest.get("/api/v2/monitor/health"))
+
+    def _is_healthy(self, only: str | None = None, *, since: datetime | None = None) -> bool:
+        try:
+            health = self.health()
+        except (OSError, RestError):
+            return False
+        for process, name in HEALTH_NAMES.items():
+            if only not in (None, process):
+                continue
+            if health[name]["status"] != "healthy":
+                return False
+            # A process that was killed still counts as healthy for half a minute.
+            beat = health[name].get(f"latest_{name}_heartbeat")
+            if since is not None and (beat is None or datetime.fromisoformat(beat.replace("Z", "+00:00")) < since):
+                return False
+        return True
+
+    def _wait(self, look: Callable[[], Any], *, timeout: float, what: str, log: str) -> Any:
+        def alive_and_done() -> Any:
+            for service in self.services.values():
+                code = service.exit_code()
+                if service.process is not None and code is not None and code >= 0:
+                    raise AirflowFailedError(f"{service.name} ended by itself with {code}:\n{tail(service.log)}")
+            return look()
+
+        try:
+            return poll(alive_and_done, timeout=timeout, what=what)
+        except DeadlineExceededError as error:
+            raise AirflowFailedError(f"{error}; the end of {log}'s log:\n{tail(self.services[log].log)}") from None
+
+    # ------------------------------------------------------------------------------------------------------- DAGs
+
+    def add_dag(self, source: Path, name: str | None = None) -> None:
+        """Copy a DAG file, or the files of a folder, to where Airflow looks for them."""
+        if source.is_dir():
+            for path in sorted(source.glob("*.py")):
+                self.add_dag(path)
+            return
+        shutil.copyfile(source, self.dags_folder / (name or source.name))
+
+    def import_errors(self) -> dict[str, str]:
+        """DAG files that can't be imported, with their tracebacks."""
+        found = self.rest.get("/api/v2/importErrors")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in found}
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
+        """Wait until the DAG processor has taken a DAG up; raise at once when a DAG file is broken."""
+
+        def known() -> bool | None:
+            errors = self.import_errors()
+            if errors:
+                raise AirflowFailedError(
+                    "\n".join(f"{name} can't be imported:\n{text}" for name, text in errors.items())
+                )
+            try:
+                self.rest.get(f"/api/v2/dags/{dag_id}")
+            except RestError as error:
+                if error.status != 404:
+                    raise
+                return None
+            return True
+
+        self._wait(known, timeout=timeout, what=f"DAG {dag_id} is known", log="dag-processor")
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
+        """Start a run of a DAG and return its id."""
+        self.wait_for_dag(dag_id)
+        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
+        return str(self.rest.post(f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def wait_for_dag_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float = 180,
+        on_change: Callable[[TaskInstance], None] | None = None,
+    ) -> DagRun:
+        """Wait until a DAG run has ended, well or badly; tell of each state that a task was seen in."""
+        seen: dict[str, tuple[str | None, int]] = {}
+
+        def ended() -> DagRun | None:
+            run = self.rest.dag_run(dag_id, run_id)
+            if on_change is not None:
+                for task in self.rest.task_instances(dag_id, run_id):
+                    now = (task.state, task.try_number)
+                    if seen.get(task.name) != now and task.state is not None:
+                        seen[task.name] = now
+                        on_change(task)
+            return run if run.ended else None
+
+        found = self._wait(ended, timeout=timeout, what=f"the end of {dag_id}'s run {run_id}", log="scheduler")
+        assert isinstance(found, DagRun)
+        return found
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 90
+    ) -> TaskInstance:
+        """Wait until a task instance is in one of the states."""
+
+        def reached() -> TaskInstance | None:
+            for task in self.rest.task_instances(dag_id, run_id):
+                if (task.task_id, task.map_index) == (task_id, map_index) and task.state in states:
+                    return task
+            return None
+
+        wanted = " or ".join(states)
+        found = self._wait(reached, timeout=timeout, what=f"{task_id} of {dag_id} is {wanted}", log="scheduler")
+        assert isinstance(found, TaskInstance)
+        return found

@@ -1,0 +1,212 @@
+"""Airflow's REST API, as far as the demo and the tests ask it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class RestError(Exception):
+    """Airflow answered with an error status."""
+
+    def __init__(self, method: str, path: str, status: int, text: str) -> None:
+        super().__init__(f"{method} {path} answered {status}: {text[:500]}")
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagRun:
+    """A DAG run as the API shows it."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self.state in ("success", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """A task instance as the API shows it; ``map_index`` is -1 where it is not mapped."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The task and its place in the mapping, as a person writes it."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+class AirflowRest:
+    """Airflow's public API (``/api/v2``) and its UI's own (``/ui``), over urllib: any Python can run this."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self._token: str | None = None
+        # Loopback never goes through the machine's proxy.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def request(self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None) -> Any:
+        """Send a request and read the JSON answer; ``query`` values that are None are left out."""
+        try:
+            return self._send(method, path, body, query or {})
+        except RestError as error:
+            if error.status != 401:
+                raise
+        # With `simple_auth_manager_all_admins`, Airflow 3.1 still wants a token, which it gives to everyone who asks.
+        self._token = str(self._send("GET", "/auth/token", None, {})["access_token"])
+        return self._send(method, path, body, query or {})
+
+    def get(self, path: str, **query: object) -> Any:
+        """GET."""
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, body: object) -> Any:
+        """POST."""
+        return self.request("POST", path, body=body)
+
+    def patch(self, path: str, body: object) -> Any:
+        """PATCH."""
+        return self.request("PATCH", path, body=body)
+
+    def _send(self, method: str, path: str, body: object, query: Mapping[str, object]) -> Any:
+        url = self.base_url + path
+        given = {key: value for key, value in query.items() if value is not None}
+        if given:
+            url += "?" + urllib.parse.urlencode(given)
+        headers = {"Accept": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)
+        try:
+            with self._opener.open(request, timeout=30) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RestError(method, path, error.code, error.read().decode(errors="replace")) from None
+        return json.loads(text) if text else None
+
+    # ------------------------------------------------------------------------------------------------------ DAG runs
+
+    def dag_run(self, dag_id: str, run_id: str) -> DagRun:
+        """One DAG run."""
+        raw = self.get(_run(dag_id, run_id))
+        return DagRun(dag_id=dag_id, run_id=run_id, state=str(raw["state"]), raw=raw)
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """All task instances of a DAG run."""
+        found: list[TaskInstance] = []
+        while True:
+            page = self.get(f"{_run(dag_id, run_id)}/taskInstances", limit=100, offset=len(found))
+            found += [
+                TaskInstance(
+                    task_id=raw["task_id"],
+                    map_index=raw["map_index"],
+                    state=raw["state"],
+                    try_number=raw["try_number"],
+                    raw=raw,
+                )
+                for raw in page["task_instances"]
+            ]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
+
+    def task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
+        """One task instance."""
+        for found in self.task_instances(dag_id, run_id):
+            if (found.task_id, found.map_index) == (task_id, map_index):
+                return found
+        raise LookupError(f"{dag_id} has no task instance {task_id}[{map_index}] in {run_id}")
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = False) -> None:
+        """Clear tasks, as a person does who wants them done again."""
+        self.post(
+            f"/api/v2/dags/{_quoted(dag_id)}/clearTaskInstances",
+            {
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": task_ids,
+                "only_failed": False,
+                "include_downstream": downstream,
+                "reset_dag_runs": True,
+            },
+        )
+
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+        """Mark a task ``success``, ``failed`` or ``skipped``, as a person does."""
+        place = "" if map_index < 0 else f"/{map_index}"
+        self.patch(f"{_task(dag_id, run_id, task_id)}{place}", {"new_state": state})
+
+    def set_variable(self, key: str, value: str) -> None:
+        """Set one of Airflow's variables, whether it is there already or not."""
+        body = {"key": key, "value": value}
+        try:
+            self.patch(f"/api/v2/variables/{_quoted(key)}", body)
+        except RestError as error:
+            if error.status != 404:
+                raise
+            self.post("/api/v2/variables", body)
+
+    # ------------------------------------------------------------------------------------------- what a task left
+
+    def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """All XComs of a task instance by their keys."""
+        path = f"{_task(dag_id, run_id, task_id)}/xcomEntries"
+        entries = self.get(path, map_index=map_index, limit=100)["xcom_entries"]
+        return {entry["key"]: self.xcom(dag_id, run_id, task_id, entry["key"], map_index) for entry in entries}
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """One XCom of a task instance."""
+        path = f"{_task(dag_id, run_id, task_id)}/xcomEntries/{_quoted(key)}"
+        return self.get(path, map_index=map_index)["value"]
+
+    def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """The extra links on a task instance's page."""
+        answer = self.get(f"{_task(dag_id, run_id, task_id)}/links", map_index=map_index)
+        return dict(answer["extra_links"])
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """What a try of a task logged, as text."""
+        path = f"{_task(dag_id, run_id, task_id)}/logs/{try_number}"
+        content = self.get(path, map_index=map_index, full_content="true")["content"]
+        if isinstance(content, str):
+            return content
+        return "\n".join(_log_line(entry) for entry in content)
+
+
+def _log_line(entry: Any) -> str:
+    if not isinstance(entry, Mapping):
+        return str(entry)
+    line = " ".join(str(entry[key]) for key in ("timestamp", "level", "event") if entry.get(key))
+    for error in entry.get("error_detail") or []:
+        line += f"\n    {error.get('exc_type')}: {error.get('exc_value')}"
+    return line
+
+
+def _quoted(part: str) -> str:
+    return urllib.parse.quote(part, safe="")
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}"
+
+
+def _task(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"{_run(dag_id, run_id)}/taskInstances/{_quoted(task_id)}"

@@ -1,0 +1,269 @@
+"""Environments with one Airflow each, made by uv from the committed constraint files.
+
+    python -m dev.environment 3.3                 # .local/airflow-3.3, the checkout installed editable
+    python -m dev.environment 3.1 --python 3.10   # .local/airflow-3.1-py3.10
+    python -m dev.environment --compile           # refresh constraints/airflow-*.txt
+
+Needs nothing but a Python: where there is no uv, pip brings it into an environment of its own. An environment is used
+again while its constraint file and ``pyproject.toml`` stay as they are. Where packages come from is the machine's own
+pip or uv configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dev import interpreters
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ROOT / ".local"
+CONSTRAINTS = ROOT / "constraints"
+NEWEST_AIRFLOW = "3.3"
+OLDEST_PYTHON = "3.10"
+
+# `uv pip install --group` and `uv pip compile --group` read `pyproject.toml` from this version on.
+OLDEST_UV = (0, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A virtual environment with one Airflow and the provider."""
+
+    path: Path
+    airflow: str
+    python_minor: str
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.path / "bin" / "python"
+
+
+class BuildError(Exception):
+    """A command that makes an environment failed."""
+
+
+def airflows() -> list[str]:
+    """The Airflow versions that have a constraint file, oldest first."""
+    names = [path.stem.removeprefix("airflow-") for path in CONSTRAINTS.glob("airflow-*.txt")]
+    return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold a lock of this checkout, so that two commands at once don't build the same thing."""
+    LOCAL.mkdir(exist_ok=True)
+    with (LOCAL / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+    """Run a command quietly; show what it printed only when it fails."""
+    words = [str(word) for word in command]
+    ran = subprocess.run(
+        words, env=env, cwd=cwd, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if ran.returncode != 0:
+        raise BuildError(f"{' '.join(words)}\nended with {ran.returncode}:\n{ran.stdout.strip()}")
+
+
+# ----------------------------------------------------------------------------------------------------------- uv itself
+
+
+def _uv_is_new_enough(path: str) -> bool:
+    try:
+        ran = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    version = re.search(r"(\d+)\.(\d+)", ran.stdout)
+    return version is not None and (int(version[1]), int(version[2])) >= OLDEST_UV
+
+
+@cache
+def uv() -> str:
+    """The uv of this machine, or one that pip brings into ``.local/uv``."""
+    found = shutil.which("uv")
+    if found and _uv_is_new_enough(found):
+        return found
+    home = LOCAL / "uv"
+    own = str(home / "bin" / "uv")
+    with locked("uv"):
+        if not _uv_is_new_enough(own):
+            base = interpreters.usual().path
+            shutil.rmtree(home, ignore_errors=True)
+            try:
+                run(base, "-m", "venv", home)
+                run(home / "bin" / "python", "-m", "pip", "install", "--quiet", "uv")
+            except BuildError as error:
+                raise BuildError(f"uv is not installed, and pip could not bring it into {home}.\n{error}") from error
+    return own
+
+
+def _pip_setting(name: str) -> str | None:
+    """A setting of the machine's pip, from its environment variable or its configuration files."""
+    from_environment = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
+    if from_environment:
+        return from_environment
+    base = interpreters.usual().path
+    for section in ("install", "global"):
+        ran = subprocess.run(
+            [base, "-m", "pip", "config", "get", f"{section}.{name}"], capture_output=True, text=True, check=False
+        )
+        if ran.returncode == 0 and ran.stdout.strip():
+            return ran.stdout.strip()
+    return None
+
+
+@cache
+def uv_settings() -> dict[str, str]:
+    """The process environment for uv; pip's configuration, which uv doesn't read, is handed over."""
+    settings = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    settings["UV_PYTHON_DOWNLOADS"] = "never"
+    if not any(os.environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE")):
+        index = _pip_setting("index-url")
+        if index:
+            settings["UV_DEFAULT_INDEX"] = index
+    if "SSL_CERT_FILE" not in os.environ:
+        certificates = _pip_setting("cert")
+        if certificates:
+            settings["SSL_CERT_FILE"] = certificates
+    return settings
+
+
+def run_uv(*arguments: str | Path) -> None:
+    """Run uv with this machine's settings."""
+    run(uv(), *arguments, env=uv_settings())
+
+
+# -------------------------------------------------------------------------------------------------------- environments
+
+
+def _stamp(constraint: Path, group: str, python: str) -> str:
+    parts = [constraint.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), group.encode(), python.encode()]
+    # An editable installation points to this folder: a moved checkout needs a new one.
+    parts.append(str(ROOT).encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _python_of(path: Path) -> str | None:
+    try:
+        ran = subprocess.run(
+            [path / "bin" / "python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ran.stdout.strip()
+
+
+def _constraint(airflow: str) -> Path:
+    constraint = CONSTRAINTS / f"airflow-{airflow}.txt"
+    if not constraint.exists():
+        raise BuildError(f"There is no {constraint.relative_to(ROOT)}; known are {', '.join(airflows())}.")
+    return constraint
+
+
+def _interpreter(python: str | None) -> interpreters.Interpreter:
+    if python is None:
+        return interpreters.usual()
+    here = interpreters.installed()
+    if python not in here:
+        raise BuildError(f"Python {python} is not installed here; found: {', '.join(here) or 'none'}.")
+    return here[python]
+
+
+def _install(path: Path, requirement: list[str | Path], constraint: Path, group: str) -> None:
+    run_uv(
+        *("pip", "install", "--quiet", "--python", path / "bin" / "python", "--constraint", constraint),
+        *("--group", f"{ROOT / 'pyproject.toml'}:{group}", *requirement),
+    )
+
+
+def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None) -> Environment:
+    """Make or renew the environment of one Airflow, with the checkout installed editable and the tools of the tests."""
+    constraint = _constraint(airflow)
+    name = f"airflow-{airflow}" if python is None else f"airflow-{airflow}-py{python}"
+    path = LOCAL / name
+    with locked(name):
+        minor = _python_of(path)
+        if minor not in interpreters.SUPPORTED:
+            minor = None
+        stamp_file = path / "made-from"
+        if minor and stamp_file.exists() and stamp_file.read_text() == _stamp(constraint, "dev", minor):
+            return Environment(path=path, airflow=airflow, python_minor=minor)
+        if minor is None:
+            base = _interpreter(python)
+            print(f"Making {path.relative_to(ROOT)} (Python {base.minor}) ...", file=sys.stderr, flush=True)
+            run_uv("venv", "--quiet", "--clear", "--python", base.path, path)
+            minor = base.minor
+        else:
+            print(f"Renewing {path.relative_to(ROOT)} (Python {minor}) ...", file=sys.stderr, flush=True)
+        _install(path, ["--editable", f"{ROOT}[emulator]"], constraint, "dev")
+        stamp_file.write_text(_stamp(constraint, "dev", minor))
+    return Environment(path=path, airflow=airflow, python_minor=minor)
+
+
+def clean_with_wheel(wheel: Path, airflow: str, python: str, *, path: Path) -> Environment:
+    """Make an environment from nothing that holds the wheel, as a user's does, and what the tests need."""
+    constraint = _constraint(airflow)
+    run_uv("venv", "--quiet", "--clear", "--python", _interpreter(python).path, path)
+    _install(path, [f"airflow-provider-mosaic[emulator] @ {wheel.resolve().as_uri()}"], constraint, "test")
+    return Environment(path=path, airflow=airflow, python_minor=python)
+
+
+def build_wheel(directory: Path) -> Path:
+    """Build the wheel from the checkout."""
+    shutil.rmtree(directory, ignore_errors=True)
+    run_uv("build", "--quiet", "--wheel", "--python", interpreters.usual().path, "--out-dir", directory, ROOT)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def compile_constraints() -> None:
+    """Resolve the newest packages for each Airflow, for all supported Pythons, without naming where they come from."""
+    for source in sorted(CONSTRAINTS.glob("airflow-*.in")):
+        target = source.with_suffix(".txt")
+        print(f"Resolving {target.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+        run_uv(
+            *("pip", "compile", "--quiet", "--universal", "--upgrade", "--python-version", OLDEST_PYTHON),
+            *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),
+            *("pyproject.toml", "--extra", "emulator", "--group", "dev"),
+            *(source.relative_to(ROOT), "--output-file", target.relative_to(ROOT)),
+        )
+
+
+def main() -> int:
+    """Make what the command line asks for and print its path."""
+    parser = argparse.ArgumentParser(prog="python -m dev.environment", description="Environments for development.")
+    parser.add_argument("airflow", nargs="?", default=NEWEST_AIRFLOW, help=f"one of {', '.join(airflows())}")
+    parser.add_argument("--python", help="a Python version like 3.10; default: the one that runs this")
+    parser.add_argument("--compile", action="store_true", help="refresh the constraint files instead")
+    arguments = parser.parse_args()
+    try:
+        if arguments.compile:
+            compile_constraints()
+        else:
+            print(ensure(arguments.airflow, python=arguments.python).path)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""
+### Edit the day's recordings with Mosaic
+
+Each new recording goes its own way through *upload*, *edit*, *download* and *post*: one that fails holds up no other.
+While Mosaic edits, the tasks wait in the triggerer and hold no worker.
+
+It uses the connection `mosaic_default` and these variables:
+
+| variable | what it says |
+| --- | --- |
+| `mosaic_recordings` | the folder of the recordings, or object storage prefix (`s3://aws_default@studio/recordings`) |
+| `mosaic_results` | where the edited files go, a folder for each recording; one that has it is not edited again |
+| `mosaic_agent_id` | the agent that edits them |
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import ObjectStoragePath, Variable, dag, task, task_group
+
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+)
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+
+
+@dag(
+    schedule="0 2 * * *",  # without a start_date, the first night is the next one, not the one before the deployment
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["mosaic"],
+    doc_md=__doc__,
+)
+def mosaic_nightly_pipeline():
+    @task
+    def new_recordings() -> list[dict[str, str]]:
+        """List the recordings that have no results yet, each with the folder for them."""
+        recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
+        results = ObjectStoragePath(Variable.get("mosaic_results"))
+        videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
+        folders = {video: results / ObjectStoragePath(video).stem for video in videos}
+        return [
+            {"source": video, "destination": str(folder)} for video, folder in folders.items() if not folder.exists()
+        ]
+
+    @task
+    def first_cut(output_ids: list[str]) -> list[str]:
+        return output_ids[:1]
+
+    @task_group
+    def recording(source: str, destination: str):
+        video = MosaicUploadOperator(task_id="upload", source=source)
+        edit = MosaicRunAgentOperator(
+            task_id="edit",
+            agent_id="{{ var.value.mosaic_agent_id }}",
+            video_ids=[video.output],
+            deferrable=True,
+            timeout=timedelta(hours=4),
+        )
+        download = MosaicDownloadOutputsOperator(task_id="download", run_id=edit.output, destination=destination)
+        post = MosaicSocialPostOperator(
+            task_id="post",
+            text="New from the studio",
+            platforms=["tiktok"],
+            run_id=edit.output,
+            output_ids=first_cut(edit.output["output_ids"]),
+        )
+        download >> post
+
+    recording.expand_kwargs(new_recordings())
+
+
+mosaic_nightly_pipeline()

@@ -1,0 +1,31 @@
+"""
+### Edit one recording with Mosaic
+
+Trigger it with a `recording` (a path, an object storage URI like `s3://...`, or a URL), the id of the `agent`
+that edits it, and the folder for its `results`. It uses the connection `mosaic_default`.
+"""
+
+from airflow.sdk import Param, dag
+
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicUploadOperator,
+)
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    default_args={"retries": 2},
+    params={name: Param(type="string") for name in ("recording", "agent", "results")},
+)
+def mosaic_quick_start():
+    video = MosaicUploadOperator(task_id="upload", source="{{ params.recording }}")
+    run = MosaicRunAgentOperator(
+        task_id="edit", agent_id="{{ params.agent }}", video_ids=[video.output], deferrable=True
+    )
+    MosaicDownloadOutputsOperator(task_id="download", run_id=run.output, destination="{{ params.results }}")
+
+
+mosaic_quick_start()

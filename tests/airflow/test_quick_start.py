@@ -1,0 +1,103 @@
+"""The quick start on a real Airflow, and what can be seen of it while it waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev import recordings
+from dev.airflow_instance import AirflowInstance
+from dev.demo import whole_files_served
+from dev.processes import poll
+
+pytestmark = pytest.mark.airflow
+
+DAG_ID = "mosaic_quick_start"
+
+
+def start(airflow: AirflowInstance, mosaic: Emulator, film: Path, results: Path) -> str:
+    return airflow.trigger(DAG_ID, {"recording": str(film), "agent": mosaic.agent_id, "results": str(results)})
+
+
+def texts(value: Any) -> list[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, dict):
+        return [text for item in value.items() for part in item for text in texts(part)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_the_quick_start_ends_with_the_edited_film_on_disk(
+    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
+) -> None:
+    run_id = start(airflow, mosaic, films[0], tmp_path)
+    run = airflow.wait_for_dag_run(DAG_ID, run_id)
+
+    states = {task.name: (task.state, task.try_number) for task in airflow.rest.task_instances(DAG_ID, run_id)}
+    assert states == dict.fromkeys(("upload", "edit", "download"), ("success", 1))
+    assert run.state == "success"
+    (edited,) = tmp_path.glob("*.mp4")
+    film = recordings.inspect(edited)
+    assert film.is_9_to_16
+    assert film.has_sound
+    files = airflow.rest.xcom(DAG_ID, run_id, "download")
+    assert sorted(files) == sorted(str(path) for path in tmp_path.iterdir())
+    counts = mosaic.counts()
+    assert (counts.uploads_finalized, counts.runs_started, counts.posts_made) == (1, 1, 0)
+    assert counts.bytes_stored == films[0].stat().st_size
+    assert whole_files_served(mosaic) == len(files)
+    assert counts.key_leaks == 0
+
+
+def test_xcom_holds_ids_and_small_facts_but_no_signed_link(
+    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
+) -> None:
+    run_id = start(airflow, mosaic, films[0], tmp_path)
+    airflow.wait_for_dag_run(DAG_ID, run_id)
+
+    (upload,), (run,) = mosaic.uploads(), mosaic.runs()
+    edit = airflow.rest.xcoms(DAG_ID, run_id, "edit")
+    assert airflow.rest.xcoms(DAG_ID, run_id, "upload")["return_value"] in texts(upload)
+    assert edit["return_value"] == edit["mosaic_run_id"] == run["run_id"]
+    assert edit["status"] == "completed"
+    assert edit["output_ids"]
+    assert {Path(name).name.split(".")[0] for name in airflow.rest.xcom(DAG_ID, run_id, "download")} == set(
+        edit["output_ids"]
+    )
+    for task_id in ("upload", "edit", "download"):
+        for text in texts(airflow.rest.xcoms(DAG_ID, run_id, task_id)):
+            assert "X-Goog-" not in text
+            assert mosaic.url not in text
+            assert mosaic.api_key not in text
+
+
+def test_the_operator_waits_deferred_with_its_run_and_its_link_in_sight(
+    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
+) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = start(airflow, mosaic, films[0], tmp_path)
+    airflow.wait_for_task(DAG_ID, run_id, "edit", "deferred")
+
+    (run,) = mosaic.runs()
+    assert run["status"] == "running"
+    assert airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_id") == run["run_id"]
+    (link,) = airflow.rest.links(DAG_ID, run_id, "edit").values()
+    assert link == airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_url")
+    assert mosaic.agent_id in str(link)
+    # The triggerer has taken it up, and it stays there while the run goes on.
+    edit = poll(
+        lambda: edit if (edit := airflow.rest.task_instance(DAG_ID, run_id, "edit")).raw["triggerer_job"] else None,
+        timeout=30,
+        what="the triggerer takes the task up",
+    )
+    assert edit.state == "deferred"
+    assert edit.raw["trigger"]["classpath"] == "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
+    assert mosaic.runs()[0]["status"] == "running"
+
+    mosaic.configure(hold_runs=False)
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert mosaic.counts().runs_started == 1

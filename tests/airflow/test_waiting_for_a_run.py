@@ -1,0 +1,77 @@
+"""A run that was started elsewhere, waited for on a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev.airflow_instance import AirflowInstance
+
+pytestmark = pytest.mark.airflow
+
+DAG_ID = "mosaic_wait_for_run"
+
+
+def start_elsewhere(mosaic: Emulator) -> str:
+    """Start a run as another program does."""
+    request = urllib.request.Request(
+        f"{mosaic.url}/agent/{mosaic.agent_id}/run",
+        data=json.dumps({"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}).encode(),
+        headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["run_id"])
+
+
+def test_the_sensor_waits_deferred_until_the_run_is_over(
+    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic_run = start_elsewhere(mosaic)
+    run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
+    waiting = airflow.wait_for_task(DAG_ID, run_id, "wait", "deferred")
+    assert waiting.raw["trigger"]["classpath"] == "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
+    assert mosaic.runs()[0]["status"] == "running"
+
+    mosaic.configure(hold_runs=False)
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert airflow.rest.xcom(DAG_ID, run_id, "wait") == mosaic_run
+    assert list(tmp_path.glob("*.mp4"))
+    counts = mosaic.counts()
+    assert (counts.runs_started, counts.runs_cancelled) == (1, 0)
+
+
+def test_a_run_that_does_not_exist_fails_the_sensor_without_burning_its_retries(
+    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+) -> None:
+    unknown = "00000000-0000-4000-8000-00000000dead"
+    run_id = airflow.trigger(DAG_ID, {"run_id": unknown, "results": str(tmp_path)})
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
+
+    task = airflow.rest.task_instance(DAG_ID, run_id, "wait")
+    assert (task.state, task.try_number) == ("failed", 1)
+    log = airflow.rest.task_log(DAG_ID, run_id, "wait")
+    assert "MosaicNotFoundError" in log
+    assert unknown in log
+
+
+def test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone(
+    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic_run = start_elsewhere(mosaic)
+    run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
+    airflow.wait_for_task(DAG_ID, run_id, "wait", "deferred")
+    airflow.rest.set_task_state(DAG_ID, run_id, "wait", "failed")
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
+
+    # A second sensor, waited for to its end, gives a cancellation by the first one all the time it could want.
+    again = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
+    airflow.wait_for_task(DAG_ID, again, "wait", "deferred")
+    mosaic.configure(hold_runs=False)
+    assert airflow.wait_for_dag_run(DAG_ID, again).state == "success"
+    assert mosaic.counts().runs_cancelled == 0
