@@ -130,6 +130,8 @@ class Listener:
                 line, _ = self._listening.accept()
             except OSError:
                 return
+            # Here, not in the thread: whoever closes the listener right after must find it.
+            self._lines.add(line)
             thread = threading.Thread(target=self._hold, args=(line,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -200,7 +202,10 @@ def read_request(line: socket.socket) -> Seen | None:
     method, target, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
-        body += line.recv(65536)
+        block = line.recv(65536)
+        if not block:
+            return None
+        body += block
     return Seen(method, target, headers, body)
 
 

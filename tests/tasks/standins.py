@@ -13,9 +13,10 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.bases.operator import BaseOperator as SdkOperator
-from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from pydantic import JsonValue, TypeAdapter
+
+from tasks.airflow_exceptions import TaskDeferred
 
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
@@ -177,8 +178,12 @@ def event_of(trigger: BaseTrigger, seconds: float = 20.0) -> dict[str, Any]:
 
 def through_airflow(value: dict[str, Any]) -> dict[str, Any]:
     """What comes out of Airflow's own serialization and a JSON column."""
-    from airflow.sdk.serde import deserialize, serialize
+    try:
+        from airflow.sdk.serde import deserialize, serialize
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import BaseSerialization
 
+        serialize, deserialize = BaseSerialization.serialize, BaseSerialization.deserialize
     came: Any = deserialize(json.loads(json.dumps(serialize(value), allow_nan=False)))
     assert came == value
     return dict(value)
