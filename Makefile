@@ -3,7 +3,7 @@ PYTHON ?= python3
 AIRFLOW ?= 3.3
 BIN := .local/airflow-$(AIRFLOW)/bin
 
-.PHONY: demo test test-matrix environment lint types unit e2e bench-transfer constraints reference clean
+.PHONY: demo test test-matrix test-faults soak environment lint types unit e2e bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
@@ -12,6 +12,12 @@ test: environment lint types unit e2e   ## what CI runs on one Airflow
 
 test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python too
 	@$(PYTHON) -m dev.matrix
+
+test-faults: environment   ## kills and lost answers at every moment, each line with what is expected and what was seen
+	@$(BIN)/python -m tests.faults
+
+soak: environment          ## PIPELINES=300 through faulty answers and a kill every minute
+	@$(BIN)/python -m dev.soak
 
 environment:
 	@$(PYTHON) -m dev.environment $(AIRFLOW) > /dev/null
@@ -40,4 +46,4 @@ reference: environment     ## docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
 clean:
-	rm -rf .local/demo .local/matrix .local/tests .local/benchmarks dist build
+	rm -rf .local/demo .local/matrix .local/tests .local/faults .local/soak .local/benchmarks dist build

@@ -35,8 +35,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [connection_type_info()],
         "hooks": modules("hooks.mosaic"),
-        "operators": modules("operators.runs", "operators.assets", "operators.social"),
-        "sensors": modules("sensors.runs"),
-        "triggers": modules("triggers.runs", "triggers.social"),
+        "operators": modules(
+            "operators.runs", "operators.assets", "operators.social", "operators.avatars", "operators.triggers"
+        ),
+        "sensors": modules("sensors.runs", "sensors.social", "sensors.credits", "sensors.avatars"),
+        "triggers": modules("triggers.runs", "triggers.social", "triggers.credits", "triggers.avatars"),
         "extra-links": ["airflow_provider_mosaic.links.MosaicRunLink"],
     }

@@ -130,7 +130,12 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
         return UploadForm(
             asset_id=text_in(data, key, "id"),
             upload_url=text_in(data, "upload_url"),
-            upload_fields={name: value if isinstance(value, str) else str(value) for name, value in fields.items()},
+            # A null is no field: the storage host would refuse a form with the text "None" in it.
+            upload_fields={
+                name: value if isinstance(value, str) else str(value)
+                for name, value in fields.items()
+                if value is not None
+            },
             max_file_size_bytes=limit if isinstance(limit, int) and limit > 0 else None,
         )
 

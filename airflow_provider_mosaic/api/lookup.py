@@ -9,6 +9,9 @@ one look proves nothing, and the looks go on for two minutes.
 from __future__ import annotations
 
 import enum
+import html
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -84,6 +87,28 @@ def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Cand
     ]
 
 
+def _same_text(shown: str, sent: str) -> bool:
+    """
+    Whether a post that shows one text may be the one with the other: it may come back with other spaces and line ends,
+    composed otherwise, escaped, or cut. To take our own post for another's would be to post it twice.
+    """
+    cut = re.fullmatch(r"(.+?)\s*(?:…|\.\.\.)", shown.strip(), re.DOTALL)
+    ours = _plain(sent)
+    return any(
+        _plain(text) == ours or (cut is not None and ours.startswith(_plain(html.unescape(cut[1]))))
+        for text in (shown, html.unescape(shown))
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
+
+
+def _platform(name: str) -> str:
+    # The service that posts go through has its old name still.
+    return {"twitter": "x"}.get(name.lower(), name.lower())
+
+
 def post_candidates(
     posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str], since: float
 ) -> list[Candidate]:
@@ -105,14 +130,13 @@ def post_candidates(
     def fits(post: Post) -> bool:
         if post.created_at is not None and post.created_at < earliest:
             return False
-        # Line ends and spaces may come back in another form; taking our own post for another's would post it twice.
-        if post.description is not None and post.description.split() != body["post"].split():
+        if post.description is not None and not _same_text(post.description, body["post"]):
             return False
         shown = {d.social_connection_id for d in post.destinations if d.social_connection_id}
         if connections and shown and shown != connections:
             return False
         shown_platforms = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
-        if platforms and shown_platforms and set(map(str.lower, shown_platforms)) != platforms:
+        if platforms and shown_platforms and set(map(_platform, shown_platforms)) != set(map(_platform, platforms)):
             return False
         if scheduled is None or post.scheduled_at is None:
             # An immediate post may be given a schedule of now by the server, so only two times can disagree.

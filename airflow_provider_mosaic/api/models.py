@@ -2,18 +2,26 @@
 How an answer becomes a model: lenient where the API is young, strict where we depend on it.
 
 A null counts as absent, so that a field's default holds; unknown fields are kept; unknown words of an enumeration are
-kept as text; a time that can't be read is None. What a caller can't do without has no default, and its absence is a
-typed error that names the field.
+kept as text; a time that can't be read is None; what is only told to people may have any shape. What a caller can't do
+without has no default, and its absence is a typed error that names the field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pendulum
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from typing_extensions import Self
 
 from airflow_provider_mosaic.api.call import UnreadableAnswer
 from airflow_provider_mosaic.api.redaction import redact
@@ -25,6 +33,22 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, serialize_by_alias=False
     )
+
+    #: Fields on which nothing turns: one that can't be read counts as absent, for no wait may fail by it.
+    beside_the_point: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _unreadable_is_absent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if not isinstance(data, Mapping):
+                raise
+            wrong = {place["loc"][0] for place in error.errors(include_url=False, include_input=False) if place["loc"]}
+            if not wrong <= cls.beside_the_point:
+                raise
+            return handler({name: value for name, value in data.items() if name not in wrong})
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,9 @@ _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.\-]*://)(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<query>\?[^\s#\"'<>]*)?", re.I
 )
 
+# A link that is quoted without its scheme, as a storage host does with the path that it was asked for.
+_QUERY = re.compile(r"\?[\w.~%\-]+=[^\s#\"'<>]+")
+
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """
@@ -26,4 +29,5 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         if secret:
             text = text.replace(secret, MASK)
     text = _TOKENS.sub(MASK, text)
-    return _URL.sub(lambda m: f"{m['scheme']}{m['rest']}{'?' + MASK if m['query'] else ''}", text)
+    text = _URL.sub(lambda m: f"{m['scheme']}{m['rest']}{'?' + MASK if m['query'] else ''}", text)
+    return _QUERY.sub(f"?{MASK}", text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_mosaic.api.avatars import AvatarProfile
 from airflow_provider_mosaic.api.errors import (
+    MosaicError,
     MosaicNeedsCreditsError,
     MosaicPostFailedError,
     MosaicRunCancelledError,
@@ -110,6 +112,18 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     if post.status == "partial_failure":
         sentences.append("It is not sent again as a whole: make a new post for the destinations that failed.")
     return MosaicPostFailedError(" ".join(sentences), post_id=post.post_id)
+
+
+def avatar_profile_failure(profile: AvatarProfile) -> MosaicError:
+    """
+    The exception for an avatar profile that failed.
+
+    :param profile: The profile.
+    """
+    said = f": {_short(profile.status_message)}" if profile.status_message else ""
+    return MosaicError(
+        f"Avatar profile {profile.id!r} failed{said}. It stays so: mend its sources and make another one."
+    )
 
 
 def _is_out(status: str | None, url: str | None) -> bool:

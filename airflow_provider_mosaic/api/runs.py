@@ -30,6 +30,11 @@ _START_PATIENCE = 120.0
 INPUT_FORMS = ("video_urls", "video_ids", "node_render_ids", "mimir_assets")
 
 
+#: What ``triggered_by`` may say of a run that no trigger started (the API's documentation of 2025; since then: null).
+_BY_PERSON = frozenset({"manual", "api"})
+_WHO_ASKED = frozenset({"source", "user_id", "triggered_at"})
+
+
 class RunStatus(str, enum.Enum):
     """The documented statuses of a run; any other is kept as the text it is."""
 
@@ -60,7 +65,8 @@ class NodeErrors(Model):
     @field_validator("messages", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        items = [value] if isinstance(value, (str, Mapping)) else value
+        return [_message(item) for item in items] if isinstance(items, list) else items
 
 
 class RunInput(Model):
@@ -84,6 +90,8 @@ class Output(Model):
     completed_at: Time = None
     sources: tuple[dict[str, Any], ...] = ()
 
+    beside_the_point = frozenset({"sources"})
+
 
 class Run(Model):
     """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
@@ -101,6 +109,14 @@ class Run(Model):
     outputs: tuple[Output, ...] = ()
     triggered_by: dict[str, Any] | None = None
 
+    # Not the outputs: without them a run would seem to have rendered nothing.
+    beside_the_point = frozenset({"node_status_counts", "errors", "inputs", "triggered_by"})
+
+    @field_validator("triggered_by", mode="before")
+    @classmethod
+    def _a_word_is_a_type(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
     @field_validator("errors", mode="before")
     @classmethod
     def _plain_messages_are_errors(cls, value: Any) -> Any:
@@ -117,8 +133,12 @@ class Run(Model):
     @property
     def by_trigger(self) -> bool:
         """Whether a trigger started it, not a call of the API."""
-        by = self.triggered_by
-        return bool(by) and (by or {}).get("type") not in ("manual", "api")
+        # A null says nothing, and who asked for it says that it was asked for.
+        by = {name: value for name, value in (self.triggered_by or {}).items() if value is not None}
+        kind = by.pop("type", None)
+        if kind is not None:
+            return str(kind).lower() not in _BY_PERSON
+        return not by.keys() <= _WHO_ASKED
 
 
 class RunNode(Model):
@@ -131,6 +151,8 @@ class RunNode(Model):
     errors: tuple[str, ...] = ()
     node_type: NodeType = NodeType()
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
+
+    beside_the_point = frozenset({"errors", "node_type"})
 
     @field_validator("errors", mode="before")
     @classmethod

@@ -73,6 +73,8 @@ class Destination(Model):
 class Post(Model):
     """A post. The text is ``post`` in a request and ``description`` in an answer."""
 
+    beside_the_point = frozenset({"platforms", "destinations", "results"})
+
     post_id: str
     status: str = "unknown"
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from airflow_provider_mosaic.api.avatars import AvatarProfile, AvatarStatus
+from airflow_provider_mosaic.api.billing import Credits
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.social import Post, PostStatus
 
@@ -26,10 +28,10 @@ class Standing(str, enum.Enum):
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """
-    How a run or a post stands.
+    How a run, a post, an avatar profile or the balance stands.
 
     :param standing: Go on waiting, or the kind of end.
-    :param status: The status in the API's word.
+    :param status: The status in the API's word; of the balance, which has none, in ours.
     :param known: Whether the API documents that status.
     """
 
@@ -59,6 +61,12 @@ _POSTS = {
     PostStatus.FAILED: Standing.BAD,
     PostStatus.REJECTED: Standing.BAD,
 }
+_AVATARS = {
+    AvatarStatus.PENDING: Standing.WAITING,
+    AvatarStatus.PROCESSING: Standing.WAITING,
+    AvatarStatus.READY: Standing.GOOD,
+    AvatarStatus.FAILED: Standing.BAD,
+}
 
 
 def judge_run(run: Run) -> Verdict:
@@ -79,3 +87,24 @@ def judge_post(post: Post) -> Verdict:
     """
     standing = _POSTS.get(post.status)  # type: ignore[call-overload]
     return Verdict(standing=standing or Standing.WAITING, status=post.status, known=standing is not None)
+
+
+def judge_avatar_profile(profile: AvatarProfile) -> Verdict:
+    """
+    How an avatar profile stands (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile).
+
+    :param profile: The profile.
+    """
+    standing = _AVATARS.get(profile.status)  # type: ignore[call-overload]
+    return Verdict(standing=standing or Standing.WAITING, status=profile.status, known=standing is not None)
+
+
+def judge_credits(credits: Credits, min_credits: float) -> Verdict:
+    """
+    Whether there are enough credits; without a limit there are. A balance that is not told is not enough.
+
+    :param credits: What is left to spend.
+    :param min_credits: How many it should be.
+    """
+    enough = credits.unlimited or (credits.balance is not None and credits.balance >= min_credits)
+    return Verdict(standing=Standing.GOOD if enough else Standing.WAITING, status="enough" if enough else "short")

@@ -11,10 +11,18 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from airflow_provider_mosaic.api.avatars import AvatarProfile
+from airflow_provider_mosaic.api.billing import Credits, balance_words
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicResponseError
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.social import Post
-from airflow_provider_mosaic.api.verdicts import Verdict, judge_post, judge_run
+from airflow_provider_mosaic.api.verdicts import (
+    Verdict,
+    judge_avatar_profile,
+    judge_credits,
+    judge_post,
+    judge_run,
+)
 
 S = TypeVar("S")
 
@@ -174,4 +182,40 @@ def watch_post(
         deadline=deadline,
         noted=noted,
         begun=begun,
+    )
+
+
+def watch_avatar_profile(
+    avatar_profile_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
+) -> Watch[AvatarProfile]:
+    """
+    A wait until an avatar profile is ready; for the parameters see :class:`Watch`.
+
+    :param avatar_profile_id: The profile.
+    """
+    return Watch(
+        name=f"Avatar profile {avatar_profile_id!r}",
+        judge=judge_avatar_profile,
+        describe=lambda profile: profile.status,
+        poll_interval=poll_interval,
+        deadline=deadline,
+        noted=noted,
+    )
+
+
+def watch_credits(
+    min_credits: float, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
+) -> Watch[Credits]:
+    """
+    A wait until there are enough credits; for the parameters see :class:`Watch`.
+
+    :param min_credits: How many.
+    """
+    return Watch(
+        name="The balance",
+        judge=lambda credits: judge_credits(credits, min_credits),
+        describe=lambda credits: f"{balance_words(credits)}, {min_credits:g} are wanted",
+        poll_interval=poll_interval,
+        deadline=deadline,
+        noted=noted,
     )

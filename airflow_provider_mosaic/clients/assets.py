@@ -71,8 +71,8 @@ def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Calla
     """
     Finalize an upload whose bytes are stored.
 
-    A 400 may mean that the API does not see the bytes yet, and a 404 or 409 after a lost answer that it has registered
-    them already: whether the asset can be viewed tells.
+    A 400 or a 404 may mean that the API does not see the bytes yet, and a 404 or 409 after a lost answer that it has
+    registered them already: whether the asset can be viewed tells.
 
     :param client: The API.
     :param kind: What was uploaded.
@@ -84,13 +84,11 @@ def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Calla
     for pause in (*_LAG_PAUSES, None):
         try:
             return client.send(finalize_upload(kind, asset_id))
-        except (MosaicNotFoundError, MosaicConflictError):
-            if not _can_be_viewed(client, kind, asset_id):
-                raise
-            log.info("%s %r is registered already.", kind.value.capitalize(), asset_id)
-            return asset_id
-        except MosaicValidationError as error:
-            if error.status != 400 or pause is None:
+        except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
+            if error.status in (404, 409) and _can_be_viewed(client, kind, asset_id):
+                log.info("%s %r is registered already.", kind.value.capitalize(), asset_id)
+                return asset_id
+            if error.status not in (400, 404) or pause is None:
                 raise
             log.info("The stored bytes of %s %r are not seen yet. %s", kind.value, asset_id, error.detail or "")
             sleep(pause)

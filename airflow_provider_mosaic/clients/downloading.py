@@ -28,9 +28,9 @@ from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, found, open
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines
 from airflow_provider_mosaic.clients.storage_answers import refusal_in
 from airflow_provider_mosaic.clients.sync import open_session
-from airflow_provider_mosaic.clients.targets import Part, Target, local_target, storage_target
+from airflow_provider_mosaic.clients.targets import Part, Target, local_target, nowhere, storage_target
 
-__all__ = ["Found", "Target", "fetch", "fetched_size", "local_target", "look", "storage_target"]
+__all__ = ["Found", "Target", "fetch", "fetched_size", "local_target", "look", "measure", "storage_target"]
 
 _BLOCK = 1024 * 1024
 #: On a slow line: what has come of a block is lost when the line breaks within it.
@@ -126,6 +126,17 @@ def fetched_size(link: Callable[[], str], session: requests.Session | None = Non
     :raises MosaicError: The kind that says what to do about it.
     """
     return look(link, session=session).size
+
+
+def measure(link: Callable[[], str], session: requests.Session | None = None) -> int:
+    """
+    Bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
+
+    :param link: Gives a link, a fresh one each time.
+    :param session: A session without credentials; None for one of its own.
+    :raises MosaicError: The kind that says what to do about it.
+    """
+    return fetch(link, nowhere(), session=session)
 
 
 class _Way:

@@ -107,6 +107,11 @@ def local_target(path: str | os.PathLike[str]) -> Target:
     return _LocalTarget(Path(os.fspath(path)).absolute())
 
 
+def nowhere() -> Target:
+    """Nowhere: what is written is counted by the one who writes, and forgotten."""
+    return _NoTarget(name="an output", shown="nowhere")
+
+
 def storage_target(path: Any) -> Target:
     """
     A file in object storage.
@@ -146,6 +151,25 @@ def destination_fault(named: str, error: Exception) -> MosaicError:
 
 def _part_name() -> str:
     return f".mosaic-{secrets.token_hex(8)}.part"
+
+
+class _NoTarget(Target):
+    def _begin(self, size: int | None) -> Part:
+        return _NoPart(self.shown)
+
+
+class _NoPart(Part):
+    def discard(self) -> None:
+        pass
+
+    def _write(self, data: bytes) -> None:
+        pass
+
+    def _restart(self) -> None:
+        pass
+
+    def _commit(self) -> None:
+        pass
 
 
 class _LocalTarget(Target):

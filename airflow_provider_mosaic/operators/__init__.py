@@ -7,21 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.operators.assets import MosaicDownloadOutputsOperator, MosaicUploadOperator
-    from airflow_provider_mosaic.operators.runs import MosaicRunAgentOperator
-    from airflow_provider_mosaic.operators.social import MosaicSocialPostOperator
+    from airflow_provider_mosaic.operators.avatars import MosaicCreateAvatarProfileOperator
+    from airflow_provider_mosaic.operators.runs import (
+        MosaicCancelRunOperator,
+        MosaicResumeRunOperator,
+        MosaicRunAgentOperator,
+    )
+    from airflow_provider_mosaic.operators.social import MosaicPostAnalyticsOperator, MosaicSocialPostOperator
+    from airflow_provider_mosaic.operators.triggers import MosaicYouTubeTriggerOperator
 
 _MODULES = {
+    "MosaicCancelRunOperator": "runs",
+    "MosaicCreateAvatarProfileOperator": "avatars",
     "MosaicDownloadOutputsOperator": "assets",
+    "MosaicPostAnalyticsOperator": "social",
+    "MosaicResumeRunOperator": "runs",
     "MosaicRunAgentOperator": "runs",
     "MosaicSocialPostOperator": "social",
     "MosaicUploadOperator": "assets",
+    "MosaicYouTubeTriggerOperator": "triggers",
 }
 
 __all__ = [
+    "MosaicCancelRunOperator",
+    "MosaicCreateAvatarProfileOperator",
     "MosaicDownloadOutputsOperator",
+    "MosaicPostAnalyticsOperator",
+    "MosaicResumeRunOperator",
     "MosaicRunAgentOperator",
     "MosaicSocialPostOperator",
     "MosaicUploadOperator",
+    "MosaicYouTubeTriggerOperator",
 ]
 
 

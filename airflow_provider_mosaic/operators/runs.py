@@ -1,4 +1,4 @@
-"""Start a run of an agent and wait for it."""
+"""Start runs of agents, resume and cancel them, and wait for their ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
 from airflow_provider_mosaic.links import MosaicRunLink
+from airflow_provider_mosaic.operators.run_waiting import RunWaitOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
-    from airflow_provider_mosaic.tasks.waiting import Deferral
 
 #: The arguments that say what a run works on, by their names in the API.
 _INPUTS = (
@@ -30,7 +31,7 @@ _INPUTS = (
 )
 
 
-class MosaicRunAgentOperator(BaseOperator):
+class MosaicRunAgentOperator(RunWaitOperator):
     """
     Start a run of an agent, once, and wait for it (https://docs.mosaic.so/api/agent-runs/post-agent-run).
 
@@ -69,13 +70,15 @@ class MosaicRunAgentOperator(BaseOperator):
         and leave it to a person.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
         that is marked or cleared, this needs Airflow 3.3 or newer.
+    :param min_credits: How many credits there must be before a new run is started; they are not set aside for it.
+        Without a limit there are enough. None does not look.
+    :param on_short_of_credits: What too few credits mean: ``fail``, without retries, or ``skip``.
     :param mosaic_conn_id: The connection.
     """
 
-    template_fields: Sequence[str] = ("agent_id", *_INPUTS, "mosaic_conn_id")
+    template_fields: Sequence[str] = ("agent_id", *_INPUTS, "min_credits", "mosaic_conn_id")
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
     operator_extra_links = (MosaicRunLink(),)
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -98,6 +101,8 @@ class MosaicRunAgentOperator(BaseOperator):
         on_retry: Literal["resume", "new", "fail"] = "resume",
         on_ambiguous: Literal["adopt", "fail"] = "adopt",
         cancel_on_kill: bool = True,
+        min_credits: float | str | None = None,
+        on_short_of_credits: Literal["fail", "skip"] = "fail",
         mosaic_conn_id: str = "mosaic_default",
         **kwargs: Any,
     ) -> None:
@@ -120,57 +125,9 @@ class MosaicRunAgentOperator(BaseOperator):
         self.on_retry = on_retry
         self.on_ambiguous = on_ambiguous
         self.cancel_on_kill = cancel_on_kill
+        self.min_credits = min_credits
+        self.on_short_of_credits = on_short_of_credits
         self.mosaic_conn_id = mosaic_conn_id
-        self._running: RunTask | None = None
-
-    def execute(self, context: Context) -> str:
-        """
-        Start the run, or go on with an earlier try's, and wait for its end or defer.
-
-        :param context: The task's context.
-        """
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-
-        with failing_at_once():
-            task = self._task()
-        with failing_at_once(*task.hopeless):
-            return self._outcome(task.start(context))
-
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None, run_id: str, deadline: float | None = None
-    ) -> str:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param run_id: The run that was waited for.
-        :param deadline: The operator's own deadline, in seconds since the epoch.
-        """
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-
-        with failing_at_once():
-            task = self._task()
-        with failing_at_once(*task.hopeless):
-            return self._outcome(task.go_on(context, event, run_id, deadline))
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Go on after a deferral; when Airflow gave up on the trigger, cancel the run before the task fails.
-
-        :param next_method: What Airflow wants to be called.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
-        # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
-        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
-            self._task().abandoned(context)
-        return super().resume_execution(next_method, next_kwargs, context)
-
-    def on_kill(self) -> None:
-        """Cancel the run, within the few seconds that are left."""
-        if self._running is not None:
-            self._running.killed()
 
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -188,17 +145,110 @@ class MosaicRunAgentOperator(BaseOperator):
             on_retry=self.on_retry,
             on_ambiguous=self.on_ambiguous,
             cancel_on_kill=self.cancel_on_kill,
+            min_credits=self.min_credits,
+            on_short_of_credits=self.on_short_of_credits,
         )
-        self._running = RunTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
-        return self._running
+        return RunTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
 
-    def _outcome(self, outcome: str | Deferral) -> str:
-        if isinstance(outcome, str):
-            return outcome
-        self.defer(
-            trigger=outcome.trigger,
-            method_name="execute_complete",
-            kwargs=outcome.kwargs,
-            timeout=outcome.timeout,
+
+class MosaicResumeRunOperator(RunWaitOperator):
+    """
+    Resume a run that failed or was cancelled, and wait for it
+    (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
+
+    Only what is missing is done, and paid, again; the run's id stays. A run that is going on already is only waited
+    for. One that is completed, or ended partly, can't be resumed: it is taken as it is. A retry, after the run failed
+    again, resumes it once more.
+
+    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once; ``status`` and ``output_ids`` at the end, good or bad; the
+    run id as ``return_value``.
+
+    :param run_id: The run.
+    :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the resume.
+    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta; the first looks
+        come sooner.
+    :param timeout: The longest time from the first try's resume to the run's end; then the run is cancelled and the
+        task fails without retries. None waits for ever.
+    :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the task succeeds),
+        ``fail`` or ``skip``.
+    :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
+        that is marked or cleared, this needs Airflow 3.3 or newer.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    operator_extra_links = (MosaicRunLink(),)
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = timedelta(hours=24),
+        on_partial: Literal["warn", "fail", "skip"] = "warn",
+        cancel_on_kill: bool = True,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.on_partial = on_partial
+        self.cancel_on_kill = cancel_on_kill
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def _task(self) -> ResumeTask:
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+
+        return ResumeTask.of(
+            MosaicHook(self.mosaic_conn_id),
+            run_id=self.run_id,
+            operator_class=MosaicResumeRunOperator,
+            wait_for_completion=self.wait_for_completion,
+            deferrable=self.deferrable,
+            poll_interval=self.poll_interval,
+            timeout=self.timeout,
+            on_partial=self.on_partial,
+            cancel_on_kill=self.cancel_on_kill,
         )
-        raise AssertionError("defer does not return")
+
+
+class MosaicCancelRunOperator(BaseOperator):
+    """
+    Cancel a run, and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
+
+    A run that has ended already is left as it is, which the log says.
+
+    The run id is the ``return_value``.
+
+    :param run_id: The run.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    ui_color = "#e9e4fb"
+
+    def __init__(self, *, run_id: str, mosaic_conn_id: str = "mosaic_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def execute(self, context: Context) -> str:
+        """
+        Cancel it.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.existing_runs import cancel
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            return cancel(MosaicHook(self.mosaic_conn_id), self.run_id)

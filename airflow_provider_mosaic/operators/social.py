@@ -1,4 +1,4 @@
-"""Publish posts."""
+"""Publish posts, and read what became of them."""
 
 from __future__ import annotations
 
@@ -146,3 +146,51 @@ class MosaicSocialPostOperator(BaseOperator):
             trigger=outcome.trigger, method_name="execute_complete", kwargs=outcome.kwargs, timeout=outcome.timeout
         )
         raise AssertionError("defer does not return")
+
+
+class MosaicPostAnalyticsOperator(BaseOperator):
+    """
+    Read the metrics of a post (https://docs.mosaic.so/api/social/get-social-post-analytics).
+
+    The ``return_value`` is a list with one row a platform, ready for a warehouse: ``post_id``, ``platform``,
+    ``platform_post_id``, ``post_url``, and each metric that Mosaic tells as a column. A metric that is not known is
+    None. Metrics come late and change: read them again tomorrow.
+
+    :param post_id: The post.
+    :param social_connection_id: Only what one account tells of it.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
+    ui_color = "#e9e4fb"
+
+    def __init__(
+        self,
+        *,
+        post_id: str,
+        social_connection_id: str | None = None,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.post_id = post_id
+        self.social_connection_id = social_connection_id
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """
+        Read them.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_mosaic.api.arguments import checked_id
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            if self.social_connection_id is not None:
+                checked_id("social_connection_id", self.social_connection_id)
+            hook = MosaicHook(self.mosaic_conn_id)
+            rows = hook.get_post_analytics(self.post_id, social_connection_id=self.social_connection_id).as_rows()
+        self.log.info("Post %r has metrics of %d platform(s).", self.post_id, len(rows))
+        return rows

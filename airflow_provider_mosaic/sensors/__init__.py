@@ -6,11 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_mosaic.sensors.avatars import MosaicAvatarProfileSensor
+    from airflow_provider_mosaic.sensors.credits import MosaicCreditsSensor
     from airflow_provider_mosaic.sensors.runs import MosaicRunSensor
+    from airflow_provider_mosaic.sensors.social import MosaicSocialPostSensor
 
-_MODULES = {"MosaicRunSensor": "runs"}
+_MODULES = {
+    "MosaicAvatarProfileSensor": "avatars",
+    "MosaicCreditsSensor": "credits",
+    "MosaicRunSensor": "runs",
+    "MosaicSocialPostSensor": "social",
+}
 
-__all__ = ["MosaicRunSensor"]
+__all__ = [
+    "MosaicAvatarProfileSensor",
+    "MosaicCreditsSensor",
+    "MosaicRunSensor",
+    "MosaicSocialPostSensor",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.runs import Run
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 
-class MosaicRunSensor(BaseSensorOperator):
+class MosaicRunSensor(EndSensor):
     """
     Wait for the end of a run, whoever started it (https://docs.mosaic.so/api/agent-runs/get-agent-run).
 
@@ -35,7 +38,6 @@ class MosaicRunSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -47,54 +49,9 @@ class MosaicRunSensor(BaseSensorOperator):
         mosaic_conn_id: str = "mosaic_default",
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("poke_interval", poll_interval)
-        super().__init__(**kwargs)
+        super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.run_id = run_id
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
         self.on_partial = on_partial
-        self.mosaic_conn_id = mosaic_conn_id
-
-    def execute(self, context: Context) -> Any:
-        """
-        Look, and wait here or in the triggerer.
-
-        :param context: The task's context.
-        """
-        if not self.deferrable:
-            return super().execute(context)
-        with self._skipping_softly():
-            if self.poke(context):
-                return self.run_id
-        self._defer(context)
-
-    def poke(self, context: Context) -> bool | PokeReturnValue:
-        """
-        Look once.
-
-        :param context: The task's context.
-        """
-        from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
-        from airflow_provider_mosaic.api.errors import MosaicError
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-
-        hook = MosaicHook(self.mosaic_conn_id)
-        try:
-            with failing_at_once():
-                checked_flag("deferrable", self.deferrable)
-                checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
-                checked_seconds("poll_interval", self.poll_interval)
-                run = hook.get_run(self.run_id)
-        except MosaicError as error:
-            if not error.transient:
-                raise
-            # Faults pass, and the sensor's own timeout bounds the wait.
-            self.log.warning("%s Looking again later.", error)
-            return False
-        finally:
-            hook.close()
-        return PokeReturnValue(True, self.run_id) if self._ended(run) else False
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, run_id: str) -> str:
         """
@@ -104,65 +61,45 @@ class MosaicRunSensor(BaseSensorOperator):
         :param event: What the trigger says.
         :param run_id: The run that was waited for.
         """
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-        from airflow_provider_mosaic.tasks.waiting import read_event
+        came: str = self._go_on(context, event, run_id, f"Run {run_id!r}")
+        return came
 
-        with failing_at_once():
-            read_event(event, run_id, f"Run {run_id!r}")
-        if not self.poke(context):
-            # Somebody resumed it in between, or it can't be read just now.
-            self._defer(context)
-        return run_id
+    def _check(self) -> None:
+        from airflow_provider_mosaic.api.arguments import checked_choice
 
-    def _ended(self, run: Run) -> bool:
-        """Whether the run has ended, and not badly."""
+        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
+
+    def _read(self, hook: MosaicHook) -> Run:
+        return hook.get_run(self.run_id)
+
+    def _ended(self, subject: Run) -> bool:
         from airflow_provider_mosaic.api.errors import MosaicRunFailedError
         from airflow_provider_mosaic.api.verdicts import judge_run
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.failing import failing_at_once
         from airflow_provider_mosaic.tasks.runs import judge_end, nodes_of
 
-        if not judge_run(run).ended:
-            self.log.info("Run %r is %s: %s.", run.run_id, run.status, run.node_status_counts)
+        if not judge_run(subject).ended:
+            self.log.info("Run %r is %s: %s.", subject.run_id, subject.status, subject.node_status_counts)
             return False
         with failing_at_once(MosaicRunFailedError):
             judge_end(
-                run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(MosaicHook(self.mosaic_conn_id), run)
+                subject, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(MosaicHook(self.mosaic_conn_id), run)
             )
         return True
 
-    def _defer(self, context: Context) -> NoReturn:
-        from airflow_provider_mosaic.api.arguments import checked_seconds
-        from airflow_provider_mosaic.tasks.waiting import earliest_deadline
+    def _result(self, subject: Run) -> str:
+        return self.run_id
+
+    def _trigger(self, *, poll_interval: float, deadline: float | None) -> MosaicRunTrigger:
         from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
-        self.defer(
-            trigger=MosaicRunTrigger(
-                run_id=self.run_id,
-                mosaic_conn_id=self.mosaic_conn_id,
-                poll_interval=checked_seconds("poll_interval", self.poll_interval),
-                # Airflow itself looks at execution_timeout only on a worker.
-                deadline=earliest_deadline(context),
-            ),
-            method_name="execute_complete",
-            kwargs={"run_id": self.run_id},
-            timeout=timedelta(seconds=self.timeout),
+        return MosaicRunTrigger(
+            run_id=self.run_id,
+            mosaic_conn_id=self.mosaic_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
         )
-        raise AssertionError("defer does not return")
 
-    def _skipping_softly(self) -> Any:
-        """Where the sensor does not loop by itself, the failure that ``soft_fail`` turns into a skip."""
-        from contextlib import contextmanager
-
-        from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
-        @contextmanager
-        def skipping() -> Any:
-            try:
-                yield
-            except AirflowFailException as failure:
-                if self.soft_fail or self.never_fail:
-                    raise AirflowSkipException(f"Skipped, since the sensor may fail softly: {failure}") from failure
-                raise
-
-        return skipping()
+    def _subject(self) -> dict[str, Any]:
+        return {"run_id": self.run_id}

@@ -13,10 +13,11 @@ from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.runs import Output, Run
 from airflow_provider_mosaic.api.verdicts import judge_run
-from airflow_provider_mosaic.clients.downloading import fetch, look
+from airflow_provider_mosaic.clients.downloading import fetch, look, measure
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import Folder
+from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class DownloadTask:
         :returns: Absolute paths or URIs, in the order of the outputs.
         :raises MosaicRunFailedError: The run is still going on, or it rendered nothing.
         """
-        run = self._hook.get_run(self._run_id)
+        run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         verdict = judge_run(run)
         if not verdict.ended:
             raise MosaicRunFailedError(
@@ -88,6 +89,12 @@ class DownloadTask:
                     files.append(self._folder.uri_of(name))
                 elif part == "video":
                     log.warning("Output %r has no video.", output.output_id)
+        if not files and "video" in self._parts:
+            raise MosaicRunFailedError(
+                f"Run {self._run_id!r} is {run.status} with {len(run.outputs)} output(s), but gives no link to any of "
+                "them: nothing was fetched. A retry may find them.",
+                run_id=self._run_id,
+            )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(files), len(run.outputs))
         return files
 
@@ -102,15 +109,16 @@ class DownloadTask:
         present = self._folder.size_of(name)
         uri = self._folder.uri_of(name)
         if present is not None and not self._overwrite:
-            if facts.size is not None and present == facts.size:
+            # A host that does not tell the length beforehand tells it by sending the file.
+            whole = facts.size if facts.size is not None else measure(_Links(self._hook, run, output, part))
+            if present == whole:
                 log.info("%s is there already, with the right length.", uri)
                 return name
-            whole = "unknown" if facts.size is None else size_words(facts.size)
             refuse(
                 "destination",
                 uri,
-                f"another file is there ({size_words(present)}; the output's length is {whole}). Set overwrite=True to "
-                "replace it, or choose another destination or filename.",
+                f"another file is there ({size_words(present)}; the output has {size_words(whole)}). Set "
+                "overwrite=True to replace it, or choose another destination or filename.",
             )
         size = fetch(
             _Links(self._hook, run, output, part),

@@ -36,6 +36,7 @@ class Once:
     :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
     :param timeout: Seconds from the intent until waiting stops; kept in the record.
     :param advice: What a person can do when it can't be cleared up.
+    :param allow: Raises if it should not be begun now; it is asked before anything is noted or sent.
     """
 
     what: str
@@ -47,6 +48,7 @@ class Once:
     adopt: bool
     timeout: float | None
     advice: str
+    allow: Callable[[], None] = lambda: None
 
     def start(self, *, deadline: float | None = None) -> Record:
         """
@@ -81,6 +83,7 @@ class Once:
         if deadline is not None and began >= deadline:
             # The clock began with the first try: what is begun now would only be given up, and paid.
             raise fail_exception(MosaicTimeoutError(f"The time given for {self.what} is over: it is not begun again."))
+        self.allow()
         record = Record(began=began, deadline=deadline, before=self.present(began))
         self.memory.keep(record)
         return self._send(record, sendings=2)

@@ -22,7 +22,12 @@ from airflow_provider_mosaic.api.arguments import (
     refuse,
 )
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPostFailedError,
+    MosaicTimeoutError,
+)
 from airflow_provider_mosaic.api.lookup import Candidate, post_candidates
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.api.retries import ONCE
@@ -33,6 +38,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
+from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.siblings import read_siblings
 from airflow_provider_mosaic.tasks.waiting import (
     Deferral,
@@ -214,7 +220,8 @@ class PostTask:
                     "the links to a run's outputs last 7 days, and the media must be reachable when the post is "
                     "published. Copy them to hosting of your own and give media_urls.",
                 )
-        outputs = {output.output_id: output.video_url for output in self._hook.get_run(order.run_id).outputs}
+        run = with_outputs(self._hook, self._hook.get_run(order.run_id))
+        outputs = {output.output_id: output.video_url for output in run.outputs}
         wanted = order.output_ids or list(outputs)
         if not wanted:
             refuse("run_id", order.run_id, "the run has no outputs to post.")
@@ -297,20 +304,14 @@ class PostTask:
         )
 
     def _finish(self, post: Post) -> str:
-        standing = judge_post(post).standing
-        if standing is Standing.GOOD:
-            log.info("Post %r is out.", post.post_id)
-            return post.post_id
-        failure = post_failure(post)
-        if standing is Standing.PARTIAL and self._order.on_partial == "warn":
-            log.warning("%s", failure)
-            return post.post_id
-        if standing is Standing.PARTIAL and self._order.on_partial == "skip":
-            raise AirflowSkipException(str(failure))
-        if post.status == PostStatus.FAILED:
-            # Nothing is out: a retry makes it again.
-            raise failure
-        raise fail_exception(failure)
+        try:
+            judge_post_end(post, on_partial=self._order.on_partial)
+        except MosaicPostFailedError as failure:
+            if post.status == PostStatus.FAILED:
+                # Nothing is out: a retry makes it again.
+                raise
+            raise fail_exception(failure) from failure
+        return post.post_id
 
     def _out_of_time(self, post_id: str) -> Exception:
         return fail_exception(
@@ -319,6 +320,26 @@ class PostTask:
                 "is not made again."
             )
         )
+
+
+def judge_post_end(post: Post, *, on_partial: str) -> None:
+    """
+    Say how a post ended, and fail or skip by it.
+
+    :param post: A post that has ended.
+    :param on_partial: What it means that only some destinations have it: ``warn``, ``fail`` or ``skip``.
+    :raises MosaicPostFailedError: It is not out, or not everywhere.
+    """
+    standing = judge_post(post).standing
+    if standing is Standing.GOOD:
+        log.info("Post %r is out.", post.post_id)
+        return
+    failure = post_failure(post)
+    if standing is Standing.BAD or on_partial == "fail":
+        raise failure
+    if on_partial == "skip":
+        raise AirflowSkipException(str(failure))
+    log.warning("%s", failure)
 
 
 def timeout_of(timeout: Any, schedule_date: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
+from airflow_provider_mosaic.api.billing import checked_credits
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -34,9 +35,11 @@ from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
 from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
+from airflow_provider_mosaic.tasks.credits import require_credits
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
+from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.siblings import read_siblings
 from airflow_provider_mosaic.tasks.waiting import (
     Deferral,
@@ -81,9 +84,11 @@ class RunOrder:
     on_retry: str
     on_ambiguous: str
     cancel_on_kill: bool
+    min_credits: float | None = None
+    on_short_of_credits: str = "fail"
 
     @classmethod
-    def checked(cls, *, poll_interval: Any, timeout: Any, **order: Any) -> RunOrder:
+    def checked(cls, *, poll_interval: Any, timeout: Any, min_credits: Any = None, **order: Any) -> RunOrder:
         """
         An order from an operator's arguments.
 
@@ -94,9 +99,11 @@ class RunOrder:
         checked_choice("on_partial", order["on_partial"], ("warn", "fail", "skip"))
         checked_choice("on_retry", order["on_retry"], ("resume", "new", "fail"))
         checked_choice("on_ambiguous", order["on_ambiguous"], ("adopt", "fail"))
+        checked_choice("on_short_of_credits", order.get("on_short_of_credits", "fail"), ("fail", "skip"))
         return cls(
             poll_interval=checked_seconds("poll_interval", poll_interval),
             timeout=None if timeout is None else checked_seconds("timeout", timeout),
+            min_credits=None if min_credits is None else checked_credits("min_credits", min_credits),
             **order,
         )
 
@@ -201,6 +208,10 @@ class RunTask:
             log.info("Started run %r of agent %r.", run_id, agent_id)
             return run_id
 
+        def allow() -> None:
+            if self._order.min_credits is not None:
+                require_credits(self._hook, self._order.min_credits, on_short=self._order.on_short_of_credits)
+
         def window(began: float) -> Iterator[Run]:
             return self._hook.list_runs(agent_id, created_from=datetime.fromtimestamp(began, timezone.utc) - SKEW)
 
@@ -227,6 +238,7 @@ class RunTask:
             adopt=self._order.on_ambiguous == "adopt",
             timeout=self._order.timeout,
             advice=_AMBIGUOUS_ADVICE,
+            allow=allow,
         )
 
     def _reattaches(self, run_id: str, record: Record) -> bool:
@@ -328,6 +340,7 @@ class RunTask:
         )
 
     def _finish(self, context: Mapping[str, Any], run: Run) -> str:
+        run = with_outputs(self._hook, run)
         context["ti"].xcom_push(key="status", value=run.status)
         context["ti"].xcom_push(key="output_ids", value=run.output_ids)
         judge_end(run, on_partial=self._order.on_partial, nodes_of=self._nodes)

@@ -6,12 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
+    from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
     from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
     from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
-_MODULES = {"MosaicRunTrigger": "runs", "MosaicSocialPostTrigger": "social"}
+_MODULES = {
+    "MosaicAvatarProfileTrigger": "avatars",
+    "MosaicCreditsTrigger": "credits",
+    "MosaicRunTrigger": "runs",
+    "MosaicSocialPostTrigger": "social",
+}
 
-__all__ = ["MosaicRunTrigger", "MosaicSocialPostTrigger"]
+__all__ = [
+    "MosaicAvatarProfileTrigger",
+    "MosaicCreditsTrigger",
+    "MosaicRunTrigger",
+    "MosaicSocialPostTrigger",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -84,6 +84,14 @@ def run(**facts: Any) -> Run:
         ({"type": "schedule"}, False),
         ({"trigger_id": "t"}, False),
         ({"type": "something new"}, False),
+        ("manual", True),
+        ("youtube", False),
+        ({"type": "Manual"}, True),
+        ({"trigger_id": None}, True),
+        ({"type": None, "trigger_id": None}, True),
+        ({"source": "api", "user_id": "u"}, True),
+        ({"type": None, "trigger_id": "t"}, False),
+        ([], True),
     ],
 )
 def test_a_run_that_a_trigger_started_is_not_ours(triggered_by: Any, fits: bool) -> None:
@@ -109,6 +117,7 @@ ROW = {
     "destinations": [{"social_connection_id": "c2", "platform": "x"}, {"social_connection_id": "c1", "platform": "x"}],
 }
 BY_PLATFORM = create_post("Premiere tonight", platforms=["x", "youtube"]).body
+ACCENTED = create_post("Cafe\u0301 & co", social_connection_ids=["c1", "c2"]).body
 SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], schedule_date=NOW, now=NOW).body
 
 
@@ -121,6 +130,13 @@ SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], 
         (BODY, {"description": "Premiere"}, False),
         (BODY, {"description": ""}, False),
         (BODY, {"description": None}, True),
+        (BODY, {"description": "Premiere ton…"}, True),
+        (BODY, {"description": "Premiere ..."}, True),
+        (BODY, {"description": "Premiere of another…"}, False),
+        (BODY, {"description": "…"}, False),
+        (ACCENTED, {"description": "Caf\u00e9 & co"}, True),
+        (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, True),
+        (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, True),
         (BODY, {"destinations": []}, True),
         (BODY, {"destinations": [{"platform": "x"}]}, True),
         (BODY, {"destinations": [{"social_connection_id": "c1"}]}, False),
@@ -134,6 +150,7 @@ SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], 
         (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "x"]}, True),
         (BY_PLATFORM, {"destinations": [], "platforms": ["YouTube", "X"]}, True),
         (BY_PLATFORM, {"destinations": [], "platforms": ["x"]}, False),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "twitter"]}, True),
         (BY_PLATFORM, {"destinations": [], "platforms": []}, True),
         (BY_PLATFORM, {"platforms": ["youtube"]}, True),
         (SCHEDULED, {"scheduled_at": NOW}, True),

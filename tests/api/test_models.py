@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from airflow_provider_mosaic.api.account import Whoami
 from airflow_provider_mosaic.api.models import parse_time
@@ -75,6 +76,7 @@ def run(**facts: Any) -> Run:
         (["plain"], [(None, ("plain",))]),
         ("plain", [(None, ("plain",))]),
         ({"original_node_id": "n", "messages": ["a"]}, [("n", ("a",))]),
+        ([{"messages": [{"message": "a", "code": 5}]}], [(None, ("a",))]),
         ([], []),
         (None, []),
     ],
@@ -124,6 +126,34 @@ def test_a_count_is_a_number_or_nothing(value: Any, count: int) -> None:
 
 def test_counts_are_told_in_words() -> None:
     assert str(NodeCounts(completed=1, in_progress=2, failed=3)) == "1 completed, 2 in progress, 3 failed"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"node_status_counts": []},
+        {"node_status_counts": 5},
+        {"errors": [["a"]]},
+        {"errors": 5},
+        {"inputs": ["https://cdn.example/a.mp4"]},
+        {"inputs": {}},
+        {"triggered_by": []},
+        {"outputs": [{"id": "o", "sources": ["getty"]}]},
+    ],
+)
+def test_no_wait_fails_by_what_nothing_turns_on(facts: dict[str, Any]) -> None:
+    assert run(**{"outputs": [{"id": "o"}], **facts}).output_ids == ["o"]
+
+
+@pytest.mark.parametrize("facts", [{"platforms": "x"}, {"destinations": ["c1"]}, {"results": {"x": "out"}}])
+def test_a_posts_status_is_read_whatever_stands_beside_it(facts: dict[str, Any]) -> None:
+    assert Post.model_validate({"post_id": "p", "status": "posted", **facts}).status == "posted"
+
+
+@pytest.mark.parametrize("facts", [{"outputs": ["https://cdn.example/a.mp4"]}, {"outputs": {}}, {"status": []}])
+def test_what_something_turns_on_is_not_read_past(facts: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        run(**facts)
 
 
 def test_an_unknown_field_is_kept() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.assets import AssetType, begin_upload
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.runs import start_run
 from airflow_provider_mosaic.api.social import create_post
@@ -180,3 +183,10 @@ def test_a_post_that_is_wrong_in_itself_is_refused(options: dict[str, Any], name
         create_post(arguments.pop("text"), **arguments)
     assert str(caught.value).startswith(f"{name}=")
     assert words in str(caught.value)
+
+
+def test_a_null_among_the_fields_of_a_form_is_no_field() -> None:
+    fields = {"key": "k", "x-goog-security-token": None, "policy": 5}
+    answer = {"video_id": "v", "upload_url": "https://storage.example/", "upload_fields": fields}
+    form = begin_upload(AssetType.VIDEO).result(Answer(200, {}, json.dumps(answer).encode()))
+    assert list(form.upload_fields.items()) == [("key", "k"), ("policy", "5")]

@@ -2,9 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_mosaic.api.avatars import AvatarProfile, AvatarStatus
+from airflow_provider_mosaic.api.billing import Credits, balance_words, checked_credits
+from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.social import Post, PostStatus
-from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
+from airflow_provider_mosaic.api.verdicts import (
+    Standing,
+    judge_avatar_profile,
+    judge_credits,
+    judge_post,
+    judge_run,
+)
 
 RUNS = {
     "running": Standing.WAITING,
@@ -22,11 +31,18 @@ POSTS = {
     "failed": Standing.BAD,
     "rejected": Standing.BAD,
 }
+AVATARS = {
+    "pending": Standing.WAITING,
+    "processing": Standing.WAITING,
+    "ready": Standing.GOOD,
+    "failed": Standing.BAD,
+}
 UNKNOWN = ["queued", "RUNNING", "", "success", "completed ", "paused", "0"]
 
 
 def test_the_tables_are_whole() -> None:
     assert set(RUNS) == {status.value for status in RunStatus}
+    assert set(AVATARS) == {status.value for status in AvatarStatus}
     assert set(POSTS) == {status.value for status in PostStatus}
 
 
@@ -44,9 +60,19 @@ def test_a_post_stands_as_its_status_says(status: str, standing: Standing) -> No
     assert verdict.ended is (standing is not Standing.WAITING)
 
 
+@pytest.mark.parametrize(("status", "standing"), AVATARS.items())
+def test_an_avatar_profile_stands_as_its_status_says(status: str, standing: Standing) -> None:
+    verdict = judge_avatar_profile(AvatarProfile(id="a", status=status))
+    assert (verdict.standing, verdict.status, verdict.known) == (standing, status, True)
+
+
 @pytest.mark.parametrize("status", UNKNOWN)
 def test_a_status_that_nobody_documented_means_going_on(status: str) -> None:
-    for verdict in (judge_run(Run(run_id="r", status=status)), judge_post(Post(post_id="p", status=status))):
+    for verdict in (
+        judge_run(Run(run_id="r", status=status)),
+        judge_post(Post(post_id="p", status=status)),
+        judge_avatar_profile(AvatarProfile(id="a", status=status)),
+    ):
         assert (verdict.standing, verdict.status, verdict.known, verdict.ended) == (
             Standing.WAITING,
             status,
@@ -61,3 +87,33 @@ def test_a_run_that_wants_credits_but_runs_has_not_ended() -> None:
 
 def test_a_post_without_a_status_has_not_ended() -> None:
     assert not judge_post(Post(post_id="p")).ended
+
+
+@pytest.mark.parametrize(
+    ("credits", "enough", "words"),
+    [
+        (Credits(balance=100), True, "100 credits"),
+        (Credits(balance=100.5), True, "100.5 credits"),
+        (Credits(balance=99.9), False, "99.9 credits"),
+        (Credits(balance=-5), False, "-5 credits"),
+        (Credits(balance=0, unlimited=True), True, "unlimited"),
+        (Credits(unlimited=True), True, "unlimited"),
+        (Credits(), False, "not told"),
+    ],
+)
+def test_a_balance_is_enough_or_it_is_waited_for(credits: Credits, enough: bool, words: str) -> None:
+    verdict = judge_credits(credits, 100)
+    assert verdict.standing is (Standing.GOOD if enough else Standing.WAITING)
+    assert verdict.known
+    assert balance_words(credits) == words
+
+
+@pytest.mark.parametrize(("given", "read"), [(0, 0.0), (12.5, 12.5), ("100", 100.0), (" 7 ", 7.0)])
+def test_a_number_of_credits_may_come_from_a_template(given: object, read: float) -> None:
+    assert checked_credits("min_credits", given) == read
+
+
+@pytest.mark.parametrize("given", [-1, True, None, "", "many", "nan", float("inf"), [5], "{{ n }}", 10**400])
+def test_what_is_no_number_of_credits_is_refused(given: object) -> None:
+    with pytest.raises(MosaicValidationError, match="min_credits="):
+        checked_credits("min_credits", given)

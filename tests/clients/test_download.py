@@ -20,7 +20,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.downloading import fetch, fetched_size, look
+from airflow_provider_mosaic.clients.downloading import fetch, fetched_size, look, measure
 from airflow_provider_mosaic.clients.progress import Progress
 from airflow_provider_mosaic.clients.targets import Part, Target, local_target
 
@@ -31,6 +31,11 @@ pytestmark = pytest.mark.usefixtures("plain_environment")
 
 CONTENT = os.urandom(700_000)
 TAG = '"v1"'
+
+
+def test_a_file_whose_length_is_not_told_is_measured() -> None:
+    with HostileServer(chunked(CONTENT)) as host:
+        assert measure(Links(host)) == len(CONTENT)
 
 
 class Links:

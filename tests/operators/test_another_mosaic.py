@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError
-from airflow_provider_mosaic.operators import MosaicRunAgentOperator
-from airflow_provider_mosaic.tasks import runs
+from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
+from airflow_provider_mosaic.tasks import outputs, runs
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -39,6 +40,31 @@ def test_a_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -
     assert task.see_through() == "started-0"
     assert task.xcom("output_ids") == ["out-1"]
     assert other.started_by_api() == ["started-0"]
+
+
+@WAYS
+def test_outputs_that_are_shown_later_than_the_end_are_seen(
+    other: OtherMosaic, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 9)
+    other.looks_without_outputs, other.looks_without_links = 4, 1
+    task = life(deferrable=deferrable)
+    task.see_through()
+    assert task.xcom("output_ids") == ["out-1"]
+    assert (other.looks_without_outputs, other.looks_without_links) == (0, 0)
+
+
+def test_a_download_that_gets_no_link_to_anything_is_no_success(
+    other: OtherMosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 4)
+    run_id = other.add("ended", status="completed")["run_id"]
+    other.looks_without_links = 9
+    task = Life(
+        lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id=run_id, destination=str(tmp_path)), store=None
+    )
+    with pytest.raises(MosaicRunFailedError, match="no link"):
+        task.execute()
 
 
 def test_runs_that_triggers_started_are_left_out(other: OtherMosaic, clock: Clock) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, Clock, effects, sent, until
 from tasks.standins import Killed, Life, StateStore
 
@@ -144,17 +144,24 @@ def test_a_finalize_that_is_refused_after_its_answer_was_lost_is_looked_up(mosai
 
 
 def test_a_finalize_of_what_is_not_there_is_no_success(mosaic: Emulator, film: Path) -> None:
-    mosaic.inject("not_found", method="POST", path=FINALIZE)
-    mosaic.inject("not_found", method="POST", path="/uploads/get_view_url")
+    mosaic.inject("not_found", method="POST", path=FINALIZE, times=9)
+    mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=9)
     gives_up(uploads(str(film), StateStore()).execute, MosaicNotFoundError)
+
+
+def test_bytes_that_are_not_found_at_once_are_waited_for(mosaic: Emulator, film: Path) -> None:
+    mosaic.inject("not_found", method="POST", path=FINALIZE, times=3)
+    mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=3)
+    asset_id = uploads(str(film), StateStore()).execute()
+    assert [(upload["id"], upload["finalized"]) for upload in mosaic.uploads()] == [(asset_id, True)]
 
 
 def test_what_an_earlier_try_stored_and_the_server_has_forgotten_is_uploaded_anew(mosaic: Emulator, film: Path) -> None:
     task = uploads(str(film), StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
-    mosaic.inject("not_found", method="POST", path=FINALIZE)
-    mosaic.inject("not_found", method="POST", path="/uploads/get_view_url")
+    mosaic.inject("not_found", method="POST", path=FINALIZE, times=6)
+    mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=6)
     asset_id = task.execute()
     first, second = mosaic.uploads()
     assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)

@@ -9,25 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, effects
 from tasks.standins import Life, StateStore
 
+from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import (
+    MosaicCancelRunOperator,
+    MosaicCreateAvatarProfileOperator,
     MosaicDownloadOutputsOperator,
+    MosaicPostAnalyticsOperator,
+    MosaicResumeRunOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
     MosaicUploadOperator,
+    MosaicYouTubeTriggerOperator,
 )
-from airflow_provider_mosaic.sensors import MosaicRunSensor
+from airflow_provider_mosaic.sensors import (
+    MosaicAvatarProfileSensor,
+    MosaicCreditsSensor,
+    MosaicRunSensor,
+    MosaicSocialPostSensor,
+)
 
 BAD_IDS: list[Any] = [None, 5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"]]
 BAD_ID_LISTS: list[Any] = [[], 7, {"a": "b"}]
 BAD_FLAGS: list[Any] = ["False", 1, None]
 BAD_SECONDS: list[Any] = [0, -1, "30", math.nan, True, timedelta(0)]
 BAD_CONNECTIONS: list[Any] = [None, 5, "", "nowhere"]
+BAD_OPTIONAL_IDS: list[Any] = [each for each in BAD_IDS if each is not None]
+BAD_CREDITS: list[Any] = [-1, "many", math.nan, math.inf, True, [5]]
 NODE = "b0000004-0000-4000-8000-000000000002"
 
 #: Operator, its good arguments, and for each argument the values that are wrong.
@@ -54,6 +67,8 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "on_retry": ["again", None],
             "on_ambiguous": ["guess", None],
             "cancel_on_kill": BAD_FLAGS,
+            "min_credits": BAD_CREDITS,
+            "on_short_of_credits": ["warn", None],
             "mosaic_conn_id": BAD_CONNECTIONS,
         },
     ),
@@ -64,7 +79,7 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "text": [None, 5, ["Hello"]],
             "social_connection_ids": BAD_ID_LISTS,
             "media_urls": [[], ["film.mp4"], 5],
-            "run_id": [each for each in BAD_IDS if each is not None],
+            "run_id": BAD_OPTIONAL_IDS,
             "output_ids": [["an-output"], []],
             "schedule_date": ["tomorrow", "2030-01-01T10:00:00", datetime(2030, 1, 1), 5, "2020-01-01T00:00:00Z"],
             "wait_for_completion": BAD_FLAGS,
@@ -106,13 +121,98 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "mosaic_conn_id": BAD_CONNECTIONS,
         },
     ),
+    (
+        MosaicResumeRunOperator,
+        {"run_id": "a-run"},
+        {
+            "run_id": BAD_IDS,
+            "wait_for_completion": BAD_FLAGS,
+            "deferrable": BAD_FLAGS,
+            "poll_interval": [*BAD_SECONDS, None],
+            "timeout": BAD_SECONDS,
+            "on_partial": ["maybe", None],
+            "cancel_on_kill": BAD_FLAGS,
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
+    (
+        MosaicCancelRunOperator,
+        {"run_id": "a-run"},
+        {"run_id": BAD_IDS, "mosaic_conn_id": BAD_CONNECTIONS},
+    ),
+    (
+        MosaicPostAnalyticsOperator,
+        {"post_id": "a-post"},
+        {"post_id": BAD_IDS, "social_connection_id": BAD_OPTIONAL_IDS, "mosaic_conn_id": BAD_CONNECTIONS},
+    ),
+    (
+        MosaicCreateAvatarProfileOperator,
+        {"name": "Host", "video_url": "https://example.com/host.mp4"},
+        {
+            "name": [None, "", "  ", 5],
+            "video_url": ["film.mp4", "ftp://host/a.mp4", 5],
+            "image_url": ["host.jpg", 5],
+            "audio_url": ["host.mp3", 5],
+            "image_id": BAD_OPTIONAL_IDS,
+            "audio_id": BAD_OPTIONAL_IDS,
+            "durable": BAD_FLAGS,
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
+    (
+        MosaicCreateAvatarProfileOperator,
+        {"name": "Host"},
+        {"video_id": BAD_OPTIONAL_IDS},
+    ),
+    (
+        MosaicYouTubeTriggerOperator,
+        {"agent_id": AGENT, "youtube_channels": ["@demo"]},
+        {
+            "agent_id": BAD_IDS,
+            "youtube_channels": [None, [], 7, {"a": "b"}, [""], [5], "", ["two words"]],
+            "filter_options": [5, "text", [], {"title": "News"}],
+            "callback_url": ["http://example.com/hook", "hook", 5, ""],
+            "exclusive": BAD_FLAGS,
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
+    (
+        MosaicSocialPostSensor,
+        {"post_id": "a-post"},
+        {
+            "post_id": BAD_IDS,
+            "deferrable": BAD_FLAGS,
+            "on_partial": ["maybe", None],
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
+    (
+        MosaicAvatarProfileSensor,
+        {"avatar_profile_id": "a-profile"},
+        {"avatar_profile_id": BAD_IDS, "deferrable": BAD_FLAGS, "mosaic_conn_id": BAD_CONNECTIONS},
+    ),
+    (
+        MosaicCreditsSensor,
+        {"min_credits": 100},
+        {
+            "min_credits": [*BAD_CREDITS, None, ""],
+            "deferrable": BAD_FLAGS,
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
 ]
+#: Every class, with good arguments.
+CLASSES = {kind: good for kind, good, _ in reversed(TABLE)}
 CASES = [
     pytest.param(kind, {**good, name: value}, name, value, id=f"{kind.__name__}-{name}-{value!r}"[:90])
     for kind, good, wrong in TABLE
     for name, values in wrong.items()
     for value in values
 ]
+
+
+def test_every_public_class_is_in_the_table() -> None:
+    assert {kind.__name__ for kind in CLASSES} == {*operators.__all__, *sensors.__all__}
 
 
 def failure_of(act: Callable[[], Any]) -> str:
@@ -268,12 +368,12 @@ def test_a_destination_that_cannot_be_written_is_named(mosaic: Emulator, hook: A
     ],
     ids=["no key", "blank key", "no scheme", "path", "timeout"],
 )
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_a_wrong_connection_burns_no_retries_in_any_operator(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connection: str, pattern: str, number: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connection: str, pattern: str, kind: type[Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", connection)
-    kind, good, _ = TABLE[number]
+    good = CLASSES[kind]
     if kind is MosaicUploadOperator:
         (tmp_path / "a.mp4").write_bytes(b"bytes")
         good = {"source": str(tmp_path / "a.mp4")}

@@ -61,6 +61,23 @@ def test_a_pipeline_hands_on_ids_through_xcom(dags: dict[str, DAG], mosaic: Emul
 
 
 @pytest.mark.parametrize("way", ["on_worker", "deferrable"])
+def test_every_other_operator_and_sensor_takes_what_airflow_hands_on(
+    dags: dict[str, DAG], mosaic: Emulator, way: str
+) -> None:
+    mosaic.configure(credits=1000)
+    run = dags[f"the_rest_{way}"].test(run_conf={})
+    assert set(states(run).values()) == {"success"}
+    done = effects(mosaic)
+    assert {name: done[name] for name in ("runs_started", "posts_made", "avatars_created", "channels_added")} == {
+        "runs_started": 1,
+        "posts_made": 1,
+        "avatars_created": 1,
+        "channels_added": 1,
+    }
+    assert mosaic.runs()[0]["status"] == "completed"
+
+
+@pytest.mark.parametrize("way", ["on_worker", "deferrable"])
 def test_mapped_tasks_each_start_their_own_run(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
     run = dags[f"mapped_{way}"].test()
     assert states(run) == {f"run_{number}": "success" for number in range(3)}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, Clock, Meanwhile, effects, sent, until
 from tasks.standins import DagRun, Deferred, Killed, Life, StateStore
 

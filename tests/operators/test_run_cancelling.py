@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
+from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fixtures import AGENT, START, Clock, effects, sent, started
 from tasks.standins import Deferred, Life, StateStore
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
 from tasks.standins import DagRun, Deferred, Killed, Life, StateStore
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fixtures import AGENT, START, Meanwhile, effects, sent, started, until
 from tasks.standins import Deferred, Life, StateStore
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import (
+from tasks.airflow_exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,

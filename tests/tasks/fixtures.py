@@ -46,7 +46,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Two minutes of looking pass at once. The deadlines of waits are not touched by it."""
     clock = Clock()
-    for name in ("once", "waiting", "runs", "posts"):
+    for name in ("once", "waiting", "runs", "posts", "existing_runs", "youtube", "outputs"):
         module = import_module(f"airflow_provider_mosaic.tasks.{name}")
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", clock)
@@ -110,7 +110,10 @@ def started(mosaic: Emulator, count: int = 1) -> str:
 def effects(mosaic: Emulator) -> dict[str, int]:
     """What the server did, the reads left out."""
     counts = mosaic.counts()
-    names = ("runs_started", "runs_resumed", "runs_cancelled", "posts_made", "uploads_stored", "uploads_finalized")
+    names = (
+        "runs_started", "runs_resumed", "runs_cancelled", "posts_made", "uploads_stored", "uploads_finalized",
+        "avatars_created", "channels_added", "channels_removed",
+    )  # fmt: skip
     return {name: getattr(counts, name) for name in names if getattr(counts, name)}
 
 

@@ -28,6 +28,8 @@ class OtherMosaic:
         #: What a trigger starts while a start's answer is being lost.
         self.triggered_meanwhile = 0
         self.looks_until_end = 2
+        #: Looks at the ended run that show no outputs yet, and then ones that show no link.
+        self.looks_without_outputs = self.looks_without_links = 0
         self.ends_as = "completed"
         self.url = ""
 
@@ -83,6 +85,12 @@ class OtherMosaic:
             if run["looks"] > self.looks_until_end:
                 run["status"] = self.ends_as
         outputs = [{"id": "out-1", "video_url": "https://cdn.example/a.mp4?sig=1"}]
+        if run["status"] == self.ends_as and self.looks_without_outputs:
+            self.looks_without_outputs -= 1
+            outputs = []
+        elif run["status"] == self.ends_as and self.looks_without_links:
+            self.looks_without_links -= 1
+            outputs = [{"id": "out-1"}]
         return 200, {"id": "somebody-elses", "status": run["status"], "errors": None, "outputs": outputs}
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
@@ -20,6 +19,7 @@ from airflow_provider_mosaic.operators import (
     MosaicUploadOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, sent, started, until
 from tasks.standins import Deferred, Life, StateStore
 

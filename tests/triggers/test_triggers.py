@@ -17,7 +17,12 @@ from airflow_provider_mosaic.api.waiting import MOST_FAULTS, MOST_NOT_FOUND
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.waiting import read_event
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger
+from airflow_provider_mosaic.triggers import (
+    MosaicAvatarProfileTrigger,
+    MosaicCreditsTrigger,
+    MosaicRunTrigger,
+    MosaicSocialPostTrigger,
+)
 
 GET_RUN = "/agent_run/{run_id}"
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
@@ -282,6 +287,43 @@ def test_the_posts_deadline_is_kept(mosaic: Emulator, hook: MosaicHook) -> None:
     assert event_of(trigger) == {"outcome": "timeout", "id": post.post_id}
 
 
+# Avatar profiles and credits
+
+
+@pytest.mark.parametrize(("failing", "status"), [({}, "ready"), ({"Host": "Two people"}, "failed")])
+def test_the_event_says_how_the_profile_ended(
+    mosaic: Emulator, hook: MosaicHook, failing: dict[str, str], status: str
+) -> None:
+    mosaic.configure(failing_avatars=failing, avatar_seconds=0.2)
+    profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
+    event = event_of(MosaicAvatarProfileTrigger(avatar_profile_id=profile.id, poll_interval=0.02))
+    assert event == {"outcome": "ended", "id": profile.id, "status": status}
+    assert effects(mosaic) == {"avatars_created": 1}
+
+
+def test_the_profiles_deadline_is_kept(mosaic: Emulator, hook: MosaicHook) -> None:
+    mosaic.configure(hold_avatars=True)
+    profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
+    trigger = MosaicAvatarProfileTrigger(avatar_profile_id=profile.id, poll_interval=0.02, deadline=time.time() + 0.1)
+    assert event_of(trigger) == {"outcome": "timeout", "id": profile.id}
+
+
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+@pytest.mark.parametrize("balance", [100, 250.5, None])
+def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: float | None) -> None:
+    mosaic.configure(credits=balance, credits_answer=shape)
+    event = event_of(MosaicCreditsTrigger(min_credits=100, poll_interval=0.02))
+    assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
+
+
+def test_too_few_credits_are_waited_out_until_the_deadline(mosaic: Emulator) -> None:
+    mosaic.configure(credits=99.5)
+    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 0.2)
+    assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
+    assert sent(mosaic, "GET /credits") > 2
+    assert {request["method"] for request in mosaic.requests()} == {"GET"}
+
+
 # On disk
 
 
@@ -299,6 +341,13 @@ ARGUMENTS = [
         MosaicSocialPostTrigger,
         {"post_id": "p", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "begun": 0.5},
     ),
+    (MosaicAvatarProfileTrigger, {"avatar_profile_id": "a"}),
+    (
+        MosaicAvatarProfileTrigger,
+        {"avatar_profile_id": "a", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5},
+    ),
+    (MosaicCreditsTrigger, {"min_credits": 100.0}),
+    (MosaicCreditsTrigger, {"min_credits": 0.5, "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5}),
 ]  # fmt: skip
 
 
@@ -321,7 +370,7 @@ def test_airflows_own_table_of_triggers_keeps_them(kind: type[BaseTrigger], give
 
 
 def test_there_are_recordings() -> None:
-    assert {path.stem for path in RECORDED} >= {"run-0.1.0", "post-0.1.0"}
+    assert {path.stem for path in RECORDED} >= {"run-0.1.0", "post-0.1.0", "avatar-0.1.0", "credits-0.1.0"}
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

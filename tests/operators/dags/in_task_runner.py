@@ -7,12 +7,22 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from airflow_provider_mosaic.operators import (
+    MosaicCancelRunOperator,
+    MosaicCreateAvatarProfileOperator,
     MosaicDownloadOutputsOperator,
+    MosaicPostAnalyticsOperator,
+    MosaicResumeRunOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
     MosaicUploadOperator,
+    MosaicYouTubeTriggerOperator,
 )
-from airflow_provider_mosaic.sensors import MosaicRunSensor
+from airflow_provider_mosaic.sensors import (
+    MosaicAvatarProfileSensor,
+    MosaicCreditsSensor,
+    MosaicRunSensor,
+    MosaicSocialPostSensor,
+)
 
 OUT_OF_NOTHING = "a0000000-0000-4000-8000-000000000004"
 SHORTS = "a0000000-0000-4000-8000-000000000001"
@@ -53,10 +63,35 @@ def mapped(name: str, deferrable: bool) -> DAG:
     return dag
 
 
+def the_rest(name: str, deferrable: bool) -> DAG:
+    common = {"poll_interval": 0.05, "deferrable": deferrable}
+    with DAG(name, schedule=None) as dag:
+        enough = MosaicCreditsSensor(task_id="enough", min_credits="{{ 100 }}", **common)
+        avatar = MosaicCreateAvatarProfileOperator(
+            task_id="avatar", name="Host of {{ dag.dag_id }}", video_url="https://cdn.example.org/host.mp4"
+        )
+        ready = MosaicAvatarProfileSensor(task_id="ready", avatar_profile_id=avatar.output, **common)
+        run = MosaicRunAgentOperator(
+            task_id="run", agent_id=OUT_OF_NOTHING, wait_for_completion=False, min_credits=enough.output
+        )
+        cancel = MosaicCancelRunOperator(task_id="cancel", run_id=run.output)
+        resume = MosaicResumeRunOperator(task_id="resume", run_id=cancel.output, **common)
+        channels = MosaicYouTubeTriggerOperator(
+            task_id="channels", agent_id=OUT_OF_NOTHING, youtube_channels="{{ ['@demo'] }}"
+        )
+        post = MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["youtube"])
+        out = MosaicSocialPostSensor(task_id="out", post_id=post.output, **common)
+        metrics = MosaicPostAnalyticsOperator(task_id="metrics", post_id=out.output)
+        ready >> run >> cancel >> resume >> channels >> post >> out >> metrics
+    return dag
+
+
 pipeline_on_worker = pipeline("pipeline_on_worker", deferrable=False)
 pipeline_deferrable = pipeline("pipeline_deferrable", deferrable=True)
 mapped_on_worker = mapped("mapped_on_worker", deferrable=False)
 mapped_deferrable = mapped("mapped_deferrable", deferrable=True)
+the_rest_on_worker = the_rest("the_rest_on_worker", deferrable=False)
+the_rest_deferrable = the_rest("the_rest_deferrable", deferrable=True)
 
 with DAG("retried", schedule=None) as retried:
     MosaicRunAgentOperator(

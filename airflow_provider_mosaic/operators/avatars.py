@@ -1,0 +1,87 @@
+"""Make avatar profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_SOURCES = ("video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id")
+
+
+class MosaicCreateAvatarProfileOperator(BaseOperator):
+    """
+    Make an avatar profile, once: a person that AI Avatar tiles can show
+    (https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile).
+
+    It is made of a video, or of a picture and a voice; each is given by its address or as an uploaded asset. The task
+    ends when the profile is begun: a run may use it at once, and a MosaicAvatarProfileSensor waits until it is ready.
+
+    A retry never makes a second profile. When the answer is lost, the list of profiles is looked through for one of
+    that name before anything is sent again; so it is by a retry on an Airflow without a task state store (before 3.3),
+    which fails where there is one. A person who clears the task asks for a new profile and gets one.
+
+    XCom: ``mosaic_avatar_profile_id`` at once; the profile's id as ``return_value``.
+
+    :param name: Its name.
+    :param video_url: Address of 4 to 15 seconds of one person who speaks.
+    :param image_url: Address of a picture of one person.
+    :param audio_url: Address of 4 to 15 seconds of clean speech of that person.
+    :param video_id: The video as an uploaded asset.
+    :param image_id: The picture as an uploaded asset.
+    :param audio_id: The speech as an uploaded asset.
+    :param durable: Whether a retry goes on with the profile of an earlier try.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
+    ui_color = "#e9e4fb"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        video_url: str | None = None,
+        image_url: str | None = None,
+        audio_url: str | None = None,
+        video_id: str | None = None,
+        image_id: str | None = None,
+        audio_id: str | None = None,
+        durable: bool = True,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.video_url = video_url
+        self.image_url = image_url
+        self.audio_url = audio_url
+        self.video_id = video_id
+        self.image_id = image_id
+        self.audio_id = audio_id
+        self.durable = durable
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def execute(self, context: Context) -> str:
+        """
+        Make the profile, or go on with an earlier try's.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.avatars import AvatarTask
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            task = AvatarTask(
+                MosaicHook(self.mosaic_conn_id),
+                name=self.name,
+                sources={source: getattr(self, source) for source in _SOURCES},
+                durable=self.durable,
+                operator_class=MosaicCreateAvatarProfileOperator,
+            )
+            return task.make(context)

@@ -1,0 +1,97 @@
+"""Wait for credits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_mosaic.sensors.waiting import EndSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.api.billing import Credits
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
+
+
+class MosaicCreditsSensor(EndSensor):
+    """
+    Wait until the organization has at least so many credits (https://docs.mosaic.so/api/credits/get-credits).
+
+    It only looks: it buys nothing, and it sets nothing aside, so that other runs may use the credits before yours
+    does. An organization without a limit has enough.
+
+    The balance is the ``return_value``; None where there is no limit.
+
+    :param min_credits: How many credits.
+    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
+        shorter. Without a triggerer it is the sensor's ``poke_interval``.
+    :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
+
+    def __init__(
+        self,
+        *,
+        min_credits: float | str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 60.0,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
+        self.min_credits = min_credits
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None) -> float | None:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        """
+        from airflow_provider_mosaic.triggers.credits import CREDITS_ID
+
+        came: float | None = self._go_on(context, event, CREDITS_ID, "The balance")
+        return came
+
+    def _check(self) -> None:
+        self._wanted()
+
+    def _wanted(self) -> float:
+        from airflow_provider_mosaic.api.billing import checked_credits
+
+        return checked_credits("min_credits", self.min_credits)
+
+    def _read(self, hook: MosaicHook) -> Credits:
+        return hook.get_credits()
+
+    def _ended(self, subject: Credits) -> bool:
+        from airflow_provider_mosaic.api.billing import balance_words
+        from airflow_provider_mosaic.api.verdicts import judge_credits
+
+        wanted = self._wanted()
+        self.log.info("The balance is %s, %g are wanted.", balance_words(subject), wanted)
+        return judge_credits(subject, wanted).ended
+
+    def _result(self, subject: Credits) -> float | None:
+        return None if subject.unlimited else subject.balance
+
+    def _trigger(self, *, poll_interval: float, deadline: float | None) -> MosaicCreditsTrigger:
+        from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
+
+        return MosaicCreditsTrigger(
+            min_credits=self._wanted(),
+            mosaic_conn_id=self.mosaic_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+        )
+
+    def _subject(self) -> dict[str, Any]:
+        return {}

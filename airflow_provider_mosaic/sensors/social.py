@@ -1,0 +1,103 @@
+"""Wait for posts that were made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_mosaic.sensors.waiting import EndSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.api.social import Post
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
+
+
+class MosaicSocialPostSensor(EndSensor):
+    """
+    Wait until a post is out, whoever made it (https://docs.mosaic.so/api/social/get-social-post).
+
+    It only looks: it never makes, changes or withdraws a post. A scheduled post is waited for until its time and
+    beyond, so the sensor's ``timeout`` must reach that far. A post that did not come out fails the sensor without
+    retries, since another look would show the same; with ``soft_fail`` it is skipped.
+
+    The post id is the ``return_value``.
+
+    :param post_id: The post.
+    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
+        shorter. Without a triggerer it is the sensor's ``poke_interval``.
+    :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
+    :param on_partial: What a post means that is out on some destinations and failed on others: ``fail``, ``warn`` (the
+        sensor succeeds) or ``skip``.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
+
+    def __init__(
+        self,
+        *,
+        post_id: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 30.0,
+        on_partial: Literal["warn", "fail", "skip"] = "fail",
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
+        self.post_id = post_id
+        self.on_partial = on_partial
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None, post_id: str) -> str:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param post_id: The post that was waited for.
+        """
+        came: str = self._go_on(context, event, post_id, f"Post {post_id!r}")
+        return came
+
+    def _check(self) -> None:
+        from airflow_provider_mosaic.api.arguments import checked_choice
+
+        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
+
+    def _read(self, hook: MosaicHook) -> Post:
+        return hook.get_post(self.post_id)
+
+    def _ended(self, subject: Post) -> bool:
+        from airflow_provider_mosaic.api.errors import MosaicPostFailedError
+        from airflow_provider_mosaic.api.verdicts import judge_post
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.posts import judge_post_end
+
+        if not judge_post(subject).ended:
+            self.log.info("Post %r is %s.", subject.post_id, subject.status)
+            return False
+        with failing_at_once(MosaicPostFailedError):
+            judge_post_end(subject, on_partial=self.on_partial)
+        return True
+
+    def _result(self, subject: Post) -> str:
+        return self.post_id
+
+    def _trigger(self, *, poll_interval: float, deadline: float | None) -> MosaicSocialPostTrigger:
+        from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
+
+        return MosaicSocialPostTrigger(
+            post_id=self.post_id,
+            mosaic_conn_id=self.mosaic_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+        )
+
+    def _subject(self) -> dict[str, Any]:
+        return {"post_id": self.post_id}

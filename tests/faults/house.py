@@ -1,0 +1,156 @@
+"""The Airflow that all cases share, and the local Mosaics that they take in turns."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev.airflow_instance import AirflowInstance
+from dev.impatient_airflow import IMPATIENCE, new_sqlite
+
+from .cases import Case, play
+from .ledger import Line
+from .restarts import Restart, still_waited_for
+from .stage import Stage
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Told of each line as soon as it is there.
+Tell = Callable[[Line], None]
+
+
+def new_folder(name: str) -> Path:
+    """A folder of this run alone."""
+    folder = ROOT / ".local" / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+class FaultHouse:
+    """
+    One Airflow and several local Mosaics.
+
+    :param folder: Everything is written there.
+    :param airflow: The Airflow.
+    :param mosaics: The local Mosaics; Airflow knows them as ``mosaic_0``, ``mosaic_1`` and so on.
+    """
+
+    def __init__(self, folder: Path, airflow: AirflowInstance, mosaics: Sequence[Emulator]) -> None:
+        self.folder = folder
+        self.airflow = airflow
+        self._mosaics = mosaics
+        self._free: queue.Queue[int] = queue.Queue()
+        for number in range(len(mosaics)):
+            self._free.put(number)
+
+    @contextmanager
+    def stage(self, case: Case) -> Iterator[Stage]:
+        """A stage for a case, with a local Mosaic as new."""
+        number = self._free.get()
+        try:
+            self._mosaics[number].reset()
+            yield Stage(
+                self.airflow,
+                self._mosaics[number],
+                connection=f"mosaic_{number}",
+                control=self.folder / "control",
+                dag_id=case.dag_id,
+                seams=case.seams,
+            )
+        finally:
+            self._free.put(number)
+
+    def play(self, case: Case) -> Line:
+        """Play one case; the logs of one that is wrong are kept in the folder."""
+        with self.stage(case) as stage:
+            line, log = play(case, stage)
+            self._keep(line, log)
+            if not line.exact:
+                # What it has left going on must not be counted in the next case.
+                stage.give_up()
+        return line
+
+    def play_all(self, cases: Sequence[Case], tell: Tell) -> list[Line]:
+        """Play cases, as many at a time as there are local Mosaics."""
+        lines = []
+        with ThreadPoolExecutor(len(self._mosaics)) as pool:
+            for done in as_completed([pool.submit(self.play, case) for case in cases]):
+                tell(done.result())
+                lines.append(done.result())
+        return lines
+
+    def play_restarts(self, restarts: Sequence[Restart], tell: Tell) -> list[Line]:
+        """
+        Bring all tasks to where they wait, then do one thing after the other to Airflow.
+
+        Each case ends after its own; until then it has lived through those before it.
+        """
+        lines: list[Line] = []
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(len(restarts) or 1))
+            waiting = []
+            for restart in restarts:
+                stage = stack.enter_context(self.stage(restart.case))
+                waiting.append((restart, stage, pool.submit(restart.case.script, stage)))
+            futures.wait([there for *_, there in waiting])
+            for restart, stage, there in waiting:
+
+                def go_on(stage: Stage, restart: Restart = restart, there: Future[None] = there) -> None:
+                    there.result()
+                    restart.disturb(self.airflow)
+                    still_waited_for(stage)
+
+                line, log = play(replace(restart.case, script=go_on), stage)
+                self._keep(line, log)
+                if not line.exact:
+                    stage.give_up()
+                tell(line)
+                lines.append(line)
+        return lines
+
+    def _keep(self, line: Line, log: str) -> None:
+        if not line.exact:
+            name = "".join(letter if letter.isalnum() else "-" for letter in f"{line.moment} {line.mode}")
+            (self.folder / f"wrong-{name}.log").write_text(f"{line}\n{line.expected}\n{line.seen}\n{log}")
+
+
+@contextmanager
+def fault_house(folder: Path, *, mosaics: int) -> Iterator[FaultHouse]:
+    """Bring everything up, and end it."""
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(Emulator(directory=folder / f"mosaic-{number}", speed=100, render="tiny"))
+            for number in range(mosaics)
+        ]
+        (folder / "control").mkdir()
+        airflow = stack.enter_context(
+            AirflowInstance(
+                folder / "airflow",
+                dags=[Path(__file__).parent / "dags"],
+                parallelism=mosaics + 2,
+                sql_connection=new_sqlite(folder / "airflow.db"),
+                environment={
+                    **IMPATIENCE,
+                    "MOSAIC_FAULTS_CONTROL": str(folder / "control"),
+                    **{
+                        f"AIRFLOW_CONN_MOSAIC_{number}": mosaic.airflow_connection()
+                        for number, mosaic in enumerate(made)
+                    },
+                },
+            )
+        )
+        yield FaultHouse(folder, airflow, made)
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run has written, when nothing is left to read in it."""
+    shutil.rmtree(folder, ignore_errors=True)

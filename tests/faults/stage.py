@@ -1,0 +1,253 @@
+"""Where one case is played: its own DAG run on the shared Airflow, and a local Mosaic that counts for it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev.airflow_instance import AirflowInstance
+from dev.airflow_rest import RestError, TaskInstance
+from dev.processes import living, members, poll
+
+from .ledger import Outcome, seen_by
+
+TASK = "effect"
+START = "/agent/{agent_id}/run"
+LIST = "/agent/{agent_id}/runs"
+LOOK = "/agent_run/{run_id}"
+POST = "/social/post"
+POST_LOOK = "/social/post/{post_id}"
+FINALIZE = "/uploads/{asset_type}/finalize_upload"
+
+_ENDED = ("success", "failed", "skipped")
+#: How long everything must stand as it should before it is believed: what comes too much comes late.
+_QUIET = 4.0
+_KINDS = {"run": ("mosaic_run_id", "id"), "post": ("mosaic_post_id", "post_id"), "upload": ("return_value", "id")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One process of a task: a try's beginning, or its going on after a deferral."""
+
+    pid: int
+    try_number: int
+    part: str
+
+
+class Stage:
+    """
+    One case.
+
+    :param airflow: The Airflow that all cases share.
+    :param mosaic: The local Mosaic, which no other case uses meanwhile.
+    :param connection: The name under which Airflow knows it.
+    :param control: The folder in which tasks say which processes they are.
+    :param dag_id: The shape of the task.
+    :param seams: The seams that its processes set.
+    """
+
+    def __init__(
+        self,
+        airflow: AirflowInstance,
+        mosaic: Emulator,
+        *,
+        connection: str,
+        control: Path,
+        dag_id: str,
+        seams: tuple[str, ...] = (),
+    ) -> None:
+        self.airflow = airflow
+        self.mosaic = mosaic
+        self.dag_id = dag_id
+        self.run_id = f"case_{time.time_ns()}"
+        self._folder = control / self.run_id
+        self._folder.mkdir(parents=True)
+        self._connection = connection
+        self._seams = seams
+
+    # The task
+
+    def begin(self) -> None:
+        """Start the DAG run."""
+        source = self._folder / "recording.mp4"
+        source.write_bytes(os.urandom(200_000))
+        conf = {
+            "connection": self._connection,
+            "seams": list(self._seams),
+            "source": str(source),
+            "text": f"Out now: {self.run_id}",
+        }
+        _insist(lambda: self.airflow.trigger(self.dag_id, conf, run_id=self.run_id))
+
+    def task(self) -> TaskInstance:
+        """The task as Airflow shows it."""
+        return self.airflow.rest.task_instance(self.dag_id, self.run_id, TASK)
+
+    def until_state(self, *states: str, tries: int | None = None, timeout: float = 120) -> TaskInstance:
+        """Wait until the task is in one of the states, in a certain try if that matters."""
+
+        def reached() -> TaskInstance | None:
+            task = self.task()
+            return task if task.state in states and tries in (None, task.try_number) else None
+
+        return poll(reached, timeout=timeout, pause=0.4, what=f"{self.dag_id} is {' or '.join(states)}")
+
+    def process(self, try_number: int = 1, part: str = "execute") -> Part:
+        """The process of a try, once it is there."""
+
+        def there() -> Part | None:
+            for path in sorted(self._folder.glob(f"{try_number}-{part}-*.json")):
+                said = json.loads(path.read_text())
+                return Part(pid=said["pid"], try_number=said["try"], part=said["part"])
+            return None
+
+        return poll(there, timeout=90, pause=0.1, what=f"the process of try {try_number}, {part}")
+
+    def signal(self, number: signal.Signals, part: Part) -> None:
+        """Send a signal to a task's process, which must be one of our scheduler's."""
+        if part.pid not in members(self.airflow.services["scheduler"].sessions):
+            raise RuntimeError(f"process {part.pid} is none of our scheduler's")
+        os.kill(part.pid, number)
+
+    def kill(self, try_number: int = 1, part: str = "execute") -> None:
+        """SIGKILL the task's process."""
+        self.signal(signal.SIGKILL, self.process(try_number, part))
+
+    def lose_machine(self) -> None:
+        """SIGKILL the task's process and the one that watches over it: nobody is left to say that it died."""
+        part = self.process()
+        watcher = living()[part.pid].parent
+        self.signal(signal.SIGKILL, Part(pid=watcher, try_number=part.try_number, part="watcher"))
+        self.signal(signal.SIGKILL, part)
+
+    def mark(self, state: str) -> None:
+        """Mark the task, as a person does."""
+        _insist(lambda: self.airflow.rest.set_task_state(self.dag_id, self.run_id, TASK, state))
+
+    def clear(self) -> None:
+        """Clear the task, as a person does who wants it done again."""
+        _insist(lambda: self.airflow.rest.clear(self.dag_id, self.run_id, [TASK]))
+
+    def give_up(self) -> None:
+        """End a DAG run that did not go as it should."""
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}"
+        with contextlib.suppress(Exception):
+            _insist(lambda: self.airflow.rest.patch(path, {"state": "failed"}))
+            self.until_state(*_ENDED, timeout=30)
+
+    # Mosaic
+
+    def hold_runs(self) -> None:
+        """Runs go on until they are let go."""
+        self.mosaic.configure(hold_runs=True, hold_posts=True)
+
+    def let_go(self) -> None:
+        """What is held goes on to its end."""
+        self.mosaic.configure(hold_runs=False, hold_posts=False)
+
+    def until(self, look: Callable[[], bool], what: str, *, timeout: float = 90) -> None:
+        """Wait for something of the emulator's."""
+        poll(lambda: look() or None, timeout=timeout, pause=0.1, what=what)
+
+    def until_request(self, method: str, path: str, times: int = 1) -> None:
+        """Wait until a request has come in so many times."""
+        name = f"{method} {path}"
+        self.until(lambda: self.mosaic.counts().requests.get(name, 0) >= times, f"{times} times {name}")
+
+    def until_counted(self, **wanted: int) -> None:
+        """Wait until the emulator has counted so much."""
+        self.until(lambda: all(seen_by(self.mosaic)[name] >= number for name, number in wanted.items()), str(wanted))
+
+    # The end
+
+    def outcome(self, expected: Outcome) -> Outcome:
+        """How it ended: as soon as it stands as expected, and still does a while later; or after a time of waiting."""
+        self.until_state(*_ENDED, timeout=200)
+        deadline = time.monotonic() + 20
+        while self._read() != expected and time.monotonic() < deadline:
+            time.sleep(0.5)
+        quiet = time.monotonic() + _QUIET
+        seen = self._read()
+        while seen == expected and time.monotonic() < quiet:
+            time.sleep(0.5)
+            seen = self._read()
+        return seen
+
+    def _read(self) -> Outcome:
+        task = self.task()
+        # Read only where there are more tries than one: the logs are long.
+        lost = sum(self.lost_tries().values()) if task.try_number > 1 else 0
+        return Outcome(**seen_by(self.mosaic), state=str(task.state), tries=task.try_number - lost, names=self._named())
+
+    def lost_tries(self) -> dict[str, int]:
+        """
+        Tries that Airflow lost by itself, by what its logs say of it. They are no part of what is promised.
+
+        The scheduler takes the end of a task's first part for that of its second, when a trigger fires at once. And
+        SQLite gives the id of a trigger that was deleted to the next one, which then gets the old one's event.
+        """
+        requeued = self.airflow.services["scheduler"].log.read_text(errors="replace").splitlines()
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        texts = [path.read_text(errors="replace") for path in folder.rglob("attempt=*.log")]
+        found = {
+            "took a resumed part for ended": sum(
+                self.run_id in line and "the task instance's state attribute is queued" in line for line in requeued
+            ),
+            "gave it another trigger's event": sum("with an event that is not its own" in text for text in texts),
+        }
+        return {what: number for what, number in found.items() if number}
+
+    def _named(self) -> int:
+        kind = self.dag_id.partition("_")[0]
+        key, field = _KINDS[kind]
+        there: list[dict[str, Any]] = getattr(self.mosaic, f"{kind}s")()
+        ids = [each.get(field) or each.get(f"{kind}_id") for each in there]
+        try:
+            named = self.airflow.rest.xcom(self.dag_id, self.run_id, TASK, key)
+        except RestError as error:
+            if error.status != 404:
+                raise
+            return 0
+        return ids.index(named) + 1 if named in ids else -1
+
+    def log(self) -> str:
+        """What every try logged."""
+        texts = []
+        for number in range(1, self.task().try_number + 1):
+            try:
+                text = self.airflow.rest.task_log(self.dag_id, self.run_id, TASK, try_number=number)
+            except RestError as error:
+                text = str(error)
+            texts.append(f"---- {self.dag_id} {self.run_id} try {number}\n{text}")
+        return "\n".join(texts)
+
+
+#: With SQLite, two changes at the same time lock each other out in the API server, each waiting in the same thread.
+_one_change = threading.Lock()
+
+
+def _insist(ask: Callable[[], Any]) -> None:
+    """Ask Airflow for a change until it is made: under load its database is locked at times."""
+    deadline = time.monotonic() + 30
+    again = False
+    while True:
+        try:
+            with _one_change:
+                ask()
+            return
+        except RestError as error:
+            if again and error.status == 409:
+                return
+            if error.status < 500 or time.monotonic() > deadline:
+                raise
+        again = True
+        time.sleep(0.5)

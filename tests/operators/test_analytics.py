@@ -1,0 +1,67 @@
+"""The metrics of a post as rows for a warehouse."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, effects, until
+from tasks.standins import Life
+
+from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicNotFoundError, MosaicServerError
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicPostAnalyticsOperator
+
+ANALYTICS = "/social/post/{post_id}/analytics"
+
+
+@pytest.fixture
+def post_id(mosaic: Emulator, hook: MosaicHook) -> str:
+    post = hook.create_post("Hello", social_connection_ids=[ACCOUNT, OTHER_ACCOUNT])
+    until(lambda: mosaic.posts()[0]["status"] == "posted")
+    return post.post_id
+
+
+def life(post_id: str, **options: Any) -> Life:
+    return Life(lambda: MosaicPostAnalyticsOperator(task_id="metrics", post_id=post_id, **options))
+
+
+def test_there_is_a_row_a_platform_with_the_metrics_as_columns(mosaic: Emulator, post_id: str) -> None:
+    rows = life(post_id).execute()
+    assert len({row["platform"] for row in rows}) == len(rows) == 2
+    for row in rows:
+        assert row["post_id"] == post_id
+        assert row["post_url"].startswith("https://")
+        assert {"likes", "comments", "views"} <= set(row)
+        assert all(value is None or isinstance(value, (int, float, str)) for value in row.values())
+    assert json.loads(json.dumps(rows)) == rows
+    assert effects(mosaic) == {"posts_made": 1}
+
+
+def test_one_account_can_be_asked_for(post_id: str) -> None:
+    [row] = life(post_id, social_connection_id=ACCOUNT).execute()
+    assert row["post_id"] == post_id
+
+
+def test_a_post_that_is_nowhere_yet_may_be_out_at_the_next_try(mosaic: Emulator, hook: MosaicHook) -> None:
+    mosaic.configure(hold_posts=True)
+    post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+    with pytest.raises(MosaicConflictError):
+        life(post_id).execute()
+    mosaic.configure(unpublished_status=200)
+    assert life(post_id).execute() == []
+
+
+def test_a_post_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+    with pytest.raises(AirflowFailException) as failure:
+        life("no-such-post").execute()
+    assert type(failure.value.__cause__) is MosaicNotFoundError
+
+
+def test_a_server_that_fails_for_good_burns_a_retry(mosaic: Emulator, post_id: str, clock: Clock) -> None:
+    mosaic.inject("server_error", method="GET", path=ANALYTICS, times=None)
+    with pytest.raises(MosaicServerError):
+        life(post_id).execute()

@@ -1,0 +1,262 @@
+"""Runs that exist already: resumed and waited for, or cancelled; what has ended well is left as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, until
+from tasks.standins import Deferred, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
+    MosaicNotFoundError,
+    MosaicRunCancelledError,
+    MosaicRunFailedError,
+    MosaicServerError,
+    MosaicTimeoutError,
+)
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
+
+GET_RUN = "/agent_run/{run_id}"
+RESUME = "/agent_run/{run_id}/resume"
+CANCEL = "/agent_run/{run_id}/cancel"
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+@pytest.fixture
+def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_runs=True)
+    return hook.run_agent(AGENT)
+
+
+def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Life:
+    arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
+    return Life(lambda: MosaicResumeRunOperator(**arguments), store=store or StateStore())
+
+
+def cancelling(run_id: str) -> Life:
+    return Life(lambda: MosaicCancelRunOperator(task_id="cancel", run_id=run_id))
+
+
+# Resume
+
+
+@WAYS
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
+    mosaic: Emulator, run_id: str, deferrable: bool, status: str
+) -> None:
+    mosaic.finish_run(run_id, status)
+    mosaic.configure(hold_runs=False)
+    task = resuming(run_id, deferrable=deferrable)
+    assert task.see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+    assert mosaic.runs()[0]["status"] == "completed"
+    assert task.xcom("mosaic_run_id") == run_id
+    assert task.xcom("mosaic_run_url") == f"https://edit.mosaic.so/agents/{AGENT}"
+    assert task.xcom("status") == "completed"
+    assert task.xcom("output_ids") == mosaic.runs()[0]["output_ids"]
+
+
+@WAYS
+def test_a_run_that_is_going_on_is_only_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    def finish() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
+        mosaic.finish_run(run_id)
+
+    with Meanwhile(finish):
+        assert resuming(run_id, deferrable=deferrable).see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "POST " + RESUME) == 0
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("status", "on_partial", "expected"),
+    [
+        ("completed", "warn", None),
+        ("partial_complete", "warn", None),
+        ("partial_complete", "fail", AirflowFailException),
+        ("partial_complete", "skip", AirflowSkipException),
+    ],
+)
+def test_what_cannot_be_resumed_is_taken_as_it_is(
+    mosaic: Emulator, run_id: str, deferrable: bool, status: str, on_partial: str, expected: Any
+) -> None:
+    mosaic.finish_run(run_id, status)
+    task = resuming(run_id, deferrable=deferrable, on_partial=on_partial)
+    if expected is None:
+        assert task.execute() == run_id
+    else:
+        with pytest.raises(expected, match="ended partly"):
+            task.execute()
+    assert sent(mosaic, "POST " + RESUME) == 0
+
+
+def test_without_waiting_the_task_ends_with_the_resume(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    assert resuming(run_id, wait_for_completion=False, deferrable=True).execute() == run_id
+    assert mosaic.runs()[0]["status"] == "running"
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("fault", ["answer_lost", "truncated_json"])
+def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, run_id: str, fault: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    mosaic.inject(fault, method="POST", path=RESUME)
+    assert resuming(run_id).see_through() == run_id
+    assert sent(mosaic, "POST " + RESUME) == 1
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    mosaic.inject("server_error", method="POST", path=RESUME, status=502)
+    task = resuming(run_id)
+    with pytest.raises(MosaicServerError, match="502"):
+        task.execute()
+    assert task.see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id)
+
+    def fail_again() -> None:
+        until(lambda: mosaic.counts().runs_resumed == 1)
+        mosaic.finish_run(run_id, "failed", message="The node broke")
+
+    with Meanwhile(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
+        task.see_through()
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2}
+
+
+def test_a_retry_after_a_crash_goes_on_with_the_wait(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    assert isinstance(task.execute(), Deferred)
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_the_deadline_is_set_by_the_first_try(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True, timeout=1000)
+    first, second = task.execute(), task.execute()
+    assert first.kwargs["deadline"] == second.kwargs["deadline"] == first.trigger_kwargs["deadline"]
+
+
+@WAYS
+def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(
+    mosaic: Emulator, run_id: str, deferrable: bool
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
+        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).see_through()
+    assert type(over.value.__cause__) is MosaicTimeoutError
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
+
+
+def test_a_run_whose_time_is_over_is_not_resumed_only_to_be_cancelled(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    store = StateStore()
+    task = resuming(run_id, store, deferrable=True, timeout=0.2)
+    deferred = task.execute()
+    until(lambda: deferred.wait()["outcome"] == "timeout")
+    mosaic.finish_run(run_id, "failed")
+    with pytest.raises(AirflowFailException, match="it is not resumed"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize(("cancel_on_kill", "cancelled"), [(True, 1), (False, 0)])
+def test_a_killed_task_cancels_the_run_unless_told_not_to(
+    mosaic: Emulator, run_id: str, cancel_on_kill: bool, cancelled: int
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, cancel_on_kill=cancel_on_kill)
+
+    def kill() -> None:
+        until(lambda: mosaic.counts().runs_resumed == 1 and sent(mosaic, "GET " + GET_RUN) >= 3)
+        task.operator.on_kill()
+
+    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
+        task.execute()
+    assert mosaic.counts().runs_cancelled == cancelled
+
+
+def test_the_trigger_of_a_deferred_task_cancels_the_run_when_it_is_killed(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    deferred = resuming(run_id, deferrable=True).execute()
+    asyncio.run(deferred.trigger().on_kill())
+    assert mosaic.counts().runs_cancelled == 1
+
+
+def test_a_trigger_that_airflow_gave_up_leaves_no_run_behind(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    task.execute()
+    with pytest.raises(Exception, match=r"(?s).*"):
+        task.give_up()
+    assert mosaic.counts().runs_cancelled == 1
+
+
+def test_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+    with pytest.raises(AirflowFailException, match="MosaicNotFoundError") as failure:
+        resuming("no-such-run").execute()
+    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert effects(mosaic) == {}
+
+
+# Cancel
+
+
+def test_a_running_run_is_cancelled(mosaic: Emulator, run_id: str) -> None:
+    assert cancelling(run_id).execute() == run_id
+    assert mosaic.runs()[0]["status"] == "cancelled"
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@pytest.mark.parametrize("answer", [200, 400, 409])
+@pytest.mark.parametrize("status", ["completed", "partial_complete", "failed", "cancelled"])
+def test_a_run_that_has_ended_is_left_as_it_is(mosaic: Emulator, run_id: str, status: str, answer: int) -> None:
+    mosaic.configure(cancel_terminal_status=answer)
+    mosaic.finish_run(run_id, status)
+    assert cancelling(run_id).execute() == run_id
+    assert mosaic.runs()[0]["status"] == status
+
+
+def test_that_it_had_ended_stands_in_the_log(mosaic: Emulator, run_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    mosaic.finish_run(run_id)
+    with caplog.at_level("INFO"):
+        cancelling(run_id).execute()
+    assert "had ended already, as completed" in caplog.text
+
+
+def test_a_cancel_that_is_refused_while_the_run_goes_on_fails(mosaic: Emulator, run_id: str) -> None:
+    mosaic.inject("server_error", method="POST", path=CANCEL, status=409)
+    with pytest.raises(MosaicConflictError):
+        cancelling(run_id).execute()
+    assert mosaic.runs()[0]["status"] == "running"
+
+
+def test_a_cancel_is_sent_again_when_its_answer_is_lost(mosaic: Emulator, run_id: str, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=CANCEL)
+    assert cancelling(run_id).execute() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_cancelling_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+    with pytest.raises(AirflowFailException, match="MosaicNotFoundError"):
+        cancelling("no-such-run").execute()

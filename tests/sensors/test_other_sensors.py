@@ -1,0 +1,320 @@
+"""The sensors for posts, avatar profiles and credits: each looks, waits here or in the triggerer, and only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+)
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Meanwhile, sent, until
+from tasks.standins import Deferred, Life
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPostFailedError,
+    MosaicTimeoutError,
+)
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor, MosaicCreditsSensor, MosaicSocialPostSensor
+
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+VIDEO = "https://cdn.example.org/host.mp4"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of sensor, and what it waits for."""
+
+    #: Begins something that does not end by itself; its id.
+    begin: Callable[[Emulator, MosaicHook], Any]
+    #: Lets it end well.
+    finish: Callable[[Emulator], None]
+    make: Callable[..., Any]
+    path: str
+    #: The return value.
+    result: Callable[[Any], Any]
+
+
+def hold_post(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_posts=True)
+    return hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+
+
+def hold_avatar(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_avatars=True, avatar_seconds=0)
+    return hook.create_avatar_profile("Host", video_url=VIDEO).id
+
+
+def hold_credits(mosaic: Emulator, hook: MosaicHook) -> int:
+    mosaic.configure(credits=99)
+    return 100
+
+
+def released_post(mosaic: Emulator) -> None:
+    mosaic.configure(hold_posts=False)
+    until(lambda: mosaic.posts()[0]["status"] == "posted")
+
+
+def released_avatar(mosaic: Emulator) -> None:
+    mosaic.configure(hold_avatars=False)
+    hook = MosaicHook()
+    until(lambda: hook.list_avatar_profiles()[0].status == "ready")
+    hook.close()
+
+
+KINDS = {
+    "post": Kind(
+        begin=hold_post,
+        finish=released_post,
+        make=lambda post_id, **options: MosaicSocialPostSensor(task_id="wait", post_id=post_id, **options),
+        path="/social/post/{post_id}",
+        result=lambda post_id: post_id,
+    ),
+    "avatar": Kind(
+        begin=hold_avatar,
+        finish=released_avatar,
+        make=lambda profile_id, **options: MosaicAvatarProfileSensor(
+            task_id="wait", avatar_profile_id=profile_id, **options
+        ),
+        path="/avatar-profiles/{avatar_profile_id}",
+        result=lambda profile_id: profile_id,
+    ),
+    "credits": Kind(
+        begin=hold_credits,
+        finish=lambda mosaic: mosaic.configure(credits=120.5),
+        make=lambda wanted, **options: MosaicCreditsSensor(task_id="wait", min_credits=wanted, **options),
+        path="/credits",
+        result=lambda wanted: 120.5,
+    ),
+}
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def life(make: Callable[..., Any], subject: Any, **options: Any) -> Life:
+    arguments = {"poll_interval": 0.05, **options}
+    return Life(lambda: make(subject, **arguments))
+
+
+def returned(value: Any) -> Any:
+    """What a poking sensor returns is wrapped until Airflow takes it."""
+    return getattr(value, "xcom_value", value)
+
+
+def only_reads(mosaic: Emulator, since: int) -> bool:
+    return {request["method"] for request in mosaic.requests()[since:]} <= {"GET"}
+
+
+# What holds for each of them
+
+
+@EVERY_KIND
+@WAYS
+def test_it_waits_for_the_end_and_only_reads(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+    subject = kind.begin(mosaic, hook)
+    begun = len(mosaic.requests())
+    task = life(kind.make, subject, deferrable=deferrable)
+
+    def finish() -> None:
+        until(lambda: sent(mosaic, "GET " + kind.path) >= 2)
+        kind.finish(mosaic)
+
+    with Meanwhile(finish):
+        assert returned(task.see_through()) == kind.result(subject)
+    assert only_reads(mosaic, begun)
+
+
+@EVERY_KIND
+@WAYS
+def test_what_has_ended_already_needs_one_look(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
+) -> None:
+    subject = kind.begin(mosaic, hook)
+    kind.finish(mosaic)
+    assert returned(life(kind.make, subject, deferrable=deferrable).execute()) == kind.result(subject)
+    assert sent(mosaic, "GET " + kind.path) == 1
+
+
+@EVERY_KIND
+def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, timeout=77)
+    deferred = task.execute()
+    assert isinstance(deferred, Deferred)
+    assert deferred.timeout == timedelta(seconds=77)
+    for value in (*deferred.trigger_kwargs.values(), *deferred.kwargs.values()):
+        assert value is None or isinstance(value, (str, int, float, bool))
+    assert deferred.trigger().serialize() == (deferred.classpath, deferred.trigger_kwargs)
+
+
+@EVERY_KIND
+def test_one_that_is_woken_before_the_end_defers_again(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    subject = kind.begin(mosaic, hook)
+    task = life(kind.make, subject, deferrable=True)
+    deferred = task.execute()
+    woken = {"outcome": "ended", "id": subject if deferred.kwargs else "credits", "status": "novel"}
+    again = task.resume(deferred, woken)
+    assert isinstance(again, Deferred)
+    assert (again.classpath, again.kwargs) == (deferred.classpath, deferred.kwargs)
+    kind.finish(mosaic)
+    assert task.resume(again, again.wait()) == kind.result(subject)
+
+
+@EVERY_KIND
+@WAYS
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
+    task = life(kind.make, kind.begin(mosaic, hook), deferrable=deferrable, timeout=0.2, soft_fail=soft)
+    if deferrable:
+        task.execute()
+    with pytest.raises(AirflowSkipException if soft else (AirflowSensorTimeout, TaskDeferralTimeout)):
+        task.give_up() if deferrable else task.execute()
+
+
+@EVERY_KIND
+def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
+    with pytest.raises(MosaicTimeoutError):
+        task.see_through()
+
+
+@EVERY_KIND
+@WAYS
+@pytest.mark.parametrize("fault", ["server_error", "reset", "html"])
+def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool) -> None:
+    subject = kind.begin(mosaic, hook)
+    kind.finish(mosaic)
+    # More than the client bears in one look.
+    mosaic.inject(fault, method="GET", path=kind.path, times=7)
+    assert returned(life(kind.make, subject, deferrable=deferrable).see_through()) == kind.result(subject)
+
+
+@EVERY_KIND
+@WAYS
+def test_a_bad_key_fails_at_once(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+    subject = kind.begin(mosaic, hook)
+    mosaic.inject("unauthorized", method="GET", path=kind.path)
+    with pytest.raises(AirflowFailException) as failure:
+        life(kind.make, subject, deferrable=deferrable).execute()
+    assert type(failure.value.__cause__) is MosaicAuthenticationError
+
+
+@EVERY_KIND
+def test_rescheduling_gives_the_worker_back_between_looks(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    with pytest.raises(AirflowRescheduleException):
+        life(kind.make, kind.begin(mosaic, hook), mode="reschedule", poll_interval=30).execute()
+
+
+@pytest.mark.parametrize("name", ["post", "avatar"])
+@WAYS
+def test_what_does_not_exist_fails_at_once(mosaic: Emulator, name: str, deferrable: bool) -> None:
+    with pytest.raises(AirflowFailException) as failure:
+        life(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
+    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert sent(mosaic, "GET " + KINDS[name].path) == 1
+
+
+# Bad ends
+
+
+BOTH = [ACCOUNT, OTHER_ACCOUNT]
+
+
+def ends_as(act: Callable[[], Any]) -> type[BaseException]:
+    with pytest.raises((AirflowFailException, AirflowSkipException)) as failure:
+        act()
+    return AirflowSkipException if isinstance(failure.value, AirflowSkipException) else type(failure.value.__cause__)
+
+
+@WAYS
+@pytest.mark.parametrize("when", ["at the first look", "later"])
+@pytest.mark.parametrize(
+    ("failing", "on_partial", "soft", "expected"),
+    [
+        ({"tiktok": "Too long"}, "fail", False, MosaicPostFailedError),
+        ({"tiktok": "Too long"}, "fail", True, AirflowSkipException),
+        ({"tiktok": "Too long"}, "skip", False, AirflowSkipException),
+        ({"tiktok": "Too long"}, "warn", False, None),
+        ({"tiktok": "Too long", "youtube": "Quota"}, "warn", False, MosaicPostFailedError),
+        ({"tiktok": "Too long", "youtube": "Quota"}, "skip", False, MosaicPostFailedError),
+        ({"tiktok": "Too long", "youtube": "Quota"}, "warn", True, AirflowSkipException),
+    ],
+)
+def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
+    mosaic: Emulator,
+    hook: MosaicHook,
+    deferrable: bool,
+    when: str,
+    failing: dict[str, str],
+    on_partial: str,
+    soft: bool,
+    expected: type[BaseException] | None,
+) -> None:
+    mosaic.configure(failing_platforms=failing, hold_posts=when == "later")
+    post_id = hook.create_post("Hello", social_connection_ids=BOTH).post_id
+    if when != "later":
+        until(lambda: "fail" in mosaic.posts()[0]["status"])
+
+    def release() -> None:
+        if when == "later":
+            until(lambda: sent(mosaic, "GET /social/post/{post_id}") >= 2)
+            mosaic.configure(hold_posts=False)
+
+    task = life(KINDS["post"].make, post_id, deferrable=deferrable, on_partial=on_partial, soft_fail=soft)
+    with Meanwhile(release):
+        if expected is None:
+            assert returned(task.see_through()) == post_id
+        else:
+            assert ends_as(task.see_through) is expected
+    assert mosaic.counts().posts_made == 1
+
+
+@WAYS
+@pytest.mark.parametrize(("soft", "expected"), [(False, MosaicError), (True, AirflowSkipException)])
+def test_a_profile_that_failed_stays_so(
+    mosaic: Emulator, hook: MosaicHook, deferrable: bool, soft: bool, expected: type[BaseException]
+) -> None:
+    mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0.2)
+    profile = hook.create_avatar_profile("Host", video_url=VIDEO)
+    task = life(KINDS["avatar"].make, profile.id, deferrable=deferrable, soft_fail=soft)
+    assert ends_as(task.see_through) is expected
+    assert mosaic.counts().avatars_created == 1
+
+
+def test_a_failed_profile_says_why(mosaic: Emulator, hook: MosaicHook) -> None:
+    mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0)
+    profile = hook.create_avatar_profile("Host", video_url=VIDEO)
+    with pytest.raises(AirflowFailException, match=r"failed: Two people\. It stays so"):
+        life(KINDS["avatar"].make, profile.id).execute()
+
+
+# Credits
+
+
+@WAYS
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+@pytest.mark.parametrize("wanted", [100, 100.0, "100"])
+def test_exactly_enough_credits_are_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
+    mosaic.configure(credits=100, credits_answer=shape)
+    assert returned(life(KINDS["credits"].make, wanted, deferrable=deferrable).execute()) == 100
+
+
+def test_no_limit_is_enough_and_has_no_balance(mosaic: Emulator) -> None:
+    mosaic.configure(credits=None, credits_answer="nested")
+    assert returned(life(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
+
+
+def test_another_things_event_is_not_taken(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = life(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
+    with pytest.raises(MosaicError, match="not its own"):
+        task.resume(task.execute(), {"outcome": "ended", "id": "a-run", "status": "enough"})
