@@ -116,6 +116,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.update_params = update_params
         self.ignore_nodes = ignore_nodes
         self.callback_url = callback_url
+        self._given = tuple(name for name in _INPUTS if getattr(self, name) is not None)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -129,13 +130,23 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.on_short_of_credits = on_short_of_credits
         self.mosaic_conn_id = mosaic_conn_id
 
+    def _rendered(self) -> dict[str, Any]:
+        """The inputs; one that was given and came to nothing would silently start a run without it, and be paid."""
+        from airflow_provider_mosaic.api.arguments import refuse
+
+        rendered = {name: getattr(self, name) for name in _INPUTS}
+        for name in self._given:
+            if rendered[name] is None:
+                refuse(name, None, "it came to nothing: look at the task that should have given it.")
+        return rendered
+
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import RunOrder, RunTask
 
         order = RunOrder.checked(
             agent_id=self.agent_id,
-            inputs={name: getattr(self, name) for name in _INPUTS},
+            inputs=self._rendered(),
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,

@@ -91,7 +91,7 @@ class EndSensor(BaseSensorOperator):
                 checked_flag("deferrable", self.deferrable)
                 checked_seconds("poll_interval", self.poll_interval)
                 self._check()
-                subject = self._read(hook)
+                subject = self._found(hook)
         except MosaicError as error:
             if not error.transient:
                 raise
@@ -101,6 +101,12 @@ class EndSensor(BaseSensorOperator):
         finally:
             hook.close()
         return PokeReturnValue(True, self._result(subject)) if self._ended(subject) else None
+
+    def _found(self, hook: MosaicHook) -> Any:
+        """What is waited for; that it is not there is believed after a while, for it may have begun just now."""
+        from airflow_provider_mosaic.tasks.waiting import read_new
+
+        return read_new(lambda: self._read(hook))
 
     def _go_on(self, context: Context, event: dict[str, Any] | None, subject_id: str, name: str) -> Any:
         """Go on after the wait in the triggerer: look anew, and wait on if it has not ended."""

@@ -20,6 +20,9 @@ from airflow_provider_mosaic.tasks.siblings import Siblings
 
 log = logging.getLogger(__name__)
 
+#: Looks in a row that must show the same one and no other before it is taken; with their pauses a quarter of a minute.
+_LOOKS_ALONE = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Once:
@@ -116,12 +119,18 @@ class Once:
         """
         until = since + sum(PAUSES)
         pauses = iter(PAUSES)
+        alone: list[str] = []
         while True:
             left = until - time.time()
             last_look = left <= 0.5
             finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
             if finding is Finding.NOTHING:
                 return None
+            # Ours may be shown later than another pipeline's, which would be taken for it.
+            same = finding is Finding.FOUND and alone[-1:] in ([], [candidates[0].id])
+            alone = [*alone, candidates[0].id] if same else []
+            if finding is Finding.FOUND and not last_look and len(alone) < _LOOKS_ALONE:
+                finding = Finding.LOOK_AGAIN
             # Where nothing was noted, or what was there before is not known, it may as well be another pipeline's.
             if finding is Finding.FOUND and self.adopt and record.noted and record.before is not None:
                 found = replace(record, id=candidates[0].id)

@@ -234,7 +234,9 @@ class RunTask:
             begin=begin,
             present=present,
             candidates=candidates,
-            siblings=lambda: read_siblings(context, key=RUN_ID_KEY, operator_class=self._operator_class),
+            siblings=lambda: read_siblings(
+                context, key=RUN_ID_KEY, operator_class=self._operator_class, alike=("agent_id", agent_id)
+            ),
             adopt=self._order.on_ambiguous == "adopt",
             timeout=self._order.timeout,
             advice=_AMBIGUOUS_ADVICE,

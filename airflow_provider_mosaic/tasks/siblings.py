@@ -9,8 +9,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# A task in one of these may have begun something whose id it has not pushed yet.
-_MAY_BEGIN = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule"})
+# A task in one of these may have begun something whose id it has not pushed yet, or did not live to push.
+_MAY_BEGIN = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,9 @@ class Siblings:
     unsettled: int = 0
 
 
-def read_siblings(context: Mapping[str, Any], *, key: str, operator_class: type[Any]) -> Siblings:
+def read_siblings(
+    context: Mapping[str, Any], *, key: str, operator_class: type[Any], alike: tuple[str, str] | None = None
+) -> Siblings:
     """
     Read the XComs and states of the DAG run's other tasks of a class, mapped siblings of this task among them.
 
@@ -35,6 +37,8 @@ def read_siblings(context: Mapping[str, Any], *, key: str, operator_class: type[
     :param context: The context of the running task.
     :param key: XCom key under which the others push their ids.
     :param operator_class: The class of tasks that begin such things.
+    :param alike: An argument and its value, if the tasks that begin other things can be told by it: a task that was
+        given another value, and no template, is left out.
     """
     ti = context["ti"]
     owned: set[str] = set()
@@ -42,6 +46,8 @@ def read_siblings(context: Mapping[str, Any], *, key: str, operator_class: type[
     try:
         for task in context["dag"].tasks:
             if not issubclass(getattr(task, "operator_class", type(task)), operator_class):
+                continue
+            if alike is not None and _differs(task, *alike):
                 continue
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
             for name, state in states.get(ti.run_id, {}).items():
@@ -59,3 +65,10 @@ def read_siblings(context: Mapping[str, Any], *, key: str, operator_class: type[
         log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
         unsettled += 1
     return Siblings(owned=frozenset(owned), unsettled=unsettled)
+
+
+def _differs(task: Any, argument: str, value: str) -> bool:
+    # What is the same for all of a mapped task is kept aside, and what is mapped can't be told.
+    mapped = getattr(task, "partial_kwargs", None)
+    given = mapped.get(argument) if mapped is not None else getattr(task, argument, None)
+    return isinstance(given, str) and "{{" not in given and "{%" not in given and given != value

@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
+from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.runs import cancel_run, get_run
+from airflow_provider_mosaic.api.verdicts import judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.polling import wait_for_end
@@ -83,9 +84,14 @@ class MosaicRunTrigger(BaseTrigger):
             return
         try:
             async with await MosaicHook(self.mosaic_conn_id).open_async_client() as client:
-                await client.send(cancel_run(self.run_id))
-            self.log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
-        except MosaicConflictError:
-            self.log.info("The waiting task was killed; run %r had ended already.", self.run_id)
+                try:
+                    await client.send(cancel_run(self.run_id))
+                except (MosaicConflictError, MosaicValidationError):
+                    # How a run that has ended refuses to be cancelled is not documented.
+                    if not judge_run(await client.send(get_run(self.run_id))).ended:
+                        raise
+                    self.log.info("The waiting task was killed; run %r had ended already.", self.run_id)
+                else:
+                    self.log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
         except MosaicError as error:
             self.log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)

@@ -161,11 +161,18 @@ def test_faults_pass(
 
 
 @WAYS
-def test_a_run_that_does_not_exist_fails_at_once(mosaic: Emulator, deferrable: bool) -> None:
+def test_a_run_that_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException, match=r"MosaicNotFoundError: .*'no-such-run'") as failure:
         sensor("no-such-run", deferrable=deferrable).execute()
     assert type(failure.value.__cause__) is MosaicNotFoundError
-    assert sent(mosaic, "GET " + GET_RUN) == 1
+    assert sent(mosaic, "GET " + GET_RUN) == 5
+
+
+@WAYS
+def test_a_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    mosaic.finish_run(run_id)
+    mosaic.inject("not_found", method="GET", path=GET_RUN, times=3)
+    assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
 
 
 @WAYS

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_mosaic.clients.sync import SyncClient
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks import outputs, waiting
 
 #: The emulator's agent that takes no input.
 AGENT = "a0000000-0000-4000-8000-000000000004"
@@ -52,6 +53,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             monkeypatch.setattr(module, "time", clock)
     monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "sleep", clock.sleep)  # type: ignore[index]
     return clock
+
+
+@pytest.fixture(autouse=True)
+def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there is believed sooner, after as many looks: late outputs, and what a sensor waits for."""
+    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
+    monkeypatch.setattr(waiting, "_NEW_PAUSES", (0.01,) * len(waiting._NEW_PAUSES))
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tasks.fixtures import clock, hook, mosaic
+from tasks.fixtures import clock, hook, mosaic, short_doubts
 
-__all__ = ["clock", "hook", "mosaic"]
+__all__ = ["clock", "hook", "mosaic", "short_doubts"]

@@ -1,0 +1,77 @@
+"""One effect, once: what the looks in a list that lags come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
+from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.tasks.once import Once
+from airflow_provider_mosaic.tasks.siblings import Siblings
+from tasks.fixtures import Clock
+
+OURS = Candidate(id="ours", status="running")
+THEIRS = Candidate(id="theirs", status="running")
+
+
+class Memory:
+    """Remembers the last record."""
+
+    last: Any = None
+
+    def keep(self, record: Any) -> None:
+        self.last = record
+
+    note = keep
+
+    def forget(self) -> None:
+        self.last = None
+
+
+def lost() -> str:
+    raise MosaicAmbiguousOutcomeError("the answer was lost")
+
+
+def once(shown: Callable[[int], list[Candidate]]) -> tuple[Once, list[int]]:
+    looks: list[int] = []
+
+    def candidates(record: Any) -> list[Candidate]:
+        looks.append(len(looks))
+        return shown(looks[-1])
+
+    return (
+        Once(
+            what="a run of agent 'x'",
+            memory=Memory(),  # type: ignore[arg-type]
+            begin=lost,
+            present=lambda began: (),
+            candidates=candidates,
+            siblings=Siblings,
+            adopt=True,
+            timeout=None,
+            advice="",
+        ),
+        looks,
+    )
+
+
+def test_the_only_one_is_taken_when_it_stays_the_only_one(clock: Clock) -> None:
+    task, looks = once(lambda look: [OURS])
+    assert task.start().id == "ours"
+    assert len(looks) == 5
+
+
+def test_another_pipelines_run_that_is_shown_before_ours_is_not_taken_for_it(clock: Clock) -> None:
+    task, _ = once(lambda look: [THEIRS] if look < 4 else [THEIRS, OURS])
+    with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
+        task.start()
+    assert failure.value.candidates == ("theirs", "ours")
+
+
+def test_one_that_takes_the_place_of_another_is_counted_anew(clock: Clock) -> None:
+    task, looks = once(lambda look: [THEIRS] if look < 3 else [OURS])
+    assert task.start().id == "ours"
+    assert len(looks) > 5
