@@ -1,0 +1,48 @@
+"""The ready-made retry policy, where Airflow has retry policies; elsewhere it says which Airflow it needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+
+import airflow.sdk
+import pytest
+
+from airflow_provider_mosaic import exceptions
+
+HAS_POLICIES = "ExceptionRetryPolicy" in airflow.sdk.__all__
+
+DELAYS = [
+    (exceptions.MosaicRateLimitError, timedelta(minutes=5)),
+    (exceptions.MosaicServerError, timedelta(minutes=2)),
+    (exceptions.MosaicTransportError, timedelta(minutes=2)),
+    (exceptions.MosaicResponseError, timedelta(minutes=2)),
+    (exceptions.MosaicNeedsCreditsError, timedelta(hours=1)),
+    (exceptions.MosaicRunFailedError, None),
+    (ValueError, None),
+]
+
+
+def test_each_error_has_the_delay_that_fits_it() -> None:
+    if not HAS_POLICIES:
+        with pytest.raises(ImportError, match=r"needs an Airflow that has retry policies: 3\.3 or newer"):
+            import_module("airflow_provider_mosaic.retry_policy")
+        return
+    from airflow.sdk import RetryAction
+
+    from airflow_provider_mosaic.retry_policy import MosaicRetryPolicy
+
+    policy = MosaicRetryPolicy()
+    for kind, delay in DELAYS:
+        decision = policy.evaluate(kind("x"), 1, 3)
+        assert decision.retry_delay == delay, kind
+        assert decision.action is (RetryAction.DEFAULT if delay is None else RetryAction.RETRY), kind
+
+
+def test_it_can_be_kept_with_the_dag() -> None:
+    if not HAS_POLICIES:
+        assert not hasattr(airflow.sdk, "RetryPolicy")
+        return
+    from airflow_provider_mosaic.retry_policy import MosaicRetryPolicy
+
+    assert len(MosaicRetryPolicy(busy=timedelta(seconds=7)).serialize()["rules"]) == 3
