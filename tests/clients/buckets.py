@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 BUCKET = "recordings"
+CONNECTION = "test_s3"
 
 
 @pytest.fixture(scope="session", name="s3_server")
@@ -56,7 +57,7 @@ def bucket_in_s3(s3_client: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch
         "extra": {"endpoint_url": s3_server, "region_name": "us-east-1"},
     }
     monkeypatch.setenv("AIRFLOW_CONN_TEST_S3", json.dumps(connection))
-    return ObjectStoragePath(f"s3://{BUCKET}", conn_id="test_s3")
+    return ObjectStoragePath(f"s3://{BUCKET}", conn_id=CONNECTION)
 
 
 @pytest.fixture(name="memory")

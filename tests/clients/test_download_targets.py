@@ -13,7 +13,14 @@ from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.downloading import fetch
 from airflow_provider_mosaic.clients.targets import storage_target
 
-from .buckets import bucket_in_s3, client_of_s3, folder_in_memory, running_s3_server  # noqa: F401 - fixtures
+from .buckets import (  # noqa: F401 - fixtures
+    BUCKET,
+    CONNECTION,
+    bucket_in_s3,
+    client_of_s3,
+    folder_in_memory,
+    running_s3_server,
+)
 from .servers import HostileServer
 from .storage_acts import file
 
@@ -89,14 +96,14 @@ def test_no_parts_stay_behind_in_a_bucket(s3: Any, s3_client: Any) -> None:
             retries=RetryPolicy(attempts=2),
             sleep=lambda seconds: None,
         )
-    assert not s3_client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads")
+    assert not s3_client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
     assert names_in(s3) == set()
 
 
 def test_a_bucket_that_is_missing_is_named(s3: Any) -> None:
     from airflow.sdk import ObjectStoragePath
 
-    path = ObjectStoragePath("s3://not-there/cut.mp4", conn_id=s3.conn_id)
+    path = ObjectStoragePath("s3://not-there/cut.mp4", conn_id=CONNECTION)
     for content in (CONTENT, b"small"):
         with HostileServer(file(content)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
             fetch(lambda url=host.url: url, storage_target(path))  # type: ignore[misc]
