@@ -274,7 +274,7 @@ class RunTask:
         except (MosaicConflictError, MosaicValidationError) as conflict:
             # Somebody else may have resumed it a moment ago.
             now = self._hook.get_run(run.run_id)
-            if judge_run(now).ended:
+            if judge_run(now).ended and now.status == run.status:
                 # No retry can help: the state that refuses the resume stays.
                 failure = self._failure(
                     now, f"It can't be resumed: {conflict.detail or 'its state does not allow it'}."
@@ -283,7 +283,8 @@ class RunTask:
             log.info("Run %r was resumed by someone else: going on with it.", run.run_id)
         except MosaicAmbiguousOutcomeError as lost:
             # A second resume is refused, so looking is enough: if the first took effect, the run is going on.
-            if judge_run(self._hook.get_run(run.run_id)).ended:
+            # A short rest may have come to its end by now, and then shows another one than before.
+            if self._hook.get_run(run.run_id).status == run.status:
                 raise (lost.__cause__ or lost) from None
             log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
         else:
