@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_mapping, refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
@@ -34,6 +34,14 @@ class AgentNode(Model):
     node_type: NodeType = NodeType()
     params_used: dict[str, Any] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _type_beside_the_node(cls, data: Any) -> Any:
+        # The form of early 2026.
+        if isinstance(data, Mapping) and "node_type" not in data and "node_type_id" in data:
+            return {**data, "node_type": {name: data.get(name) for name in ("node_type_id", "node_type_name")}}
+        return data
+
 
 class Connection(Model):
     """A directed edge between two nodes."""
@@ -48,6 +56,11 @@ class AgentGraph(Model):
     agent: Agent
     agent_nodes: tuple[AgentNode, ...] = Field(default=(), validation_alias=AliasChoices("agent_nodes", "nodes"))
     connections: tuple[Connection, ...] = ()
+
+    @property
+    def shows_connections(self) -> bool:
+        """Whether the answer told how the nodes are connected: an earlier form of it did not."""
+        return "connections" in self.model_fields_set or len(self.agent_nodes) < 2
 
 
 class CreatedNode(Model):

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import field_validator
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
 
 
 class NodeType(Model):
-    """A kind of tile. Its parameters are documented on the page at ``params_docs_url`` only."""
+    """
+    A kind of tile. Its parameters are documented on the page at ``params_docs_url`` only; ``params`` is read should an
+    answer list them all the same.
+    """
 
     node_type_id: Words = None
     node_type_name: Words = None
     docs_url: Words = None
     params_docs_url: Words = None
+    params: dict[str, Any] | None = None
+
+    beside_the_point = frozenset({"params"})
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _rows_are_named(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {row["name"]: row for row in value if isinstance(row, Mapping) and isinstance(row.get("name"), str)}
+        properties = value.get("properties") if isinstance(value, Mapping) else None
+        return properties if isinstance(properties, Mapping) else value
+
+    @property
+    def param_names(self) -> frozenset[str] | None:
+        """The parameters that the tile may have, where an answer lists them; None where it does not, as documented."""
+        return frozenset(self.params) if self.params else None
 
 
 def list_node_types() -> Call[tuple[NodeType, ...]]:

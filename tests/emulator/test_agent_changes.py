@@ -367,3 +367,39 @@ def test_an_agent_whose_answer_is_lost_shows_late(api: Api) -> None:
 @pytest.mark.parametrize("what", ["update", "delete", "duplicate"])
 def test_an_agent_that_is_not_there_is_not_found(api: Api, what: str) -> None:
     assert api.post(f"/agent/none/{what}", RENAMED if what == "update" else None).status_code == 404
+
+
+def test_node_types_can_list_their_params(api: Api) -> None:
+    kinds = {each["node_type_name"]: each for each in api.get("/node_types").json()["node_types"]}
+    assert all("params" not in kind for kind in kinds.values())
+    api.mosaic.configure(node_type_params="listed")
+    kinds = {each["node_type_name"]: each for each in api.get("/node_types").json()["node_types"]}
+    assert [each["name"] for each in kinds["Clips"]["params"]] == ["prompt", "num_clips", "target_duration"]
+    assert "params" not in kinds["Outro"]
+    assert api.get(f"/node_type/{CLIPS}").json()["node_type"] == kinds["Clips"]
+
+
+def test_a_new_node_can_have_the_defaults_of_its_tile(api: Api) -> None:
+    _, ids = made(api, node("plain", CLIPS, num_clips=3))
+    assert params(api, ids["plain"]) == {"num_clips": 3}
+    api.mosaic.configure(default_params=True)
+    _, ids = made(api, node("filled", CLIPS, num_clips=3), node("given", CLIPS, prompt="Goals"))
+    assert params(api, ids["filled"]) == {"num_clips": 3, "prompt": ""}
+    assert params(api, ids["given"]) == {"prompt": "Goals"}
+
+
+def test_params_can_be_taken_and_not_kept(api: Api) -> None:
+    api.mosaic.configure(dropped_params=["prompt"])
+    agent_id, ids = made(api, node("a", CLIPS, num_clips=3, prompt="Goals"))
+    update(api, agent_id, {"op": "update_node", "agent_node_id": ids["a"], "params_used": {"prompt": "Fouls"}})
+    assert params(api, ids["a"]) == {"num_clips": 3}
+
+
+def test_a_name_that_is_taken_can_be_refused(api: Api) -> None:
+    create(api, name="Nightly")
+    create(api, name="Nightly")
+    api.mosaic.configure(repeated_agent_name="refuse")
+    answer = api.post("/agent/create", {"name": "Nightly"})
+    assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
+    create(api)
+    create(api)

@@ -1,0 +1,33 @@
+"""The words nearest to one that is not known, for the complaint about it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+def plain(name: str) -> str:
+    """
+    A name without what people write differently: case, spaces, hyphens, underscores.
+
+    :param name: The name of a tile, a parameter or a key.
+    """
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """
+    The end of a complaint about a word: what was probably meant, or else what there is.
+
+    :param word: What was given.
+    :param known: The words that would have done.
+    """
+    words = sorted(set(known))
+    by_plain = {plain(each): each for each in words}
+    close = difflib.get_close_matches(plain(word), list(by_plain), n=3, cutoff=0.6)
+    if close:
+        return f"Nearest: {', '.join(by_plain[each] for each in close)}."
+    if not words:
+        return "There is none at all."
+    return f"There is: {', '.join(words[:30])}{', ...' if len(words) > 30 else ''}."

@@ -1,0 +1,87 @@
+"""Agents as code: make agents what their definitions say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MosaicApplyAgentOperator(BaseOperator):
+    """
+    Make an agent what its definition says, with the fewest operations (https://docs.mosaic.so/api/agents/post-agent-update).
+
+    The agent is read and compared, what differs is changed in one update, and it is read again: the log shows the
+    difference, and a failure says what has taken effect and what has not. Where nothing differs, nothing is sent. The
+    form of a definition, and how its nodes are found again, is on the page "Agents as code".
+
+    Without an ``agent_id`` the definition's name says which agent is meant; if none has it, it is made, once. When the
+    answer is lost, the list of agents is looked through for that name before anything is sent again.
+
+    XCom: ``mosaic_agent_id``; ``operations``, how many there were; ``node_ids``, the ids of the agent's nodes by the
+    keys of the definition; the agent's id as ``return_value``.
+
+    :param definition: The definition: an object, or the path of a YAML or JSON file, which is taken as it is, without
+        templates. A relative path begins at the folder of the DAG file; a URI of object storage will do as well.
+    :param agent_id: The agent. None for the one that has the definition's name.
+    :param unknown_nodes: What becomes of nodes that the definition does not have, be it that a person added them or
+        that they were in an earlier definition: ``keep`` them with their connections, or ``remove`` them.
+    :param dry_run: Whether the difference is only shown.
+    :param durable: Whether a retry looks for an agent that an earlier try may have made and the list does not show yet.
+    :param mosaic_conn_id: The connection.
+    """
+
+    template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
+    template_fields_renderers = {"definition": "json"}
+    ui_color = "#e9e4fb"
+
+    def __init__(
+        self,
+        *,
+        definition: Mapping[str, Any] | str,
+        agent_id: str | None = None,
+        unknown_nodes: Literal["keep", "remove"] = "keep",
+        dry_run: bool = False,
+        durable: bool = True,
+        mosaic_conn_id: str = "mosaic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.definition = definition
+        self.agent_id = agent_id
+        self._given = agent_id is not None
+        self.unknown_nodes = unknown_nodes
+        # BaseOperator has a method of the plain name.
+        self._dry_run = dry_run
+        self.durable = durable
+        self.mosaic_conn_id = mosaic_conn_id
+
+    def execute(self, context: Context) -> str | None:
+        """
+        Make it so.
+
+        :param context: The task's context.
+        """
+        from pathlib import Path
+
+        from airflow_provider_mosaic.api.arguments import refuse
+        from airflow_provider_mosaic.hooks.agents import ApplyOrder
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.agents import ApplyTask
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            if self._given and self.agent_id is None:
+                refuse("agent_id", None, "it came to nothing: look at the task that should have given it.")
+            order = ApplyOrder.checked(
+                self.definition,
+                agent_id=self.agent_id,
+                unknown_nodes=self.unknown_nodes,
+                dry_run=self._dry_run,
+                beside=str(Path(context["dag"].fileloc or ".").parent),
+            )
+            return ApplyTask(MosaicHook(self.mosaic_conn_id), order, durable=self.durable).apply(context)

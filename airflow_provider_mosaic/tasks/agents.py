@@ -1,0 +1,122 @@
+"""The life of a task that makes an agent what its definition says: made once, and changed only where it differs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_mosaic.api.agents import get_agent
+from airflow_provider_mosaic.api.arguments import checked_flag
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.once import Once
+from airflow_provider_mosaic.tasks.siblings import Siblings
+from airflow_provider_mosaic.tasks.waiting import read_begun
+
+log = logging.getLogger(__name__)
+
+#: XCom key under which a task pushes the id of its agent.
+AGENT_ID_KEY = "mosaic_agent_id"
+
+
+class ApplyTask:
+    """
+    One slice of the task on a worker.
+
+    :param hook: The connection.
+    :param order: What is to be applied.
+    :param durable: Whether a retry looks for an agent that an earlier try may have made and the list does not show yet.
+    """
+
+    def __init__(self, hook: MosaicHook, order: ApplyOrder, *, durable: bool) -> None:
+        self._hook = hook
+        self._order = order
+        self._durable = checked_flag("durable", durable)
+        self._apply = Apply(hook, order)
+
+    def apply(self, context: Mapping[str, Any]) -> str | None:
+        """
+        Make it so.
+
+        :param context: The task's context.
+        :returns: The agent's id; None in a dry run of an agent that is still to be made.
+        """
+        push = context["ti"].xcom_push
+
+        def create() -> str:
+            agent_id = str(self._ensured(self._once(context)).id)
+            # At once: what follows may fail, and an agent without nodes is there.
+            push(key=AGENT_ID_KEY, value=agent_id)
+            return agent_id
+
+        applied = self._apply.run(create, choose=lambda ids: self._chosen(self._once(context), ids))
+        if applied.agent_id is not None:
+            push(key=AGENT_ID_KEY, value=applied.agent_id)
+        push(key="operations", value=applied.operations)
+        push(key="node_ids", value=dict(applied.node_ids))
+        return applied.agent_id
+
+    def _once(self, context: Mapping[str, Any]) -> Once:
+        name = self._order.definition.name
+        # Only what the agent is found by: a definition that has changed since is applied to the agent that is there.
+        request = [name, self._hook.access.workspace_id]
+
+        def present(began: float) -> tuple[str, ...] | None:
+            try:
+                return tuple(agent.agent_id for agent in self._apply.named())
+            except MosaicError as error:
+                log.info("The agents that are there before this one are not known: %s", error)
+                return None
+
+        def candidates(record: Record) -> list[Candidate]:
+            return [
+                Candidate(id=agent.agent_id, status="there", began=agent.created_at)
+                for agent in self._apply.named()
+                if agent.agent_id not in (record.before or ())
+            ]
+
+        return Once(
+            what=f"agent {name!r}",
+            memory=TaskMemory(context, kind="agent", request=request, durable=self._durable),
+            begin=self._apply.create,
+            present=present,
+            candidates=candidates,
+            # The name says which agent is meant, whoever made it.
+            siblings=Siblings,
+            adopt=True,
+            timeout=None,
+            advice="Look at the agents in the editor.",
+            may_be=self._hook.get_agent,
+        )
+
+    def _ensured(self, once: Once) -> Record:
+        """The agent that was made, by this try or by an earlier one; the list shows none of that name."""
+        record = once.memory.recall()
+        if record is None or record.id is None:
+            record = once.decided(record) or record
+        if record is None:
+            return once.start()
+        if record.id is None:
+            # None was there a moment ago: what the list shows from now on is the one that is meant.
+            return once.go_on(replace(record, noted=True, before=()))
+        try:
+            read_begun(self._hook, get_agent(record.id), begun=record.began)
+        except MosaicNotFoundError:
+            log.warning("Agent %r of an earlier try is not there any more: making a new one.", record.id)
+            return once.start()
+        log.info("Going on with agent %r, which an earlier try has made.", record.id)
+        return record
+
+    def _chosen(self, once: Once, ids: Sequence[str]) -> str:
+        """Which of the agents of one name is the task's own, by its memory or by a person's word."""
+        record = once.memory.recall()
+        if record is None or record.id is None:
+            record = once.decided(record)
+        if record is None or record.id is None or record.id not in ids:
+            self._apply.refuse_several(ids, once.memory.decisions.invitation(ids))
+        return record.id
