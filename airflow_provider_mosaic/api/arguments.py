@@ -54,6 +54,37 @@ def checked_id(name: str, value: object) -> str:
     return value
 
 
+def optional_id(name: str, value: object) -> str | None:
+    """An id as :func:`checked_id` wants it, or None."""
+    return None if value is None else checked_id(name, value)
+
+
+def optional_text(name: str, value: object) -> str | None:
+    """
+    A text with something in it, or None.
+
+    :raises MosaicValidationError: It is neither.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        refuse(name, value, "it must be text with something in it; leave it out for none.")
+    return value
+
+
+def joined_statuses(value: object) -> str | None:
+    """
+    Statuses as a list's filter takes them, separated by commas; any word may be one.
+
+    :param value: One text, or several.
+    :raises MosaicValidationError: One is no text.
+    """
+    if value is None:
+        return None
+    words = [value] if isinstance(value, str) else checked_list("status", value)
+    return ",".join(optional_text("status", word) or "" for word in words)
+
+
 def checked_list(name: str, value: object) -> list[Any]:
     """
     A list with something in it, also from text that a template rendered to, and from any sequence or set.

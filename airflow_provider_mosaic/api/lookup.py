@@ -25,6 +25,12 @@ from airflow_provider_mosaic.api.social import Post
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: How far the server's clock may be from ours.
 SKEW = timedelta(minutes=10)
+#: The kinds of triggers that are documented, and the names of their ids
+#: (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
+_TRIGGERS = frozenset({"youtube", "schedule"})
+_TRIGGER_IDS = ("trigger_id", "schedule_id")
+#: How far apart a time and the same one, misread in another time zone, can be.
+_ZONES = timedelta(hours=15)
 
 
 class Finding(enum.Enum):
@@ -44,14 +50,17 @@ class Candidate:
     :param id: The run or post.
     :param status: Its status.
     :param began: When it was started or made, if the list says.
+    :param doubtful: Whether something in its row differs from what was asked for, yet it may be it.
     """
 
     id: str
     status: str
     began: datetime | None = None
+    doubtful: bool = False
 
     def __str__(self) -> str:
-        return f"{self.id} ({self.status}{f', since {self.began:%Y-%m-%d %H:%M:%S} UTC' if self.began else ''})"
+        since = f", since {self.began:%Y-%m-%d %H:%M:%S} UTC" if self.began else ""
+        return f"{self.id} ({self.status}{since}{', but it differs' if self.doubtful else ''})"
 
 
 def judge_candidates(
@@ -66,8 +75,9 @@ def judge_candidates(
     :param last_look: Whether the two minutes are over.
     """
     left = tuple(candidate for candidate in candidates if candidate.id not in owned)
-    if len(left) == 1 and not unsettled:
-        return Finding.FOUND, left
+    plain = tuple(candidate for candidate in left if not candidate.doubtful)
+    if len(plain) == 1 and not unsettled:
+        return Finding.FOUND, plain
     if not last_look:
         return Finding.LOOK_AGAIN, left
     return (Finding.UNCLEAR if left else Finding.NOTHING), left
@@ -77,27 +87,62 @@ def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Cand
     """
     Runs that a lost start may have begun: by the API and not by a trigger, and not there before.
 
+    One that says in a new way what it was begun by is doubtful: it is not taken, and nothing is started again either.
+
     :param runs: The agent's runs since shortly before the start, by any clock.
     :param before: Ids that were there before the start.
     """
     return [
-        Candidate(id=run.run_id, status=run.status, began=run.started_at)
+        Candidate(id=run.run_id, status=run.status, began=run.started_at, doubtful=run.by_trigger)
         for run in runs
-        if run.run_id not in before and not run.by_trigger
+        if run.run_id not in before and not (run.by_trigger and _names_its_trigger(run))
     ]
 
 
-def _same_text(shown: str, sent: str) -> bool:
+def _names_its_trigger(run: Run) -> bool:
+    by = run.triggered_by or {}
+    return str(by.get("type")).lower() in _TRIGGERS or any(by.get(name) for name in _TRIGGER_IDS)
+
+
+class _Likeness(enum.IntEnum):
+    """How far a row is from what was asked for, in one respect."""
+
+    ANOTHER = 0
+    DOUBTFUL = 1
+    ALIKE = 2
+
+
+def _of_text(shown: str | None, sent: str) -> _Likeness:
     """
-    Whether a post that shows one text may be the one with the other: it may come back with other spaces and line ends,
-    composed otherwise, escaped, or cut. To take our own post for another's would be to post it twice.
+    Of a text: it may come back with other spaces and line ends, composed otherwise, escaped, cut, or with something
+    added, like the short form of a link.
     """
-    cut = re.fullmatch(r"(.+?)\s*(?:…|\.\.\.)", shown.strip(), re.DOTALL)
+    if shown is None:
+        return _Likeness.ALIKE
     ours = _plain(sent)
-    return any(
-        _plain(text) == ours or (cut is not None and ours.startswith(_plain(html.unescape(cut[1]))))
-        for text in (shown, html.unescape(shown))
-    )
+    cut = re.fullmatch(r"(.+?)\s*(?:…|\.\.\.)", shown.strip(), re.DOTALL)
+    for text in (shown, html.unescape(shown)):
+        theirs = _plain(text)
+        if theirs == ours or (cut is not None and ours.startswith(_plain(html.unescape(cut[1])))):
+            return _Likeness.ALIKE
+        # Nothing but dots, or nothing at all, may be what is left of anything.
+        if not theirs.strip(". ") or ours.startswith(theirs) or (ours and theirs.startswith(ours)):
+            return _Likeness.DOUBTFUL
+    return _Likeness.ANOTHER
+
+
+def _of_sets(shown: Collection[str], asked: Collection[str]) -> _Likeness:
+    """Of destinations: a row may show only some of them, or ones that were added."""
+    if not shown or not asked or set(shown) == set(asked):
+        return _Likeness.ALIKE
+    return _Likeness.ANOTHER if set(shown).isdisjoint(asked) else _Likeness.DOUBTFUL
+
+
+def _of_times(shown: datetime | None, asked: datetime | None) -> _Likeness:
+    """Of schedules: an immediate post may be given one of now by the server, so only two times can disagree."""
+    if shown is None or asked is None or abs(shown - asked) < timedelta(minutes=1):
+        return _Likeness.ALIKE
+    return _Likeness.DOUBTFUL if abs(shown - asked) <= _ZONES else _Likeness.ANOTHER
 
 
 def _plain(text: str) -> str:
@@ -110,41 +155,44 @@ def _platform(name: str) -> str:
 
 
 def post_candidates(
-    posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str], since: float
+    posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str] | None, since: float
 ) -> list[Candidate]:
     """
     Posts that a lost request may have made: same text, destinations and schedule, and not there before.
 
-    What a row of the list does not show can't speak against it.
+    To take our own post for another's would be to post it twice. So what a row of the list does not show can't speak
+    against it, and one that differs in a way in which a server may show our own is doubtful: it is not taken, and
+    nothing is sent again either. Only what surely is another's is left out.
 
     :param posts: The newest posts.
     :param body: The body of the request.
-    :param before: Ids that were there before the request.
+    :param before: Ids that were there before the request; None if they are not known.
     :param since: When the request was made at the earliest, in seconds since the epoch, by our clock.
     """
     earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
     connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
-    platforms = set(body.get("platforms", ()))
+    platforms = set(map(_platform, body.get("platforms", ())))
     scheduled = parse_time(body.get("schedule_date"))
 
-    def fits(post: Post) -> bool:
-        if post.created_at is not None and post.created_at < earliest:
-            return False
-        if post.description is not None and not _same_text(post.description, body["post"]):
-            return False
-        shown = {d.social_connection_id for d in post.destinations if d.social_connection_id}
-        if connections and shown and shown != connections:
-            return False
-        shown_platforms = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
-        if platforms and shown_platforms and set(map(_platform, shown_platforms)) != set(map(_platform, platforms)):
-            return False
-        if scheduled is None or post.scheduled_at is None:
-            # An immediate post may be given a schedule of now by the server, so only two times can disagree.
-            return True
-        return abs(post.scheduled_at - scheduled) < timedelta(minutes=1)
+    def of_age(post: Post) -> _Likeness:
+        if post.created_at is None or post.created_at >= earliest:
+            return _Likeness.ALIKE
+        # One that was not there before can't be old, unless the clocks are further apart than we think.
+        return _Likeness.ANOTHER if before is None else _Likeness.DOUBTFUL
 
+    def likeness(post: Post) -> _Likeness:
+        shown = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
+        return min(
+            of_age(post),
+            _of_text(post.description, body["post"]),
+            _of_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
+            _of_sets(set(map(_platform, shown)), platforms),
+            _of_times(post.scheduled_at, scheduled),
+        )
+
+    found = [(post, likeness(post)) for post in posts if post.post_id not in (before or ())]
     return [
-        Candidate(id=post.post_id, status=post.status, began=post.created_at)
-        for post in posts
-        if post.post_id not in before and fits(post)
+        Candidate(id=post.post_id, status=post.status, began=post.created_at, doubtful=likeness is _Likeness.DOUBTFUL)
+        for post, likeness in found
+        if likeness is not _Likeness.ANOTHER
     ]

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from airflow_provider_mosaic.api.arguments import checked_seconds, refuse
 from airflow_provider_mosaic.api.avatars import AvatarProfile
-from airflow_provider_mosaic.api.billing import Credits, balance_words
+from airflow_provider_mosaic.api.billing import Credits, balance_words, checked_credits
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicResponseError
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.social import Post
@@ -26,8 +27,10 @@ from airflow_provider_mosaic.api.verdicts import (
 
 S = TypeVar("S")
 
-#: Faults in a row after which a wait gives up. What it waits for goes on all the same.
+#: Faults in a row after which a wait gives up, and for how long they must have lasted, in seconds: short pauses make
+#: many faults of a short outage. What it waits for goes on all the same.
 MOST_FAULTS = 20
+FAULTS_LAST = 900.0
 #: Answers "there is no such thing" in a row that are believed.
 MOST_NOT_FOUND = 3
 #: Seconds after the beginning of something in which they are not believed: it may not be found yet everywhere.
@@ -62,6 +65,10 @@ class Watch(Generic[S]):
         begun: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        checked_seconds("poll_interval", poll_interval)
+        for argument, moment in (("deadline", deadline), ("begun", begun)):
+            if moment is not None and (isinstance(moment, bool) or not isinstance(moment, (int, float))):
+                refuse(argument, moment, "it must be a number of seconds since the epoch.")
         self.name = name
         self._settled = 0.0 if begun is None else begun + SETTLING
         self._judge = judge
@@ -73,6 +80,7 @@ class Watch(Generic[S]):
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
         self._asked_pause = 0.0
         self._faults = 0
+        self._faults_began = 0.0
         self._not_found = 0
         self._last_words: str | None = None
         self._unknown: set[str] = set()
@@ -101,8 +109,10 @@ class Watch(Generic[S]):
         Take in that a look failed, and go on unless there is no sense in it.
 
         :param error: Why.
-        :raises MosaicError: It is permanent, or one fault too many in a row.
+        :raises MosaicError: It is permanent, or one fault too many in a row, and for too long.
         """
+        if not self._faults:
+            self._faults_began = self._now()
         self._faults += 1
         self._asked_pause = error.retry_after or 0.0
         if isinstance(error, MosaicNotFoundError):
@@ -112,7 +122,8 @@ class Watch(Generic[S]):
             return
         # An answer that can't be read says nothing about what is waited for: the next one may.
         passing = error.transient or isinstance(error, MosaicResponseError)
-        if not passing or self._faults >= MOST_FAULTS:
+        lasting = self._faults >= MOST_FAULTS and self._now() - self._faults_began >= FAULTS_LAST
+        if not passing or lasting:
             raise error
         if self._faults == 1:
             self._noted(f"{self.name} could not be read, the wait goes on. {error}")
@@ -122,9 +133,18 @@ class Watch(Generic[S]):
         """Whether the deadline has passed."""
         return self._deadline is not None and self._now() >= self._deadline
 
-    def pause(self) -> float:
-        """Seconds to sleep before the next look: growing, with jitter, and never past the deadline."""
-        pause = max(self._next_pause * random.uniform(0.85, 1.0), self._asked_pause)
+    @property
+    def deadline(self) -> float | None:
+        """When to give up, in seconds since the epoch; None for never."""
+        return self._deadline
+
+    def pause(self, *, jitter: float = 0.15) -> float:
+        """
+        Seconds to sleep before the next look: growing, with jitter, and never past the deadline.
+
+        :param jitter: How much shorter it may be by chance, as a part of the whole.
+        """
+        pause = max(self._next_pause * random.uniform(1.0 - jitter, 1.0), self._asked_pause)
         self._next_pause = min(self._poll_interval, self._next_pause * _GROWTH)
         self._asked_pause = 0.0
         if self._deadline is not None:
@@ -211,6 +231,7 @@ def watch_credits(
 
     :param min_credits: How many.
     """
+    checked_credits("min_credits", min_credits)
     return Watch(
         name="The balance",
         judge=lambda credits: judge_credits(credits, min_credits),

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_mosaic.operators.agents import MosaicApplyAgentOperator
     from airflow_provider_mosaic.operators.assets import MosaicDownloadOutputsOperator, MosaicUploadOperator
     from airflow_provider_mosaic.operators.avatars import MosaicCreateAvatarProfileOperator
     from airflow_provider_mosaic.operators.runs import (
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.operators.triggers import MosaicYouTubeTriggerOperator
 
 _MODULES = {
+    "MosaicApplyAgentOperator": "agents",
     "MosaicCancelRunOperator": "runs",
     "MosaicCreateAvatarProfileOperator": "avatars",
     "MosaicDownloadOutputsOperator": "assets",
@@ -29,6 +31,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "MosaicApplyAgentOperator",
     "MosaicCancelRunOperator",
     "MosaicCreateAvatarProfileOperator",
     "MosaicDownloadOutputsOperator",

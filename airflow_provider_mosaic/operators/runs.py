@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
 from airflow_provider_mosaic.links import MosaicRunLink
-from airflow_provider_mosaic.operators.run_waiting import RunWaitOperator
+from airflow_provider_mosaic.operators.waiting import RunWaitOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,7 +52,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     :param video_inputs: For each Video Input tile what it gets; excludes the four above. An entry has
         ``agent_node_id``, at least one of the four lists, and may limit the source with ``input_clip_start_ms`` and
         ``input_clip_end_ms``.
-    :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``.
+    :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``. In the place of a node's
+        id, its tile's name will do where the agent has one tile of that name.
     :param ignore_nodes: Nodes to leave out of this run.
     :param callback_url: Where Mosaic sends the webhooks of this run.
     :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the start.
@@ -67,7 +68,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
     :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what failed is done, and paid,
         again), start a ``new`` one, or ``fail``.
     :param on_ambiguous: When a start's answer was lost and one run is found that must be it: ``adopt`` it, or ``fail``
-        and leave it to a person.
+        and leave it to a person, who can name it in an Airflow Variable; the message says how.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
         that is marked or cleared, this needs Airflow 3.3 or newer.
     :param min_credits: How many credits there must be before a new run is started; they are not set aside for it.
@@ -217,11 +218,9 @@ class MosaicResumeRunOperator(RunWaitOperator):
     def _task(self) -> ResumeTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+        from airflow_provider_mosaic.tasks.waiting import WaitOrder
 
-        return ResumeTask.of(
-            MosaicHook(self.mosaic_conn_id),
-            run_id=self.run_id,
-            operator_class=MosaicResumeRunOperator,
+        order = WaitOrder.checked(
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
@@ -229,6 +228,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
             on_partial=self.on_partial,
             cancel_on_kill=self.cancel_on_kill,
         )
+        return ResumeTask(order, MosaicHook(self.mosaic_conn_id), run_id=self.run_id)
 
 
 class MosaicCancelRunOperator(BaseOperator):

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_provider_mosaic.operators.waiting import EndWaitOperator
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.tasks.posts import PostTask
-    from airflow_provider_mosaic.tasks.waiting import Deferral
 
 
-class MosaicSocialPostOperator(BaseOperator):
+class MosaicSocialPostOperator(EndWaitOperator):
     """
     Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
 
@@ -54,7 +55,6 @@ class MosaicSocialPostOperator(BaseOperator):
         "schedule_date",
         "mosaic_conn_id",
     )
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -91,19 +91,13 @@ class MosaicSocialPostOperator(BaseOperator):
         self.durable = durable
         self.mosaic_conn_id = mosaic_conn_id
 
-    def execute(self, context: Context) -> str:
-        """
-        Make the post, or go on with an earlier try's.
-
-        :param context: The task's context.
-        """
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-
-        with failing_at_once():
-            return self._outcome(self._task().start(context))
-
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None, post_id: str, deadline: float | None = None
+        self,
+        context: Context,
+        event: dict[str, Any] | None,
+        post_id: str,
+        deadline: float | None = None,
+        began: float | None = None,
     ) -> str:
         """
         Go on after the wait in the triggerer.
@@ -112,15 +106,13 @@ class MosaicSocialPostOperator(BaseOperator):
         :param event: What the trigger says.
         :param post_id: The post that was waited for.
         :param deadline: When to stop waiting, in seconds since the epoch.
+        :param began: When the try began, in seconds since the epoch.
         """
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
-
-        with failing_at_once():
-            return self._outcome(self._task().go_on(context, event, post_id, deadline))
+        return self._go_on(context, event, post_id, deadline=deadline, began=began)
 
     def _task(self) -> PostTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.posts import PostOrder, PostTask, timeout_of
+        from airflow_provider_mosaic.tasks.posts import PostOrder, PostTask
 
         order = PostOrder.checked(
             text=self.text,
@@ -133,19 +125,11 @@ class MosaicSocialPostOperator(BaseOperator):
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
-            timeout=timeout_of(self.timeout, self.schedule_date),
+            timeout=self.timeout,
             on_partial=self.on_partial,
             durable=self.durable,
         )
         return PostTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
-
-    def _outcome(self, outcome: str | Deferral) -> str:
-        if isinstance(outcome, str):
-            return outcome
-        self.defer(
-            trigger=outcome.trigger, method_name="execute_complete", kwargs=outcome.kwargs, timeout=outcome.timeout
-        )
-        raise AssertionError("defer does not return")
 
 
 class MosaicPostAnalyticsOperator(BaseOperator):

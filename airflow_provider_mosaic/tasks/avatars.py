@@ -20,11 +20,6 @@ log = logging.getLogger(__name__)
 #: XCom key under which a task pushes the id of its profile, at once after it was made.
 AVATAR_PROFILE_ID_KEY = "mosaic_avatar_profile_id"
 
-_AMBIGUOUS_ADVICE = (
-    "Look at the avatar profiles in Mosaic. If one of them is this task's, use its id; if none is, clear this task to "
-    "make one."
-)
-
 
 class AvatarTask:
     """
@@ -60,17 +55,14 @@ class AvatarTask:
         :returns: The profile's id.
         """
         memory = TaskMemory(context, kind="avatar_profile", request=self._call.body, durable=self._durable)
-        record = memory.recall()
-        once = self._once(context, memory)
-        if record is None:
-            record = once.start()
-        elif record.id is None:
-            record = once.go_on(record)
-        else:
-            log.info("An earlier try has made avatar profile %r: it is not made again.", record.id)
+        record = self._once(context, memory).ensure()
         profile_id = str(record.id)
         context["ti"].xcom_push(key=AVATAR_PROFILE_ID_KEY, value=profile_id)
         return profile_id
+
+    def _stands(self, record: Record) -> bool:
+        log.info("An earlier try has made avatar profile %r: it is not made again.", record.id)
+        return True
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
         def begin() -> str:
@@ -102,7 +94,9 @@ class AvatarTask:
             siblings=lambda: read_siblings(context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._operator_class),
             adopt=True,
             timeout=None,
-            advice=_AMBIGUOUS_ADVICE,
+            advice="Look at the avatar profiles in Mosaic.",
+            stands=self._stands,
+            may_be=lambda profile_id: self._hook.get_avatar_profile(profile_id),
         )
 
 

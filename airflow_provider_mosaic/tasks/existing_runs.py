@@ -1,4 +1,4 @@
-"""What tasks do to a run that exists already, whoever started it: resume it and wait, or cancel it."""
+"""What tasks do to a run that exists already, whoever started it: resume it, wait for it, or cancel it."""
 
 from __future__ import annotations
 
@@ -7,46 +7,53 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_mosaic.airflow_features import kills_reach_triggers
 from airflow_provider_mosaic.api.arguments import checked_id
-from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicConflictError,
+    MosaicError,
+    MosaicRunPartialError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
-from airflow_provider_mosaic.tasks.runs import RUN_ID_KEY, RunOrder, RunTask
-from airflow_provider_mosaic.tasks.waiting import Deferral
+from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
+from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder
 
 log = logging.getLogger(__name__)
 
+#: Seconds between the looks at a run that was resumed a moment ago.
+_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Seconds between the looks for the kill of a cleared deferral; it was seen 1.1 and 1.4 s after the new try's start.
+_KILL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
-class ResumeTask(RunTask):
+
+class ResumeTask:
     """
-    One slice of the task on a worker. It waits, judges and cancels as the one that starts runs does.
+    One slice of the task on a worker.
 
-    :param order: What is asked for; what it says of a start is not used.
+    :param order: How to wait.
     :param hook: The connection.
     :param run_id: The run.
-    :param operator_class: The class of tasks that resume runs.
     """
 
-    def __init__(self, order: RunOrder, hook: MosaicHook, *, run_id: str, operator_class: type[Any]) -> None:
-        super().__init__(order, hook, operator_class=operator_class)
-        self._wanted_id = checked_id("run_id", run_id)
+    def __init__(self, order: WaitOrder, hook: MosaicHook, *, run_id: str) -> None:
+        self._order = order
+        self._hook = hook
+        self._run_id = checked_id("run_id", run_id)
+        self.wait = RunWait(order, hook)
 
-    @classmethod
-    def of(cls, hook: MosaicHook, *, run_id: str, operator_class: type[Any], **options: Any) -> ResumeTask:
+    def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
-        From an operator's arguments.
+        Bad ends of the run that a retry would only meet again.
 
-        :param hook: The connection.
-        :param run_id: The run.
-        :param operator_class: The class of tasks that resume runs.
-        :param options: How to wait, as :meth:`RunOrder.checked` takes it.
-        :raises MosaicValidationError: One of them is wrong.
+        :param context: The task's context.
         """
-        start = {"agent_id": "", "inputs": {}, "durable": True, "on_retry": "resume", "on_ambiguous": "fail"}
-        return cls(RunOrder.checked(**start, **options), hook, run_id=run_id, operator_class=operator_class)
+        return (MosaicRunPartialError,)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -55,38 +62,93 @@ class ResumeTask(RunTask):
         :param context: The task's context.
         :returns: The run id, or how to wait for it in the triggerer.
         """
-        run_id = self._wanted_id
-        deadline = self._deadline(context)
+        run_id = self._run_id
+        memory = TaskMemory(context, kind="resume", request=run_id)
+        deadline = self._deadline(memory)
         run = self._hook.get_run(run_id)
-        context["ti"].xcom_push(key=RUN_ID_KEY, value=run_id)
-        if run.agent_id:
-            context["ti"].xcom_push(key=RUN_URL_KEY, value=agent_url(run.agent_id))
+        push_run(context, run_id, run.agent_id)
         standing = judge_run(run).standing
         if standing is Standing.BAD:
-            if deadline is not None and time.time() >= deadline:
-                # What is resumed now would be cancelled at once, and paid.
-                raise fail_exception(self._failure(run, "The time given for it is over: it is not resumed."))
-            self._resume(run)
+            resume(self._hook, run, self.wait, deadline=deadline)
         elif standing is Standing.WAITING:
             log.info("Run %r is %s already: there is nothing to resume.", run_id, run.status)
+            if memory.cleared_id is not None:
+                outlast_kill(self._hook, run_id, self.wait, deadline=deadline)
         else:
             log.info("Run %r is %s, which can't be resumed: taking it as it is.", run_id, run.status)
-        self._run_id = run_id
-        if self._killed:
-            raise self._killed_error(run_id, self._given_up(run_id))
-        if not self._order.wait_for_completion:
-            return run_id
-        return self._wait(context, run_id, deadline=deadline)
+        return self.wait.wait(context, run_id, deadline=deadline)
 
-    def _deadline(self, context: Mapping[str, Any]) -> float | None:
+    def _deadline(self, memory: TaskMemory) -> float | None:
         """When to stop waiting: set by the first try, and kept by those that follow."""
-        memory = TaskMemory(context, kind="resume", request=self._wanted_id)
         record = memory.recall()
         if record is None or not record.noted:
             now, timeout = time.time(), self._order.timeout
-            record = Record(began=now, id=self._wanted_id, deadline=None if timeout is None else now + timeout)
+            record = Record(began=now, id=self._run_id, deadline=None if timeout is None else now + timeout)
             memory.note(record)
         return record.deadline
+
+
+def resume(hook: MosaicHook, run: Run, wait: RunWait, *, deadline: float | None) -> None:
+    """
+    Have a run go on that failed or was cancelled: only what is missing is done, and paid, again.
+
+    :param hook: The connection.
+    :param run: The run as it was read last.
+    :param wait: The wait for it, which tells its story when it can't be resumed.
+    :param deadline: When waiting for it stops, in seconds since the epoch.
+    :raises MosaicError: It is not resumed.
+    """
+    if deadline is not None and time.time() >= deadline:
+        # What is resumed now would be cancelled at once, and paid.
+        raise fail_exception(wait.failure(run, "The time given for it is over: it is not resumed."))
+    try:
+        resumed = hook.resume_run(run.run_id)
+    except (MosaicConflictError, MosaicValidationError) as conflict:
+        # Somebody else may have resumed it a moment ago.
+        now = hook.get_run(run.run_id)
+        if judge_run(now).ended and now.status == run.status:
+            # No retry can help: the state that refuses the resume stays.
+            why = conflict.detail or "its state does not allow it"
+            raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
+        log.info("Run %r was resumed by someone else: going on with it.", run.run_id)
+    except MosaicAmbiguousOutcomeError as lost:
+        # A second resume is refused, so looking is enough: if the first took effect, the run is going on.
+        # A short rest may have come to its end by now, and then shows another one than before.
+        if hook.get_run(run.run_id).status == run.status:
+            raise (lost.__cause__ or lost) from None
+        log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
+    else:
+        log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
+        # The old end may be shown a little longer, and would be taken for a new one.
+        for pause in _EFFECT_PAUSES:
+            if hook.get_run(run.run_id).status != run.status:
+                return
+            time.sleep(pause)
+
+
+def outlast_kill(hook: MosaicHook, run_id: str, wait: RunWait, *, deadline: float | None) -> None:
+    """
+    Keep a run going that a deferred task was waiting for when a person cleared it, and that it goes on with.
+
+    Airflow kills the trigger of the cleared deferral a little after the new try has begun, and what is waited for is
+    cancelled by that: it is resumed then.
+
+    :param hook: The connection.
+    :param run_id: The run.
+    :param wait: The wait for it.
+    :param deadline: When waiting for it stops, in seconds since the epoch.
+    """
+    if not (wait.cancels and kills_reach_triggers()):
+        return
+    for pause in _KILL_PAUSES:
+        time.sleep(pause)
+        run = hook.get_run(run_id)
+        if run.status == RunStatus.CANCELLED:
+            log.info("Run %r was cancelled with the cleared task's old wait.", run_id)
+            resume(hook, run, wait, deadline=deadline)
+            return
+        if judge_run(run).ended:
+            return
 
 
 def cancel(hook: MosaicHook, run_id: str) -> str:

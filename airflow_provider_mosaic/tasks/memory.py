@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store
+from airflow_provider_mosaic.tasks.decisions import Decisions
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class TaskMemory:
     def __init__(self, context: Mapping[str, Any], *, kind: str, request: Any, durable: bool = True) -> None:
         self._store: TaskStateStore | None = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
+        self._followed_key = f"mosaic_{kind}_decisions"
         self._kind = kind
         ti = context["ti"]
         self._order = int(ti.max_tries or 0)
@@ -78,6 +80,8 @@ class TaskMemory:
         is_retry = ti.try_number > self._order - int(ti.task.retries or 0) + 1
         self._began_blindly = _start_of(context) if durable and self._store is None and is_retry else None
         self._fingerprint = fingerprint(request)
+        #: What a person has decided.
+        self.decisions = Decisions(context)
         #: What the order before the clear began, once it was looked for.
         self.cleared_id: str | None = None
 
@@ -135,13 +139,63 @@ class TaskMemory:
         except Exception:
             log.exception("Could not note %s %s: a retry would have to look for it.", self._kind, record.id)
 
+    def decided(self) -> str | None:
+        """
+        The id that a person has named for this task and that it has not followed yet.
+
+        :raises MosaicValidationError: The Variable can't be read as what it should be.
+        """
+        named = self.decisions.read()
+        if named is not None and named in self._followed():
+            log.warning(
+                "The Airflow Variable %r names %s %r, which this task has taken up once already: it does not do so "
+                "again. Delete the Variable.",
+                self.decisions.variable,
+                self._kind,
+                named,
+            )
+            return None
+        return named
+
+    def follow(self, record: Record) -> None:
+        """
+        Remember what a person has named in place of what an earlier try left, and that it was followed.
+
+        :param record: What to remember, with its id.
+        """
+        self.keep(record)
+        if self._store is not None:
+            self._store.set(self._followed_key, {"version": _VERSION, "ids": [*self._followed(), record.id]})
+            return
+        log.warning(
+            "Nothing is kept for the next try, on this Airflow or with durable=False: delete the Variable %r when the "
+            "task has ended, or a clear will take up %s %r once more.",
+            self.decisions.variable,
+            self._kind,
+            record.id,
+        )
+
     def forget(self) -> None:
         """Forget: nothing was begun."""
         if self._store is not None:
             self._store.delete(self._key)
 
+    def _followed(self) -> list[str]:
+        stored = self._store.get(self._followed_key) if self._store else None
+        return list(stored["ids"]) if isinstance(stored, Mapping) and stored.get("version") == _VERSION else []
+
     def _named(self, stored: Mapping[str, Any]) -> str:
         return f"{self._kind} {stored['id']!r}" if stored.get("id") else f"the {self._kind} that it may have begun"
+
+
+def remembers(context: Mapping[str, Any], *, durable: bool) -> bool:
+    """
+    Whether a retry will know what this try has begun.
+
+    :param context: The task's context.
+    :param durable: Whether it should be remembered at all.
+    """
+    return durable and task_state_store(context) is not None
 
 
 def _start_of(context: Mapping[str, Any]) -> float:

@@ -12,7 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicTimeoutError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.lookup import PAUSES, Candidate, Finding, judge_candidates
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
@@ -38,8 +44,12 @@ class Once:
     :param siblings: What other tasks have begun.
     :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
     :param timeout: Seconds from the intent until waiting stops; kept in the record.
-    :param advice: What a person can do when it can't be cleared up.
+    :param advice: Where a person can look when it can't be cleared up.
     :param allow: Raises if it should not be begun now; it is asked before anything is noted or sent.
+    :param stands: Whether what an earlier try has begun is gone on with; otherwise it is begun again.
+    :param new_clock: Whether what is begun again has all of its time; otherwise the first try's clock goes on.
+    :param cleared: Is told what the order before a person's clear has begun, before it is begun again.
+    :param may_be: Reads what a person has named for it, and raises if that is not there or can't be it.
     """
 
     what: str
@@ -52,6 +62,58 @@ class Once:
     timeout: float | None
     advice: str
     allow: Callable[[], None] = lambda: None
+    stands: Callable[[Record], bool] = lambda record: True
+    new_clock: bool = False
+    cleared: Callable[[str], None] = lambda id: None
+    may_be: Callable[[str], object] = lambda id: None
+
+    def ensure(self) -> Record:
+        """
+        Begin it, or go on with what an earlier try of the same order has begun or may have begun, or with what a
+        person has named.
+
+        :returns: The record, with the id.
+        :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
+        :raises MosaicError: It was not begun.
+        """
+        record = self.memory.recall()
+        cleared_id = self.memory.cleared_id
+        if record is None or record.id is None:
+            record = self.decided(record) or record
+        if cleared_id is not None and (record is None or record.id != cleared_id):
+            self.cleared(cleared_id)
+        if record is None:
+            return self.start()
+        if record.id is None:
+            return self.go_on(record)
+        if self.stands(record):
+            return record
+        return self.start(deadline=None if self.new_clock else record.deadline)
+
+    def decided(self, record: Record | None) -> Record | None:
+        """
+        What a person has named for it, noted as if an earlier try had begun it.
+
+        :param record: What an earlier try left, without an id.
+        :returns: The record, with the id; None if nobody has named anything.
+        :raises MosaicValidationError: What is named can't be it.
+        """
+        named = self.memory.decided()
+        if named is None:
+            return None
+        try:
+            self.may_be(named)
+        except (MosaicNotFoundError, MosaicValidationError) as error:
+            raise self.memory.decisions.refusal(f"it names {named!r}. {error}") from error
+        if record is None or not record.noted:
+            now = time.time()
+            record = Record(began=now, deadline=None if self.timeout is None else now + self.timeout)
+        log.warning(
+            "By the Airflow Variable %r, %r is %s: going on with it.", self.memory.decisions.variable, named, self.what
+        )
+        record = replace(record, id=named)
+        self.memory.follow(record)
+        return record
 
     def start(self, *, deadline: float | None = None) -> Record:
         """
@@ -157,10 +219,12 @@ class Once:
     def _unclear(
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
+        ids = [candidate.id for candidate in candidates]
         listed = "; ".join(map(str, candidates[:10])) or "none that could be told apart"
         cause = f" What came back: {lost.__cause__ or lost}" if lost else " An earlier try died in the middle of it."
         return MosaicAmbiguousOutcomeError(
             f"Whether this was begun is unknown: {self.what}.{cause} {why or f'Candidates: {listed}.'} Nothing was "
-            f"sent again, so nothing was paid or published twice. {self.advice}",
-            candidates=[candidate.id for candidate in candidates],
+            f"sent again, so nothing was paid or published twice. {self.advice} "
+            f"{self.memory.decisions.invitation(ids)}",
+            candidates=ids,
         )

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
-from airflow_provider_mosaic.api.arguments import (
-    checked_choice,
-    checked_flag,
-    checked_id,
-    checked_ids,
-    checked_moment,
-    checked_seconds,
-    refuse,
-)
+from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_ids, checked_moment, refuse
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import (
-    MosaicError,
-    MosaicNotFoundError,
-    MosaicPostFailedError,
-    MosaicTimeoutError,
-)
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.lookup import Candidate, post_candidates
-from airflow_provider_mosaic.api.reports import post_failure
-from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
-from airflow_provider_mosaic.api.verdicts import Standing, judge_post
-from airflow_provider_mosaic.api.waiting import watch_post
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.post_waits import PostWait, timeout_of
 from airflow_provider_mosaic.tasks.siblings import read_siblings
-from airflow_provider_mosaic.tasks.waiting import (
-    Deferral,
-    backstop,
-    earliest_deadline,
-    read_begun,
-    read_event,
-    wait_on_worker,
-)
-from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
+from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +33,6 @@ _LINKS_LAST = timedelta(days=7)
 _NEWEST = 300
 #: A present in which no schedule is past.
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_AMBIGUOUS_ADVICE = "Look at the posts in Mosaic. If it is not there, clear this task to post it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,35 +49,34 @@ class PostOrder:
     run_id: str | None
     output_ids: Any
     schedule_date: Any
-    wait_for_completion: bool
-    deferrable: bool
-    poll_interval: float
-    timeout: float | None
-    on_partial: str
+    waiting: WaitOrder
     durable: bool
 
     @classmethod
-    def checked(cls, *, poll_interval: Any, timeout: Any, **order: Any) -> PostOrder:
+    def checked(
+        cls, *, run_id: Any, media_urls: Any, output_ids: Any, durable: Any, schedule_date: Any, **order: Any
+    ) -> PostOrder:
         """
         An order from an operator's arguments.
 
         :raises MosaicValidationError: One of them is wrong.
         """
-        for flag in ("wait_for_completion", "deferrable", "durable"):
-            checked_flag(flag, order[flag])
-        checked_choice("on_partial", order["on_partial"], ("warn", "fail", "skip"))
-        if order["run_id"] is not None:
-            checked_id("run_id", order["run_id"])
-            if order["media_urls"] is not None:
-                refuse("media_urls", order["media_urls"], "give it or run_id, not both.")
-        elif order["output_ids"] is not None:
-            refuse("output_ids", order["output_ids"], "it needs run_id: the run that rendered them.")
-        if order["output_ids"] is not None:
-            order["output_ids"] = checked_ids("output_ids", order["output_ids"])
+        if run_id is not None:
+            checked_id("run_id", run_id)
+            if media_urls is not None:
+                refuse("media_urls", media_urls, "give it or run_id, not both.")
+        elif output_ids is not None:
+            refuse("output_ids", output_ids, "it needs run_id: the run that rendered them.")
+        content = {name: order.pop(name) for name in ("text", "social_connection_ids", "platforms")}
+        timeout = timeout_of(order.pop("timeout"), schedule_date)
         return cls(
-            poll_interval=checked_seconds("poll_interval", poll_interval),
-            timeout=None if timeout is None else checked_seconds("timeout", timeout),
-            **order,
+            **content,
+            run_id=run_id,
+            media_urls=media_urls,
+            output_ids=None if output_ids is None else checked_ids("output_ids", output_ids),
+            schedule_date=schedule_date,
+            durable=checked_flag("durable", durable),
+            waiting=WaitOrder.checked(timeout=timeout, **order),
         )
 
     def call(self, media_urls: Any, *, now: datetime | None = None) -> Call[Post]:
@@ -139,6 +109,15 @@ class PostTask:
         self._order = order
         self._hook = hook
         self._operator_class = operator_class
+        self.wait = PostWait(order.waiting, hook)
+
+    def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+        """
+        Bad ends of a post that a retry would only meet again; the wait itself knows them.
+
+        :param context: The task's context.
+        """
+        return ()
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -151,39 +130,10 @@ class PostTask:
         memory = TaskMemory(
             context, kind="post", request=[self._sought(), order.run_id, order.output_ids], durable=order.durable
         )
-        record = self._post_of(memory, self._once(context, memory))
+        record = self._once(context, memory).ensure()
         post_id = str(record.id)
         context["ti"].xcom_push(key=POST_ID_KEY, value=post_id)
-        if not order.wait_for_completion:
-            return post_id
-        return self._wait(context, post_id, deadline=record.deadline, begun=record.began)
-
-    def go_on(
-        self, context: Mapping[str, Any], event: Mapping[str, Any] | None, post_id: str, deadline: float | None
-    ) -> str | Deferral:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param post_id: The post that was waited for.
-        :param deadline: The order's own deadline, in seconds since the epoch.
-        """
-        try:
-            read_event(event, post_id, f"Post {post_id!r}")
-        except MosaicTimeoutError:
-            raise self._out_of_time(post_id)  # noqa: B904 - it has its cause
-        return self._wait(context, post_id, deadline=deadline)
-
-    # Which post
-
-    def _post_of(self, memory: TaskMemory, once: Once) -> Record:
-        record = memory.recall()
-        if record is None:
-            return once.start()
-        if record.id is None:
-            return once.go_on(record)
-        return record if self._reattaches(record.id, record.began) else once.start()
+        return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.began)
 
     def _sought(self) -> dict[str, Any]:
         """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
@@ -191,10 +141,11 @@ class PostTask:
         body: dict[str, Any] = self._order.call(media, now=_LONG_AGO).body
         return body
 
-    def _reattaches(self, post_id: str, begun: float) -> bool:
+    def _stands(self, record: Record) -> bool:
         """Whether an earlier try's post stands; only one of which nothing is out is made again."""
+        post_id = str(record.id)
         try:
-            post = read_begun(self._hook, get_post(post_id), begun=begun)
+            post = read_begun(self._hook, get_post(post_id), begun=record.began)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
                 f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is "
@@ -249,7 +200,7 @@ class PostTask:
                 return None
 
         def candidates(record: Record) -> list[Candidate]:
-            return post_candidates(newest(), body=self._sought(), before=record.before or (), since=record.began)
+            return post_candidates(newest(), body=self._sought(), before=record.before, since=record.began)
 
         return Once(
             what="the post",
@@ -259,97 +210,10 @@ class PostTask:
             candidates=candidates,
             siblings=lambda: read_siblings(context, key=POST_ID_KEY, operator_class=self._operator_class),
             adopt=True,
-            timeout=self._order.timeout,
-            advice=_AMBIGUOUS_ADVICE,
+            timeout=self._order.waiting.timeout,
+            advice="Look at the posts in Mosaic.",
+            stands=self._stands,
+            # What is made again has its own time of publishing.
+            new_clock=True,
+            may_be=lambda post_id: self._hook.get_post(post_id),
         )
-
-    # Waiting and the end
-
-    def _wait(
-        self, context: Mapping[str, Any], post_id: str, *, deadline: float | None, begun: float | None = None
-    ) -> str | Deferral:
-        first_to_run_out = earliest_deadline(context, deadline)
-        watch = watch_post(
-            post_id,
-            poll_interval=self._order.poll_interval,
-            deadline=first_to_run_out,
-            noted=log.info,
-            begun=begun,
-        )
-        call = get_post(post_id)
-        if not self._order.deferrable:
-            post = wait_on_worker(self._hook, call, watch)
-            if post is None:
-                raise self._out_of_time(post_id)
-            return self._finish(post)
-        try:
-            post = self._hook.send(call, retries=ONCE)
-        except MosaicError as error:
-            watch.failed(error)
-        else:
-            if watch.saw(post).ended:
-                return self._finish(post)
-        if watch.expired:
-            raise self._out_of_time(post_id)
-        return Deferral(
-            trigger=MosaicSocialPostTrigger(
-                post_id=post_id,
-                mosaic_conn_id=self._hook.mosaic_conn_id,
-                poll_interval=self._order.poll_interval,
-                deadline=first_to_run_out,
-                begun=begun,
-            ),
-            kwargs={"post_id": post_id, "deadline": deadline},
-            timeout=backstop(first_to_run_out, self._order.poll_interval),
-        )
-
-    def _finish(self, post: Post) -> str:
-        try:
-            judge_post_end(post, on_partial=self._order.on_partial)
-        except MosaicPostFailedError as failure:
-            if post.status == PostStatus.FAILED:
-                # Nothing is out: a retry makes it again.
-                raise
-            raise fail_exception(failure) from failure
-        return post.post_id
-
-    def _out_of_time(self, post_id: str) -> Exception:
-        return fail_exception(
-            MosaicTimeoutError(
-                f"Post {post_id!r} is not out in the time given for it. It may come out yet: it was not withdrawn, and "
-                "is not made again."
-            )
-        )
-
-
-def judge_post_end(post: Post, *, on_partial: str) -> None:
-    """
-    Say how a post ended, and fail or skip by it.
-
-    :param post: A post that has ended.
-    :param on_partial: What it means that only some destinations have it: ``warn``, ``fail`` or ``skip``.
-    :raises MosaicPostFailedError: It is not out, or not everywhere.
-    """
-    standing = judge_post(post).standing
-    if standing is Standing.GOOD:
-        log.info("Post %r is out.", post.post_id)
-        return
-    failure = post_failure(post)
-    if standing is Standing.BAD or on_partial == "fail":
-        raise failure
-    if on_partial == "skip":
-        raise AirflowSkipException(str(failure))
-    log.warning("%s", failure)
-
-
-def timeout_of(timeout: Any, schedule_date: Any) -> Any:
-    """
-    How long to wait for a post; one that is scheduled is waited for from its time on.
-
-    :param timeout: Seconds or a timedelta, from the time of publishing.
-    :param schedule_date: When it is to be published.
-    """
-    if timeout is None or schedule_date is None:
-        return timeout
-    ahead = checked_moment("schedule_date", schedule_date).timestamp() - time.time()
-    return checked_seconds("timeout", timeout) + max(0.0, ahead)

@@ -1,15 +1,21 @@
-"""What operators and sensors share about waiting: the loop on a worker, the deadline, and how an event is read."""
+"""
+What every wait of a task has in common: here or in the triggerer, by which clock, and how an event is read.
+
+What is waited for is a matter of the subclasses of :class:`EndWait`; sensors use the pieces below it.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_mosaic.api import errors
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
 from airflow_provider_mosaic.api.retries import ONCE
@@ -43,31 +49,168 @@ class Deferral:
     timeout: timedelta | None
 
 
-def wait_on_worker(
-    hook: MosaicHook, call: Call[S], watch: Watch[S], *, stopped: Callable[[], bool] = lambda: False
-) -> S | None:
+@dataclass(frozen=True, kw_only=True)
+class Clocks:
     """
-    Look, take in, sleep, until what is waited for has ended.
+    The clocks of one try, in seconds since the epoch.
 
-    :param hook: The connection.
-    :param call: Reads what is waited for.
-    :param watch: The course of the wait.
-    :param stopped: Whether the task was killed meanwhile.
-    :returns: What has ended; None when the deadline passed or the task was killed.
-    :raises MosaicError: It can't be read, for good.
+    :param deadline: The order's own, which its first try has set.
+    :param began: When the try began.
+    :param first_to_run_out: The earlier one of the order's deadline and the end of ``execution_timeout``.
     """
-    while not stopped():
+
+    deadline: float | None
+    began: float
+    first_to_run_out: float | None
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], deadline: float | None, began: float | None = None) -> Clocks:
+        """
+        Those of the present try.
+
+        :param context: The task's context.
+        :param deadline: The order's own.
+        :param began: When the try began, if that was handed on.
+        """
+        began = start_of_try(context, began)
+        return cls(deadline=deadline, began=began, first_to_run_out=earliest_deadline(context, deadline, began=began))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitOrder:
+    """
+    How to wait, checked. The meanings are those of
+    :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+    """
+
+    wait_for_completion: bool
+    deferrable: bool
+    poll_interval: float
+    timeout: float | None
+    on_partial: str
+    cancel_on_kill: bool = False
+
+    @classmethod
+    def checked(cls, *, poll_interval: Any, timeout: Any, on_partial: Any, **flags: Any) -> WaitOrder:
+        """
+        An order from an operator's arguments.
+
+        :raises MosaicValidationError: One of them is wrong.
+        """
+        return cls(
+            poll_interval=checked_seconds("poll_interval", poll_interval),
+            timeout=None if timeout is None else checked_seconds("timeout", timeout),
+            on_partial=checked_choice("on_partial", on_partial, ("warn", "fail", "skip")),
+            **{name: checked_flag(name, flag) for name, flag in flags.items()},
+        )
+
+
+class EndWait(ABC, Generic[S]):
+    """
+    The wait of a task for the end of what it began, over all its parts on workers and in the triggerer.
+
+    :param order: How to wait.
+    :param hook: The connection.
+    """
+
+    #: What it is, as a log line begins with it.
+    noun: ClassVar[str]
+    #: What ``execute_complete`` calls the id. Airflow's database keeps it over upgrades.
+    key: ClassVar[str]
+
+    def __init__(self, order: WaitOrder, hook: MosaicHook) -> None:
+        self._order = order
+        self._hook = hook
+
+    @abstractmethod
+    def _read(self, subject_id: str) -> Call[S]:
+        """Reads what is waited for."""
+
+    @abstractmethod
+    def _watch(self, subject_id: str, **course: Any) -> Watch[S]:
+        """The course of the wait, with what is the same for all: poll_interval, deadline, noted, begun."""
+
+    @abstractmethod
+    def _trigger(self, subject_id: str, **course: Any) -> BaseTrigger:
+        """What waits in the triggerer; the same for all: mosaic_conn_id, poll_interval, deadline, begun."""
+
+    @abstractmethod
+    def _finish(self, context: Mapping[str, Any], subject: S) -> str:
+        """What the end comes to: the id, or an exception."""
+
+    @abstractmethod
+    def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
+        """What to raise when the wait is over and the end has not come."""
+
+    def _stopped(self) -> bool:
+        """Whether the task was killed meanwhile."""
+        return False
+
+    def wait(
+        self, context: Mapping[str, Any], subject_id: str, *, deadline: float | None, begun: float | None = None
+    ) -> str | Deferral:
+        """
+        Wait here, or take the first look here and the others in the triggerer; not at all if the order says so.
+
+        :param context: The task's context.
+        :param subject_id: What was begun.
+        :param deadline: The order's own deadline, in seconds since the epoch.
+        :param begun: When it was begun, in seconds since the epoch, if this task has begun it.
+        :returns: The id, or how to wait for it in the triggerer.
+        """
+        if not self._order.wait_for_completion:
+            return subject_id
+        return self._wait(context, subject_id, Clocks.of(context, deadline), begun=begun)
+
+    def go_on(
+        self,
+        context: Mapping[str, Any],
+        event: Mapping[str, Any] | None,
+        subject_id: str,
+        *,
+        deadline: float | None,
+        began: float | None,
+    ) -> str | Deferral:
+        """
+        Go on after the wait in the triggerer: look anew, and judge the end or wait on.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param subject_id: What was waited for.
+        :param deadline: The order's own deadline, in seconds since the epoch.
+        :param began: When the try began, in seconds since the epoch, as it was handed on.
+        """
+        clocks = Clocks.of(context, deadline, began)
         try:
-            subject = hook.send(call, retries=ONCE)
-        except MosaicError as error:
-            watch.failed(error)
-        else:
-            if watch.saw(subject).ended:
-                return subject
-        if watch.expired:
-            return None
-        time.sleep(watch.pause())
-    return None
+            read_event(event, subject_id, f"{self.noun} {subject_id!r}")
+        except MosaicTimeoutError:
+            raise self._given_up(context, subject_id, clocks)  # noqa: B904 - it has its cause, if it needs one
+        return self._wait(context, subject_id, clocks, begun=None)
+
+    def _wait(
+        self, context: Mapping[str, Any], subject_id: str, clocks: Clocks, *, begun: float | None
+    ) -> str | Deferral:
+        course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "begun": begun}
+        watch = self._watch(subject_id, noted=log.info, **course)
+        call = self._read(subject_id)
+        while not self._stopped():
+            try:
+                subject = self._hook.send(call, retries=ONCE)
+            except MosaicError as error:
+                watch.failed(error)
+            else:
+                if watch.saw(subject).ended:
+                    return self._finish(context, subject)
+            if watch.expired or self._stopped():
+                break
+            if self._order.deferrable:
+                return Deferral(
+                    trigger=self._trigger(subject_id, mosaic_conn_id=self._hook.mosaic_conn_id, **course),
+                    kwargs={self.key: subject_id, "deadline": clocks.deadline, "began": clocks.began},
+                    timeout=backstop(clocks.first_to_run_out, self._order.poll_interval),
+                )
+            time.sleep(watch.pause())
+        raise self._given_up(context, subject_id, clocks)
 
 
 def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
@@ -106,7 +249,20 @@ def read_new(read: Callable[[], S]) -> S:
     return read()
 
 
-def earliest_deadline(context: Mapping[str, Any], *deadlines: float | None) -> float | None:
+def start_of_try(context: Mapping[str, Any], began: float | None = None) -> float:
+    """
+    When the task's try began, in seconds since the epoch.
+
+    :param context: The task's context.
+    :param began: What the part before a deferral has handed on: Airflow 3.1 only says when the present part began.
+    """
+    if began is not None:
+        return began
+    start = context["ti"].start_date
+    return float(start.timestamp()) if start else time.time()
+
+
+def earliest_deadline(context: Mapping[str, Any], *deadlines: float | None, began: float | None = None) -> float | None:
     """
     The first of all clocks to run out, in seconds since the epoch.
 
@@ -114,13 +270,12 @@ def earliest_deadline(context: Mapping[str, Any], *deadlines: float | None) -> f
 
     :param context: The task's context.
     :param deadlines: Other clocks.
+    :param began: When the try began, if that was handed on.
     """
     clocks = [deadline for deadline in deadlines if deadline is not None]
-    ti = context["ti"]
-    limit: timedelta | None = ti.task.execution_timeout
+    limit: timedelta | None = context["ti"].task.execution_timeout
     if limit is not None:
-        began = ti.start_date.timestamp() if ti.start_date else time.time()
-        clocks.append(began + limit.total_seconds())
+        clocks.append(start_of_try(context, began) + limit.total_seconds())
     return min(clocks, default=None)
 
 

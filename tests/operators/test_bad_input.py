@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,9 @@ from tasks.standins import Life, StateStore
 from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
     MosaicCancelRunOperator,
     MosaicCreateAvatarProfileOperator,
     MosaicDownloadOutputsOperator,
@@ -78,6 +82,7 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
         {
             "text": [None, 5, ["Hello"]],
             "social_connection_ids": BAD_ID_LISTS,
+            "platforms": [["x"]],
             "media_urls": [[], ["film.mp4"], 5],
             "run_id": BAD_OPTIONAL_IDS,
             "output_ids": [["an-output"], []],
@@ -99,6 +104,17 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "asset_type": ["film", "", 5],
         },
     ),
+    (MosaicUploadOperator, {"source": str(SAMPLE_VIDEO)}, {"mosaic_conn_id": BAD_CONNECTIONS}),
+    (MosaicSocialPostOperator, {"text": "Hello"}, {"platforms": [[], [5], 7, [""]]}),
+    *[
+        (sensor, good, {"poll_interval": [0, timedelta(0)]})
+        for sensor, good in (
+            (MosaicRunSensor, {"run_id": "a-run"}),
+            (MosaicSocialPostSensor, {"post_id": "a-post"}),
+            (MosaicAvatarProfileSensor, {"avatar_profile_id": "a-profile"}),
+            (MosaicCreditsSensor, {"min_credits": 100}),
+        )
+    ],
     (
         MosaicDownloadOutputsOperator,
         {"run_id": "a-run", "destination": "/nowhere"},
@@ -119,6 +135,8 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "deferrable": BAD_FLAGS,
             "on_partial": ["maybe", None],
             "mosaic_conn_id": BAD_CONNECTIONS,
+            "start_from_trigger": BAD_FLAGS,
+            "end_from_trigger": BAD_FLAGS,
         },
     ),
     (
@@ -200,6 +218,29 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "mosaic_conn_id": BAD_CONNECTIONS,
         },
     ),
+    (
+        MosaicApplyAgentOperator,
+        {"definition": {"name": "Nightly", "nodes": {}}},
+        {
+            "definition": [
+                None,
+                5,
+                "",
+                [],
+                "captions",
+                "/nowhere/agent.yaml",
+                "https://example.com/agent.yaml",
+                "nosuch://bucket/agent.yaml",
+                {"nodez": {}},
+                {"name": "", "nodes": {}},
+            ],
+            "agent_id": BAD_OPTIONAL_IDS,
+            "unknown_nodes": ["delete", None, True],
+            "dry_run": BAD_FLAGS,
+            "durable": BAD_FLAGS,
+            "mosaic_conn_id": BAD_CONNECTIONS,
+        },
+    ),
 ]
 #: Every class, with good arguments.
 CLASSES = {kind: good for kind, good, _ in reversed(TABLE)}
@@ -213,6 +254,17 @@ CASES = [
 
 def test_every_public_class_is_in_the_table() -> None:
     assert {kind.__name__ for kind in CLASSES} == {*operators.__all__, *sensors.__all__}
+
+
+def test_every_argument_of_every_public_class_is_in_the_table() -> None:
+    tried = {(kind.__name__, name) for kind, _, wrong in TABLE for name in wrong}
+    own = {
+        (kind.__name__, parameter.name)
+        for kind in CLASSES
+        for parameter in inspect.signature(inspect.unwrap(kind.__init__)).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert tried == own
 
 
 def failure_of(act: Callable[[], Any]) -> str:
@@ -230,8 +282,9 @@ def nothing_was_done(mosaic: Emulator) -> bool:
 
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES)
 def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
-    mosaic: Emulator, kind: type[Any], arguments: dict[str, Any], name: str, value: Any
+    mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
+    evidence["wrong values of arguments of operators and sensors"] += 1
     message = failure_of(Life(lambda: kind(task_id="task", **arguments), store=StateStore()).execute)
     assert name in message
     shown = value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -382,9 +435,16 @@ def test_a_wrong_connection_burns_no_retries_in_any_operator(
     assert "mosaic_default" in str(failure.value)
 
 
-def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read() -> None:
+@pytest.mark.parametrize(
+    "kind", [MosaicRunSensor, MosaicSocialPostSensor, MosaicAvatarProfileSensor, MosaicCreditsSensor]
+)
+@pytest.mark.parametrize("value", [-1, "30", None, timedelta(seconds=-1)])
+def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
+    evidence: Counter[str], kind: type[Any], value: Any
+) -> None:
+    evidence["wrong values of arguments of operators and sensors"] += 1
     with pytest.raises(Exception, match="poke_interval"):
-        MosaicRunSensor(task_id="wait", run_id="a-run", poll_interval=-1)
+        kind(task_id="wait", **CLASSES[kind], poll_interval=value)
 
 
 # Which errors burn retries

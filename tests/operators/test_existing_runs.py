@@ -11,6 +11,7 @@ from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, until
 from tasks.standins import Deferred, Life, StateStore
 
+from airflow_provider_mosaic.airflow_features import kills_reach_triggers
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicNotFoundError,
@@ -27,6 +28,9 @@ GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 CANCEL = "/agent_run/{run_id}/cancel"
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+needs_kills = pytest.mark.skipif(not kills_reach_triggers(), reason="this Airflow tells no trigger of a clear")
 
 
 @pytest.fixture
@@ -194,6 +198,57 @@ def test_a_killed_task_cancels_the_run_unless_told_not_to(
     with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
         task.execute()
     assert mosaic.counts().runs_cancelled == cancelled
+
+
+@needs_kills
+def test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_late_kill(
+    mosaic: Emulator, run_id: str, clock: Clock
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    old = task.execute()
+    task.clear()
+    seen = sent(mosaic, "GET " + GET_RUN)
+
+    def late_kill() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) > seen)
+        asyncio.run(old.trigger().on_kill())
+
+    with Meanwhile(late_kill):
+        assert task.execute().kwargs["run_id"] == run_id
+    assert mosaic.runs()[0]["status"] == "running"
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
+
+
+@needs_kills
+def test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run_goes_on(
+    mosaic: Emulator, run_id: str, clock: Clock
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    task.execute()
+    task.clear()
+    clock.pauses.clear()
+    assert isinstance(task.execute(), Deferred)
+    assert sum(clock.pauses) == 15
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize(
+    "options", [{"cancel_on_kill": False}, {"wait_for_completion": False}, {"retried": True}], ids=str
+)
+def test_where_no_kill_can_come_none_is_waited_for(
+    mosaic: Emulator, run_id: str, clock: Clock, options: dict[str, Any]
+) -> None:
+    retried = options.pop("retried", False)
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True, **options)
+    task.execute()
+    clock.pauses.clear()
+    if not retried:
+        task.clear()
+    task.execute()
+    assert clock.pauses == []
 
 
 def test_the_trigger_of_a_deferred_task_cancels_the_run_when_it_is_killed(mosaic: Emulator, run_id: str) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +80,26 @@ def test_execution_timeout_counts_from_the_start_of_the_try_also_while_the_task_
     with pytest.raises(MosaicTimeoutError, match="execution_timeout"):
         task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["run_id"]})
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_deferring_again_prolongs_no_clock_whenever_airflow_says_that_the_try_began(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True)
+    deferred = task.execute()
+    # Airflow 3.1 says of a try that goes on that it begins now.
+    task.start_date += timedelta(seconds=60)
+    again = task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "failed"})
+    assert isinstance(again, Deferred)
+    assert again.kwargs == deferred.kwargs
+    assert again.trigger_kwargs["deadline"] == deferred.trigger_kwargs["deadline"]
+
+
+def test_a_deferral_of_an_earlier_version_goes_on(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = life(deferrable=True)
+    deferred = task.execute()
+    old = replace(deferred, kwargs={name: deferred.kwargs[name] for name in ("run_id", "deadline")})
+    assert isinstance(task.resume(old, None), Deferred)
 
 
 def test_a_triggerer_whose_clock_is_a_little_ahead_is_believed(mosaic: Emulator) -> None:

@@ -47,7 +47,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Two minutes of looking pass at once. The deadlines of waits are not touched by it."""
     clock = Clock()
-    for name in ("once", "waiting", "runs", "posts", "existing_runs", "youtube", "outputs"):
+    for name in ("once", "waiting", "run_waits", "post_waits", "existing_runs", "youtube", "outputs"):
         module = import_module(f"airflow_provider_mosaic.tasks.{name}")
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", clock)

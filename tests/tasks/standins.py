@@ -85,6 +85,32 @@ class DagRun:
     looked: Callable[[], None] = lambda: None
 
 
+def bare_context(
+    store: StateStore | None = None,
+    *,
+    try_number: int = 1,
+    max_tries: int = 2,
+    retries: int = 2,
+    map_index: int = -1,
+    start_date: datetime | None = None,
+) -> dict[str, Any]:
+    """As much of a context as remembering needs."""
+    task = SimpleNamespace(task_id="task", retries=retries)
+    ti = SimpleNamespace(
+        max_tries=max_tries,
+        try_number=try_number,
+        task=task,
+        dag_id="dag",
+        task_id="task",
+        run_id="manual__1",
+        map_index=map_index,
+    )
+    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date)}
+    if store is not None:
+        context["task_state_store"] = store
+    return context
+
+
 @dataclass
 class TaskInstance:
     """The running task instance."""

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory, fingerprint
-from tasks.standins import StateStore
+from tasks.standins import StateStore, bare_context
 
 
 def memory(
-    store: StateStore | None,
-    request: Any = "a",
-    *,
-    max_tries: int = 2,
-    try_number: int = 1,
-    retries: int = 2,
-    durable: bool = True,
-    kind: str = "run",
-    start_date: datetime | None = None,
+    store: StateStore | None, request: Any = "a", *, durable: bool = True, kind: str = "run", **facts: Any
 ) -> TaskMemory:
-    ti = SimpleNamespace(max_tries=max_tries, try_number=try_number, task=SimpleNamespace(retries=retries))
-    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date)}
-    if store is not None:
-        context["task_state_store"] = store
-    return TaskMemory(context, kind=kind, request=request, durable=durable)
+    return TaskMemory(bare_context(store, **facts), kind=kind, request=request, durable=durable)
 
 
 RECORD = Record(began=12.5, id="an-id", deadline=99.5, before=("x", "y"), facts={"finalized": True})
@@ -55,6 +42,37 @@ def test_a_clear_is_another_order(caplog: pytest.LogCaptureFixture) -> None:
         assert memory(store, max_tries=3, try_number=2).recall() is None
     assert "cleared" in caplog.text
     assert "an-id" in caplog.text
+
+
+def test_what_the_order_before_a_clear_began_is_known_and_nothing_else_is_taken_for_it() -> None:
+    store = StateStore()
+    assert memory(store).cleared_id is None
+    memory(store).keep(RECORD)
+    again, cleared, changed = memory(store, try_number=2), memory(store, max_tries=3, try_number=2), memory(store, "b")
+    for each in (again, cleared, changed):
+        assert each.cleared_id is None
+        each.recall()
+    assert cleared.cleared_id == "an-id"
+    # A retry goes on with it, and changed arguments leave it alone: neither may have it cancelled.
+    assert again.cleared_id is None
+    assert changed.cleared_id is None
+
+
+def test_an_order_that_left_no_id_left_nothing_to_cancel() -> None:
+    store = StateStore()
+    memory(store).keep(Record(began=1.0))
+    cleared = memory(store, max_tries=3, try_number=2)
+    assert cleared.recall() is None
+    assert cleared.cleared_id is None
+
+
+def test_a_second_clear_speaks_of_the_order_just_before_it() -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    memory(store, max_tries=3, try_number=2).keep(Record(began=2.0, id="second"))
+    again = memory(store, max_tries=5, try_number=3)
+    assert again.recall() is None
+    assert again.cleared_id == "second"
 
 
 def test_another_request_is_another_order_and_the_old_run_is_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,26 +9,14 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
 from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.tasks.memory import TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.siblings import Siblings
 from tasks.fixtures import Clock
+from tasks.standins import StateStore, bare_context
 
 OURS = Candidate(id="ours", status="running")
 THEIRS = Candidate(id="theirs", status="running")
-
-
-class Memory:
-    """Remembers the last record."""
-
-    last: Any = None
-
-    def keep(self, record: Any) -> None:
-        self.last = record
-
-    note = keep
-
-    def forget(self) -> None:
-        self.last = None
 
 
 def lost() -> str:
@@ -45,7 +33,7 @@ def once(shown: Callable[[int], list[Candidate]]) -> tuple[Once, list[int]]:
     return (
         Once(
             what="a run of agent 'x'",
-            memory=Memory(),  # type: ignore[arg-type]
+            memory=TaskMemory(bare_context(StateStore()), kind="run", request="a"),
             begin=lost,
             present=lambda began: (),
             candidates=candidates,

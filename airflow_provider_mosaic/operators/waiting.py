@@ -1,0 +1,109 @@
+"""What operators that wait for the end of what they began have in common: deferring, going on, being killed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+    from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.tasks.runs import RunTask
+    from airflow_provider_mosaic.tasks.waiting import Deferral
+
+
+class EndWaitOperator(BaseOperator):
+    """An operator that begins something, or has it go on, and waits for its end."""
+
+    ui_color = "#e9e4fb"
+
+    @abstractmethod
+    def _task(self) -> RunTask | ResumeTask | PostTask:
+        """What the task does, from its checked arguments."""
+
+    def execute(self, context: Context) -> str:
+        """
+        Begin it, or go on with an earlier try's, and wait for its end or defer.
+
+        :param context: The task's context.
+        """
+        return self._see_to(context, lambda task: task.start(context))
+
+    def _go_on(self, context: Context, event: dict[str, Any] | None, subject_id: str, **clocks: float | None) -> str:
+        """Go on after the wait in the triggerer."""
+        return self._see_to(context, lambda task: task.wait.go_on(context, event, subject_id, **clocks))
+
+    def _see_to(self, context: Context, act: Callable[[RunTask | ResumeTask | PostTask], str | Deferral]) -> str:
+        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        with failing_at_once():
+            task = self._task()
+        self._took_up(task)
+        with failing_at_once(*task.hopeless(context)):
+            outcome = act(task)
+        if isinstance(outcome, str):
+            return outcome
+        self.defer(
+            trigger=outcome.trigger, method_name="execute_complete", kwargs=outcome.kwargs, timeout=outcome.timeout
+        )
+        raise AssertionError("defer does not return")
+
+    def _took_up(self, task: Any) -> None:
+        """From here on the task may be killed."""
+
+
+class RunWaitOperator(EndWaitOperator):
+    """One that waits for the end of a run, which costs as long as it goes on."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._running: RunTask | ResumeTask | None = None
+
+    @abstractmethod
+    def _task(self) -> RunTask | ResumeTask:
+        """What the task does, from its checked arguments."""
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any] | None,
+        run_id: str,
+        deadline: float | None = None,
+        began: float | None = None,
+    ) -> str:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param run_id: The run that was waited for.
+        :param deadline: The operator's own deadline, in seconds since the epoch.
+        :param began: When the try began, in seconds since the epoch.
+        """
+        return self._go_on(context, event, run_id, deadline=deadline, began=began)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral; when Airflow gave up on the trigger, cancel the run before the task fails.
+
+        :param next_method: What Airflow wants to be called.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            self._task().wait.abandoned(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the run, within the few seconds that are left."""
+        if self._running is not None:
+            self._running.wait.killed()
+
+    def _took_up(self, task: RunTask | ResumeTask) -> None:
+        self._running = task

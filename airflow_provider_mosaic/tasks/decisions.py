@@ -1,0 +1,96 @@
+"""
+What a person has decided: which run, post, profile or agent a task takes for its own.
+
+When it can't be found out whether something was begun, a person can look, and say so in an Airflow Variable, one a
+task. It is read where it may be needed and never otherwise: by a try that is not the first and knows no id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_mosaic.api.arguments import checked_id
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+
+#: As long as the name of a Variable may be (``airflow.models.base.ID_LEN``).
+_LONGEST_NAME = 250
+_MOST_SHOWN = 10
+
+
+class Decisions:
+    """
+    The Variable of one task, and the entry in it of one task instance.
+
+    :param context: The task's context.
+    """
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        ti = context["ti"]
+        #: The Variable.
+        self.variable = _named(ti.dag_id, ti.task_id)
+        #: The key of the entry: the DAG run, and for a mapped task which one of it.
+        self.entry = ti.run_id if ti.map_index < 0 else f"{ti.run_id}[{ti.map_index}]"
+        self._may_be_needed = ti.try_number > 1
+
+    def read(self) -> str | None:
+        """
+        The id that a person has named for this task instance; None if nobody has.
+
+        :raises MosaicValidationError: The Variable can't be read as what it should be.
+        """
+        if not self._may_be_needed:
+            return None
+        from airflow.sdk import Variable
+
+        # As text: Airflow takes a Variable that is no JSON for one that is not there, when it is asked for JSON.
+        text = Variable.get(self.variable, default=None)
+        if text is None:
+            return None
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise self.refusal(f"it is no JSON ({error})") from error
+        if not isinstance(entries, dict):
+            raise self.refusal("it is no JSON object")
+        if self.entry not in entries:
+            return None
+        try:
+            return checked_id(self.entry, entries[self.entry])
+        except MosaicValidationError as error:
+            raise self.refusal(str(error)) from error
+
+    def refusal(self, why: str) -> MosaicValidationError:
+        """
+        The error for a Variable that can't be followed.
+
+        :param why: What is wrong with it.
+        """
+        return MosaicValidationError(
+            f"The Airflow Variable {self.variable!r} should say which one this task takes up, but {why.rstrip('.')}. "
+            f"Nothing was sent. Set it to {self._example('<its id>')}, or delete it; then clear this task."
+        )
+
+    def invitation(self, candidates: Sequence[str]) -> str:
+        """
+        How a person says which one it is.
+
+        :param candidates: The ids that it may be.
+        """
+        values = " or ".join(self._example(each) for each in candidates[:_MOST_SHOWN]) or self._example("<its id>")
+        return (
+            f"If one of them is this task's, set the Airflow Variable {self.variable!r} to {values} and clear this "
+            "task: it goes on with that one. If none is, clear this task: it begins anew."
+        )
+
+    def _example(self, id: str) -> str:
+        return json.dumps({self.entry: id}, ensure_ascii=False)
+
+
+def _named(dag_id: str, task_id: str) -> str:
+    name = f"mosaic_adopt.{dag_id}.{task_id}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"mosaic_adopt.{hashlib.sha256(name.encode()).hexdigest()[:32]}"

@@ -1,0 +1,250 @@
+"""The wait for a run that a task began or resumed: how its end is judged, and what cancels it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicRunCancelledError,
+    MosaicRunFailedError,
+    MosaicTimeoutError,
+)
+from airflow_provider_mosaic.api.reports import failed_nodes, run_failure
+from airflow_provider_mosaic.api.runs import Run, RunNode, get_run
+from airflow_provider_mosaic.api.verdicts import Standing, judge_run
+from airflow_provider_mosaic.api.waiting import Watch, watch_run
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
+from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
+from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
+from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
+
+log = logging.getLogger(__name__)
+
+#: XCom key under which a task pushes the id of its run, at once after the start.
+RUN_ID_KEY = "mosaic_run_id"
+
+
+def push_run(context: Mapping[str, Any], run_id: str, agent_id: str | None) -> None:
+    """
+    Push the id and the link: they are needed most when the task does not come to its end.
+
+    :param context: The task's context.
+    :param run_id: The run.
+    :param agent_id: Its agent, if it is known.
+    """
+    context["ti"].xcom_push(key=RUN_ID_KEY, value=run_id)
+    if agent_id:
+        context["ti"].xcom_push(key=RUN_URL_KEY, value=agent_url(agent_id))
+
+
+class RunWait(EndWait[Run]):
+    """
+    The wait for one run, which is cancelled when the task is killed or out of time, unless the order says otherwise.
+
+    :param order: How to wait.
+    :param hook: The connection.
+    :param cure: What a person can do about a run that ended badly, if it is not the usual.
+    """
+
+    noun = "Run"
+    key = "run_id"
+
+    def __init__(
+        self, order: WaitOrder, hook: MosaicHook, *, cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: ""
+    ) -> None:
+        super().__init__(order, hook)
+        self._cure = cure
+        self._held: str | None = None
+        self._killed = False
+        self._came_of_it = ""
+
+    def hold(self, run_id: str) -> None:
+        """
+        From now on this is the run that a kill cancels.
+
+        :param run_id: The run.
+        """
+        self._held = run_id
+
+    def wait(
+        self, context: Mapping[str, Any], subject_id: str, *, deadline: float | None, begun: float | None = None
+    ) -> str | Deferral:
+        """See :meth:`EndWait.wait`; what was begun while the task was killed is cancelled."""
+        self.hold(subject_id)
+        if self._killed:
+            # There was no id yet to cancel.
+            raise self._killed_error(subject_id)
+        return super().wait(context, subject_id, deadline=deadline, begun=begun)
+
+    def go_on(
+        self,
+        context: Mapping[str, Any],
+        event: Mapping[str, Any] | None,
+        subject_id: str,
+        *,
+        deadline: float | None,
+        began: float | None,
+    ) -> str | Deferral:
+        """See :meth:`EndWait.go_on`."""
+        self.hold(subject_id)
+        return super().go_on(context, event, subject_id, deadline=deadline, began=began)
+
+    def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
+        """
+        The story of a run that did not end as it should.
+
+        :param run: The run.
+        :param advice: What happens next, or what to do.
+        """
+        return run_failure(run, nodes_of(self._hook, run), advice=advice)
+
+    # What cancels it
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the trigger cancels the run when a person marks or clears the task."""
+        return self._order.wait_for_completion and self._order.cancel_on_kill
+
+    def killed(self) -> None:
+        """Cancel the run with one short request: about five seconds are left before the process is killed."""
+        self._killed = True
+        if self._held is not None:
+            self._came_of_it = self._let_go(self._held, in_a_hurry=True)
+
+    def abandoned(self, context: Mapping[str, Any]) -> None:
+        """
+        Cancel the run of a task whose trigger Airflow gave up: it would go on, and cost, unseen.
+
+        :param context: The task's context.
+        """
+        ti = context["ti"]
+        run_id = ti.xcom_pull(task_ids=ti.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
+        if run_id:
+            self._let_go(run_id)
+
+    def end_cleared(self, run_id: str) -> None:
+        """
+        Cancel what the order before a clear waited for, if the trigger that should have done so never ran.
+
+        :param run_id: The run.
+        """
+        if self.cancels and not self._has_ended(run_id):
+            self._let_go(run_id)
+
+    def _let_go(self, run_id: str, *, in_a_hurry: bool = False) -> str:
+        """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
+        if not self._order.cancel_on_kill:
+            return "It goes on, since cancel_on_kill is off."
+        try:
+            if in_a_hurry:
+                cancel_quickly(self._hook.access, run_id)
+            else:
+                self._hook.cancel_run(run_id)
+            said = "It is cancelled."
+        except MosaicNotFoundError:
+            said = "It is not there any more."
+        except MosaicError as error:
+            # How a run that has ended refuses to be cancelled is not documented.
+            if isinstance(error, MosaicConflictError) or (not in_a_hurry and self._has_ended(run_id)):
+                said = "It had ended already."
+            else:
+                said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
+        log.warning("Run %r: %s", run_id, said)
+        return said
+
+    def _has_ended(self, run_id: str) -> bool:
+        try:
+            return judge_run(self._hook.get_run(run_id)).ended
+        except MosaicError:
+            return False
+
+    # The wait
+
+    def _read(self, subject_id: str) -> Call[Run]:
+        return get_run(subject_id)
+
+    def _watch(self, subject_id: str, **course: Any) -> Watch[Run]:
+        return watch_run(subject_id, **course)
+
+    def _trigger(self, subject_id: str, **course: Any) -> MosaicRunTrigger:
+        return MosaicRunTrigger(run_id=subject_id, cancel_on_kill=self._order.cancel_on_kill, **course)
+
+    def _stopped(self) -> bool:
+        return self._killed
+
+    def _finish(self, context: Mapping[str, Any], subject: Run) -> str:
+        run = with_outputs(self._hook, subject)
+        context["ti"].xcom_push(key="status", value=run.status)
+        context["ti"].xcom_push(key="output_ids", value=run.output_ids)
+        judge_end(
+            run,
+            on_partial=self._order.on_partial,
+            nodes_of=lambda run: nodes_of(self._hook, run),
+            cure=self._cure(context, run),
+        )
+        return run.run_id
+
+    def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
+        if self._killed:
+            return self._killed_error(subject_id)
+        what = self._let_go(subject_id)
+        if clocks.deadline is not None and clocks.deadline == clocks.first_to_run_out:
+            limit = timedelta(seconds=self._order.timeout or 0)
+            # This clock began with the first try: a retry would be out of time at once.
+            return fail_exception(
+                MosaicTimeoutError(f"Run {subject_id!r} has not ended within timeout={limit}. {what}")
+            )
+        limit = context["ti"].task.execution_timeout
+        return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}. {what}")
+
+    def _killed_error(self, run_id: str) -> MosaicRunCancelledError:
+        what = self._came_of_it or self._let_go(run_id)
+        return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)
+
+
+def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
+    """
+    The nodes of a run, for the story of its end; none when they can't be read, since the end is what matters.
+
+    :param hook: The connection.
+    :param run: The run.
+    """
+    try:
+        return hook.get_run_nodes(run.run_id)
+    except MosaicError as error:
+        log.info("The names of the nodes are not known: %s", error)
+        return ()
+
+
+def judge_end(run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], cure: str = "") -> None:
+    """
+    Say how a run ended, and fail or skip by it.
+
+    :param run: A run that has ended.
+    :param on_partial: What a partial end means: ``warn``, ``fail`` or ``skip``.
+    :param nodes_of: Reads the nodes of the run; only asked when some failed.
+    :param cure: What a person can do about a bad end, if it is not the usual.
+    :raises MosaicRunFailedError: It ended badly.
+    """
+    standing = judge_run(run).standing
+    if standing is Standing.GOOD:
+        log.info("Run %r is completed with %d output(s).", run.run_id, len(run.outputs))
+        return
+    nodes = nodes_of(run)
+    if standing is Standing.BAD or on_partial == "fail":
+        raise run_failure(run, nodes, advice=cure)
+    story = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) are there."
+    log.warning("%s Failed nodes:\n%s", story, failed_nodes(run, nodes))
+    if on_partial == "skip":
+        raise AirflowSkipException(story)

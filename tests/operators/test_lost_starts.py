@@ -1,0 +1,287 @@
+"""The answer to a start is lost: what was started is found, and nothing is started twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tasks.fixtures import AGENT, START, Clock, effects, sent
+from tasks.lives import gives_up, run_life
+from tasks.standins import DagRun, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicUploadOperator
+
+LOST_AFTER: list[tuple[str, dict[str, Any]]] = [
+    ("answer_lost", {}),
+    ("reset", {"when": "after"}),
+    ("server_error", {"status": 500, "effect": True}),
+    ("server_error", {"status": 502, "effect": True, "body": "html"}),
+    ("server_error", {"status": 504, "effect_after": 0.1}),
+    ("server_error", {"status": 503, "effect": True}),
+    ("truncated_json", {}),
+    ("empty", {}),
+    ("html", {"effect": True}),
+]
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+@pytest.mark.parametrize(("fault", "options"), LOST_AFTER, ids=lambda value: str(value))
+def test_a_run_whose_answer_was_lost_is_found_and_gone_on_with(
+    mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], deferrable: bool
+) -> None:
+    mosaic.inject(fault, method="POST", path=START, **options)
+    task = run_life(StateStore(), deferrable=deferrable)
+    run_id = task.see_through()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id]
+    assert task.xcom("mosaic_run_id") == run_id
+    assert sent(mosaic, "POST " + START) == 1
+
+
+LOST_BEFORE: list[tuple[str, dict[str, Any]]] = [
+    ("reset", {"when": "before"}),
+    ("server_error", {"status": 500}),
+    ("server_error", {"status": 502, "body": "html"}),
+    ("html", {}),
+]
+
+
+@pytest.mark.parametrize(("fault", "options"), LOST_BEFORE, ids=lambda value: str(value))
+def test_a_start_without_effect_is_sent_once_more_after_two_minutes(
+    mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]
+) -> None:
+    mosaic.inject(fault, method="POST", path=START, **options)
+    run_id = run_life(StateStore()).see_through()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id]
+    assert sent(mosaic, "POST " + START) == 2
+    assert sum(clock.pauses) >= 119
+
+
+def test_a_start_that_fails_twice_without_effect_says_why_and_may_be_retried(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
+    task = run_life(StateStore())
+    with pytest.raises(MosaicServerError, match="502"):
+        task.execute()
+    assert effects(mosaic) == {}
+    assert task.see_through() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "server_error"])
+def test_a_start_that_was_refused_for_now_is_sent_again_without_a_look(
+    mosaic: Emulator, clock: Clock, kind: str
+) -> None:
+    options = {"status": 503} if kind == "server_error" else {}
+    mosaic.inject(kind, method="POST", path=START, times=2, retry_after=1, **options)
+    run_life(StateStore()).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "POST " + START) == 3
+    # The one look before the start, and none after it.
+    assert sent(mosaic, "GET /agent/{agent_id}/runs") == 1
+
+
+def test_a_list_that_lags_is_looked_at_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(list_lag=0.1)
+    mosaic.inject("answer_lost", method="POST", path=START)
+    run_life(StateStore()).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "GET /agent/{agent_id}/runs") > 2
+
+
+def test_a_list_that_cannot_be_read_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("server_error", method="GET", path="/agent/{agent_id}/runs", skip=1, times=7, status=502)
+    run_life(StateStore()).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_list_that_cannot_be_read_at_all_leaves_it_to_a_person(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
+    message = gives_up(run_life(StateStore()).execute, MosaicAmbiguousOutcomeError)
+    assert "could not be read" in message
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "POST " + START) == 1
+
+
+@pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
+@pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
+def test_a_server_whose_clock_is_nine_minutes_off_is_understood(
+    mosaic: Emulator, clock: Clock, skew: int, fault: str
+) -> None:
+    mosaic.configure(clock_skew=skew)
+    mosaic.inject(fault, method="POST", path=START)
+    run_life(StateStore()).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+# What is not this task's run
+
+
+def other_run_meanwhile(store: StateStore, hook: MosaicHook) -> list[str]:
+    """Someone else starts a run between this task's look and its own start."""
+    others: list[str] = []
+
+    def start(value: dict[str, Any]) -> None:
+        if "id" not in value and not others:
+            others.append(hook.run_agent(AGENT))
+
+    store.after_set = start
+    return others
+
+
+def test_several_candidates_are_left_to_a_person_and_nothing_is_sent_again(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook
+) -> None:
+    store = StateStore()
+    others = other_run_meanwhile(store, hook)
+    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    message = gives_up(run_life(store).execute, MosaicAmbiguousOutcomeError)
+    assert len(mosaic.runs()) == 2
+    for run in mosaic.runs():
+        assert run["run_id"] in message
+    assert others[0] in message
+    assert "clear this task" in message
+    assert sum(clock.pauses) >= 119
+
+
+def test_the_next_try_looks_again_and_does_not_start_either(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+    store = StateStore()
+    other_run_meanwhile(store, hook)
+    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    task = run_life(store)
+    gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_candidates_that_siblings_own_are_left_out(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+    store, dag_run = StateStore(), DagRun()
+    others = other_run_meanwhile(store, hook)
+    store_start = store.after_set
+
+    def owned(value: dict[str, Any]) -> None:
+        store_start(value)
+        dag_run.xcoms[("run", 7, "mosaic_run_id")] = others[0]
+        dag_run.states |= {"run_0": "running", "run_7": "deferred"}
+
+    store.after_set = owned
+    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    run_id = run_life(store, dag_run=dag_run, map_index=0).see_through()
+    assert {run["run_id"] for run in mosaic.runs()} == {run_id, others[0]}
+    assert run_id != others[0]
+
+
+def test_candidates_that_another_task_of_the_dag_run_owns_are_left_out(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook
+) -> None:
+    store, dag_run = StateStore(), DagRun()
+    others = other_run_meanwhile(store, hook)
+    store_start = store.after_set
+
+    def owned(value: dict[str, Any]) -> None:
+        store_start(value)
+        dag_run.xcoms[("before", -1, "mosaic_run_id")] = others[0]
+        dag_run.states |= {"run": "running", "before": "success"}
+
+    store.after_set = owned
+    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+
+    def the_rest_of_the_dag() -> None:
+        MosaicRunAgentOperator(task_id="before", agent_id=AGENT)
+        MosaicUploadOperator(task_id="upload", source="/nowhere.mp4")
+
+    run_id = run_life(store, dag_run=dag_run, others=the_rest_of_the_dag).see_through()
+    assert run_id != others[0]
+    assert len(mosaic.runs()) == 2
+
+
+@pytest.mark.parametrize("state", ["running", "up_for_retry"])
+def test_while_a_sibling_is_between_start_and_id_nothing_is_adopted(mosaic: Emulator, clock: Clock, state: str) -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": "scheduled"})
+    mosaic.inject("answer_lost", method="POST", path=START)
+    message = gives_up(run_life(StateStore(), dag_run=dag_run, map_index=0).execute, MosaicAmbiguousOutcomeError)
+    assert mosaic.runs()[0]["run_id"] in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, clock: Clock) -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": "running"})
+    looks = []
+
+    def looked() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            assert len(mosaic.runs()) == 1
+            dag_run.xcoms[("run", 1, "mosaic_run_id")] = "its-own"
+
+    dag_run.looked = looked
+    mosaic.inject("answer_lost", method="POST", path=START)
+    run_id = run_life(StateStore(), dag_run=dag_run, map_index=0).see_through()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id]
+    # From then on it is alone, and is believed when it was seen so five times.
+    assert len(looks) == 7
+
+
+def test_siblings_that_cannot_be_read_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_life(StateStore(), map_index=0)
+    task.states_broken = True
+    gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_runs_that_were_there_before_are_never_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+    before = hook.run_agent(AGENT)
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    run_id = run_life(StateStore()).see_through()
+    assert run_id != before
+    assert [run["run_id"] for run in mosaic.runs()] == [before, run_id]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_runs_beyond_the_first_page_of_those_before_are_not_adopted_either(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, order: str
+) -> None:
+    mosaic.configure(hold_runs=True, list_order=order)
+    before = {hook.run_agent(AGENT) for _ in range(101)}
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    run_id = run_life(StateStore(), wait_for_completion=False).execute()
+    assert run_id not in before
+    assert effects(mosaic) == {"runs_started": 102}
+
+
+def test_when_the_runs_before_are_not_known_nothing_is_adopted(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook
+) -> None:
+    before = hook.run_agent(AGENT)
+    mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    message = gives_up(run_life(StateStore()).execute, MosaicAmbiguousOutcomeError)
+    assert before in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_when_the_runs_before_are_not_known_and_there_is_none_the_start_is_sent_once_more(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    run_life(StateStore()).see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_told_to_fail_the_task_names_the_one_candidate_and_takes_it_not(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    message = gives_up(run_life(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
+    assert mosaic.runs()[0]["run_id"] in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_told_to_fail_the_task_still_sends_again_what_had_no_effect(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    run_life(StateStore(), on_ambiguous="fail").see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sum(clock.pauses) >= 119

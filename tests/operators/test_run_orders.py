@@ -1,0 +1,196 @@
+"""What is another order and begins anew: a clear, changed arguments; and the one clock of an order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException
+from tasks.fixtures import START, Clock, effects, until
+from tasks.lives import end_of_first_try, gives_up, run_life
+from tasks.standins import Killed, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicRunFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.emulator import Emulator
+
+#: A node of the emulator's agent.
+NODE = "b0000004-0000-4000-8000-000000000002"
+
+
+def test_changed_arguments_start_anew_and_leave_the_old_run_alone(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    old, new = (
+        run_life(store, wait_for_completion=False, update_params={NODE: {"a": number}}).execute() for number in (1, 2)
+    )
+    assert old != new
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("X-Amz-Signature=1&X-Amz-Date=2", "X-Amz-Signature=3&X-Amz-Date=4"),
+        ("v=1&Expires=1&Signature=a&Key-Pair-Id=k", "v=1&Expires=2&Signature=b&Key-Pair-Id=l"),
+        ("sv=1&sig=a&se=2", "sv=1&sig=b&se=3"),
+    ],
+)
+def test_a_link_that_was_only_signed_anew_is_the_same_order(mosaic: Emulator, before: str, after: str) -> None:
+    mosaic.configure(hold_runs=True)
+    store, address = StateStore(), "http://127.0.0.1:9/hook?"
+    old = run_life(store, wait_for_completion=False, callback_url=address + before).execute()
+    assert run_life(store, wait_for_completion=False, callback_url=address + after).execute() == old
+    assert run_life(store, wait_for_completion=False, callback_url=address + "v=2").execute() != old
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, deferrable: bool) -> None:
+    task = run_life(StateStore(), deferrable=deferrable)
+    first = task.see_through()
+    task.clear()
+    second = task.see_through()
+    assert first != second
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone(
+    mosaic: Emulator,
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True)
+    old = task.execute()
+    task.clear()
+    new = task.execute()
+    asyncio.run(old.trigger().on_kill())
+    states = {run["run_id"]: run["status"] for run in mosaic.runs()}
+    assert states == {old.kwargs["run_id"]: "cancelled", new.kwargs["run_id"]: "running"}
+
+
+def test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True)
+    task.execute()
+    task.clear()
+    task.execute()
+    assert [run["status"] for run in mosaic.runs()] == ["cancelled", "running"]
+
+
+@pytest.mark.parametrize("options", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
+def test_told_so_a_clear_leaves_the_old_run_alone(mosaic: Emulator, options: dict[str, Any]) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True, **options)
+    task.execute()
+    task.clear()
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("became", ["completed", "failed", "forgotten", "unreadable"])
+def test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run(
+    mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, became: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True)
+    old = task.execute().kwargs["run_id"]
+    if became == "forgotten":
+        mosaic.forget_run(old)
+    elif became == "unreadable":
+        mosaic.inject("server_error", path="/agent_run/{run_id}", method="GET", times=6)
+        mosaic.inject("forbidden", path="/agent_run/{run_id}/cancel", method="POST")
+    else:
+        mosaic.finish_run(old, became)
+    task.clear()
+    assert task.execute().kwargs["run_id"] != old
+    assert effects(mosaic) == {"runs_started": 2}
+    assert ("may go on" in caplog.text) == (became == "unreadable")
+    assert ("is not there any more" in caplog.text) == (became == "forgotten")
+
+
+def test_without_durable_a_retry_starts_anew_and_nothing_is_stored(mosaic: Emulator) -> None:
+    store = StateStore()
+    task = run_life(store, durable=False)
+    first = task.see_through()
+    assert task.see_through() != first
+    assert store.history == []
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+# An Airflow without a task state store
+
+
+def test_without_a_store_a_lost_answer_is_still_found_within_the_try(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_life(None)
+    task.see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_does_not_pay_again_for_what_may_be_its_own(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(failing_nodes={"Captions": "broken"})
+    task = run_life(None)
+    with pytest.raises(MosaicRunFailedError):
+        task.see_through()
+    message = gives_up(task.see_through, MosaicAmbiguousOutcomeError)
+    assert mosaic.runs()[0]["run_id"] in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_starts_when_nothing_can_have_been_started(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("rate_limit", method="POST", path=START, times=6)
+    task = run_life(None)
+    with pytest.raises(Exception, match="429"):
+        task.execute()
+    task.see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_clear_starts_afresh(mosaic: Emulator) -> None:
+    task = run_life(None)
+    first = task.see_through()
+    task.clear()
+    assert task.see_through() != first
+
+
+# One deadline over all tries
+
+
+def test_the_deadline_is_that_of_the_first_try(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore().killing_at("id"), deferrable=True, timeout=60)
+    with pytest.raises(Killed):
+        task.execute()
+    assert task.store is not None
+    [noted] = {value["deadline"] for _, value in task.store.history}
+    again = task.execute()
+    assert again.trigger_kwargs["deadline"] == again.kwargs["deadline"] == noted
+
+
+def test_a_new_run_of_a_retry_has_no_new_deadline(mosaic: Emulator) -> None:
+    task = run_life(StateStore(), on_retry="new", timeout=60, deferrable=True)
+    end_of_first_try(mosaic, task, "failed")
+    assert task.store is not None
+    [noted] = {value["deadline"] for _, value in task.store.history}
+    mosaic.configure(hold_runs=True)
+    assert task.execute().kwargs["deadline"] == noted
+
+
+@pytest.mark.parametrize("on_retry", ["resume", "new"])
+def test_when_the_time_is_over_a_retry_pays_for_nothing_more(mosaic: Emulator, on_retry: str) -> None:
+    task = run_life(StateStore(), on_retry=on_retry, timeout=0.2)
+    end_of_first_try(mosaic, task, "failed")
+    until(lambda: time.time() > task.store.get("mosaic_run")["deadline"])
+    with pytest.raises(AirflowFailException, match=r"time given for .* is over"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore().killing_at("id"), timeout=0.01)
+    with pytest.raises(Killed):
+        task.execute()
+    assert "timeout=0:00:00.010000" in gives_up(task.execute, MosaicTimeoutError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
