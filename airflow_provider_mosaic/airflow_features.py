@@ -6,6 +6,7 @@ feature             where                                    without it
 ==================  =======================================  ================================================
 task state store    ``context["task_state_store"]`` (3.3)    a new try does not know the earlier try's run
 trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a deferred task that is killed leaves its run
+asset state store   ``trigger.asset_state_store`` (3.3.2)    a watcher begins anew with each start of the triggerer
 ==================  =======================================  ================================================
 """
 
@@ -42,3 +43,23 @@ def kills_reach_triggers() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+class AssetStateStore(Protocol):
+    """What a trigger under an asset's watcher keeps for that asset, over restarts of the triggerer. JSON only."""
+
+    async def aget(self, key: str) -> Any:
+        """What is kept under a key; None if nothing is."""
+
+    async def aset(self, key: str, value: Any) -> None:
+        """Keep a value under a key."""
+
+
+def asset_state_store(trigger: object) -> AssetStateStore | None:
+    """
+    The store of the asset that a trigger watches, where this Airflow has one that does not hold up the event loop.
+
+    :param trigger: The trigger, as it runs.
+    """
+    store = getattr(trigger, "asset_state_store", None)
+    return cast("AssetStateStore", store) if hasattr(store, "aget") else None

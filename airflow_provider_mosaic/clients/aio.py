@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+import anyio
 import httpx
 import tenacity
 
@@ -68,6 +69,9 @@ class AsyncClient:
         """
         policy = retries or self._retries
         try:
+            if policy.attempts == 1:
+                # Thousands of looks are sent like this: what counts tries would cost more than the rest.
+                return await self._exchange(call)
             return await tenacity.AsyncRetrying(**policy.tenacity(call, log.info), sleep=self._sleep)(
                 self._exchange, call
             )
@@ -110,7 +114,10 @@ class AsyncClient:
                 extensions={"timeout": httpx.Timeout(read, connect=connect, pool=None).as_dict()},
             )
             # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
-            return await asyncio.wait_for(self._exchanged(request), timeout=connect + 2 * read)
+            # Not by asyncio.wait_for: on Python 3.10 and 3.11 it loses a cancellation that comes with the answer
+            # (https://github.com/python/cpython/issues/86296), and a trigger that should end would go on.
+            with anyio.fail_after(connect + 2 * read):
+                return await self._exchanged(request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
 

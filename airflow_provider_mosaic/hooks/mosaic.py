@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.sdk import BaseHook
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     # The HTTP libraries are loaded with the first call, not with the DAG file that imports the hook.
     from airflow_provider_mosaic.clients.aio import AsyncClient
     from airflow_provider_mosaic.clients.sync import SyncClient
+    from airflow_provider_mosaic.hooks.agents import AppliedAgent
 
 T = TypeVar("T")
 
@@ -86,6 +87,23 @@ class MosaicHook(Endpoints, BaseHook):
             self._client = SyncClient(self.access)
         return self._client
 
+    async def look_up_access(self) -> Access:
+        """
+        The address and the key of the connection as they are now, looked up without holding the event loop.
+
+        :raises MosaicValidationError: The connection is missing, or something in it is.
+        :raises MosaicTransportError: It could not be looked up just now.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        checked_id("mosaic_conn_id", self.mosaic_conn_id)
+        try:
+            connection = await get_async_connection(self.mosaic_conn_id)
+        except Exception as error:
+            raise lookup_error(self.mosaic_conn_id, error) from None
+        self._access = access_of(connection)
+        return self._access
+
     async def open_async_client(self) -> AsyncClient:
         """
         A client for triggers, to be closed by the caller; the connection is looked up without holding the event loop.
@@ -93,18 +111,9 @@ class MosaicHook(Endpoints, BaseHook):
         :raises MosaicValidationError: The connection is missing, or something in it is.
         :raises MosaicTransportError: It could not be looked up just now.
         """
-        from airflow.providers.common.compat.connection import get_async_connection
-
         from airflow_provider_mosaic.clients.aio import AsyncClient
 
-        if self._access is None:
-            checked_id("mosaic_conn_id", self.mosaic_conn_id)
-            try:
-                connection = await get_async_connection(self.mosaic_conn_id)
-            except Exception as error:
-                raise lookup_error(self.mosaic_conn_id, error) from None
-            self._access = access_of(connection)
-        return AsyncClient(self._access)
+        return AsyncClient(self._access or await self.look_up_access())
 
     def get_conn(self) -> SyncClient:
         """The client, under the name that Airflow's hooks have for it."""
@@ -143,7 +152,8 @@ class MosaicHook(Endpoints, BaseHook):
         finally:
             self.close()
         scopes = "all scopes" if owner.scopes is None else f"scopes {', '.join(owner.scopes) or '(none)'}"
-        return True, f"Connected to {self.access.base_url} as {owner.name}, with {scopes}."
+        workspace = f", in workspace {self.access.workspace_id}" if self.access.workspace_id else ""
+        return True, f"Connected to {self.access.base_url} as {owner.name}{workspace}, with {scopes}."
 
     def upload_asset(self, source: Any, asset_type: str | None = None) -> str:
         """
@@ -160,6 +170,41 @@ class MosaicHook(Endpoints, BaseHook):
         meant = None if asset_type is None else assets.checked_asset_type(asset_type)
         kind, media_type = assets.media_type_of(file.name, meant)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
+
+    def apply_agent(
+        self,
+        definition: Mapping[str, Any] | str,
+        *,
+        agent_id: str | None = None,
+        unknown_nodes: Literal["keep", "remove"] = "keep",
+        dry_run: bool = False,
+    ) -> AppliedAgent:
+        """
+        Make an agent what its definition says, with the fewest operations; where nothing differs, nothing is sent.
+
+        :param definition: An object, or the path of a YAML or JSON file.
+        :param agent_id: The agent. None for the one that has the definition's name; if none has it, it is made.
+        :param unknown_nodes: Whether nodes that the definition does not have are kept (``keep``) or deleted
+            (``remove``).
+        :param dry_run: Whether the difference is only told.
+        :raises MosaicAmbiguousOutcomeError: Whether the agent was made is unknown; look with :meth:`list_agents`.
+        :raises MosaicError: The agent is not what it should be; the message says what has taken effect.
+        """
+        from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
+
+        order = ApplyOrder.checked(definition, agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run)
+        return Apply(self, order).run()
+
+    def export_agent(self, agent_id: str, *, node_ids: bool = False) -> dict[str, Any]:
+        """
+        The definition of a live agent; :func:`airflow_provider_mosaic.api.definition_texts.definition_yaml` writes it.
+
+        :param agent_id: The agent.
+        :param node_ids: Whether it says which of the agent's nodes each one is; it then fits no other agent.
+        """
+        from airflow_provider_mosaic.hooks.agents import export_agent
+
+        return export_agent(self, agent_id, node_ids=node_ids)
 
 
 def cancel_quickly(access: Access, run_id: str) -> None:

@@ -50,15 +50,18 @@ class MosaicAvatarProfileSensor(EndSensor):
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.avatar_profile_id = avatar_profile_id
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, avatar_profile_id: str) -> str:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, avatar_profile_id: str, began: float | None = None
+    ) -> str:
         """
         Go on after the wait in the triggerer.
 
         :param context: The task's context.
         :param event: What the trigger says.
         :param avatar_profile_id: The profile that was waited for.
+        :param began: When the try began, in seconds since the epoch.
         """
-        came: str = self._go_on(context, event, avatar_profile_id, f"Avatar profile {avatar_profile_id!r}")
+        came: str = self._go_on(context, event, avatar_profile_id, f"Avatar profile {avatar_profile_id!r}", began)
         return came
 
     def _check(self) -> None:

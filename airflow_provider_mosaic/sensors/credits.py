@@ -49,16 +49,19 @@ class MosaicCreditsSensor(EndSensor):
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.min_credits = min_credits
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None) -> float | None:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, began: float | None = None
+    ) -> float | None:
         """
         Go on after the wait in the triggerer.
 
         :param context: The task's context.
         :param event: What the trigger says.
+        :param began: When the try began, in seconds since the epoch.
         """
         from airflow_provider_mosaic.triggers.credits import CREDITS_ID
 
-        came: float | None = self._go_on(context, event, CREDITS_ID, "The balance")
+        came: float | None = self._go_on(context, event, CREDITS_ID, "The balance", began)
         return came
 
     def _check(self) -> None:

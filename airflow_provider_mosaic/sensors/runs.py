@@ -12,6 +12,7 @@ from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_mosaic.api.runs import Run
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -35,6 +36,14 @@ class MosaicRunSensor(EndSensor):
     :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the sensor succeeds),
         ``fail`` or ``skip``.
     :param mosaic_conn_id: The connection.
+    :param start_from_trigger: Whether the wait begins in the triggerer, so that a worker is needed once, for the end
+        (Airflow 3.3 and newer; elsewhere it begins on a worker). ``run_id`` may be a constant, a template over
+        ``dag_run.conf``, or ``{{ ti.xcom_pull(task_ids="...", map_indexes=-1) }}``. The output of a task
+        (``upstream.output``) and an ``xcom_pull`` without ``map_indexes`` are refused, and so is a mapped task.
+    :param end_from_trigger: Whether the task also ends in the triggerer: with ``start_from_trigger`` it needs no worker
+        at all. There is no ``return_value`` then, the reason of a failure stands in the triggerer's log only, and a run
+        that ended badly is looked at again by each retry. ``outlets`` and ``on_success_callback`` are refused, since
+        Airflow leaves them out; where a plugin listens to tasks, Airflow refuses the DAG.
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
@@ -47,27 +56,63 @@ class MosaicRunSensor(EndSensor):
         poll_interval: float | timedelta = 30.0,
         on_partial: Literal["warn", "fail", "skip"] = "warn",
         mosaic_conn_id: str = "mosaic_default",
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
+        super().__init__(
+            deferrable=True if start_from_trigger is True or end_from_trigger is True else deferrable,
+            poll_interval=poll_interval,
+            mosaic_conn_id=mosaic_conn_id,
+            **kwargs,
+        )
         self.run_id = run_id
         self.on_partial = on_partial
+        self.start_from_trigger = start_from_trigger
+        # Airflow looks for it by this name: it refuses it together with listeners, which would not hear of the end.
+        self.end_from_trigger = end_from_trigger
+        if end_from_trigger is True:
+            from airflow_provider_mosaic.sensors.without_worker import check_nothing_is_lost
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, run_id: str) -> str:
+            check_nothing_is_lost(outlets=self.outlets, on_success_callback=self.on_success_callback)
+        if start_from_trigger is True:
+            self.start_trigger_args = self._start_arguments()
+
+    def execute(self, context: Context) -> Any:
+        """
+        Look, and wait here or in the triggerer.
+
+        :param context: The task's context.
+        """
+        if self.start_from_trigger is True:
+            from airflow_provider_mosaic.sensors.without_worker import check_not_mapped
+            from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+            with failing_at_once():
+                check_not_mapped(context["ti"].map_index)
+        return super().execute(context)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, run_id: str | None = None, began: float | None = None
+    ) -> str:
         """
         Go on after the wait in the triggerer.
 
         :param context: The task's context.
         :param event: What the trigger says.
-        :param run_id: The run that was waited for.
+        :param run_id: The run that was waited for; None if the wait began in the triggerer, which renders it there.
+        :param began: When the try began, in seconds since the epoch.
         """
-        came: str = self._go_on(context, event, run_id, f"Run {run_id!r}")
+        waited_for = run_id or self.run_id
+        came: str = self._go_on(context, event, waited_for, f"Run {waited_for!r}", began)
         return came
 
     def _check(self) -> None:
-        from airflow_provider_mosaic.api.arguments import checked_choice
+        from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag
 
         checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
+        checked_flag("start_from_trigger", self.start_from_trigger)
+        checked_flag("end_from_trigger", self.end_from_trigger)
 
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self.run_id)
@@ -77,7 +122,7 @@ class MosaicRunSensor(EndSensor):
         from airflow_provider_mosaic.api.verdicts import judge_run
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.failing import failing_at_once
-        from airflow_provider_mosaic.tasks.runs import judge_end, nodes_of
+        from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of
 
         if not judge_run(subject).ended:
             self.log.info("Run %r is %s: %s.", subject.run_id, subject.status, subject.node_status_counts)
@@ -99,7 +144,29 @@ class MosaicRunSensor(EndSensor):
             mosaic_conn_id=self.mosaic_conn_id,
             poll_interval=poll_interval,
             deadline=deadline,
+            **self._end_arguments(),
         )
+
+    def _start_arguments(self) -> StartTriggerArgs:
+        from airflow_provider_mosaic.api.arguments import checked_seconds
+        from airflow_provider_mosaic.sensors.without_worker import start_arguments
+
+        # No worker looks at them before the wait begins.
+        self._check()
+        return start_arguments(
+            "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger",
+            templated={"run_id": self.run_id, "mosaic_conn_id": self.mosaic_conn_id},
+            plain={
+                "poll_interval": checked_seconds("poll_interval", self.poll_interval),
+                **self._end_arguments(),
+            },
+            timeout=self.timeout,
+        )
+
+    def _end_arguments(self) -> dict[str, Any]:
+        if not self.end_from_trigger:
+            return {}
+        return {"end_task": True, "on_partial": self.on_partial, "soft_fail": bool(self.soft_fail or self.never_fail)}
 
     def _subject(self) -> dict[str, Any]:
         return {"run_id": self.run_id}

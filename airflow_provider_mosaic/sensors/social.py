@@ -54,15 +54,18 @@ class MosaicSocialPostSensor(EndSensor):
         self.post_id = post_id
         self.on_partial = on_partial
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, post_id: str) -> str:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, post_id: str, began: float | None = None
+    ) -> str:
         """
         Go on after the wait in the triggerer.
 
         :param context: The task's context.
         :param event: What the trigger says.
         :param post_id: The post that was waited for.
+        :param began: When the try began, in seconds since the epoch.
         """
-        came: str = self._go_on(context, event, post_id, f"Post {post_id!r}")
+        came: str = self._go_on(context, event, post_id, f"Post {post_id!r}", began)
         return came
 
     def _check(self) -> None:
@@ -77,7 +80,7 @@ class MosaicSocialPostSensor(EndSensor):
         from airflow_provider_mosaic.api.errors import MosaicPostFailedError
         from airflow_provider_mosaic.api.verdicts import judge_post
         from airflow_provider_mosaic.tasks.failing import failing_at_once
-        from airflow_provider_mosaic.tasks.posts import judge_post_end
+        from airflow_provider_mosaic.tasks.post_waits import judge_post_end
 
         if not judge_post(subject).ended:
             self.log.info("Post %r is %s.", subject.post_id, subject.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,7 +109,9 @@ class EndSensor(BaseSensorOperator):
 
         return read_new(lambda: self._read(hook))
 
-    def _go_on(self, context: Context, event: dict[str, Any] | None, subject_id: str, name: str) -> Any:
+    def _go_on(
+        self, context: Context, event: dict[str, Any] | None, subject_id: str, name: str, began: float | None
+    ) -> Any:
         """Go on after the wait in the triggerer: look anew, and wait on if it has not ended."""
         from airflow_provider_mosaic.tasks.failing import failing_at_once
         from airflow_provider_mosaic.tasks.waiting import read_event
@@ -118,21 +121,24 @@ class EndSensor(BaseSensorOperator):
         if seen := self.poke(context):
             return seen.xcom_value
         # It is going on again, or it can't be read just now.
-        self._defer(context)
+        self._defer(context, began)
 
-    def _defer(self, context: Context) -> NoReturn:
+    def _defer(self, context: Context, began: float | None = None) -> NoReturn:
+        """Wait in the triggerer; another deferral of the same try does not prolong its clocks."""
         from airflow_provider_mosaic.api.arguments import checked_seconds
-        from airflow_provider_mosaic.tasks.waiting import earliest_deadline
+        from airflow_provider_mosaic.tasks.waiting import earliest_deadline, start_of_try
+
+        began = start_of_try(context, began)
 
         self.defer(
             trigger=self._trigger(
                 poll_interval=checked_seconds("poll_interval", self.poll_interval),
                 # Airflow itself looks at execution_timeout only on a worker.
-                deadline=earliest_deadline(context),
+                deadline=earliest_deadline(context, began=began),
             ),
             method_name="execute_complete",
-            kwargs=self._subject(),
-            timeout=timedelta(seconds=self.timeout),
+            kwargs={**self._subject(), "began": began},
+            timeout=timedelta(seconds=max(0.0, began + self.timeout - time.time())),
         )
         raise AssertionError("defer does not return")
 

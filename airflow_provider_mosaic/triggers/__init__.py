@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
     from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
+    from airflow_provider_mosaic.triggers.finished_runs import MosaicRunFinishedTrigger
     from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
     from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 _MODULES = {
     "MosaicAvatarProfileTrigger": "avatars",
     "MosaicCreditsTrigger": "credits",
+    "MosaicRunFinishedTrigger": "finished_runs",
     "MosaicRunTrigger": "runs",
     "MosaicSocialPostTrigger": "social",
 }
@@ -21,6 +23,7 @@ _MODULES = {
 __all__ = [
     "MosaicAvatarProfileTrigger",
     "MosaicCreditsTrigger",
+    "MosaicRunFinishedTrigger",
     "MosaicRunTrigger",
     "MosaicSocialPostTrigger",
 ]

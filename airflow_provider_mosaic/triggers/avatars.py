@@ -56,9 +56,11 @@ class MosaicAvatarProfileTrigger(BaseTrigger):
         watch = watch_avatar_profile(
             self.avatar_profile_id, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info
         )
-        hook = MosaicHook(self.mosaic_conn_id)
         yield TriggerEvent(
             await wait_for_end(
-                hook, get_avatar_profile(self.avatar_profile_id), watch, subject_id=self.avatar_profile_id
+                self.mosaic_conn_id,
+                get_avatar_profile(self.avatar_profile_id),
+                watch,
+                subject_id=self.avatar_profile_id,
             )
         )

@@ -60,5 +60,4 @@ class MosaicCreditsTrigger(BaseTrigger):
         watch = watch_credits(
             self.min_credits, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info
         )
-        hook = MosaicHook(self.mosaic_conn_id)
-        yield TriggerEvent(await wait_for_end(hook, get_credits(), watch, subject_id=CREDITS_ID))
+        yield TriggerEvent(await wait_for_end(self.mosaic_conn_id, get_credits(), watch, subject_id=CREDITS_ID))

@@ -1,59 +1,74 @@
-"""The loop of a wait on the event loop: look, take in, sleep. It only reads."""
+"""The waits of a triggerer and their pollers: one for each connection on an event loop. They only read."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Coroutine
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.waiting import Watch
-from airflow_provider_mosaic.clients.aio import AsyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers.poller import Poller
+from airflow_provider_mosaic.triggers.session import Session
+from airflow_provider_mosaic.triggers.waits import RunWait, Wait
 
 S = TypeVar("S")
 
-#: How a wait can end, as the events say it.
-ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
+#: To be awaited: how the wait ended, as the payload of a trigger's event.
+Event = Coroutine[Any, Any, dict[str, Any]]
+
+#: By process and connection: a child that was forked has the parent's memory, but not its sockets.
+_Pollers = dict[tuple[int, str], Poller]
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pollers] = WeakKeyDictionary()
 
 
-async def wait_for_end(hook: MosaicHook, call: Call[S], watch: Watch[S], *, subject_id: str) -> dict[str, Any]:
+def wait_for_end(mosaic_conn_id: str, call: Call[S], watch: Watch[S], *, subject_id: str) -> Event:
     """
     Wait for the end of something and say how the wait ended, as the payload of a trigger's event.
 
-    The event is kept in Airflow's database until the task goes on: it holds ids and words, and the task that goes on
-    reads the rest anew.
-
-    :param hook: The connection.
+    :param mosaic_conn_id: The connection.
     :param call: Reads what is waited for.
     :param watch: The course of the wait.
     :param subject_id: The id of what is waited for.
     """
-    client: AsyncClient | None = None
+    return _waited(mosaic_conn_id, Wait(call, watch, subject_id))
+
+
+def wait_for_run(mosaic_conn_id: str, run_id: str, watch: Watch[Run]) -> Event:
+    """
+    Wait for the end of a run, like :func:`wait_for_end`; many runs are looked after together.
+
+    :param mosaic_conn_id: The connection.
+    :param run_id: The run.
+    :param watch: The course of the wait.
+    """
+    return _waited(mosaic_conn_id, RunWait(run_id, watch))
+
+
+async def _waited(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    pollers = _pollers_on(loop)
+    key = (os.getpid(), str(mosaic_conn_id))
+    poller = pollers.get(key)
+    if poller is None:
+        poller = pollers[key] = Poller(Session(MosaicHook(mosaic_conn_id).look_up_access))
+    poller.join(wait)
     try:
-        while True:
-            try:
-                client = client or await hook.open_async_client()
-                subject = await client.send(call, retries=ONCE)
-            except MosaicError as error:
-                try:
-                    watch.failed(error)
-                except MosaicError:
-                    return {
-                        "outcome": ERROR,
-                        "id": subject_id,
-                        "error": type(error).__name__,
-                        "message": str(error),
-                        "transient": error.transient,
-                    }
-            else:
-                verdict = watch.saw(subject)
-                if verdict.ended:
-                    return {"outcome": ENDED, "id": subject_id, "status": verdict.status}
-            if watch.expired:
-                return {"outcome": TIMEOUT, "id": subject_id}
-            await asyncio.sleep(watch.pause())
+        return await wait.outcome
     finally:
-        if client is not None:
-            await client.aclose()
+        poller.leave(wait)
+        if poller.empty:
+            # Whoever comes now begins with another one.
+            del pollers[key]
+            await poller.aclose()
+
+
+def _pollers_on(loop: asyncio.AbstractEventLoop) -> _Pollers:
+    for old in [old for old in _pollers if old.is_closed()]:
+        # A poller holds its loop, so that one that was closed under it would never be forgotten.
+        del _pollers[old]
+    return _pollers.setdefault(loop, {})

@@ -7,12 +7,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError, MosaicValidationError
-from airflow_provider_mosaic.api.runs import cancel_run, get_run
-from airflow_provider_mosaic.api.verdicts import judge_run
+from airflow_provider_mosaic.api.runs import Run, cancel_run, get_run
+from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polling import wait_for_end
+from airflow_provider_mosaic.triggers.polling import wait_for_run
+from airflow_provider_mosaic.triggers.waits import ENDED
 
 
 class MosaicRunTrigger(BaseTrigger):
@@ -32,6 +34,10 @@ class MosaicRunTrigger(BaseTrigger):
         elsewhere. One that is new may not be found yet everywhere.
     :param cancel_on_kill: Whether the run is cancelled when a person marks or clears the deferred task (Airflow 3.3 and
         newer; which of these it was can't be told). A restart of the triggerer cancels nothing.
+    :param end_task: Whether the task ends here, without a worker. The event is Airflow's own then.
+    :param on_partial: What a run means then that rendered some outputs and failed at others: ``warn`` (the task
+        succeeds), ``fail`` or ``skip``.
+    :param soft_fail: Whether a task that would fail then is skipped.
     """
 
     def __init__(
@@ -43,6 +49,9 @@ class MosaicRunTrigger(BaseTrigger):
         deadline: float | None = None,
         begun: float | None = None,
         cancel_on_kill: bool = False,
+        end_task: bool = False,
+        on_partial: str = "warn",
+        soft_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_id = run_id
@@ -51,6 +60,9 @@ class MosaicRunTrigger(BaseTrigger):
         self.deadline = deadline
         self.begun = begun
         self.cancel_on_kill = cancel_on_kill
+        self.end_task = end_task
+        self.on_partial = on_partial
+        self.soft_fail = soft_fail
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments, as Airflow keeps them."""
@@ -63,11 +75,17 @@ class MosaicRunTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "begun": self.begun,
                 "cancel_on_kill": self.cancel_on_kill,
+                "end_task": self.end_task,
+                "on_partial": self.on_partial,
+                "soft_fail": self.soft_fail,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
+        for name in ("cancel_on_kill", "end_task", "soft_fail"):
+            checked_flag(name, getattr(self, name))
+        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
         watch = watch_run(
             self.run_id,
             poll_interval=self.poll_interval,
@@ -75,8 +93,27 @@ class MosaicRunTrigger(BaseTrigger):
             noted=self.log.info,
             begun=self.begun,
         )
-        hook = MosaicHook(self.mosaic_conn_id)
-        yield TriggerEvent(await wait_for_end(hook, get_run(self.run_id), watch, subject_id=self.run_id))
+        event = await wait_for_run(self.mosaic_conn_id, self.run_id, watch)
+        yield self._end(event) if self.end_task else TriggerEvent(event)
+
+    def _end(self, event: dict[str, Any]) -> TriggerEvent:
+        """The end of the task itself."""
+        from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+
+        if event["outcome"] == ENDED:
+            verdict = judge_run(Run(run_id=self.run_id, status=event["status"]))
+            partial = verdict.standing is Standing.PARTIAL
+            if verdict.standing is Standing.GOOD or (partial and self.on_partial == "warn"):
+                # No XCom: Airflow would write its JSON as a text, and a dict would arrive as one.
+                return TaskSuccessEvent()
+            self.log.error("Run %r ended as %s.", self.run_id, event["status"])
+            skipped = self.soft_fail or (partial and self.on_partial == "skip")
+        else:
+            self.log.error(
+                "The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long")
+            )
+            skipped = self.soft_fail
+        return TaskSkippedEvent() if skipped else TaskFailedEvent()
 
     async def on_kill(self) -> None:
         """Cancel the run, because a person has marked or cleared the task that waits for it."""

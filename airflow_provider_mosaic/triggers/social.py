@@ -64,5 +64,6 @@ class MosaicSocialPostTrigger(BaseTrigger):
             noted=self.log.info,
             begun=self.begun,
         )
-        hook = MosaicHook(self.mosaic_conn_id)
-        yield TriggerEvent(await wait_for_end(hook, get_post(self.post_id), watch, subject_id=self.post_id))
+        yield TriggerEvent(
+            await wait_for_end(self.mosaic_conn_id, get_post(self.post_id), watch, subject_id=self.post_id)
+        )

@@ -151,7 +151,7 @@ def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: Mo
     task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, timeout=77)
     deferred = task.execute()
     assert isinstance(deferred, Deferred)
-    assert deferred.timeout == timedelta(seconds=77)
+    assert deferred.timeout.total_seconds() == pytest.approx(77, abs=5)
     for value in (*deferred.trigger_kwargs.values(), *deferred.kwargs.values()):
         assert value is None or isinstance(value, (str, int, float, bool))
     assert deferred.trigger().serialize() == (deferred.classpath, deferred.trigger_kwargs)

@@ -1,0 +1,164 @@
+"""
+How many waits are looked after with the fewest requests: one GET a run, or pages of the runs that are running.
+
+Nothing here sends or waits. What the list costs is learned from it: an organization may have many more running runs
+than are waited for, and then the pages cost more than they save.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.paging import Page
+from airflow_provider_mosaic.api.running import RunningRow, running_runs
+
+#: Below so many waits there is nothing worth saving.
+FEWEST_FOR_LIST = 4
+#: The list is taken when it costs at most this part of what single GETs would: they are surer.
+_WORTH = 0.7
+#: By how much a dear list is thought cheaper after each round without it: it is tried again some day.
+_FORGETTING = 0.95
+_DEAREST = 1000.0
+_FIRST_REST, _LONGEST_REST = 15.0, 3600.0
+#: Longer than a cycle: each run is asked for by itself once.
+_DOUBT = 120.0
+_BELIEVED_MISSES = 2
+#: Pages whose yield counts.
+_RECENT = 8
+#: The list does not work for this key or on this server: a matter for days.
+_REFUSALS = (MosaicPermissionError, MosaicNotFoundError, MosaicValidationError, MosaicConflictError)
+
+
+class Sweep:
+    """
+    One walk through the pages of the running runs, for as long as that saves requests.
+
+    It ends with the last page, when all runs that are asked for were seen, when a page brings nothing new (a cursor
+    that goes in circles), and when the pages so far cost more than they saved and more do not promise better.
+
+    :param wanted: The runs that are asked for.
+    """
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        #: The runs that are asked for and were not seen running.
+        self.missing = set(wanted)
+        self.wanted = len(self.missing)
+        #: How many pages were read.
+        self.pages = 0
+        #: The next page to read; None when there is none, or it is not worth it.
+        self.next_call: Call[Page[RunningRow]] | None = running_runs()
+        #: Whether it ended because it did not pay.
+        self.given_up = False
+        self._seen: set[str] = set()
+        self._cursors: set[str] = set()
+        self._yields: deque[int] = deque(maxlen=_RECENT)
+
+    @property
+    def found(self) -> int:
+        """How many of the runs that are asked for were seen running."""
+        return self.wanted - len(self.missing)
+
+    def take(self, page: Page[RunningRow]) -> list[RunningRow]:
+        """
+        Take in a page, and hand back its rows that show a running run not shown before.
+
+        :param page: The page.
+        """
+        self.pages += 1
+        before = len(self.missing)
+        size = len(self._seen)
+        running: list[RunningRow] = []
+        for row in page.items:
+            if not row.run_id or row.run_id in self._seen:
+                continue
+            self._seen.add(row.run_id)
+            if row.running:
+                self.missing.discard(row.run_id)
+                running.append(row)
+        self._yields.append(before - len(self.missing))
+        self.next_call = None
+        cursor = page.next_cursor
+        if self.missing and cursor is not None and cursor not in self._cursors and len(self._seen) > size:
+            if self.pages >= len(self.missing) and sum(self._yields) < len(self._yields):
+                self.given_up = True
+            else:
+                self._cursors.add(cursor)
+                self.next_call = running_runs(cursor)
+        return running
+
+
+class PollingPlan:
+    """What is known of the list: what it costs, and whether it works at all."""
+
+    def __init__(self) -> None:
+        self._cost = 1.0
+        self._off_until = 0.0
+        self._rest = _FIRST_REST
+        self._misses = 0
+
+    @property
+    def pages(self) -> float:
+        """How many pages a sweep is thought to take."""
+        return self._cost
+
+    def prefers_list(self, waits: int, *, now: float) -> bool:
+        """
+        Whether so many waits are looked after with fewer requests by the list.
+
+        :param waits: How many waits want to be looked at.
+        :param now: Any clock that only moves on.
+        """
+        if waits < FEWEST_FOR_LIST or now < self._off_until:
+            return False
+        if self._cost <= _WORTH * waits:
+            return True
+        self._cost = max(1.0, self._cost * _FORGETTING)
+        return False
+
+    def swept(self, sweep: Sweep) -> None:
+        """
+        Learn from a sweep what the list costs.
+
+        :param sweep: One that has ended without a fault.
+        """
+        self._rest = _FIRST_REST
+        if sweep.given_up:
+            self._cost = min(_DEAREST, sweep.pages * sweep.wanted / max(0.5, sweep.found))
+        else:
+            self._cost = float(max(1, sweep.pages))
+
+    def troubled(self, error: MosaicError, *, now: float) -> float:
+        """
+        Leave the list alone for a while, longer each time.
+
+        :param error: What came instead of a page.
+        :param now: Any clock that only moves on.
+        :returns: For how many seconds.
+        """
+        rest = _LONGEST_REST if isinstance(error, _REFUSALS) else self._rest
+        self._rest = min(_LONGEST_REST, self._rest * 2)
+        self._off_until = now + rest
+        return rest
+
+    def audited(self, *, had_ended: bool, now: float) -> None:
+        """
+        Take in what the GET of a run showed that the list had just shown as running.
+
+        One that has ended may have done so in between; a second one in a row says that the list is old.
+
+        :param had_ended: Whether it had ended.
+        :param now: Any clock that only moves on.
+        """
+        self._misses = self._misses + 1 if had_ended else 0
+        if self._misses >= _BELIEVED_MISSES:
+            self._misses = 0
+            self._off_until = max(self._off_until, now + _DOUBT)

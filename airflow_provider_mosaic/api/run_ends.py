@@ -1,0 +1,171 @@
+"""
+Which runs of an agent have ended since the last look: what one who watches the lists has to remember, and decides.
+
+The lists have no "ended since" (https://docs.mosaic.so/api/agent-runs/get-agent-runs filters by creation and status),
+so each look reads two: what is running now, however old, and everything that was created lately. A run that was going
+on and is in neither has ended, and so has a new one that shows an end. Lists lag, so the run itself is read before
+its end is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_mosaic.api.lookup import SKEW
+from airflow_provider_mosaic.api.runs import Run, RunStatus
+from airflow_provider_mosaic.api.verdicts import judge_run
+
+#: How a run can end, in the API's words.
+ENDS = tuple(
+    status.value for status in (RunStatus.COMPLETED, RunStatus.PARTIAL_COMPLETE, RunStatus.FAILED, RunStatus.CANCELLED)
+)
+#: How far before the last look the list of new runs begins: clocks differ, and lists lag.
+OVERLAP = SKEW + timedelta(minutes=5)
+#: How long it is remembered that an end was told, also when no list shows the run any more.
+_REMEMBERED = 2 * OVERLAP
+#: Answers "there is no such run" in a row that are believed.
+_MOST_NOT_FOUND = 3
+#: The end of a run that is not there any more.
+_GONE = "gone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnd:
+    """
+    A run that has ended.
+
+    :param run_id: The run.
+    :param agent_id: Its agent.
+    :param status: How it ended.
+    """
+
+    run_id: str
+    agent_id: str
+    status: str
+
+
+class EndsOfRuns:
+    """
+    What is known of an agent's runs between two looks. The first look only takes stock: what has ended by then is old.
+
+    A look is :meth:`saw`, then :meth:`read` for each run that it names, then :meth:`looked`. A look that breaks off
+    loses nothing: the next one names the rest again. An end is told once; a run that was resumed ends again.
+
+    :param agent_id: The agent.
+    :param status: The ends that are told; None for all.
+    :param now: The time, in seconds since the epoch, by the wall clock.
+    :param kept: What :meth:`as_json` gave to an earlier watch that is to be continued; None for a new one.
+    """
+
+    def __init__(self, agent_id: str, *, status: Collection[str] | None, now: float, kept: Any = None) -> None:
+        self._agent_id = agent_id
+        self._wanted = frozenset(ENDS if status is None else status)
+        self._began = now
+        self._looked: float | None = None
+        self._going: set[str] = set()
+        self._told: dict[str, tuple[str, float]] = {}
+        self._recent: frozenset[str] = frozenset()
+        self._not_found: dict[str, int] = {}
+        if isinstance(kept, Mapping):
+            self._continue(kept)
+
+    def _continue(self, kept: Mapping[str, Any]) -> None:
+        try:
+            looked = float(kept["looked"])
+            going = {str(run_id) for run_id in kept["going"]}
+            told = {str(run_id): (str(status), float(when)) for run_id, (status, when) in kept["told"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return
+        self._looked, self._going, self._told = looked, going, told
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was no look yet, also not by the watch that this one continues."""
+        return self._looked is None
+
+    @property
+    def since(self) -> datetime:
+        """Where the list of new runs has to begin."""
+        last = self._began if self._looked is None else self._looked
+        return datetime.fromtimestamp(last, timezone.utc) - OVERLAP
+
+    def saw(self, running: Iterable[Run], recent: Iterable[Run], *, now: float) -> list[str]:
+        """
+        Take in both lists.
+
+        :param running: The runs that are running, whenever they were created.
+        :param recent: The runs that were created after :attr:`since`, in any status.
+        :param now: The time.
+        :returns: The runs that have to be read.
+        """
+        newest = list(recent)
+        ended = {run.run_id: run.status for run in newest if judge_run(run).ended}
+        going = {run.run_id for run in (*running, *newest) if run.run_id not in ended}
+        self._recent = frozenset(run.run_id for run in newest)
+        if self.is_new:
+            self._told |= {run_id: (status, now) for run_id, status in ended.items()}
+        # One that was told and is going on was resumed, if it isn't the list that lags.
+        doubtful = [run_id for run_id in self._told if run_id in going]
+        doubtful += [run_id for run_id, status in ended.items() if self._told_status(run_id) not in (status, _GONE)]
+        doubtful += [run_id for run_id in sorted(self._going - going) if run_id not in ended]
+        self._going |= going
+        return doubtful
+
+    def _told_status(self, run_id: str) -> str | None:
+        told = self._told.get(run_id)
+        return None if told is None else told[0]
+
+    def read(self, run_id: str, run: Run | None, *, now: float) -> RunEnd | None:
+        """
+        Take in what reading a run showed.
+
+        :param run_id: The run.
+        :param run: How it stands; None if there is no such run.
+        :param now: The time.
+        :returns: Its end, if it is to be told.
+        """
+        if run is None:
+            self._not_found[run_id] = self._not_found.get(run_id, 0) + 1
+            if self._not_found[run_id] >= _MOST_NOT_FOUND:
+                self._settle(run_id, _GONE, now)
+            return None
+        self._not_found.pop(run_id, None)
+        if not judge_run(run).ended:
+            self._told.pop(run_id, None)
+            self._going.add(run_id)
+            return None
+        known = self._told_status(run_id) == run.status
+        self._settle(run_id, run.status, now)
+        if known or run.status not in self._wanted:
+            return None
+        return RunEnd(run_id=run_id, agent_id=self._agent_id, status=run.status)
+
+    def _settle(self, run_id: str, status: str, now: float) -> None:
+        self._going.discard(run_id)
+        self._not_found.pop(run_id, None)
+        self._told[run_id] = (status, now)
+
+    def looked(self, *, now: float) -> None:
+        """
+        Note that the look was whole.
+
+        :param now: When it began.
+        """
+        self._looked = now
+        oldest = now - _REMEMBERED.total_seconds()
+        self._told = {
+            run_id: (status, when)
+            for run_id, (status, when) in self._told.items()
+            if when > oldest or run_id in self._recent
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """What a later watch needs to go on with."""
+        return {
+            "looked": self._began if self._looked is None else self._looked,
+            "going": sorted(self._going),
+            "told": {run_id: [status, round(when)] for run_id, (status, when) in sorted(self._told.items())},
+        }

@@ -1,0 +1,87 @@
+"""Watch for runs that end, whoever started them, for DAGs that start by it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_provider_mosaic.airflow_features import asset_state_store
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_seconds
+
+# A DAG file makes this trigger where it is read: what watches is loaded in the triggerer.
+
+#: How a run can end, in the API's words.
+STATUSES = ("completed", "partial_complete", "failed", "cancelled")
+
+
+class MosaicRunFinishedTrigger(BaseEventTrigger):
+    """
+    Give an event for each run of an agent that ends, whoever started it: a person, a trigger, the API, another DAG.
+
+    It is made for Airflow's ``AssetWatcher``; :func:`airflow_provider_mosaic.assets.finished_runs` puts both together.
+    It only reads, never ends by itself, and needs two requests a look and one for each run that has ended. The event's
+    payload is ``{"run_id": ..., "agent_id": ..., "status": ...}``. A run that is resumed ends again.
+
+    It begins with the runs that are going on when it is first looked: what had ended before is not told. Where Airflow
+    keeps an asset's state (3.3 and newer), it goes on after a restart of the triggerer where it stopped, and tells
+    what ended meanwhile; only when the triggerer dies within seconds of an event, that event may come twice. Without
+    it (3.1 and 3.2), each start of the triggerer begins anew, and what ended in between is not told.
+
+    :param agent_id: The agent.
+    :param status: Only ends in these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``.
+        Default: all.
+    :param mosaic_conn_id: The connection.
+    :param poll_interval: The pause between two looks, in seconds or as a timedelta.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent_id: str,
+        status: Iterable[str] | str | None = None,
+        mosaic_conn_id: str = "mosaic_default",
+        poll_interval: float | timedelta = 60.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.agent_id = checked_id("agent_id", agent_id)
+        # In one order, so that the same watch is the same trigger for Airflow, which compares these arguments.
+        self.status = (
+            None if status is None else sorted({checked_choice("status", each, STATUSES) for each in _listed(status)})
+        )
+        self.mosaic_conn_id = checked_id("mosaic_conn_id", mosaic_conn_id)
+        self.poll_interval = checked_seconds("poll_interval", poll_interval)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class path and the arguments, as Airflow keeps them."""
+        return (
+            "airflow_provider_mosaic.triggers.finished_runs.MosaicRunFinishedTrigger",
+            {
+                "agent_id": self.agent_id,
+                "status": self.status,
+                "mosaic_conn_id": self.mosaic_conn_id,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever, and give an event for each end."""
+        from airflow_provider_mosaic.triggers.watching import RunsWatch
+
+        watch = RunsWatch(
+            agent_id=self.agent_id,
+            status=self.status,
+            mosaic_conn_id=self.mosaic_conn_id,
+            poll_interval=self.poll_interval,
+            store=asset_state_store(self),
+        )
+        async with aclosing(watch.ends()) as ends:
+            async for end in ends:
+                yield TriggerEvent({"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status})
+
+
+def _listed(status: Iterable[str] | str) -> list[Any]:
+    return checked_list("status", [status] if isinstance(status, str) else status)

@@ -1,0 +1,51 @@
+"""One page of the list, asked for again where that may help: many waits hang on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicTransportError
+from airflow_provider_mosaic.api.pacing import Pacing
+from airflow_provider_mosaic.api.paging import Page
+from airflow_provider_mosaic.triggers.session import Session
+
+T = TypeVar("T")
+
+_TRIES, _LIMITED_TRIES = 3, 10
+_LONGEST_PAGE, _LONGEST_QUIET = 30.0, 120.0
+
+
+async def read_patiently(session: Session, pacing: Pacing, call: Call[Page[T]]) -> Page[T]:
+    """
+    Read a page, in the quiet that the server asks for.
+
+    :param session: What it is read with.
+    :param pacing: The quiet; on the clock of the running loop.
+    :param call: Reads it.
+    :raises MosaicError: It can't be read now.
+    """
+    clock = asyncio.get_running_loop().time
+    failed = limited = 0
+    while True:
+        quiet = pacing.quiet_until - clock()
+        if quiet > _LONGEST_QUIET:
+            raise MosaicTransportError(f"Could not {call.what}: the server wants {quiet:.0f} s of quiet.")
+        await asyncio.sleep(max(0.0, quiet))
+        try:
+            page = await asyncio.wait_for(session.send(call), _LONGEST_PAGE)
+        except asyncio.TimeoutError:
+            raise MosaicTransportError(f"Could not {call.what}: no answer came in time.") from None
+        except MosaicError as error:
+            pacing.failed(error, now=clock())
+            # Whom the server bids to be slow should not ask for each run instead.
+            if isinstance(error, MosaicRateLimitError):
+                limited += 1
+            else:
+                failed += 1
+            if failed >= _TRIES or limited >= _LIMITED_TRIES or not error.transient:
+                raise
+        else:
+            pacing.answered()
+            return page

@@ -1,0 +1,373 @@
+"""
+The poller: all waits of one connection on one event loop, looked after with as few requests as they allow.
+
+It has no task of its own: one timer wakes it when the first wait is due, and a look lasts as long as its request. A run
+that the list shows as running is not asked for by itself; how a run ended is only ever believed of its own GET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicServerError,
+    MosaicTransportError,
+)
+from airflow_provider_mosaic.api.pacing import Pacing
+from airflow_provider_mosaic.api.polling_plan import FEWEST_FOR_LIST, PollingPlan, Sweep
+from airflow_provider_mosaic.api.running import RunningRow
+from airflow_provider_mosaic.triggers.pages import read_patiently
+from airflow_provider_mosaic.triggers.session import Session
+from airflow_provider_mosaic.triggers.slots import Slots
+from airflow_provider_mosaic.triggers.waits import RunWait, Wait
+
+log = logging.getLogger(__name__)
+
+#: Single looks at the same time.
+_MOST_LOOKS = 32
+#: The first looks of many are spread over so many seconds each, and over so many at most.
+_SPREAD_EACH, _LONGEST_SPREAD = 0.005, 5.0
+#: A wait that is due within this part of its pause is looked at together with those that are due.
+_EARLY = 0.25
+#: Seconds between two sweeps for each page of one, and at most.
+_GAP_A_PAGE, _LONGEST_GAP = 0.1, 5.0
+#: Seconds between two rounds for each wait: a round looks at all of them.
+_ROUND_EACH = 5e-6
+#: Seconds that no sweep takes.
+_LONGEST_SWEEP = 3600.0
+#: So many looks in a row without an answer speak for all that are queued behind them.
+_SERVER_AWAY = 20
+_BATCH = 50
+
+
+class Poller:
+    """
+    Looks after waits.
+
+    :param session: What the requests are sent with; it is closed with the last wait.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._plan = PollingPlan()
+        self._pacing = Pacing()
+        self._waits: dict[Wait[Any], None] = {}
+        self._runs: dict[str, list[RunWait]] = {}
+        self._heap: list[tuple[float, int, Wait[Any]]] = []
+        self._number = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_round = 0.0
+        self._queue: deque[Wait[Any]] = deque()
+        self._looks: dict[Wait[Any], asyncio.Task[None]] = {}
+        self._slots = Slots(_MOST_LOOKS, self._start_looks)
+        self._sweep: asyncio.Task[None] | None = None
+        self._next_sweep = 0.0
+        self._parked: list[RunWait] = []
+        self._audited: Wait[Any] | None = None
+        self._unanswered = 0
+        self._others: set[asyncio.Task[None]] = set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody waits."""
+        return not self._waits
+
+    def join(self, wait: Wait[Any]) -> None:
+        """
+        Look after a wait from now on.
+
+        :param wait: The wait.
+        """
+        self._waits[wait] = None
+        if isinstance(wait, RunWait):
+            self._runs.setdefault(wait.subject_id, []).append(wait)
+        self._session.newcomer()
+        many = len(self._waits)
+        spread = 0.0 if many == 1 else random.uniform(0.0, min(_LONGEST_SPREAD, _SPREAD_EACH * many))
+        self._schedule(wait, self._loop.time() + spread)
+
+    def leave(self, wait: Wait[Any]) -> None:
+        """
+        Look after a wait no longer, whatever became of it.
+
+        :param wait: The wait.
+        """
+        del self._waits[wait]
+        if isinstance(wait, RunWait):
+            waits = self._runs[wait.subject_id]
+            waits.remove(wait)
+            if not waits:
+                del self._runs[wait.subject_id]
+        if not wait.over:
+            wait.outcome.cancel()
+        if look := self._looks.get(wait):
+            look.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and close the session."""
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [*self._looks.values(), *self._others, *([self._sweep] if self._sweep else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._session.aclose()
+
+    # When
+
+    def _schedule(self, wait: Wait[Any], due: float) -> None:
+        """Look at a wait at some time, and at its deadline if that comes before."""
+        deadline = wait.watch.deadline
+        if deadline is not None:
+            due = min(due, self._loop.time() + deadline - time.time())
+        wait.due = due
+        if due < float("inf"):
+            heapq.heappush(self._heap, (due, next(self._number), wait))
+            if self._heap[0][2] is wait:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        while self._heap and not self._valid(self._heap[0]):
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return
+        when = max(self._heap[0][0], self._next_round)
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        # A context of its own: what is begun here belongs to no task instance.
+        self._timer = self._loop.call_at(when, self._wake, context=contextvars.Context())
+
+    @staticmethod
+    def _valid(entry: tuple[float, int, Wait[Any]]) -> bool:
+        due, _, wait = entry
+        return due == wait.due and not wait.over and not wait.looking
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        self._next_round = now + _ROUND_EACH * len(self._waits)
+        try:
+            self._round(now)
+        except Exception as error:
+            # Nobody else would ever hear of it, and all would wait for ever.
+            for wait in list(self._waits):
+                wait.broke(error)
+            raise
+        self._set_timer()
+
+    def _round(self, now: float) -> None:
+        due: list[RunWait] = []
+        for wait in self._due(now):
+            if wait.watch.expired:
+                self._want_look(wait)
+            elif now < self._pacing.quiet_until:
+                self._schedule(wait, self._pacing.quiet_until)
+            elif isinstance(wait, RunWait) and wait.listable:
+                due.append(wait)
+            else:
+                self._want_look(wait)
+        if due:
+            self._look_at_runs(due, now)
+        self._start_looks()
+
+    def _due(self, now: float) -> list[Wait[Any]]:
+        due: list[Wait[Any]] = []
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            if self._valid(entry):
+                entry[2].due = float("inf")
+                due.append(entry[2])
+        return due
+
+    def _look_at_runs(self, due: list[RunWait], now: float) -> None:
+        if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
+            self._parked += due
+            self._hold(due)
+            return
+        early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
+        if self._sweep is not None or not self._plan.prefers_list(len(due) + len(early), now=now):
+            for wait in due:
+                self._want_look(wait)
+        elif now < self._next_sweep:
+            for wait in due:
+                self._schedule(wait, self._next_sweep)
+        else:
+            wanted = dict.fromkeys([*due, *early])
+            self._next_sweep = now + min(_LONGEST_GAP, _GAP_A_PAGE * self._plan.pages)
+            self._hold(wanted)
+            self._sweep = self._loop.create_task(self._swept(wanted, now))
+
+    def _early(self, now: float) -> list[RunWait]:
+        return [
+            wait
+            for waits in self._runs.values()
+            for wait in waits
+            if wait.listable and not wait.looking and not wait.over and wait.due - now <= _EARLY * wait.last_pause
+        ]
+
+    def _hold(self, waits: Iterable[RunWait]) -> None:
+        """A sweep sees to them; only deadlines that may come meanwhile are minded."""
+        soon = time.time() + _LONGEST_SWEEP
+        for wait in waits:
+            wait.due = float("inf")
+            if wait.watch.deadline is not None and wait.watch.deadline < soon:
+                self._schedule(wait, wait.due)
+
+    def _looked(self, wait: Wait[Any], at: float) -> None:
+        """Say when a wait is looked at next."""
+        if not wait.over:
+            # Runs that were seen together stay together; alone, nobody should fall into step with others.
+            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, RunWait)
+            wait.last_pause = wait.watch.pause(jitter=0.0) if together else wait.watch.pause()
+            self._schedule(wait, at + wait.last_pause)
+
+    # One by one
+
+    def _want_look(self, wait: Wait[Any]) -> None:
+        wait.looking = True
+        if wait.watch.expired:
+            self._queue.appendleft(wait)
+        else:
+            self._queue.append(wait)
+
+    def _start_looks(self) -> None:
+        while self._queue and self._slots.free > 0:
+            wait = self._queue.popleft()
+            if not wait.over:
+                look = self._looks[wait] = self._loop.create_task(self._look(wait))
+                # Also when it is cancelled before its first step.
+                look.add_done_callback(partial(self._look_ended, wait, self._slots.take()))
+
+    async def _look(self, wait: Wait[Any]) -> None:
+        audited = wait is self._audited
+        if audited:
+            self._audited = None
+        try:
+            subject = await self._session.send(wait.call)
+            self._unanswered = 0
+            self._pacing.answered()
+            wait.saw(subject)
+            if audited:
+                self._plan.audited(had_ended=wait.over, now=self._loop.time())
+        except MosaicError as error:
+            wait.failed(error)
+            self._failed(error)
+        except Exception as error:
+            wait.broke(error)
+
+    def _look_ended(self, wait: Wait[Any], give_back: Callable[[], None], _: asyncio.Task[None]) -> None:
+        del self._looks[wait]
+        wait.looking = False
+        self._looked(wait, self._loop.time())
+        give_back()
+
+    def _failed(self, error: MosaicError) -> None:
+        """Take in a fault that may be everybody's."""
+        now = self._loop.time()
+        self._pacing.failed(error, now=now)
+        away = isinstance(error, MosaicTransportError | MosaicServerError)
+        self._unanswered = self._unanswered + 1 if away else 0
+        if now < self._pacing.quiet_until:
+            queued, self._queue = self._queue, deque()
+            for wait in queued:
+                wait.looking = False
+                self._schedule(wait, self._pacing.quiet_until)
+        elif self._unanswered >= _SERVER_AWAY and self._queue:
+            queued, self._queue = self._queue, deque()
+            others = list(queued)
+            # Should it be theirs alone who came first, others come first the next time.
+            random.shuffle(others)
+            self._begin(self._share(error, others))
+
+    async def _share(self, error: MosaicError, waits: list[Wait[Any]]) -> None:
+        """Let a fault stand for those that were not asked for."""
+        for number, wait in enumerate(waits):
+            if not wait.over:
+                wait.failed(error)
+                wait.looking = False
+                self._looked(wait, self._loop.time())
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+
+    # By the list
+
+    async def _swept(self, wanted: dict[RunWait, None], began: float) -> None:
+        sweep = Sweep(wait.subject_id for wait in wanted)
+        trusted = False
+        try:
+            while sweep.next_call is not None and not all(wait.over for wait in wanted):
+                page = await read_patiently(self._session, self._pacing, sweep.next_call)
+                self._unanswered = 0
+                for row in sweep.take(page):
+                    for wait in self._runs.get(row.run_id, ()):
+                        self._was_listed(wait, row, wanted, began)
+                # Airflow's own work on this loop comes before the next page.
+                await asyncio.sleep(0)
+            self._plan.swept(sweep)
+            trusted = not sweep.given_up
+        except MosaicError as error:
+            rest = self._plan.troubled(error, now=self._loop.time())
+            log.info("%s The runs are asked for one by one for %.0f s.", error, rest)
+        except Exception as error:
+            for wait in wanted:
+                wait.broke(error)
+        finally:
+            self._sweep = None
+            self._after_sweep(wanted, trusted=trusted, found=sweep.found)
+
+    def _was_listed(self, wait: RunWait, row: RunningRow, wanted: dict[RunWait, None], began: float) -> None:
+        if wait.looking or wait.over:
+            return
+        try:
+            wait.was_listed(row)
+        except Exception as error:
+            wait.broke(error)
+        if wait in wanted or not wait.last_pause:
+            wanted.pop(wait, None)
+            self._looked(wait, began)
+        elif wait.due < began + wait.last_pause:
+            self._schedule(wait, began + wait.last_pause)
+
+    def _after_sweep(self, wanted: dict[RunWait, None], *, trusted: bool, found: int) -> None:
+        for wait in wanted:
+            if not wait.looking and not wait.over:
+                if trusted:
+                    wait.was_not_listed()
+                self._want_look(wait)
+        parked, self._parked = self._parked, []
+        for wait in parked:
+            if not wait.looking and not wait.over:
+                self._schedule(wait, self._loop.time())
+        if trusted and found:
+            self._audit()
+        self._start_looks()
+
+    def _audit(self) -> None:
+        """Ask for one run by itself that the list has shown as running, each time another: lists can be old."""
+        for wait in list(itertools.islice(self._waits, _BATCH)):
+            del self._waits[wait]
+            self._waits[wait] = None
+            if isinstance(wait, RunWait) and wait.listable and not wait.looking and not wait.over:
+                self._audited = wait
+                self._want_look(wait)
+                return

@@ -1,0 +1,169 @@
+"""The loop of a watch for runs that end: look, tell, note what was told, sleep. It never ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from airflow_provider_mosaic.airflow_features import AssetStateStore
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.paging import aiterate
+from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.run_ends import EndsOfRuns, RunEnd
+from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, list_runs
+from airflow_provider_mosaic.clients.aio import AsyncClient
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+log = logging.getLogger(__name__)
+
+#: Seconds after an end was told until that is noted. Airflow writes events down about once a second; one that was noted
+#: before it was written would be lost with a triggerer that dies in between.
+_HANDOVER = 5.0
+#: What is noted without an end, at the most every so many seconds: the list of new runs overlaps by more.
+_NOTE_EVERY = 300.0
+_LONGEST_PAUSE = 600.0
+
+
+class RunsWatch:
+    """
+    A watch for the ends of an agent's runs.
+
+    :param agent_id: The agent.
+    :param status: The ends that are told; None for all.
+    :param mosaic_conn_id: The connection.
+    :param poll_interval: The pause between two looks, in seconds.
+    :param store: Where Airflow keeps how far the watch has come; None begins anew each time.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent_id: str,
+        status: list[str] | None,
+        mosaic_conn_id: str,
+        poll_interval: float,
+        store: AssetStateStore | None,
+    ) -> None:
+        self._agent_id = agent_id
+        self._status = status
+        self._mosaic_conn_id = mosaic_conn_id
+        self._poll_interval = poll_interval
+        self._store = store
+        self._noted: dict[str, Any] = {}
+        # Another agent, status or connection is another watch.
+        watched = json.dumps([agent_id, status, mosaic_conn_id])
+        self._key = f"mosaic_finished_runs_{hashlib.sha256(watched.encode()).hexdigest()[:16]}"
+
+    async def ends(self) -> AsyncGenerator[RunEnd, None]:
+        """Each run that ends, once, for ever."""
+        known = await self._begin()
+        client: AsyncClient | None = None
+        faults = 0
+        try:
+            while True:
+                told, asked_pause = False, 0.0
+                try:
+                    client = client or await MosaicHook(self._mosaic_conn_id).open_async_client()
+                    async for end in self._look(client, known):
+                        log.info("Run %r of agent %r has ended: %s.", end.run_id, end.agent_id, end.status)
+                        told = True
+                        yield end
+                except MosaicError as error:
+                    # A person may mend what is wrong, like a key or an agent's id: nobody would start the watch again.
+                    faults += 1
+                    asked_pause = error.retry_after or 0.0
+                    if faults == 1 or not error.transient:
+                        log.error("The runs of agent %r can't be watched just now: %s", self._agent_id, error)
+                    if client is not None:
+                        await client.aclose()
+                        client = None
+                else:
+                    if faults:
+                        log.info("The runs of agent %r can be watched again.", self._agent_id)
+                    faults = 0
+                if told:
+                    await asyncio.sleep(_HANDOVER)
+                await self._note(known, told=told)
+                await asyncio.sleep(max(self._pause(faults), asked_pause))
+        finally:
+            if client is not None:
+                await client.aclose()
+
+    async def _look(self, client: AsyncClient, known: EndsOfRuns) -> AsyncIterator[RunEnd]:
+        """One look; it is whole when it comes to its end."""
+
+        async def listed(**narrowed: Any) -> list[Run]:
+            listing = list_runs(self._agent_id, **narrowed)
+            return [run async for run in aiterate(lambda call: client.send(call, retries=ONCE), listing)]
+
+        began = time.time()
+        # In this order: a run that ends between the two is in one of them.
+        running = await listed(status=RunStatus.RUNNING.value)
+        recent = await listed(created_from=known.since)
+        for run_id in known.saw(running, recent, now=began):
+            try:
+                run = await client.send(get_run(run_id), retries=ONCE)
+            except MosaicNotFoundError:
+                run = None
+            end = known.read(run_id, run, now=time.time())
+            if end is not None:
+                yield end
+        known.looked(now=began)
+
+    def _pause(self, faults: int) -> float:
+        grown = self._poll_interval * 2.0 ** min(faults, 16)
+        longest = max(self._poll_interval, _LONGEST_PAUSE)
+        return min(grown, longest) * random.uniform(0.85, 1.0)
+
+    # What is kept over restarts
+
+    async def _begin(self) -> EndsOfRuns:
+        """What an earlier watch has kept, as soon as Airflow can say."""
+        kept: Any = None
+        faults = 0
+        while self._store is not None:
+            try:
+                kept = await self._store.aget(self._key)
+            except ValueError as error:
+                # https://github.com/apache/airflow/issues/71460
+                log.error(
+                    "Nothing is kept over a restart, since this watch belongs to several assets: give each of them "
+                    "other arguments, or use one asset. (%s)",
+                    error,
+                )
+                self._store = None
+            except Exception as error:
+                # To begin anew would be to lose what ended meanwhile.
+                faults += 1
+                if faults == 1:
+                    log.warning("Airflow can't be asked yet where the watch stopped: %s", error)
+                await asyncio.sleep(self._pause(faults))
+            else:
+                break
+        known = EndsOfRuns(self._agent_id, status=self._status, now=time.time(), kept=kept)
+        if known.is_new:
+            log.info("Watching the runs of agent %r from now on.", self._agent_id)
+        else:
+            log.info("Watching the runs of agent %r since %s.", self._agent_id, known.since)
+        return known
+
+    async def _note(self, known: EndsOfRuns, *, told: bool) -> None:
+        if self._store is None or known.is_new:
+            return
+        now = known.as_json()
+        same = all(now[part] == self._noted.get(part) for part in ("going", "told"))
+        if same and not told and now["looked"] - self._noted.get("looked", 0.0) < _NOTE_EVERY:
+            return
+        try:
+            await self._store.aset(self._key, now)
+        except Exception as error:
+            # It is tried again at the next look; until then a restart would tell some ends again.
+            log.warning("Airflow could not note how far the watch has come: %s", error)
+        else:
+            self._noted = now

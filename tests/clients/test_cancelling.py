@@ -1,0 +1,41 @@
+"""A call on the event loop that is cancelled ends, also when the answer comes in the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.clients.aio import AsyncClient
+
+
+class AtOnce(httpx.AsyncBaseTransport):
+    """Answers a few turns of the event loop later."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        return httpx.Response(200, json={"organization_id": "o", "organization_name": "Films"})
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_no_cancellation_is_lost_whenever_it_comes(turns: int) -> None:
+    async def course() -> str:
+        client = AsyncClient(Access(api_key="mk_test", base_url="http://127.0.0.1:9"))
+        await client.aclose()
+        client._transport = AtOnce()  # type: ignore[assignment]
+        call = asyncio.ensure_future(client.send(whoami()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if call.done():
+            return "answered before"
+        call.cancel()
+        try:
+            await call
+        except asyncio.CancelledError:
+            return "cancelled"
+        return "went on"
+
+    assert asyncio.run(course()) in ("cancelled", "answered before")

@@ -1,0 +1,330 @@
+"""A thousand waits on one event loop: each ends with its own verdict, for a handful of requests a cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tasks.fixtures import AGENT, Meanwhile, effects, sent, until
+
+from airflow_provider_mosaic.api.waiting import MOST_NOT_FOUND, watch_run
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, polling, slots
+from airflow_provider_mosaic.triggers.waits import RunWait
+
+GET_RUN = "/agent_run/{run_id}"
+LIST = "/agent_runs"
+STATUSES = ("completed", "failed", "cancelled", "partial_complete")
+
+
+def started(mosaic: Emulator, hook: MosaicHook, count: int) -> list[str]:
+    mosaic.configure(hold_runs=True, render="tiny", request_log=100_000)
+    return [hook.run_agent(AGENT) for _ in range(count)]
+
+
+def events_of(runs: list[str], *, complaints: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
+    """The events of as many triggers on one loop, begun one after the other as Airflow does it."""
+
+    async def first(run_id: str) -> dict[str, Any]:
+        events = MosaicRunTrigger(run_id=run_id, **options).run()
+        try:
+            payload: dict[str, Any] = (await anext(events)).payload
+            return payload
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    async def all_of_them() -> dict[str, dict[str, Any]]:
+        if complaints is not None:
+            asyncio.get_running_loop().set_exception_handler(lambda loop, said: complaints.append(said["message"]))
+        waits = []
+        for run_id in runs:
+            waits.append(asyncio.create_task(first(run_id)))
+            await asyncio.sleep(0)
+        came = await asyncio.gather(*waits)
+        return dict(zip(runs, came, strict=True))
+
+    return asyncio.run(all_of_them())
+
+
+def gets_by_run(mosaic: Emulator) -> dict[str, list[dict[str, Any]]]:
+    gets: dict[str, list[dict[str, Any]]] = {}
+    for request in mosaic.requests():
+        if request["template"] == GET_RUN and request["method"] == "GET":
+            gets.setdefault(request["path"].rpartition("/")[2], []).append(request)
+    return gets
+
+
+def cycles(mosaic: Emulator) -> list[Counter[str]]:
+    """The requests from each first page of the list to the next."""
+    found: list[Counter[str]] = []
+    for request in mosaic.requests():
+        if request["method"] == "GET":
+            if request["template"] == LIST and "cursor" not in request["query"]:
+                found.append(Counter())
+            if found:
+                found[-1][request["template"]] += 1
+    return found
+
+
+def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The last runs are not in the list yet when the waits begin.
+    mosaic.configure(list_lag=2.0)
+    runs = started(mosaic, hook, 1000)
+    mosaic.inject("rate_limit", path=LIST, times=3, skip=5, retry_after=1)
+    mosaic.inject("rate_limit", path=GET_RUN, times=10, skip=40, retry_after=1)
+    for kind in ("reset", "server_error", "truncated_json", "answer_lost"):
+        mosaic.inject(kind, path=LIST, times=5, probability=0.1)
+        mosaic.inject(kind, path=GET_RUN, times=50, probability=0.05)
+    for kind in ("repeated_cursor", "duplicate_page"):
+        mosaic.inject(kind, path=LIST, times=5, probability=0.1)
+    mosaic.inject("unknown_status", path=GET_RUN, times=20, probability=0.1, status="thinking")
+    vanishing, ending = runs[::100], [run_id for number, run_id in enumerate(runs) if number % 100]
+    expected = {run_id: STATUSES[number % len(STATUSES)] for number, run_id in enumerate(ending)}
+    ended_at: dict[str, float] = {}
+
+    def end_them() -> None:
+        until(lambda: sent(mosaic, "GET " + LIST) >= 20, 60)
+        for run_id in vanishing:
+            mosaic.forget_run(run_id)
+        for run_id, status in expected.items():
+            mosaic.finish_run(run_id, status)
+            ended_at[run_id] = time.time()
+
+    complaints: list[str] = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with caplog.at_level(logging.WARNING, logger="asyncio"), Meanwhile(end_them):
+            events = events_of(runs, complaints=complaints, poll_interval=1.0)
+        gc.collect()
+
+    assert {run_id: events[run_id]["status"] for run_id in ending} == expected
+    assert {events[run_id]["error"] for run_id in vanishing} == {"MosaicNotFoundError"}
+    gets = gets_by_run(mosaic)
+    for run_id in ending:
+        after = [get for get in gets[run_id] if get["time"] > ended_at[run_id]]
+        told = [number for number, get in enumerate(after) if get["status"] == 200 and get["fault"] is None]
+        assert told in ([], [len(after) - 1]), "it was asked for after it was known to have ended"
+    for run_id in vanishing:
+        assert [get["status"] for get in gets[run_id]].count(404) == MOST_NOT_FOUND
+    assert effects(mosaic) == {"runs_started": 1000}
+    assert complaints == []
+    assert [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)] == []
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_a_cycle_costs_the_pages_of_the_list_and_at_most_two_requests_more(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 250)
+    steady: list[Counter[str]] = []
+
+    def look_and_end() -> None:
+        # The first pauses are shorter, and in the last cycle something may still be under way.
+        steady.extend(until(lambda: cycles(mosaic)[3:-1][4:] and cycles(mosaic)[3:-1], 60))
+        for run_id in runs:
+            mosaic.finish_run(run_id, "failed")
+
+    with Meanwhile(look_and_end):
+        events = events_of(runs, poll_interval=1.0)
+    assert {event["status"] for event in events.values()} == {"failed"}
+    assert [cycle for cycle in steady if cycle.total() > 3 + 2] == []
+    assert {cycle[LIST] for cycle in steady} == {3}
+
+
+def with_others_running(mosaic: Emulator, hook: MosaicHook, waited: int, others: int) -> list[str]:
+    mosaic.configure(list_order="oldest")
+    return started(mosaic, hook, others + waited)[others:]
+
+
+@pytest.mark.parametrize(("waited", "others", "by_list"), [(40, 60, True), (6, 994, False)])
+def test_the_cheaper_way_is_taken_when_others_have_runs_too(
+    mosaic: Emulator, hook: MosaicHook, waited: int, others: int, by_list: bool
+) -> None:
+    runs = with_others_running(mosaic, hook, waited, others)
+    before: Counter[str] = Counter()
+
+    def look_and_end() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) >= 250 or sent(mosaic, "GET " + LIST) >= 25, 60)
+        before.update({LIST: sent(mosaic, "GET " + LIST), GET_RUN: sent(mosaic, "GET " + GET_RUN)})
+        for run_id in runs:
+            mosaic.finish_run(run_id, "failed")
+
+    with Meanwhile(look_and_end):
+        events_of(runs, poll_interval=0.2)
+    assert (before[LIST] > before[GET_RUN] / 4) == by_list, before
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"), [("forbidden", {}), ("not_found", {}), ("server_error", {"status": 501}), ("html", {})]
+)
+def test_without_the_list_each_run_is_asked_for_by_itself(
+    mosaic: Emulator, hook: MosaicHook, fault: str, options: dict[str, Any]
+) -> None:
+    runs = started(mosaic, hook, 20)
+    mosaic.inject(fault, path=LIST, times=None, **options)
+
+    def end_them() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) >= 60, 30)
+        for run_id in runs:
+            mosaic.finish_run(run_id, "cancelled")
+
+    with Meanwhile(end_them):
+        events = events_of(runs, poll_interval=0.05)
+    assert {event["status"] for event in events.values()} == {"cancelled"}
+    # It is left alone for a while: three tries at most, of one page.
+    assert sent(mosaic, "GET " + LIST) <= 3
+
+
+def test_a_hanging_look_harms_only_itself(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 3)
+    mosaic.inject("hang", path=f"/agent_run/{runs[0]}", times=None)
+    ended: list[str] = []
+
+    async def wait(run_id: str) -> None:
+        await anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.02).run())
+        ended.append(run_id)
+
+    async def all_of_them() -> None:
+        waits = [asyncio.create_task(wait(run_id)) for run_id in runs]
+        await asyncio.to_thread(until, lambda: len(gets_by_run(mosaic)) == 3)
+        for run_id in runs[1:]:
+            await asyncio.to_thread(mosaic.finish_run, run_id, "failed")
+        await asyncio.wait(waits[1:], timeout=10)
+        waits[0].cancel()
+        await asyncio.wait(waits)
+
+    asyncio.run(all_of_them())
+    assert sorted(ended) == sorted(runs[1:])
+    assert len(gets_by_run(mosaic)[runs[0]]) == 1
+
+
+def test_a_wait_that_is_cancelled_leaves_the_others_alone(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 30)
+
+    async def all_of_them() -> list[Any]:
+        waits = [
+            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.05).run()))  # type: ignore[arg-type]
+            for run_id in runs
+        ]
+        await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + LIST) >= 3)
+        for wait in waits[:20]:
+            wait.cancel()
+        for run_id in runs[20:]:
+            await asyncio.to_thread(mosaic.finish_run, run_id, "failed")
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    came = asyncio.run(all_of_them())
+    assert {type(each) for each in came[:20]} == {asyncio.CancelledError}
+    assert [each.payload["id"] for each in came[20:]] == runs[20:]
+
+
+def test_two_waits_for_one_run_both_end(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 5)
+
+    def end_them() -> None:
+        until(lambda: sent(mosaic, "GET " + LIST) >= 2)
+        for run_id in runs:
+            mosaic.finish_run(run_id, "failed")
+
+    async def twice() -> list[Any]:
+        triggers = [MosaicRunTrigger(run_id=run_id, poll_interval=0.05) for run_id in runs * 2]
+        return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
+
+    with Meanwhile(end_them):
+        assert [event.payload["id"] for event in asyncio.run(twice())] == runs * 2
+
+
+def test_the_deadline_of_each_is_kept_in_a_fleet(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 20)
+    deadline = time.time() + 1.0
+    events = events_of(runs, poll_interval=60.0, deadline=deadline)
+    assert {event["outcome"] for event in events.values()} == {"timeout"}
+    last = {run_id: gets[-1]["time"] for run_id, gets in gets_by_run(mosaic).items()}
+    # How a run stands at its deadline is asked of itself, not of the list.
+    assert sorted(last) == sorted(runs)
+    assert min(last.values()) >= deadline
+
+
+def test_a_list_that_shows_what_has_ended_is_found_out(mosaic: Emulator, hook: MosaicHook) -> None:
+    from airflow_provider_mosaic.api import polling_plan
+    from airflow_provider_mosaic.api.polling_plan import PollingPlan
+
+    plan = PollingPlan()
+    plan.audited(had_ended=True, now=0.0)
+    assert plan.prefers_list(100, now=0.0)
+    plan.audited(had_ended=True, now=0.0)
+    assert not plan.prefers_list(100, now=0.0)
+    assert plan.prefers_list(100, now=polling_plan._DOUBT)
+
+
+def test_the_progress_of_each_run_is_noted_where_the_list_shows_it(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(MosaicRunTrigger, "log", property(lambda self: Noting(lines.append)))
+    mosaic.configure(speed=1.0, node_seconds=1.0, render="tiny")
+    runs = [hook.run_agent(AGENT) for _ in range(10)]
+    events_of(runs, poll_interval=0.1)
+    for run_id in runs:
+        said = [line for line in lines if run_id in line]
+        assert said[-1].endswith("is completed: 2 completed, 0 in progress, 0 failed.")
+        assert len(said) == len(set(said)) >= 2
+
+
+class Noting:
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.info = note
+
+
+def test_waits_that_are_cancelled_at_once_take_no_place_from_others(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 40)
+
+    async def many_give_up() -> Any:
+        keeping = asyncio.create_task(anext(MosaicRunTrigger(run_id=runs[0], poll_interval=0.05).run()))  # type: ignore[arg-type]
+        await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
+        (shared,) = polling._pollers[asyncio.get_running_loop()].values()
+        for run_id in runs[1:]:
+            wait = RunWait(run_id, watch_run(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None))
+            shared.join(wait)
+            shared._want_look(wait)
+            shared._start_looks()
+            # Its look has not made its first step yet.
+            shared.leave(wait)
+        await asyncio.to_thread(mosaic.finish_run, runs[0], "failed")
+        return (await asyncio.wait_for(keeping, 20)).payload
+
+    assert asyncio.run(many_give_up())["status"] == "failed"
+
+
+def test_as_many_hanging_looks_as_there_are_places_stop_nobody(
+    mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "SLOW", 0.1)
+    runs = started(mosaic, hook, poller._MOST_LOOKS + 1)
+    mosaic.inject("forbidden", path=LIST, times=None)
+    for run_id in runs[:-1]:
+        mosaic.inject("hang", path=f"/agent_run/{run_id}", times=None)
+    mosaic.finish_run(runs[-1], "failed")
+
+    async def all_of_them() -> Any:
+        waits = [
+            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.05).run()))  # type: ignore[arg-type]
+            for run_id in runs[:-1]
+        ]
+        await asyncio.to_thread(until, lambda: len(gets_by_run(mosaic)) == len(runs) - 1)
+        last = asyncio.create_task(anext(MosaicRunTrigger(run_id=runs[-1], poll_interval=0.05).run()))  # type: ignore[arg-type]
+        came = await asyncio.wait_for(last, 20)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+        return came.payload
+
+    assert asyncio.run(all_of_them())["status"] == "failed"
