@@ -1,74 +1,163 @@
+"""The table of all documented endpoints, ``docs/endpoints.md``, against client, hook, emulator and docs."""
+
 from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from api.every_sample import SAMPLES, endpoint_functions
 from fastapi.routing import APIRoute
 
 from airflow_provider_mosaic.emulator.routes import API_ROUTERS
+from airflow_provider_mosaic.hooks.endpoints import Endpoints
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-#: Documented beside the method that the client uses, for the same thing.
-SECOND_METHODS = {("PATCH", "/agent/{}/update"), ("DELETE", "/agent/{}/delete")}
+DOCS = Path(__file__).parent.parent / "docs"
+TABLE = (DOCS / "endpoints.md").read_text(encoding="utf-8")
+EMULATOR_PAGE = (DOCS / "emulator.md").read_text(encoding="utf-8")
+
+HOW_SURE = {"sure", "partly", "fields open"}
+#: The asset types, which the documentation has as words of the path and the code as a placeholder.
+ASSET_TYPES = "video|audio|image"
+#: A start is called otherwise on the hook.
+OTHER_NAMES = {"start_run": "run_agent"}
 
 
-def anonymous(path: str) -> str:
-    """A path template whose placeholders have no names."""
-    return re.sub(r"{[^}]*}", "{}", path)
+@dataclass(frozen=True)
+class Row:
+    """One endpoint of the table."""
+
+    method: str
+    path: str
+    page: str
+    how_sure: str
+    function: str
+    hook: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-def of_the_client() -> set[tuple[str, str]]:
-    found = set()
-    for sample in SAMPLES.values():
-        path = sample.call.path
-        # The type of an asset is a word of the path in the documentation, and a placeholder for us.
-        if "asset_type" in sample.call.ids:
-            path = path.replace("{asset_type}", sample.call.ids["asset_type"])
-        found.add((sample.call.method, anonymous(path)))
-    return found
+def cells(section: str) -> list[list[str]]:
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def of_the_emulator() -> set[tuple[str, str]]:
-    found = set()
-    for router in API_ROUTERS:
-        for route in router.routes:
-            assert isinstance(route, APIRoute)
-            kinds = ("video", "audio", "image") if re.search(r"/uploads/{", route.path) else ("",)
-            for kind in kinds:
-                path = re.sub(r"/uploads/{[^}]*}", f"/uploads/{kind}", route.path) if kind else route.path
-                found |= {(method, anonymous(path)) for method in route.methods}
-    return found - SECOND_METHODS
+def section(title: str) -> str:
+    return TABLE.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_the_client_calls_nothing_that_the_emulator_does_not_serve() -> None:
-    assert of_the_client() - of_the_emulator() == set()
+def read_rows() -> list[Row]:
+    rows = []
+    for endpoint, page, how_sure, _, function, hook in (row for row in cells(TABLE) if len(row) == 6):
+        method, path = endpoint.strip("`").split(" ")
+        rows.append(Row(method, path, page, how_sure, function.strip("`"), hook.strip("`")))
+    return rows
 
 
-def test_the_emulator_serves_nothing_that_the_client_does_not_call() -> None:
-    assert of_the_emulator() - of_the_client() == set()
+ROWS = read_rows()
+EACH_ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+SECOND_WAYS = {row[0].strip("`"): row[2].strip("`") for row in cells(section("Second ways"))}
+GONE = {row[0].strip("`") for row in cells(section("No longer documented"))}
 
 
-def of_the_hook() -> set[str]:
-    """The functions of ``api`` that the hook has a method for; a start is called otherwise there."""
-    return {name for name, _ in endpoint_functions() if hasattr(MosaicHook, name)} | {"start_run"}
+def anonymous(endpoint: str) -> str:
+    """An endpoint whose placeholders have no names."""
+    return re.sub(r"{[^}]*}", "{}", endpoint)
 
 
-def test_a_start_is_called_run_agent_on_the_hook() -> None:
-    assert callable(MosaicHook.run_agent)
+def with_asset_type(endpoint: str) -> str:
+    """An endpoint as the code has it: the type of an asset is a placeholder there."""
+    return re.sub(rf"/uploads/({ASSET_TYPES})/", "/uploads/{asset_type}/", endpoint)
 
 
-@pytest.mark.parametrize("name", sorted(of_the_hook() - {"start_run"}))
+def documented() -> set[str]:
+    return {anonymous(with_asset_type(row.name)) for row in ROWS}
+
+
+def of_the_client() -> set[str]:
+    return {anonymous(f"{sample.call.method} {sample.call.path}") for sample in SAMPLES.values()}
+
+
+def of_the_emulator() -> set[str]:
+    routes = [route for router in API_ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return {anonymous(f"{method} {route.path}") for route in routes for method in route.methods}
+
+
+def test_the_table_has_every_endpoint_once() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS) == 60
+    assert {row.how_sure for row in ROWS} == HOW_SURE
+
+
+@EACH_ROW
+def test_each_row_names_the_page_that_it_rests_on(row: Row) -> None:
+    assert re.fullmatch(r"\[[\w-]+\]\(https://docs\.mosaic\.so/api/[\w/-]+\)", row.page)
+
+
+@EACH_ROW
+def test_each_row_is_a_call_of_its_function(row: Row) -> None:
+    module, name = row.function.split(".")
+    assert callable(getattr(import_module(f"airflow_provider_mosaic.api.{module}"), name))
+    sent = set()
+    for key, sample in SAMPLES.items():
+        if key.partition(":")[0] == name:
+            path = sample.call.path
+            if "asset_type" in sample.call.ids:
+                path = path.replace("{asset_type}", sample.call.ids["asset_type"])
+            sent.add(f"{sample.call.method} {path}")
+    assert row.name in sent
+
+
+@EACH_ROW
+def test_each_row_is_a_method_of_the_hook(row: Row) -> None:
+    name = row.function.partition(".")[2]
+    assert row.hook == OTHER_NAMES.get(name, name)
+    assert callable(getattr(MosaicHook, row.hook))
+    assert hasattr(Endpoints, row.hook)
+
+
+@EACH_ROW
+def test_each_row_is_served_by_the_emulator_and_on_its_page(row: Row) -> None:
+    assert anonymous(with_asset_type(row.name)) in of_the_emulator()
+    assert f"`{with_asset_type(row.name)}`" in EMULATOR_PAGE
+
+
+def test_nothing_is_called_that_is_not_in_the_table() -> None:
+    assert of_the_client() - documented() == set()
+    named = {row.function.partition(".")[2] for row in ROWS}
+    assert {name for name, _ in endpoint_functions()} == named
+    methods = {name for name, _ in inspect.getmembers(Endpoints, inspect.isfunction) if not name.startswith("_")}
+    assert methods - {"send", "iterate"} == {row.hook for row in ROWS}
+
+
+def test_nothing_is_served_that_is_not_in_the_table() -> None:
+    assert of_the_emulator() - {anonymous(second) for second in SECOND_WAYS} == documented()
+
+
+def test_second_ways_are_served_and_lead_where_the_first_ones_do() -> None:
+    names = {row.name for row in ROWS}
+    for second, first in SECOND_WAYS.items():
+        assert anonymous(second) in of_the_emulator()
+        assert first in names
+        assert second.partition(" ")[2] == first.partition(" ")[2]
+
+
+def test_what_is_no_longer_documented_is_neither_called_nor_served() -> None:
+    assert len(GONE) == 9
+    assert {anonymous(endpoint) for endpoint in GONE} & (of_the_client() | of_the_emulator()) == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, _ in endpoint_functions()))
 def test_a_method_of_the_hook_takes_what_the_endpoint_takes(name: str) -> None:
     endpoint = inspect.signature(dict(endpoint_functions())[name]).parameters
-    method = dict(list(inspect.signature(getattr(MosaicHook, name)).parameters.items())[1:])
+    method = dict(list(inspect.signature(getattr(MosaicHook, OTHER_NAMES.get(name, name))).parameters.items())[1:])
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in method.values()):
         return
     assert [(p.name, p.kind, p.default) for p in method.values()] == [
         (p.name, p.kind, p.default) for p in endpoint.values()
     ]
-
-
-def test_the_hook_has_a_method_for_each_endpoint() -> None:
-    assert {name for name, _ in endpoint_functions()} - of_the_hook() == set()

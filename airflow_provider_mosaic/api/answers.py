@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
 
@@ -34,7 +35,7 @@ _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
     402: (MosaicNeedsCreditsError, "Buy credits first: nothing was started."),
     403: (
         MosaicPermissionError,
-        "The API key may not do this: look at its scopes, at the organization's plan, and at the connection's "
+        "The API key may not do this: look at its scopes{needs}, at the organization's plan, and at the connection's "
         "workspace id.",
     ),
     404: (MosaicNotFoundError, "Check the id, and that the API key belongs to the organization that owns it."),
@@ -173,7 +174,8 @@ def error_for(
     head = f"Could not {what}: {method} {path} answered {status}{said}."
     kind, advice = _CODES.get((status, _code(answer)), _ADVICE.get(status, (MosaicError, "")))
     if advice:
-        return kind(f"{head} {advice}", **facts)
+        words = scope_words(method, path)
+        return kind(f"{head} {advice.replace('{needs}', f' ({words})' if words else '')}", **facts)
     if status == 408:
         return MosaicServerError(f"{head} The server gave up waiting.", **facts)
     if status >= 500:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from airflow_provider_mosaic.api.arguments import checked_choice, refuse
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Model, Words, object_in, text_in
 
@@ -170,7 +170,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
         method="POST",
         path="/uploads/{asset_type}/finalize_upload",
         ids={"asset_type": kind.value},
-        body={key: asset_id},
+        body={key: checked_id("asset_id", asset_id)},
         read=read,
         patience=_FINALIZE_PATIENCE,
     )
@@ -188,7 +188,7 @@ def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
         what=f"get a link to {AssetType(asset_type).value} {asset_id!r}",
         method="POST",
         path="/uploads/get_view_url",
-        body={"asset_type": AssetType(asset_type).value, "asset_id": asset_id},
+        body={"asset_type": AssetType(asset_type).value, "asset_id": checked_id("asset_id", asset_id)},
         read=ViewLink.model_validate,
     )
 

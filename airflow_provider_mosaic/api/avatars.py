@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Model, Words, list_in
+from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
 
 _SOURCES = ("video", "image", "audio")
 
@@ -25,7 +28,8 @@ class AvatarProfile(Model):
     """A profile. It may be used before it is ready: the run waits for it. One that failed stays so."""
 
     id: str
-    status: str = "unknown"
+    # The page's table of fields has the one name, the text beside it the other.
+    status: str = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
     name: Words = None
     status_message: Words = None
     video_preview_url: Words = None
@@ -73,9 +77,16 @@ def create_avatar_profile(
         method="POST",
         path="/avatar-profiles/create",
         body={"name": name, "sources": sources},
-        read=AvatarProfile.model_validate,
+        read=_read_made,
         repeat=Repeat.HAS_EFFECTS,
     )
+
+
+def _read_made(data: Any) -> AvatarProfile:
+    """The profile that was made; what the answer looks like is not documented, and its id must not be lost to that."""
+    answer = object_in(data)
+    within = answer.get("avatar_profile")
+    return AvatarProfile.model_validate(within if isinstance(within, Mapping) else answer)
 
 
 def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:

@@ -7,10 +7,11 @@ What moves money is never sent again by itself: the API has nothing that would m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_moment, checked_url, refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
@@ -119,6 +120,17 @@ class PlanOffer(Model):
     credits_per_month: float | None = None
     top_up_rate_per_100_credits_usd: float | None = None
     notes: Words = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_price(cls, data: Any) -> Any:
+        # In early 2026 there was a field for each way of billing.
+        if isinstance(data, Mapping) and data.get("price_usd") is None:
+            for billing in ("monthly", "annual"):
+                price = data.get(f"{billing}_price_usd")
+                if price is not None:
+                    return {"billing": billing, **data, "price_usd": price}
+        return data
 
 
 class PlanChange(Model):

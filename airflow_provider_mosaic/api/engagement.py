@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import field_validator
 
+from airflow_provider_mosaic.api.arguments import optional_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.models import Model, Time, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, read_page
@@ -80,7 +81,7 @@ def get_post_analytics(post_id: str, *, social_connection_id: str | None = None)
         method="GET",
         path="/social/post/{post_id}/analytics",
         ids={"post_id": post_id},
-        query={"social_connection_id": social_connection_id},
+        query={"social_connection_id": optional_id("social_connection_id", social_connection_id)},
         read=read,
     )
 
@@ -92,6 +93,7 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
     :param post_id: The post.
     :param social_connection_id: Look at it through one account.
     """
+    through = optional_id("social_connection_id", social_connection_id)
 
     def page(cursor: str | None) -> Call[Page[Comment]]:
         return Call(
@@ -99,7 +101,7 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
             method="GET",
             path="/social/post/{post_id}/comments",
             ids={"post_id": post_id},
-            query={"limit": _COMMENTS_LIMIT, "cursor": cursor, "social_connection_id": social_connection_id},
+            query={"limit": _COMMENTS_LIMIT, "cursor": cursor, "social_connection_id": through},
             read=read_page("comments", Comment.model_validate),
         )
 

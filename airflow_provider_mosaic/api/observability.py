@@ -1,55 +1,43 @@
 """
-What else can be read about runs, and about the storage watchers that start them; nothing here changes anything
+What else can be read about runs; nothing here changes anything
 (https://docs.mosaic.so/api/observability/overview).
 
-Most of the fields are not documented. An item is a :class:`Row`: its id where one is known, and every field as it came.
+Most of the fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id where one is
+known, and every field as it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.arguments import checked_id, checked_moment
+from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_text
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Model, Words, object_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
-from airflow_provider_mosaic.api.runs import Run, stamp
-
-R = TypeVar("R", bound="Row")
-
-#: The most that the lists under ``/automations`` give a page.
-_AUTOMATIONS_LIMIT = 500
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, moment, rows_reader, times
+from airflow_provider_mosaic.api.runs import Run
 
 
-class Row(Model):
-    """One item of a list whose fields are mostly not documented; they are there as they came, by ``model_extra``."""
+class RunRow(Row):
+    """A run in short. What its id is called differs between lists."""
 
-    id: Words = Field(default=None, validation_alias=AliasChoices("id", "run_id", "task_id"))
-    status: Words = None
-
-    def as_row(self) -> dict[str, Any]:
-        """All fields, for a warehouse."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-
-class BatchRow(Row):
-    """A batch of a storage watcher; ``agent_state_id`` is the run that it became."""
-
-    agent_state_id: Words = None
-    stage: Words = None
-    last_error: Words = None
-    error_message: Words = None
+    id: Words = Field(default=None, validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    agent_id: Words = None
 
 
 class RunProgress(Model):
-    """How far a run is. ``completed_node_percent`` is no estimate of the time that is left."""
+    """
+    How far a run is. ``completed_node_percent`` is of the whole run, and no estimate of the time that is left;
+    ``tiles`` are the first hundred, each with its last tasks, where the answer has them.
+    """
 
     completed_node_percent: float | None = None
     next_cursor: Words = None
+    tiles: tuple[Row, ...] = ()
 
 
 def list_trigger_runs(
@@ -67,6 +55,7 @@ def list_trigger_runs(
     :param created_from: Only runs created since.
     :param created_to: Only runs created until.
     """
+    query = {"status": joined_statuses(status), **times(created_from, created_to)}
 
     def page(cursor: str | None) -> Call[Page[Run]]:
         return Call(
@@ -77,9 +66,7 @@ def list_trigger_runs(
             query={
                 "limit": PAGE_LIMIT,
                 "cursor": cursor,
-                "status": _joined(status),
-                "from": _moment("created_from", created_from),
-                "to": _moment("created_to", created_to),
+                **query,
             },
             read=read_page("runs", Run.model_validate),
         )
@@ -88,29 +75,30 @@ def list_trigger_runs(
 
 
 def list_workspace_runs(
-    *, since: datetime | str | None = None, status: Iterable[str] | str | None = None, agent_id: str | None = None
-) -> Listing[Row]:
+    *,
+    since: datetime | str | None = None,
+    status: Iterable[str] | str | None = None,
+    agent_id: str | None = None,
+    production_id: str | None = None,
+    batch_key: str | None = None,
+) -> Listing[RunRow]:
     """
     Runs of a workspace with the nodes that failed (https://docs.mosaic.so/api/automations/get-runs).
 
     :param since: Created since. Default: 14 days ago.
     :param status: Only runs in these statuses.
     :param agent_id: Only runs of this agent.
+    :param production_id: Only runs of this production.
+    :param batch_key: Only runs of batches with this key.
     """
-    return _by_offset("list the runs of the workspace", "/automations/runs", since, status, agent_id)
-
-
-def list_ingest_batches(
-    *, since: datetime | str | None = None, status: Iterable[str] | str | None = None, agent_id: str | None = None
-) -> Listing[Row]:
-    """
-    Uploads of a workspace that wait or failed (https://docs.mosaic.so/api/automations/get-ingest-batches).
-
-    :param since: Created since. Default: 14 days ago.
-    :param status: Only batches in these statuses, for example ``open,failed``.
-    :param agent_id: Only batches for this agent.
-    """
-    return _by_offset("list the ingest batches", "/automations/ingest-batches", since, status, agent_id)
+    query = {
+        "since": moment("since", since),
+        "status": joined_statuses(status),
+        "agent_id": optional_id("agent_id", agent_id),
+        "production_id": optional_id("production_id", production_id),
+        "batch_key": optional_text("batch_key", batch_key),
+    }
+    return by_offset("list the runs of the workspace", "/automations/runs", RunRow, query=query)
 
 
 def list_pipeline_runs(
@@ -120,7 +108,11 @@ def list_pipeline_runs(
     created_from: datetime | str | None = None,
     created_to: datetime | str | None = None,
     updated_from: datetime | str | None = None,
-) -> Listing[Row]:
+    folder_id: str | None = None,
+    batch_id: str | None = None,
+    batch_key: str | None = None,
+    storage_trigger_id: str | None = None,
+) -> Listing[RunRow]:
     """
     Runs in short, without their graph and outputs (https://docs.mosaic.so/api/observability/list-pipeline-runs).
 
@@ -129,15 +121,21 @@ def list_pipeline_runs(
     :param created_from: Created since, inclusive.
     :param created_to: Created until, inclusive.
     :param updated_from: Changed since, inclusive.
+    :param folder_id: Only runs of files from this folder.
+    :param batch_id: Only the run of this batch.
+    :param batch_key: Only runs of batches with this key.
+    :param storage_trigger_id: Only runs that this storage watcher started.
     """
     query = {
-        "agent_id": agent_id,
-        "status": status,
-        "from": _moment("created_from", created_from),
-        "to": _moment("created_to", created_to),
-        "updated_from": _moment("updated_from", updated_from),
+        "agent_id": optional_id("agent_id", agent_id),
+        "status": optional_text("status", status),
+        "folder_id": optional_text("folder_id", folder_id),
+        "batch_id": optional_id("batch_id", batch_id),
+        "batch_key": optional_text("batch_key", batch_key),
+        "storage_trigger_id": optional_id("storage_trigger_id", storage_trigger_id),
+        **times(created_from, created_to, updated_from),
     }
-    return _by_cursor("list the pipeline runs", "/pipeline_runs", query=query)
+    return by_cursor("list the pipeline runs", "/pipeline_runs", RunRow, query=query)
 
 
 def get_run_progress(run_id: str) -> Call[RunProgress]:
@@ -146,171 +144,83 @@ def get_run_progress(run_id: str) -> Call[RunProgress]:
 
     :param run_id: The run.
     """
+    path = "/agent_run/{run_id}/progress"
+    read_tiles = rows_reader(Row, "/tiles")
+
+    def read(data: Any) -> RunProgress:
+        answer = object_in(data)
+        try:
+            tiles = read_tiles(answer).items
+        except UnreadableAnswer:
+            # Where they stand is not documented; how far the whole run is can be told without them.
+            tiles = ()
+        return RunProgress.model_validate({**answer, "tiles": tiles})
+
     return Call(
         what=f"read the progress of run {run_id!r}",
         method="GET",
-        path="/agent_run/{run_id}/progress",
+        path=path,
         ids={"run_id": run_id},
-        read=RunProgress.model_validate,
+        query={"limit": PAGE_LIMIT},
+        read=read,
     )
 
 
-def list_run_tasks(run_id: str) -> Listing[Row]:
+def list_run_tasks(
+    run_id: str,
+    *,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
     """
     The tasks of a run (https://docs.mosaic.so/api/observability/list-run-tasks).
 
     :param run_id: The run.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
     """
-    return _by_cursor(f"list the tasks of run {run_id!r}", "/agent_run/{run_id}/tasks", ids={"run_id": run_id})
+    query = times(created_from, created_to, updated_from)
+    what = f"list the tasks of run {run_id!r}"
+    return by_cursor(what, "/agent_run/{run_id}/tasks", Row, ids={"run_id": run_id}, query=query)
 
 
-def list_run_notifications(run_id: str) -> Listing[Row]:
+def list_run_notifications(
+    run_id: str,
+    *,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
     """
     Deliveries of a run's notifications (https://docs.mosaic.so/api/observability/list-notification-deliveries).
 
     :param run_id: The run.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
     """
+    query = times(created_from, created_to, updated_from)
     what = f"list the notifications of run {run_id!r}"
-    return _by_cursor(what, "/agent_run/{run_id}/notifications", ids={"run_id": run_id})
+    return by_cursor(what, "/agent_run/{run_id}/notifications", Row, ids={"run_id": run_id}, query=query)
 
 
-def list_notification_configurations(run_id: str) -> Listing[Row]:
+def list_notification_configurations(
+    run_id: str,
+    *,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
     """
     Settings of a run's notifications (https://docs.mosaic.so/api/observability/list-notification-configurations).
 
     :param run_id: The run.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
     """
+    query = times(created_from, created_to, updated_from)
     what = f"list the notification settings of run {run_id!r}"
-    return _by_cursor(what, "/agent_run/{run_id}/notification_configurations", ids={"run_id": run_id})
-
-
-def list_storage_triggers(*, agent_id: str | None = None) -> Listing[Row]:
-    """
-    Storage watchers (https://docs.mosaic.so/api/observability/list-storage-triggers).
-
-    :param agent_id: Only those of this agent.
-    """
-    return _by_cursor("list the storage triggers", "/storage_triggers", query={"agent_id": agent_id})
-
-
-def list_watched_folders(trigger_id: str) -> Listing[Row]:
-    """
-    Folders that a storage watcher watches (https://docs.mosaic.so/api/observability/list-watched-folders).
-
-    :param trigger_id: The storage watcher.
-    """
-    what = f"list the folders of storage trigger {trigger_id!r}"
-    return _by_cursor(what, "/storage_trigger/{trigger_id}/folders", ids={"trigger_id": trigger_id})
-
-
-def list_storage_events(trigger_id: str) -> Listing[Row]:
-    """
-    What a storage watcher has seen (https://docs.mosaic.so/api/observability/list-storage-events).
-
-    :param trigger_id: The storage watcher.
-    """
-    what = f"list the events of storage trigger {trigger_id!r}"
-    return _by_cursor(what, "/storage_trigger/{trigger_id}/events", ids={"trigger_id": trigger_id})
-
-
-def list_storage_batches(*, trigger_id: str | None = None, folder_id: str | None = None) -> Listing[BatchRow]:
-    """
-    Batches of storage watchers (https://docs.mosaic.so/api/observability/list-storage-batches).
-
-    :param trigger_id: Only those of this storage watcher.
-    :param folder_id: Only those of this folder.
-    """
-    query = {"trigger_id": trigger_id, "folder_id": folder_id}
-    return _by_cursor("list the storage batches", "/storage_batches", query=query, model=BatchRow)
-
-
-def list_batch_items(batch_id: str) -> Listing[Row]:
-    """
-    What is in a batch (https://docs.mosaic.so/api/observability/list-batch-items).
-
-    :param batch_id: The batch.
-    """
-    what = f"list the items of batch {batch_id!r}"
-    return _by_cursor(what, "/storage_batch/{batch_id}/items", ids={"batch_id": batch_id})
-
-
-def _by_cursor(
-    what: str,
-    path: str,
-    *,
-    ids: dict[str, str] | None = None,
-    query: dict[str, str | None] | None = None,
-    model: type[R] = Row,  # type: ignore[assignment]
-) -> Listing[R]:
-    def page(cursor: str | None) -> Call[Page[R]]:
-        return Call(
-            what=what,
-            method="GET",
-            path=path,
-            ids=ids or {},
-            query={**(query or {}), "limit": PAGE_LIMIT, "cursor": cursor},
-            read=_read_rows(model),
-        )
-
-    return Listing(page, key=_key)
-
-
-def _by_offset(
-    what: str,
-    path: str,
-    since: datetime | str | None,
-    status: Iterable[str] | str | None,
-    agent_id: str | None,
-) -> Listing[Row]:
-    """A list that is paged by offset: the offset of the next page is our cursor."""
-    if agent_id is not None:
-        checked_id("agent_id", agent_id)
-
-    def page(cursor: str | None) -> Call[Page[Row]]:
-        offset = int(cursor or 0)
-        read = _read_rows(Row)
-
-        def read_offset(data: Any) -> Page[Row]:
-            items = read(data).items
-            return Page(items, str(offset + len(items)) if len(items) >= _AUTOMATIONS_LIMIT else None)
-
-        return Call(
-            what=what,
-            method="GET",
-            path=path,
-            query={
-                "limit": _AUTOMATIONS_LIMIT,
-                "offset": offset or None,
-                "since": _moment("since", since),
-                "status": _joined(status),
-                "agent_id": agent_id,
-            },
-            read=read_offset,
-        )
-
-    return Listing(page, key=_key)
-
-
-def _read_rows(model: type[R]) -> Callable[[Any], Page[R]]:
-    """A reader of a page whose list stands under a name that is not documented: it is the only list there is."""
-
-    def read(data: Any) -> Page[R]:
-        answer = {"items": data} if isinstance(data, list) else object_in(data)
-        lists = [name for name, value in answer.items() if isinstance(value, list)]
-        if len(lists) != 1:
-            raise UnreadableAnswer(f"it has {len(lists)} lists where one was expected")
-        return read_page(lists[0], model.model_validate)(answer)
-
-    return read
-
-
-def _key(row: Row) -> str:
-    return row.id if row.id else repr(sorted(row.as_row().items(), key=str))
-
-
-def _joined(status: Iterable[str] | str | None) -> str | None:
-    return status if isinstance(status, str) else ",".join(status or ()) or None
-
-
-def _moment(name: str, value: datetime | str | None) -> str | None:
-    return None if value is None else stamp(checked_moment(name, value))
+    return by_cursor(what, "/agent_run/{run_id}/notification_configurations", Row, ids={"run_id": run_id}, query=query)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tenacity
 
+from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.errors import MosaicError
 
@@ -43,6 +44,14 @@ class RetryPolicy:
     budget: float = 180.0
     first_pause: float = 1.0
     longest_pause: float = 30.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            refuse("attempts", self.attempts, "it must be a whole number, at least 1.")
+        for name in ("budget", "first_pause", "longest_pause"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                refuse(name, value, "it must be a number of seconds, not below zero.")
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
         """

@@ -17,6 +17,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_moment,
     checked_url,
     checked_urls,
+    joined_statuses,
     refuse,
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
@@ -206,7 +207,8 @@ def start_run(
     :param mimir_assets: Items of a connected Mimir: ``{"id": ..., "artifact": "highres" | "proxy" | "auto"}``.
     :param video_inputs: One object a Video Input tile: ``agent_node_id``, at least one of the four lists above, and,
         if only a part of the source is wanted, ``input_clip_start_ms`` and ``input_clip_end_ms``.
-    :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``.
+    :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``. As the API takes them: the
+        name of a tile is made an id by the hook and the operator.
     :param ignore_nodes: Nodes of the agent to leave out.
     :param callback_url: Where the webhooks of this run go.
     :raises MosaicValidationError: An argument is wrong in itself.
@@ -234,8 +236,7 @@ def start_run(
     if update_params is not None:
         params = checked_mapping("update_params", update_params)
         body["update_params"] = {
-            checked_id("update_params key", node): checked_mapping(f"update_params[{node!r}]", value)
-            for node, value in params.items()
+            _checked_tile(node): checked_mapping(f"update_params[{node!r}]", value) for node, value in params.items()
         }
     if ignore_nodes is not None:
         body["ignore_nodes"] = checked_ids("ignore_nodes", ignore_nodes)
@@ -251,6 +252,13 @@ def start_run(
         repeat=Repeat.HAS_EFFECTS,
         patience=_START_PATIENCE,
     )
+
+
+def _checked_tile(key: Any) -> str:
+    # The name of a tile, which may have spaces; what it comes to is looked up before the start is sent.
+    if isinstance(key, str) and " " in key.strip() and key.isprintable() and "{{" not in key and "{%" not in key:
+        return key
+    return checked_id("update_params key", key)
 
 
 def _checked_sources(form: str, name: str, value: Any) -> list[Any]:
@@ -375,10 +383,9 @@ def list_runs(
     :param created_from: Only runs created since.
     :param created_to: Only runs created until.
     """
-    statuses = [status] if isinstance(status, str) else list(status or ())
     query: dict[str, str | int | None] = {
         "limit": PAGE_LIMIT,
-        "status": ",".join(statuses) or None,
+        "status": joined_statuses(status),
         "from": None if created_from is None else stamp(checked_moment("created_from", created_from)),
         "to": None if created_to is None else stamp(checked_moment("created_to", created_to)),
     }

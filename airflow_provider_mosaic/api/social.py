@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
+    checked_flag,
     checked_id,
     checked_ids,
     checked_list,
@@ -17,6 +18,8 @@ from airflow_provider_mosaic.api.arguments import (
     checked_moment,
     checked_url,
     checked_urls,
+    optional_id,
+    optional_text,
     refuse,
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
@@ -60,7 +63,7 @@ class Destination(Model):
     account_username: Words = None
     status: Words = None
     message: Words = Field(default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail"))
-    platform_post_id: Words = None
+    platform_post_id: Words = Field(default=None, validation_alias=AliasChoices("platform_post_id", "post_id"))
     post_url: Words = None
 
     @property
@@ -207,7 +210,7 @@ def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[P
         method="GET",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
-        query={"social_connection_id": social_connection_id},
+        query={"social_connection_id": optional_id("social_connection_id", social_connection_id)},
         read=read,
     )
 
@@ -222,19 +225,18 @@ def list_posts(
     :param platform: Only posts to this platform.
     :param social_connection_id: Only posts to this account.
     """
+    query = {
+        "status": optional_text("status", status),
+        "platform": optional_text("platform", platform),
+        "social_connection_id": optional_id("social_connection_id", social_connection_id),
+    }
 
     def page(cursor: str | None) -> Call[Page[Post]]:
         return Call(
             what="list the posts",
             method="GET",
             path="/social/posts",
-            query={
-                "limit": PAGE_LIMIT,
-                "cursor": cursor,
-                "status": status,
-                "platform": platform,
-                "social_connection_id": social_connection_id,
-            },
+            query={"limit": PAGE_LIMIT, "cursor": cursor, **query},
             read=read_page("posts", Post.model_validate),
         )
 
@@ -260,7 +262,7 @@ def create_connect_link(
     """
     body = {"platform": checked_id("platform", platform)}
     if connection_name is not None:
-        body["connection_name"] = connection_name
+        body["connection_name"] = optional_text("connection_name", connection_name) or ""
     if redirect_url is not None:
         body["redirect_url"] = checked_url("redirect_url", redirect_url)
     return Call(
@@ -309,7 +311,7 @@ def update_post(
     :param social_connection_id: Only for this account.
     """
     switches = {"approve": approve, "disable_comments": disable_comments}
-    body: dict[str, Any] = {name: value for name, value in switches.items() if value is not None}
+    body: dict[str, Any] = {name: checked_flag(name, value) for name, value in switches.items() if value is not None}
     if schedule_date is not None:
         body["schedule_date"] = stamp(checked_moment("schedule_date", schedule_date))
     if platform_options is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+
+from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_list, checked_mapping, checked_url, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
@@ -18,6 +21,7 @@ class Unchanged(enum.Enum):
 
 
 UNCHANGED = Unchanged.UNCHANGED
+_CHANNEL_ADDRESS = re.compile(r"https?://(?:[\w-]+\.)?youtube\.com/channel/(UC[\w-]{22})/?", re.ASCII)
 
 
 class ChannelDetails(Model):
@@ -37,6 +41,12 @@ class YouTubeTrigger(Model):
     youtube_channel_details: tuple[ChannelDetails, ...] = ()
     callback_url: Words = None
     filter_options: dict[str, Any] = {}
+
+    @field_validator("youtube_channels", mode="before")
+    @classmethod
+    def _ids_of_addresses(cls, value: Any) -> Any:
+        # In 2025 channels were listed by their addresses.
+        return [_channel_id(each) for each in value] if isinstance(value, list) else value
 
 
 class AddedChannels(Model):
@@ -144,6 +154,12 @@ def checked_filter(name: str, value: object) -> dict[str, Any]:
     options = checked_mapping(name, value)
     duration = {key: limit for key, limit in (options.get("duration") or {}).items() if limit is not None}
     return {"duration": duration} if duration else {}
+
+
+def _channel_id(channel: Any) -> Any:
+    """The id in an address of a channel that has one; anything else as it is."""
+    found = _CHANNEL_ADDRESS.fullmatch(channel) if isinstance(channel, str) else None
+    return found[1] if found else channel
 
 
 def _checked_channels(value: Iterable[str] | str) -> list[str]:

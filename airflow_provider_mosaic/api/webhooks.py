@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.models import Flag, Model, Words
+from airflow_provider_mosaic.api.models import Flag, Model, Time, Words
 from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
@@ -35,8 +35,11 @@ class UpdatedNode(Model):
     original_node_id: Words = None
     status: Words = None
     status_message: Words = None
-    errors: tuple[Any, ...] = ()
+    errors: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
+
+    # That of a node is what is told of its errors and outputs; the run itself has both.
+    beside_the_point = frozenset({"errors", "outputs"})
 
 
 class WebhookEvent(Model):
@@ -58,6 +61,12 @@ class WebhookEvent(Model):
     outputs: tuple[Output, ...] = ()
     updated_nodes: tuple[UpdatedNode, ...] = ()
     triggered_by: dict[str, Any] | None = None
+    #: Of a ``TEST`` alone, whose ``run_id`` is the word ``test`` and no run.
+    message: Words = None
+    timestamp: Time = None
+
+    # It is a hint to read the run: where the rest has an older or newer form, the flag and the ids still are one.
+    beside_the_point = frozenset({"node_status_counts", "errors", "inputs", "outputs", "updated_nodes", "triggered_by"})
 
 
 def signature_fits(signature: str | None, secret: str) -> bool:

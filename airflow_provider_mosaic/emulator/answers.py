@@ -17,7 +17,8 @@ OPTIONAL_FIELDS: Final[dict[str, Any]] = {
     "sources": [],
     "errors": [],
     "triggered_by": {},
-    "scopes": [],
+    # An empty list of scopes would say that there are none, and not that there is no limit.
+    "scopes": None,
     "last_used_at": "",
     "scheduled_at": "",
     "visibility": "",

@@ -73,7 +73,7 @@ class AvatarDesk:
         return {
             "id": profile.id,
             "name": profile.name,
-            "status": profile.status,
+            self._settings.avatar_status_key: profile.status,
             "status_message": profile.message,
             "video_preview_url": link,
         }

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
 from airflow_provider_mosaic.emulator.settings import Settings
-from airflow_provider_mosaic.emulator.tile_params import objection
+from airflow_provider_mosaic.emulator.tile_params import defaults, objection
 
 
 class Operation(BaseModel):
@@ -117,6 +117,9 @@ class Draft:
             raise ApiError(404, "Node type could not be found")
         node = AgentNode(str(uuid.uuid4()), node_type(type_id), dict(operation.params_used))
         self._check(operation, node)
+        if self._settings.default_params:
+            node = AgentNode(node.id, node.type, {**defaults(node.type), **node.params})
+        node = AgentNode(node.id, node.type, self._kept(node.params))
         self.nodes[node.id] = node
         if reference is not None:
             self._references[reference] = node.id
@@ -125,8 +128,11 @@ class Draft:
     def _update_node(self, operation: UpdateNode) -> None:
         before = self._find(operation.agent_node_id)
         self._check(operation, AgentNode(before.id, before.type, operation.params_used))
-        params = self._merged(before.params, operation.params_used)
+        params = self._merged(before.params, self._kept(operation.params_used))
         self.nodes[before.id] = AgentNode(before.id, before.type, params)
+
+    def _kept(self, params: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in params.items() if name not in self._settings.dropped_params}
 
     def _merged(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         params = dict(old)

@@ -176,7 +176,7 @@ class Exchange:
         :param news: whether the body says what the client can't know; without, 204 may stand for it.
         :param created: whether something was made whose status is a switch of its own.
         """
-        status = self.settings.success_status if self.request.method == "POST" else 200
+        status = 200 if self.request.method == "GET" else self.settings.success_status
         if created and status == 200:
             status = self.settings.created_status
         if status == 204:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
+from airflow_provider_mosaic.emulator.settings import Settings
+
 BUCKET: Final = "mosaic-emulator-media"
 UPLOAD_BUCKET: Final = "mosaic-emulator-uploads"
 SAMPLE_VIDEO: Final = Path(__file__).with_name("sample.mp4")
@@ -39,7 +41,8 @@ class StoredObject:
 class MediaStore:
     """Objects by name. Files lie in one directory and go with a reset."""
 
-    def __init__(self, *, directory: Path) -> None:
+    def __init__(self, *, settings: Settings, directory: Path) -> None:
+        self._settings = settings
         self._directory = directory
         self._lock = threading.Lock()
         self._objects: dict[str, StoredObject] = {}
@@ -112,4 +115,4 @@ class MediaStore:
 
     def _signature(self, path: str, query: dict[str, str]) -> str:
         text = f"{path}?{urlencode(sorted(query.items()))}"
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
+        return self._settings.signature_mark + hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()

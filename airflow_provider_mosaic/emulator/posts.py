@@ -74,6 +74,26 @@ class Post:
         return list(dict.fromkeys(each.connection.platform for each in self.destinations))
 
 
+def outcomes_apart(post: Post) -> dict[str, Any]:
+    """Write what became of a post as in early 2026: beside its destinations, in the words of the provider behind."""
+    settled = [each for each in post.destinations if each.status in ("posted", "failed")]
+    return {
+        "links": [
+            {"platform": each.connection.platform, "post_url": each.post_url} for each in settled if each.post_url
+        ],
+        "results": [
+            {
+                "platform": each.connection.platform,
+                "status": "success" if each.status == "posted" else "error",
+                "post_id": each.platform_post_id,
+                "post_url": each.post_url,
+                "message": each.error,
+            }
+            for each in settled
+        ],
+    }
+
+
 class PostDesk:
     """Moves posts along."""
 

@@ -49,6 +49,12 @@ class Emulator:
         start_timeout: float = 60.0,
         **settings: Any,
     ) -> None:
+        if directory is not None and not isinstance(directory, (str, os.PathLike)):
+            raise TypeError(f"directory={directory!r}: it must be a path")
+        if not isinstance(api_key, str) or not api_key.strip():
+            raise ValueError(f"api_key={api_key!r}: it must be text with something in it")
+        if isinstance(start_timeout, bool) or not isinstance(start_timeout, (int, float)) or not start_timeout > 0:
+            raise ValueError(f"start_timeout={start_timeout!r}: it must be a number of seconds")
         self._directory = Path(directory) if directory is not None else None
         self._settings = {"speed": speed, **settings}
         self._start_timeout = start_timeout
@@ -178,6 +184,10 @@ class Emulator:
     def posts(self) -> list[dict[str, Any]]:
         """Return every social post, oldest first."""
         return self._list("posts")
+
+    def agents(self) -> list[dict[str, Any]]:
+        """Return every agent with its nodes and connections, oldest first."""
+        return self._list("agents")
 
     def uploads(self) -> list[dict[str, Any]]:
         """Return every upload, oldest first."""

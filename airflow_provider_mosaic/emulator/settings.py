@@ -55,6 +55,16 @@ class Settings(BaseModel):
     unknown_operation_node_status: Literal[400, 404] = Field(
         404, description="Answer to an operation on a node or a connection that is not there."
     )
+    node_type_params: Literal["absent", "listed"] = Field(
+        "absent", description="Node types list the params that are known of them."
+    )
+    default_params: bool = Field(False, description="A new node has its tile's defaults besides what it is given.")
+    dropped_params: list[str] = Field(
+        default_factory=list, description="Params of nodes that are accepted and then not kept."
+    )
+    repeated_agent_name: Literal["accept", "refuse"] = Field(
+        "accept", description="Making an agent of a name that another one has; `refuse` is 409."
+    )
     repeated_connection: Literal["refuse", "ignore"] = Field("refuse", description="A connection that is there.")
     connections_into_inputs: bool = Field(False, description="Tiles of known types may lead into a Video Input.")
     empty_bodies: Literal["accept", "refuse"] = Field(
@@ -77,6 +87,9 @@ class Settings(BaseModel):
     late_output_seconds: float = Field(0.0, ge=0, description="A run's last output shows this long after its end.")
     waiting_counts_as_progress: bool = Field(
         True, description="`not_started` and `blocked` nodes of an active run count in `in_progress`."
+    )
+    start_answer: Literal["id", "summary"] = Field(
+        "id", description="What a start answers: the run's id, or all that lists tell of a run."
     )
     cancel_lag: float = Field(0.0, ge=0, description="Seconds from a cancel's answer to the run being `cancelled`.")
     cancel_terminal_status: Literal[200, 400, 409] = Field(409, description="Answer to cancelling an ended run.")
@@ -119,6 +132,9 @@ class Settings(BaseModel):
         "present", description="Whether downloads say how long they are."
     )
     ranges: bool = Field(True, description="The storage host honours `Range`.")
+    signature_mark: str = Field(
+        "", description="Every signature of a link or form begins with it: what to search logs for."
+    )
 
     # Webhooks
     webhook_secret: str | None = Field("whsk_emulator", description="Sent in `X-Mosaic-Signature`; null: no header.")
@@ -134,6 +150,9 @@ class Settings(BaseModel):
     # Triggers
     triggers_answer: Literal["array", "object"] = Field(
         "array", description="Today's list of triggers, or the one object or null of 2025."
+    )
+    listed_channels: Literal["ids", "urls"] = Field(
+        "ids", description="How triggers name their channels: by id, or by URL as in 2025."
     )
     channel_details: Literal["full", "pending", "missing"] = Field(
         "full", description="Metadata of channels: there, all null as before a refresh, or no entry at all."
@@ -190,6 +209,9 @@ class Settings(BaseModel):
     avatar_create_answer: Literal["profile", "wrapped", "id"] = Field(
         "profile", description="What create answers: the profile, that under `avatar_profile`, or its id."
     )
+    avatar_status_key: Literal["status", "processing_status"] = Field(
+        "status", description="Name of a profile's status: that of the table, or of the text beside it."
+    )
 
     # Posts
     failing_platforms: dict[str, str] = Field(
@@ -202,7 +224,12 @@ class Settings(BaseModel):
     )
     disconnected: list[str] = Field(default_factory=list, description="Connection ids with `connected: false`.")
     past_schedule: Literal["publish", "refuse"] = Field("publish", description="What a schedule in the past means.")
-
+    post_create_answer: Literal["post", "short", "results"] = Field(
+        "post", description="What making a post answers: the post, its id and status, or that of early 2026."
+    )
+    post_outcomes: Literal["destinations", "results"] = Field(
+        "destinations", description="Where a post says what became of it: at its destinations, or as in early 2026."
+    )
     patch_answer: Literal["short", "post", "success"] = Field(
         "short", description="What PATCH answers: id and status, the whole post, or that of early 2026."
     )
@@ -266,7 +293,7 @@ class Settings(BaseModel):
         "refuse", description="Body fields that nothing documents."
     )
     success_status: Literal[200, 201, 204] = Field(
-        200, description="Success of POSTs; 204 has no body and only comes where the answer says nothing new."
+        200, description="Success of all but GETs; 204 has no body and only comes where the answer says nothing new."
     )
     extra_fields: bool = Field(False, description="Unknown fields in every object.")
     cursor_key: Literal["next_cursor", "cursor"] = Field("next_cursor", description="Where lists put the next cursor.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow_provider_mosaic.emulator.catalogue import NodeType
@@ -45,6 +45,8 @@ class Table:
     """The parameters of one kind of tile."""
 
     checks: dict[str, Check]
+    #: What a parameter is where none is given.
+    defaults: dict[str, Any] = field(default_factory=dict)
     #: Whether the whole table was to be read, so that another name is wrong.
     complete: bool = False
 
@@ -52,6 +54,7 @@ class Table:
 TABLES: Final[dict[str, Table]] = {
     "Clips": Table(
         {"prompt": _text, "num_clips": _whole(1, 20), "target_duration": _between(1, 300)},
+        defaults={"prompt": ""},
         complete=True,
     ),
     "Captions": Table(
@@ -87,6 +90,18 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "AI Music": Table({"use_intelligent_analysis": _flag, "genre": _text}),
 }
+
+
+def listed(kind: NodeType) -> dict[str, Any]:
+    """Write the params that are known of a kind of tile, as an answer might list them; nothing where none are."""
+    table = TABLES.get(kind.name)
+    return {"params": [{"name": name} for name in table.checks]} if table else {}
+
+
+def defaults(kind: NodeType) -> dict[str, Any]:
+    """Return the params that a tile has without being told."""
+    table = TABLES.get(kind.name)
+    return dict(table.defaults) if table else {}
 
 
 def objection(kind: NodeType, params: dict[str, Any], settings: Settings) -> str | None:

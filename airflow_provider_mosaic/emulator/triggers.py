@@ -150,11 +150,15 @@ class TriggerDesk:
         return {
             "id": trigger.id,
             "type": "youtube",
-            "youtube_channels": list(trigger.channels),
+            "youtube_channels": [self._named(each) for each in trigger.channels],
             "youtube_channel_details": self.details_json(list(trigger.channels.values())),
             "callback_url": trigger.callback_url,
             "filter_options": trigger.filter_options,
         }
+
+    def _named(self, channel_id: str) -> str:
+        by_id = self._settings.listed_channels == "ids"
+        return channel_id if by_id else f"https://www.youtube.com/channel/{channel_id}"
 
     def _key(self, options: dict[str, Any] | None) -> Any:
         bounds = {name: value for name, value in ((options or {}).get("duration") or {}).items() if value is not None}

@@ -106,7 +106,8 @@ class UploadDesk:
             "x-goog-credential": credential,
             "x-goog-algorithm": "GOOG4-RSA-SHA256",
             "policy": encoded,
-            "x-goog-signature": hmac.new(self._secret, encoded.encode(), hashlib.sha256).hexdigest(),
+            "x-goog-signature": self._settings.signature_mark
+            + hmac.new(self._secret, encoded.encode(), hashlib.sha256).hexdigest(),
         }
         upload = Upload(
             id=asset_id, type=asset_type, key=key, fields=fields, max_file_size=size, expires_at=time.time() + seconds

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.emulator.faults import FaultBook
 from airflow_provider_mosaic.emulator.film import FilmCutter
 from airflow_provider_mosaic.emulator.inputs import InputFetcher
 from airflow_provider_mosaic.emulator.media import MediaStore, StoredObject
-from airflow_provider_mosaic.emulator.posts import Post, PostDesk
+from airflow_provider_mosaic.emulator.posts import Post, PostDesk, outcomes_apart
 from airflow_provider_mosaic.emulator.rendering import Renderer
 from airflow_provider_mosaic.emulator.requestlog import RequestLog
 from airflow_provider_mosaic.emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
@@ -48,7 +48,7 @@ class World:
         # A name that nobody else's folder has: what lies in it is removed.
         kept = directory / "mosaic-emulator-media"
         shutil.rmtree(kept, ignore_errors=True)
-        self.media = MediaStore(directory=kept)
+        self.media = MediaStore(settings=settings, directory=kept)
         self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
         self.webhooks = WebhookSender(settings=settings, tally=self.tally)
         self.avatars = AvatarDesk(settings=settings, media=self.media)
@@ -340,10 +340,15 @@ class World:
             "thumbnail_url": None,
             "scheduled_at": self.clock.optional(post.schedule),
             "platforms": post.platforms,
-            "destinations": [each.as_json() for each in post.destinations],
+            **self._outcomes_json(post),
             "created_at": self.clock.text(post.created_at),
             "updated_at": self.clock.text(post.updated_at),
         }
+
+    def _outcomes_json(self, post: Post) -> dict[str, Any]:
+        if self.settings.post_outcomes == "results":
+            return {"destinations": [each.connection.as_json() for each in post.destinations], **outcomes_apart(post)}
+        return {"destinations": [each.as_json() for each in post.destinations]}
 
     def _media_gone(self, url: str) -> bool:
         if not url.startswith(f"{self.media.base_url}/"):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from airflow_provider_mosaic.api import (
     account,
@@ -15,28 +14,15 @@ from airflow_provider_mosaic.api import (
     billing,
     engagement,
     node_types,
-    observability,
     runs,
     social,
     triggers,
 )
-from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.paging import Listing
-from airflow_provider_mosaic.api.retries import RetryPolicy
-
-T = TypeVar("T")
+from airflow_provider_mosaic.hooks.observation import Observation
 
 
-class Endpoints(ABC):
+class Endpoints(Observation):
     """Every documented endpoint, in verbs and nouns; lists are iterators that page by themselves."""
-
-    @abstractmethod
-    def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
-        """Send a call."""
-
-    @abstractmethod
-    def iterate(self, listing: Listing[T]) -> Iterator[T]:
-        """Walk through a list."""
 
     # Account
 
@@ -70,7 +56,9 @@ class Endpoints(ABC):
 
         :raises MosaicAmbiguousOutcomeError: Whether a run was started is unknown; look with :meth:`list_runs`.
         """
-        return self.send(runs.start_run(agent_id, **inputs))
+        from airflow_provider_mosaic.hooks.agents import with_node_ids
+
+        return self.send(with_node_ids(self, runs.start_run(agent_id, **inputs)))
 
     def get_run(self, run_id: str) -> runs.Run:
         """:func:`airflow_provider_mosaic.api.runs.get_run`."""
@@ -187,101 +175,6 @@ class Endpoints(ABC):
     ) -> agents.AgentGraph:
         """:func:`airflow_provider_mosaic.api.agents.duplicate_agent`."""
         return self.send(agents.duplicate_agent(agent_id, name=name, description=description, visibility=visibility))
-
-    # More about runs
-
-    def list_trigger_runs(
-        self,
-        trigger_id: str,
-        *,
-        status: Iterable[str] | str | None = None,
-        created_from: datetime | str | None = None,
-        created_to: datetime | str | None = None,
-    ) -> Iterator[runs.Run]:
-        """:func:`airflow_provider_mosaic.api.observability.list_trigger_runs`."""
-        return self.iterate(
-            observability.list_trigger_runs(trigger_id, status=status, created_from=created_from, created_to=created_to)
-        )
-
-    def list_workspace_runs(
-        self,
-        *,
-        since: datetime | str | None = None,
-        status: Iterable[str] | str | None = None,
-        agent_id: str | None = None,
-    ) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_workspace_runs`."""
-        return self.iterate(observability.list_workspace_runs(since=since, status=status, agent_id=agent_id))
-
-    def list_ingest_batches(
-        self,
-        *,
-        since: datetime | str | None = None,
-        status: Iterable[str] | str | None = None,
-        agent_id: str | None = None,
-    ) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_ingest_batches`."""
-        return self.iterate(observability.list_ingest_batches(since=since, status=status, agent_id=agent_id))
-
-    def list_pipeline_runs(
-        self,
-        *,
-        agent_id: str | None = None,
-        status: str | None = None,
-        created_from: datetime | str | None = None,
-        created_to: datetime | str | None = None,
-        updated_from: datetime | str | None = None,
-    ) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_pipeline_runs`."""
-        return self.iterate(
-            observability.list_pipeline_runs(
-                agent_id=agent_id,
-                status=status,
-                created_from=created_from,
-                created_to=created_to,
-                updated_from=updated_from,
-            )
-        )
-
-    def get_run_progress(self, run_id: str) -> observability.RunProgress:
-        """:func:`airflow_provider_mosaic.api.observability.get_run_progress`."""
-        return self.send(observability.get_run_progress(run_id))
-
-    def list_run_tasks(self, run_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_run_tasks`."""
-        return self.iterate(observability.list_run_tasks(run_id))
-
-    def list_run_notifications(self, run_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_run_notifications`."""
-        return self.iterate(observability.list_run_notifications(run_id))
-
-    def list_notification_configurations(self, run_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_notification_configurations`."""
-        return self.iterate(observability.list_notification_configurations(run_id))
-
-    # Storage watchers
-
-    def list_storage_triggers(self, *, agent_id: str | None = None) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_storage_triggers`."""
-        return self.iterate(observability.list_storage_triggers(agent_id=agent_id))
-
-    def list_watched_folders(self, trigger_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_watched_folders`."""
-        return self.iterate(observability.list_watched_folders(trigger_id))
-
-    def list_storage_events(self, trigger_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_storage_events`."""
-        return self.iterate(observability.list_storage_events(trigger_id))
-
-    def list_storage_batches(
-        self, *, trigger_id: str | None = None, folder_id: str | None = None
-    ) -> Iterator[observability.BatchRow]:
-        """:func:`airflow_provider_mosaic.api.observability.list_storage_batches`."""
-        return self.iterate(observability.list_storage_batches(trigger_id=trigger_id, folder_id=folder_id))
-
-    def list_batch_items(self, batch_id: str) -> Iterator[observability.Row]:
-        """:func:`airflow_provider_mosaic.api.observability.list_batch_items`."""
-        return self.iterate(observability.list_batch_items(batch_id))
 
     # Avatar profiles
 

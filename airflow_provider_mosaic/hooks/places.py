@@ -27,6 +27,32 @@ def source_at(place: Any) -> Source:
     return storage_source(_storage_path("source", text)) if scheme else local_source(text)
 
 
+def text_at(name: str, place: Any, *, beside: str) -> str:
+    """
+    What a text file holds.
+
+    :param name: The argument that names it.
+    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``.
+    :param beside: The folder that a relative path begins at.
+    :raises MosaicValidationError: There is no such file, or it is no text.
+    """
+    from pathlib import Path
+
+    storage = place if _is_storage_path(place) else None
+    text = "" if storage is not None else _text(name, place)
+    scheme = _scheme(text)
+    if scheme in ("http", "https"):
+        refuse(name, text, "it is not read from a web address; give a path or s3://... .")
+    try:
+        path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
+        return str(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        where = "there is no such file" if storage or scheme else f"there is no such file in {beside}"
+        refuse(name, str(storage or text), f"{where}.")
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        refuse(name, str(storage or text), f"it can't be read as text ({type(error).__name__}).")
+
+
 class Folder:
     """
     Where downloads go.

@@ -14,6 +14,8 @@ from .samples import CORE_SAMPLES
 from .samples_beyond_runs import MORE_SAMPLES
 
 SAMPLES = {**CORE_SAMPLES, **MORE_SAMPLES}
+#: A second reading of an endpoint that has a function of its own, and what makes lists of a path.
+NO_ENDPOINTS = {"running_runs", "by_cursor", "by_offset"}
 
 
 def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -24,6 +26,7 @@ def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
             if (
                 function.__module__ == module.name
                 and not name.startswith("_")
+                and name not in NO_ENDPOINTS
                 and returns.startswith(("Call[", "Listing["))
             ):
                 yield name, function

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mosaic.api import agents, avatars, billing, engagement, observability, social, triggers
+from airflow_provider_mosaic.api import (
+    agents,
+    avatars,
+    billing,
+    engagement,
+    observability,
+    social,
+    storage_watchers,
+    triggers,
+)
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.paging import Listing
 
@@ -192,7 +201,7 @@ MORE_SAMPLES: dict[str, Sample] = {
         ("runs", "runs.0.run_id", "runs.0.status"),
     ),
     "list_workspace_runs": _rows(observability.list_workspace_runs(), "runs", id=RUN, agent_id=AGENT),
-    "list_ingest_batches": _rows(observability.list_ingest_batches(), "ingest_batches", id=BATCH),
+    "list_ingest_batches": _rows(storage_watchers.list_ingest_batches(), "ingest_batches", id=BATCH),
     "list_pipeline_runs": _rows(observability.list_pipeline_runs(), "runs", id=RUN, status="running"),
     "get_run_progress": _plain(
         observability.get_run_progress(RUN), {"completed_node_percent": 66.7, "tiles": [], "next_cursor": None}
@@ -203,12 +212,12 @@ MORE_SAMPLES: dict[str, Sample] = {
         observability.list_notification_configurations(RUN), "configurations", id="c"
     ),
     "list_storage_triggers": _rows(
-        observability.list_storage_triggers(), "storage_triggers", id=TRIGGER, agent_id=AGENT
+        storage_watchers.list_storage_triggers(), "storage_triggers", id=TRIGGER, agent_id=AGENT
     ),
-    "list_watched_folders": _rows(observability.list_watched_folders(TRIGGER), "folders", id="f", is_active=True),
-    "list_storage_events": _rows(observability.list_storage_events(TRIGGER), "events", id="e"),
+    "list_watched_folders": _rows(storage_watchers.list_watched_folders(TRIGGER), "folders", id="f", is_active=True),
+    "list_storage_events": _rows(storage_watchers.list_storage_events(TRIGGER), "events", id="e"),
     "list_storage_batches": _rows(
-        observability.list_storage_batches(), "batches", id=BATCH, agent_state_id=RUN, last_error=None
+        storage_watchers.list_storage_batches(), "batches", id=BATCH, agent_state_id=RUN, last_error=None
     ),
-    "list_batch_items": _rows(observability.list_batch_items(BATCH), "items", id="i"),
+    "list_batch_items": _rows(storage_watchers.list_batch_items(BATCH), "items", id="i"),
 }

@@ -21,6 +21,14 @@ from airflow_provider_mosaic.api.social import Post, create_post
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 
 
+#: What a row of a list is taken for.
+OURS, PERHAPS_OURS, ANOTHERS = "ours", "perhaps ours", "another's"
+
+
+def seen_as(found: list[Candidate]) -> str:
+    return {(): ANOTHERS, (False,): OURS, (True,): PERHAPS_OURS}[tuple(candidate.doubtful for candidate in found)]
+
+
 def candidates(names: str) -> list[Candidate]:
     return [Candidate(id=name, status="running") for name in names]
 
@@ -59,6 +67,19 @@ def test_one_is_adopted_only_when_nobody_else_could_own_it() -> None:
         assert (finding is Finding.LOOK_AGAIN) <= (not last)
 
 
+def test_a_doubtful_one_is_never_taken_and_never_left_out_either() -> None:
+    doubtful, plain = Candidate(id="d", status="posted", doubtful=True), Candidate(id="p", status="posted")
+
+    def judged(*there: Candidate, last_look: bool) -> Finding:
+        return judge_candidates(there, owned=(), unsettled=0, last_look=last_look)[0]
+
+    assert judged(doubtful, last_look=False) is Finding.LOOK_AGAIN
+    assert judged(doubtful, last_look=True) is Finding.UNCLEAR
+    # One that is like what was asked for in all that is shown can be told from it.
+    assert judge_candidates([doubtful, plain], owned=(), unsettled=0, last_look=True) == (Finding.FOUND, (plain,))
+    assert judged(doubtful, plain, plain, last_look=True) is Finding.UNCLEAR
+
+
 def test_the_looks_go_on_for_two_minutes() -> None:
     assert sum(PAUSES) == 120
     assert list(PAUSES) == sorted(PAUSES)
@@ -74,28 +95,33 @@ def run(**facts: Any) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("triggered_by", "fits"),
+    ("triggered_by", "taken_for"),
     [
-        (None, True),
-        ({}, True),
-        ({"type": "manual", "source": "api"}, True),
-        ({"type": "api"}, True),
-        ({"type": "youtube", "channel_id": "UC1"}, False),
-        ({"type": "schedule"}, False),
-        ({"trigger_id": "t"}, False),
-        ({"type": "something new"}, False),
-        ("manual", True),
-        ("youtube", False),
-        ({"type": "Manual"}, True),
-        ({"trigger_id": None}, True),
-        ({"type": None, "trigger_id": None}, True),
-        ({"source": "api", "user_id": "u"}, True),
-        ({"type": None, "trigger_id": "t"}, False),
-        ([], True),
+        (None, OURS),
+        ({}, OURS),
+        ({"type": "manual", "source": "api"}, OURS),
+        ({"type": "api"}, OURS),
+        ({"type": "youtube", "channel_id": "UC1"}, ANOTHERS),
+        ({"type": "schedule"}, ANOTHERS),
+        ({"trigger_id": "t"}, ANOTHERS),
+        ({"type": "something new"}, PERHAPS_OURS),
+        ("manual", OURS),
+        ("youtube", ANOTHERS),
+        ({"type": "Manual"}, OURS),
+        ({"trigger_id": None}, OURS),
+        ({"type": None, "trigger_id": None}, OURS),
+        ({"source": "api", "user_id": "u"}, OURS),
+        ({"type": None, "trigger_id": "t"}, ANOTHERS),
+        ({"type": "something new", "trigger_id": "t"}, ANOTHERS),
+        ({"type": "something new", "trigger_id": None}, PERHAPS_OURS),
+        ({"source_folder_id": "f"}, PERHAPS_OURS),
+        ({"type": "schedule", "schedule_id": "s"}, ANOTHERS),
+        ({"id": "t", "type": "youtube", "youtube": {"channel": "c"}}, ANOTHERS),
+        ([], OURS),
     ],
 )
-def test_a_run_that_a_trigger_started_is_not_ours(triggered_by: Any, fits: bool) -> None:
-    assert [c.id for c in run_candidates([run(triggered_by=triggered_by)], before=[])] == (["r"] if fits else [])
+def test_only_a_run_that_a_trigger_surely_started_is_left_out(triggered_by: Any, taken_for: str) -> None:
+    assert seen_as(run_candidates([run(triggered_by=triggered_by)], before=[])) == taken_for
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "cancelled", "queued"])
@@ -116,56 +142,72 @@ ROW = {
     "created_at": NOW,
     "destinations": [{"social_connection_id": "c2", "platform": "x"}, {"social_connection_id": "c1", "platform": "x"}],
 }
+WORDLESS = create_post("", social_connection_ids=["c1", "c2"], media_urls=["https://cdn.example.org/a.mp4"]).body
 BY_PLATFORM = create_post("Premiere tonight", platforms=["x", "youtube"]).body
 ACCENTED = create_post("Cafe\u0301 & co", social_connection_ids=["c1", "c2"]).body
 SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], schedule_date=NOW, now=NOW).body
 
 
 @pytest.mark.parametrize(
-    ("body", "row", "fits"),
+    ("body", "row", "taken_for"),
     [
-        (BODY, {}, True),
-        (BODY, {"description": " Premiere tonight\n"}, True),
-        (BODY, {"description": "Premiere \r\n tonight"}, True),
-        (BODY, {"description": "Premiere"}, False),
-        (BODY, {"description": ""}, False),
-        (BODY, {"description": None}, True),
-        (BODY, {"description": "Premiere ton…"}, True),
-        (BODY, {"description": "Premiere ..."}, True),
-        (BODY, {"description": "Premiere of another…"}, False),
-        (BODY, {"description": "…"}, False),
-        (ACCENTED, {"description": "Caf\u00e9 & co"}, True),
-        (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, True),
-        (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, True),
-        (BODY, {"destinations": []}, True),
-        (BODY, {"destinations": [{"platform": "x"}]}, True),
-        (BODY, {"destinations": [{"social_connection_id": "c1"}]}, False),
-        (BODY, {"destinations": [{"social_connection_id": "c1"}, {"social_connection_id": "c3"}]}, False),
-        (BODY, {"scheduled_at": NOW}, True),
-        (BODY, {"created_at": None}, True),
-        (BODY, {"created_at": NOW - SKEW}, True),
-        (BODY, {"created_at": NOW - SKEW - timedelta(seconds=1)}, False),
-        (BODY, {"created_at": NOW + timedelta(hours=1)}, True),
-        (BODY, {"status": "failed"}, True),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "x"]}, True),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["YouTube", "X"]}, True),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["x"]}, False),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "twitter"]}, True),
-        (BY_PLATFORM, {"destinations": [], "platforms": []}, True),
-        (BY_PLATFORM, {"platforms": ["youtube"]}, True),
-        (SCHEDULED, {"scheduled_at": NOW}, True),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(seconds=59)}, True),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(minutes=2)}, False),
-        (SCHEDULED, {"scheduled_at": NOW - timedelta(minutes=2)}, False),
-        (SCHEDULED, {"scheduled_at": None}, True),
+        (BODY, {}, OURS),
+        (BODY, {"description": " Premiere tonight\n"}, OURS),
+        (BODY, {"description": "Premiere \r\n tonight"}, OURS),
+        (BODY, {"description": "Premiere"}, PERHAPS_OURS),
+        (BODY, {"description": ""}, PERHAPS_OURS),
+        (BODY, {"description": None}, OURS),
+        (BODY, {"description": "Premiere ton…"}, OURS),
+        (BODY, {"description": "Premiere ..."}, OURS),
+        (BODY, {"description": "Premiere of another…"}, ANOTHERS),
+        (BODY, {"description": "…"}, PERHAPS_OURS),
+        (ACCENTED, {"description": "Caf\u00e9 & co"}, OURS),
+        (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, OURS),
+        (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, OURS),
+        (BODY, {"description": "Premiere tonight https://mosaic.example/s/1"}, PERHAPS_OURS),
+        (BODY, {"description": "A premiere tonight"}, ANOTHERS),
+        (WORDLESS, {"description": ""}, OURS),
+        (WORDLESS, {"description": "Premiere tonight"}, ANOTHERS),
+        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c1", "c2", "c3")]}, PERHAPS_OURS),
+        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c3", "c4")]}, ANOTHERS),
+        (BODY, {"destinations": []}, OURS),
+        (BODY, {"destinations": [{"platform": "x"}]}, OURS),
+        (BODY, {"destinations": [{"social_connection_id": "c1"}]}, PERHAPS_OURS),
+        (BODY, {"destinations": [{"social_connection_id": "c1"}, {"social_connection_id": "c3"}]}, PERHAPS_OURS),
+        (BODY, {"scheduled_at": NOW}, OURS),
+        (BODY, {"created_at": None}, OURS),
+        (BODY, {"created_at": NOW - SKEW}, OURS),
+        (BODY, {"created_at": NOW - SKEW - timedelta(seconds=1)}, PERHAPS_OURS),
+        (BODY, {"created_at": NOW + timedelta(hours=1)}, OURS),
+        (BODY, {"status": "failed"}, OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "x"]}, OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["YouTube", "X"]}, OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["x"]}, PERHAPS_OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "twitter"]}, OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": []}, OURS),
+        (BY_PLATFORM, {"platforms": ["youtube"]}, OURS),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["tiktok"]}, ANOTHERS),
+        (SCHEDULED, {"scheduled_at": NOW}, OURS),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(seconds=59)}, OURS),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(minutes=2)}, PERHAPS_OURS),
+        (SCHEDULED, {"scheduled_at": NOW - timedelta(minutes=2)}, PERHAPS_OURS),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=14)}, PERHAPS_OURS),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=24)}, ANOTHERS),
+        (SCHEDULED, {"scheduled_at": None}, OURS),
+        # What differs in two ways is as far away as in the worse one.
+        (BODY, {"description": "Premiere", "destinations": [{"social_connection_id": "c3"}]}, ANOTHERS),
     ],
 )
-def test_a_post_fits_when_nothing_that_is_shown_speaks_against_it(
-    body: dict[str, Any], row: dict[str, Any], fits: bool
+def test_only_a_post_that_surely_is_anothers_is_left_out(
+    body: dict[str, Any], row: dict[str, Any], taken_for: str
 ) -> None:
     post = Post.model_validate({**ROW, **row})
-    found = post_candidates([post], body=body, before=[], since=NOW.timestamp())
-    assert [candidate.id for candidate in found] == (["p"] if fits else [])
+    assert seen_as(post_candidates([post], body=body, before=[], since=NOW.timestamp())) == taken_for
+
+
+def test_where_those_before_are_not_known_an_old_post_is_anothers() -> None:
+    old = Post.model_validate({**ROW, "created_at": NOW - SKEW - timedelta(seconds=1)})
+    assert post_candidates([old], body=BODY, before=None, since=NOW.timestamp()) == []
 
 
 def test_a_post_that_was_there_before_is_not_ours() -> None:

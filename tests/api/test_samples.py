@@ -2,12 +2,9 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.errors import MosaicResponseError
@@ -15,76 +12,12 @@ from airflow_provider_mosaic.api.models import Model
 from airflow_provider_mosaic.api.paging import Page
 
 from .every_sample import SAMPLES, endpoint_functions
+from .odd_answers import at, places
 from .samples import Sample
-
-#: What a field may hold against all documentation.
-ODD: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(), max_size=20)
-    | st.sampled_from(
-        [
-            "running",
-            "queued",
-            "2026-07-01T10:00:00.123456+00:00",
-            "2026-13-01T00:00:00Z",
-            "0001-01-01T00:00:00+14:00",
-            "9999-12-31T23:59:59-14:00",
-            "now",
-            "P1D",
-            "",
-            10**400,
-        ]
-    ),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Every place in an answer, the whole among them."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
-
-
-def at(value: Any, path: tuple[str | int, ...]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
-
-
-@st.composite
-def changed(draw: st.DrawFn, answer: Any) -> Any:
-    """An answer with up to three changes: a field gone, null, odd, or new."""
-    whole = {"answer": copy.deepcopy(answer)}
-    for _ in range(draw(st.integers(1, 3))):
-        path = ("answer", *draw(st.sampled_from(places(whole["answer"]))))
-        parent, key = at(whole, path[:-1]), path[-1]
-        match draw(st.sampled_from(["drop", "null", "odd", "number", "add"])):
-            case "drop" if len(path) > 1:
-                del parent[key]
-            case "null":
-                parent[key] = None
-            case "number":
-                parent[key] = draw(st.integers(0, 10**6))
-            case "add" if isinstance(parent[key], dict):
-                parent[key][draw(st.text(max_size=10))] = draw(ODD)
-            case "add" if isinstance(parent[key], list):
-                parent[key].append(draw(ODD))
-            case _:
-                parent[key] = draw(ODD)
-    return whole["answer"]
 
 
 def read(sample: Sample, body: Any, status: int = 200) -> Any:
     return sample.call.result(Answer(status, {}, json.dumps(body).encode()))
-
-
-def fields_of(answer: Any) -> set[str]:
-    """Every name in an answer."""
-    return {str(key) for path in places(answer) for key in path if isinstance(key, str)}
 
 
 def test_every_endpoint_has_a_sample() -> None:
@@ -193,20 +126,3 @@ def test_an_answer_without_a_body_is_an_error_where_something_is_needed(name: st
 @pytest.mark.parametrize("name", ["cancel_run", "resume_run", "finalize_upload:video", *NOTHING_IS_FINE])
 def test_an_answer_without_a_body_is_good_where_nothing_is_needed(name: str) -> None:
     SAMPLES[name].call.result(Answer(204))
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-@given(data=st.data())
-def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(name: str, data: st.DataObject) -> None:
-    sample = SAMPLES[name]
-    answer = data.draw(changed(sample.answer))
-    try:
-        result = read(sample, answer)
-    except MosaicResponseError as error:
-        message = str(error)
-        assert sample.call.path in message
-        known = fields_of(sample.answer) | fields_of(answer) | {"the answer"}
-        assert re.search(r"its body is empty|it is a|it has \d lists", message) or any(f in message for f in known if f)
-    else:
-        assert "hush" not in repr(result)

@@ -18,7 +18,15 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.runs import NodeCounts, Run
 from airflow_provider_mosaic.api.social import Post
 from airflow_provider_mosaic.api.verdicts import judge_run
-from airflow_provider_mosaic.api.waiting import MOST_FAULTS, MOST_NOT_FOUND, SETTLING, Watch, watch_post, watch_run
+from airflow_provider_mosaic.api.waiting import (
+    FAULTS_LAST,
+    MOST_FAULTS,
+    MOST_NOT_FOUND,
+    SETTLING,
+    Watch,
+    watch_post,
+    watch_run,
+)
 
 START = 1_000_000.0
 
@@ -105,12 +113,31 @@ def test_the_server_may_not_ask_for_a_pause_past_the_deadline() -> None:
 @pytest.mark.parametrize(
     "error", [MosaicServerError("x"), MosaicTransportError("x"), MosaicRateLimitError("x"), MosaicResponseError("x")]
 )
-def test_faults_are_borne_to_a_number(error: MosaicError) -> None:
+def test_faults_are_borne_to_a_number_and_for_a_time(error: MosaicError) -> None:
     course = Course()
     for _ in range(MOST_FAULTS - 1):
         course.watch.failed(error)
+    course.now += FAULTS_LAST
     with pytest.raises(type(error)):
         course.watch.failed(error)
+
+
+def test_many_faults_in_a_short_time_are_borne() -> None:
+    course = Course(poll_interval=0.1)
+    for _ in range(10 * MOST_FAULTS):
+        course.watch.failed(MosaicServerError("x"))
+    course.now += FAULTS_LAST - 0.1
+    course.watch.failed(MosaicServerError("x"))
+    course.now += 0.1
+    with pytest.raises(MosaicServerError):
+        course.watch.failed(MosaicServerError("x"))
+
+
+def test_few_faults_in_a_long_time_are_borne() -> None:
+    course = Course(poll_interval=3600.0)
+    for _ in range(MOST_FAULTS - 1):
+        course.watch.failed(MosaicServerError("x"))
+        course.now += 3600.0
 
 
 def test_only_faults_in_a_row_count() -> None:
@@ -118,7 +145,17 @@ def test_only_faults_in_a_row_count() -> None:
     for _ in range(5):
         for _ in range(MOST_FAULTS - 1):
             course.watch.failed(MosaicServerError("x"))
+            course.now += FAULTS_LAST / 10
         course.see()
+
+
+def test_the_time_of_faults_begins_anew_after_a_good_answer() -> None:
+    course = Course()
+    course.watch.failed(MosaicServerError("x"))
+    course.now += FAULTS_LAST
+    course.see()
+    for _ in range(2 * MOST_FAULTS):
+        course.watch.failed(MosaicServerError("x"))
 
 
 @pytest.mark.parametrize(

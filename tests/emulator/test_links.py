@@ -128,6 +128,16 @@ def test_the_key_is_not_for_the_storage_host(api: Api, run_id: str) -> None:
     assert api.mosaic.counts().key_leaks == 1
 
 
+def test_links_and_forms_can_be_marked(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.configure(signature_mark="look4me")
+    url = link(api, run_id)
+    assert "X-Goog-Signature=look4me" in url
+    assert storage.get(url).status_code == 200
+    assert storage.get(url.replace("look4me", "")).status_code == 403
+    form = api.post("/uploads/video/get_upload_url").json()
+    assert form["upload_fields"]["x-goog-signature"].startswith("look4me")
+
+
 def test_a_link_to_nothing_is_not_found(api: Api, run_id: str, storage: httpx.Client) -> None:
     url = link(api, run_id)
     api.mosaic.reset()

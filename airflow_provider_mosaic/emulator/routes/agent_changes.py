@@ -85,6 +85,9 @@ async def create_agent(exchange: Asked) -> Response:
     _no_graph(exchange, body)
     if body.workspace_id not in (None, WORKSPACE_ID):
         raise ApiError(exchange.settings.unknown_workspace_status, "Workspace could not be found")
+    names = {each.name for each in exchange.world.agents.values()}
+    if body.name in names and exchange.settings.repeated_agent_name == "refuse":
+        raise ApiError(409, "An agent of this name is there already")
     agent = _new_agent(exchange, body.name or "Untitled agent", body.description, body.visibility)
     _add(exchange, agent)
     exchange.world.tally.add("agents_created")

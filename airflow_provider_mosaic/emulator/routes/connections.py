@@ -90,4 +90,5 @@ async def delete_connection(social_connection_id: str, exchange: Asked) -> Respo
         del world.connections[found.id]
         world.deleted_connections[found.id] = found
         world.tally.add("connections_deleted")
-    return exchange.answer({"success": True, "platform": found.platform, "social_connection_id": found.id})
+    answer = {"success": True, "platform": found.platform, "social_connection_id": found.id}
+    return exchange.answer(answer, news=False)

@@ -91,6 +91,20 @@ async def posts(request: Request) -> Response:
     )
 
 
+@router.get("/agents")
+async def agents(request: Request) -> Response:
+    """Tell every agent with its graph, oldest first; those that are there from the start come first."""
+    world = world_of(request)
+    return json_response(
+        [
+            {**graph.pop("agent"), **graph}
+            for graph in (
+                agent.as_json(world.clock.text) for agent in sorted(world.agents.values(), key=lambda each: each.number)
+            )
+        ]
+    )
+
+
 @router.get("/uploads")
 async def uploads(request: Request) -> Response:
     """Tell every upload, oldest first."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
-from airflow_provider_mosaic.emulator.catalogue import NODE_TYPES, NODE_TYPES_BY_ID
-from airflow_provider_mosaic.emulator.exchange import Asked
+from airflow_provider_mosaic.emulator.catalogue import NODE_TYPES, NODE_TYPES_BY_ID, NodeType
+from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
+from airflow_provider_mosaic.emulator.tile_params import listed
 
 router = APIRouter()
 
@@ -16,7 +19,7 @@ router = APIRouter()
 async def list_node_types(exchange: Asked) -> Response:
     """List every node type, unpaged."""
     exchange.known_query()
-    return exchange.answer({"node_types": [each.as_json() for each in NODE_TYPES.values()]})
+    return exchange.answer({"node_types": [_written(each, exchange) for each in NODE_TYPES.values()]})
 
 
 @router.get("/node_type/{node_type_id}")
@@ -25,4 +28,8 @@ async def get_node_type(node_type_id: str, exchange: Asked) -> Response:
     found = NODE_TYPES_BY_ID.get(node_type_id)
     if found is None:
         raise ApiError(404, "Node type could not be found")
-    return exchange.answer({"node_type": found.as_json()})
+    return exchange.answer({"node_type": _written(found, exchange)})
+
+
+def _written(kind: NodeType, exchange: Exchange) -> dict[str, Any]:
+    return {**kind.as_json(), **(listed(kind) if exchange.settings.node_type_params == "listed" else {})}

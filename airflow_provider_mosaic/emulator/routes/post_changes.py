@@ -110,8 +110,9 @@ async def change_post(post_id: str, exchange: Asked) -> Response:
     written = world.post_json(post)
     if shape == "success":
         tracked = {"tracking_id": None, "tracked_status": written["status"]}
-        return exchange.answer({"post_id": post.id, "status": "success", **tracked})
-    return exchange.answer(written if shape == "post" else {"post_id": post.id, "status": written["status"]})
+        return exchange.answer({"post_id": post.id, "status": "success", **tracked}, news=False)
+    answer = written if shape == "post" else {"post_id": post.id, "status": written["status"]}
+    return exchange.answer(answer, news=False)
 
 
 def _meant(exchange: Exchange, body: PatchBody, targets: list[Destination]) -> list[Destination]:
@@ -156,7 +157,7 @@ async def delete_post(post_id: str, exchange: Asked) -> Response:
     answer = {"post_id": post.id, "status": "rejected"}
     if post.status == "rejected":
         if settings.repeated_post_delete == 200:
-            return exchange.answer(answer)
+            return exchange.answer(answer, news=False)
         raise ApiError(settings.repeated_post_delete, "The post is rejected already")
     if post.status == "processing":
         raise _wrong_state(exchange, post, "deleted while it is being published")
@@ -166,7 +167,7 @@ async def delete_post(post_id: str, exchange: Asked) -> Response:
             raise _wrong_state(exchange, post, f"deleted on {each.connection.platform}")
     world.post_desk.delete(post, targets)
     world.tally.add("posts_deleted")
-    return exchange.answer(answer)
+    return exchange.answer(answer, news=False)
 
 
 @router.get("/social/post/{post_id}/analytics")

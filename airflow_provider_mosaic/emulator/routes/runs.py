@@ -54,7 +54,8 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
         params=body.update_params,
         callback_url=body.callback_url,
     )
-    return exchange.answer({"run_id": run.id})
+    summary = exchange.settings.start_answer == "summary"
+    return exchange.answer(world.run_summary_json(run) if summary else {"run_id": run.id})
 
 
 def _find_source(exchange: Exchange, source: RunInput) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, WORKSPACE_ID, Connection
 from airflow_provider_mosaic.emulator.clock import parse_time
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
-from airflow_provider_mosaic.emulator.posts import POST_STATUSES, Destination, Post
+from airflow_provider_mosaic.emulator.posts import POST_STATUSES, Destination, Post, outcomes_apart
 
 router = APIRouter()
 
@@ -89,7 +89,19 @@ async def create_post(exchange: Asked) -> Response:
     world.posts[post.id] = post
     world.tally.add("posts_made")
     world.post_desk.take_on(post)
-    return exchange.answer(world.post_json(post))
+    return exchange.answer(_made(exchange, post))
+
+
+def _made(exchange: Exchange, post: Post) -> dict[str, Any]:
+    """Write what making a post answers."""
+    written = exchange.world.post_json(post)
+    shape = exchange.settings.post_create_answer
+    if shape == "short":
+        return {"post_id": post.id, "status": written["status"]}
+    if shape == "results":
+        tracked = {"error": None, "tracking_id": None, "tracked_status": written["status"]}
+        return {"post_id": post.id, "status": "success", **outcomes_apart(post), **tracked}
+    return written
 
 
 def _accounts(exchange: Exchange, body: PostBody) -> list[Connection]:

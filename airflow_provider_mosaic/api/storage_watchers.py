@@ -1,0 +1,156 @@
+"""
+Storage watchers: folders and buckets whose new files start runs. They are made in Mosaic's editor and only read here
+(https://docs.mosaic.so/api/observability/overview).
+
+Most of the fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id where one is
+known, and every field as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_text
+from airflow_provider_mosaic.api.models import Words
+from airflow_provider_mosaic.api.paging import Listing
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, moment, times
+
+
+class BatchRow(Row):
+    """A batch of a storage watcher; ``agent_state_id`` is the run that it became."""
+
+    agent_state_id: Words = None
+    stage: Words = None
+    last_error: Words = None
+    error_message: Words = None
+
+
+def list_storage_triggers(
+    *,
+    agent_id: str | None = None,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
+    """
+    Storage watchers (https://docs.mosaic.so/api/observability/list-storage-triggers).
+
+    :param agent_id: Only those of this agent.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
+    """
+    query = {"agent_id": optional_id("agent_id", agent_id), **times(created_from, created_to, updated_from)}
+    return by_cursor("list the storage triggers", "/storage_triggers", Row, query=query)
+
+
+def list_watched_folders(
+    trigger_id: str,
+    *,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
+    """
+    Folders that a storage watcher watches, or no longer does
+    (https://docs.mosaic.so/api/observability/list-watched-folders).
+
+    :param trigger_id: The storage watcher.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
+    """
+    query = times(created_from, created_to, updated_from)
+    what = f"list the folders of storage trigger {trigger_id!r}"
+    return by_cursor(what, "/storage_trigger/{trigger_id}/folders", Row, ids={"trigger_id": trigger_id}, query=query)
+
+
+def list_storage_events(
+    trigger_id: str,
+    *,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[Row]:
+    """
+    What a storage watcher has seen (https://docs.mosaic.so/api/observability/list-storage-events).
+
+    :param trigger_id: The storage watcher.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
+    """
+    query = times(created_from, created_to, updated_from)
+    what = f"list the events of storage trigger {trigger_id!r}"
+    return by_cursor(what, "/storage_trigger/{trigger_id}/events", Row, ids={"trigger_id": trigger_id}, query=query)
+
+
+def list_storage_batches(
+    *,
+    trigger_id: str | None = None,
+    folder_id: str | None = None,
+    batch_key: str | None = None,
+    created_from: datetime | str | None = None,
+    created_to: datetime | str | None = None,
+    updated_from: datetime | str | None = None,
+) -> Listing[BatchRow]:
+    """
+    Batches of storage watchers (https://docs.mosaic.so/api/observability/list-storage-batches).
+
+    :param trigger_id: Only those of this storage watcher.
+    :param folder_id: Only those of this folder (Google Drive, Dropbox).
+    :param batch_key: Only those with this key (S3).
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    :param updated_from: Changed since, inclusive.
+    """
+    query = {
+        "trigger_id": optional_id("trigger_id", trigger_id),
+        "folder_id": optional_text("folder_id", folder_id),
+        "batch_key": optional_text("batch_key", batch_key),
+        **times(created_from, created_to, updated_from),
+    }
+    return by_cursor("list the storage batches", "/storage_batches", BatchRow, query=query)
+
+
+def list_batch_items(
+    batch_id: str, *, created_from: datetime | str | None = None, created_to: datetime | str | None = None
+) -> Listing[Row]:
+    """
+    What is in a batch, which never changes (https://docs.mosaic.so/api/observability/list-batch-items).
+
+    :param batch_id: The batch.
+    :param created_from: Created since, inclusive.
+    :param created_to: Created until, inclusive.
+    """
+    query = times(created_from, created_to)
+    what = f"list the items of batch {batch_id!r}"
+    return by_cursor(what, "/storage_batch/{batch_id}/items", Row, ids={"batch_id": batch_id}, query=query)
+
+
+def list_ingest_batches(
+    *,
+    since: datetime | str | None = None,
+    status: Iterable[str] | str | None = None,
+    agent_id: str | None = None,
+    production_id: str | None = None,
+    batch_key: str | None = None,
+) -> Listing[Row]:
+    """
+    Uploads of a workspace that wait or failed (https://docs.mosaic.so/api/automations/get-ingest-batches).
+
+    :param since: Created since. Default: 14 days ago.
+    :param status: Only batches in these statuses, for example ``open,failed``.
+    :param agent_id: Only batches for this agent.
+    :param production_id: Only batches of this production.
+    :param batch_key: Only batches with this key.
+    """
+    query = {
+        "since": moment("since", since),
+        "status": joined_statuses(status),
+        "agent_id": optional_id("agent_id", agent_id),
+        "production_id": optional_id("production_id", production_id),
+        "batch_key": optional_text("batch_key", batch_key),
+    }
+    return by_offset("list the ingest batches", "/automations/ingest-batches", Row, query=query)

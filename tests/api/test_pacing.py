@@ -1,0 +1,34 @@
+"""The quiet that a server asks one for holds for all, and lengthens while it does not say how long."""
+
+from __future__ import annotations
+
+from airflow_provider_mosaic.api.errors import MosaicRateLimitError, MosaicServerError
+from airflow_provider_mosaic.api.pacing import Pacing
+
+
+def test_the_server_is_left_alone_for_as_long_as_it_says() -> None:
+    pacing = Pacing()
+    pacing.failed(MosaicRateLimitError("x", retry_after=7.0), now=100.0)
+    assert pacing.quiet_until == 107.0
+    pacing.failed(MosaicServerError("x", status=503, retry_after=2.0), now=101.0)
+    assert pacing.quiet_until == 107.0
+
+
+def test_a_server_that_does_not_say_how_long_is_left_alone_for_longer_each_time() -> None:
+    pacing = Pacing()
+    pauses = []
+    for _ in range(10):
+        pacing.quiet_until = 0.0
+        pacing.failed(MosaicRateLimitError("x"), now=0.0)
+        pauses.append(pacing.quiet_until)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
+    pacing.answered()
+    pacing.quiet_until = 0.0
+    pacing.failed(MosaicRateLimitError("x"), now=0.0)
+    assert pacing.quiet_until == 1.0
+
+
+def test_a_fault_that_asks_for_nothing_brings_no_quiet() -> None:
+    pacing = Pacing()
+    pacing.failed(MosaicServerError("x", status=500), now=5.0)
+    assert pacing.quiet_until == 0.0

@@ -1,0 +1,144 @@
+"""The fewest requests for many waits: when the list is taken, when a sweep ends, what is learned from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api.errors import MosaicPermissionError, MosaicServerError
+from airflow_provider_mosaic.api.paging import Page
+from airflow_provider_mosaic.api.polling_plan import FEWEST_FOR_LIST, PollingPlan, Sweep
+from airflow_provider_mosaic.api.running import RunningRow, counts_of, running_runs, still_running
+
+
+def page_of(names: list[str], cursor: str | None) -> Page[RunningRow]:
+    return Page(tuple(RunningRow(name, True) for name in names), cursor)
+
+
+def walk(sweep: Sweep, running: list[str], size: int = 100) -> set[str]:
+    """Read a well-behaved list for as long as the sweep wants it."""
+    seen: set[str] = set()
+    place = 0
+    while sweep.next_call is not None:
+        assert sweep.next_call.query["cursor"] == (str(place) if place else None)
+        names = running[place : place + size]
+        place += size
+        seen |= {row.run_id for row in sweep.take(page_of(names, str(place) if place < len(running) else None))}
+    return seen
+
+
+def test_a_sweep_ends_when_all_that_are_asked_for_were_seen() -> None:
+    running = [f"r{number}" for number in range(1000)]
+    sweep = Sweep(running[:150])
+    walk(sweep, running)
+    assert (sweep.pages, sweep.missing, sweep.given_up) == (2, set(), False)
+
+
+def test_a_sweep_that_does_not_pay_is_given_up_and_costs_little() -> None:
+    running = [f"r{number}" for number in range(10_000)]
+    sweep = Sweep(running[-10:])
+    walk(sweep, running)
+    assert sweep.given_up
+    assert sweep.pages == 10
+
+
+def test_a_sweep_goes_on_while_each_page_brings_what_is_wanted() -> None:
+    running = [f"r{number}" for number in range(20_000)]
+    sweep = Sweep(running[::20])
+    walk(sweep, running)
+    assert (sweep.pages, sweep.missing) == (200, set())
+
+
+@given(
+    others=st.integers(0, 600),
+    waited=st.integers(1, 200),
+    gone=st.integers(0, 50),
+    seed=st.randoms(use_true_random=False),
+)
+def test_a_sweep_and_what_it_leaves_cost_at_most_twice_the_single_looks(
+    others: int, waited: int, gone: int, seed: Any
+) -> None:
+    running = [f"w{number}" for number in range(waited)] + [f"o{number}" for number in range(others)]
+    seed.shuffle(running)
+    wanted = [f"w{number}" for number in range(waited)] + [f"g{number}" for number in range(gone)]
+    sweep = Sweep(wanted)
+    seen = walk(sweep, running, size=10)
+    assert sweep.missing == set(wanted) - seen
+    assert sweep.pages + len(sweep.missing) <= 2 * len(wanted) + 8
+
+
+@pytest.mark.parametrize("cursors", [["a", "a", "a"], ["a", "b", "a", "b"], ["a", "b", "c", "d", "e", "f"]])
+def test_a_list_that_goes_in_circles_is_left(cursors: list[str]) -> None:
+    sweep = Sweep(f"w{number}" for number in range(100))
+    taken = 0
+    while sweep.next_call is not None:
+        # The same rows again and again, as some servers do behind the last page.
+        sweep.take(page_of(["r1", "w1"], cursors[min(taken, len(cursors) - 1)]))
+        taken += 1
+    assert taken == 2
+
+
+def test_only_a_row_that_says_so_itself_is_running() -> None:
+    sweep = Sweep(["a", "b", "c"])
+    rows = sweep.take(Page((RunningRow("a", True), RunningRow("b", False), RunningRow("", True)), None))
+    assert [row.run_id for row in rows] == ["a"]
+    assert sweep.missing == {"b", "c"}
+
+
+def test_few_waits_are_looked_at_one_by_one() -> None:
+    plan = PollingPlan()
+    assert not plan.prefers_list(FEWEST_FOR_LIST - 1, now=0.0)
+    assert plan.prefers_list(FEWEST_FOR_LIST, now=0.0)
+
+
+def test_a_dear_list_is_left_alone_and_tried_again_some_day() -> None:
+    plan = PollingPlan()
+    sweep = Sweep(f"w{number}" for number in range(10))
+    walk(sweep, [f"o{number}" for number in range(5000)])
+    plan.swept(sweep)
+    answers = [plan.prefers_list(10, now=0.0) for _ in range(200)]
+    assert not any(answers[:50])
+    assert any(answers)
+    # Whoever waits for thousands still takes it.
+    assert plan.prefers_list(5000, now=0.0)
+
+
+def test_a_list_that_fails_rests_longer_each_time_and_one_that_is_refused_for_long() -> None:
+    plan = PollingPlan()
+    first = plan.troubled(MosaicServerError("x"), now=0.0)
+    second = plan.troubled(MosaicServerError("x"), now=first)
+    assert second > first
+    assert not plan.prefers_list(100, now=first + second - 1)
+    assert plan.prefers_list(100, now=first + second)
+    assert plan.troubled(MosaicPermissionError("x"), now=0.0) >= 3600
+
+
+ROW = {"run_id": "r", "status": "running", "node_status_counts": {"completed": 1, "in_progress": 2, "failed": 0}}
+
+
+@pytest.mark.parametrize(
+    ("item", "row"),
+    [
+        (ROW, RunningRow("r", True, (1, 2, 0))),
+        ({"id": "r", "status": "running"}, RunningRow("r", True, None)),
+        ({"agent_state_id": 7, "status": "running", "node_status_counts": []}, RunningRow("7", True, None)),
+        (ROW | {"status": "completed"}, RunningRow("r", False, (1, 2, 0))),
+        (ROW | {"node_status_counts": {"completed": None}}, RunningRow("r", True, (0, 0, 0))),
+        ({"status": None}, RunningRow("", False, None)),
+    ],
+)
+def test_a_row_is_read_in_every_shape(item: dict[str, Any], row: RunningRow) -> None:
+    page = running_runs().read({"runs": [item, None], "next_cursor": "c"})
+    assert page == Page((row,), "c")
+
+
+def test_a_row_reads_as_the_run_that_it_shows() -> None:
+    run = still_running("r", (1, 2, 3), needs_credits=True)
+    assert (run.run_id, run.status, counts_of(run), run.needs_credits) == ("r", "running", (1, 2, 3), True)
+
+
+def test_the_list_is_asked_for_running_runs_a_hundred_a_page() -> None:
+    assert running_runs("c").target == "/agent_runs?limit=100&status=running&cursor=c"

@@ -1,0 +1,127 @@
+"""Every switch of the emulator that changes a shape, by its name and value, and mixtures of several."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from airflow_provider_mosaic.emulator.settings import Settings
+
+#: Switches of what happens, not of what it looks like; with each, why a day of work can't be done under it.
+NO_SHAPES = {
+    "hold_runs": "no run would end",
+    "hold_posts": "no post would go out",
+    "hold_avatars": "no avatar profile would become ready",
+    "render": "it is about the film itself",
+    "fetch_hosts": "other machines would be asked",
+}
+#: Switches of how wrong use is refused: a day of work meets none of it, ``test_refusals.py`` does.
+OF_REFUSALS = (
+    "detail_shape", "error_codes", "validation_status", "unknown_operation_node_status", "unknown_node_types",
+    "repeated_connection", "repeated_delete", "empty_agents", "cancel_terminal_status", "unknown_input_status",
+    "unknown_ignored_node_status", "mixed_shorthand", "unknown_channel_removal", "unknown_trigger_runs",
+    "platforms_allowed", "unknown_workspace_status", "past_schedule", "wrong_post_state_status", "repeated_post_delete",
+    "unpublished_status", "connection_limit_status", "out_of_range_status", "same_plan_status",
+)  # fmt: skip
+
+
+def values_of(field: FieldInfo) -> list[Any]:
+    """The values of a switch that are not its default; none for one that is a number, a text or a list."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    choices = list(chain.from_iterable(get_args(kind) for kind in kinds if get_origin(kind) is Literal))
+    if field.annotation is bool:
+        choices = [True, False]
+    elif choices and type(None) in kinds:
+        choices.append(None)
+    return [value for value in choices if value != field.default]
+
+
+ALONE = [
+    {name: value}
+    for name, field in Settings.model_fields.items()
+    if name not in NO_SHAPES and name not in OF_REFUSALS
+    for value in values_of(field)
+]
+
+#: Switches that show only beside others, and whole generations of the documentation.
+MIXTURES: dict[str, dict[str, Any]] = {
+    "as documented": {},
+    "no plan": {"plan": None, "free_plan": "object"},
+    "queued at first": {"initial_status": "queued", "queue_seconds": 5},
+    "a restricted key": {
+        "scopes": [
+            f"{entity}:{level}"
+            for entity in (
+                "agents", "agent_runs", "triggers", "uploads", "social", "avatars", "credits", "plan",
+            )
+            for level in ("read", "write")
+        ]
+    },
+    "early 2026": {
+        "agent_answer": "nodes",
+        "agent_change_answer": "metadata",
+        "credits_answer": "nested",
+        "plan_list_answer": "prices",
+        "post_create_answer": "results",
+        "post_outcomes": "results",
+        "patch_answer": "success",
+        "start_answer": "summary",
+        "error_codes": False,
+    },
+    "2025": {
+        "whoami": "user",
+        "triggers_answer": "object",
+        "listed_channels": "urls",
+        "add_channels_answer": "status_ok",
+        "remove_channels_answer": "status_ok",
+        "finalize_answer": "file_uuid",
+        "callback_required": True,
+        "manual_trigger": "manual",
+        "webhook_trigger": "nested",
+        "upload_success_status": 201,
+    },
+    "as little as can be": {
+        "optional_fields": "absent",
+        "needs_credits_key": "absent",
+        "agent_change_answer": "operations",
+        "avatar_create_answer": "id",
+        "post_create_answer": "short",
+        "channel_details": "missing",
+        "thumbnails": False,
+        "success_status": 204,
+        "finalize_answer": "empty",
+        "remove_channels_answer": "empty",
+        "manual_trigger": "absent",
+    },
+    "as much as can be": {
+        "extra_fields": True,
+        "optional_fields": "null",
+        "timestamps": "offset",
+        "agent_change_answer": "both",
+        "avatar_create_answer": "wrapped",
+        "start_answer": "summary",
+        "premiere_zip": True,
+        "licensed_sources": True,
+        "automations_total": True,
+        "analytics_post_id": True,
+        "success_status": 201,
+        "created_status": 201,
+    },
+    "other names": {
+        "needs_credits_key": "needsCredits",
+        "cursor_key": "cursor",
+        "observability_lists": "items",
+        "pipeline_run_id": "agent_state_id",
+        "avatar_status_key": "processing_status",
+        "plan_family_key": "family",
+        "listed_trigger": "nested",
+        "list_order": "oldest",
+    },
+}  # fmt: skip
+
+SHAPES: dict[str, dict[str, Any]] = {
+    **{f"{name}={value}": {name: value} for each in ALONE for name, value in each.items()},
+    **MIXTURES,
+}
