@@ -2,7 +2,8 @@
 ### Edit the day's recordings with Mosaic
 
 Each new recording goes its own way through *upload*, *edit*, *download* and *post*: one that fails holds up no other.
-While Mosaic edits, the tasks wait in the triggerer and hold no worker.
+While Mosaic edits, the tasks wait in the triggerer and hold no worker. **Each new recording costs credits, and each
+post is public.**
 
 It uses the connection `mosaic_default` and these variables:
 

@@ -2,7 +2,7 @@
 ### Edit one recording with Mosaic
 
 Trigger it with a `recording` (a path, an object storage URI like `s3://...`, or a URL), the id of the `agent`
-that edits it, and the folder for its `results`. It uses the connection `mosaic_default`.
+that edits it, and the folder for its `results`. The run costs credits. It uses the connection `mosaic_default`.
 """
 
 from airflow.sdk import Param, dag

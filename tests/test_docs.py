@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mosaic import exceptions, operators, sensors
+from airflow_provider_mosaic import exceptions, operators, sensors, triggers
 from airflow_provider_mosaic.connection_form import EXTRA_FIELDS
 from dev import reference
 
@@ -87,7 +87,7 @@ def test_every_class_that_is_named_exists() -> None:
         *sensors.__all__,
         *exceptions.__all__,
         "MosaicHook",
-        "MosaicRunTrigger",
+        *triggers.__all__,
         "MosaicRetryPolicy",
     }
     for page, text in TEXTS.items():

@@ -1,0 +1,52 @@
+"""
+### Make an avatar of a person, and have it speak
+
+Trigger it with a `picture` of one person, 4 to 15 seconds of clean `speech` of the same person (paths, object storage
+URIs or URLs), a `name`, an `agent` that has one AI Avatar tile, and a folder for the `results`. The profile is made
+once, whatever is retried; the run costs credits. It uses the connection `mosaic_default`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag
+
+from airflow_provider_mosaic.operators import (
+    MosaicCreateAvatarProfileOperator,
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicUploadOperator,
+)
+from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor
+
+
+@dag(
+    schedule=None,
+    default_args={"retries": 2},
+    tags=["mosaic"],
+    doc_md=__doc__,
+    params={name: Param(type="string") for name in ("picture", "speech", "name", "agent", "results")},
+)
+def mosaic_avatar():
+    picture = MosaicUploadOperator(task_id="picture", source="{{ params.picture }}", asset_type="image")
+    speech = MosaicUploadOperator(task_id="speech", source="{{ params.speech }}", asset_type="audio")
+    profile = MosaicCreateAvatarProfileOperator(
+        task_id="profile", name="{{ params.name }}", image_id=picture.output, audio_id=speech.output
+    )
+    ready = MosaicAvatarProfileSensor(
+        task_id="ready",
+        avatar_profile_id=profile.output,
+        deferrable=True,
+        timeout=timedelta(hours=2).total_seconds(),
+    )
+
+    # Parameters of a tile for this run only; the agent itself stays as it is.
+    run = MosaicRunAgentOperator(
+        task_id="speak",
+        agent_id="{{ params.agent }}",
+        update_params={"AI Avatar": {"avatar_profile_id": ready.output}},
+        deferrable=True,
+    )
+    MosaicDownloadOutputsOperator(task_id="download", run_id=run.output, destination="{{ params.results }}")
+
+
+mosaic_avatar()

@@ -1,0 +1,46 @@
+"""
+### Write down what was spent
+
+One JSON object a line for each day and tile, ready for a warehouse, and the balance as the task's result. By itself it
+takes yesterday (in UTC); trigger it with another `day` to write that one again. It costs nothing, and uses the
+connection `mosaic_default` and the variable `mosaic_costs`: the folder, or object storage prefix, for the files.
+"""
+
+import json
+
+from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
+from pendulum import parse, yesterday
+
+from airflow_provider_mosaic.hooks import MosaicHook
+
+
+@dag(
+    schedule="0 1 * * *",
+    catchup=False,
+    default_args={"retries": 2},
+    tags=["mosaic"],
+    doc_md=__doc__,
+    params={"day": Param(None, type=["null", "string"], format="date")},
+)
+def mosaic_credits_used():
+    @task
+    def write_usage(params: dict) -> str:
+        day = parse(params["day"]) if params["day"] else yesterday("UTC")
+        usage = MosaicHook().get_credits_usage(start_date=day, end_date=day.add(days=1).subtract(seconds=1))
+        if usage.truncated:
+            raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}: ask for shorter times.")
+        folder = ObjectStoragePath(Variable.get("mosaic_costs"))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{day:%Y-%m-%d}.jsonl"
+        path.write_text("".join(json.dumps(row.model_dump(mode="json")) + "\n" for row in usage.by_date_and_tile))
+        return str(path)
+
+    @task
+    def balance() -> float | None:
+        credits = MosaicHook().get_credits()
+        return None if credits.unlimited else credits.balance
+
+    write_usage() >> balance()
+
+
+mosaic_credits_used()

@@ -1,0 +1,50 @@
+"""
+### Publish what a run has rendered at a time of your choosing, and know that it is out
+
+Trigger it with a `run`, a `text`, the `platforms`, and the time of publishing (`at`, with a time zone). **The post is
+public.** It is made once, whatever is retried. Then the DAG waits, without a worker, until it is out everywhere, and
+gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It costs no credits
+and uses the connection `mosaic_default`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+
+from airflow_provider_mosaic.hooks import MosaicHook
+from airflow_provider_mosaic.operators import MosaicSocialPostOperator
+from airflow_provider_mosaic.sensors import MosaicSocialPostSensor
+
+
+@dag(
+    schedule=None,
+    default_args={"retries": 2},
+    tags=["mosaic"],
+    doc_md=__doc__,
+    params={
+        **{name: Param(type="string") for name in ("run", "text")},
+        "platforms": Param(type="array", items={"type": "string"}),
+        "at": Param(type="string", format="date-time"),
+    },
+)
+def mosaic_publish_tonight():
+    post = MosaicSocialPostOperator(
+        task_id="post",
+        text="{{ params.text }}",
+        platforms="{{ params.platforms }}",
+        run_id="{{ params.run }}",
+        schedule_date="{{ params.at }}",
+    )
+    out = MosaicSocialPostSensor(
+        task_id="wait", post_id=post.output, deferrable=True, timeout=timedelta(days=30).total_seconds()
+    )
+
+    @task
+    def links(post_id: str) -> dict[str, str]:
+        outcomes = MosaicHook().get_post(post_id).outcomes
+        return {outcome.name: outcome.post_url for outcome in outcomes if outcome.post_url}
+
+    links(out.output)
+
+
+mosaic_publish_tonight()

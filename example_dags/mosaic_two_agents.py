@@ -1,0 +1,54 @@
+"""
+### Have one agent cut a recording, and another one make shorts of the cuts
+
+Trigger it with the address of a `recording`, the agent that cuts (`cutter`), the one that makes the shorts (`editor`,
+with one Video Input tile), and a folder for the `results`. The second run takes what the first one rendered by its ids:
+nothing is downloaded and uploaded in between.
+
+Both runs cost credits. The DAG waits up to a day until there are enough (`credits`), and looks again before the second
+run; what the first run has rendered is not lost when that one is skipped. It uses the connection `mosaic_default`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag
+
+from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
+from airflow_provider_mosaic.sensors import MosaicCreditsSensor
+
+
+@dag(
+    schedule=None,
+    default_args={"retries": 2},
+    tags=["mosaic"],
+    doc_md=__doc__,
+    params={
+        **{name: Param(type="string") for name in ("recording", "cutter", "editor", "results")},
+        "credits": Param(300, type="number", minimum=0),
+    },
+)
+def mosaic_two_agents():
+    enough = MosaicCreditsSensor(
+        task_id="enough_credits",
+        min_credits="{{ params.credits }}",
+        deferrable=True,
+        timeout=timedelta(days=1).total_seconds(),
+    )
+    cuts = MosaicRunAgentOperator(
+        task_id="cut", agent_id="{{ params.cutter }}", video_urls=["{{ params.recording }}"], deferrable=True
+    )
+    shorts = MosaicRunAgentOperator(
+        task_id="make_shorts",
+        agent_id="{{ params.editor }}",
+        node_render_ids=cuts.output["output_ids"],
+        min_credits="{{ params.credits / 2 }}",
+        on_short_of_credits="skip",
+        deferrable=True,
+    )
+    enough >> cuts
+    MosaicDownloadOutputsOperator(
+        task_id="download", run_id=shorts.output, destination="{{ params.results }}", include=["video"]
+    )
+
+
+mosaic_two_agents()

@@ -1,0 +1,231 @@
+"""The receiver that the docs show, as it stands there, over real sockets: Mosaic's webhooks in, Airflow's API out."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+
+uvicorn = pytest.importorskip("uvicorn")
+
+from airflow_provider_mosaic.emulator import Emulator  # noqa: E402
+
+PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
+AGENT = "a0000000-0000-4000-8000-000000000004"
+SECRET = "whsk_emulator"
+
+
+def snippet() -> str:
+    """The block that says that it is a file."""
+    (code,) = re.findall(r"^```python\n(# receiver\.py\n.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(code)
+
+
+@dataclass
+class Airflow:
+    """What the receiver needs of an Airflow: it takes a DAG run's id once."""
+
+    url: str = ""
+    begun: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    tokens: set[str | None] = field(default_factory=set)
+
+    def answer(self, path: str, token: str | None, body: dict[str, Any]) -> int:
+        self.tokens.add(token)
+        assert path == "/api/v2/dags/after_mosaic/dagRuns"
+        assert body["logical_date"] is None
+        if body["dag_run_id"] in self.begun:
+            self.refused.append(body["dag_run_id"])
+            return 409
+        self.begun[body["dag_run_id"]] = body["conf"]
+        return 200
+
+
+@pytest.fixture
+def airflow() -> Iterator[Airflow]:
+    kept = Airflow()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(kept.answer(self.path, self.headers["Authorization"], body))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        kept.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield kept
+        server.shutdown()
+
+
+@pytest.fixture
+def receiver(mosaic_emulator: Emulator, airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The receiver at work; its address."""
+    for name, value in {
+        "MOSAIC_WEBHOOK_SECRET": SECRET,
+        "MOSAIC_API_KEY": mosaic_emulator.api_key,
+        "MOSAIC_URL": mosaic_emulator.url,
+        "AIRFLOW_URL": airflow.url,
+        "AIRFLOW_TOKEN": "a-token",
+    }.items():
+        monkeypatch.setenv(name, value)
+    # In a module that is known by its name, where the annotations of its functions are looked up.
+    module = ModuleType("receiver")
+    monkeypatch.setitem(sys.modules, "receiver", module)
+    exec(compile(snippet(), str(PAGE), "exec"), module.__dict__)
+    server = uvicorn.Server(uvicorn.Config(module.app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/mosaic"
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+    module.mosaic.close()
+
+
+def until(look: Callable[[], Any], seconds: float = 15.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+    return seen
+
+
+def start(mosaic: Emulator, callback_url: str | None = None) -> str:
+    answer = httpx.post(
+        f"{mosaic.url}/agent/{AGENT}/run",
+        json={} if callback_url is None else {"callback_url": callback_url},
+        headers={"Authorization": f"Bearer {mosaic.api_key}"},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["run_id"])
+
+
+def deliver(receiver: str, event: Any, signature: str | None = SECRET) -> httpx.Response:
+    headers = {"Content-Type": "application/json"} | ({} if signature is None else {"X-Mosaic-Signature": signature})
+    content = event if isinstance(event, bytes) else json.dumps(event).encode()
+    return httpx.post(receiver, content=content, headers=headers, trust_env=False)
+
+
+def finished(run_id: str) -> dict[str, Any]:
+    return {"flag": "RUN_FINISHED", "agent_id": AGENT, "run_id": run_id, "status": "completed"}
+
+
+def quiet(mosaic: Emulator, sent: int) -> bool:
+    """Whether all events of a run were delivered: one at its start, one at its end, and its progress."""
+    counts = mosaic.counts()
+    return counts.webhooks_sent - counts.webhooks_failed >= sent
+
+
+def test_a_run_that_ends_starts_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+    run_id = start(mosaic_emulator, receiver)
+    until(lambda: airflow.begun)
+    # Two nodes begin and end: with the run's start and end there are six events.
+    until(lambda: quiet(mosaic_emulator, 6))
+    assert airflow.begun == {f"mosaic__{run_id}__completed": {"run_id": run_id, "status": "completed"}}
+    assert (airflow.refused, airflow.tokens) == ([], {"Bearer a-token"})
+    assert mosaic_emulator.counts().webhooks_failed == 0
+
+
+def test_events_that_come_twice_start_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+    mosaic_emulator.configure(webhook_copies=2)
+    run_id = start(mosaic_emulator, receiver)
+    until(lambda: airflow.refused)
+    until(lambda: quiet(mosaic_emulator, 12))
+    assert list(airflow.begun) == airflow.refused == [f"mosaic__{run_id}__completed"]
+    assert mosaic_emulator.counts().webhooks_failed == 0
+
+
+def test_events_that_come_late_start_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+    mosaic_emulator.configure(webhook_delay=0.5)
+    run_id = start(mosaic_emulator, receiver)
+    until(lambda: mosaic_emulator.runs()[0]["status"] == "completed")
+    assert airflow.begun == {}
+    until(lambda: airflow.begun)
+    until(lambda: quiet(mosaic_emulator, 6))
+    assert (list(airflow.begun), airflow.refused) == ([f"mosaic__{run_id}__completed"], [])
+
+
+@pytest.mark.parametrize("secret", ["whsk_another", "whsk_emulator2", "", None])
+def test_what_is_not_signed_is_refused(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str, secret: str | None
+) -> None:
+    mosaic_emulator.configure(webhook_secret=secret or None, webhook_retries=0)
+    run_id = start(mosaic_emulator, receiver)
+    until(lambda: mosaic_emulator.counts().webhooks_failed == 6)
+    assert deliver(receiver, finished(run_id), secret).status_code == 401
+    assert airflow.begun == {}
+
+
+def test_an_empty_secret_refuses_everything(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["receiver"], "SECRET", "")
+    assert [deliver(receiver, finished("x"), each).status_code for each in ("", None, SECRET)] == [401, 401, 401]
+
+
+def test_what_an_event_says_is_not_believed(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+    mosaic_emulator.configure(hold_runs=True)
+    going, failed = start(mosaic_emulator), start(mosaic_emulator)
+    mosaic_emulator.finish_run(failed, "failed")
+    assert deliver(receiver, finished(going)).json() == "it goes on"
+    assert deliver(receiver, finished("00000000-0000-4000-8000-00000000dead")).json() == "no run of ours"
+    assert airflow.begun == {}
+    # The event says completed; the run is another story.
+    assert deliver(receiver, finished(failed)).json() == "taken"
+    assert airflow.begun == {f"mosaic__{failed}__failed": {"run_id": failed, "status": "failed"}}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"flag": "TEST", "run_id": "test", "timestamp": "2026-07-01T10:00:00Z", "message": "Hello", "test_data": {}},
+        {"flag": "OUTPUTS_FINISHED", "run_id": "x", "outputs": {}},
+        {"flag": "RUN_FINISHED"},
+        {"flag": "RUN_STARTED", "run_id": "x", "status": "running", "triggered_by": {"type": "schedule"}},
+    ],
+    ids=lambda event: event["flag"],
+)
+def test_other_events_are_taken_and_left(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str, event: dict[str, Any]
+) -> None:
+    answer = deliver(receiver, event)
+    assert (answer.status_code, answer.json()) == (200, "nothing to do")
+    assert airflow.begun == {}
+    assert mosaic_emulator.counts().requests == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"run_id": "x"}', b"\xff\xfe"])
+def test_what_is_no_event_is_a_bad_request(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str, body: bytes
+) -> None:
+    assert deliver(receiver, body).status_code == 400
+    assert airflow.begun == {}
+
+
+def test_an_event_that_can_not_be_checked_now_comes_again(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str
+) -> None:
+    mosaic_emulator.inject("server_error", method="GET", path="/agent_run/{run_id}", times=2)
+    run_id = start(mosaic_emulator, receiver)
+    until(lambda: airflow.begun)
+    assert list(airflow.begun) == [f"mosaic__{run_id}__completed"]
+    assert mosaic_emulator.counts().webhooks_failed == 2
