@@ -3,7 +3,7 @@ PYTHON ?= python3
 AIRFLOW ?= 3.3
 BIN := .local/airflow-$(AIRFLOW)/bin
 
-.PHONY: demo test test-matrix test-faults soak environment lint types unit e2e bench-transfer constraints reference clean
+.PHONY: demo test test-matrix test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
@@ -13,11 +13,17 @@ test: environment lint types unit e2e   ## what CI runs on one Airflow
 test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python too
 	@$(PYTHON) -m dev.matrix
 
-test-faults: environment   ## kills and lost answers at every moment, each line with what is expected and what was seen
+test-faults: environment   ## kills and lost answers at every moment, expected and seen; DATABASE=postgresql: not on SQLite
 	@$(BIN)/python -m tests.faults
 
 soak: environment          ## PIPELINES=300 through faulty answers and a kill every minute
 	@$(BIN)/python -m dev.soak
+
+distributed:               ## PIPELINES=200 on PostgreSQL, Redis, Celery; a triggerer and a worker are lost on the way
+	@$(PYTHON) -m dev.distributed_engine
+	@$(PYTHON) -m dev.environment $(AIRFLOW) --group distributed > /dev/null
+	@.local/airflow-$(AIRFLOW)-distributed/bin/python -m pytest -q tests/test_distributed_page.py
+	@.local/airflow-$(AIRFLOW)-distributed/bin/python -m dev.distributed
 
 environment:
 	@$(PYTHON) -m dev.environment $(AIRFLOW) > /dev/null
@@ -36,6 +42,13 @@ unit: environment          ## everything that needs no running Airflow, real soc
 e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
 	$(BIN)/python -m pytest -m airflow
 
+bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said
+	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/waits.py
+	$(BIN)/python benchmarks/waits_triggerer.py
+	$(BIN)/python benchmarks/transfer.py
+
 bench-transfer: environment
 	$(BIN)/python benchmarks/transfer.py
 
@@ -46,4 +59,4 @@ reference: environment     ## docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
 clean:
-	rm -rf .local/demo .local/matrix .local/tests .local/faults .local/soak .local/benchmarks dist build
+	rm -rf .local/demo .local/matrix .local/tests .local/faults .local/soak .local/distributed .local/benchmarks dist build

@@ -211,8 +211,9 @@ class AirflowInstance:
     def add_dag(self, source: Path, name: str | None = None) -> None:
         """Copy a DAG file, or the files of a folder, to where Airflow looks for them."""
         if source.is_dir():
-            for path in sorted(source.glob("*.py")):
-                self.add_dag(path)
+            for path in sorted(source.iterdir()):
+                if path.suffix in (".py", ".yaml"):
+                    self.add_dag(path)
             return
         shutil.copyfile(source, self.dags_folder / (name or source.name))
 

@@ -2,6 +2,7 @@
 
     python -m dev.environment 3.3                 # .local/airflow-3.3, the checkout installed editable
     python -m dev.environment 3.1 --python 3.10   # .local/airflow-3.1-py3.10
+    python -m dev.environment --group distributed # .local/airflow-3.3-distributed
     python -m dev.environment --compile           # refresh constraints/airflow-*.txt
 
 Needs nothing but a Python: where there is no uv, pip brings it into an environment of its own. An environment is used
@@ -194,17 +195,18 @@ def _install(path: Path, requirement: list[str | Path], constraint: Path, group:
     )
 
 
-def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None) -> Environment:
-    """Make or renew the environment of one Airflow, with the checkout installed editable and the tools of the tests."""
+def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None, group: str = "dev") -> Environment:
+    """Make or renew the environment of one Airflow, with the checkout installed editable and a group of tools."""
     constraint = _constraint(airflow)
-    name = f"airflow-{airflow}" if python is None else f"airflow-{airflow}-py{python}"
+    parts = [f"airflow-{airflow}", f"py{python}" if python else "", group if group != "dev" else ""]
+    name = "-".join(filter(None, parts))
     path = LOCAL / name
     with locked(name):
         minor = _python_of(path)
         if minor not in interpreters.SUPPORTED:
             minor = None
         stamp_file = path / "made-from"
-        if minor and stamp_file.exists() and stamp_file.read_text() == _stamp(constraint, "dev", minor):
+        if minor and stamp_file.exists() and stamp_file.read_text() == _stamp(constraint, group, minor):
             return Environment(path=path, airflow=airflow, python_minor=minor)
         if minor is None:
             base = _interpreter(python)
@@ -213,8 +215,8 @@ def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None) -> Envir
             minor = base.minor
         else:
             print(f"Renewing {path.relative_to(ROOT)} (Python {minor}) ...", file=sys.stderr, flush=True)
-        _install(path, ["--editable", f"{ROOT}[emulator]"], constraint, "dev")
-        stamp_file.write_text(_stamp(constraint, "dev", minor))
+        _install(path, ["--editable", f"{ROOT}[emulator]"], constraint, group)
+        stamp_file.write_text(_stamp(constraint, group, minor))
     return Environment(path=path, airflow=airflow, python_minor=minor)
 
 
@@ -242,7 +244,7 @@ def compile_constraints() -> None:
         run_uv(
             *("pip", "compile", "--quiet", "--universal", "--upgrade", "--python-version", OLDEST_PYTHON),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),
-            *("pyproject.toml", "--extra", "emulator", "--group", "dev"),
+            *("pyproject.toml", "--extra", "emulator", "--group", "distributed", "--group", "peers"),
             *(source.relative_to(ROOT), "--output-file", target.relative_to(ROOT)),
         )
 
@@ -252,13 +254,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.environment", description="Environments for development.")
     parser.add_argument("airflow", nargs="?", default=NEWEST_AIRFLOW, help=f"one of {', '.join(airflows())}")
     parser.add_argument("--python", help="a Python version like 3.10; default: the one that runs this")
+    parser.add_argument("--group", default="dev", help="a dependency group of pyproject.toml; default: %(default)s")
     parser.add_argument("--compile", action="store_true", help="refresh the constraint files instead")
     arguments = parser.parse_args()
     try:
         if arguments.compile:
             compile_constraints()
         else:
-            print(ensure(arguments.airflow, python=arguments.python).path)
+            print(ensure(arguments.airflow, python=arguments.python, group=arguments.group).path)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -28,7 +28,11 @@ import importlib.metadata, platform, {PACKAGE}
 print({PACKAGE}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
 """
 
-REAL_AIRFLOW = ("tests/airflow/test_quick_start.py", "tests/airflow/test_connection_form.py")
+REAL_AIRFLOW = (
+    "tests/airflow/test_quick_start.py",
+    "tests/airflow/test_connection_form.py",
+    "tests/airflow/test_finished_runs.py",
+)
 
 
 class CheckFailedError(Exception):

@@ -173,5 +173,8 @@ def end(services: Sequence[Service], *, patience: float = 12) -> set[int]:
         while members(sessions) and time.monotonic() < deadline:
             time.sleep(0.05)
     for service in started:
-        service.exit_code()  # takes the dead out of the process table
+        # Takes the dead out of the process table. One whose threads are still ending looks dead a moment too early.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if service.process is not None:
+                service.process.wait(timeout=2)
     return members(sessions)

@@ -1,0 +1,197 @@
+"""
+How late a task notices, and what waiting costs workers, in a real Airflow.
+
+    python benchmarks/latency.py [--waits 40]
+
+**From the run's end to the task's success**: many runs end one after the other, at random moments; beside them waits
+Airflow's own deferrable sensor for as many moments, whose lateness is Airflow's own time: the trigger's event, the
+scheduler, a new worker process, the end of the task. **Worker processes and their seconds** of one wait: poking,
+rescheduling, deferring, one whose run has ended already, and Airflow's own deferrable sensor, as its supervisors log
+them. Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import statistics
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev.airflow_instance import AirflowInstance
+from dev.airflow_rest import TaskInstance
+from dev.processes import poll
+
+ROOT = Path(__file__).resolve().parents[1]
+#: As in the DAG file.
+POLL_INTERVAL = 10.0
+#: Seconds between two ends, on the average: two workers and a scheduler on two cores must not be what is measured.
+PACE = 4.0
+#: Seconds that the one wait takes that is looked at closely.
+LONG_WAIT = 45.0
+MANY, ONE = "waiting_for_many", "waiting_for_one"
+WAYS = {
+    "poking": "poking sensor",
+    "rescheduling": "rescheduling sensor",
+    "airflows_own": "Airflow's own deferrable (DateTimeSensorAsync)",
+    "deferring": "MosaicRunSensor(deferrable=True)",
+    "already_ended": "the same, its run has ended already",
+    "starting_there": "the same, start_from_trigger=True",
+    "without_worker": "the same, end_from_trigger=True as well",
+}
+#: The most worker processes that one wait should need.
+MOST = {"deferring": 2, "already_ended": 1, "starting_there": 1, "without_worker": 0}
+NO_WORKER = {way for way, most in MOST.items() if not most}
+FINISHED = re.compile(r"Workload finished .*?duration=([\d.]+).*?workload_id=([0-9a-f-]+)")
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+def start_run(mosaic: Emulator) -> str:
+    """A run that goes on until it is ended by hand."""
+    request = urllib.request.Request(
+        f"{mosaic.url}/agent/{mosaic.agent_id}/run",
+        data=json.dumps({"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}).encode(),
+        headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return str(json.load(answer)["run_id"])
+
+
+def moment(seconds: float) -> str:
+    """A moment from now, as a sensor takes it."""
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+
+def ended_at(task: TaskInstance) -> float:
+    """When a task came to its end, in seconds since the epoch."""
+    return datetime.fromisoformat(str(task.raw["end_date"]).replace("Z", "+00:00")).timestamp()
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share of all lies; of few values the greatest."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * len(ordered)))]
+
+
+def many(airflow: AirflowInstance, mosaic: Emulator, waits: int) -> tuple[list[float], list[float]]:
+    """The lateness of many waits for runs, and of as many for moments."""
+    runs = [start_run(mosaic) for _ in range(waits)]
+    deferring = 20 + 2.0 * waits
+    span = PACE * waits
+    moments = [moment(deferring + random.uniform(0, span)) for _ in range(waits)]
+    begun = time.monotonic()
+    run_id = airflow.trigger(MANY, {"runs": runs, "moments": moments})
+
+    def all_wait() -> bool | None:
+        states = [task.state for task in airflow.rest.task_instances(MANY, run_id) if task.task_id == "run"]
+        return (len(states) == waits and set(states) == {"deferred"}) or None
+
+    poll(all_wait, timeout=deferring + 120, pause=3, what="all sensors are deferred")
+    left = begun + deferring - time.monotonic()
+    if left < 0:
+        say(f"  (the deferrals took {-left:.0f} s longer than was thought; some moments have passed meanwhile)")
+    time.sleep(max(0.0, left))
+    ends: dict[str, float] = {}
+    start, ready = time.monotonic(), time.time()
+    for offset, run in sorted((random.uniform(0, span), run) for run in runs):
+        time.sleep(max(0.0, start + offset - time.monotonic()))
+        mosaic.finish_run(run)
+        ends[run] = time.time()
+    airflow.wait_for_dag_run(MANY, run_id, timeout=span + 300)
+    tasks = {(task.task_id, task.map_index): task for task in airflow.rest.task_instances(MANY, run_id)}
+    late = [ended_at(tasks["run", index]) - ends[run] for index, run in enumerate(runs)]
+    due = [datetime.fromisoformat(each).timestamp() for each in moments]
+    # What was due before all waited says nothing.
+    own = [ended_at(tasks["moment", index]) - when for index, when in enumerate(due) if when >= ready]
+    return late, own
+
+
+def one(airflow: AirflowInstance, mosaic: Emulator) -> dict[str, list[float]]:
+    """The seconds of each worker process of one wait, by the way to wait."""
+    waited, ended = start_run(mosaic), start_run(mosaic)
+    mosaic.finish_run(ended)
+    run_id = airflow.trigger(ONE, {"run": waited, "ended": ended, "moment": moment(LONG_WAIT)})
+    airflow.wait_for_task(ONE, run_id, "deferring", "deferred", timeout=120)
+    time.sleep(LONG_WAIT)
+    mosaic.finish_run(waited)
+    airflow.wait_for_dag_run(ONE, run_id, timeout=180)
+    names = {str(task.raw["id"]): task.task_id for task in airflow.rest.task_instances(ONE, run_id)}
+    found: dict[str, list[float]] = defaultdict(list)
+
+    def logged() -> bool | None:
+        found.clear()
+        for seconds, workload in FINISHED.findall((airflow.logs / "scheduler.log").read_text(errors="replace")):
+            if workload in names:
+                found[names[workload]].append(float(seconds))
+        return set(found) >= set(names.values()) - NO_WORKER or None
+
+    poll(logged, timeout=60, what="the supervisors' lines of all tasks")
+    time.sleep(5)  # a supervisor may end after its task
+    logged()
+    return found
+
+
+def report(late: list[float], own: list[float], processes: dict[str, list[float]]) -> None:
+    """Print both tables."""
+    say(f"\nFrom the end to the task's success, in seconds, of {len(late)} runs (poll_interval {POLL_INTERVAL:.0f} s)")
+    say(f"{'':<52}{'p50':>8}{'p99':>8}")
+    for name, values in ((f"Airflow's own time ({len(own)} x DateTimeSensorAsync)", own), ("MosaicRunSensor", late)):
+        say(f"{name:<52}{statistics.median(values):>8.1f}{percentile(values, 0.99):>8.1f}")
+    limit = POLL_INTERVAL + percentile(own, 0.99)
+    met = "met" if percentile(late, 0.99) <= limit else "MISSED"
+    say(f"  goal: p99 at most one interval plus Airflow's own time, {limit:.1f} s: {met}")
+    say(f"\nWorkers for one wait of {LONG_WAIT:.0f} s or a little more")
+    say(f"{'':<52}{'processes':>10}{'seconds':>9}")
+    for way, name in WAYS.items():
+        goal = ""
+        if way in MOST:
+            goal = f"  goal {MOST[way]}: {'met' if len(processes[way]) <= MOST[way] else 'MISSED'}"
+        say(f"{name:<52}{len(processes[way]):>10}{sum(processes[way]):>9.1f}{goal}")
+
+
+def main() -> None:
+    """Bring an Airflow up, measure, print, end it."""
+    parser = argparse.ArgumentParser(description="How late a task notices, and what waiting costs workers.")
+    parser.add_argument("--waits", type=int, default=40)
+    waits: int = parser.parse_args().waits
+    # What was started is ended in good order, also when this is stopped by SIGTERM.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    folder = ROOT / ".local" / "benchmarks" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    say(
+        f"airflow-provider-mosaic {version('airflow-provider-mosaic')}, Airflow {version('apache-airflow-core')}, "
+        f"Python {platform.python_version()}, LocalExecutor, SQLite, {os.cpu_count()} cores"
+    )
+    with (
+        Emulator(directory=folder / "mosaic", render="tiny", hold_runs=True) as mosaic,
+        AirflowInstance(
+            folder / "airflow",
+            dags=[ROOT / "benchmarks" / "dags"],
+            environment={"AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
+        ) as airflow,
+    ):
+        late, own = many(airflow, mosaic, waits)
+        # After the others: by now every module has been compiled and read once.
+        processes = one(airflow, mosaic)
+        report(late, own, processes)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

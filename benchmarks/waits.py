@@ -1,0 +1,318 @@
+"""
+What waiting costs a triggerer: our run trigger beside those of dbt Cloud and Databricks, on one stub server.
+
+    python benchmarks/waits.py [--rounds 3] [--most 1000]
+
+Each measurement is a process of its own with one event loop, as a triggerer has it; the triggers are begun one after
+the other, as it does. In it are measured: the requests of a cycle (one poll interval), the processor time of some
+cycles, the longest delay of the loop (a clock that should tick every 10 ms; while the waits begin, when Python collects
+its garbage in full, and then), and the resident memory that each wait adds. Log lines below warnings are off, for
+all. dbt Cloud's hook knows only https: for this it is told http. Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+OURS, DBT, DATABRICKS = "mosaic", "dbt-cloud", "databricks"
+SUBJECTS = (OURS, DBT, DATABRICKS)
+DISTRIBUTIONS = (
+    "airflow-provider-mosaic",
+    "apache-airflow-core",
+    "apache-airflow-providers-dbt-cloud",
+    "apache-airflow-providers-databricks",
+    "httpx",
+    "aiohttp",
+)
+FEWER_CPU, LONGEST_DELAY, MOST_MEMORY = 10.0, 0.1, 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """
+    One measurement.
+
+    :param waits: How many waits.
+    :param interval: Seconds between two polls of each.
+    :param cycles: Cycles that are measured.
+    """
+
+    waits: int
+    interval: float
+    cycles: int
+
+
+COURSES = (
+    Course(waits=1, interval=2, cycles=5),
+    Course(waits=10, interval=2, cycles=5),
+    Course(waits=100, interval=2, cycles=5),
+    Course(waits=1000, interval=5, cycles=10),
+    Course(waits=10_000, interval=30, cycles=2),
+)
+
+
+# --------------------------------------------------------------------------------------------- inside the measured one
+
+
+def make_triggers(subject: str, waits: int, interval: float) -> Iterator[Any]:
+    """The triggers of one provider."""
+    if subject == OURS:
+        from waits_server import run_name
+
+        from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
+
+        for number in range(waits):
+            yield MosaicRunTrigger(run_id=run_name(number), poll_interval=interval, deadline=time.time() + 86_400)
+    elif subject == DBT:
+        from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook
+        from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
+
+        secure = DbtCloudHook.get_request_url_params
+
+        def plain(*given: Any, **options: Any) -> Any:
+            url, params = secure(*given, **options)
+            return url.replace("https://", "http://"), params
+
+        DbtCloudHook.get_request_url_params = staticmethod(plain)  # type: ignore[method-assign]
+        for number in range(waits):
+            yield DbtCloudRunJobTrigger(
+                conn_id="dbt", run_id=number, end_time=time.time() + 86_400, poll_interval=interval, account_id=1
+            )
+    else:
+        from airflow.providers.databricks.triggers.databricks import DatabricksExecutionTrigger
+
+        for number in range(waits):
+            yield DatabricksExecutionTrigger(number, "databricks", polling_period_seconds=int(interval))
+
+
+def resident() -> float:
+    """Resident memory in KiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+class Clock:
+    """Notes how late the loop is."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def tick(self) -> None:
+        """Want to be called every 10 ms, for ever."""
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.01)
+            self.longest = max(self.longest, time.perf_counter() - begun - 0.01)
+
+
+async def measured(subject: str, course: Course, server: str) -> dict[str, float]:
+    """Wait, and measure."""
+
+    async def wait(trigger: Any) -> None:
+        async for _ in trigger.run():
+            raise AssertionError("nothing ends here")
+
+    async def ask(what: str) -> Any:
+        return json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(f"{server}/{what}").read()))
+
+    await ask(f"_runs/{course.waits}")
+    # What the first wait loads is no part of what each one costs.
+    first = asyncio.create_task(wait(next(make_triggers(subject, 1, course.interval))))
+    await asyncio.sleep(1.0)
+    gc.collect()
+    # A full collection of what Airflow has loaded takes a fifth of a second, with or without waits.
+    gc.freeze()
+    before = resident()
+    clock = Clock()
+    ticking = asyncio.create_task(clock.tick())
+    waits = []
+    for trigger in make_triggers(subject, course.waits, course.interval):
+        waits.append(asyncio.create_task(wait(trigger)))
+        await asyncio.sleep(0)
+    first.cancel()
+    # The first looks are spread, and the first pauses are shorter.
+    await asyncio.sleep(max(12.0, 2.5 * course.interval))
+    starting, clock.longest = clock.longest, 0.0
+    # The clock itself would cost as much as our waits.
+    ticking.cancel()
+    await ask("_count")
+    processor, begun = time.process_time(), time.perf_counter()
+    await asyncio.sleep(course.cycles * course.interval)
+    seconds, processor = time.perf_counter() - begun, time.process_time() - processor
+    requests = await ask("_count")
+    ticking = asyncio.create_task(clock.tick())
+    await asyncio.sleep(1.2 * course.interval)
+    ticking.cancel()
+    gc.collect()
+    memory = (resident() - before) / course.waits
+    alive = sum(not task.done() for task in waits)
+    for task in waits:
+        task.cancel()
+    await asyncio.wait([first, ticking, *waits])
+    return {
+        "requests": requests * course.interval / seconds,
+        "processor": processor * course.cycles * course.interval / seconds,
+        "starting": starting,
+        "delay": clock.longest,
+        "memory": memory,
+        "alive": alive,
+    }
+
+
+def child(subject: str, course: Course, server: str) -> None:
+    """Measure in this process, and print the figures."""
+    import logging
+
+    import structlog
+
+    logging.disable(logging.INFO)
+    from airflow.sdk.log import configure_logging
+
+    configure_logging(log_level="WARNING")
+    structlog.get_logger()
+    print(json.dumps(asyncio.run(measured(subject, course, server))))
+
+
+# ----------------------------------------------------------------------------------------------------- who measures
+
+
+@contextmanager
+def stub_server() -> Iterator[str]:
+    """The stub, and its address."""
+    with tempfile.TemporaryDirectory() as directory:
+        ready = Path(directory) / "port"
+        process = subprocess.Popen([sys.executable, HERE / "waits_server.py", ready])
+        try:
+            deadline = time.monotonic() + 30
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("the stub server did not start")
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{ready.read_text()}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measure(python: str, subject: str, course: Course) -> dict[str, float]:
+    """Measure in a new process."""
+    with stub_server() as server, tempfile.TemporaryDirectory() as home:
+        host = server.removeprefix("http://")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        connections = {
+            "MOSAIC_DEFAULT": {"conn_type": "mosaic", "host": server, "password": "mk_stub"},
+            "DBT": {"conn_type": "dbt_cloud", "host": host, "login": "1", "password": "stub"},
+            "DATABRICKS": {
+                "conn_type": "databricks", "schema": "http", "host": "127.0.0.1",
+                "port": int(host.rpartition(":")[2]), "password": "stub",
+            },
+        }  # fmt: skip
+        told = {f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in connections.items()}
+        ran = subprocess.run(
+            [python, __file__, "--child", subject, str(course.waits), str(course.interval), str(course.cycles), server],
+            env=clean | told | {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode != 0:
+            raise RuntimeError(f"{subject} with {course.waits} waits:\n{ran.stderr[-2000:]}")
+        figures: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+        if figures["alive"] != course.waits:
+            raise RuntimeError(f"{subject}: only {figures['alive']:.0f} of {course.waits} still wait")
+        return figures
+
+
+def versions(python: str) -> str:
+    """The versions of what is measured."""
+    code = (
+        "import platform\nfrom importlib.metadata import version\n"
+        f"told = [f'{{name}} {{version(name)}}' for name in {DISTRIBUTIONS!r}]\n"
+        "print('Python ' + platform.python_version(), *told, sep=', ')"
+    )
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Measure in turns and print."""
+    if sys.argv[1:2] == ["--child"]:
+        _, _, subject, waits, interval, cycles, server = sys.argv
+        child(subject, Course(waits=int(waits), interval=float(interval), cycles=int(cycles)), server)
+        return
+    parser = argparse.ArgumentParser(description="What waiting costs a triggerer.")
+    parser.add_argument("--rounds", type=int, default=1, help="for up to 1,000 waits; more are measured once")
+    parser.add_argument("--most", type=int, default=10_000, help="the most waits; default: %(default)s")
+    arguments = parser.parse_args()
+    from dev import environment
+
+    python = str(environment.ensure(group="peers").python)
+    print(f"{versions(python)}; {os.cpu_count()} cores; medians of {arguments.rounds} round(s)\n", flush=True)
+    print(f"{'':>46}  {'loop delay ms':>13}\n{'waits':>7}  {'trigger':<12}{'requests a cycle':>17}", end="")
+    print(f"{'CPU s':>9}{'at first':>9}{'then':>6}{'KiB a wait':>12}", flush=True)
+    for course in (course for course in COURSES if course.waits <= arguments.most):
+        found: dict[str, dict[str, float]] = {}
+        rounds = 1 if course.waits > 1000 else arguments.rounds
+        each: dict[str, list[dict[str, float]]] = {subject: [] for subject in SUBJECTS}
+        for _ in range(rounds):
+            for subject in SUBJECTS:
+                each[subject].append(measure(python, subject, course))
+        for subject, figures in each.items():
+            middle = {name: statistics.median(one[name] for one in figures) for name in figures[0]}
+            found[subject] = middle
+            print(
+                f"{course.waits:>7}  {subject:<12}{middle['requests']:>17.1f}{middle['processor']:>9.2f}"
+                f"{1000 * middle['starting']:>9.0f}{1000 * middle['delay']:>6.0f}{middle['memory']:>12.1f}",
+                flush=True,
+            )
+        for line in judged(course, found):
+            print(f"         {line}", flush=True)
+
+
+def judged(course: Course, found: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Our figures beside the goals and the others."""
+
+    def say(good: bool) -> str:
+        return "met" if good else "MISSED"
+
+    ours, leanest = found[OURS], found[DATABRICKS]
+    most = -(-course.waits // 100) + 2
+    yield (
+        f"requests: goal at most {most}: {say(ours['requests'] <= most)}; "
+        f"{ours['requests'] / leanest['requests']:.3f} of databricks', {ours['requests'] / found[DBT]['requests']:.3f} "
+        "of dbt-cloud's"
+    )
+    if course.waits >= 1000:
+        share = ours["processor"] / leanest["processor"]
+        yield (
+            f"CPU of {course.cycles} cycles: goal at most 1/{FEWER_CPU:.0f} of databricks': "
+            f"{say(share <= 1 / FEWER_CPU)} ({share:.3f}; {ours['processor'] / found[DBT]['processor']:.3f} of dbt's)"
+        )
+        for name, when in {"starting": "while they begin", "delay": "then"}.items():
+            yield (
+                f"loop delay {when}: goal at most {1000 * LONGEST_DELAY:.0f} ms: {say(ours[name] <= LONGEST_DELAY)}; "
+                f"{ours[name] / leanest[name]:.2f} of databricks'"
+            )
+        yield (
+            f"memory: goal at most {MOST_MEMORY:.0f} KiB a wait: {say(ours['memory'] <= MOST_MEMORY)}; "
+            f"{ours['memory'] / leanest['memory']:.2f} of databricks', "
+            f"{ours['memory'] / found[DBT]['memory']:.2f} of dbt's"
+        )
+
+
+if __name__ == "__main__":
+    main()
