@@ -36,9 +36,16 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [connection_type_info()],
         "hooks": modules("hooks.mosaic"),
         "operators": modules(
-            "operators.runs", "operators.assets", "operators.social", "operators.avatars", "operators.triggers"
+            "operators.runs",
+            "operators.assets",
+            "operators.social",
+            "operators.agents",
+            "operators.avatars",
+            "operators.triggers",
         ),
         "sensors": modules("sensors.runs", "sensors.social", "sensors.credits", "sensors.avatars"),
-        "triggers": modules("triggers.runs", "triggers.social", "triggers.credits", "triggers.avatars"),
+        "triggers": modules(
+            "triggers.runs", "triggers.social", "triggers.credits", "triggers.avatars", "triggers.finished_runs"
+        ),
         "extra-links": ["airflow_provider_mosaic.links.MosaicRunLink"],
     }

@@ -16,6 +16,8 @@ try:
 except ImportError as error:  # pragma: no cover - on Airflow before 3.3
     raise ImportError("MosaicRetryPolicy needs an Airflow that has retry policies: 3.3 or newer.") from error
 
+from airflow_provider_mosaic.api.arguments import refuse
+
 _ERRORS = "airflow_provider_mosaic.exceptions"
 
 
@@ -35,6 +37,9 @@ class MosaicRetryPolicy(ExceptionRetryPolicy):
         broken: timedelta = timedelta(minutes=2),
         short_of_credits: timedelta = timedelta(hours=1),
     ) -> None:
+        for name, delay in (("busy", busy), ("broken", broken), ("short_of_credits", short_of_credits)):
+            if not isinstance(delay, timedelta) or delay < timedelta(0):
+                refuse(name, delay, "it must be a timedelta, not below zero.")
         super().__init__(
             rules=[
                 RetryRule(

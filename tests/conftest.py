@@ -7,7 +7,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 # What the person at the keyboard has configured for their own Airflow is no part of a test.
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
@@ -23,3 +26,17 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow
 
 # `dev` and what else lies beside the package; where the package itself is installed from is not changed by that.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+_EVIDENCE = pytest.StashKey[Counter[str]]()
+
+
+@pytest.fixture(scope="session")
+def evidence(pytestconfig: pytest.Config) -> Counter[str]:
+    """How often something was tried, by what it is; printed at the end, whatever the verbosity."""
+    return pytestconfig.stash.setdefault(_EVIDENCE, Counter())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the evidence."""
+    for what, count in sorted(config.stash.get(_EVIDENCE, Counter()).items()):
+        terminalreporter.write_line(f"{count:,} {what}")

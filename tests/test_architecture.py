@@ -86,6 +86,14 @@ def test_importing_a_trigger_loads_nothing_that_works_in_a_task(loaded: dict[str
     assert layers(loaded["every trigger"]).isdisjoint({"tasks", "emulator"})
 
 
+def test_a_dag_file_that_watches_runs_loads_nothing_that_does_the_watching() -> None:
+    code = "from airflow_provider_mosaic.assets import finished_runs; finished_runs('agent')"
+    _, more = loaded_by(STAGES["what any DAG file loads"], code)
+    assert "triggers.finished_runs" in ours(more)
+    assert layers(more).isdisjoint({"clients", "hooks", "tasks", "emulator"})
+    assert "api.runs" not in ours(more)
+
+
 def test_the_api_and_the_transports_run_without_airflow() -> None:
     [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')\nload('clients')")
     assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
 from datetime import timedelta
 from importlib import import_module
 
@@ -46,3 +48,20 @@ def test_it_can_be_kept_with_the_dag() -> None:
     from airflow_provider_mosaic.retry_policy import MosaicRetryPolicy
 
     assert len(MosaicRetryPolicy(busy=timedelta(seconds=7)).serialize()["rules"]) == 3
+
+
+WRONG = {name: [None, 300, "5 minutes", timedelta(seconds=-1)] for name in ("busy", "broken", "short_of_credits")}
+
+
+def test_a_wrong_delay_is_named_with_its_value(evidence: Counter[str]) -> None:
+    if not HAS_POLICIES:
+        assert not hasattr(airflow.sdk, "RetryPolicy")
+        return
+    from airflow_provider_mosaic.retry_policy import MosaicRetryPolicy
+
+    assert set(WRONG) == set(inspect.signature(MosaicRetryPolicy).parameters)
+    for name, values in WRONG.items():
+        for value in values:
+            evidence["wrong values of arguments of the retry policy"] += 1
+            with pytest.raises(exceptions.MosaicValidationError, match=f"^{name}=.*it must be a timedelta"):
+                MosaicRetryPolicy(**{name: value})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,19 @@ def mosaic(mosaic_process: Emulator) -> Emulator:
     """The local Mosaic as new: no runs, no faults, all counts at nothing."""
     mosaic_process.reset()
     return mosaic_process
+
+
+@pytest.fixture
+def mosaic_run(mosaic: Emulator) -> str:
+    """A run that another program has started, and that goes on until the test lets it go."""
+    mosaic.configure(hold_runs=True)
+    request = urllib.request.Request(
+        f"{mosaic.url}/agent/{mosaic.agent_id}/run",
+        data=json.dumps({"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}).encode(),
+        headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["run_id"])
 
 
 @pytest.fixture(scope="session")

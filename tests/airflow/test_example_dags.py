@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*.py"))
+from airflow_provider_mosaic import operators, sensors
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "example_dags").glob("*.py"))
 
 
 def load(path: Path) -> DAG:
@@ -51,19 +56,43 @@ def test_an_example_retries_and_waits_without_a_worker(path: Path) -> None:
     for task in load(path).tasks:
         arguments = task.partial_kwargs if hasattr(task, "partial_kwargs") else vars(task)
         assert arguments["retries"] == 2, task.task_id
-        if task.task_type in ("MosaicRunAgentOperator", "MosaicRunSensor"):
-            assert arguments["deferrable"] is True, task.task_id
+        if "deferrable" in signature(getattr(task, "operator_class", type(task)).__init__).parameters:
+            # A post that is not waited for ends at once.
+            waits = arguments.get("wait_for_completion", task.task_type != "MosaicSocialPostOperator")
+            assert arguments["deferrable"] is waits, task.task_id
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_uses_public_names_only(path: Path) -> None:
-    modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert modules <= {
         "datetime",
+        "pendulum",
         "airflow.sdk",
+        "airflow_provider_mosaic.assets",
+        "airflow_provider_mosaic.hooks",
         "airflow_provider_mosaic.operators",
         "airflow_provider_mosaic.sensors",
     }
+    assert {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names} <= {"json"}
+
+
+def test_the_examples_show_every_operator_and_sensor() -> None:
+    used = {getattr(task, "operator_class", type(task)).__name__ for path in EXAMPLES for task in load(path).tasks}
+    assert [name for name in (*operators.__all__, *sensors.__all__) if name not in used] == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_says_what_it_needs_and_what_it_costs(path: Path) -> None:
+    said = " ".join(load(path).doc_md.split())
+    assert "connection `mosaic_default`" in said
+    assert re.search(r"\bcosts? ", said), "it says neither that it costs credits nor that it doesn't"
+
+
+def test_every_example_is_in_the_docs() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
+    assert [path.name for path in EXAMPLES if f"(../example_dags/{path.name})" not in page] == []
 
 
 def test_the_quick_start_is_under_twenty_lines_of_code() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,22 +14,9 @@ pytestmark = pytest.mark.airflow
 DAG_ID = "mosaic_wait_for_run"
 
 
-def start_elsewhere(mosaic: Emulator) -> str:
-    """Start a run as another program does."""
-    request = urllib.request.Request(
-        f"{mosaic.url}/agent/{mosaic.agent_id}/run",
-        data=json.dumps({"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}).encode(),
-        headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return str(json.load(answer)["run_id"])
-
-
 def test_the_sensor_waits_deferred_until_the_run_is_over(
-    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+    airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str, tmp_path: Path
 ) -> None:
-    mosaic.configure(hold_runs=True)
-    mosaic_run = start_elsewhere(mosaic)
     run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
     waiting = airflow.wait_for_task(DAG_ID, run_id, "wait", "deferred")
     assert waiting.raw["trigger"]["classpath"] == "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
@@ -60,10 +45,8 @@ def test_a_run_that_does_not_exist_fails_the_sensor_without_burning_its_retries(
 
 
 def test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone(
-    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+    airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str, tmp_path: Path
 ) -> None:
-    mosaic.configure(hold_runs=True)
-    mosaic_run = start_elsewhere(mosaic)
     run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
     airflow.wait_for_task(DAG_ID, run_id, "wait", "deferred")
     airflow.rest.set_task_state(DAG_ID, run_id, "wait", "failed")

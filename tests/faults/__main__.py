@@ -2,7 +2,7 @@
 Kill tasks and processes of a real Airflow at every moment, and print what the local Mosaic counted.
 
 One line a case, with what is expected and what was seen; the exit code is 1 if any differs. ``ONLY=`` plays the cases
-whose name has this text in it.
+whose name has this text in it, ``DATABASE=postgresql`` plays them on a PostgreSQL of their own instead of SQLite.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import os
 import sys
 import time
 
-from . import exits, moments
-from .house import fault_house, forget, new_folder
+from dev.postgres import PostgresMissingError, programs
+
+from .cases import cases
+from .exits import MOMENTS as EXITS
+from .house import DATABASES, fault_house, forget, new_folder
 from .ledger import Line, header
-from .restarts import under_deferred_tasks, under_tasks_on_workers
+from .moments import MOMENTS
+from .restarts import GROUPS
 
 #: Cases at a time. The tasks mostly wait; more would only wait longer for the processor.
 MOSAICS = 6
@@ -28,19 +32,25 @@ def tell(line: Line) -> None:
 def main() -> int:
     """Play all cases and say how it went."""
     began = time.monotonic()
-    only = os.environ.get("ONLY", "")
-    cases = [case for case in (*moments.cases(), *exits.cases()) if only in case.name]
-    groups = [
-        [restart for restart in group if only in restart.case.name]
-        for group in (under_deferred_tasks(), under_tasks_on_workers())
-    ]
+    only, kind = os.environ.get("ONLY", ""), os.environ.get("DATABASE", "") or DATABASES[0]
+    if kind not in DATABASES:
+        print(f"DATABASE={kind} is none of {', '.join(DATABASES)}.")
+        return 2
+    if kind == "postgresql":
+        try:
+            programs()
+        except PostgresMissingError as error:
+            print(error)
+            return 2
+    wanted = [case for case in cases((*MOMENTS, *EXITS)) if only in case.name]
+    groups = [[restart for restart in group if only in restart.name] for group in GROUPS]
     folder = new_folder("faults")
-    with fault_house(folder, mosaics=MOSAICS) as house:
+    with fault_house(folder, mosaics=MOSAICS, kind=kind) as house:
         print(
-            f"Airflow and {MOSAICS} local Mosaics are up after {time.monotonic() - began:.0f} s.\n{header()}",
+            f"Airflow on {kind} and {MOSAICS} local Mosaics are up after {time.monotonic() - began:.0f} s.\n{header()}",
             flush=True,
         )
-        lines = house.play_all(cases, tell)
+        lines = house.play_all(wanted, tell)
         for group in groups:
             lines += house.play_restarts(group, tell)
     wrong = sum(not line.exact for line in lines)

@@ -1,13 +1,39 @@
-"""A case: one moment in one mode, what it must come to, and how it is played."""
+"""The table that the cases come from: moments, the modes in which they exist, and what they must come to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .ledger import Line, Outcome
 from .stage import Stage
+from .steps import Step
+
+BOTH = ("worker", "deferred")
+WORKER = ("worker",)
+DEFERRED = ("deferred",)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """
+    One row of the table.
+
+    :param what: What happens.
+    :param shape: How the task is set up: a DAG for each mode in ``dags/``.
+    :param modes: Where the task waits.
+    :param steps: What is done, from the DAG run's start to where only its end is left.
+    :param expected: What it must come to.
+    :param seams: Where the task's processes kill themselves.
+    """
+
+    what: str
+    shape: str
+    modes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    expected: Outcome
+    seams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,25 +41,24 @@ class Case:
     """
     One line of the report.
 
-    :param moment: What happens.
+    :param moment: The row.
     :param mode: ``worker`` or ``deferred``: where the task waits.
-    :param dag_id: The shape of the task.
-    :param expected: What it must come to.
-    :param script: Plays it: from the DAG run's start to where only its end is left.
-    :param seams: Where its processes kill themselves.
     """
 
-    moment: str
+    moment: Moment
     mode: str
-    dag_id: str
-    expected: Outcome
-    script: Callable[[Stage], None]
-    seams: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """A name for tests and files."""
-        return f"{self.moment}, {self.mode}"
+        return f"{self.moment.what}, {self.mode}"
+
+
+def cases(moments: Iterable[Moment]) -> Iterator[Case]:
+    """Every moment in every mode in which it exists."""
+    for moment in moments:
+        for mode in moment.modes:
+            yield Case(moment=moment, mode=mode)
 
 
 def play(case: Case, stage: Stage) -> tuple[Line, str]:
@@ -46,17 +71,18 @@ def play(case: Case, stage: Stage) -> tuple[Line, str]:
     seen: Outcome | None = None
     story = ""
     try:
-        case.script(stage)
-        seen = stage.outcome(case.expected)
+        for step in case.moment.steps:
+            step(stage)
+        seen = stage.outcome(case.moment.expected)
         lost = stage.lost_tries()
         if lost:
             story = "Airflow lost a try by itself, which is not counted: it " + " and ".join(lost)
     except Exception as error:
         story = f"{type(error).__name__}: {error}"
     line = Line(
-        moment=case.moment,
+        moment=case.moment.what,
         mode=case.mode,
-        expected=case.expected,
+        expected=case.moment.expected,
         seen=seen,
         story=story,
         seconds=time.monotonic() - began,

@@ -10,19 +10,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
 from dev.impatient_airflow import IMPATIENCE, new_sqlite
+from dev.postgres import Postgres
 
 from .cases import Case, play
 from .ledger import Line
-from .restarts import Restart, still_waited_for
+from .restarts import Restart
 from .stage import Stage
+from .steps import begin, hold, let_go, looked_again, waits
 
 ROOT = Path(__file__).resolve().parents[2]
+
+DATABASES = ("sqlite", "postgresql")
 
 #: Told of each line as soon as it is there.
 Tell = Callable[[Line], None]
@@ -33,6 +36,12 @@ def new_folder(name: str) -> Path:
     folder = ROOT / ".local" / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
+
+
+def wait(stage: Stage) -> None:
+    """Bring a task to where it waits."""
+    for step in (hold, begin, waits):
+        step(stage)
 
 
 class FaultHouse:
@@ -63,8 +72,9 @@ class FaultHouse:
                 self._mosaics[number],
                 connection=f"mosaic_{number}",
                 control=self.folder / "control",
-                dag_id=case.dag_id,
-                seams=case.seams,
+                shape=case.moment.shape,
+                mode=case.mode,
+                seams=case.moment.seams,
             )
         finally:
             self._free.put(number)
@@ -99,17 +109,16 @@ class FaultHouse:
             pool = stack.enter_context(ThreadPoolExecutor(len(restarts) or 1))
             waiting = []
             for restart in restarts:
-                stage = stack.enter_context(self.stage(restart.case))
-                waiting.append((restart, stage, pool.submit(restart.case.script, stage)))
+                stage = stack.enter_context(self.stage(restart.case()))
+                waiting.append((restart, stage, pool.submit(wait, stage)))
             futures.wait([there for *_, there in waiting])
             for restart, stage, there in waiting:
 
                 def go_on(stage: Stage, restart: Restart = restart, there: Future[None] = there) -> None:
                     there.result()
                     restart.disturb(self.airflow)
-                    still_waited_for(stage)
 
-                line, log = play(replace(restart.case, script=go_on), stage)
+                line, log = play(restart.case(go_on, looked_again, let_go), stage)
                 self._keep(line, log)
                 if not line.exact:
                     stage.give_up()
@@ -124,8 +133,24 @@ class FaultHouse:
 
 
 @contextmanager
-def fault_house(folder: Path, *, mosaics: int) -> Iterator[FaultHouse]:
-    """Bring everything up, and end it."""
+def database(folder: Path, kind: str) -> Iterator[str]:
+    """The address of a new database for Airflow, which is there as long as it is needed."""
+    if kind == "sqlite":
+        yield new_sqlite(folder / "airflow.db")
+    else:
+        with Postgres(folder / "postgresql") as server:
+            yield server.sql_connection
+
+
+@contextmanager
+def fault_house(folder: Path, *, mosaics: int, kind: str = "sqlite") -> Iterator[FaultHouse]:
+    """
+    Bring everything up, and end it.
+
+    :param folder: Everything is written there.
+    :param mosaics: How many cases can be played at a time.
+    :param kind: Airflow's database, one of ``DATABASES``.
+    """
     with ExitStack() as stack:
         made = [
             stack.enter_context(Emulator(directory=folder / f"mosaic-{number}", speed=100, render="tiny"))
@@ -137,7 +162,7 @@ def fault_house(folder: Path, *, mosaics: int) -> Iterator[FaultHouse]:
                 folder / "airflow",
                 dags=[Path(__file__).parent / "dags"],
                 parallelism=mosaics + 2,
-                sql_connection=new_sqlite(folder / "airflow.db"),
+                sql_connection=stack.enter_context(database(folder, kind)),
                 environment={
                     **IMPATIENCE,
                     "MOSAIC_FAULTS_CONTROL": str(folder / "control"),

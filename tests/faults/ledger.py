@@ -19,18 +19,20 @@ class Outcome:
     :param resumed: Runs that were resumed.
     :param cancelled: Runs that were cancelled.
     :param posts: Posts that began to exist.
+    :param agents: Agents that began to exist.
     :param stored: Uploads whose bytes were taken in.
     :param finalized: Uploads that became an asset.
     :param running: Runs that are still going on.
     :param state: The task's end state.
     :param tries: The task's last try.
-    :param names: Which of the runs, posts or uploads the task names at its end, counted from the first; 0 for none.
+    :param names: Which of the runs, posts, agents or uploads the task names at its end, from the first on; 0 for none.
     """
 
     started: int = 0
     resumed: int = 0
     cancelled: int = 0
     posts: int = 0
+    agents: int = 0
     stored: int = 0
     finalized: int = 0
     running: int = 0
@@ -51,6 +53,7 @@ def seen_by(mosaic: Emulator) -> dict[str, int]:
         "resumed": counts.runs_resumed,
         "cancelled": counts.runs_cancelled,
         "posts": counts.posts_made,
+        "agents": counts.agents_created,
         "stored": counts.uploads_stored,
         "finalized": counts.uploads_finalized,
         "running": sum(run["status"] not in ENDED for run in mosaic.runs()),

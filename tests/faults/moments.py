@@ -2,325 +2,109 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from .cases import Case
+from .cases import BOTH, DEFERRED, WORKER, Moment
 from .ledger import Outcome
-from .stage import FINALIZE, LIST, LOOK, POST, POST_LOOK, START, Stage
+from .stage import AGENT, FINALIZE, LIST, LOOK, POST, POST_LOOK, START
+from .steps import (
+    begin,
+    counted,
+    fault,
+    fault_met,
+    held,
+    hold,
+    in_state,
+    killed,
+    let_go,
+    looked,
+    lose_machine,
+    run_ends,
+    terminated,
+    waits,
+)
 
-MODES = ("worker", "deferred")
+ONCE = Outcome(started=1)
+AGAIN = Outcome(started=1, tries=2)
+RESUMED = Outcome(started=1, resumed=1, tries=2)
+CANCELLED = Outcome(started=1, cancelled=1, state="failed")
+UPLOADED = Outcome(stored=1, finalized=1)
+UPLOADED_AGAIN = Outcome(stored=1, finalized=1, tries=2)
+POSTED = Outcome(posts=1)
+POSTED_AGAIN = Outcome(posts=1, tries=2)
+MADE = Outcome(agents=1)
+MADE_AGAIN = Outcome(agents=1, tries=2)
 
+# fmt: off
+MOMENTS = (
+    # The longest is begun first.
+    Moment("request sent, no effect, killed; two minutes for real", "run_retried", DEFERRED,
+           (*held("POST", START, when="before"), killed), AGAIN, ("patient",)),
+    Moment("1 before the request, killed", "run_retried", BOTH,
+           (*held("GET", LIST, when="before"), killed), AGAIN),
+    Moment("1 intent noted, nothing sent, killed", "run_retried", BOTH,
+           (begin,), AGAIN, ("die_after_keep",)),
+    Moment("2 request sent, no effect, killed", "run_retried", BOTH,
+           (*held("POST", START, when="before"), killed), AGAIN),
+    Moment("2 request sent, effect done, no answer yet, killed", "run_retried", BOTH,
+           (*held("POST", START, when="after"), killed), AGAIN),
+    Moment("3 answer there, id not noted, killed", "run_retried", BOTH,
+           (begin,), AGAIN, ("die_before_note",)),
+    Moment("4 id noted, killed", "run_retried", BOTH,
+           (begin,), AGAIN, ("die_after_note",)),
+    Moment("5 while polling, killed", "run_retried", WORKER,
+           (hold, begin, looked(2), killed, in_state("running", tries=2), looked(4), let_go), AGAIN),
+    Moment("5 while polling, machine lost", "run_retried", WORKER,
+           (hold, begin, looked(2), lose_machine, in_state("running", tries=2), let_go), AGAIN),
+    Moment("5 while polling, killed; the run fails before the retry", "run_retried", WORKER,
+           (hold, begin, looked(2), fault("hang", "GET", LOOK, when="before"), fault_met("hang"),
+            run_ends("failed"), killed, let_go), RESUMED),
+    # 6, while deferred, is the triggerer's: see `restarts`.
+    Moment("7 at resume, killed", "run_retried", DEFERRED,
+           (hold, begin, waits, let_go), AGAIN, ("die_at_resume",)),
+    Moment("7 end read, Airflow does not know it yet, killed", "run_retried", BOTH,
+           (hold, begin, waits, let_go), AGAIN, ("die_at_end",)),
+    Moment("8 between upload and finalize: nothing finalized, killed", "upload_retried", WORKER,
+           (*held("POST", FINALIZE, when="before"), killed), UPLOADED_AGAIN),
+    Moment("8 between upload and finalize: finalized, no answer yet, killed", "upload_retried", WORKER,
+           (*held("POST", FINALIZE, when="after"), killed), UPLOADED_AGAIN),
+    Moment("9 while posting: no effect, killed", "post_retried", BOTH,
+           (*held("POST", POST, when="before"), killed), POSTED_AGAIN),
+    Moment("9 while posting: effect done, no answer yet, killed", "post_retried", BOTH,
+           (*held("POST", POST, when="after"), killed), POSTED_AGAIN),
+    Moment("9 while posting: answer there, id not noted, killed", "post_retried", BOTH,
+           (begin,), POSTED_AGAIN, ("die_before_note",)),
+    Moment("9 while waiting for a post, killed", "post_retried", WORKER,
+           (hold, begin, looked(2, POST_LOOK), killed, in_state("running", tries=2), let_go), POSTED_AGAIN),
+    Moment("10 while making an agent: no effect, killed", "agent_retried", WORKER,
+           (*held("POST", AGENT, when="before"), killed), MADE_AGAIN),
+    Moment("10 while making an agent: effect done, no answer yet, killed", "agent_retried", WORKER,
+           (*held("POST", AGENT, when="after"), killed), MADE_AGAIN),
+    Moment("10 while making an agent: answer there, id not noted, killed", "agent_retried", WORKER,
+           (begin,), MADE_AGAIN, ("die_before_note",)),
 
-def killed_at(method: str, path: str, *, when: str) -> Callable[[Stage], None]:
-    """Hold the first request of a kind, before or after its effect, and kill the process that waits for its answer."""
+    Moment("lost answer: run", "run_retried", BOTH,
+           (fault("answer_lost", "POST", START), begin), ONCE),
+    Moment("lost answer: run, 504 and the effect two seconds later", "run_retried", WORKER,
+           (fault("server_error", "POST", START, status=504, body="html", effect_after=2), begin), ONCE),
+    Moment("lost answer: run, half of its JSON", "run_retried", WORKER,
+           (fault("truncated_json", "POST", START, how="cut"), begin), ONCE),
+    Moment("500 without an effect: looked for, sent once more", "run_retried", DEFERRED,
+           (fault("server_error", "POST", START, status=500), begin), ONCE),
+    Moment("lost answer: post", "post_retried", BOTH,
+           (fault("answer_lost", "POST", POST), begin), POSTED),
+    Moment("lost answer: agent create", "agent_retried", WORKER,
+           (fault("answer_lost", "POST", AGENT), begin), MADE),
+    Moment("lost answer: agent create, half of its JSON", "agent_retried", WORKER,
+           (fault("truncated_json", "POST", AGENT, how="cut"), begin), MADE),
+    Moment("lost answer: finalize", "upload_retried", WORKER,
+           (fault("answer_lost", "POST", FINALIZE), begin), UPLOADED),
 
-    def script(stage: Stage) -> None:
-        stage.mosaic.inject("hang", method=method, path=path, when=when)
-        stage.begin()
-        stage.until_request(method, path)
-        if when == "after":
-            stage.until_counted(**{{START: "started", POST: "posts", FINALIZE: "finalized"}[path]: 1})
-        stage.kill()
-
-    return script
-
-
-def simply(stage: Stage) -> None:
-    """Nothing from outside: the seams do it."""
-    stage.begin()
-
-
-def killed_while_polling(stage: Stage) -> None:
-    """Kill a task that has looked at its run a few times."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", LOOK, 2)
-    stage.kill()
-    stage.until_state("running", tries=2)
-    stage.until_request("GET", LOOK, 4)
-    stage.let_go()
-
-
-def killed_while_polling_post(stage: Stage) -> None:
-    """Kill a task that has looked at its post a few times."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", POST_LOOK, 2)
-    stage.kill()
-    stage.until_state("running", tries=2)
-    stage.let_go()
-
-
-def machine_lost_while_polling(stage: Stage) -> None:
-    """Kill a task and what watches over it: Airflow finds out when no heartbeat comes."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", LOOK, 2)
-    stage.lose_machine()
-    stage.until_state("running", tries=2)
-    stage.let_go()
-
-
-def killed_then_failed(stage: Stage) -> None:
-    """Kill a task while it waits; its run fails before the retry looks."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", LOOK, 2)
-    stage.mosaic.inject("hang", method="GET", path=LOOK, when="before")
-    stage.until(lambda: stage.mosaic.counts().faults_used.get("hang", 0) == 1, "a look that is held")
-    stage.mosaic.finish_run(stage.mosaic.runs()[0]["run_id"], "failed", message="No luck")
-    stage.kill()
-    stage.let_go()
-
-
-def resumed_then_deferred_and_killed(stage: Stage) -> None:
-    """A deferred run that ends by itself; the seam kills the process that reads its end."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_state("deferred")
-    stage.let_go()
-
-
-def answered_with(kind: str, path: str, **options: Any) -> Callable[[Stage], None]:
-    """Let the request that has the effect meet a fault."""
-
-    def script(stage: Stage) -> None:
-        stage.mosaic.inject(kind, method="POST", path=path, **options)
-        stage.begin()
-
-    return script
-
-
-def terminated_while_starting(stage: Stage) -> None:
-    """SIGTERM while the answer to the start is under way: there is no id yet that could be cancelled."""
-    stage.hold_runs()
-    stage.mosaic.inject("hang", method="POST", path=START, when="after", seconds=5)
-    stage.begin()
-    stage.until_counted(started=1)
-    stage.signal(signal.SIGTERM, stage.process())
-
-
-def terminated_while_polling(stage: Stage) -> None:
-    """SIGTERM to a task that waits on its worker."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", LOOK, 2)
-    stage.signal(signal.SIGTERM, stage.process())
-    stage.until_state("failed", "up_for_retry", "running", "queued", "scheduled", "success")
-
-
-def terminated_and_retried(stage: Stage) -> None:
-    """SIGTERM to a task with retries: the next try resumes what the dying one cancelled."""
-    terminated_while_polling(stage)
-    stage.until_counted(cancelled=1, resumed=1)
-    stage.let_go()
-
-
-def cases() -> Iterator[Case]:
-    """Every moment in every mode in which it exists."""
-    one, again = Outcome(started=1), Outcome(started=1, tries=2)
-    yield Case(
-        moment="request sent, no effect, killed; two minutes for real",
-        mode="deferred",
-        dag_id="run_retried_deferred",
-        expected=again,
-        script=killed_at("POST", START, when="before"),
-        seams=("patient",),
-    )
-    for mode in MODES:
-        dag_id = f"run_retried_{mode}"
-        yield Case(
-            moment="1 before the request, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=killed_at("GET", LIST, when="before"),
-        )
-        yield Case(
-            moment="1 intent noted, nothing sent, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=simply,
-            seams=("die_after_keep",),
-        )
-        yield Case(
-            moment="2 request sent, no effect, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=killed_at("POST", START, when="before"),
-        )
-        yield Case(
-            moment="2 request sent, effect done, no answer yet, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=killed_at("POST", START, when="after"),
-        )
-        yield Case(
-            moment="3 answer there, id not noted, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=simply,
-            seams=("die_before_note",),
-        )
-        yield Case(
-            moment="4 id noted, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=simply,
-            seams=("die_after_note",),
-        )
-        yield Case(
-            moment="7 end read, Airflow does not know it yet, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=again,
-            script=simply if mode == "worker" else resumed_then_deferred_and_killed,
-            seams=("die_at_end",),
-        )
-    yield Case(
-        moment="7 at resume, killed",
-        mode="deferred",
-        dag_id="run_retried_deferred",
-        expected=again,
-        script=resumed_then_deferred_and_killed,
-        seams=("die_at_resume",),
-    )
-    yield Case(
-        moment="5 while polling, killed",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=again,
-        script=killed_while_polling,
-    )
-    yield Case(
-        moment="5 while polling, machine lost",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=again,
-        script=machine_lost_while_polling,
-    )
-    yield Case(
-        moment="5 while polling, killed; the run fails before the retry",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=Outcome(started=1, resumed=1, tries=2),
-        script=killed_then_failed,
-    )
-    for when, what in (("before", "nothing finalized"), ("after", "finalized, no answer yet")):
-        yield Case(
-            moment=f"8 between upload and finalize: {what}, killed",
-            mode="worker",
-            dag_id="upload_retried",
-            expected=Outcome(stored=1, finalized=1, tries=2),
-            script=killed_at("POST", FINALIZE, when=when),
-        )
-    for mode in MODES:
-        dag_id = f"post_retried_{mode}"
-        posted = Outcome(posts=1, tries=2)
-        yield Case(
-            moment="9 while posting: no effect, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=posted,
-            script=killed_at("POST", POST, when="before"),
-        )
-        yield Case(
-            moment="9 while posting: effect done, no answer yet, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=posted,
-            script=killed_at("POST", POST, when="after"),
-        )
-        yield Case(
-            moment="9 while posting: answer there, id not noted, killed",
-            mode=mode,
-            dag_id=dag_id,
-            expected=posted,
-            script=simply,
-            seams=("die_before_note",),
-        )
-    yield Case(
-        moment="9 while waiting for a post, killed",
-        mode="worker",
-        dag_id="post_retried_worker",
-        expected=Outcome(posts=1, tries=2),
-        script=killed_while_polling_post,
-    )
-    for mode in MODES:
-        yield Case(
-            moment="lost answer: run",
-            mode=mode,
-            dag_id=f"run_retried_{mode}",
-            expected=one,
-            script=answered_with("answer_lost", START),
-        )
-        yield Case(
-            moment="lost answer: post",
-            mode=mode,
-            dag_id=f"post_retried_{mode}",
-            expected=Outcome(posts=1),
-            script=answered_with("answer_lost", POST),
-        )
-    yield Case(
-        moment="lost answer: finalize",
-        mode="worker",
-        dag_id="upload_retried",
-        expected=Outcome(stored=1, finalized=1),
-        script=answered_with("answer_lost", FINALIZE),
-    )
-    yield Case(
-        moment="lost answer: run, 504 and the effect two seconds later",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=one,
-        script=answered_with("server_error", START, status=504, body="html", effect_after=2),
-    )
-    yield Case(
-        moment="lost answer: run, half of its JSON",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=one,
-        script=answered_with("truncated_json", START, how="cut"),
-    )
-    yield Case(
-        moment="500 without an effect: looked for, sent once more",
-        mode="deferred",
-        dag_id="run_retried_deferred",
-        expected=one,
-        script=answered_with("server_error", START, status=500),
-    )
-    yield Case(
-        moment="SIGTERM while starting",
-        mode="deferred",
-        dag_id="run_once_deferred",
-        expected=Outcome(started=1, cancelled=1, state="failed"),
-        script=terminated_while_starting,
-    )
-    yield Case(
-        moment="SIGTERM while polling",
-        mode="worker",
-        dag_id="run_once_worker",
-        expected=Outcome(started=1, cancelled=1, state="failed"),
-        script=terminated_while_polling,
-    )
-    yield Case(
-        moment="SIGTERM while polling, cancel_on_kill=False",
-        mode="worker",
-        dag_id="run_kept_worker",
-        expected=Outcome(started=1, running=1, state="failed"),
-        script=terminated_while_polling,
-    )
-    yield Case(
-        moment="SIGTERM while polling, and retried",
-        mode="worker",
-        dag_id="run_retried_worker",
-        expected=Outcome(started=1, cancelled=1, resumed=1, tries=2),
-        script=terminated_and_retried,
-    )
+    Moment("SIGTERM while starting", "run_once", DEFERRED,
+           (hold, *held("POST", START, when="after", seconds=5), terminated), CANCELLED),
+    Moment("SIGTERM while polling", "run_once", WORKER,
+           (hold, begin, looked(2), terminated), CANCELLED),
+    Moment("SIGTERM while polling, cancel_on_kill=False", "run_kept", WORKER,
+           (hold, begin, looked(2), terminated), Outcome(started=1, running=1, state="failed")),
+    Moment("SIGTERM while polling, and retried", "run_retried", WORKER,
+           (hold, begin, looked(2), terminated, counted(cancelled=1, resumed=1), let_go),
+           Outcome(started=1, cancelled=1, resumed=1, tries=2)),
+)

@@ -5,51 +5,45 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from dev.airflow_instance import AirflowInstance
 from dev.processes import DeadlineExceededError, poll
 
-from .cases import Case
+from .cases import Case, Moment
 from .ledger import Outcome
-from .stage import LOOK, Stage
+from .steps import Step
+
+ONCE = Outcome(started=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Restart:
     """
-    A case, and what is done to the Airflow that all cases of this kind wait in at the same time.
+    A row of the table whose tasks all wait in the same Airflow, and what is done to that Airflow.
 
-    :param case: The case; its script brings the task to where it waits.
+    :param what: What happens.
+    :param mode: Where the task waits.
     :param disturb: What is done.
+    :param expected: What it must come to.
     """
 
-    case: Case
+    what: str
+    mode: str
     disturb: Callable[[AirflowInstance], None]
+    expected: Outcome = ONCE
 
+    def case(self, *steps: Step) -> Case:
+        """Its case, with these steps."""
+        moment = Moment(self.what, "run_retried", (self.mode,), steps, self.expected)
+        return Case(moment=moment, mode=self.mode)
 
-def wait_deferred(stage: Stage) -> None:
-    """Wait in the triggerer."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_state("deferred")
-    stage.until_request("GET", LOOK, 2)
-
-
-def wait_on_worker(stage: Stage) -> None:
-    """Wait on a worker."""
-    stage.hold_runs()
-    stage.begin()
-    stage.until_request("GET", LOOK, 2)
-
-
-def still_waited_for(stage: Stage) -> None:
-    """Make sure that somebody looks at the run again, and let it go."""
-    seen = stage.mosaic.counts().requests.get(f"GET {LOOK}", 0)
-    stage.until_request("GET", LOOK, seen + 2)
-    stage.let_go()
+    @property
+    def name(self) -> str:
+        """A name for tests and files."""
+        return self.case().name
 
 
 def touch(airflow: AirflowInstance) -> None:
@@ -92,37 +86,22 @@ def kill_hard(name: str) -> Callable[[AirflowInstance], None]:
     return disturb
 
 
-def under_deferred_tasks() -> Iterator[Restart]:
-    """In the order in which they are done."""
-    moments = (
-        ("DAG file changed while deferred", touch),
-        ("triggerer restarted while deferred", stop_gracefully("triggerer")),
-        ("6 while deferred, triggerer killed", kill_hard("triggerer")),
-        ("scheduler restarted while deferred", stop_gracefully("scheduler")),
-        ("scheduler killed while deferred", kill_hard("scheduler")),
-    )
-    for moment, disturb in moments:
-        yield Restart(
-            case=Case(
-                moment=moment,
-                mode="deferred",
-                dag_id="run_retried_deferred",
-                expected=Outcome(started=1),
-                script=wait_deferred,
-            ),
-            disturb=disturb,
-        )
-
-
-def under_tasks_on_workers() -> Iterator[Restart]:
-    """A scheduler that is asked to end waits for its workers; so only its death is of interest."""
-    yield Restart(
-        case=Case(
-            moment="5 while polling, scheduler and its workers killed",
-            mode="worker",
-            dag_id="run_retried_worker",
-            expected=Outcome(started=1, tries=2),
-            script=wait_on_worker,
+#: In the order in which they are done. A scheduler that is asked to end waits for its workers, so for tasks on workers
+#: only its death is of interest.
+GROUPS = (
+    (
+        Restart("DAG file changed while deferred", "deferred", touch),
+        Restart("triggerer restarted while deferred", "deferred", stop_gracefully("triggerer")),
+        Restart("6 while deferred, triggerer killed", "deferred", kill_hard("triggerer")),
+        Restart("scheduler restarted while deferred", "deferred", stop_gracefully("scheduler")),
+        Restart("scheduler killed while deferred", "deferred", kill_hard("scheduler")),
+    ),
+    (
+        Restart(
+            "5 while polling, scheduler and its workers killed",
+            "worker",
+            kill_hard("scheduler"),
+            Outcome(started=1, tries=2),
         ),
-        disturb=kill_hard("scheduler"),
-    )
+    ),
+)

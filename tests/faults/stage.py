@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.catalogue import fixed_agents
 from dev.airflow_instance import AirflowInstance
 from dev.airflow_rest import RestError, TaskInstance
 from dev.processes import living, members, poll
@@ -26,12 +27,21 @@ LIST = "/agent/{agent_id}/runs"
 LOOK = "/agent_run/{run_id}"
 POST = "/social/post"
 POST_LOOK = "/social/post/{post_id}"
+AGENT = "/agent/create"
 FINALIZE = "/uploads/{asset_type}/finalize_upload"
 
 _ENDED = ("success", "failed", "skipped")
 #: How long everything must stand as it should before it is believed: what comes too much comes late.
 _QUIET = 4.0
-_KINDS = {"run": ("mosaic_run_id", "id"), "post": ("mosaic_post_id", "post_id"), "upload": ("return_value", "id")}
+#: Where a task names what it began, and the field by which the local Mosaic does.
+_KINDS = {
+    "run": ("mosaic_run_id", "id"),
+    "post": ("mosaic_post_id", "post_id"),
+    "agent": ("mosaic_agent_id", "id"),
+    "upload": ("return_value", "id"),
+}
+#: Agents that every local Mosaic has from its start; of all else there is nothing.
+_THERE_BEFORE = {"agent": len(fixed_agents())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +61,8 @@ class Stage:
     :param mosaic: The local Mosaic, which no other case uses meanwhile.
     :param connection: The name under which Airflow knows it.
     :param control: The folder in which tasks say which processes they are.
-    :param dag_id: The shape of the task.
+    :param shape: How the task is set up.
+    :param mode: Where it waits.
     :param seams: The seams that its processes set.
     """
 
@@ -62,12 +73,14 @@ class Stage:
         *,
         connection: str,
         control: Path,
-        dag_id: str,
+        shape: str,
+        mode: str,
         seams: tuple[str, ...] = (),
     ) -> None:
         self.airflow = airflow
         self.mosaic = mosaic
-        self.dag_id = dag_id
+        self.mode = mode
+        self.dag_id = f"{shape}_{mode}"
         self.run_id = f"case_{time.time_ns()}"
         self._folder = control / self.run_id
         self._folder.mkdir(parents=True)
@@ -100,6 +113,14 @@ class Stage:
             return task if task.state in states and tries in (None, task.try_number) else None
 
         return poll(reached, timeout=timeout, pause=0.4, what=f"{self.dag_id} is {' or '.join(states)}")
+
+    def until_over(self) -> None:
+        """Wait until the DAG run has ended."""
+        poll(
+            lambda: self.airflow.rest.dag_run(self.dag_id, self.run_id).ended or None,
+            timeout=60,
+            what=f"the end of {self.run_id}",
+        )
 
     def process(self, try_number: int = 1, part: str = "execute") -> Part:
         """The process of a try, once it is there."""
@@ -209,7 +230,7 @@ class Stage:
             if error.status != 404:
                 raise
             return 0
-        return ids.index(named) + 1 if named in ids else -1
+        return ids.index(named) + 1 - _THERE_BEFORE.get(kind, 0) if named in ids else -1
 
     def log(self) -> str:
         """What every try logged."""

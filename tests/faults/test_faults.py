@@ -1,4 +1,4 @@
-"""The most telling of the fault runner's cases; ``make test-faults`` plays them all."""
+"""The most telling moments at which a task is killed, and every clear; ``make test-faults`` plays all there are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import exits, moments
-from .house import FaultHouse, fault_house, forget, new_folder
+from .cases import cases
+from .exits import MOMENTS as EXITS
+from .house import fault_house, forget, new_folder
 from .ledger import Line
+from .moments import MOMENTS
 
 pytestmark = pytest.mark.airflow
 
@@ -17,26 +19,29 @@ TELLING = {
     ("3 answer there, id not noted, killed", "deferred"),
     ("7 at resume, killed", "deferred"),
     ("9 while posting: effect done, no answer yet, killed", "worker"),
+    ("SIGTERM while starting", "deferred"),
     ("SIGTERM while polling", "worker"),
-    ("clear of a deferred task: the old run alone is cancelled", "deferred"),
+    ("SIGTERM while polling, cancel_on_kill=False", "worker"),
+    ("clear of a succeeded task", "worker"),
+    ("clear of a succeeded task", "deferred"),
+    ("clear of a failed task", "worker"),
+    ("clear of a failed task", "deferred"),
+    ("clear of a waiting task: the old run alone is cancelled", "worker"),
+    ("clear of a waiting task: the old run alone is cancelled", "deferred"),
+    ("clear of a deferred task before the triggerer has it", "deferred"),
 }
-CASES = {case.name: case for case in (*moments.cases(), *exits.cases()) if (case.moment, case.mode) in TELLING}
+CASES = {case.name: case for case in cases((*MOMENTS, *EXITS)) if (case.moment.what, case.mode) in TELLING}
 
 
 @pytest.fixture(scope="module")
 def lines(request: pytest.FixtureRequest) -> Iterator[dict[str, Line]]:
-    """All cases, played at the same time."""
+    """All cases, as many at a time as there are local Mosaics."""
     folder = new_folder("tests")
-    with fault_house(folder, mosaics=3) as house:
-        yield play(house)
+    with fault_house(folder, mosaics=4) as house:
+        played = house.play_all(list(CASES.values()), lambda line: None)
+    yield {f"{line.moment}, {line.mode}": line for line in played}
     if not request.session.testsfailed:
         forget(folder)
-
-
-def play(house: FaultHouse) -> dict[str, Line]:
-    """Play the cases, each on its own local Mosaic."""
-    played = house.play_all(list(CASES.values()), lambda line: None)
-    return {f"{line.moment}, {line.mode}": line for line in played}
 
 
 def test_every_telling_case_is_there() -> None:

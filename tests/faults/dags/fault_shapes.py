@@ -18,7 +18,12 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator, MosaicUploadOperator
+from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+)
 
 CONTROL = Path(os.environ["MOSAIC_FAULTS_CONTROL"])
 AGENT = "a0000000-0000-4000-8000-000000000001"
@@ -42,8 +47,9 @@ def prepare(context: Mapping[str, Any]) -> None:
     written.write_text(json.dumps({"pid": os.getpid(), "try": ti.try_number, "part": part}))
     written.rename(folder / f"{ti.try_number}-{part}-{os.getpid()}.json")
 
-    from airflow_provider_mosaic.tasks import once, runs
+    from airflow_provider_mosaic.tasks import once, waiting
     from airflow_provider_mosaic.tasks.memory import TaskMemory
+    from airflow_provider_mosaic.tasks.run_waits import RunWait
 
     seams = params["seams"]
     if "patient" not in seams:
@@ -73,11 +79,11 @@ def prepare(context: Mapping[str, Any]) -> None:
 
     around(TaskMemory, "keep", after="die_after_keep")
     around(TaskMemory, "note", before="die_before_note", after="die_after_note")
-    around(runs.RunTask, "go_on", before="die_at_resume")
-    around(runs.RunTask, "_finish", after="die_at_end")
+    around(RunWait, "go_on", before="die_at_resume")
+    around(RunWait, "_finish", after="die_at_end")
     if "deaf_trigger" in seams:
         # As if the trigger never looked at its clock: Airflow's own is over first.
-        setattr(runs, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
+        setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
 
 
 def shape(dag_id: str, operator: type[Any], **arguments: Any) -> None:
@@ -133,4 +139,14 @@ for waiting in ("worker", "deferred"):
         deferrable=waiting == "deferred",
         **RETRIED,
     )
-shape("upload_retried", MosaicUploadOperator, source="{{ params.source }}", **RETRIED)
+shape(
+    "agent_retried_worker",
+    MosaicApplyAgentOperator,
+    definition={
+        "name": "Made once",
+        "nodes": {"film": {"tile": "Video Generation"}, "captions": {"tile": "Captions"}},
+        "connections": [["film", "captions"]],
+    },
+    **RETRIED,
+)
+shape("upload_retried_worker", MosaicUploadOperator, source="{{ params.source }}", **RETRIED)

@@ -1,0 +1,40 @@
+"""For the tests: a run of an agent, set up in each way in which its wait may come to an end before the run does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+
+
+def impatient_airflow(context: Mapping[str, Any]) -> None:
+    """As if the trigger never looked at its clock: Airflow's own limit on it is over first."""
+    from airflow_provider_mosaic.tasks import waiting
+
+    setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "worker": {"deferrable": False},
+    "deferred": {},
+    "kept": {"cancel_on_kill": False},
+    "timeout_worker": {"deferrable": False, "timeout": 8},
+    "timeout_deferred": {"timeout": 8},
+    "execution_timeout_worker": {"deferrable": False, "execution_timeout": timedelta(seconds=10)},
+    "execution_timeout_deferred": {"execution_timeout": timedelta(seconds=10)},
+    "limit_deferred": {"pre_execute": impatient_airflow},
+    "retried": {"retries": 2, "retry_delay": timedelta(seconds=1)},
+}
+for name, arguments in SHAPES.items():
+    with DAG(f"exit_{name}", schedule=None) as made:
+        MosaicRunAgentOperator(
+            task_id="edit",
+            agent_id="a0000000-0000-4000-8000-000000000004",
+            poll_interval=1,
+            **{"deferrable": True, **arguments},
+        )
+    globals()[f"exit_{name}"] = made

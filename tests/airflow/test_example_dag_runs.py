@@ -1,0 +1,330 @@
+"""Every example DAG, run to its end on a real Airflow against the local Mosaic. They run beside each other."""
+
+from __future__ import annotations
+
+import ast
+import json
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.emulator.catalogue import (
+    CLIPS_AGENT_ID,
+    DEFAULT_AGENT_ID,
+    GENERATION_AGENT_ID,
+    NODE_TYPES,
+    TWO_BRANCH_AGENT_ID,
+)
+from dev import recordings
+from dev.airflow_instance import AirflowInstance
+from dev.processes import poll
+
+pytestmark = pytest.mark.airflow
+
+HERE = Path(__file__).parent
+EXAMPLES = sorted(path.stem for path in (HERE.parents[1] / "example_dags").glob("*.py"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a run of an example takes place: the Airflow, the Mosaic, and a folder of its own."""
+
+    airflow: AirflowInstance
+    mosaic: Emulator
+    folder: Path
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Ask Mosaic as another program does."""
+        request = urllib.request.Request(
+            self.mosaic.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.mosaic.api_key}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def ended_run(self) -> str:
+        """A run of an agent that generates, which has ended."""
+        run_id = str(self.ask("POST", f"/agent/{GENERATION_AGENT_ID}/run", {})["run_id"])
+        self.mosaic.finish_run(run_id)
+        return run_id
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A run, as the local Mosaic knows it."""
+        (found,) = (run for run in self.mosaic.runs() if run["run_id"] == run_id)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A DAG run that has come to its good end."""
+
+    stage: Stage
+    dag_id: str
+    run_id: str
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        return self.stage.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key, map_index)
+
+    def states(self) -> dict[str, str | None]:
+        return {task.name: task.state for task in self.stage.airflow.rest.task_instances(self.dag_id, self.run_id)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """How an example is run: what it is given, and what must have come of it."""
+
+    given: Callable[[Stage], dict[str, Any]]
+    came: Callable[[Done], None]
+
+
+def rows(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+# Two agents
+
+
+def two_agents(stage: Stage) -> dict[str, Any]:
+    return {
+        "recording": "https://cdn.example.org/talk.mp4",
+        "cutter": CLIPS_AGENT_ID,
+        "editor": DEFAULT_AGENT_ID,
+        "results": str(stage.folder / "results"),
+    }
+
+
+def shorts_of_the_cuts(done: Done) -> None:
+    cuts, shorts = (done.stage.run(done.xcom(task_id)) for task_id in ("cut", "make_shorts"))
+    assert [each["reference"] for each in shorts["inputs"]] == cuts["output_ids"]
+    assert {each["kind"] for each in shorts["inputs"]} == {"node_render_ids"}
+    files = [Path(name) for name in done.xcom("download")]
+    assert {path.stem for path in files} == set(shorts["output_ids"])
+    assert all(recordings.inspect(path).is_9_to_16 for path in files)
+
+
+# Posts
+
+
+def publish_tonight(stage: Stage) -> dict[str, Any]:
+    tonight = datetime.now(timezone.utc) + timedelta(seconds=40)
+    return {
+        "run": stage.ended_run(),
+        "text": "Tonight at eight",
+        "platforms": ["tiktok", "youtube"],
+        "at": tonight.isoformat(timespec="seconds"),
+    }
+
+
+def out_at_its_time(done: Done) -> None:
+    (post,) = (post for post in done.stage.mosaic.posts() if post["description"] == "Tonight at eight")
+    assert done.xcom("post") == done.xcom("wait") == post["post_id"]
+    assert post["status"] == "posted"
+    assert len(done.xcom("links")) == 2
+    given = done.stage.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]
+    wait = done.stage.airflow.rest.task_instance(done.dag_id, done.run_id, "wait")
+    assert datetime.fromisoformat(wait.raw["end_date"].replace("Z", "+00:00")) > datetime.fromisoformat(given["at"])
+
+
+def measure_posts(stage: Stage) -> dict[str, Any]:
+    stage.airflow.rest.set_variable("mosaic_metrics", str(stage.folder / "metrics"))
+    made = [
+        stage.ask("POST", "/social/post", {"post": text, "platforms": ["tiktok", "linkedin"]})["post_id"]
+        for text in ("One", "Another")
+    ]
+    poll(
+        lambda: all(stage.ask("GET", f"/social/post/{post_id}")["status"] == "posted" for post_id in made),
+        timeout=30,
+        what="the posts are out",
+    )
+    return {}
+
+
+def rows_for_a_warehouse(done: Done) -> None:
+    measured = {post["post_id"] for post in done.stage.mosaic.posts() if post["description"] in ("One", "Another")}
+    metrics, comments = rows(done.xcom("write_metrics")), rows(done.xcom("write_comments"))
+    assert {(row["post_id"], row["platform"]) for row in metrics} >= {
+        (post_id, platform) for post_id in measured for platform in ("tiktok", "linkedin")
+    }
+    assert {row["post_id"] for row in comments} >= measured
+
+
+# Avatars
+
+
+def avatar(stage: Stage) -> dict[str, Any]:
+    (stage.folder / "host.jpg").write_bytes(b"\xff\xd8\xff a picture")
+    (stage.folder / "host.mp3").write_bytes(b"ID3 a voice")
+    agent_id = stage.ask("POST", "/agent/create", {"name": "Presenter"})["agent_id"]
+    tile = {"op": "create_node", "node_type_id": NODE_TYPES["AI Avatar"].id}
+    stage.ask("POST", f"/agent/{agent_id}/update", {"operations": [tile]})
+    return {
+        "picture": str(stage.folder / "host.jpg"),
+        "speech": str(stage.folder / "host.mp3"),
+        "name": "Host",
+        "agent": agent_id,
+        "results": str(stage.folder / "results"),
+    }
+
+
+def avatar_that_speaks(done: Done) -> None:
+    (tile,) = done.stage.run(done.xcom("speak"))["nodes"]
+    assert tile["params"] == {"avatar_profile_id": done.xcom("profile")}
+    assert [Path(name).suffix for name in done.xcom("download") if name.endswith(".mp4")] == [".mp4"]
+    assert done.stage.mosaic.counts().avatars_created == 1
+
+
+# YouTube channels
+
+
+CHANNELS = ["UCaaaaaaaaaaaaaaaaaaaaaa", "UCbbbbbbbbbbbbbbbbbbbbbb"]
+
+
+def youtube_channels(stage: Stage) -> dict[str, Any]:
+    stage.airflow.rest.set_variable("mosaic_channels_agent_id", TWO_BRANCH_AGENT_ID)
+    stage.airflow.rest.set_variable("mosaic_channels", json.dumps(CHANNELS))
+    channels = ["UCcccccccccccccccccccccc", CHANNELS[0]]
+    stage.ask(
+        "POST",
+        f"/agent/{TWO_BRANCH_AGENT_ID}/triggers/add_youtube_channels",
+        {"youtube_channels": channels, "filter_options": {"duration": {"min_seconds": 120}}},
+    )
+    (trigger,) = stage.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
+    assert stage.mosaic.fire_trigger(trigger["id"], channel_id=CHANNELS[0], seconds=600) is not None
+    return {}
+
+
+def the_channels_that_are_wanted(done: Done) -> None:
+    (trigger,) = done.stage.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
+    assert done.xcom("channels") == [trigger["id"]]
+    assert sorted(trigger["youtube_channels"]) == CHANNELS
+    assert sum(done.xcom("started").values()) == 1
+
+
+# Credits
+
+
+def credits_used(stage: Stage) -> dict[str, Any]:
+    stage.airflow.rest.set_variable("mosaic_costs", str(stage.folder / "costs"))
+    run_id = stage.ask("POST", f"/agent/{GENERATION_AGENT_ID}/run", {})["run_id"]
+    poll(
+        lambda: stage.ask("GET", f"/agent_run/{run_id}")["status"] == "completed",
+        timeout=60,
+        what="a run that is paid for",
+    )
+    return {"day": f"{datetime.now(timezone.utc):%Y-%m-%d}"}
+
+
+def the_days_costs(done: Done) -> None:
+    day = done.stage.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]["day"]
+    path = Path(done.xcom("write_usage"))
+    assert path == done.stage.folder / "costs" / f"{day}.jsonl"
+    spent = rows(str(path))
+    assert {row["date"][:10] for row in spent} == {day}
+    assert sum(row["credits_used"] for row in spent) > 0
+    assert done.xcom("balance") > 0
+
+
+# How all of them are run
+
+
+BESIDE_EACH_OTHER = {
+    "mosaic_avatar": Example(given=avatar, came=avatar_that_speaks),
+    "mosaic_credits_used": Example(given=credits_used, came=the_days_costs),
+    "mosaic_measure_posts": Example(given=measure_posts, came=rows_for_a_warehouse),
+    "mosaic_publish_tonight": Example(given=publish_tonight, came=out_at_its_time),
+    "mosaic_two_agents": Example(given=two_agents, came=shorts_of_the_cuts),
+    "mosaic_youtube_channels": Example(given=youtube_channels, came=the_channels_that_are_wanted),
+}
+
+
+@dataclass(kw_only=True)
+class Runs:
+    """The runs of the examples, all begun before the first one is waited for."""
+
+    airflow: AirflowInstance
+    mosaic: Emulator
+    folder: Path
+    begun: dict[str, Done] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+    def begin(self, dag_id: str) -> None:
+        folder = self.folder / dag_id
+        folder.mkdir()
+        stage = Stage(airflow=self.airflow, mosaic=self.mosaic, folder=folder)
+        given = BESIDE_EACH_OTHER[dag_id].given(stage)
+        self.begun[dag_id] = Done(stage=stage, dag_id=dag_id, run_id=self.airflow.trigger(dag_id, given))
+
+    def end(self, dag_id: str) -> Done:
+        if dag_id in self.failures:
+            raise self.failures[dag_id]
+        done = self.begun[dag_id]
+        run = self.airflow.wait_for_dag_run(dag_id, done.run_id)
+        assert run.state == "success", done.states()
+        assert set(done.states().values()) == {"success"}
+        return done
+
+
+@pytest.fixture(scope="module")
+def runs(airflow: AirflowInstance, mosaic_process: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    mosaic_process.reset()
+    runs = Runs(airflow=airflow, mosaic=mosaic_process, folder=tmp_path_factory.mktemp("examples"))
+    for dag_id in BESIDE_EACH_OTHER:
+        try:
+            runs.begin(dag_id)
+        except Exception as error:  # it is that example's failure alone
+            runs.failures[dag_id] = error
+    return runs
+
+
+@pytest.mark.parametrize("dag_id", BESIDE_EACH_OTHER)
+def test_an_example_comes_to_its_good_end(runs: Runs, dag_id: str) -> None:
+    BESIDE_EACH_OTHER[dag_id].came(runs.end(dag_id))
+
+
+def test_what_failed_is_resumed_and_what_hangs_is_ended(
+    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
+) -> None:
+    dag_id = "mosaic_mend_runs"
+    mosaic.configure(hold_runs=True)
+    stage = Stage(airflow=airflow, mosaic=mosaic, folder=tmp_path)
+    inputs = {"video_urls": ["https://cdn.example.org/talk.mp4"]}
+    failed, hanging, others = (
+        str(stage.ask("POST", f"/agent/{agent_id}/run", inputs)["run_id"])
+        for agent_id in (CLIPS_AGENT_ID, CLIPS_AGENT_ID, DEFAULT_AGENT_ID)
+    )
+    mosaic.finish_run(failed, "failed")
+    run_id = airflow.trigger(dag_id, {"agent": CLIPS_AGENT_ID, "hours": 0})
+    airflow.wait_for_task(dag_id, run_id, "cancel", "success", map_index=0)
+    assert stage.run(others)["status"] == "running"
+    mosaic.configure(hold_runs=False)
+
+    assert airflow.wait_for_dag_run(dag_id, run_id).state == "success"
+    assert (stage.run(failed)["status"], stage.run(hanging)["status"]) == ("completed", "cancelled")
+    counts = mosaic.counts()
+    assert (counts.runs_started, counts.runs_resumed, counts.runs_cancelled) == (3, 1, 1)
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    """By this module, or by one that drives a real Airflow and names the example as its ``DAG_ID``."""
+    run = {*BESIDE_EACH_OTHER, "mosaic_mend_runs"}
+    for path in HERE.glob("test_*.py"):
+        tree = ast.parse(path.read_text())
+        named = [
+            node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "DAG_ID"
+            and isinstance(node.value, ast.Constant)
+        ]
+        if any(isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" for node in tree.body):
+            run |= set(named)
+    assert [dag_id for dag_id in EXAMPLES if dag_id not in run] == []
