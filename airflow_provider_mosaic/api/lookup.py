@@ -1,9 +1,8 @@
 """
-Was it done? What the lists say about a start or a post whose answer was lost.
+Was it done? What in the lists may be the start or the post whose answer was lost.
 
 The API has no idempotency key, so after an unknown outcome nothing is sent again before the lists were looked at
-(https://docs.mosaic.so/api/agent-runs/get-agent-runs). Lists lag, and a gateway's 504 may come before the effect:
-one look proves nothing, and the looks go on for two minutes.
+(https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import enum
 import html
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.runs import Run
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post
 
-#: Seconds between the looks; together two minutes.
-PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: How far the server's clock may be from ours.
 SKEW = timedelta(minutes=10)
 #: The kinds of triggers that are documented, and the names of their ids
@@ -31,56 +28,6 @@ _TRIGGERS = frozenset({"youtube", "schedule"})
 _TRIGGER_IDS = ("trigger_id", "schedule_id")
 #: How far apart a time and the same one, misread in another time zone, can be.
 _ZONES = timedelta(hours=15)
-
-
-class Finding(enum.Enum):
-    """What the looks came to."""
-
-    FOUND = "found"
-    NOTHING = "nothing"
-    UNCLEAR = "unclear"
-    LOOK_AGAIN = "look again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """
-    Something in a list that may be what was asked for.
-
-    :param id: The run or post.
-    :param status: Its status.
-    :param began: When it was started or made, if the list says.
-    :param doubtful: Whether something in its row differs from what was asked for, yet it may be it.
-    """
-
-    id: str
-    status: str
-    began: datetime | None = None
-    doubtful: bool = False
-
-    def __str__(self) -> str:
-        since = f", since {self.began:%Y-%m-%d %H:%M:%S} UTC" if self.began else ""
-        return f"{self.id} ({self.status}{since}{', but it differs' if self.doubtful else ''})"
-
-
-def judge_candidates(
-    candidates: Sequence[Candidate], *, owned: Collection[str], unsettled: int, last_look: bool
-) -> tuple[Finding, tuple[Candidate, ...]]:
-    """
-    What one look comes to, and the candidates that are left.
-
-    :param candidates: What fits, from the list.
-    :param owned: Ids that other tasks are known to have begun.
-    :param unsettled: How many other tasks may have begun something without having said its id yet.
-    :param last_look: Whether the two minutes are over.
-    """
-    left = tuple(candidate for candidate in candidates if candidate.id not in owned)
-    plain = tuple(candidate for candidate in left if not candidate.doubtful)
-    if len(plain) == 1 and not unsettled:
-        return Finding.FOUND, plain
-    if not last_look:
-        return Finding.LOOK_AGAIN, left
-    return (Finding.UNCLEAR if left else Finding.NOTHING), left
 
 
 def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Candidate]:

@@ -20,7 +20,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.exports import exported
 from airflow_provider_mosaic.api.graph_changes import AgentPlan, plan_changes
-from airflow_provider_mosaic.api.lookup import PAUSES
+from airflow_provider_mosaic.api.search import PAUSES
 from airflow_provider_mosaic.api.tiles import NodeTypes, by_node_id, has_names
 from airflow_provider_mosaic.hooks.places import text_at
 

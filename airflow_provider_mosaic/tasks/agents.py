@@ -10,12 +10,11 @@ from typing import Any
 from airflow_provider_mosaic.api.agents import get_agent
 from airflow_provider_mosaic.api.arguments import checked_flag
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
-from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
-from airflow_provider_mosaic.tasks.siblings import Siblings
 from airflow_provider_mosaic.tasks.waiting import read_begun
 
 log = logging.getLogger(__name__)

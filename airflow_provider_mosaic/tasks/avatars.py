@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import checked_flag
 from airflow_provider_mosaic.api.avatars import create_avatar_profile
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once

@@ -19,15 +19,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.lookup import PAUSES, Candidate, Finding, judge_candidates
+from airflow_provider_mosaic.api.search import PAUSES, SETTLING, Candidate, Finding, Search, Siblings
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
-from airflow_provider_mosaic.tasks.siblings import Siblings
 
 log = logging.getLogger(__name__)
-
-#: Looks in a row that must show the same one and no other before it is taken; with their pauses a quarter of a minute.
-_LOOKS_ALONE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +133,7 @@ class Once:
         """
         log.info("An earlier try may have begun %s and left no id: looking for it.", self.what)
         # The request may have been on its way when the earlier try died, which can have been a moment ago.
-        found = self._look(record, since=time.time(), lost=None)
+        found = self._look(record, lost=None)
         if found is not None:
             return found
         log.info("The earlier try did not begin %s: beginning it now.", self.what)
@@ -158,7 +154,7 @@ class Once:
             begun = replace(record, id=self.begin())
         except MosaicAmbiguousOutcomeError as lost:
             log.warning("%s Looking for it.", lost)
-            found = self._look(record, since=time.time(), lost=lost)
+            found = self._look(record, lost=lost)
             if found is not None:
                 return found
             if sendings <= 1:
@@ -173,48 +169,44 @@ class Once:
         self.memory.note(begun)
         return begun
 
-    def _look(self, record: Record, *, since: float, lost: MosaicAmbiguousOutcomeError | None) -> Record | None:
+    def _look(self, record: Record, *, lost: MosaicAmbiguousOutcomeError | None) -> Record | None:
         """
-        Look for it, again and again until two minutes after ``since``.
+        Look for it, again and again for two minutes from now on.
 
         :returns: The record with the id; None when it is surely not there.
         """
-        until = since + sum(PAUSES)
-        pauses = iter(PAUSES)
-        alone: list[str] = []
+        search = Search(own_request=lost is not None)
+        until = time.time() + sum(PAUSES)
+        pauses, settling = iter(PAUSES), iter(SETTLING)
         while True:
             left = until - time.time()
-            last_look = left <= 0.5
-            finding, candidates = self._look_once(record, last_look=last_look, lost=lost)
+            over = left <= 0.5
+            pause = next(settling, None) if over else min(next(pauses, left), left)
+            finding, candidates = self._look_once(search, record, over=over, last=pause is None, lost=lost)
             if finding is Finding.NOTHING:
                 return None
-            # Ours may be shown later than another pipeline's, which would be taken for it.
-            same = finding is Finding.FOUND and alone[-1:] in ([], [candidates[0].id])
-            alone = [*alone, candidates[0].id] if same else []
-            if finding is Finding.FOUND and not last_look and len(alone) < _LOOKS_ALONE:
-                finding = Finding.LOOK_AGAIN
             # Where nothing was noted, or what was there before is not known, it may as well be another pipeline's.
             if finding is Finding.FOUND and self.adopt and record.noted and record.before is not None:
                 found = replace(record, id=candidates[0].id)
                 log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
                 self.memory.note(found)
                 return found
-            if finding is not Finding.LOOK_AGAIN:
+            if finding is not Finding.LOOK_AGAIN or pause is None:
                 raise self._unclear(candidates, lost) from lost
-            time.sleep(min(next(pauses, left), left))
+            time.sleep(pause)
 
     def _look_once(
-        self, record: Record, *, last_look: bool, lost: MosaicAmbiguousOutcomeError | None
+        self, search: Search, record: Record, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
     ) -> tuple[Finding, tuple[Candidate, ...]]:
         try:
             candidates = self.candidates(record)
         except MosaicError as error:
-            if error.transient and not last_look:
+            if error.transient and not last:
                 log.warning("Could not look for %s: %s", self.what, error)
                 return Finding.LOOK_AGAIN, ()
             raise self._unclear((), lost, f"The lists could not be read: {error}") from error
         siblings = self.siblings() if candidates else Siblings()
-        return judge_candidates(candidates, owned=siblings.owned, unsettled=siblings.unsettled, last_look=last_look)
+        return search.look(candidates, siblings, over=over, last=last)
 
     def _unclear(
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""

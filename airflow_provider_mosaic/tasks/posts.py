@@ -12,7 +12,8 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_ids, checked_moment, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
-from airflow_provider_mosaic.api.lookup import Candidate, post_candidates
+from airflow_provider_mosaic.api.lookup import post_candidates
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory

@@ -19,8 +19,9 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.lookup import SKEW, Candidate, run_candidates
+from airflow_provider_mosaic.api.lookup import SKEW, run_candidates
 from airflow_provider_mosaic.api.runs import Run, get_run, start_run
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.agents import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook

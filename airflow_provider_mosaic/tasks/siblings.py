@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from airflow_provider_mosaic.api.search import Siblings
 
 log = logging.getLogger(__name__)
 
 # A task in one of these may have begun something whose id it has not pushed yet, or did not live to push.
 _MAY_BEGIN = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Siblings:
-    """
-    What is known of the others.
-
-    :param owned: Ids that they have begun.
-    :param unsettled: How many may have begun something without having said its id yet.
-    """
-
-    owned: frozenset[str] = frozenset()
-    unsettled: int = 0
+# One in these states may be a retry of such a task: Airflow does not tell a running task which try of another it is.
+_WAITING = frozenset({"scheduled", "queued"})
 
 
 def read_siblings(
@@ -42,7 +32,8 @@ def read_siblings(
     """
     ti = context["ti"]
     owned: set[str] = set()
-    unsettled = 0
+    unsettled: set[str] = set()
+    waiting: set[str] = set()
     try:
         for task in context["dag"].tasks:
             if not issubclass(getattr(task, "operator_class", type(task)), operator_class):
@@ -59,12 +50,14 @@ def read_siblings(
                 if pushed:
                     owned.add(pushed)
                 elif state in _MAY_BEGIN:
-                    unsettled += 1
+                    unsettled.add(f"{task.task_id}[{index}]")
+                elif state in _WAITING:
+                    waiting.add(f"{task.task_id}[{index}]")
     except Exception:
         # Not knowing is not the same as there being none.
         log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
-        unsettled += 1
-    return Siblings(owned=frozenset(owned), unsettled=unsettled)
+        return Siblings(owned=frozenset(owned), unsettled=None)
+    return Siblings(owned=frozenset(owned), unsettled=frozenset(unsettled), waiting=frozenset(waiting))
 
 
 def _differs(task: Any, argument: str, value: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+import anyio
+
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicTransportError
 from airflow_provider_mosaic.api.pacing import Pacing
@@ -34,8 +36,10 @@ async def read_patiently(session: Session, pacing: Pacing, call: Call[Page[T]]) 
             raise MosaicTransportError(f"Could not {call.what}: the server wants {quiet:.0f} s of quiet.")
         await asyncio.sleep(max(0.0, quiet))
         try:
-            page = await asyncio.wait_for(session.send(call), _LONGEST_PAGE)
-        except asyncio.TimeoutError:
+            # Not asyncio.wait_for: see the asynchronous client.
+            with anyio.fail_after(_LONGEST_PAGE):
+                page = await session.send(call)
+        except TimeoutError:
             raise MosaicTransportError(f"Could not {call.what}: no answer came in time.") from None
         except MosaicError as error:
             pacing.failed(error, now=clock())

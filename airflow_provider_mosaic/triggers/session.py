@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import anyio
+
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
@@ -136,8 +138,10 @@ class Session:
 
     async def _look(self) -> None:
         try:
-            access = await asyncio.wait_for(self._look_up(), _LONGEST_LOOKUP)
-        except asyncio.TimeoutError:
+            # Not asyncio.wait_for: see the asynchronous client.
+            with anyio.fail_after(_LONGEST_LOOKUP):
+                access = await self._look_up()
+        except TimeoutError:
             raise MosaicTransportError("The connection could not be looked up in time.", effect_unknown=False) from None
         self._looked_at = time.monotonic()
         if self._line is not None and self._line.client.access == access:

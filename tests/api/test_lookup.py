@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from itertools import product
 from typing import Any
 
 import pytest
 
 from airflow_provider_mosaic.api.lookup import (
-    PAUSES,
     SKEW,
     Candidate,
-    Finding,
-    judge_candidates,
     post_candidates,
     run_candidates,
 )
@@ -27,67 +23,6 @@ OURS, PERHAPS_OURS, ANOTHERS = "ours", "perhaps ours", "another's"
 
 def seen_as(found: list[Candidate]) -> str:
     return {(): ANOTHERS, (False,): OURS, (True,): PERHAPS_OURS}[tuple(candidate.doubtful for candidate in found)]
-
-
-def candidates(names: str) -> list[Candidate]:
-    return [Candidate(id=name, status="running") for name in names]
-
-
-@pytest.mark.parametrize(
-    ("there", "owned", "unsettled", "before_the_end", "at_the_end", "left"),
-    [
-        ("", "", 0, Finding.LOOK_AGAIN, Finding.NOTHING, ""),
-        ("", "", 2, Finding.LOOK_AGAIN, Finding.NOTHING, ""),
-        ("a", "", 0, Finding.FOUND, Finding.FOUND, "a"),
-        ("a", "", 1, Finding.LOOK_AGAIN, Finding.UNCLEAR, "a"),
-        ("a", "a", 0, Finding.LOOK_AGAIN, Finding.NOTHING, ""),
-        ("a", "a", 1, Finding.LOOK_AGAIN, Finding.NOTHING, ""),
-        ("ab", "", 0, Finding.LOOK_AGAIN, Finding.UNCLEAR, "ab"),
-        ("ab", "b", 0, Finding.FOUND, Finding.FOUND, "a"),
-        ("ab", "b", 1, Finding.LOOK_AGAIN, Finding.UNCLEAR, "a"),
-        ("ab", "ab", 0, Finding.LOOK_AGAIN, Finding.NOTHING, ""),
-        ("abc", "c", 0, Finding.LOOK_AGAIN, Finding.UNCLEAR, "ab"),
-        ("abc", "xyz", 5, Finding.LOOK_AGAIN, Finding.UNCLEAR, "abc"),
-    ],
-)
-def test_what_a_look_comes_to(
-    there: str, owned: str, unsettled: int, before_the_end: Finding, at_the_end: Finding, left: str
-) -> None:
-    for last_look, finding in ((False, before_the_end), (True, at_the_end)):
-        result = judge_candidates(candidates(there), owned=set(owned), unsettled=unsettled, last_look=last_look)
-        assert result == (finding, tuple(candidates(left)))
-
-
-def test_one_is_adopted_only_when_nobody_else_could_own_it() -> None:
-    for there, owned, unsettled, last in product(["", "a", "ab", "abc"], ["", "a", "ab"], [0, 1, 2], [False, True]):
-        finding, left = judge_candidates(candidates(there), owned=set(owned), unsettled=unsettled, last_look=last)
-        assert (finding is Finding.FOUND) == (len(left) == 1 and unsettled == 0)
-        # What would send it again: only at the end, and only when nothing is left that it could be.
-        assert (finding is Finding.NOTHING) == (last and not left)
-        assert (finding is Finding.LOOK_AGAIN) <= (not last)
-
-
-def test_a_doubtful_one_is_never_taken_and_never_left_out_either() -> None:
-    doubtful, plain = Candidate(id="d", status="posted", doubtful=True), Candidate(id="p", status="posted")
-
-    def judged(*there: Candidate, last_look: bool) -> Finding:
-        return judge_candidates(there, owned=(), unsettled=0, last_look=last_look)[0]
-
-    assert judged(doubtful, last_look=False) is Finding.LOOK_AGAIN
-    assert judged(doubtful, last_look=True) is Finding.UNCLEAR
-    # One that is like what was asked for in all that is shown can be told from it.
-    assert judge_candidates([doubtful, plain], owned=(), unsettled=0, last_look=True) == (Finding.FOUND, (plain,))
-    assert judged(doubtful, plain, plain, last_look=True) is Finding.UNCLEAR
-
-
-def test_the_looks_go_on_for_two_minutes() -> None:
-    assert sum(PAUSES) == 120
-    assert list(PAUSES) == sorted(PAUSES)
-
-
-def test_a_candidate_is_shown_with_what_a_person_needs_to_find_it() -> None:
-    assert str(Candidate(id="r", status="running", began=NOW)) == "r (running, since 2026-07-01 12:00:00 UTC)"
-    assert str(Candidate(id="r", status="running")) == "r (running)"
 
 
 def run(**facts: Any) -> Run:

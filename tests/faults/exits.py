@@ -29,10 +29,11 @@ KEPT = Outcome(started=1, running=1, state="failed")
 # fmt: off
 MOMENTS = (
     Moment("clear of a succeeded task", "run_once", BOTH,
-           (begin, over("success"), clear, counted(started=2)), ANEW),
+           (hold, begin, waits, run_ends("completed"), over("success"),
+            clear, counted(started=2), looked_again, let_go), ANEW),
     Moment("clear of a failed task", "run_once", BOTH,
-           (hold, begin, counted(started=1), run_ends("failed"), let_go, over("failed"), clear, counted(started=2)),
-           ANEW),
+           (hold, begin, waits, run_ends("failed"), over("failed"),
+            clear, counted(started=2), looked_again, let_go), ANEW),
     Moment("clear of a waiting task: the old run alone is cancelled", "run_retried", BOTH,
            (hold, begin, waits, clear, counted(started=2, cancelled=1), looked_again, let_go), CANCELLED_AND_ANEW),
     # Airflow forgets a trigger that it has not started, and the next try has to cancel. For a mark there is no next

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
-from airflow_provider_mosaic.api.lookup import Candidate
+from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.tasks.memory import TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
-from airflow_provider_mosaic.tasks.siblings import Siblings
 from tasks.fixtures import Clock
 from tasks.standins import StateStore, bare_context
 

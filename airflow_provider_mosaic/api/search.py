@@ -1,0 +1,130 @@
+"""
+The search for the effect of a request whose answer was lost: look after look in the lists, and what they come to.
+
+Lists lag, and a gateway's 504 may come before the effect: one look proves nothing, so the looks go on for two minutes.
+Nothing here reads a list or waits.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+#: Seconds between the looks; together two minutes.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
+#: Seconds between the looks after that, in which only the owners of what was there by then are waited for.
+SETTLING = (2.0, 4.0, 8.0)
+#: Looks in a row that must show the same one before it is taken; with their pauses a quarter of a minute.
+LOOKS_ALONE = 5
+
+
+class Finding(enum.Enum):
+    """What the looks came to."""
+
+    FOUND = "found"
+    NOTHING = "nothing"
+    UNCLEAR = "unclear"
+    LOOK_AGAIN = "look again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """
+    Something in a list that may be what was asked for.
+
+    :param id: The run or post.
+    :param status: Its status.
+    :param began: When it was started or made, if the list says.
+    :param doubtful: Whether something in its row differs from what was asked for, yet it may be it.
+    """
+
+    id: str
+    status: str
+    began: datetime | None = None
+    doubtful: bool = False
+
+    def __str__(self) -> str:
+        since = f", since {self.began:%Y-%m-%d %H:%M:%S} UTC" if self.began else ""
+        return f"{self.id} ({self.status}{since}{', but it differs' if self.doubtful else ''})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siblings:
+    """
+    What is known of other tasks that begin such things.
+
+    :param owned: Ids that they have begun.
+    :param unsettled: Those that may have begun something without having said its id yet; None when it is not known.
+    :param waiting: Those that wait for their turn, be it their first or a retry's.
+    """
+
+    owned: frozenset[str] = frozenset()
+    unsettled: frozenset[str] | None = frozenset()
+    waiting: frozenset[str] = frozenset()
+
+
+class Search:
+    """
+    One search.
+
+    Whoever had not begun when a candidate was first seen can't own it. So a candidate is suspected of those siblings
+    only that were unsettled then and are so still; in a DAG run that goes on starting others it becomes clear as well.
+
+    That does not hold for what an earlier try has left: siblings may have died together with it, and own what is there
+    although they only wait for their retry. Then nobody may be unsettled or waiting.
+
+    :param own_request: Whether it was this try that has sent the request.
+    """
+
+    def __init__(self, *, own_request: bool) -> None:
+        self._own_request = own_request
+        self._owned: set[str] = set()
+        self._suspects: dict[str, frozenset[str]] = {}
+        self._shown: frozenset[str] = frozenset()
+        self._there: frozenset[str] | None = None
+        self._alone: list[str] = []
+
+    def look(
+        self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
+    ) -> tuple[Finding, tuple[Candidate, ...]]:
+        """
+        Take in a look; the siblings must have been read after the list.
+
+        :param candidates: What fits, from the list.
+        :param siblings: What other tasks have begun and may have begun.
+        :param over: Whether the two minutes are over. What is shown later than the first such look is not it.
+        :param last: Whether there is no further look.
+        :returns: What it comes to, with the one that was found, or those that are left.
+        """
+        self._owned |= siblings.owned
+        left = tuple(each for each in candidates if each.id not in self._owned)
+        if over:
+            self._there = frozenset(each.id for each in left) if self._there is None else self._there
+            left = tuple(each for each in left if each.id in self._there)
+        plain = tuple(each for each in left if not each.doubtful)
+        free = tuple(each for each in plain if self._is_free(each, siblings))
+        # A suspected one that was there before may be ours all the same; what has just appeared has begun later.
+        lingering = any(each.id in self._shown for each in plain if each not in free)
+        self._shown = frozenset(each.id for each in left)
+        same = len(free) == 1 and self._alone[-1:] in ([], [free[0].id])
+        self._alone = [*self._alone, free[0].id] if same else []
+        if len(free) == 1:
+            # Ours may be shown later than another pipeline's, which would be taken for it.
+            surely = free == plain if over else len(self._alone) >= LOOKS_ALONE and not lingering
+            if surely:
+                return Finding.FOUND, free
+        if over and not left:
+            return Finding.NOTHING, ()
+        return (Finding.UNCLEAR if last else Finding.LOOK_AGAIN), left
+
+    def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
+        """Whether no sibling can own it."""
+        unsettled = siblings.unsettled
+        if unsettled is None:
+            return False
+        if not self._own_request:
+            return not unsettled and not siblings.waiting
+        self._suspects[candidate.id] = self._suspects.get(candidate.id, unsettled) & unsettled
+        return not self._suspects[candidate.id]
