@@ -14,6 +14,7 @@ from .steps import (
     hold,
     let_go,
     looked_again,
+    looked_on,
     marked,
     over,
     requested,
@@ -29,11 +30,11 @@ KEPT = Outcome(started=1, running=1, state="failed")
 # fmt: off
 MOMENTS = (
     Moment("clear of a succeeded task", "run_once", BOTH,
-           (hold, begin, waits, run_ends("completed"), over("success"),
-            clear, counted(started=2), looked_again, let_go), ANEW),
+           (hold, begin, waits, looked_on, run_ends("completed"), over("success"),
+            clear, counted(started=2), looked_on, let_go), ANEW),
     Moment("clear of a failed task", "run_once", BOTH,
-           (hold, begin, waits, run_ends("failed"), over("failed"),
-            clear, counted(started=2), looked_again, let_go), ANEW),
+           (hold, begin, waits, looked_on, run_ends("failed"), over("failed"),
+            clear, counted(started=2), looked_on, let_go), ANEW),
     Moment("clear of a waiting task: the old run alone is cancelled", "run_retried", BOTH,
            (hold, begin, waits, clear, counted(started=2, cancelled=1), looked_again, let_go), CANCELLED_AND_ANEW),
     # Airflow forgets a trigger that it has not started, and the next try has to cancel. For a mark there is no next

@@ -50,10 +50,20 @@ def looked(times: int, path: str = LOOK) -> Step:
     return requested("GET", path, times)
 
 
-def looked_again(stage: Stage) -> None:
+def looked_again(stage: Stage, times: int = 2) -> None:
     """Wait until somebody looks at a run anew: whatever was asked before may have been asked by who is gone."""
     seen = stage.mosaic.counts().requests.get(f"GET {LOOK}", 0)
-    stage.until_request("GET", LOOK, seen + 2)
+    stage.until_request("GET", LOOK, seen + times)
+
+
+def looked_on(stage: Stage) -> None:
+    """
+    Wait for some more looks, one a second.
+
+    When a task goes on too soon after its deferral, Airflow takes the late news of its first part's end for a failure
+    of the try: fatal where there is no retry.
+    """
+    looked_again(stage, 6)
 
 
 def waits(stage: Stage) -> None:
