@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -54,7 +53,7 @@ EXITS = {
 
 
 @pytest.fixture(scope="module")
-def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> Iterator[dict[str, tuple[str | None, str]]]:
+def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[str | None, str]]:
     """All of them at the same time: how each task ended, and what became of its run."""
     mosaic = mosaic_process
     mosaic.reset()
@@ -81,10 +80,7 @@ def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> Iterator[dict[st
         if way.cancels:
             wanted = mosaic_runs[name]
             poll(lambda wanted=wanted: status_of(mosaic, wanted) == "cancelled" or None, timeout=60, what=name)
-    yield {name: (state, status_of(mosaic, mosaic_runs[name])) for name, state in states.items()}
-    for run_id in mosaic_runs.values():
-        if status_of(mosaic, run_id) == "running":
-            mosaic.finish_run(run_id)
+    return {name: (state, status_of(mosaic, mosaic_runs[name])) for name, state in states.items()}
 
 
 def status_of(mosaic: Emulator, run_id: str) -> str:
