@@ -201,7 +201,8 @@ class Once:
         try:
             candidates = self.candidates(record)
         except MosaicError as error:
-            if error.transient and not last:
+            # Also what looks permanent: a person is asked only when nothing else is left.
+            if not last:
                 log.warning("Could not look for %s: %s", self.what, error)
                 return Finding.LOOK_AGAIN, ()
             raise self._unclear((), lost, f"The lists could not be read: {error}") from error

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicResponseError,
+    MosaicServerError,
+)
 from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.tasks.memory import TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
@@ -62,3 +69,24 @@ def test_one_that_takes_the_place_of_another_is_counted_anew(clock: Clock) -> No
     task, looks = once(lambda look: [THEIRS] if look < 3 else [OURS])
     assert task.start().id == "ours"
     assert len(looks) > 5
+
+
+@pytest.mark.parametrize("refusal", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
+def test_a_list_that_can_not_be_read_is_read_again_before_a_person_is_asked(clock: Clock, refusal: MosaicError) -> None:
+    def shown(look: int) -> list[Candidate]:
+        if look == 1:
+            raise refusal
+        return [OURS]
+
+    task, looks = once(shown)
+    assert task.start().id == "ours"
+    assert len(looks) == 6
+
+
+def test_a_list_that_can_never_be_read_leaves_it_to_a_person(clock: Clock) -> None:
+    def shown(look: int) -> list[Candidate]:
+        raise MosaicPermissionError("this key may not list runs")
+
+    task, _ = once(shown)
+    with pytest.raises(MosaicAmbiguousOutcomeError, match="may not list runs"):
+        task.start()
