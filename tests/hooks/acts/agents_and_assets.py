@@ -9,7 +9,7 @@ from hooks.working_day import CAPTIONS, Day, by_name
 
 VIDEO_INPUT = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
 #: The way to the storage host, which is no part of the API.
-STORAGE = httpx.Client(trust_env=False, verify=False)
+STORAGE = httpx.Client(trust_env=False)
 
 
 # Account, agents, node types
