@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -87,14 +87,15 @@ class Answer:
             seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
         return max(0.0, seconds) if math.isfinite(seconds) else None
 
-    def json(self) -> Any:
+    def json(self, decode: Callable[[bytes], Any] = json.loads) -> Any:
         """
         The body as JSON; None when it is empty.
 
+        :param decode: Decodes it.
         :raises ValueError: The body is not JSON.
         """
         try:
-            return json.loads(self.content) if self.content.strip() else None
+            return decode(self.content) if self.content.strip() else None
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
 

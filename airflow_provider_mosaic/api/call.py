@@ -50,6 +50,7 @@ class Call(Generic[T]):
     :param query: Query parameters; those that are None are left out.
     :param body: JSON body; None sends none.
     :param read: Makes a ``T`` of the decoded answer (None when the answer is empty).
+    :param decode: Decodes the answer's JSON, where not all of it is needed; it fails as :func:`json.loads` does.
     :param repeat: What sending it once more would do.
     :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
     """
@@ -58,6 +59,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Json], T] = field(repr=False)
+    decode: Callable[[bytes], Json] = field(default=json.loads, repr=False)
     ids: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: Json = field(default=None, repr=False)
@@ -95,7 +97,7 @@ class Call(Generic[T]):
             raise error_for(answer, what=self.what, secrets=secrets, **facts)
         came = f"Could not {self.what}: {self.method} {self.path} answered {answer.status}"
         try:
-            data = answer.json()
+            data = answer.json(self.decode)
         except ValueError:
             raise MosaicResponseError(
                 f"{came} with {describe_body(answer)}. Check that the connection's host is Mosaic's.",

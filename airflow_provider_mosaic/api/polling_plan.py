@@ -56,8 +56,8 @@ class Sweep:
         self.pages = 0
         #: The next page to read; None when there is none, or it is not worth it.
         self.next_call: Call[Page[RunningRow]] | None = running_runs()
-        #: Whether it ended because it did not pay.
-        self.given_up = False
+        #: Whether it has seen the whole list, or all that is asked for: not one that went in circles or did not pay.
+        self.whole = False
         self._seen: set[str] = set()
         self._cursors: set[str] = set()
         self._yields: deque[int] = deque(maxlen=_RECENT)
@@ -87,13 +87,15 @@ class Sweep:
         self._yields.append(before - len(self.missing))
         self.next_call = None
         cursor = page.next_cursor
-        if self.missing and cursor is not None and cursor not in self._cursors and len(self._seen) > size:
-            if self.pages >= len(self.missing) and sum(self._yields) < len(self._yields):
-                self.given_up = True
-            else:
-                self._cursors.add(cursor)
-                self.next_call = running_runs(cursor)
+        if cursor is None or not self.missing:
+            self.whole = True
+        elif cursor not in self._cursors and len(self._seen) > size and self._pays():
+            self._cursors.add(cursor)
+            self.next_call = running_runs(cursor)
         return running
+
+    def _pays(self) -> bool:
+        return self.pages < len(self.missing) or sum(self._yields) >= len(self._yields)
 
 
 class PollingPlan:
@@ -131,10 +133,10 @@ class PollingPlan:
         :param sweep: One that has ended without a fault.
         """
         self._rest = _FIRST_REST
-        if sweep.given_up:
-            self._cost = min(_DEAREST, sweep.pages * sweep.wanted / max(0.5, sweep.found))
-        else:
+        if sweep.whole:
             self._cost = float(max(1, sweep.pages))
+        else:
+            self._cost = min(_DEAREST, sweep.pages * sweep.wanted / max(0.5, sweep.found))
 
     def troubled(self, error: MosaicError, *, now: float) -> float:
         """

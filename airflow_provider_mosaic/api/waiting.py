@@ -41,7 +41,7 @@ _GROWTH = 1.5
 
 class Watch(Generic[S]):
     """
-    One wait for the end of something.
+    One wait for the end of something. A triggerer holds thousands.
 
     :param name: What is waited for, for example ``run 'x'``.
     :param judge: How it stands.
@@ -73,7 +73,8 @@ class Watch(Generic[S]):
         self._settled = 0.0 if begun is None else begun + SETTLING
         self._judge = judge
         self._describe = describe
-        self._poll_interval = poll_interval
+        #: The longest pause between two looks, in seconds.
+        self.poll_interval = poll_interval
         self._deadline = deadline
         self._noted = noted
         self._now = now
@@ -83,7 +84,7 @@ class Watch(Generic[S]):
         self._faults_began = 0.0
         self._not_found = 0
         self._last_words: str | None = None
-        self._unknown: set[str] = set()
+        self._unknown: tuple[str, ...] = ()
 
     def saw(self, subject: S) -> Verdict:
         """
@@ -96,7 +97,7 @@ class Watch(Generic[S]):
         self._faults = self._not_found = 0
         verdict = self._judge(subject)
         if not verdict.known and verdict.status not in self._unknown:
-            self._unknown.add(verdict.status)
+            self._unknown += (verdict.status,)
             self._noted(f"{self.name} has the unknown status {verdict.status!r}: taken as not ended yet.")
         words = self._describe(subject)
         if words != self._last_words:
@@ -144,8 +145,9 @@ class Watch(Generic[S]):
 
         :param jitter: How much shorter it may be by chance, as a part of the whole.
         """
-        pause = max(self._next_pause * random.uniform(1.0 - jitter, 1.0), self._asked_pause)
-        self._next_pause = min(self._poll_interval, self._next_pause * _GROWTH)
+        shorter = random.uniform(0.0, jitter) if jitter else 0.0
+        pause = max(self._next_pause * (1.0 - shorter), self._asked_pause)
+        self._next_pause = min(self.poll_interval, self._next_pause * _GROWTH)
         self._asked_pause = 0.0
         if self._deadline is not None:
             pause = min(pause, self._deadline - self._now())
@@ -165,20 +167,20 @@ def watch_run(
 
     :param run_id: The run.
     """
-
-    def describe(run: Run) -> str:
-        short = " (short of credits)" if run.needs_credits else ""
-        return f"{run.status}{short}: {run.node_status_counts}"
-
     return Watch(
         name=f"Run {run_id!r}",
         judge=judge_run,
-        describe=describe,
+        describe=_progress,
         poll_interval=poll_interval,
         deadline=deadline,
         noted=noted,
         begun=begun,
     )
+
+
+def _progress(run: Run) -> str:
+    short = " (short of credits)" if run.needs_credits else ""
+    return f"{run.status}{short}: {run.node_status_counts}"
 
 
 def watch_post(

@@ -40,8 +40,8 @@ _MOST_LOOKS = 32
 _SPREAD_EACH, _LONGEST_SPREAD = 0.005, 5.0
 #: A wait that is due within this part of its pause is looked at together with those that are due.
 _EARLY = 0.25
-#: Seconds between two sweeps for each page of one, and at most.
-_GAP_A_PAGE, _LONGEST_GAP = 0.1, 5.0
+#: Seconds between two sweeps for each page of one, unless a wait wants to be looked at more often.
+_GAP_A_PAGE = 0.3
 #: Seconds between two rounds for each wait: a round looks at all of them.
 _ROUND_EACH = 5e-6
 #: Seconds that no sweep takes.
@@ -63,6 +63,7 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         self._plan = PollingPlan()
         self._pacing = Pacing()
+        # In the order in which something sure was heard of them.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[RunWait]] = {}
         self._heap: list[tuple[float, int, Wait[Any]]] = []
@@ -74,7 +75,7 @@ class Poller:
         self._slots = Slots(_MOST_LOOKS, self._start_looks)
         self._sweep: asyncio.Task[None] | None = None
         self._next_sweep = 0.0
-        self._parked: list[RunWait] = []
+        self._parked: dict[RunWait, None] = {}
         self._audited: Wait[Any] | None = None
         self._unanswered = 0
         self._others: set[asyncio.Task[None]] = set()
@@ -196,7 +197,7 @@ class Poller:
 
     def _look_at_runs(self, due: list[RunWait], now: float) -> None:
         if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
-            self._parked += due
+            self._parked |= dict.fromkeys(due)
             self._hold(due)
             return
         early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
@@ -208,7 +209,8 @@ class Poller:
                 self._schedule(wait, self._next_sweep)
         else:
             wanted = dict.fromkeys([*due, *early])
-            self._next_sweep = now + min(_LONGEST_GAP, _GAP_A_PAGE * self._plan.pages)
+            shortest = min(wait.watch.poll_interval for wait in wanted)
+            self._next_sweep = now + min(shortest, _GAP_A_PAGE * self._plan.pages)
             self._hold(wanted)
             self._sweep = self._loop.create_task(self._swept(wanted, now))
 
@@ -273,6 +275,7 @@ class Poller:
     def _look_ended(self, wait: Wait[Any], give_back: Callable[[], None], _: asyncio.Task[None]) -> None:
         del self._looks[wait]
         wait.looking = False
+        self._heard_of(wait)
         self._looked(wait, self._loop.time())
         give_back()
 
@@ -312,8 +315,9 @@ class Poller:
     # By the list
 
     async def _swept(self, wanted: dict[RunWait, None], began: float) -> None:
-        sweep = Sweep(wait.subject_id for wait in wanted)
-        trusted = False
+        # All are looked for, also those that are not due yet: who is seen together is due together from then on.
+        sweep = Sweep(run_id for run_id, waits in self._runs.items() if any(wait.listable for wait in waits))
+        whole = False
         try:
             while sweep.next_call is not None and not all(wait.over for wait in wanted):
                 page = await read_patiently(self._session, self._pacing, sweep.next_call)
@@ -323,8 +327,9 @@ class Poller:
                         self._was_listed(wait, row, wanted, began)
                 # Airflow's own work on this loop comes before the next page.
                 await asyncio.sleep(0)
-            self._plan.swept(sweep)
-            trusted = not sweep.given_up
+            if sweep.next_call is None:
+                self._plan.swept(sweep)
+                whole = sweep.whole
         except MosaicError as error:
             rest = self._plan.troubled(error, now=self._loop.time())
             log.info("%s The runs are asked for one by one for %.0f s.", error, rest)
@@ -333,40 +338,51 @@ class Poller:
                 wait.broke(error)
         finally:
             self._sweep = None
-            self._after_sweep(wanted, trusted=trusted, found=sweep.found)
+            self._after_sweep(wanted, sweep, whole=whole)
 
     def _was_listed(self, wait: RunWait, row: RunningRow, wanted: dict[RunWait, None], began: float) -> None:
         if wait.looking or wait.over:
             return
         try:
-            wait.was_listed(row)
+            if wait.was_listed(row):
+                self._heard_of(wait)
         except Exception as error:
             wait.broke(error)
-        if wait in wanted or not wait.last_pause:
+        if wait in wanted or wait in self._parked or not wait.last_pause:
             wanted.pop(wait, None)
+            self._parked.pop(wait, None)
             self._looked(wait, began)
         elif wait.due < began + wait.last_pause:
             self._schedule(wait, began + wait.last_pause)
 
-    def _after_sweep(self, wanted: dict[RunWait, None], *, trusted: bool, found: int) -> None:
-        for wait in wanted:
-            if not wait.looking and not wait.over:
-                if trusted:
+    def _after_sweep(self, wanted: dict[RunWait, None], sweep: Sweep, *, whole: bool) -> None:
+        # What is in no page of a whole list has most likely ended, due or not.
+        missing = [wait for run_id in sweep.missing for wait in self._runs.get(run_id, ())] if whole else list(wanted)
+        for wait in missing:
+            if wait.listable and not wait.looking and not wait.over:
+                if whole:
                     wait.was_not_listed()
                 self._want_look(wait)
-        parked, self._parked = self._parked, []
+        parked, self._parked = self._parked, {}
         for wait in parked:
             if not wait.looking and not wait.over:
                 self._schedule(wait, self._loop.time())
-        if trusted and found:
+        if whole and sweep.found:
             self._audit()
         self._start_looks()
 
-    def _audit(self) -> None:
-        """Ask for one run by itself that the list has shown as running, each time another: lists can be old."""
-        for wait in list(itertools.islice(self._waits, _BATCH)):
+    def _heard_of(self, wait: Wait[Any]) -> None:
+        """Note that it was asked for by itself, or that its nodes have moved on."""
+        if wait in self._waits:
             del self._waits[wait]
             self._waits[wait] = None
+
+    def _audit(self) -> None:
+        """
+        Ask for one run by itself that the list has shown as running: the one of which nothing sure was heard for the
+        longest time. Lists can be old.
+        """
+        for wait in self._waits:
             if isinstance(wait, RunWait) and wait.listable and not wait.looking and not wait.over:
                 self._audited = wait
                 self._want_look(wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,10 @@ from airflow_provider_mosaic.api.waiting import watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.polling import wait_for_run
 from airflow_provider_mosaic.triggers.waits import ENDED
+
+#: Airflow would make a logger for each trigger, a third of all objects that a wait consists of. Whose line it is comes
+#: from the context.
+log = logging.getLogger(__name__)
 
 
 class MosaicRunTrigger(BaseTrigger):
@@ -90,7 +95,7 @@ class MosaicRunTrigger(BaseTrigger):
             self.run_id,
             poll_interval=self.poll_interval,
             deadline=self.deadline,
-            noted=self.log.info,
+            noted=log.info,
             begun=self.begun,
         )
         event = await wait_for_run(self.mosaic_conn_id, self.run_id, watch)
@@ -106,10 +111,10 @@ class MosaicRunTrigger(BaseTrigger):
             if verdict.standing is Standing.GOOD or (partial and self.on_partial == "warn"):
                 # No XCom: Airflow would write its JSON as a text, and a dict would arrive as one.
                 return TaskSuccessEvent()
-            self.log.error("Run %r ended as %s.", self.run_id, event["status"])
+            log.error("Run %r ended as %s.", self.run_id, event["status"])
             skipped = self.soft_fail or (partial and self.on_partial == "skip")
         else:
-            self.log.error(
+            log.error(
                 "The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long")
             )
             skipped = self.soft_fail
@@ -127,8 +132,8 @@ class MosaicRunTrigger(BaseTrigger):
                     # How a run that has ended refuses to be cancelled is not documented.
                     if not judge_run(await client.send(get_run(self.run_id))).ended:
                         raise
-                    self.log.info("The waiting task was killed; run %r had ended already.", self.run_id)
+                    log.info("The waiting task was killed; run %r had ended already.", self.run_id)
                 else:
-                    self.log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
+                    log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
         except MosaicError as error:
-            self.log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)
+            log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)

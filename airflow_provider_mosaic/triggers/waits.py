@@ -157,17 +157,20 @@ class RunWait(Wait[Run]):
         self._failing = True
         super().failed(error)
 
-    def was_listed(self, row: RunningRow) -> None:
+    def was_listed(self, row: RunningRow) -> bool:
         """
         Take in that the list shows the run as running: maybe news, never an end.
 
         :param row: Its row.
+        :returns: Whether its nodes have moved on: a sign that the row is no old one.
         """
         self._skips, self._skips_left = 1, 0
-        if self._failing or (row.counts is not None and row.counts != self._counts):
+        moved = row.counts is not None and row.counts != self._counts
+        if moved or self._failing:
             self._counts, self._failing = row.counts or self._counts or (0, 0, 0), False
             run = still_running(self.subject_id, self._counts, needs_credits=self._short)
             self._context.run(self.watch.saw, run)
+        return moved
 
     def was_not_listed(self) -> None:
         """Take in that the list did not show it: should it wait all the same, the list is of no use for it."""

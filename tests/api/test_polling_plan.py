@@ -34,14 +34,14 @@ def test_a_sweep_ends_when_all_that_are_asked_for_were_seen() -> None:
     running = [f"r{number}" for number in range(1000)]
     sweep = Sweep(running[:150])
     walk(sweep, running)
-    assert (sweep.pages, sweep.missing, sweep.given_up) == (2, set(), False)
+    assert (sweep.pages, sweep.missing, sweep.whole) == (2, set(), True)
 
 
 def test_a_sweep_that_does_not_pay_is_given_up_and_costs_little() -> None:
     running = [f"r{number}" for number in range(10_000)]
     sweep = Sweep(running[-10:])
     walk(sweep, running)
-    assert sweep.given_up
+    assert not sweep.whole
     assert sweep.pages == 10
 
 
@@ -79,6 +79,7 @@ def test_a_list_that_goes_in_circles_is_left(cursors: list[str]) -> None:
         sweep.take(page_of(["r1", "w1"], cursors[min(taken, len(cursors) - 1)]))
         taken += 1
     assert taken == 2
+    assert not sweep.whole, "what it did not show may be running"
 
 
 def test_only_a_row_that_says_so_itself_is_running() -> None:

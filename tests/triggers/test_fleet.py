@@ -8,7 +8,6 @@ import logging
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -139,6 +138,51 @@ def test_a_cycle_costs_the_pages_of_the_list_and_at_most_two_requests_more(mosai
     assert {cycle[LIST] for cycle in steady} == {3}
 
 
+def test_waits_that_begin_one_after_the_other_are_soon_seen_together(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = started(mosaic, hook, 250)
+    interval = 2.0
+
+    async def one_after_the_other() -> None:
+        waits: list[asyncio.Task[Any]] = []
+        for first in range(0, 250, 50):
+            waits += [
+                asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=interval).run()))  # type: ignore[arg-type]
+                for run_id in runs[first : first + 50]
+            ]
+            await asyncio.sleep(interval / 5)
+        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) >= 12, 60)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+    asyncio.run(one_after_the_other())
+    began = [get["time"] for get in mosaic.requests() if get["template"] == LIST and "cursor" not in get["query"]]
+    steady = began[6:]
+    assert len(steady) - 1 <= (steady[-1] - steady[0]) / interval + 1, "more than one sweep in a poll_interval"
+    assert {cycle[LIST] for cycle in cycles(mosaic)[6:-1]} == {3}
+
+
+def test_the_run_that_is_asked_for_by_itself_is_the_one_of_which_nothing_was_heard_for_longest(
+    mosaic: Emulator, hook: MosaicHook
+) -> None:
+    runs = started(mosaic, hook, 8)
+
+    async def some_cycles() -> None:
+        waits = [
+            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.1).run()))  # type: ignore[arg-type]
+            for run_id in runs
+        ]
+        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) >= 40, 60)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+    asyncio.run(some_cycles())
+    audited = [get["path"] for get in mosaic.requests() if get["template"] == GET_RUN][-16:]
+    assert sorted(audited[:8]) == sorted(audited[8:]), "none is asked for twice before all were"
+    assert len(set(audited)) == 8
+
+
 def with_others_running(mosaic: Emulator, hook: MosaicHook, waited: int, others: int) -> list[str]:
     mosaic.configure(list_order="oldest")
     return started(mosaic, hook, others + waited)[others:]
@@ -266,22 +310,16 @@ def test_a_list_that_shows_what_has_ended_is_found_out(mosaic: Emulator, hook: M
 
 
 def test_the_progress_of_each_run_is_noted_where_the_list_shows_it(
-    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines: list[str] = []
-    monkeypatch.setattr(MosaicRunTrigger, "log", property(lambda self: Noting(lines.append)))
     mosaic.configure(speed=1.0, node_seconds=1.0, render="tiny")
     runs = [hook.run_agent(AGENT) for _ in range(10)]
-    events_of(runs, poll_interval=0.1)
+    with caplog.at_level(logging.INFO, logger="airflow_provider_mosaic.triggers.runs"):
+        events_of(runs, poll_interval=0.1)
     for run_id in runs:
-        said = [line for line in lines if run_id in line]
+        said = [line for line in caplog.messages if run_id in line]
         assert said[-1].endswith("is completed: 2 completed, 0 in progress, 0 failed.")
         assert len(said) == len(set(said)) >= 2
-
-
-class Noting:
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self.info = note
 
 
 def test_waits_that_are_cancelled_at_once_take_no_place_from_others(mosaic: Emulator, hook: MosaicHook) -> None:
