@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import time
 import warnings
@@ -138,28 +139,42 @@ def test_a_cycle_costs_the_pages_of_the_list_and_at_most_two_requests_more(mosai
     assert {cycle[LIST] for cycle in steady} == {3}
 
 
-def test_waits_that_begin_one_after_the_other_are_soon_seen_together(mosaic: Emulator, hook: MosaicHook) -> None:
+def sweeps_of_groups(mosaic: Emulator, hook: MosaicHook, *, poll_interval: float, sweeps: int) -> list[float]:
+    """When the sweeps begin of 250 waits that begin in five groups, two seconds from first to last."""
     runs = started(mosaic, hook, 250)
-    interval = 2.0
 
     async def one_after_the_other() -> None:
         waits: list[asyncio.Task[Any]] = []
         for first in range(0, 250, 50):
             waits += [
-                asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=interval).run()))  # type: ignore[arg-type]
+                asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=poll_interval).run()))  # type: ignore[arg-type]
                 for run_id in runs[first : first + 50]
             ]
-            await asyncio.sleep(interval / 5)
-        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) >= 12, 60)
+            await asyncio.sleep(0.4)
+        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) > sweeps, 60)
         for wait in waits:
             wait.cancel()
         await asyncio.wait(waits)
 
     asyncio.run(one_after_the_other())
-    began = [get["time"] for get in mosaic.requests() if get["template"] == LIST and "cursor" not in get["query"]]
-    steady = began[6:]
-    assert len(steady) - 1 <= (steady[-1] - steady[0]) / interval + 1, "more than one sweep in a poll_interval"
+    return [get["time"] for get in mosaic.requests() if get["template"] == LIST and "cursor" not in get["query"]]
+
+
+def test_waits_that_begin_one_after_the_other_are_soon_seen_together(mosaic: Emulator, hook: MosaicHook) -> None:
+    steady = sweeps_of_groups(mosaic, hook, poll_interval=2.0, sweeps=11)[6:]
+    assert len(steady) - 1 <= (steady[-1] - steady[0]) / 2.0 + 1, "more than one sweep in a poll_interval"
     assert {cycle[LIST] for cycle in cycles(mosaic)[6:-1]} == {3}
+
+
+def test_those_that_have_just_begun_do_not_have_the_list_read_over_and_over(
+    mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than their first pauses, of two seconds and three.
+    monkeypatch.setattr(poller, "_GAP_A_PAGE", 5.0 / 3)
+    began = sweeps_of_groups(mosaic, hook, poll_interval=60.0, sweeps=4)
+    # How many pages there are is known after the first sweep.
+    pauses = [later - earlier for earlier, later in itertools.pairwise(began[1:])]
+    assert min(pauses) > 4.5, pauses
 
 
 def test_the_run_that_is_asked_for_by_itself_is_the_one_of_which_nothing_was_heard_for_longest(
