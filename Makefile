@@ -43,11 +43,7 @@ e2e: environment           ## a real scheduler, DAG processor, triggerer and API
 	$(BIN)/python -m pytest -m airflow
 
 bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said
-	$(BIN)/python benchmarks/imports.py
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python benchmarks/waits.py
-	$(BIN)/python benchmarks/waits_triggerer.py
-	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/table.py
 
 bench-transfer: environment
 	$(BIN)/python benchmarks/transfer.py

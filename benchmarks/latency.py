@@ -1,7 +1,7 @@
 """
 How late a task notices, and what waiting costs workers, in a real Airflow.
 
-    python benchmarks/latency.py [--waits 40]
+    python benchmarks/latency.py [--waits 24]
 
 **From the run's end to the task's success**: many runs end one after the other, at random moments; beside them waits
 Airflow's own deferrable sensor for as many moments, whose lateness is Airflow's own time: the trigger's event, the
@@ -25,9 +25,12 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
+
+from goals import Row, report
 
 from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
@@ -43,13 +46,12 @@ PACE = 4.0
 LONG_WAIT = 45.0
 MANY, ONE = "waiting_for_many", "waiting_for_one"
 WAYS = {
-    "poking": "poking sensor",
-    "rescheduling": "rescheduling sensor",
-    "airflows_own": "Airflow's own deferrable (DateTimeSensorAsync)",
-    "deferring": "MosaicRunSensor(deferrable=True)",
-    "already_ended": "the same, its run has ended already",
-    "starting_there": "the same, start_from_trigger=True",
-    "without_worker": "the same, end_from_trigger=True as well",
+    "poking": "poking",
+    "rescheduling": "rescheduling",
+    "deferring": "deferrable",
+    "already_ended": "run has ended",
+    "starting_there": "start_from_trigger",
+    "without_worker": "end_from_trigger",
 }
 #: The most worker processes that one wait should need.
 MOST = {"deferring": 2, "already_ended": 1, "starting_there": 1, "without_worker": 0}
@@ -148,28 +150,40 @@ def one(airflow: AirflowInstance, mosaic: Emulator) -> dict[str, list[float]]:
     return found
 
 
-def report(late: list[float], own: list[float], processes: dict[str, list[float]]) -> None:
-    """Print both tables."""
-    say(f"\nFrom the end to the task's success, in seconds, of {len(late)} runs (poll_interval {POLL_INTERVAL:.0f} s)")
-    say(f"{'':<52}{'p50':>8}{'p99':>8}")
-    for name, values in ((f"Airflow's own time ({len(own)} x DateTimeSensorAsync)", own), ("MosaicRunSensor", late)):
-        say(f"{name:<52}{statistics.median(values):>8.1f}{percentile(values, 0.99):>8.1f}")
+def rows(late: list[float], own: list[float], processes: dict[str, list[float]]) -> Iterator[Row]:
+    """All figures, beside Airflow's own."""
+    theirs = f"DateTimeSensorAsync, {len(own)} x"
     limit = POLL_INTERVAL + percentile(own, 0.99)
-    met = "met" if percentile(late, 0.99) <= limit else "MISSED"
-    say(f"  goal: p99 at most one interval plus Airflow's own time, {limit:.1f} s: {met}")
-    say(f"\nWorkers for one wait of {LONG_WAIT:.0f} s or a little more")
-    say(f"{'':<52}{'processes':>10}{'seconds':>9}")
+    yield Row(
+        figure=f"from a run's end to success, p50 of {len(late)}, s",
+        ours=statistics.median(late),
+        theirs={theirs: statistics.median(own)},
+    )
+    yield Row(
+        figure="the same, p99, s",
+        ours=percentile(late, 0.99),
+        theirs={theirs: percentile(own, 0.99)},
+        goal=f"at most poll_interval ({POLL_INTERVAL:.0f} s) and Airflow's own time: {limit:.1f}",
+        met=percentile(late, 0.99) <= limit,
+    )
+    usual = processes["airflows_own"]
     for way, name in WAYS.items():
-        goal = ""
-        if way in MOST:
-            goal = f"  goal {MOST[way]}: {'met' if len(processes[way]) <= MOST[way] else 'MISSED'}"
-        say(f"{name:<52}{len(processes[way]):>10}{sum(processes[way]):>9.1f}{goal}")
+        seconds = processes[way]
+        most = MOST.get(way)
+        yield Row(
+            figure=f"worker processes of one wait: {name}",
+            ours=len(seconds),
+            theirs={"DateTimeSensorAsync": len(usual)},
+            goal=None if most is None else f"at most {most}",
+            met=most is None or len(seconds) <= most,
+        )
+        yield Row(figure="  and their seconds", ours=sum(seconds), theirs={"DateTimeSensorAsync": sum(usual)})
 
 
 def main() -> None:
     """Bring an Airflow up, measure, print, end it."""
     parser = argparse.ArgumentParser(description="How late a task notices, and what waiting costs workers.")
-    parser.add_argument("--waits", type=int, default=40)
+    parser.add_argument("--waits", type=int, default=24)
     waits: int = parser.parse_args().waits
     # What was started is ended in good order, also when this is stopped by SIGTERM.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
@@ -189,7 +203,7 @@ def main() -> None:
         late, own = many(airflow, mosaic, waits)
         # After the others: by now every module has been compiled and read once.
         processes = one(airflow, mosaic)
-        report(late, own, processes)
+        report(rows(late, own, processes))
     shutil.rmtree(folder, ignore_errors=True)
 
 

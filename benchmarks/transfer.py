@@ -29,6 +29,8 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from goals import Row, report
+
 _BLOCK = 256 * 1024
 _MIB = 1024 * 1024
 
@@ -208,33 +210,40 @@ def measure(size: int, rounds: int, folder: Path, landed: Path, *, tls: bool) ->
         small = min(size, 256 * _MIB)
         os.truncate(source, small)
         held = child("files", address, source)["memory"]
-    print_table(seen, size)
-    print(f"requests with files=, {small // _MIB} MiB: {held / _MIB:.0f} MiB over idle")
+    report(
+        [*rows(seen, size), Row(figure=f"requests with files=, {small // _MIB} MiB: MiB over idle", ours=held / _MIB)]
+    )
 
 
-def print_table(seen: dict[tuple[str, str], list[dict[str, float]]], size: int) -> None:
-    print(f"{'':10}{'':6}{'MiB/s':>9}{'CPU s':>8}{'memory MiB':>12}")
+def rows(seen: dict[tuple[str, str], list[dict[str, float]]], size: int) -> Iterator[Row]:
+    """Ours beside curl's. A transfer's memory is over idle; curl's is its whole process."""
     for kind, least, most in (("upload", 1.2, 0.8), ("download", 0.9, None)):
-        median = {
-            who: {key: statistics.median(one[key] for one in seen[kind, who]) for key in ("seconds", "cpu", "memory")}
-            for who in ("curl", "ours")
-        }
-        for who, facts in median.items():
-            print(
-                f"{kind:10}{who:6}{size / _MIB / facts['seconds']:9.0f}{facts['cpu']:8.2f}"
-                f"{facts['memory'] / _MIB:12.1f}  {'(whole process)' if who == 'curl' else '(over idle)'}"
-            )
-        speed = median["curl"]["seconds"] / median["ours"]["seconds"]
-        cpu = median["ours"]["cpu"] / median["curl"]["cpu"]
-        memory = median["ours"]["memory"] / _MIB
-        print(f"  throughput {speed:.2f} of curl's; goal {least:g} or more: {verdict(speed >= least)}")
-        goal = f"; goal {most:g} or less: {verdict(cpu <= most)}" if most else " (no goal)"
-        print(f"  CPU {cpu:.2f} of curl's{goal}")
-        print(f"  memory {memory:.1f} MiB over idle; goal 8 or less: {verdict(memory <= 8)}")
-
-
-def verdict(met: bool) -> str:
-    return "met" if met else "MISSED"
+        ours, curl = (
+            {key: statistics.median(one[key] for one in seen[kind, who]) for key in ("seconds", "cpu", "memory")}
+            for who in ("ours", "curl")
+        )
+        yield Row(
+            figure=f"{kind}, MiB/s",
+            ours=size / _MIB / ours["seconds"],
+            theirs={"curl": size / _MIB / curl["seconds"]},
+            goal=f"{least:g} of curl's or more",
+            met=curl["seconds"] / ours["seconds"] >= least,
+        )
+        yield Row(
+            figure=f"{kind}, CPU s",
+            ours=ours["cpu"],
+            theirs={"curl": curl["cpu"]},
+            goal=f"{most:g} of curl's or less" if most else None,
+            met=not most or ours["cpu"] / curl["cpu"] <= most,
+        )
+        memory = ours["memory"] / _MIB
+        yield Row(
+            figure=f"{kind}, MiB over idle",
+            ours=memory,
+            theirs={"curl, whole": curl["memory"] / _MIB},
+            goal="at most 8",
+            met=memory <= 8,
+        )
 
 
 def self_signed(folder: Path) -> Path:

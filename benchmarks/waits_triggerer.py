@@ -32,6 +32,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from goals import Row, report
+
 from dev.airflow_instance import AirflowInstance
 from dev.environment import LOCAL
 from dev.processes import Service, end, members, poll, tail
@@ -39,6 +41,8 @@ from dev.processes import Service, end, members, poll, tail
 HERE = Path(__file__).resolve().parent
 DAG = "one_of_many"
 OURS, PLAIN = "MosaicRunTrigger", "DateTimeTrigger"
+#: Seconds without a heartbeat after which the waits go to another triggerer: `triggerer_health_check_threshold`.
+STALE = 30.0
 COPY = """
 import sys, uuid
 from sqlalchemy import insert, select
@@ -235,36 +239,31 @@ def measure(waits: int, seconds: float) -> dict[str, Seen]:
             return found
 
 
-def report(found: dict[str, Seen], waits: int, seconds: float) -> None:
-    """Print ours beside Airflow's own, and what missed its goal."""
-
-    def times(blocked: list[float]) -> str:
-        return f"{len(blocked)} (longest {max(blocked):.2f} s)" if blocked else "0"
-
-    print(f"{waits} waits in one triggerer, {seconds:.0f} s after all have begun\n\n{'':<44}{OURS:>22}{PLAIN:>22}")
-    rows: dict[str, Callable[[Seen], str]] = {
-        "seconds until all had begun": lambda seen: f"{seen.taken_up:.0f}",
-        "oldest heartbeat, s": lambda seen: f"{seen.heartbeat:.1f}",
-        "'blocked' in the log while they began": lambda seen: times(seen.blocked_at_first),
-        "'blocked' in the log afterwards": lambda seen: times(seen.blocked),
-        "processor seconds afterwards": lambda seen: f"{seen.processor:.1f}",
-        "requests in each 30 s": lambda seen: f"{30 * seen.requests / seconds:.0f}",
-    }
-    for name, cell in rows.items():
-        print(f"{name:<44}{cell(found[OURS]):>22}{cell(found[PLAIN]):>22}")
+def rows(found: dict[str, Seen], waits: int, seconds: float) -> Iterator[Row]:
+    """Ours beside Airflow's own."""
     ours, plain = found[OURS], found[PLAIN]
 
-    def say(good: bool) -> str:
-        return "met" if good else "MISSED"
+    def row(figure: str, measured: Callable[[Seen], float], goal: str | None = None, met: bool = True) -> Row:
+        return Row(figure=figure, ours=measured(ours), theirs={PLAIN: measured(plain)}, goal=goal, met=met)
 
-    print(
-        f"heartbeat: goal below triggerer_health_check_threshold (30 s): {say(ours.heartbeat < 30)}\n"
-        f"'blocked' while waiting: goal never: {say(not ours.blocked)}\n"
-        f"'blocked' while they begin: goal never: {say(not ours.blocked_at_first)}; "
-        f"ours to Airflow's own: {len(ours.blocked_at_first)} to {len(plain.blocked_at_first)}\n"
-        f"processor: {ours.processor / plain.processor:.2f} of what it takes with {PLAIN}",
-        flush=True,
+    yield row(f"{waits:,} in one triggerer: s until all have begun", lambda seen: seen.taken_up)
+    yield row("  oldest heartbeat, s", lambda seen: seen.heartbeat, f"below {STALE:.0f}", ours.heartbeat < STALE)
+    yield row(
+        "  'blocked' in its log while they begin",
+        lambda seen: len(seen.blocked_at_first),
+        "never",
+        not ours.blocked_at_first,
     )
+    yield row("    the longest, s", lambda seen: max(seen.blocked_at_first, default=0.0))
+    yield row(
+        f"  'blocked' in its log in {seconds:.0f} s afterwards",
+        lambda seen: len(seen.blocked),
+        "never",
+        not ours.blocked,
+    )
+    yield row("    the longest, s", lambda seen: max(seen.blocked, default=0.0))
+    yield row(f"  CPU s in {seconds:.0f} s afterwards", lambda seen: seen.processor)
+    yield Row(figure="  requests in each 30 s afterwards", ours=30 * ours.requests / seconds)
 
 
 def main() -> None:
@@ -273,7 +272,7 @@ def main() -> None:
     parser.add_argument("--waits", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=90)
     arguments = parser.parse_args()
-    report(measure(arguments.waits, arguments.seconds), arguments.waits, arguments.seconds)
+    report(rows(measure(arguments.waits, arguments.seconds), arguments.waits, arguments.seconds))
 
 
 if __name__ == "__main__":
