@@ -202,6 +202,16 @@ def checked_moment(name: str, value: object) -> datetime:
         refuse(name, value, "it is at the very end of the calendar.")
 
 
+def optional_moment(name: str, value: object) -> str | None:
+    """A point in time as :func:`checked_moment` wants it and :func:`stamp` writes it, or None."""
+    return None if value is None else stamp(checked_moment(name, value))
+
+
+def stamp(moment: datetime) -> str:
+    """A point in time as the API writes it: UTC, whole seconds, ``Z``."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """
     A duration in seconds.

@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from airflow_provider_mosaic.api.arguments import checked_id, checked_moment, checked_url, refuse
+from airflow_provider_mosaic.api.arguments import checked_id, checked_url, optional_moment, refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.models import Flag, Model, Time, Words, list_in, object_in
-from airflow_provider_mosaic.api.runs import stamp
 
 
 class AutoTopup(Model):
@@ -176,8 +175,8 @@ def get_credits_usage(
         method="GET",
         path="/credits/usage",
         query={
-            "start_date": None if start_date is None else stamp(checked_moment("start_date", start_date)),
-            "end_date": None if end_date is None else stamp(checked_moment("end_date", end_date)),
+            "start_date": optional_moment("start_date", start_date),
+            "end_date": optional_moment("end_date", end_date),
             "limit": limit,
         },
         read=read,

@@ -14,11 +14,11 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_text
+from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Model, Words, object_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
-from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, moment, rows_reader, times
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, paged, read_page
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, rows_reader, times
 from airflow_provider_mosaic.api.runs import Run
 
 
@@ -55,23 +55,14 @@ def list_trigger_runs(
     :param created_from: Only runs created since.
     :param created_to: Only runs created until.
     """
-    query = {"status": joined_statuses(status), **times(created_from, created_to)}
-
-    def page(cursor: str | None) -> Call[Page[Run]]:
-        return Call(
-            what=f"list the runs of trigger {trigger_id!r}",
-            method="GET",
-            path="/trigger/{trigger_id}/runs",
-            ids={"trigger_id": trigger_id},
-            query={
-                "limit": PAGE_LIMIT,
-                "cursor": cursor,
-                **query,
-            },
-            read=read_page("runs", Run.model_validate),
-        )
-
-    return Listing(page, key=lambda run: run.run_id)
+    return paged(
+        f"list the runs of trigger {trigger_id!r}",
+        "/trigger/{trigger_id}/runs",
+        ids={"trigger_id": trigger_id},
+        query={"status": joined_statuses(status), **times(created_from, created_to)},
+        read=read_page("runs", Run.model_validate),
+        key=lambda run: run.run_id,
+    )
 
 
 def list_workspace_runs(
@@ -92,7 +83,7 @@ def list_workspace_runs(
     :param batch_key: Only runs of batches with this key.
     """
     query = {
-        "since": moment("since", since),
+        "since": optional_moment("since", since),
         "status": joined_statuses(status),
         "agent_id": optional_id("agent_id", agent_id),
         "production_id": optional_id("production_id", production_id),

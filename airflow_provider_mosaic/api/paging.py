@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -39,6 +39,39 @@ class Listing(Generic[T]):
 
     page: Callable[[str | None], Call[Page[T]]]
     key: Callable[[T], str]
+
+
+def paged(
+    what: str,
+    path: str,
+    *,
+    ids: Mapping[str, str] | None = None,
+    query: Mapping[str, str | None] | None = None,
+    read: Callable[[Any], Page[T]],
+    key: Callable[[T], str],
+) -> Listing[T]:
+    """
+    A list that is paged by a cursor.
+
+    :param what: What reading it does, as it follows "could not".
+    :param path: Path template.
+    :param ids: Values of the template's placeholders.
+    :param query: Its filters.
+    :param read: The reader of a page.
+    :param key: The id of an item.
+    """
+
+    def page(cursor: str | None) -> Call[Page[T]]:
+        return Call(
+            what=what,
+            method="GET",
+            path=path,
+            ids=ids or {},
+            query={"limit": PAGE_LIMIT, **(query or {}), "cursor": cursor},
+            read=read,
+        )
+
+    return Listing(page, key)
 
 
 def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], Page[T]]:

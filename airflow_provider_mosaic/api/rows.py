@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.arguments import checked_moment
+from airflow_provider_mosaic.api.arguments import optional_moment
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Model, Words, object_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
-from airflow_provider_mosaic.api.runs import stamp
+from airflow_provider_mosaic.api.paging import Listing, Page, paged, read_page
 
 R = TypeVar("R", bound="Row")
 
@@ -43,7 +42,7 @@ def by_cursor(
     query: Mapping[str, str | None] | None = None,
 ) -> Listing[R]:
     """
-    A list that is paged by a cursor.
+    A list of rows that is paged by a cursor.
 
     :param what: What reading it does, as it follows "could not".
     :param path: Path template.
@@ -51,18 +50,7 @@ def by_cursor(
     :param ids: Values of the template's placeholders.
     :param query: Its filters.
     """
-
-    def page(cursor: str | None) -> Call[Page[R]]:
-        return Call(
-            what=what,
-            method="GET",
-            path=path,
-            ids=ids or {},
-            query={**(query or {}), "limit": PAGE_LIMIT, "cursor": cursor},
-            read=rows_reader(model, path),
-        )
-
-    return Listing(page, key=_key)
+    return paged(what, path, ids=ids, query=query, read=rows_reader(model, path), key=_key)
 
 
 def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str | None]) -> Listing[R]:
@@ -121,20 +109,10 @@ def times(
     :param updated_from: Changed since.
     """
     return {
-        "from": moment("created_from", created_from),
-        "to": moment("created_to", created_to),
-        "updated_from": moment("updated_from", updated_from),
+        "from": optional_moment("created_from", created_from),
+        "to": optional_moment("created_to", created_to),
+        "updated_from": optional_moment("updated_from", updated_from),
     }
-
-
-def moment(name: str, value: datetime | str | None) -> str | None:
-    """
-    A point in time as it is sent, or None.
-
-    :param name: The argument's name.
-    :param value: The point in time.
-    """
-    return None if value is None else stamp(checked_moment(name, value))
 
 
 def _key(row: Row) -> str:

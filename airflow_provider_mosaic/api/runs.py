@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
-from airflow_provider_mosaic.api.arguments import (
-    checked_id,
-    checked_ids,
-    checked_list,
-    checked_mapping,
-    checked_moment,
-    checked_url,
-    checked_urls,
-    joined_statuses,
-    refuse,
-)
+from airflow_provider_mosaic.api.arguments import checked_ids, checked_url, joined_statuses, optional_moment
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.models import Count, Flag, Model, Time, Words, list_in, object_in, text_in
 from airflow_provider_mosaic.api.node_types import NodeType
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
+from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.run_inputs import checked_params, checked_videos
 
 #: Seconds to wait for the answer to a start: the server may look at the inputs first.
 _START_PATIENCE = 120.0
-#: The ways to name inputs, shorthand for agents with one Video Input tile.
-INPUT_FORMS = ("video_urls", "video_ids", "node_render_ids", "mimir_assets")
-
 
 #: What ``triggered_by`` may say of a run that no trigger started (the API's documentation of 2025; since then: null).
 _BY_PERSON = frozenset({"manual", "api"})
@@ -213,31 +201,15 @@ def start_run(
     :param callback_url: Where the webhooks of this run go.
     :raises MosaicValidationError: An argument is wrong in itself.
     """
-    forms = {
+    shorthands = {
         "video_urls": video_urls,
         "video_ids": video_ids,
         "node_render_ids": node_render_ids,
         "mimir_assets": mimir_assets,
     }
-    given = {name: value for name, value in forms.items() if value is not None}
-    body: dict[str, Any] = {}
-    if video_inputs is not None:
-        if given:
-            refuse(
-                "video_inputs",
-                video_inputs,
-                f"it excludes {', '.join(given)}: put them into the entries, or leave video_inputs out.",
-            )
-        body["video_inputs"] = [
-            _checked_input(f"video_inputs[{i}]", entry)
-            for i, entry in enumerate(checked_list("video_inputs", video_inputs))
-        ]
-    body |= {name: _checked_sources(name, name, value) for name, value in given.items()}
+    body = checked_videos(video_inputs, shorthands)
     if update_params is not None:
-        params = checked_mapping("update_params", update_params)
-        body["update_params"] = {
-            _checked_tile(node): checked_mapping(f"update_params[{node!r}]", value) for node, value in params.items()
-        }
+        body["update_params"] = checked_params(update_params)
     if ignore_nodes is not None:
         body["ignore_nodes"] = checked_ids("ignore_nodes", ignore_nodes)
     if callback_url is not None:
@@ -252,53 +224,6 @@ def start_run(
         repeat=Repeat.HAS_EFFECTS,
         patience=_START_PATIENCE,
     )
-
-
-def _checked_tile(key: Any) -> str:
-    # The name of a tile, which may have spaces; what it comes to is looked up before the start is sent.
-    if isinstance(key, str) and " " in key.strip() and key.isprintable() and "{{" not in key and "{%" not in key:
-        return key
-    return checked_id("update_params key", key)
-
-
-def _checked_sources(form: str, name: str, value: Any) -> list[Any]:
-    if form == "video_urls":
-        return checked_urls(name, value)
-    if form == "mimir_assets":
-        assets = [checked_mapping(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
-        for i, asset in enumerate(assets):
-            checked_id(f"{name}[{i}].id", asset.get("id"))
-        return assets
-    return checked_ids(name, value)
-
-
-def _checked_input(name: str, entry: Any) -> dict[str, Any]:
-    checked = checked_mapping(name, entry)
-    if checked.get("agent_node_id") is None:
-        refuse(name, checked, "it has no agent_node_id: name the Video Input tile that it is for.")
-    checked_id(f"{name}.agent_node_id", checked["agent_node_id"])
-    for form in INPUT_FORMS:
-        if checked.get(form) is not None:
-            checked[form] = _checked_sources(form, f"{name}.{form}", checked[form])
-    if not any(checked.get(form) for form in INPUT_FORMS):
-        refuse(name, checked, f"it has no source: give one of {', '.join(INPUT_FORMS)}.")
-    bounds = [_checked_bound(name, key, checked) for key in ("input_clip_start_ms", "input_clip_end_ms")]
-    if None not in bounds and bounds[0] >= bounds[1]:  # type: ignore[operator]
-        refuse(
-            name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it begins."
-        )
-    return {key: value for key, value in checked.items() if value is not None}
-
-
-def _checked_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
-    value = entry.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        refuse(f"{name}.{key}", value, "it must be a whole number of milliseconds.")
-    if value < 0:
-        refuse(f"{name}.{key}", value, "it must not be negative.")
-    return value
 
 
 def get_run(run_id: str) -> Call[Run]:
@@ -383,27 +308,15 @@ def list_runs(
     :param created_from: Only runs created since.
     :param created_to: Only runs created until.
     """
-    query: dict[str, str | int | None] = {
-        "limit": PAGE_LIMIT,
-        "status": joined_statuses(status),
-        "from": None if created_from is None else stamp(checked_moment("created_from", created_from)),
-        "to": None if created_to is None else stamp(checked_moment("created_to", created_to)),
-    }
-    one_agent = agent_id is not None
-
-    def page(cursor: str | None) -> Call[Page[Run]]:
-        return Call(
-            what=f"list the runs of agent {agent_id!r}" if one_agent else "list the runs",
-            method="GET",
-            path="/agent/{agent_id}/runs" if one_agent else "/agent_runs",
-            ids={"agent_id": agent_id} if agent_id is not None else {},
-            query={**query, "cursor": cursor},
-            read=read_page("runs", Run.model_validate),
-        )
-
-    return Listing(page, key=lambda run: run.run_id)
-
-
-def stamp(moment: datetime) -> str:
-    """A point in time as the API writes it: UTC, whole seconds, ``Z``."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return paged(
+        "list the runs" if agent_id is None else f"list the runs of agent {agent_id!r}",
+        "/agent_runs" if agent_id is None else "/agent/{agent_id}/runs",
+        ids={} if agent_id is None else {"agent_id": agent_id},
+        query={
+            "status": joined_statuses(status),
+            "from": optional_moment("created_from", created_from),
+            "to": optional_moment("created_to", created_to),
+        },
+        read=read_page("runs", Run.model_validate),
+        key=lambda run: run.run_id,
+    )

@@ -21,11 +21,11 @@ from airflow_provider_mosaic.api.arguments import (
     optional_id,
     optional_text,
     refuse,
+    stamp,
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in, text_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
-from airflow_provider_mosaic.api.runs import stamp
 
 
 class PostStatus(str, enum.Enum):

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_text
+from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
 from airflow_provider_mosaic.api.models import Words
 from airflow_provider_mosaic.api.paging import Listing
-from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, moment, times
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, times
 
 
 class BatchRow(Row):
@@ -147,7 +147,7 @@ def list_ingest_batches(
     :param batch_key: Only batches with this key.
     """
     query = {
-        "since": moment("since", since),
+        "since": optional_moment("since", since),
         "status": joined_statuses(status),
         "agent_id": optional_id("agent_id", agent_id),
         "production_id": optional_id("production_id", production_id),

@@ -15,7 +15,7 @@ from .samples_beyond_runs import MORE_SAMPLES
 
 SAMPLES = {**CORE_SAMPLES, **MORE_SAMPLES}
 #: A second reading of an endpoint that has a function of its own, and what makes lists of a path.
-NO_ENDPOINTS = {"running_runs", "by_cursor", "by_offset"}
+NO_ENDPOINTS = {"running_runs", "paged", "by_cursor", "by_offset"}
 
 
 def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
-from tasks.fixtures import ACCOUNT, AGENT, effects
+from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
+from tasks.lives import gives_up
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic import operators, sensors
@@ -267,25 +267,13 @@ def test_every_argument_of_every_public_class_is_in_the_table() -> None:
     assert tried == own
 
 
-def failure_of(act: Callable[[], Any]) -> str:
-    with pytest.raises(AirflowFailException) as failure:
-        act()
-    assert type(failure.value.__cause__) is MosaicValidationError
-    message = str(failure.value)
-    assert message.startswith("MosaicValidationError: ")
-    return message
-
-
-def nothing_was_done(mosaic: Emulator) -> bool:
-    return effects(mosaic) == {} and all(request["method"] == "GET" for request in mosaic.requests())
-
-
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES)
 def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    message = failure_of(Life(lambda: kind(task_id="task", **arguments), store=StateStore()).execute)
+    task = Life(lambda: kind(task_id="task", **arguments), store=StateStore())
+    message = gives_up(task.execute, MosaicValidationError)
     assert name in message
     shown = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(value, dict):
@@ -293,121 +281,6 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     assert str(shown)[:40] in message or repr(shown) in message
     assert mosaic.api_key not in message
     assert nothing_was_done(mosaic)
-
-
-COMBINED: list[tuple[dict[str, Any], str]] = [
-    ({"video_ids": [""]}, r"video_ids\[0\]=''"),
-    ({"video_ids": ["a", 5]}, r"video_ids\[1\]=5"),
-    ({"video_ids": "[]"}, "video_ids=\\[\\]: it is empty"),
-    ({"mimir_assets": [{}]}, r"mimir_assets\[0\].id=None"),
-    ({"video_inputs": [{"video_ids": ["v"]}]}, r"video_inputs\[0\].*no agent_node_id"),
-    ({"video_inputs": [{"agent_node_id": NODE}]}, r"video_inputs\[0\].*no source"),
-    ({"video_inputs": [{"agent_node_id": NODE, "video_ids": [5]}]}, r"video_inputs\[0\].video_ids\[0\]=5"),
-    ({"video_inputs": [{"agent_node_id": NODE, "video_ids": ["v"]}], "video_ids": ["v"]}, "it excludes video_ids"),
-    *[
-        ({"video_inputs": [{"agent_node_id": NODE, "video_ids": ["v"], "input_clip_start_ms": bound}]}, pattern)
-        for bound, pattern in [
-            ("1000", "input_clip_start_ms='1000': it must be a whole number"),
-            (1.5, "input_clip_start_ms=1.5"),
-            (True, "input_clip_start_ms=True"),
-            (-1, "input_clip_start_ms=-1"),
-        ]
-    ],
-    (
-        {
-            "video_inputs": [
-                {
-                    "agent_node_id": NODE,
-                    "video_ids": ["v"],
-                    "input_clip_start_ms": 2000,
-                    "input_clip_end_ms": 1000,
-                }
-            ]
-        },
-        "ends before it begins",
-    ),
-]
-
-
-@pytest.mark.parametrize(("arguments", "pattern"), COMBINED, ids=lambda value: str(value)[:60])
-def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
-    mosaic: Emulator, arguments: dict[str, Any], pattern: str
-) -> None:
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **arguments), store=StateStore())
-    with pytest.raises(AirflowFailException, match=pattern):
-        run.execute()
-    assert nothing_was_done(mosaic)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "pattern"),
-    [
-        ({"text": "Hello"}, "no destination"),
-        ({"text": "Hello", "social_connection_ids": [ACCOUNT], "platforms": ["x"]}, "not both"),
-        ({"text": " ", "platforms": ["x"]}, "neither text nor media"),
-        ({"text": "Hello", "platforms": [5]}, r"platforms\[0\]=5"),
-        ({"text": "Hello", "platforms": []}, "platforms=\\[\\]"),
-        ({"text": "Hello", "platforms": ["x"], "run_id": "r", "media_urls": ["https://a/b"]}, "give it or run_id"),
-        ({"text": "Hello", "platforms": ["x"], "run_id": "r", "output_ids": [""]}, r"output_ids\[0\]=''"),
-    ],
-    ids=lambda value: str(value)[:60],
-)
-def test_wrong_combinations_for_a_post_are_refused(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
-    with pytest.raises(AirflowFailException, match=pattern):
-        Life(lambda: MosaicSocialPostOperator(task_id="post", **arguments), store=StateStore()).execute()
-    assert nothing_was_done(mosaic)
-
-
-@pytest.mark.parametrize(
-    ("make", "pattern"),
-    [
-        (lambda path: path.mkdir(), "it is a directory"),
-        (lambda path: path.touch(), "it is empty"),
-        (lambda path: path.with_suffix(".txt").write_text("words"), r"does not take \.txt"),
-        (lambda path: path.with_suffix("").write_text("words"), "a file without a suffix"),
-        (lambda path: path.with_suffix(".mp3").write_text("noise"), r"does not take \.mp3 as video"),
-    ],
-    ids=["directory", "empty", "unsupported", "no suffix", "another kind"],
-)
-def test_a_source_that_is_no_such_file_is_refused(
-    mosaic: Emulator, tmp_path: Path, make: Callable[[Path], Any], pattern: str
-) -> None:
-    make(tmp_path / "film.mp4")
-    [source] = tmp_path.iterdir()
-    with pytest.raises(AirflowFailException, match=pattern) as failure:
-        Life(lambda: MosaicUploadOperator(task_id="up", source=str(source), asset_type="video")).execute()
-    assert "source=" in str(failure.value)
-    assert source.stem in str(failure.value)
-    assert nothing_was_done(mosaic)
-
-
-def test_a_file_over_the_limit_is_refused_before_its_first_byte(mosaic: Emulator, tmp_path: Path) -> None:
-    mosaic.configure(max_file_size=10)
-    film = tmp_path / "film.mp4"
-    film.write_bytes(b"eleven byte")
-    with pytest.raises(AirflowFailException, match=r"source=.*film\.mp4.*at most .*10 bytes"):
-        Life(lambda: MosaicUploadOperator(task_id="up", source=str(film))).execute()
-    assert effects(mosaic) == {}
-    assert "POST /mosaic-emulator-uploads/" not in mosaic.counts().requests
-
-
-def test_a_source_url_that_leads_nowhere_is_refused(mosaic: Emulator) -> None:
-    with pytest.raises(AirflowFailException, match=r"nothing\.mp4.*404"):
-        Life(lambda: MosaicUploadOperator(task_id="up", source=f"{mosaic.url}/nothing.mp4?sig=marked-secret")).execute()
-    assert effects(mosaic) == {}
-
-
-def test_a_destination_that_cannot_be_written_is_named(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
-    from tasks.fixtures import until
-
-    run_id = hook.run_agent(AGENT)
-    until(lambda: mosaic.runs()[0]["status"] == "completed")
-    (tmp_path / "file").write_text("in the way")
-    fetch = Life(
-        lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id=run_id, destination=str(tmp_path / "file" / "x"))
-    )
-    with pytest.raises(AirflowFailException, match="destination="):
-        fetch.execute()
 
 
 @pytest.mark.parametrize(
@@ -445,33 +318,3 @@ def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
     evidence["wrong values of arguments of operators and sensors"] += 1
     with pytest.raises(Exception, match="poke_interval"):
         kind(task_id="wait", **CLASSES[kind], poll_interval=value)
-
-
-# Which errors burn retries
-
-
-@pytest.mark.parametrize(
-    ("fault", "options", "expected"),
-    [
-        ("unauthorized", {}, "MosaicAuthenticationError"),
-        ("forbidden", {}, "MosaicPermissionError"),
-        ("not_found", {}, "MosaicNotFoundError"),
-        ("rate_limit", {"times": 6}, None),
-        ("server_error", {"status": 503, "retry_after": 1, "times": 6}, None),
-        ("redirect", {"location": "https://elsewhere.example/"}, None),
-    ],
-)
-def test_what_a_retry_cannot_cure_burns_none(
-    mosaic: Emulator, clock: Any, fault: str, options: dict[str, Any], expected: str | None
-) -> None:
-    mosaic.inject(fault, method="POST", path="/agent/{agent_id}/run", **options)
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT), store=StateStore())
-    with pytest.raises(Exception, match=r"(?s).") as failure:
-        run.execute()
-    if expected:
-        assert type(failure.value) is AirflowFailException
-        assert str(failure.value).startswith(f"{expected}: ")
-        assert type(failure.value.__cause__).__name__ == expected
-    else:
-        assert type(failure.value) is not AirflowFailException
-    assert effects(mosaic) == {}

@@ -10,7 +10,17 @@ from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, starte
 from tasks.lives import end_of_first_try, gives_up, run_life
 from tasks.standins import Deferred, Killed, StateStore
 
-from airflow_provider_mosaic.api.errors import MosaicNeedsCreditsError, MosaicRunCancelledError, MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicNeedsCreditsError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicRunCancelledError,
+    MosaicRunFailedError,
+    MosaicServerError,
+)
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -248,3 +258,35 @@ def test_another_failure_is_left_to_the_retries_there_too(mosaic: Emulator, cloc
     with pytest.raises(MosaicRunFailedError) as failure:
         run_life(StateStore(), durable=False).see_through()
     assert "No retry" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("unauthorized", MosaicAuthenticationError),
+        ("forbidden", MosaicPermissionError),
+        ("not_found", MosaicNotFoundError),
+    ],
+)
+def test_a_start_that_a_retry_cannot_cure_burns_none(mosaic: Emulator, fault: str, kind: type[Exception]) -> None:
+    mosaic.inject(fault, method="POST", path=START)
+    gives_up(run_life(StateStore()).execute, kind)
+    assert effects(mosaic) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "kind"),
+    [
+        ("rate_limit", {"times": 6}, MosaicRateLimitError),
+        ("server_error", {"status": 503, "retry_after": 1, "times": 6}, MosaicServerError),
+        ("redirect", {"location": "https://elsewhere.example/"}, MosaicResponseError),
+    ],
+)
+def test_a_start_that_a_retry_may_cure_is_left_to_the_retries(
+    mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], kind: type[Exception]
+) -> None:
+    mosaic.inject(fault, method="POST", path=START, **options)
+    with pytest.raises(kind) as failure:
+        run_life(StateStore()).execute()
+    assert type(failure.value) is kind
+    assert effects(mosaic) == {}

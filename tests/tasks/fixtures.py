@@ -125,6 +125,11 @@ def effects(mosaic: Emulator) -> dict[str, int]:
     return {name: getattr(counts, name) for name in names if getattr(counts, name)}
 
 
+def nothing_was_done(mosaic: Emulator) -> bool:
+    """Whether nothing was sent but reads."""
+    return effects(mosaic) == {} and all(request["method"] == "GET" for request in mosaic.requests())
+
+
 def sent(mosaic: Emulator, request: str) -> int:
     """How many requests of a kind the server received."""
     return mosaic.counts().requests.get(request, 0)

@@ -2,4 +2,6 @@ from __future__ import annotations
 
 from tasks.fixtures import clock, hook, mosaic, short_doubts
 
-__all__ = ["clock", "hook", "mosaic", "short_doubts"]
+from .watch import held, quick_handover
+
+__all__ = ["clock", "held", "hook", "mosaic", "quick_handover", "short_doubts"]

@@ -1,0 +1,77 @@
+"""What is wrong only deep inside an argument, or only beside another one, is named too, and nothing was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException
+from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
+from tasks.standins import Life, StateStore
+
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
+
+NODE = "b0000004-0000-4000-8000-000000000002"
+
+INPUTS: list[tuple[dict[str, Any], str]] = [
+    ({"video_ids": [""]}, r"video_ids\[0\]=''"),
+    ({"video_ids": ["a", 5]}, r"video_ids\[1\]=5"),
+    ({"video_ids": "[]"}, "video_ids=\\[\\]: it is empty"),
+    ({"mimir_assets": [{}]}, r"mimir_assets\[0\].id=None"),
+    ({"video_inputs": [{"video_ids": ["v"]}]}, r"video_inputs\[0\].*no agent_node_id"),
+    ({"video_inputs": [{"agent_node_id": NODE}]}, r"video_inputs\[0\].*no source"),
+    ({"video_inputs": [{"agent_node_id": NODE, "video_ids": [5]}]}, r"video_inputs\[0\].video_ids\[0\]=5"),
+    ({"video_inputs": [{"agent_node_id": NODE, "video_ids": ["v"]}], "video_ids": ["v"]}, "it excludes video_ids"),
+    *[
+        ({"video_inputs": [{"agent_node_id": NODE, "video_ids": ["v"], "input_clip_start_ms": bound}]}, pattern)
+        for bound, pattern in [
+            ("1000", "input_clip_start_ms='1000': it must be a whole number"),
+            (1.5, "input_clip_start_ms=1.5"),
+            (True, "input_clip_start_ms=True"),
+            (-1, "input_clip_start_ms=-1"),
+        ]
+    ],
+    (
+        {
+            "video_inputs": [
+                {
+                    "agent_node_id": NODE,
+                    "video_ids": ["v"],
+                    "input_clip_start_ms": 2000,
+                    "input_clip_end_ms": 1000,
+                }
+            ]
+        },
+        "ends before it begins",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "pattern"), INPUTS, ids=lambda value: str(value)[:60])
+def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
+    mosaic: Emulator, arguments: dict[str, Any], pattern: str
+) -> None:
+    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **arguments), store=StateStore())
+    with pytest.raises(AirflowFailException, match=pattern):
+        run.execute()
+    assert nothing_was_done(mosaic)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ({"text": "Hello"}, "no destination"),
+        ({"text": "Hello", "social_connection_ids": [ACCOUNT], "platforms": ["x"]}, "not both"),
+        ({"text": " ", "platforms": ["x"]}, "neither text nor media"),
+        ({"text": "Hello", "platforms": [5]}, r"platforms\[0\]=5"),
+        ({"text": "Hello", "platforms": []}, "platforms=\\[\\]"),
+        ({"text": "Hello", "platforms": ["x"], "run_id": "r", "media_urls": ["https://a/b"]}, "give it or run_id"),
+        ({"text": "Hello", "platforms": ["x"], "run_id": "r", "output_ids": [""]}, r"output_ids\[0\]=''"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_wrong_combinations_for_a_post_are_refused(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
+    with pytest.raises(AirflowFailException, match=pattern):
+        Life(lambda: MosaicSocialPostOperator(task_id="post", **arguments), store=StateStore()).execute()
+    assert nothing_was_done(mosaic)

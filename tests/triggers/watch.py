@@ -1,0 +1,107 @@
+"""A watch for runs that end, in the background as in a triggerer, and the stores that Airflow may give it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tasks.fixtures import AGENT, sent
+from tasks.standins import through_airflow
+
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
+from airflow_provider_mosaic.triggers import watching as module
+
+LIST = "/agent/{agent_id}/runs"
+GET_RUN = "/agent_run/{run_id}"
+#: The emulator's agent with two branches; it takes an input.
+OTHER_AGENT = "a0000000-0000-4000-8000-000000000002"
+
+
+class AssetStore:
+    """An asset's state store, as a trigger of Airflow 3.3 has it; it survives the trigger."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.broken_gets = self.broken_sets = 0
+        self.sets = 0
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        if self.broken_gets:
+            self.broken_gets -= 1
+            raise RuntimeError("the API server is away")
+        return json.loads(self.texts[key]) if key in self.texts else default
+
+    async def aset(self, key: str, value: Any) -> None:
+        if self.broken_sets:
+            self.broken_sets -= 1
+            raise RuntimeError("the API server is away")
+        self.sets += 1
+        self.texts[key] = json.dumps(value, allow_nan=False)
+
+
+class SeveralAssets:
+    """The store of a trigger that several assets share: which one is meant is not known."""
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        raise ValueError("Task has 2 concrete inlets and outlets")
+
+    async def aset(self, key: str, value: Any) -> None:
+        raise AssertionError("nothing can be kept")
+
+
+class Watching:
+    """A trigger that runs in the background, as in a triggerer; leaving kills it where it stands."""
+
+    def __init__(self, store: Any = None, **options: Any) -> None:
+        self.trigger = MosaicRunFinishedTrigger(**{"agent_id": AGENT, "poll_interval": 0.05, **options})
+        self.trigger.asset_state_store = store
+        self.events: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Watching:
+        self._task = asyncio.create_task(self._collect())
+        return self
+
+    async def _collect(self) -> None:
+        async for event in self.trigger.run():
+            self.events.append(through_airflow(event.payload))
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._task
+
+    async def until(self, seen: Callable[[], Any]) -> Any:
+        async def look() -> Any:
+            while not (found := await asyncio.to_thread(seen)):
+                assert not self._task.done(), self._task
+                await asyncio.sleep(0.01)
+            return found
+
+        return await asyncio.wait_for(look(), 15)
+
+    async def a_whole_look(self, mosaic: Emulator) -> None:
+        """Wait until a look has begun and ended after now."""
+        before = sent(mosaic, "GET " + LIST)
+        await self.until(lambda: sent(mosaic, "GET " + LIST) >= before + 4)
+
+
+@pytest.fixture
+def quick_handover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow has written an event down sooner."""
+    monkeypatch.setattr(module, "_HANDOVER", 0.05)
+
+
+@pytest.fixture
+def held(mosaic: Emulator) -> Emulator:
+    """A local Mosaic whose runs end when they are told to."""
+    mosaic.configure(hold_runs=True)
+    return mosaic
+
+
+def ended(run_id: str, status: str = "completed") -> dict[str, str]:
+    """The event of a run of the agent."""
+    return {"run_id": run_id, "agent_id": AGENT, "status": status}
