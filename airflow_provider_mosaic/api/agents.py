@@ -11,7 +11,7 @@ from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, ch
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.models import Count, Model, Time, Words, object_in, text_in
 from airflow_provider_mosaic.api.node_types import NodeType
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
+from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 VIDEO_INPUT_TYPE_ID = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
 
@@ -111,17 +111,9 @@ def get_agent(agent_id: str) -> Call[AgentGraph]:
 
 def list_agents() -> Listing[Agent]:
     """All agents of the organization."""
-
-    def page(cursor: str | None) -> Call[Page[Agent]]:
-        return Call(
-            what="list the agents",
-            method="GET",
-            path="/agents",
-            query={"limit": PAGE_LIMIT, "cursor": cursor},
-            read=read_page("agents", Agent.model_validate),
-        )
-
-    return Listing(page, key=lambda agent: agent.agent_id)
+    return paged(
+        "list the agents", "/agents", read=read_page("agents", Agent.model_validate), key=lambda agent: agent.agent_id
+    )
 
 
 def get_agent_node(agent_node_id: str) -> Call[AgentNode]:

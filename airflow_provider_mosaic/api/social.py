@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in, text_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, read_page
+from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 
 class PostStatus(str, enum.Enum):
@@ -230,17 +230,13 @@ def list_posts(
         "platform": optional_text("platform", platform),
         "social_connection_id": optional_id("social_connection_id", social_connection_id),
     }
-
-    def page(cursor: str | None) -> Call[Page[Post]]:
-        return Call(
-            what="list the posts",
-            method="GET",
-            path="/social/posts",
-            query={"limit": PAGE_LIMIT, "cursor": cursor, **query},
-            read=read_page("posts", Post.model_validate),
-        )
-
-    return Listing(page, key=lambda post: post.post_id)
+    return paged(
+        "list the posts",
+        "/social/posts",
+        query=query,
+        read=read_page("posts", Post.model_validate),
+        key=lambda post: post.post_id,
+    )
 
 
 class ConnectLink(Model):

@@ -12,15 +12,16 @@ from airflow_provider_mosaic.api import (
     billing,
     engagement,
     node_types,
+    observability,
     runs,
     social,
+    storage_watchers,
     triggers,
 )
-from airflow_provider_mosaic.hooks.observation import Observation
-from airflow_provider_mosaic.hooks.sending import sends, walks
+from airflow_provider_mosaic.hooks.sending import Sender, sends, walks
 
 
-class Endpoints(Observation):
+class Endpoints(Sender):
     """Every documented endpoint, in verbs and nouns; lists are iterators that page by themselves."""
 
     # Account
@@ -54,6 +55,13 @@ class Endpoints(Observation):
     list_runs = walks(runs.list_runs)
     cancel_run = sends(runs.cancel_run)
     resume_run = sends(runs.resume_run)
+    list_trigger_runs = walks(observability.list_trigger_runs)
+    list_workspace_runs = walks(observability.list_workspace_runs)
+    list_pipeline_runs = walks(observability.list_pipeline_runs)
+    get_run_progress = sends(observability.get_run_progress)
+    list_run_tasks = walks(observability.list_run_tasks)
+    list_run_notifications = walks(observability.list_run_notifications)
+    list_notification_configurations = walks(observability.list_notification_configurations)
 
     # Assets
 
@@ -78,6 +86,14 @@ class Endpoints(Observation):
     list_triggers = sends(triggers.list_triggers)
     add_youtube_channels = sends(triggers.add_youtube_channels)
     remove_youtube_channels = sends(triggers.remove_youtube_channels)
+
+    # Storage watchers
+    list_storage_triggers = walks(storage_watchers.list_storage_triggers)
+    list_watched_folders = walks(storage_watchers.list_watched_folders)
+    list_storage_events = walks(storage_watchers.list_storage_events)
+    list_storage_batches = walks(storage_watchers.list_storage_batches)
+    list_batch_items = walks(storage_watchers.list_batch_items)
+    list_ingest_batches = walks(storage_watchers.list_ingest_batches)
 
     # Social accounts and posts
     list_social_connections = sends(social.list_social_connections)
