@@ -126,8 +126,7 @@ def detail_of(answer: Answer, secrets: Iterable[str] = ()) -> str | None:
         return None
     if not text:
         return None
-    text = redact(" ".join(text.split()), secrets)
-    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
+    return redact(" ".join(text.split()), secrets, longest=_LONGEST_DETAIL)
 
 
 def _code(answer: Answer) -> str:

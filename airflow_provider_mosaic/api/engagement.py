@@ -41,14 +41,14 @@ class PostAnalytics(Model):
     _numbers = field_validator("totals", mode="before")(PlatformAnalytics._numbers.__func__)  # type: ignore[attr-defined]
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """One row a platform, the metrics as columns, for a warehouse."""
+        """One row a platform, the metrics as columns, for a warehouse; whose they are has its names for itself."""
         return [
             {
+                **entry.metrics,
                 "post_id": self.post_id,
                 "platform": entry.platform,
                 "platform_post_id": entry.platform_post_id,
                 "post_url": entry.post_url,
-                **entry.metrics,
             }
             for entry in self.platforms
         ]

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
-    MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicValidationError,
@@ -28,8 +27,13 @@ _WORTH = 0.7
 #: By how much a dear list is thought cheaper after each round without it: it is tried again some day.
 _FORGETTING = 0.95
 _DEAREST = 1000.0
-_FIRST_REST, _LONGEST_REST = 15.0, 3600.0
-#: Longer than a cycle: each run is asked for by itself once.
+#: Seconds for which a list that failed is left alone: at first, and at most. An outage is over some time, and then the
+#: list is what spares the server.
+_FIRST_REST, _LONGEST_REST = 15.0, 120.0
+#: The same for one that was refused so many times in a row.
+_REFUSED_REST, _BELIEVED_REFUSALS = 3600.0, 2
+#: Seconds for which a list that was found to be old is left alone, or a little more than a cycle: each run is asked
+#: for by itself once.
 _DOUBT = 120.0
 _BELIEVED_MISSES = 2
 #: Pages whose yield counts.
@@ -105,6 +109,7 @@ class PollingPlan:
         self._cost = 1.0
         self._off_until = 0.0
         self._rest = _FIRST_REST
+        self._refusals = 0
         self._misses = 0
 
     @property
@@ -133,25 +138,28 @@ class PollingPlan:
         :param sweep: One that has ended without a fault.
         """
         self._rest = _FIRST_REST
+        self._refusals = 0
         if sweep.whole:
             self._cost = float(max(1, sweep.pages))
         else:
             self._cost = min(_DEAREST, sweep.pages * sweep.wanted / max(0.5, sweep.found))
 
-    def troubled(self, error: MosaicError, *, now: float) -> float:
+    def troubled(self, error: Exception, *, now: float, first_page: bool) -> float:
         """
         Leave the list alone for a while, longer each time.
 
         :param error: What came instead of a page.
         :param now: Any clock that only moves on.
+        :param first_page: Whether it was the first; a later one may be refused for its cursor, which grows old.
         :returns: For how many seconds.
         """
-        rest = _LONGEST_REST if isinstance(error, _REFUSALS) else self._rest
+        self._refusals = self._refusals + 1 if first_page and isinstance(error, _REFUSALS) else 0
+        rest = _REFUSED_REST if self._refusals >= _BELIEVED_REFUSALS else self._rest
         self._rest = min(_LONGEST_REST, self._rest * 2)
         self._off_until = now + rest
         return rest
 
-    def audited(self, *, had_ended: bool, now: float) -> None:
+    def audited(self, *, had_ended: bool, now: float, cycle: float) -> None:
         """
         Take in what the GET of a run showed that the list had just shown as running.
 
@@ -159,8 +167,9 @@ class PollingPlan:
 
         :param had_ended: Whether it had ended.
         :param now: Any clock that only moves on.
+        :param cycle: The seconds in which each run is looked at once.
         """
         self._misses = self._misses + 1 if had_ended else 0
         if self._misses >= _BELIEVED_MISSES:
             self._misses = 0
-            self._off_until = max(self._off_until, now + _DOUBT)
+            self._off_until = max(self._off_until, now + max(_DOUBT, 1.2 * cycle))

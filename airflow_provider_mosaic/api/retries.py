@@ -65,6 +65,21 @@ class RetryPolicy:
         # Many tasks are told the same moment: the jitter on top spreads them.
         return grown if asked is None else asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1))
 
+    def pause_within_budget(self, attempt: int, error: BaseException) -> float:
+        """
+        Seconds to wait before a transfer goes on or begins anew.
+
+        A transfer takes as long as it takes, so the budget is that of each pause.
+
+        :param attempt: How many tries there were.
+        :param error: How the last one ended.
+        :raises BaseException: It is that error: the server asks for more than the budget.
+        """
+        pause = self.pause(attempt, error)
+        if pause > self.budget:
+            raise error
+        return pause
+
     def tenacity(self, call: Call[Any], noted: Callable[[str], None]) -> dict[str, Any]:
         """
         The policy as the keyword arguments of :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`.

@@ -62,7 +62,8 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
 
         def read_offset(data: Any) -> Page[R]:
             items = read(data).items
-            return Page(items, str(offset + len(items)) if len(items) >= _AUTOMATIONS_LIMIT else None)
+            # Only an empty page is the end: a server that gives fewer than it was asked for has more all the same.
+            return Page(items, str(offset + len(items)) if items else None)
 
         return Call(
             what=what,

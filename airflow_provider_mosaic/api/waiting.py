@@ -14,7 +14,17 @@ from typing import Generic, TypeVar
 from airflow_provider_mosaic.api.arguments import checked_seconds, refuse
 from airflow_provider_mosaic.api.avatars import AvatarProfile
 from airflow_provider_mosaic.api.billing import Credits, balance_words, checked_credits
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicResponseError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicConflictError,
+    MosaicError,
+    MosaicNeedsCreditsError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicResponseError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.pacing import bounded_quiet
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.social import Post
 from airflow_provider_mosaic.api.verdicts import (
@@ -31,12 +41,111 @@ S = TypeVar("S")
 #: many faults of a short outage. What it waits for goes on all the same.
 MOST_FAULTS = 20
 FAULTS_LAST = 900.0
+#: The same for refusals. A key that was revoked stays so, but a sign-in service that is away and a firewall in front of
+#: the API answer 401 and 403 too, to all waits together: they are mended in minutes, and so is a key.
+MOST_REFUSALS = 5
+REFUSALS_LAST = 300.0
 #: Answers "there is no such thing" in a row that are believed.
 MOST_NOT_FOUND = 3
 #: Seconds after the beginning of something in which they are not believed: it may not be found yet everywhere.
 SETTLING = 120.0
 _FIRST_PAUSE = 2.0
 _GROWTH = 1.5
+_REFUSALS = (
+    MosaicAuthenticationError,
+    MosaicPermissionError,
+    MosaicValidationError,
+    MosaicConflictError,
+    MosaicNeedsCreditsError,
+)
+
+
+def is_refusal(error: MosaicError) -> bool:
+    """
+    Whether the server refused a look: 401, 403, or any 4xx other than "not found" and "too many".
+
+    Nothing about a look changes between two of them, so none of these speaks of what is waited for. An argument that
+    was refused before it was sent is none.
+
+    :param error: The error; also one that a trigger's event has told of, which is transient then.
+    """
+    return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
+
+
+class Faults:
+    """
+    Looks in a row that failed: which of them are believed, and when.
+
+    - "Not found": the third time, and not while what was begun settles.
+    - A refusal: after several that lasted some minutes. It is :attr:`~MosaicError.transient` then: whoever holds what
+      is waited for loses nothing by trying again.
+    - What passes, or says nothing about what is waited for: after many that lasted longer.
+    - Anything else at once.
+
+    :param name: What is looked at.
+    :param noted: Gets each line that is worth a person's while.
+    :param settled: Until when "not found" is not believed, in seconds since the epoch.
+    :param now: The wall clock.
+    """
+
+    __slots__ = ("_began", "_count", "_not_found", "_noted", "_now", "_refusals", "_refused_since", "_settled", "name")
+
+    def __init__(
+        self,
+        name: str,
+        noted: Callable[[str], None],
+        *,
+        settled: float = 0.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._noted = noted
+        self._settled = settled
+        self._now = now
+        self._began = now()
+        self._count = 0
+        self._not_found = 0
+        self._refusals = 0
+        self._refused_since: float | None = None
+
+    def took(self, error: MosaicError) -> None:
+        """
+        Take in that a look failed.
+
+        :param error: Why.
+        :raises MosaicError: It is believed.
+        """
+        self._count += 1
+        if is_refusal(error):
+            self._refused(error)
+            return
+        self._refusals = 0
+        if isinstance(error, MosaicNotFoundError):
+            self._not_found += 1
+            if self._not_found >= MOST_NOT_FOUND and self._now() >= self._settled:
+                raise error
+            return
+        # An answer that can't be read says nothing about what is waited for: the next one may.
+        passing = error.transient or isinstance(error, MosaicResponseError)
+        lasting = self._count >= MOST_FAULTS and self._now() - self._began >= FAULTS_LAST
+        if not passing or lasting:
+            raise error
+        if self._count == 1:
+            self._noted(f"{self.name} could not be read, the wait goes on. {error}")
+
+    def _refused(self, error: MosaicError) -> None:
+        now = self._now()
+        if self._refused_since is None:
+            self._noted(
+                f"{self.name} may not be read. If that stays so for {REFUSALS_LAST / 60:g} minutes, the wait is given "
+                f"up; what is waited for goes on. {error}"
+            )
+        if not self._refusals or self._refused_since is None:
+            self._refused_since = now
+        self._refusals += 1
+        if self._refusals >= MOST_REFUSALS and now - self._refused_since >= REFUSALS_LAST:
+            error.transient = True
+            raise error
 
 
 class Watch(Generic[S]):
@@ -80,9 +189,7 @@ class Watch(Generic[S]):
         self._now = now
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
         self._asked_pause = 0.0
-        self._faults = 0
-        self._faults_began = 0.0
-        self._not_found = 0
+        self._faults: Faults | None = None
         self._last_words: str | None = None
         self._unknown: tuple[str, ...] = ()
 
@@ -92,9 +199,9 @@ class Watch(Generic[S]):
 
         :param subject: What was looked at.
         """
-        if self._faults:
+        if self._faults is not None:
             self._noted(f"{self.name} can be read again.")
-        self._faults = self._not_found = 0
+            self._faults = None
         verdict = self._judge(subject)
         if not verdict.known and verdict.status not in self._unknown:
             self._unknown += (verdict.status,)
@@ -107,27 +214,15 @@ class Watch(Generic[S]):
 
     def failed(self, error: MosaicError) -> None:
         """
-        Take in that a look failed, and go on unless there is no sense in it.
+        Take in that a look failed, and go on unless it is believed: see :class:`Faults`.
 
         :param error: Why.
-        :raises MosaicError: It is permanent, or one fault too many in a row, and for too long.
+        :raises MosaicError: It is believed.
         """
-        if not self._faults:
-            self._faults_began = self._now()
-        self._faults += 1
-        self._asked_pause = error.retry_after or 0.0
-        if isinstance(error, MosaicNotFoundError):
-            self._not_found += 1
-            if self._not_found >= MOST_NOT_FOUND and self._now() >= self._settled:
-                raise error
-            return
-        # An answer that can't be read says nothing about what is waited for: the next one may.
-        passing = error.transient or isinstance(error, MosaicResponseError)
-        lasting = self._faults >= MOST_FAULTS and self._now() - self._faults_began >= FAULTS_LAST
-        if not passing or lasting:
-            raise error
-        if self._faults == 1:
-            self._noted(f"{self.name} could not be read, the wait goes on. {error}")
+        self._asked_pause = bounded_quiet(error.retry_after or 0.0)
+        if self._faults is None:
+            self._faults = Faults(self.name, self._noted, settled=self._settled, now=self._now)
+        self._faults.took(error)
 
     @property
     def expired(self) -> bool:

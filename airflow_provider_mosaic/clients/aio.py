@@ -19,13 +19,15 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
-from airflow_provider_mosaic.clients.faults import transport_error
+from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, too_large, transport_error
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MOST_REDIRECTS = 5
-_MOST_CONNECTIONS = 100
+#: Connections that are kept open for the next request. There may be more: how many requests are under way is a matter
+#: of those who send them, and a bound here would let those that hang keep out all others.
+_MOST_KEPT = 100
 
 
 class AsyncClient:
@@ -54,7 +56,7 @@ class AsyncClient:
             self._transport = httpx.AsyncHTTPTransport(
                 verify=ssl_context(),
                 proxy=proxy,
-                limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             refuse("proxy", proxy, f"the environment's proxy can't be used ({error}).")
@@ -117,13 +119,18 @@ class AsyncClient:
             # Not by asyncio.wait_for: on Python 3.10 and 3.11 it loses a cancellation that comes with the answer
             # (https://github.com/python/cpython/issues/86296), and a trigger that should end would go on.
             with anyio.fail_after(connect + 2 * read):
-                return await self._exchanged(request)
+                return await self._exchanged(call, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
 
-    async def _exchanged(self, request: httpx.Request) -> Answer:
+    async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
+        content = bytearray()
         try:
-            return Answer(response.status_code, dict(response.headers), await response.aread())
+            async for block in response.aiter_bytes():
+                content += block
+                if len(content) > LARGEST_ANSWER:
+                    raise too_large(call, response.status_code)
         finally:
             await response.aclose()
+        return Answer(response.status_code, dict(response.headers), bytes(content))

@@ -59,7 +59,7 @@ def store(
         except MosaicError as error:
             if not error.transient or transfer == _MOST_TRANSFERS:
                 raise
-            pause = policy.pause(transfer, error)
+            pause = policy.pause_within_budget(transfer, error)
             log.warning("%s Beginning the upload anew in %.0f s.", error, pause)
             sleep(pause)
             transfer += 1

@@ -212,7 +212,7 @@ class _Way:
         self._all_breaks += 1
         if self._breaks >= self._retries.attempts or self._all_breaks >= _MOST_BREAKS:
             raise broken.error from None
-        self._sleep(self._retries.pause(self._breaks, broken.error))
+        self._sleep(self._retries.pause_within_budget(self._breaks, broken.error))
 
     def broke(self, error: BaseException) -> _Broken:
         """The break that an error of the HTTP library is."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import requests
 import urllib3.exceptions
 
-from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.redaction import redact
+
+#: Bytes of the largest answer that is read into memory; the lists have pages of at most 500 rows. Files are streamed.
+LARGEST_ANSWER = 64 * 1024 * 1024
 
 #: No connection was ever made, so nothing can have arrived.
 _NEVER_LEFT: tuple[type[BaseException], ...] = (
@@ -45,6 +50,22 @@ _TIMEOUTS: tuple[type[BaseException], ...] = (
 
 class AnswerTooSlow(TimeoutError):  # noqa: N818 - it never leaves this layer
     """An answer trickled in for longer than a call may take."""
+
+
+def too_large(call: Call[Any], status: int) -> MosaicResponseError:
+    """
+    The exception for an answer that is longer than any answer of the API.
+
+    :param call: What was asked.
+    :param status: The answer's HTTP status.
+    """
+    return MosaicResponseError(
+        f"Could not {call.what}: {call.method} {call.path} answered {status} with more than "
+        f"{LARGEST_ANSWER // 1024 // 1024} MiB, which is no answer of the API: check the connection's host.",
+        status=status,
+        method=call.method,
+        path=call.path,
+    )
 
 
 def transport_error(error: BaseException, *, what: str, method: str, path: str) -> MosaicTransportError:
@@ -97,4 +118,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _reason(error: BaseException) -> str:
     # urllib3 puts the repr of the connection in front of its words.
     words = str(error.args[-1] if error.args else "").rpartition(">: ")[2]
-    return redact(f"{type(error).__name__}: {words}" if words else type(error).__name__)[:300]
+    return redact(f"{type(error).__name__}: {words}" if words else type(error).__name__, longest=300)

@@ -18,8 +18,8 @@ _MOST_READ = 64 * 1024
 _LONGEST_WAIT = 30.0
 _LONGEST_WORDS = 300
 # Not an XML parser: the body comes from outside, may be cut short, and two texts are all that is wanted.
-_CODE = re.compile(r"<Code>\s*([^<]*?)\s*</Code>")
-_MESSAGE = re.compile(r"<Message>\s*([^<]*?)\s*</Message>")
+_CODE = re.compile(r"<Code>([^<]*)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,4 +71,4 @@ def refusal_in(response: requests.Response) -> Refusal:
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.search(text)
-    return redact(" ".join(unescape(match[1]).split()))[:_LONGEST_WORDS] if match else ""
+    return redact(" ".join(unescape(match[1]).split()), longest=_LONGEST_WORDS) if match else ""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,10 +21,10 @@ from airflow_provider_mosaic.api.access import Access, lowered, redirected
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.debug_lines import mask_queries
 from airflow_provider_mosaic.clients.environment import ca_bundle
-from airflow_provider_mosaic.clients.faults import AnswerTooSlow, transport_error
+from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, too_large, transport_error
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,6 +52,38 @@ def open_session() -> requests.Session:
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(max_retries=0))
     return session
+
+
+def send_within(seconds: float, access: Access, call: Call[T]) -> T:
+    """
+    Send a call once, and give up after some seconds whatever hangs: the name of the host, the connection, the answer.
+
+    Libraries bound each step alone. So another thread takes them, and is left to itself when the time is over.
+
+    :param seconds: How long to wait.
+    :param access: Where the API is and who asks.
+    :param call: A call that may be repeated.
+    :raises MosaicError: The kind that says what to do about it.
+    """
+    outcome: Future[T] = Future()
+
+    def send() -> None:
+        hurried = replace(
+            access, connect_timeout=min(access.connect_timeout, seconds), timeout=min(access.timeout, seconds)
+        )
+        try:
+            with SyncClient(hurried, retries=ONCE) as client:
+                outcome.set_result(client.send(call))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=send, name=f"mosaic-{call.method}", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except FutureTimeout:
+        raise transport_error(
+            AnswerTooSlow(f"nothing for {seconds:g} s"), what=call.what, method=call.method, path=call.path
+        ) from None
 
 
 class SyncClient:
@@ -131,6 +167,8 @@ class SyncClient:
                 content = bytearray()
                 while block := read_some(64 * 1024, decode_content=True):
                     content += block
+                    if len(content) > LARGEST_ANSWER:
+                        raise too_large(call, response.status_code)
                     if time.monotonic() > limit:
                         raise AnswerTooSlow("the answer trickled in")
         except (requests.RequestException, HTTPError, OSError) as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_mosaic.api import assets, runs
+from airflow_provider_mosaic.airflow_features import lookups_can_be_awaited
+from airflow_provider_mosaic.api import account, assets, runs
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.paging import Listing, iterate
-from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE, HOOK_NAME, field_behaviour, form_widgets
 from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
 from airflow_provider_mosaic.hooks.endpoints import Endpoints
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.hooks.agents import AppliedAgent
 
 T = TypeVar("T")
+
+#: Seconds that somebody who has pressed the connection form's Test button is left waiting.
+_LONGEST_TEST = 10.0
+#: Seconds of those that Airflow leaves a task that it kills.
+_LONGEST_CANCEL = 3.0
 
 
 class MosaicHook(Endpoints, BaseHook):
@@ -70,13 +77,27 @@ class MosaicHook(Endpoints, BaseHook):
         :raises MosaicTransportError: It could not be looked up just now.
         """
         if self._access is None:
-            checked_id("mosaic_conn_id", self.mosaic_conn_id)
-            try:
-                connection = self.get_connection(self.mosaic_conn_id)
-            except Exception as error:
-                raise lookup_error(self.mosaic_conn_id, error) from None
-            self._access = access_of(connection)
+            self._access = self._looked_up()
         return self._access
+
+    def _looked_up(self) -> Access:
+        checked_id("mosaic_conn_id", self.mosaic_conn_id)
+        try:
+            connection = self.get_connection(self.mosaic_conn_id)
+        except Exception as error:
+            raise lookup_error(self.mosaic_conn_id, error) from None
+        return access_of(connection)
+
+    def renew(self) -> None:
+        """Look the connection up again: a person may have changed it. If that fails, it stays as it was."""
+        try:
+            access = self._looked_up()
+        except MosaicError as error:
+            self.log.warning("%s", error)
+            return
+        if access != self._access:
+            self.close()
+            self._access = access
 
     @property
     def client(self) -> SyncClient:
@@ -98,7 +119,10 @@ class MosaicHook(Endpoints, BaseHook):
 
         checked_id("mosaic_conn_id", self.mosaic_conn_id)
         try:
-            connection = await get_async_connection(self.mosaic_conn_id)
+            if lookups_can_be_awaited():
+                connection = await get_async_connection(self.mosaic_conn_id)
+            else:
+                connection = await asyncio.to_thread(self.get_connection, self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
         self._access = access_of(connection)
@@ -144,13 +168,13 @@ class MosaicHook(Endpoints, BaseHook):
             self._client = None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Mosaic whose key this is (``GET /whoami``: free, and open to any valid key)."""
+        """Ask Mosaic once whose key this is (``GET /whoami``: free, and open to any valid key): somebody looks on."""
+        from airflow_provider_mosaic.clients.sync import send_within
+
         try:
-            owner = self.whoami()
+            owner = send_within(_LONGEST_TEST, self.access, account.whoami())
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
-        finally:
-            self.close()
         scopes = "all scopes" if owner.scopes is None else f"scopes {', '.join(owner.scopes) or '(none)'}"
         workspace = f", in workspace {self.access.workspace_id}" if self.access.workspace_id else ""
         return True, f"Connected to {self.access.base_url} as {owner.name}{workspace}, with {scopes}."
@@ -209,15 +233,13 @@ class MosaicHook(Endpoints, BaseHook):
 
 def cancel_quickly(access: Access, run_id: str) -> None:
     """
-    Cancel a run from a signal handler: one request on a connection of its own, with about three seconds at most.
+    Cancel a run from a signal handler: one request on a connection of its own, for three seconds at most.
 
     The interrupted code may be in the middle of using the hook's client, and the process is about to be killed.
 
     :param access: The address and the key.
     :param run_id: The run.
     """
-    from airflow_provider_mosaic.clients.sync import SyncClient
+    from airflow_provider_mosaic.clients.sync import send_within
 
-    hurried = replace(access, connect_timeout=1.5, timeout=3.0)
-    with SyncClient(hurried, retries=ONCE) as client:
-        client.send(runs.cancel_run(run_id))
+    send_within(_LONGEST_CANCEL, access, runs.cancel_run(run_id))

@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.waiting import SETTLING, Watch
+from airflow_provider_mosaic.api.waiting import SETTLING, Faults, Watch, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _BACKSTOP = 120.0
 #: Seconds between the looks for what may be new.
 _NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: The longest pause while something may not be read.
+_LONGEST_PAUSE = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +200,9 @@ class EndWait(ABC, Generic[S]):
                 subject = self._hook.send(call, retries=ONCE)
             except MosaicError as error:
                 watch.failed(error)
+                if is_refusal(error):
+                    # Somebody may mend the key meanwhile.
+                    self._hook.renew()
             else:
                 if watch.saw(subject).ended:
                     return self._finish(context, subject)
@@ -209,13 +214,20 @@ class EndWait(ABC, Generic[S]):
                     kwargs={self.key: subject_id, "deadline": clocks.deadline, "began": clocks.began},
                     timeout=backstop(clocks.first_to_run_out, self._order.poll_interval),
                 )
-            time.sleep(watch.pause())
+            self._pause(watch.pause())
         raise self._given_up(context, subject_id, clocks)
+
+    def _pause(self, seconds: float) -> None:
+        # Python sleeps on after a signal, and five seconds after a kill Airflow ends the process.
+        while seconds > 0 and not self._stopped():
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
 
 def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
     """
-    Read what an earlier try began. That it is not there is only believed once it has had time to be found everywhere.
+    Read what an earlier try began. That it is not there is only believed once it has had time to be found everywhere,
+    and that it may not be read after some minutes.
 
     :param hook: The connection.
     :param call: Reads it.
@@ -225,7 +237,7 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
     pause = 1.0
     while True:
         try:
-            return hook.send(call)
+            return read_held(hook, lambda: hook.send(call), name="What an earlier try began")
         except MosaicNotFoundError:
             left = begun + SETTLING - time.time()
             if left <= 0:
@@ -236,17 +248,44 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
 
 def read_new(read: Callable[[], S]) -> S:
     """
-    Read what somebody else may have begun a moment ago. That it is not there is believed after a quarter of a minute.
+    Read what somebody else may have begun a moment ago, and nobody has read yet. That it is not there, or may not be
+    read, is believed after a quarter of a minute: a wrong key was wrong from the start.
 
     :param read: Reads it.
-    :raises MosaicNotFoundError: It is not there.
+    :raises MosaicError: It can't be read.
     """
     for pause in _NEW_PAUSES:
         try:
             return read()
-        except MosaicNotFoundError:
+        except MosaicError as error:
+            if not (isinstance(error, MosaicNotFoundError) or is_refusal(error)):
+                raise
             time.sleep(pause)
     return read()
+
+
+def read_held(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
+    """
+    Read what could be read before. That it may not be read is believed when a wait would believe it: see
+    :class:`~airflow_provider_mosaic.api.waiting.Faults`.
+
+    :param hook: The connection; it is looked up again after each refusal.
+    :param read: Reads it.
+    :param name: What it is, as a log line begins with it.
+    :raises MosaicError: It can't be read.
+    """
+    faults = Faults(name, log.warning, now=time.time)
+    pause = 1.0
+    while True:
+        try:
+            return read()
+        except MosaicError as error:
+            if not is_refusal(error):
+                raise
+            faults.took(error)
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+        hook.renew()
 
 
 def start_of_try(context: Mapping[str, Any], began: float | None = None) -> float:

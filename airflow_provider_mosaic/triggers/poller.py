@@ -44,11 +44,14 @@ _EARLY = 0.25
 _GAP_A_PAGE = 0.3
 #: Seconds between two rounds for each wait: a round looks at all of them.
 _ROUND_EACH = 5e-6
+#: Seconds after which a sweep is broken off, unless the waits want to be looked at more seldom.
+_SLOW_SWEEP = 60.0
 #: Seconds that no sweep takes.
 _LONGEST_SWEEP = 3600.0
 #: So many looks in a row without an answer speak for all that are queued behind them.
 _SERVER_AWAY = 20
-_BATCH = 50
+#: So many waits are seen to before others have a turn on the loop.
+_BATCH = 20
 
 
 class Poller:
@@ -130,13 +133,17 @@ class Poller:
     # When
 
     def _schedule(self, wait: Wait[Any], due: float) -> None:
-        """Look at a wait at some time, and at its deadline if that comes before."""
+        """Look at a wait at some time, and at its deadline if that comes before; never in a quiet."""
         deadline = wait.watch.deadline
         if deadline is not None:
             due = min(due, self._loop.time() + deadline - time.time())
-        wait.due = due
+        wait.due = due = max(due, self._pacing.quiet_until)
         if due < float("inf"):
             heapq.heappush(self._heap, (due, next(self._number), wait))
+            if len(self._heap) > 2 * len(self._waits) + _BATCH:
+                # Who is looked at before the time that was set leaves an entry behind.
+                self._heap = list({entry[2]: entry for entry in self._heap if self._valid(entry)}.values())
+                heapq.heapify(self._heap)
             if self._heap[0][2] is wait:
                 self._set_timer()
 
@@ -169,15 +176,17 @@ class Poller:
             for wait in list(self._waits):
                 wait.broke(error)
             raise
-        self._set_timer()
+        finally:
+            self._set_timer()
 
     def _round(self, now: float) -> None:
         due: list[RunWait] = []
         for wait in self._due(now):
-            if wait.watch.expired:
-                self._want_look(wait)
-            elif now < self._pacing.quiet_until:
+            if now < self._pacing.quiet_until:
+                # Also one whose time is up: how it stands then is asked of Mosaic.
                 self._schedule(wait, self._pacing.quiet_until)
+            elif wait.watch.expired:
+                self._want_look(wait)
             elif isinstance(wait, RunWait) and wait.listable:
                 due.append(wait)
             else:
@@ -248,6 +257,8 @@ class Poller:
             self._queue.append(wait)
 
     def _start_looks(self) -> None:
+        if self._loop.time() < self._pacing.quiet_until:
+            self._put_off()
         while self._queue and self._slots.free > 0:
             wait = self._queue.popleft()
             if not wait.over:
@@ -265,7 +276,7 @@ class Poller:
             self._pacing.answered()
             wait.saw(subject)
             if audited:
-                self._plan.audited(had_ended=wait.over, now=self._loop.time())
+                self._plan.audited(had_ended=wait.over, now=self._loop.time(), cycle=wait.watch.poll_interval)
         except MosaicError as error:
             wait.failed(error)
             self._failed(error)
@@ -286,16 +297,20 @@ class Poller:
         away = isinstance(error, MosaicTransportError | MosaicServerError)
         self._unanswered = self._unanswered + 1 if away else 0
         if now < self._pacing.quiet_until:
-            queued, self._queue = self._queue, deque()
-            for wait in queued:
-                wait.looking = False
-                self._schedule(wait, self._pacing.quiet_until)
+            self._put_off()
         elif self._unanswered >= _SERVER_AWAY and self._queue:
             queued, self._queue = self._queue, deque()
             others = list(queued)
             # Should it be theirs alone who came first, others come first the next time.
             random.shuffle(others)
             self._begin(self._share(error, others))
+
+    def _put_off(self) -> None:
+        """Let those that are queued wait for the end of the quiet."""
+        queued, self._queue = self._queue, deque()
+        for wait in queued:
+            wait.looking = False
+            self._schedule(wait, self._pacing.quiet_until)
 
     async def _share(self, error: MosaicError, waits: list[Wait[Any]]) -> None:
         """Let a fault stand for those that were not asked for."""
@@ -318,24 +333,27 @@ class Poller:
         # All are looked for, also those that are not due yet: who is seen together is due together from then on.
         sweep = Sweep(run_id for run_id, waits in self._runs.items() if any(wait.listable for wait in waits))
         whole = False
+        slow = began + max(_SLOW_SWEEP, *(wait.watch.poll_interval for wait in wanted))
         try:
             while sweep.next_call is not None and not all(wait.over for wait in wanted):
                 page = await read_patiently(self._session, self._pacing, sweep.next_call)
                 self._unanswered = 0
-                for row in sweep.take(page):
+                if self._loop.time() > slow:
+                    raise MosaicTransportError(f"Reading the running runs took more than {slow - began:.0f} s.")
+                for number, row in enumerate(sweep.take(page)):
+                    if number % _BATCH == 0:
+                        # Airflow's own work on this loop comes between: each row may write a line into a task's log.
+                        await asyncio.sleep(0)
                     for wait in self._runs.get(row.run_id, ()):
                         self._was_listed(wait, row, wanted, began)
-                # Airflow's own work on this loop comes before the next page.
-                await asyncio.sleep(0)
             if sweep.next_call is None:
                 self._plan.swept(sweep)
                 whole = sweep.whole
-        except MosaicError as error:
-            rest = self._plan.troubled(error, now=self._loop.time())
-            log.info("%s The runs are asked for one by one for %.0f s.", error, rest)
         except Exception as error:
-            for wait in wanted:
-                wait.broke(error)
+            rest = self._plan.troubled(error, now=self._loop.time(), first_page=not sweep.pages)
+            # Whatever is wrong with the list, or with how it is read: the runs can be asked for without it.
+            unforeseen = None if isinstance(error, MosaicError) else error
+            log.info("%s The runs are asked for one by one for %.0f s.", error, rest, exc_info=unforeseen)
         finally:
             self._sweep = None
             self._after_sweep(wanted, sweep, whole=whole)

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow.providers.common.compat.sdk import conf
+
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.waiting import Watch
@@ -24,6 +26,8 @@ Event = Coroutine[Any, Any, dict[str, Any]]
 #: By process and connection: a child that was forked has the parent's memory, but not its sockets.
 _Pollers = dict[tuple[int, str], Poller]
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pollers] = WeakKeyDictionary()
+#: Those that are being closed: a loop alone would let them go before they are done.
+_closing: set[asyncio.Task[None]] = set()
 
 
 def wait_for_end(mosaic_conn_id: str, call: Call[S], watch: Watch[S], *, subject_id: str) -> Event:
@@ -56,15 +60,32 @@ async def _waited(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any]:
     poller = pollers.get(key)
     if poller is None:
         poller = pollers[key] = Poller(Session(MosaicHook(mosaic_conn_id).look_up_access))
+    began = loop.time()
     poller.join(wait)
     try:
-        return await wait.outcome
+        event = await wait.outcome
     finally:
         poller.leave(wait)
         if poller.empty:
             # Whoever comes now begins with another one.
             del pollers[key]
-            await poller.aclose()
+            closing = loop.create_task(poller.aclose())
+            _closing.add(closing)
+            closing.add_done_callback(_closing.discard)
+            # It goes on when this one is cancelled once more.
+            await asyncio.shield(closing)
+    await asyncio.sleep(began + shortest_deferral() - loop.time())
+    return event
+
+
+def shortest_deferral() -> float:
+    """
+    For how many seconds a task should be deferred at the least.
+
+    A worker's supervisor may notice only at its next heartbeat that its task has deferred. When the task has gone on by
+    then, the scheduler takes the late news for a failure (https://github.com/apache/airflow/issues/71580).
+    """
+    return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + 1.0
 
 
 def _pollers_on(loop: asyncio.AbstractEventLoop) -> _Pollers:

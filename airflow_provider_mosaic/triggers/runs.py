@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.runs import Run, cancel_run, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
@@ -88,6 +88,7 @@ class MosaicRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
+        checked_id("run_id", self.run_id)
         for name in ("cancel_on_kill", "end_task", "soft_fail"):
             checked_flag(name, getattr(self, name))
         checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
@@ -114,9 +115,7 @@ class MosaicRunTrigger(BaseTrigger):
             log.error("Run %r ended as %s.", self.run_id, event["status"])
             skipped = self.soft_fail or (partial and self.on_partial == "skip")
         else:
-            log.error(
-                "The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long")
-            )
+            log.error("The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long"))
             skipped = self.soft_fail
         return TaskSkippedEvent() if skipped else TaskFailedEvent()
 

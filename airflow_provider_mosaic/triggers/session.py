@@ -29,9 +29,11 @@ T = TypeVar("T")
 FRESH = 60.0
 #: The same for those who begin to wait: what they wait for may have been started with a connection just changed.
 FRESH_FOR_NEW = 10.0
-#: Seconds between two looks at a connection that are due to "no such run" or "not allowed".
+#: Seconds between two looks at a connection that are due to a refusal or to "no such run".
 _DOUBT = 5.0
 _LONGEST_LOOKUP = 60.0
+#: For so many seconds a look at the connection is waited for; one that takes longer goes on beside the requests.
+_PATIENT = 3.0
 
 
 @dataclass(eq=False)
@@ -58,6 +60,7 @@ class Session:
         self._line: _Line | None = None
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")
+        self._look_began = float("-inf")
         self._wanted_since = float("-inf")
 
     def newcomer(self) -> None:
@@ -75,8 +78,8 @@ class Session:
         asked_at = time.monotonic()
         try:
             return await self._on(line, call)
-        except (MosaicAuthenticationError, MosaicPermissionError, MosaicNotFoundError) as error:
-            if not await self._changed(line, error, asked_at):
+        except (MosaicAuthenticationError, MosaicPermissionError, MosaicNotFoundError):
+            if not await self._changed(line, asked_at):
                 raise
         assert self._line is not None  # noqa: S101 - it has just been changed
         return await self._on(self._line, call)
@@ -104,18 +107,15 @@ class Session:
         if self._line is None:
             await self._looked_up()
         elif old:
-            try:
-                await self._looked_up()
-            except MosaicError:
-                # What there is served until now, and will be refused if it no longer does.
-                self._looked_at = time.monotonic()
+            # Should it fail or take long, what there is serves until it is refused.
+            looking = self._looking or self._begin_look()
+            await asyncio.wait([looking], timeout=max(0.0, self._look_began + _PATIENT - time.monotonic()))
         assert self._line is not None  # noqa: S101 - a look that succeeds leaves one
         return self._line
 
-    async def _changed(self, line: _Line, error: MosaicError, asked_at: float) -> bool:
+    async def _changed(self, line: _Line, asked_at: float) -> bool:
         """Whether the connection is another one than the call was sent with."""
-        doubt = 0.0 if isinstance(error, MosaicAuthenticationError) else _DOUBT
-        if self._line is line and self._looked_at + doubt < asked_at:
+        if self._line is line and self._looked_at + _DOUBT < asked_at:
             try:
                 await self._looked_up()
             except MosaicError:
@@ -124,14 +124,19 @@ class Session:
 
     async def _looked_up(self) -> None:
         """Look the connection up; those who want it at the same time share the look."""
-        if self._looking is None:
-            # A context of its own: it belongs to no task instance.
-            self._looking = contextvars.Context().run(asyncio.ensure_future, self._look())
-            self._looking.add_done_callback(self._looked)
-        await asyncio.shield(self._looking)
+        await asyncio.shield(self._looking or self._begin_look())
+
+    def _begin_look(self) -> asyncio.Task[None]:
+        self._look_began = time.monotonic()
+        # A context of its own: it belongs to no task instance.
+        self._looking = contextvars.Context().run(asyncio.ensure_future, self._look())
+        self._looking.add_done_callback(self._looked)
+        return self._looking
 
     def _looked(self, looking: asyncio.Task[None]) -> None:
         self._looking = None
+        # Also one that failed: it is not tried again with each request.
+        self._looked_at = time.monotonic()
         if not looking.cancelled():
             # Those who waited for it may be gone; asyncio would say that nobody took it in.
             looking.exception()
@@ -143,7 +148,6 @@ class Session:
                 access = await self._look_up()
         except TimeoutError:
             raise MosaicTransportError("The connection could not be looked up in time.", effect_unknown=False) from None
-        self._looked_at = time.monotonic()
         if self._line is not None and self._line.client.access == access:
             return
         line, self._line = self._line, _Line(AsyncClient(access))

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 #: Seconds after which a look no longer counts: what hangs harms only itself.
-SLOW = 10.0
+SLOW = 3.0
+#: The same while many hang already. Each holds a socket until its time is over, and a process has only so many.
+SLOW_AMONG_MANY = 10.0
+MANY = 200
 
 
 class Slots:
@@ -21,19 +24,30 @@ class Slots:
         #: How many are free.
         self.free = most
         self._freed = freed
+        self._hanging = 0
 
     def take(self) -> Callable[[], None]:
-        """Take a place; what is returned gives it back, and may be called twice."""
+        """Take a place; what is returned says that the look has ended, and is called once."""
         self.free -= 1
-        taken = True
+        counts = True
 
-        def give_back() -> None:
-            nonlocal taken
+        def count_no_longer() -> None:
+            nonlocal counts
+            counts = False
+            self._hanging += 1
+            self._give_back()
+
+        def end() -> None:
             timer.cancel()
-            if taken:
-                taken = False
-                self.free += 1
-                self._freed()
+            if counts:
+                self._give_back()
+            else:
+                self._hanging -= 1
 
-        timer = asyncio.get_running_loop().call_later(SLOW, give_back)
-        return give_back
+        slow = SLOW if self._hanging < MANY else SLOW_AMONG_MANY
+        timer = asyncio.get_running_loop().call_later(slow, count_no_longer)
+        return end
+
+    def _give_back(self) -> None:
+        self.free += 1
+        self._freed()

@@ -89,6 +89,8 @@ class Wait(Generic[S]):
                     "transient": reason.transient,
                 }
             )
+        except Exception as unforeseen:
+            self.broke(unforeseen)
         else:
             self._past_the_deadline()
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from airflow_provider_mosaic.airflow_features import AssetStateStore
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.pacing import bounded_quiet
 from airflow_provider_mosaic.api.paging import aiterate
-from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.run_ends import EndsOfRuns, RunEnd
 from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, list_runs
-from airflow_provider_mosaic.clients.aio import AsyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -63,26 +63,23 @@ class RunsWatch:
     async def ends(self) -> AsyncGenerator[RunEnd, None]:
         """Each run that ends, once, for ever."""
         known = await self._begin()
-        client: AsyncClient | None = None
-        faults = 0
+        session = Session(MosaicHook(self._mosaic_conn_id).look_up_access)
+        faults, told_of = 0, ""
         try:
             while True:
                 told, asked_pause = False, 0.0
                 try:
-                    client = client or await MosaicHook(self._mosaic_conn_id).open_async_client()
-                    async for end in self._look(client, known):
+                    async for end in self._look(session, known):
                         log.info("Run %r of agent %r has ended: %s.", end.run_id, end.agent_id, end.status)
                         told = True
                         yield end
                 except MosaicError as error:
                     # A person may mend what is wrong, like a key or an agent's id: nobody would start the watch again.
                     faults += 1
-                    asked_pause = error.retry_after or 0.0
-                    if faults == 1 or not error.transient:
+                    asked_pause = bounded_quiet(error.retry_after or 0.0)
+                    if faults == 1 or (not error.transient and str(error) != told_of):
+                        told_of = str(error)
                         log.error("The runs of agent %r can't be watched just now: %s", self._agent_id, error)
-                    if client is not None:
-                        await client.aclose()
-                        client = None
                 else:
                     if faults:
                         log.info("The runs of agent %r can be watched again.", self._agent_id)
@@ -92,15 +89,14 @@ class RunsWatch:
                 await self._note(known, told=told)
                 await asyncio.sleep(max(self._pause(faults), asked_pause))
         finally:
-            if client is not None:
-                await client.aclose()
+            await session.aclose()
 
-    async def _look(self, client: AsyncClient, known: EndsOfRuns) -> AsyncIterator[RunEnd]:
+    async def _look(self, session: Session, known: EndsOfRuns) -> AsyncIterator[RunEnd]:
         """One look; it is whole when it comes to its end."""
 
         async def listed(**narrowed: Any) -> list[Run]:
             listing = list_runs(self._agent_id, **narrowed)
-            return [run async for run in aiterate(lambda call: client.send(call, retries=ONCE), listing)]
+            return [run async for run in aiterate(session.send, listing)]
 
         began = time.time()
         # In this order: a run that ends between the two is in one of them.
@@ -108,7 +104,7 @@ class RunsWatch:
         recent = await listed(created_from=known.since)
         for run_id in known.saw(running, recent, now=began):
             try:
-                run = await client.send(get_run(run_id), retries=ONCE)
+                run = await session.send(get_run(run_id))
             except MosaicNotFoundError:
                 run = None
             end = known.read(run_id, run, now=time.time())

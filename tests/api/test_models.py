@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from airflow_provider_mosaic.api.account import Whoami
+from airflow_provider_mosaic.api.engagement import PostAnalytics
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.social import Destination, Post, SocialConnection
@@ -240,3 +241,9 @@ def test_a_destination_has_a_name(facts: dict[str, Any], name: str) -> None:
 
 def test_whether_an_account_is_connected_may_be_unknown() -> None:
     assert SocialConnection(social_connection_id="c").connected is None
+
+
+def test_no_metric_takes_the_place_of_what_says_whose_it_is() -> None:
+    entry = {"platform": "youtube", "metrics": {"views": 3, "platform": 5, "post_id": 6, "post_url": 7}}
+    (row,) = PostAnalytics.model_validate({"post_id": "p", "platforms": [entry]}).as_rows()
+    assert row == {"post_id": "p", "platform": "youtube", "platform_post_id": None, "post_url": None, "views": 3}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from airflow_provider_mosaic.api.errors import MosaicRateLimitError, MosaicServerError
-from airflow_provider_mosaic.api.pacing import Pacing
+from airflow_provider_mosaic.api.pacing import LONGEST_QUIET, Pacing
 
 
 def test_the_server_is_left_alone_for_as_long_as_it_says() -> None:
@@ -32,3 +34,19 @@ def test_a_fault_that_asks_for_nothing_brings_no_quiet() -> None:
     pacing = Pacing()
     pacing.failed(MosaicServerError("x", status=500), now=5.0)
     assert pacing.quiet_until == 0.0
+
+
+def test_no_server_can_silence_all_waits_for_longer_than_a_quarter_of_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    pacing = Pacing()
+    for _ in range(3):
+        pacing.failed(MosaicServerError("The answer was 503.", status=503, retry_after=30 * 86400.0), now=50.0)
+    assert pacing.quiet_until == 50.0 + LONGEST_QUIET
+    (line,) = caplog.messages
+    assert line.startswith("The answer was 503. All waits of the connection are quiet until ")
+    pacing.failed(MosaicServerError("x", status=503, retry_after=30 * 86400.0), now=pacing.quiet_until)
+    assert len(caplog.messages) == 2
+
+
+def test_a_short_quiet_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    Pacing().failed(MosaicRateLimitError("x", retry_after=2.0), now=0.0)
+    assert not caplog.messages

@@ -12,6 +12,7 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
 from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
+from airflow_provider_mosaic.api.rows import Row, by_offset
 from airflow_provider_mosaic.api.runs import list_runs
 from airflow_provider_mosaic.api.social import list_posts
 
@@ -169,3 +170,17 @@ def test_filters_stay_the_same_on_every_page(listing: Listing[Any], path: str, q
     assert (first.path, second.path) == (path, path)
     assert first.target.partition("?")[2] == query
     assert sorted(second.target.partition("?")[2].split("&")) == sorted([*query.split("&"), "cursor=next+one%2F%3D"])
+
+
+@pytest.mark.parametrize("most", [1, 2, 200])
+def test_a_list_by_offset_ends_with_an_empty_page_however_few_a_page_has(most: int) -> None:
+    there = [{"id": str(number), "status": "failed"} for number in range(5)]
+    asked: list[int] = []
+
+    def send(call: Call[Any]) -> Any:
+        asked.append(int(call.query.get("offset") or 0))
+        rows = there[asked[-1] : asked[-1] + most]
+        return call.result(Answer(200, {}, json.dumps({"runs": rows}).encode()))
+
+    assert [row.id for row in iterate(send, by_offset("list", "/automations/runs", Row, query={}))] == list("01234")
+    assert asked == [*range(0, 5, most), 5]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mosaic.api.errors import MosaicPermissionError, MosaicServerError
+from airflow_provider_mosaic.api import polling_plan
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.errors import (
+    MosaicPermissionError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.paging import Page
 from airflow_provider_mosaic.api.polling_plan import FEWEST_FOR_LIST, PollingPlan, Sweep
 from airflow_provider_mosaic.api.running import RunningRow, counts_of, running_runs, still_running
@@ -107,14 +115,24 @@ def test_a_dear_list_is_left_alone_and_tried_again_some_day() -> None:
     assert plan.prefers_list(5000, now=0.0)
 
 
-def test_a_list_that_fails_rests_longer_each_time_and_one_that_is_refused_for_long() -> None:
+def test_a_list_that_fails_rests_longer_each_time_but_never_for_long() -> None:
     plan = PollingPlan()
-    first = plan.troubled(MosaicServerError("x"), now=0.0)
-    second = plan.troubled(MosaicServerError("x"), now=first)
-    assert second > first
-    assert not plan.prefers_list(100, now=first + second - 1)
-    assert plan.prefers_list(100, now=first + second)
-    assert plan.troubled(MosaicPermissionError("x"), now=0.0) >= 3600
+    now, rests = 0.0, []
+    for _ in range(8):
+        rests.append(plan.troubled(MosaicServerError("x"), now=now, first_page=True))
+        now += rests[-1]
+        assert not plan.prefers_list(100, now=now - 1)
+        assert plan.prefers_list(100, now=now)
+    assert rests == sorted(rests)
+    assert rests[0] < rests[-1] == polling_plan._LONGEST_REST
+
+
+def test_only_a_first_page_that_is_refused_twice_is_taken_for_a_list_that_is_not_to_be_had() -> None:
+    plan = PollingPlan()
+    for _ in range(4):
+        assert plan.troubled(MosaicValidationError("a cursor that grew old"), now=0.0, first_page=False) < 600
+    assert plan.troubled(MosaicPermissionError("x"), now=0.0, first_page=True) < 600
+    assert plan.troubled(MosaicPermissionError("x"), now=0.0, first_page=True) >= 3600
 
 
 ROW = {"run_id": "r", "status": "running", "node_status_counts": {"completed": 1, "in_progress": 2, "failed": 0}}
@@ -132,8 +150,17 @@ ROW = {"run_id": "r", "status": "running", "node_status_counts": {"completed": 1
     ],
 )
 def test_a_row_is_read_in_every_shape(item: dict[str, Any], row: RunningRow) -> None:
-    page = running_runs().read({"runs": [item, None], "next_cursor": "c"})
-    assert page == Page((row,), "c")
+    call = running_runs()
+    # With a null among the rows it is no page as documented, and is read in another way.
+    for rows in ([item], [item, None]):
+        page = call.read(call.decode(json.dumps({"runs": rows, "next_cursor": "c", "more": {}}).encode()))
+        assert page == Page((row,), "c")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"runs": {}}', b'{"runs": [1]}', b'"runs"'])
+def test_a_page_that_is_none_is_told(content: bytes) -> None:
+    with pytest.raises(MosaicResponseError, match="list the running runs"):
+        running_runs().result(Answer(200, {}, content))
 
 
 def test_a_row_reads_as_the_run_that_it_shows() -> None:

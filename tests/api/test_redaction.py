@@ -33,7 +33,13 @@ KEY = "mk_live_hush"
         ("see https://a.example/v.mp4?X-Goog-Signature=hush&b=1 now", "see https://a.example/v.mp4?*** now"),
         ("'https://a.example/v?sig=hush'", "'https://a.example/v?***'"),
         ('"https://a.example/v?sig=hush"', '"https://a.example/v?***"'),
-        ("(https://a.example/v?sig=hush#top)", "(https://a.example/v?***#top)"),
+        ("<https://a.example/v?sig=hush#hush>", "<https://a.example/v?***#***>"),
+        ("see https://a.example/cb#access_token=hush now", "see https://a.example/cb#*** now"),
+        ("next=https%3A%2F%2Fa.example%2Fo.mp4%3FX-Sig%3Dhush", "next=https%3A%2F%2Fa.example%2Fo.mp4***"),
+        ("next=https%3a%2f%2fa.example%2fo%23hush&b=1", "next=https%3a%2f%2fa.example%2fo***&b=1"),
+        ("next=https%253A%252F%252Fa.example%253Fsig%253Dhush", "next=https%253A%252F%252Fa.example***"),
+        ("next=https%3A%2F%2Fu%3Ahush%40a.example%2Fo", "next=https%3A%2F%2Fa.example%2Fo"),
+        ("100%3A1 and 20%", "100%3A1 and 20%"),
         ("https://someone:hush@a.example/v", "https://a.example/v"),
         ("https://someone:hu@sh@a.example/v", "https://a.example/v"),
         ("https://a.example/v?mail=hush@b.example", "https://a.example/v?***"),
@@ -55,6 +61,26 @@ def test_what_could_be_a_secret_is_masked_and_nothing_else(text: str, clean: str
 
 def test_given_secrets_are_masked_wherever_they_stand() -> None:
     assert redact("a-plain-key! xa-plain-keyx", ("a-plain-key", "")) == "***! x***x"
+
+
+def test_of_a_long_text_only_the_beginning_is_read_and_no_half_secret_is_shown() -> None:
+    assert redact("x" * 10_000, longest=100) == "x" * 100 + "…"
+    assert redact("short", longest=100) == "short"
+    for before in range(740, 830):
+        # What is masked makes the text shorter, so that its cut end comes into view.
+        text = f"https://a.example/?{'q' * before} https://someone:hush@a.example/ a-plain-key! {'z ' * 100}"
+        shown = redact(text, ("a-plain-key",), longest=100)
+        assert "hush" not in shown
+        assert "plain" not in shown
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "a.", "%3A%2F%2F", "%25", "://", "://a@", "?", "?a=", "%3F", "%3A%2F%2Fx%40", "mk_", "#", "%3A%2F%2F%3F"],
+)
+def test_no_text_is_read_in_the_square_of_its_length(part: str) -> None:
+    # 200,000 steps of the slowest kind take a fraction of a second; their square would take hours.
+    redact(part * (200_000 // len(part)))
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)

@@ -6,7 +6,9 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
+    MosaicConflictError,
     MosaicError,
+    MosaicNeedsCreditsError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicRateLimitError,
@@ -15,6 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.pacing import LONGEST_QUIET
 from airflow_provider_mosaic.api.runs import NodeCounts, Run
 from airflow_provider_mosaic.api.social import Post
 from airflow_provider_mosaic.api.verdicts import judge_run
@@ -22,6 +25,8 @@ from airflow_provider_mosaic.api.waiting import (
     FAULTS_LAST,
     MOST_FAULTS,
     MOST_NOT_FOUND,
+    MOST_REFUSALS,
+    REFUSALS_LAST,
     SETTLING,
     Watch,
     watch_post,
@@ -104,6 +109,12 @@ def test_the_server_may_ask_for_a_longer_pause_once() -> None:
     assert watch.pause() < 10.0
 
 
+def test_the_server_may_not_ask_for_a_month() -> None:
+    watch = Course(poll_interval=10.0).watch
+    watch.failed(MosaicServerError("x", retry_after=30 * 86400.0))
+    assert watch.pause() == LONGEST_QUIET
+
+
 def test_the_server_may_not_ask_for_a_pause_past_the_deadline() -> None:
     watch = Course(poll_interval=10.0, timeout=50.0).watch
     watch.failed(MosaicRateLimitError("x", retry_after=77.0))
@@ -161,15 +172,80 @@ def test_the_time_of_faults_begins_anew_after_a_good_answer() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        MosaicAuthenticationError("x"),
+        MosaicAuthenticationError("there is no key"),
         MosaicPermissionError("x"),
-        MosaicValidationError("x"),
+        MosaicValidationError("an argument"),
         MosaicTransportError("x", transient=False),
     ],
 )
 def test_what_will_not_pass_ends_the_wait_at_once(error: MosaicError) -> None:
     with pytest.raises(type(error)):
         Course().watch.failed(error)
+
+
+REFUSALS = [
+    MosaicAuthenticationError("x", status=401),
+    MosaicPermissionError("x", status=403),
+    MosaicValidationError("x", status=400),
+    MosaicConflictError("x", status=409),
+    MosaicValidationError("x", status=410),
+    MosaicNeedsCreditsError("x", status=402),
+]
+
+
+def copy_of(error: MosaicError) -> MosaicError:
+    return type(error)(str(error), status=error.status)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda error: str(error.status))
+def test_a_refusal_is_believed_after_several_that_lasted_and_left_to_the_retries_then(refusal: MosaicError) -> None:
+    course = Course()
+    for _ in range(MOST_REFUSALS - 1):
+        course.watch.failed(copy_of(refusal))
+    course.now += REFUSALS_LAST
+    with pytest.raises(type(refusal)) as caught:
+        course.watch.failed(copy_of(refusal))
+    assert caught.value.transient
+
+
+def test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_borne() -> None:
+    quick, slow = Course(), Course()
+    for _ in range(10 * MOST_REFUSALS):
+        quick.watch.failed(MosaicPermissionError("x", status=403))
+    quick.now += REFUSALS_LAST - 0.1
+    quick.watch.failed(MosaicPermissionError("x", status=403))
+    for _ in range(MOST_REFUSALS - 1):
+        slow.watch.failed(MosaicPermissionError("x", status=403))
+        slow.now += REFUSALS_LAST
+
+
+@pytest.mark.parametrize("between", [None, MosaicServerError("x")], ids=["a good answer", "another fault"])
+def test_only_refusals_in_a_row_count(between: MosaicError | None) -> None:
+    course = Course()
+    for _ in range(3):
+        for _ in range(MOST_REFUSALS - 1):
+            course.watch.failed(MosaicPermissionError("x", status=403))
+            course.now += REFUSALS_LAST
+        if between is None:
+            course.see()
+        else:
+            course.watch.failed(between)
+
+
+def test_a_row_of_refusals_is_told_once_with_what_to_do() -> None:
+    course = Course()
+    course.see()
+    for _ in range(3):
+        for _ in range(MOST_REFUSALS - 1):
+            course.watch.failed(MosaicAuthenticationError("Set a valid key.", status=401))
+        course.watch.failed(MosaicServerError("x"))
+    course.see()
+    assert course.lines == [
+        "Run 'r' is running.",
+        "Run 'r' may not be read. If that stays so for 5 minutes, the wait is given up; what is waited for goes on. "
+        "Set a valid key.",
+        "Run 'r' can be read again.",
+    ]
 
 
 def test_not_found_is_believed_the_third_time_in_a_row() -> None:

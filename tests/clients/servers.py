@@ -70,6 +70,14 @@ def silence(line: socket.socket) -> bool:
     return False
 
 
+def trickled_head(line: socket.socket) -> bool:
+    """An answer whose head never ends."""
+    line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        line.sendall(b"x")
+        time.sleep(0.02)
+
+
 def trickle(pause: float) -> Act:
     """An answer whose body never ends, a byte at a time, each one soon enough for any bound on a single read."""
 

@@ -174,6 +174,14 @@ def test_a_pause_that_the_host_asks_for_is_kept(landing: Path) -> None:
     assert 9.0 <= pauses[0] <= 10.0
 
 
+def test_a_pause_that_the_host_asks_for_is_not_kept_when_it_is_a_month(landing: Path) -> None:
+    pauses: list[float] = []
+    with HostileServer(answer(503, Retry_After="2592000"), file(CONTENT)) as host:
+        with pytest.raises(MosaicServerError):
+            fetch_from(host, landing, sleep=pauses.append)
+        assert (host.count, pauses) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("act", "kind"),
     [

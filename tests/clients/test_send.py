@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,7 @@ from airflow_provider_mosaic.api.assets import AssetType, finalize_upload
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicAuthenticationError,
     MosaicError,
     MosaicNotFoundError,
     MosaicRateLimitError,
@@ -25,8 +27,10 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.api.runs import cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.social import create_post
+from airflow_provider_mosaic.clients import aio, sync
+from airflow_provider_mosaic.clients.sync import send_within
 
-from .servers import Act, HostileServer, answer, cut_short, hang_up, late, reset, silence, trickle
+from .servers import Act, HostileServer, answer, cut_short, hang_up, late, reset, silence, trickle, trickled_head
 from .transports import KEY, SHORT, Transport, access_to, paid_call
 
 STARTED = {"run_id": "run-1"}
@@ -390,3 +394,48 @@ def test_nothing_is_sent_for_an_argument_that_is_wrong(transport: Transport) -> 
         with pytest.raises(MosaicValidationError):
             transport.send(access_to(server.url), get_run("{{ run_id }}"))
         assert server.count == 0
+
+
+def test_an_answer_without_end_is_not_kept_in_memory(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (aio, sync):
+        monkeypatch.setattr(module, "LARGEST_ANSWER", 1024 * 1024)
+    sent = 0
+
+    def act(line: socket.socket) -> bool:
+        nonlocal sent
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(4000):
+                line.sendall(b" " * 100_000)
+                sent += 100_000
+        return False
+
+    with HostileServer(act) as server, pytest.raises(MosaicResponseError, match=r"MiB.*the connection's host"):
+        transport.send(access_to(server.url), whoami())
+    # What lies in the buffers of both ends comes on top.
+    assert sent < 100_000_000
+
+
+def test_a_large_answer_is_read_whole(transport: Transport) -> None:
+    whole = {"organization_id": "o", "organization_name": "N", "organization_slug": "n", "more": "x" * 3_000_000}
+    with HostileServer(answer(200, whole)) as server:
+        (owner,) = transport.send(access_to(server.url), whoami())
+    assert owner.name == "N"
+
+
+@pytest.mark.parametrize("act", [silence, trickle(0.02), trickled_head], ids=["silence", "a body", "a head"])
+def test_a_call_in_a_hurry_ends_when_its_time_is_over_whatever_hangs(act: Act) -> None:
+    words = r"no answer came in time \(AnswerTooSlow: nothing for 0.3 s\)"
+    with HostileServer(act) as server, pytest.raises(MosaicTransportError, match=words):
+        send_within(0.3, access_to(server.url), whoami())
+
+
+def test_a_call_in_a_hurry_says_what_its_answer_means() -> None:
+    good = answer(200, {"organization_id": "o", "organization_name": "N", "organization_slug": "n"})
+    with HostileServer(good, answer(401, {"detail": "no"}), answer(500)) as server:
+        assert send_within(10.0, access_to(server.url), whoami()).name == "N"
+        with pytest.raises(MosaicAuthenticationError):
+            send_within(10.0, access_to(server.url), whoami())
+        with pytest.raises(MosaicServerError):
+            send_within(10.0, access_to(server.url), whoami())
+        assert server.count == 3

@@ -30,7 +30,7 @@ from .working_day import Day
 NO_ENDPOINTS = {"send", "iterate"}
 FOR_AIRFLOW = {
     "close", "get_conn", "get_connection_form_widgets", "get_ui_field_behaviour", "look_up_access",
-    "open_async_client", "test_connection",
+    "open_async_client", "renew", "test_connection",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from clients.servers import HostileServer, silence
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.account import Whoami
@@ -311,9 +312,6 @@ USER = {"user_id": "u", "email": "someone@example.org", "is_admin": True, "api_k
 def test_testing_a_connection_says_whose_key_it_is_or_what_is_wrong(
     server: Server, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, good: bool, words: str
 ) -> None:
-    # A person waits for this answer: repeats and their pauses would be felt.
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr("airflow_provider_mosaic.api.retries.RetryPolicy.pause", lambda *_: 0.0)
     server.status = status
     server.body = body if isinstance(body, bytes) else json.dumps(body).encode()
     monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=server.url))
@@ -322,6 +320,40 @@ def test_testing_a_connection_says_whose_key_it_is_or_what_is_wrong(
     assert "hush" not in message
     if good:
         assert message.startswith(f"Connected to {server.url} as ")
+
+
+def test_testing_a_connection_asks_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.status, server.body = 503, b"{}"
+    monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=server.url))
+    good, message = MosaicHook().test_connection()
+    assert (good, "503" in message, len(server.asked)) == (False, True, 1)
+
+
+def test_testing_a_connection_to_a_host_that_says_nothing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_mosaic.hooks.mosaic._LONGEST_TEST", 0.3)
+    with HostileServer(silence) as host:
+        monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=host.url))
+        good, message = MosaicHook().test_connection()
+        assert (good, "no answer came in time" in message, host.count) == (False, True, 1)
+
+
+def test_a_renewed_hook_has_the_key_that_the_connection_has_now(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=server.url))
+    hook = MosaicHook()
+    try:
+        before = hook.client
+        hook.renew()
+        assert hook.client is before
+        monkeypatch.setenv(VARIABLE, as_json(password="mk_another", host=server.url))
+        hook.renew()
+        assert hook.access.api_key == hook.client.access.api_key == "mk_another"
+        monkeypatch.delenv(VARIABLE)
+        hook.renew()
+        assert hook.access.api_key == "mk_another"
+    finally:
+        hook.close()
 
 
 @pytest.mark.parametrize(
@@ -336,7 +368,6 @@ def test_testing_a_connection_says_whose_key_it_is_or_what_is_wrong(
     ],
 )
 def test_testing_a_connection_never_raises(connection: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_mosaic.api.retries.RetryPolicy.pause", lambda *_: 0.0)
     if connection is None:
         monkeypatch.delenv(VARIABLE, raising=False)
     else:

@@ -14,6 +14,7 @@ from airflow_provider_mosaic.clients.sync import SyncClient
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks import outputs, waiting
+from airflow_provider_mosaic.triggers import polling
 
 #: The emulator's agent that takes no input.
 AGENT = "a0000000-0000-4000-8000-000000000004"
@@ -57,9 +58,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not there is believed sooner, after as many looks: late outputs, and what a sensor waits for."""
+    """What is not there is believed sooner, after as many looks; and no supervisor has to notice a deferral here."""
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
     monkeypatch.setattr(waiting, "_NEW_PAUSES", (0.01,) * len(waiting._NEW_PAUSES))
+    monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
 
 
 @pytest.fixture

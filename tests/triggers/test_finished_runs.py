@@ -151,7 +151,7 @@ def test_a_run_that_was_deleted_holds_up_no_other(held: Emulator, hook: MosaicHo
 
 
 def test_a_key_that_is_mended_is_taken_up_by_itself(
-    held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+    held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook.access  # noqa: B018 - the hook has looked its connection up before it goes bad
     good = held.airflow_connection()
@@ -162,9 +162,16 @@ def test_a_key_that_is_mended_is_taken_up_by_itself(
         async with Watching(poll_interval=0.02) as watching:
             await watching.until(lambda: sent(held, "GET " + LIST) >= 2)
             monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
+            await watching.until(lambda: 200 in statuses())
             await watching.a_whole_look(held)
             held.finish_run(run_id)
             await watching.until(lambda: watching.events)
             return watching.events
 
+    def statuses() -> list[int]:
+        return [request["status"] for request in held.requests() if request["template"] == LIST]
+
     assert asyncio.run(course()) == [ended(run_id)]
+    # One line for the refusals, however many there were.
+    assert [record.levelname for record in caplog.records if "can't be watched" in record.message] == ["ERROR"]
+    assert statuses().count(401) > 2

@@ -171,9 +171,9 @@ def test_those_that_have_just_begun_do_not_have_the_list_read_over_and_over(
 ) -> None:
     # More than their first pauses, of two seconds and three.
     monkeypatch.setattr(poller, "_GAP_A_PAGE", 5.0 / 3)
-    began = sweeps_of_groups(mosaic, hook, poll_interval=60.0, sweeps=4)
-    # How many pages there are is known after the first sweep.
-    pauses = [later - earlier for earlier, later in itertools.pairwise(began[1:])]
+    began = sweeps_of_groups(mosaic, hook, poll_interval=60.0, sweeps=5)
+    # How many pages there are is known after the first whole sweep, which is the second at the latest.
+    pauses = [later - earlier for earlier, later in itertools.pairwise(began[2:])]
     assert min(pauses) > 4.5, pauses
 
 
@@ -317,11 +317,14 @@ def test_a_list_that_shows_what_has_ended_is_found_out(mosaic: Emulator, hook: M
     from airflow_provider_mosaic.api.polling_plan import PollingPlan
 
     plan = PollingPlan()
-    plan.audited(had_ended=True, now=0.0)
+    plan.audited(had_ended=True, now=0.0, cycle=30.0)
     assert plan.prefers_list(100, now=0.0)
-    plan.audited(had_ended=True, now=0.0)
+    plan.audited(had_ended=True, now=0.0, cycle=30.0)
     assert not plan.prefers_list(100, now=0.0)
     assert plan.prefers_list(100, now=polling_plan._DOUBT)
+    for _ in range(2):
+        plan.audited(had_ended=True, now=0.0, cycle=1000.0)
+    assert not plan.prefers_list(100, now=1000.0), "not each of them has been looked at by itself yet"
 
 
 def test_the_progress_of_each_run_is_noted_where_the_list_shows_it(

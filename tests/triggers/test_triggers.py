@@ -13,9 +13,9 @@ from airflow.triggers.base import BaseTrigger
 from tasks.fixtures import ACCOUNT, AGENT, effects, sent, until
 from tasks.standins import event_of, through_airflow
 
-from airflow_provider_mosaic.api import waiting
+from airflow_provider_mosaic.api import pacing, waiting
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.waiting import MOST_FAULTS, MOST_NOT_FOUND
+from airflow_provider_mosaic.api.waiting import MOST_FAULTS, MOST_NOT_FOUND, MOST_REFUSALS
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.waiting import read_event
@@ -102,6 +102,8 @@ def test_a_wait_outlives_nineteen_faults_in_a_row_and_gives_up_at_the_twentieth(
 ) -> None:
     # Otherwise they would also have to last a quarter of an hour.
     monkeypatch.setattr(waiting, "FAULTS_LAST", 0.0)
+    # A 429 that asks for no pause is given one all the same.
+    monkeypatch.setattr(pacing, "_LONGEST_PAUSE", 0.002)
     mosaic.finish_run(run_id)
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_FAULTS - 1, **options)
     assert event_of(waits_for(run_id, poll_interval=0.002))["outcome"] == "ended"
@@ -139,14 +141,24 @@ def test_not_found_is_not_believed_of_what_was_begun_a_moment_ago(mosaic: Emulat
 @pytest.mark.parametrize(
     ("fault", "error"), [("unauthorized", "MosaicAuthenticationError"), ("forbidden", "MosaicPermissionError")]
 )
-def test_what_waiting_does_not_mend_ends_the_wait_at_once(
-    mosaic: Emulator, run_id: str, fault: str, error: str
+def test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mended(
+    mosaic: Emulator, run_id: str, fault: str, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mosaic.inject(fault, method="GET", path=GET_RUN)
+    # Otherwise they would also have to last five minutes.
+    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_REFUSALS)
     event = event_of(waits_for(run_id))
-    assert (event["outcome"], event["error"], event["transient"]) == ("error", error, False)
+    assert (event["outcome"], event["error"], event["transient"]) == ("error", error, True)
     assert mosaic.api_key not in json.dumps(event)
-    assert sent(mosaic, "GET " + GET_RUN) == 1
+    assert sent(mosaic, "GET " + GET_RUN) == MOST_REFUSALS
+
+
+@pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
+def test_fewer_refusals_or_ones_that_did_not_last_are_borne(mosaic: Emulator, run_id: str, fault: str) -> None:
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_REFUSALS + 3)
+    mosaic.finish_run(run_id)
+    assert event_of(waits_for(run_id))["outcome"] == "ended"
+    assert sent(mosaic, "GET " + GET_RUN) == MOST_REFUSALS + 4
 
 
 def test_the_server_is_given_the_time_that_it_asks_for(mosaic: Emulator, run_id: str) -> None:
@@ -240,7 +252,7 @@ def test_a_trigger_leaves_no_connection_open(
         if way == "ended":
             await asyncio.to_thread(mosaic.finish_run, run_id)
         elif way == "error":
-            await asyncio.to_thread(mosaic.inject, "unauthorized", method="GET", path=GET_RUN)
+            await asyncio.to_thread(mosaic.forget_run, run_id)
         else:
             waiting.cancel()
         await asyncio.wait([waiting])
