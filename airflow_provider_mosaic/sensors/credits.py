@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.billing import Credits
+    from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
@@ -36,6 +37,7 @@ class MosaicCreditsSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
+    _name = "The balance"
 
     def __init__(
         self,
@@ -59,9 +61,7 @@ class MosaicCreditsSensor(EndSensor):
         :param event: What the trigger says.
         :param began: When the try began, in seconds since the epoch.
         """
-        from airflow_provider_mosaic.triggers.credits import CREDITS_ID
-
-        came: float | None = self._go_on(context, event, CREDITS_ID, "The balance", began)
+        came: float | None = self._go_on(context, event, began)
         return came
 
     def _check(self) -> None:
@@ -75,26 +75,34 @@ class MosaicCreditsSensor(EndSensor):
     def _read(self, hook: MosaicHook) -> Credits:
         return hook.get_credits()
 
-    def _ended(self, subject: Credits) -> bool:
-        from airflow_provider_mosaic.api.billing import balance_words
+    def _judge(self, subject: Credits) -> Verdict:
         from airflow_provider_mosaic.api.verdicts import judge_credits
 
-        wanted = self._wanted()
-        self.log.info("The balance is %s, %g are wanted.", balance_words(subject), wanted)
-        return judge_credits(subject, wanted).ended
+        return judge_credits(subject, self._wanted())
+
+    def _words(self, subject: Credits) -> str:
+        from airflow_provider_mosaic.api.billing import balance_words
+
+        return f"{balance_words(subject)}, {self._wanted():g} are wanted"
 
     def _result(self, subject: Credits) -> float | None:
         return None if subject.unlimited else subject.balance
 
-    def _trigger(self, *, poll_interval: float, deadline: float | None) -> MosaicCreditsTrigger:
+    def _trigger_class(self) -> type[MosaicCreditsTrigger]:
         from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
-        return MosaicCreditsTrigger(
-            min_credits=self._wanted(),
-            mosaic_conn_id=self.mosaic_conn_id,
-            poll_interval=poll_interval,
-            deadline=deadline,
-        )
+        return MosaicCreditsTrigger
+
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {"min_credits": self._wanted()}
+
+    # There is one balance: it needs no argument to say which.
 
     def _subject(self) -> dict[str, Any]:
         return {}
+
+    @property
+    def _id(self) -> str:
+        from airflow_provider_mosaic.triggers.credits import CREDITS_ID
+
+        return CREDITS_ID

@@ -12,9 +12,11 @@ from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_mosaic.api.runs import Run
+    from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
@@ -47,6 +49,8 @@ class MosaicRunSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    _noun = "Run"
+    _key = "run_id"
 
     def __init__(
         self,
@@ -78,6 +82,20 @@ class MosaicRunSensor(EndSensor):
         if start_from_trigger is True:
             self.start_trigger_args = self._start_arguments()
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """
+        Begin a mapped task, unless its items would be begun or ended otherwise than they ask for.
+
+        :param kwargs: What all items share.
+        :raises MosaicValidationError: It includes what a mapped task can't have.
+        """
+        from airflow_provider_mosaic.sensors.without_worker import check_mapped
+
+        begun = super().partial(**kwargs)
+        check_mapped(begun.kwargs)
+        return begun
+
     def execute(self, context: Context) -> Any:
         """
         Look, and wait here or in the triggerer.
@@ -85,11 +103,11 @@ class MosaicRunSensor(EndSensor):
         :param context: The task's context.
         """
         if self.start_from_trigger is True:
-            from airflow_provider_mosaic.sensors.without_worker import check_not_mapped
+            from airflow_provider_mosaic.sensors.without_worker import check_no_item
             from airflow_provider_mosaic.tasks.failing import failing_at_once
 
             with failing_at_once():
-                check_not_mapped(context["ti"].map_index)
+                check_no_item(self, context["ti"].map_index)
         return super().execute(context)
 
     def execute_complete(
@@ -103,8 +121,9 @@ class MosaicRunSensor(EndSensor):
         :param run_id: The run that was waited for; None if the wait began in the triggerer, which renders it there.
         :param began: When the try began, in seconds since the epoch.
         """
-        waited_for = run_id or self.run_id
-        came: str = self._go_on(context, event, waited_for, f"Run {waited_for!r}", began)
+        if run_id:
+            self.run_id = run_id
+        came: str = self._go_on(context, event, began)
         return came
 
     def _check(self) -> None:
@@ -117,35 +136,26 @@ class MosaicRunSensor(EndSensor):
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self.run_id)
 
-    def _ended(self, subject: Run) -> bool:
-        from airflow_provider_mosaic.api.errors import MosaicRunFailedError
+    def _judge(self, subject: Run) -> Verdict:
         from airflow_provider_mosaic.api.verdicts import judge_run
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+
+        return judge_run(subject)
+
+    def _words(self, subject: Run) -> str:
+        return f"{subject.status}: {subject.node_status_counts}"
+
+    def _finish(self, subject: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of
 
-        if not judge_run(subject).ended:
-            self.log.info("Run %r is %s: %s.", subject.run_id, subject.status, subject.node_status_counts)
-            return False
-        with failing_at_once(MosaicRunFailedError):
-            judge_end(
-                subject, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(MosaicHook(self.mosaic_conn_id), run)
-            )
-        return True
+        judge_end(subject, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
 
-    def _result(self, subject: Run) -> str:
-        return self.run_id
-
-    def _trigger(self, *, poll_interval: float, deadline: float | None) -> MosaicRunTrigger:
+    def _trigger_class(self) -> type[MosaicRunTrigger]:
         from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
-        return MosaicRunTrigger(
-            run_id=self.run_id,
-            mosaic_conn_id=self.mosaic_conn_id,
-            poll_interval=poll_interval,
-            deadline=deadline,
-            **self._end_arguments(),
-        )
+        return MosaicRunTrigger
+
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {**self._subject(), **self._end_arguments()}
 
     def _start_arguments(self) -> StartTriggerArgs:
         from airflow_provider_mosaic.api.arguments import checked_seconds
@@ -167,6 +177,3 @@ class MosaicRunSensor(EndSensor):
         if not self.end_from_trigger:
             return {}
         return {"end_task": True, "on_partial": self.on_partial, "soft_fail": bool(self.soft_fail or self.never_fail)}
-
-    def _subject(self) -> dict[str, Any]:
-        return {"run_id": self.run_id}

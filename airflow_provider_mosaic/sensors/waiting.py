@@ -7,7 +7,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 
@@ -29,38 +31,70 @@ class EndSensor(BaseSensorOperator):
 
     ui_color = "#e9e4fb"
 
+    #: What it waits for, as a log line begins with it.
+    _noun: ClassVar[str]
+    #: The argument with its id, also of the trigger and of ``execute_complete``. Airflow's database keeps it over
+    #: upgrades.
+    _key: ClassVar[str]
+
     def __init__(
         self, *, deferrable: bool, poll_interval: float | timedelta, mosaic_conn_id: str, **kwargs: Any
     ) -> None:
-        kwargs.setdefault("poke_interval", poll_interval)
+        if "poke_interval" not in (kwargs.get("default_args") or {}):
+            kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(**kwargs)
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.mosaic_conn_id = mosaic_conn_id
+        self._has_looked = False
 
-    @abstractmethod
+    # What is a sensor's own
+
     def _check(self) -> None:
-        """Refuse wrong arguments, before anything is read."""
+        """Refuse wrong arguments, before anything is read; an id is checked where it is sent."""
 
     @abstractmethod
     def _read(self, hook: MosaicHook) -> Any:
         """What is waited for, as it is now."""
 
     @abstractmethod
-    def _ended(self, subject: Any) -> bool:
-        """Whether it has ended; one that ended badly fails, or is skipped."""
+    def _judge(self, subject: Any) -> Verdict:
+        """How it stands."""
+
+    def _words(self, subject: Any) -> str:
+        """How it stands, in a few words for the log."""
+        return self._judge(subject).status
+
+    def _finish(self, subject: Any, hook: MosaicHook) -> None:
+        """Fail or skip by how it ended."""
 
     @abstractmethod
-    def _result(self, subject: Any) -> Any:
-        """The ``return_value`` for what has ended."""
-
-    @abstractmethod
-    def _trigger(self, *, poll_interval: float, deadline: float | None) -> BaseTrigger:
+    def _trigger_class(self) -> type[BaseTrigger]:
         """What waits in the triggerer."""
 
-    @abstractmethod
+    def _trigger_arguments(self) -> dict[str, Any]:
+        """What it is made with, besides the connection and the clocks."""
+        return self._subject()
+
     def _subject(self) -> dict[str, Any]:
-        """What ``execute_complete`` is called with, besides the event. Airflow's database keeps it over upgrades."""
+        """What ``execute_complete`` is called with, besides the event and the clock."""
+        return {self._key: self._id}
+
+    def _result(self, subject: Any) -> Any:
+        """The ``return_value`` for what has ended."""
+        return self._id
+
+    @property
+    def _id(self) -> str:
+        """The id of what is waited for, as the trigger's event has it."""
+        return str(getattr(self, self._key))
+
+    @property
+    def _name(self) -> str:
+        """What is waited for, as the log and the errors call it."""
+        return f"{self._noun} {self._id!r}"
+
+    # What all of them do
 
     def execute(self, context: Context) -> Any:
         """
@@ -70,7 +104,7 @@ class EndSensor(BaseSensorOperator):
         """
         if not self.deferrable:
             return super().execute(context)
-        with self._skipping_softly():
+        with self._failing_softly():
             if seen := self.poke(context):
                 return seen.xcom_value
         self._defer(context)
@@ -79,20 +113,35 @@ class EndSensor(BaseSensorOperator):
         """
         Look once.
 
+        Who may not look the first time may not within a quarter of a minute either: the key is wrong, or it is somebody
+        else's. Later on it is borne for some minutes, as by every wait. No retry would find it otherwise.
+
         :param context: The task's context.
         """
         from airflow_provider_mosaic.api.arguments import checked_flag, checked_seconds
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
+        from airflow_provider_mosaic.tasks.waiting import read_held, read_new
 
         hook = MosaicHook(self.mosaic_conn_id)
         try:
-            with failing_at_once():
+            with failing_at_once(*HOPELESS):
                 checked_flag("deferrable", self.deferrable)
                 checked_seconds("poll_interval", self.poll_interval)
                 self._check()
-                subject = self._found(hook)
+                first = not (self._has_looked or self._was_rescheduled(context))
+                # It may have begun just now: that it is not there is believed after a while.
+                look = partial(read_new, lambda: self._read(hook))
+                subject = look() if first else read_held(hook, look, name=self._name)
+                self._has_looked = True
+            self.log.info("%s is %s.", self._name, self._words(subject))
+            if not self._judge(subject).ended:
+                return None
+            # Another look would show the same.
+            with failing_at_once(MosaicError):
+                self._finish(subject, hook)
+            return PokeReturnValue(True, self._result(subject))
         except MosaicError as error:
             if not error.transient:
                 raise
@@ -101,25 +150,29 @@ class EndSensor(BaseSensorOperator):
             return None
         finally:
             hook.close()
-        return PokeReturnValue(True, self._result(subject)) if self._ended(subject) else None
 
-    def _found(self, hook: MosaicHook) -> Any:
-        """What is waited for; that it is not there is believed after a while, for it may have begun just now."""
-        from airflow_provider_mosaic.tasks.waiting import read_new
+    def _was_rescheduled(self, context: Context) -> bool:
+        """Whether an earlier look, in another process, gave the worker back."""
+        return self.reschedule and bool(context.get("task_reschedule_count"))
 
-        return read_new(lambda: self._read(hook))
-
-    def _go_on(
-        self, context: Context, event: dict[str, Any] | None, subject_id: str, name: str, began: float | None
-    ) -> Any:
+    def _go_on(self, context: Context, event: dict[str, Any] | None, began: float | None) -> Any:
         """Go on after the wait in the triggerer: look anew, and wait on if it has not ended."""
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
         from airflow_provider_mosaic.tasks.waiting import read_event
 
-        with failing_at_once():
-            read_event(event, subject_id, name)
-        if seen := self.poke(context):
-            return seen.xcom_value
+        self._has_looked = True
+        with self._failing_softly():
+            try:
+                with failing_at_once(*HOPELESS):
+                    read_event(event, self._id, self._name)
+            except MosaicError as error:
+                if not error.transient:
+                    raise
+                # The trigger's patience is over, as at a long outage; on a worker it would be waited for as well.
+                self.log.warning("%s Looking again.", error)
+            if seen := self.poke(context):
+                return seen.xcom_value
         # It is going on again, or it can't be read just now.
         self._defer(context, began)
 
@@ -129,13 +182,15 @@ class EndSensor(BaseSensorOperator):
         from airflow_provider_mosaic.tasks.waiting import earliest_deadline, start_of_try
 
         began = start_of_try(context, began)
-
+        arguments = {
+            **self._trigger_arguments(),
+            "mosaic_conn_id": self.mosaic_conn_id,
+            "poll_interval": checked_seconds("poll_interval", self.poll_interval),
+            # Airflow itself looks at execution_timeout only on a worker.
+            "deadline": earliest_deadline(context, began=began),
+        }
         self.defer(
-            trigger=self._trigger(
-                poll_interval=checked_seconds("poll_interval", self.poll_interval),
-                # Airflow itself looks at execution_timeout only on a worker.
-                deadline=earliest_deadline(context, began=began),
-            ),
+            trigger=self._trigger_class()(**arguments),
             method_name="execute_complete",
             kwargs={**self._subject(), "began": began},
             timeout=timedelta(seconds=max(0.0, began + self.timeout - time.time())),
@@ -143,13 +198,15 @@ class EndSensor(BaseSensorOperator):
         raise AssertionError("defer does not return")
 
     @contextmanager
-    def _skipping_softly(self) -> Iterator[None]:
+    def _failing_softly(self) -> Iterator[None]:
         """Where the sensor does not loop by itself, the failure that ``soft_fail`` turns into a skip."""
         from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+        from airflow_provider_mosaic.api.errors import MosaicError
+
         try:
             yield
-        except AirflowFailException as failure:
+        except (AirflowFailException, MosaicError) as failure:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped, since the sensor may fail softly: {failure}") from failure
             raise

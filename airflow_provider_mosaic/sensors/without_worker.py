@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import StartTriggerArgs
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
 
 _PULL = re.compile(r"\bxcom_pull\s*\(")
 
@@ -35,17 +38,16 @@ def start_arguments(
 
 
 def _check_resolvable(name: str, value: Any) -> None:
-    from airflow.sdk import XComArg
-
-    if isinstance(value, XComArg):
-        # The trigger would get the structure of the reference in the place of its value.
+    if not isinstance(value, str):
+        # The trigger would get the structure of a reference in the place of its value.
         _refuse(
             name,
             value,
-            "a triggerer does not resolve the output of another task. Write the template "
-            "{{ ti.xcom_pull(task_ids='...', map_indexes=-1) }}, or leave start_from_trigger out.",
+            "it must be text or a template. A triggerer does not resolve the output of another task, nor what a mapped "
+            "task group is given: write {{ ti.xcom_pull(task_ids='...', map_indexes=-1) }}, in a mapped group with "
+            "map_indexes=ti.map_index, or leave start_from_trigger out.",
         )
-    if isinstance(value, str) and _PULL.search(value) and "map_indexes" not in value:
+    if _PULL.search(value) and "map_indexes" not in value:
         # The triggerer can't read the answer, and the task would stay deferred for ever.
         _refuse(
             name,
@@ -71,19 +73,39 @@ def check_nothing_is_lost(*, outlets: Any, on_success_callback: Any) -> None:
             )
 
 
-def check_not_mapped(map_index: int | None) -> None:
+def check_mapped(shared: Mapping[str, Any]) -> None:
     """
-    Refuse a mapped task: each of its items begins on a worker, whatever the task asks for.
+    Refuse, where the DAG is read, what a mapped task can't have.
 
-    :param map_index: The item's index.
-    :raises MosaicValidationError: It has one.
+    :param shared: The arguments that all its items share.
+    :raises MosaicValidationError: One of them.
     """
-    if map_index is not None and map_index >= 0:
-        _refuse(
-            "start_from_trigger",
-            True,
-            "Airflow begins each item of a mapped task on a worker. Leave it out: the wait itself holds no worker.",
-        )
+    if shared.get("start_from_trigger") is True:
+        _refuse_items()
+    if shared.get("end_from_trigger") is True:
+        check_nothing_is_lost(outlets=shared.get("outlets"), on_success_callback=shared.get("on_success_callback"))
+
+
+def check_no_item(task: BaseOperator, map_index: int | None) -> None:
+    """
+    Refuse an item of a mapped task. It may ask for its start in the triggerer where the DAG's reading does not show it:
+    by ``default_args``, or by what the task is mapped over.
+
+    :param task: The task.
+    :param map_index: Its index.
+    :raises MosaicValidationError: It is one. A task in a mapped group is none, and does begin in the triggerer.
+    """
+    if map_index is not None and map_index >= 0 and task.get_closest_mapped_task_group() is None:
+        _refuse_items()
+
+
+def _refuse_items() -> None:
+    _refuse(
+        "start_from_trigger",
+        True,
+        "Airflow begins each item of a mapped task on a worker, whatever it asks for. Leave it out, or set it to False "
+        "if default_args say otherwise: the wait itself holds no worker.",
+    )
 
 
 def _refuse(name: str, value: Any, why: str) -> None:

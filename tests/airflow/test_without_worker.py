@@ -1,4 +1,4 @@
-"""Waits that begin in the triggerer of a real Airflow, and one that ends there."""
+"""Waits that begin in the triggerer of a real Airflow, and some that end there."""
 
 from __future__ import annotations
 
@@ -8,35 +8,73 @@ import pytest
 from airflow.models.taskinstance import TaskInstance
 
 from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 
-DAG_ID = "without_worker"
+# Elsewhere the scheduler does not heed it: the wait begins on a worker as any other.
+BEGINS_IN_THE_TRIGGERER = hasattr(TaskInstance, "defer_task")
+
+
+def wait_for_processes(airflow: AirflowInstance, dag_id: str, run_id: str, expected: dict[str, int]) -> None:
+    """Wait until so many worker processes were used for each task; a supervisor may end after its task."""
+    ids = {task.name: str(task.raw["id"]) for task in airflow.rest.task_instances(dag_id, run_id)}
+
+    def processes() -> dict[str, int]:
+        log = (airflow.logs / "scheduler.log").read_text(errors="replace")
+        finished = re.findall(r"Workload finished .*?workload_id=([0-9a-f-]+)", log)
+        return {name: finished.count(ids[name]) for name in expected}
+
+    poll(lambda: processes() == expected or None, timeout=30, what=f"worker processes: {expected}")
 
 
 def test_a_wait_takes_one_worker_process_or_none(airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str) -> None:
-    run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run})
+    dag_id = "without_worker"
+    run_id = airflow.trigger(dag_id, {"run_id": mosaic_run})
     for name in ("begins_there", "ends_there", "pulled"):
-        airflow.wait_for_task(DAG_ID, run_id, name, "deferred", timeout=120)
+        airflow.wait_for_task(dag_id, run_id, name, "deferred", timeout=120)
     mosaic.finish_run(mosaic_run)
-    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert airflow.wait_for_dag_run(dag_id, run_id).state == "success"
 
-    assert airflow.rest.xcom(DAG_ID, run_id, "begins_there") == mosaic_run
-    assert airflow.rest.xcom(DAG_ID, run_id, "pulled") == mosaic_run
+    assert airflow.rest.xcom(dag_id, run_id, "begins_there") == mosaic_run
+    assert airflow.rest.xcom(dag_id, run_id, "pulled") == mosaic_run
     counts = mosaic.counts()
     assert (counts.runs_started, counts.runs_cancelled) == (1, 0)
-    # Elsewhere the scheduler does not heed it: the wait begins on a worker as any other.
-    begins_in_the_triggerer = hasattr(TaskInstance, "defer_task")
-    expected = {"begins_there": 1, "ends_there": 0, "pulled": 1}
-    if begins_in_the_triggerer:
-        ids = {task.task_id: str(task.raw["id"]) for task in airflow.rest.task_instances(DAG_ID, run_id)}
+    if BEGINS_IN_THE_TRIGGERER:
+        wait_for_processes(airflow, dag_id, run_id, {"begins_there": 1, "ends_there": 0, "pulled": 1})
 
-        def processes() -> dict[str, int]:
-            log = (airflow.logs / "scheduler.log").read_text(errors="replace")
-            finished = re.findall(r"Workload finished .*?workload_id=([0-9a-f-]+)", log)
-            return {name: finished.count(ids[name]) for name in expected}
 
-        # A supervisor may end after its task.
-        poll(lambda: processes() == expected or None, timeout=30, what=f"worker processes: {expected}")
+def test_mapped_waits_each_wait_for_their_own_run_or_are_refused_without_retries(
+    airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", mosaic.airflow_connection())
+    hook = MosaicHook()
+    runs = [mosaic_run, hook.run_agent(mosaic.agent_id, video_urls=["https://www.youtube.com/watch?v=aqz-KE-bpKQ"])]
+    hook.close()
+    dag_id = "mapped_waits"
+    run_id = airflow.trigger(dag_id, {"runs": runs})
+    waits = ("ends_there", "each.begins_there", "each.ends_there")
+    for name in waits:
+        for map_index in (0, 1):
+            airflow.wait_for_task(dag_id, run_id, name, "deferred", map_index=map_index, timeout=120)
+    mosaic.finish_run(runs[1])
+    for name in waits:
+        airflow.wait_for_task(dag_id, run_id, name, "success", map_index=1)
+        assert airflow.rest.task_instance(dag_id, run_id, name, map_index=0).state == "deferred"
+    mosaic.finish_run(runs[0])
+    airflow.wait_for_dag_run(dag_id, run_id)
+
+    for map_index, waited_for in enumerate(runs):
+        for name in waits:
+            assert airflow.rest.task_instance(dag_id, run_id, name, map_index).state == "success"
+        assert airflow.rest.xcom(dag_id, run_id, "each.begins_there", map_index=map_index) == waited_for
+    for name in ("expanded", "ordered", "by_default.wait"):
+        task = airflow.rest.task_instance(dag_id, run_id, name, 0)
+        assert (task.state, task.try_number) == ("failed", 1)
+        log = airflow.rest.task_log(dag_id, run_id, name, map_index=0)
+        assert "start_from_trigger=True: Airflow begins each item of a mapped task on a worker" in log
+    if BEGINS_IN_THE_TRIGGERER:
+        expected = {"ends_there[0]": 1, "each.begins_there[0]": 1, "each.ends_there[0]": 0}
+        wait_for_processes(airflow, dag_id, run_id, expected)

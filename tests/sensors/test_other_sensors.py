@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from tasks.airflow_exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -107,6 +108,12 @@ def life(make: Callable[..., Any], subject: Any, **options: Any) -> Life:
     return Life(lambda: make(subject, **arguments))
 
 
+def gave_up(subject: Any, error: str, *, transient: bool) -> dict[str, Any]:
+    """The event of a trigger that can't read what it waits for."""
+    subject_id = subject if isinstance(subject, str) else "credits"
+    return {"outcome": "error", "id": subject_id, "error": error, "message": "no luck", "transient": transient}
+
+
 def returned(value: Any) -> Any:
     """What a poking sensor returns is wrapped until Airflow takes it."""
     return getattr(value, "xcom_value", value)
@@ -189,8 +196,37 @@ def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: Mo
 
 
 @EVERY_KIND
+@pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
+def test_soft_fail_makes_a_skip_of_every_failure_after_a_deferral(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind, option: str
+) -> None:
+    subject = kind.begin(mosaic, hook)
+    limit = timedelta(seconds=0.2)
+    with pytest.raises(AirflowSkipException):
+        life(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).see_through()
+    task = life(kind.make, subject, deferrable=True, **{option: True})
+    with pytest.raises(AirflowSkipException):
+        task.resume(task.execute(), gave_up(subject, "MosaicResponseError", transient=False))
+
+
+@EVERY_KIND
+def test_an_outage_longer_than_the_triggers_patience_only_ends_it_by_its_timeout(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind
+) -> None:
+    subject = kind.begin(mosaic, hook)
+    task = life(kind.make, subject, deferrable=True, timeout=500)
+    deferred = task.execute()
+    again = task.resume(deferred, gave_up(subject, "MosaicServerError", transient=True))
+    assert isinstance(again, Deferred)
+    assert again.kwargs == deferred.kwargs
+    assert again.timeout <= timedelta(seconds=500)
+    kind.finish(mosaic)
+    assert task.resume(again, again.wait()) == kind.result(subject)
+
+
+@EVERY_KIND
 @WAYS
-@pytest.mark.parametrize("fault", ["server_error", "reset", "html"])
+@pytest.mark.parametrize("fault", ["server_error", "reset", "html", "truncated_json"])
 def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool) -> None:
     subject = kind.begin(mosaic, hook)
     kind.finish(mosaic)
@@ -201,9 +237,9 @@ def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind,
 
 @EVERY_KIND
 @WAYS
-def test_a_bad_key_fails_at_once(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+def test_a_bad_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
     subject = kind.begin(mosaic, hook)
-    mosaic.inject("unauthorized", method="GET", path=kind.path)
+    mosaic.inject("unauthorized", method="GET", path=kind.path, times=None)
     with pytest.raises(AirflowFailException) as failure:
         life(kind.make, subject, deferrable=deferrable).execute()
     assert type(failure.value.__cause__) is MosaicAuthenticationError
@@ -222,6 +258,33 @@ def test_what_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, 
         life(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
     assert type(failure.value.__cause__) is MosaicNotFoundError
     assert sent(mosaic, "GET " + KINDS[name].path) == 5
+
+
+@pytest.mark.parametrize("name", ["post", "avatar"])
+def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_then(
+    mosaic: Emulator, hook: MosaicHook, name: str
+) -> None:
+    kind = KINDS[name]
+    subject = kind.begin(mosaic, hook)
+    given = [subject]
+    task = Life(lambda: kind.make(given[-1], deferrable=True, poll_interval=0.05))
+    deferred = task.execute()
+    given.append("another")
+    kind.finish(mosaic)
+    assert task.resume(deferred, deferred.wait()) == subject
+
+
+@EVERY_KIND
+def test_the_pause_on_a_worker_is_poke_interval_where_that_is_given(kind: Kind) -> None:
+    def poke_interval(defaults: dict[str, Any], **options: Any) -> float:
+        with DAG("dag", schedule=None, default_args=defaults):
+            return float(kind.make(1, **options).poke_interval)
+
+    assert poke_interval({}, poll_interval=7) == 7
+    assert poke_interval({"poll_interval": 7}) == 7
+    assert poke_interval({}, poll_interval=7, poke_interval=300) == 300
+    assert poke_interval({"poke_interval": 300}) == 300
+    assert poke_interval({"poke_interval": 300}, poke_interval=7) == 7
 
 
 # Bad ends

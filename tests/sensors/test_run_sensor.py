@@ -166,6 +166,17 @@ def test_deferring_again_prolongs_no_clock(mosaic: Emulator, run_id: str, airflo
     assert task.resume(late, None).timeout == timedelta(0)
 
 
+def test_it_goes_on_with_the_run_it_waited_for_though_its_argument_is_another_by_then(
+    mosaic: Emulator, run_id: str
+) -> None:
+    given = [run_id]
+    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=given[-1], deferrable=True, poll_interval=0.05))
+    deferred = task.execute()
+    given.append("another")
+    mosaic.finish_run(run_id)
+    assert task.resume(deferred, deferred.wait()) == run_id
+
+
 def test_a_deferral_of_an_earlier_version_goes_on(mosaic: Emulator, run_id: str) -> None:
     task = sensor(run_id, deferrable=True)
     deferred = replace(task.execute(), kwargs={"run_id": run_id})
@@ -175,7 +186,13 @@ def test_a_deferral_of_an_earlier_version_goes_on(mosaic: Emulator, run_id: str)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize(
     ("fault", "options"),
-    [("server_error", {"status": 502}), ("reset", {}), ("rate_limit", {"retry_after": 0}), ("html", {})],
+    [
+        ("server_error", {"status": 502}),
+        ("reset", {}),
+        ("rate_limit", {"retry_after": 0}),
+        ("html", {}),
+        ("truncated_json", {}),
+    ],
 )
 def test_faults_pass(
     mosaic: Emulator, run_id: str, clock: Any, fault: str, options: dict[str, Any], deferrable: bool
@@ -202,8 +219,8 @@ def test_a_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, ru
 
 
 @WAYS
-def test_a_bad_key_fails_at_once(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
-    mosaic.inject("unauthorized", method="GET", path=GET_RUN)
+def test_a_bad_key_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+    mosaic.inject("unauthorized", method="GET", path=GET_RUN, times=None)
     with pytest.raises(AirflowFailException) as failure:
         sensor(run_id, deferrable=deferrable).execute()
     assert type(failure.value.__cause__) is MosaicAuthenticationError

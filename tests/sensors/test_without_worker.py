@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG, Asset, task_group
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, effects
@@ -84,11 +86,101 @@ def test_a_pull_without_map_indexes_is_refused_where_the_dag_is_read(name: str) 
         sensor(**{name: "{{ ti.xcom_pull(task_ids='begin') }}"})
 
 
-def test_a_mapped_task_is_refused_before_it_looks(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("name", ["run_id", "mosaic_conn_id"])
+@pytest.mark.parametrize("value", [None, 5, ["r"]])
+def test_what_is_no_text_is_refused_where_the_dag_is_read(name: str, value: Any) -> None:
+    with pytest.raises(MosaicValidationError, match=f"{name}=.*it must be text"):
+        sensor(**{name: value})
+
+
+# Mapping
+
+
+def in_mapped_group(make: Callable[[Any], MosaicRunSensor]) -> MosaicRunSensor:
+    """The sensor of a task group that is expanded, made from what the group is given."""
+    made: list[MosaicRunSensor] = []
+
+    @task_group
+    def each(item: Any) -> None:
+        made.append(make(item))
+
+    each.expand(item=["a", "b"])
+    return made[0]
+
+
+def test_a_dag_file_that_maps_a_start_from_the_trigger_has_an_import_error(tmp_path: Path) -> None:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag  # type: ignore[attr-defined,no-redef]
+
+    for name, options in {"plain": "", "mapped": "start_from_trigger=True"}.items():
+        (tmp_path / f"{name}.py").write_text(
+            "from airflow.sdk import DAG\n"
+            "from airflow_provider_mosaic.sensors import MosaicRunSensor\n"
+            f"with DAG({name!r}, schedule=None):\n"
+            f"    MosaicRunSensor.partial(task_id='wait', {options}).expand(run_id=['a', 'b'])\n"
+        )
+    bag = DagBag(str(tmp_path), safe_mode=False)
+    assert set(bag.dags) == {"plain"}
+    [(path, error)] = bag.import_errors.items()
+    assert path.endswith("mapped.py")
+    assert "MosaicValidationError: start_from_trigger=True: " in error
+    assert "Leave it out" in error
+
+
+@pytest.mark.filterwarnings("ignore:Task .* was never mapped")
+@pytest.mark.parametrize("given", ["to the task", "in default_args"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("outlets", [Asset("edited")]), ("on_success_callback", lambda context: None)]
+)
+def test_a_mapped_task_is_refused_too_what_airflow_leaves_out_at_the_end_in_a_trigger(
+    given: str, name: str, value: Any
+) -> None:
+    own, defaults = ({name: value}, {}) if given == "to the task" else ({}, {name: value})
+    with DAG("dag", schedule=None, default_args=defaults):
+        MosaicRunSensor.partial(task_id="on_a_worker", **own).expand(run_id=["a", "b"])
+        with pytest.raises(MosaicValidationError, match=f"end_from_trigger=True.*{name}"):
+            MosaicRunSensor.partial(task_id="wait", end_from_trigger=True, **own)
+
+
+def test_a_mapped_task_may_end_in_its_trigger() -> None:
+    with DAG("dag", schedule=None) as dag:
+        MosaicRunSensor.partial(task_id="wait", end_from_trigger=True).expand(run_id=["a", "b"])
+    assert dag.task_ids == ["wait"]
+
+
+def test_an_item_of_a_mapped_task_is_refused_before_it_looks(mosaic: Emulator) -> None:
     life = Life(lambda: MosaicRunSensor(task_id="wait", run_id="r", start_from_trigger=True), map_index=0)
-    with pytest.raises(AirflowFailException, match="mapped task"):
+    with pytest.raises(AirflowFailException, match=r"mapped task.*Leave it out, or set it to False"):
         life.execute()
     assert mosaic.counts().requests == {}
+
+
+def test_the_argument_of_a_mapped_group_is_refused_where_the_dag_is_read() -> None:
+    with DAG("dag", schedule=None), pytest.raises(MosaicValidationError, match=r"run_id.*map_indexes=ti\.map_index"):
+        in_mapped_group(lambda item: MosaicRunSensor(task_id="wait", run_id=item, start_from_trigger=True))
+
+
+def test_a_template_in_a_mapped_group_begins_in_the_triggerer() -> None:
+    pulled = "{{ ti.xcom_pull(task_ids='each.begin', map_indexes=ti.map_index) }}"
+    with DAG("dag", schedule=None):
+        made = in_mapped_group(lambda item: MosaicRunSensor(task_id="wait", run_id=pulled, start_from_trigger=True))
+    assert began(made).run_id == pulled
+
+
+def test_in_a_mapped_group_it_also_begins_on_a_worker_where_airflow_has_it_begin_there(
+    mosaic: Emulator, run_id: str
+) -> None:
+    mosaic.finish_run(run_id)
+    life = Life(
+        lambda: in_mapped_group(lambda item: MosaicRunSensor(task_id="wait", run_id=run_id, start_from_trigger=True)),
+        map_index=1,
+    )
+    assert life.execute() == run_id
+
+
+# The end in the trigger
 
 
 @pytest.mark.parametrize(
@@ -129,8 +221,8 @@ def test_the_task_ends_in_the_trigger_as_it_would_on_a_worker(
 
 
 def test_a_run_that_cannot_be_read_fails_the_task_in_the_trigger(mosaic: Emulator) -> None:
-    mosaic.inject("unauthorized", times=None)
-    assert type(event_of(began(sensor("r", end_from_trigger=True)))) is TaskFailedEvent
+    task = sensor("no-such-run", end_from_trigger=True, poll_interval=0.05)
+    assert type(event_of(began(task))) is TaskFailedEvent
 
 
 def test_a_task_that_begins_on_a_worker_can_end_in_its_trigger(mosaic: Emulator, run_id: str) -> None:

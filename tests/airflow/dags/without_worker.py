@@ -1,8 +1,8 @@
-"""Waits that begin in the triggerer; one of them ends there too."""
+"""Waits that begin in the triggerer, some of them in a mapped group; some end there too."""
 
 from __future__ import annotations
 
-from airflow.sdk import dag, task
+from airflow.sdk import TaskGroup, dag, task, task_group
 
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
@@ -23,3 +23,42 @@ def without_worker():
 
 
 without_worker()
+
+
+@dag(schedule=None, default_args={"retries": 1})
+def mapped_waits():
+    """A mapped task can't begin in the triggerer, but it can end there; a task in a mapped group can do both."""
+    wait = {"poll_interval": 2, "timeout": 600}
+
+    @task
+    def runs(dag_run=None) -> list[str]:
+        return dag_run.conf["runs"]
+
+    @task
+    def orders(dag_run=None) -> list[dict]:
+        return [{"run_id": run_id, "start_from_trigger": True} for run_id in dag_run.conf["runs"]]
+
+    @task_group
+    def each(item):
+        @task
+        def begin(item) -> str:
+            return item
+
+        pulled = "{{ ti.xcom_pull(task_ids='each.begin', map_indexes=ti.map_index) }}"
+        begin(item) >> [
+            MosaicRunSensor(task_id="begins_there", run_id=pulled, start_from_trigger=True, **wait),
+            MosaicRunSensor(
+                task_id="ends_there", run_id=pulled, start_from_trigger=True, end_from_trigger=True, **wait
+            ),
+        ]
+
+    each.expand(item=runs())
+    MosaicRunSensor.partial(task_id="ends_there", end_from_trigger=True, **wait).expand(run_id=runs())
+    # What the reading of a DAG does not show.
+    MosaicRunSensor.partial(task_id="expanded", **wait).expand(run_id=["a"], start_from_trigger=[True])
+    MosaicRunSensor.partial(task_id="ordered", **wait).expand_kwargs(orders())
+    with TaskGroup("by_default", default_args={"start_from_trigger": True}):
+        MosaicRunSensor.partial(task_id="wait", **wait).expand(run_id=["a"])
+
+
+mapped_waits()
