@@ -89,6 +89,9 @@ def checked_list(name: str, value: object) -> list[Any]:
     """
     A list with something in it, also from text that a template rendered to, and from any sequence or set.
 
+    A set has another order in each process, and a retry knows its request again by its items in their order: they are
+    sorted.
+
     :param name: The argument's name.
     :param value: A list, a text that is a JSON or Python list, or a single text.
     :raises MosaicValidationError: It is empty or no list.
@@ -99,7 +102,7 @@ def checked_list(name: str, value: object) -> list[Any]:
             refuse(name, value, "it begins like a list but can't be read as one: write it as JSON.")
     if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
         refuse(name, value, f"it must be a list, not {type(value).__name__}.")
-    items = list(value)
+    items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else list(value)
     if not items:
         refuse(name, items, "it is empty. Leave it out, or look at the task that should have filled it.")
     return items

@@ -15,13 +15,19 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_provider_mosaic.api.agents import Agent
 from airflow_provider_mosaic.api.models import parse_time
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post
 
 #: How far the server's clock may be from ours.
 SKEW = timedelta(minutes=10)
+#: Seconds by which the clocks of Mosaic's own machines may be from each other.
+_SERVERS_APART = 10.0
+#: Seconds by which rows that are sorted by one time may be out of order by another.
+_JITTER = 1.0
 #: The kinds of triggers that are documented, and the names of their ids
 #: (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 _TRIGGERS = frozenset({"youtube", "schedule"})
@@ -30,7 +36,42 @@ _TRIGGER_IDS = ("trigger_id", "schedule_id")
 _ZONES = timedelta(hours=15)
 
 
-def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Candidate]:
+def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], float | None] | None:
+    """
+    Which runs are there before a start, from as much of the list as that takes.
+
+    In which order the list is, is not documented. Where it shows itself to be newest first, all behind the first page
+    are older than those on it, and their ids are not needed. Otherwise it is read whole.
+
+    What is begun after the answer has a later time than the newest in it, by however much Mosaic's own clocks disagree.
+    So what is as old as the last one that was read was there before, once that is ten seconds older than the newest.
+
+    :param runs: The agent's runs since shortly before the start, read as they are asked for.
+    :param most: How many runs are read at most.
+    :returns: Ids, and up to when everything else was there before too, in seconds since the epoch by Mosaic's clock;
+        None for that when the ids are all. None when there are too many.
+    """
+    ids: list[str] = []
+    newest = oldest = None
+    newest_first = True
+    for run in runs:
+        if len(ids) >= most:
+            return None
+        ids.append(run.run_id)
+        began = None if run.started_at is None else run.started_at.timestamp()
+        newest_first = newest_first and began is not None and (oldest is None or began <= oldest + _JITTER)
+        if not newest_first or began is None:
+            continue
+        newest = began if newest is None else max(newest, began)
+        oldest = began if oldest is None else min(oldest, began)
+        if len(ids) >= PAGE_LIMIT and oldest + _SERVERS_APART <= newest:
+            return tuple(ids), oldest + _JITTER
+    return tuple(ids), None
+
+
+def run_candidates(
+    runs: Iterable[Run], *, before: Collection[str], before_until: float | None = None
+) -> list[Candidate]:
     """
     Runs that a lost start may have begun: by the API and not by a trigger, and not there before.
 
@@ -38,11 +79,15 @@ def run_candidates(runs: Iterable[Run], *, before: Collection[str]) -> list[Cand
 
     :param runs: The agent's runs since shortly before the start, by any clock.
     :param before: Ids that were there before the start.
+    :param before_until: Whatever was begun until then was there before too, in seconds since the epoch by Mosaic's
+        clock.
     """
     return [
         Candidate(id=run.run_id, status=run.status, began=run.started_at, doubtful=run.by_trigger)
         for run in runs
-        if run.run_id not in before and not (run.by_trigger and _names_its_trigger(run))
+        if run.run_id not in before
+        and not (before_until is not None and run.started_at is not None and run.started_at.timestamp() <= before_until)
+        and not (run.by_trigger and _names_its_trigger(run))
     ]
 
 
@@ -143,3 +188,16 @@ def post_candidates(
         for post, likeness in found
         if likeness is not _Likeness.ANOTHER
     ]
+
+
+def first_made(agents: Collection[Agent]) -> Agent | None:
+    """
+    The one of several agents that all who see the same ones take for the first.
+
+    :param agents: The agents.
+    :returns: The oldest, and of those made in the same moment the one with the smallest id; None if that is not said.
+    """
+    made = [(agent.created_at, agent.agent_id, agent) for agent in agents if agent.created_at is not None]
+    if not made or len(made) < len(agents):
+        return None
+    return min(made, key=lambda each: each[:2])[2]

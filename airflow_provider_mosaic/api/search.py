@@ -56,8 +56,9 @@ class Siblings:
     What is known of other tasks that begin such things.
 
     :param owned: Ids that they have begun.
-    :param unsettled: Those that may have begun something without having said its id yet; None when it is not known.
-    :param waiting: Those that wait for their turn, be it their first or a retry's.
+    :param unsettled: Those that may have begun something without having said its id yet; None when it is not known. One
+        that has surely begun nothing is not among them.
+    :param waiting: Those that wait for their turn, be it their first or a retry's, and may have begun something before.
     """
 
     owned: frozenset[str] = frozenset()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.agents import Agent, AgentChange, create_agent, update_agent
+from airflow_provider_mosaic.api.agents import AgentChange, create_agent, update_agent
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.definitions import AgentDefinition, Faults, checked_definition
@@ -22,6 +22,7 @@ from airflow_provider_mosaic.api.exports import exported
 from airflow_provider_mosaic.api.graph_changes import AgentPlan, plan_changes
 from airflow_provider_mosaic.api.search import PAUSES
 from airflow_provider_mosaic.api.tiles import NodeTypes, by_node_id, has_names
+from airflow_provider_mosaic.hooks.namesakes import Namesakes
 from airflow_provider_mosaic.hooks.places import text_at
 
 if TYPE_CHECKING:
@@ -110,7 +111,11 @@ class Apply:
     def __init__(self, hook: MosaicHook, order: ApplyOrder) -> None:
         self._hook = hook
         self._order = order
+        #: The agents of the definition's name.
+        self.namesakes = Namesakes(hook, order.definition.name)
         self._type_ids: dict[str, str] | None = None
+        # What has been done so far, in sentences: an error must not hide it.
+        self._did: list[str] = []
 
     def run(
         self,
@@ -124,14 +129,17 @@ class Apply:
         :param create: Sends what makes the agent without nodes, once, and returns its id. None sends it plainly.
         :param choose: Says which of several agents of the name is meant, or raises. None does not know.
         :raises MosaicValidationError: The definition does not fit, or Mosaic refuses it.
+        :raises MosaicConflictError: Somebody else has made an agent of this name at the same moment, a little earlier.
         :raises MosaicError: It is not as it should be; the message says what has taken effect and what has not.
         """
-        agent_id = self._order.agent_id or self._find(choose)
+        agent_id = self._order.agent_id or self.namesakes.find(choose)
         created = agent_id is None
         plan = self._plan(agent_id)
         if agent_id is None and not self._order.dry_run:
             # Only now: a definition that does not fit leaves no empty agent behind.
             agent_id = (create or self.create)()
+            self._did.append(f"Agent {agent_id!r} was made by this apply.")
+            self.namesakes.give_way(agent_id)
             plan = self._plan_new(agent_id)
         self._tell(agent_id, plan)
         came_to = plan
@@ -163,35 +171,16 @@ class Apply:
         log.info("Made agent %r with the name %r.", agent_id, self._order.definition.name)
         return agent_id
 
-    def named(self) -> list[Agent]:
-        """The agents that have the definition's name."""
-        name = str(self._order.definition.name)
-        return [agent for agent in self._hook.list_agents() if (agent.name or "").strip() == name.strip()]
-
     # What there is
-
-    def _find(self, choose: Callable[[list[str]], str] | None) -> str | None:
-        ids = [agent.agent_id for agent in self.named()]
-        if len(ids) < 2:
-            return ids[0] if ids else None
-        return (choose or self.refuse_several)(ids)
-
-    def refuse_several(self, ids: Sequence[str], more: str = "") -> NoReturn:
-        """
-        Refuse to choose between agents of one name.
-
-        :param ids: The agents.
-        :param more: What else can be done about it.
-        """
-        why = f"more than one agent has this name, say which by agent_id: {', '.join(ids)}. {more}"
-        refuse("definition.name", self._order.definition.name, why.strip())
 
     def _plan(self, agent_id: str | None, known: Mapping[str, str] | None = None) -> AgentPlan:
         graph = None if agent_id is None else self._hook.get_agent(agent_id)
         if graph is not None and not graph.shows_connections:
+            did = " ".join(self._did) or "This apply has changed nothing."
             raise MosaicResponseError(
                 f"Agent {agent_id!r} can't be compared with its definition: the answer does not show how its nodes are "
-                "connected. Nothing was changed.",
+                f"connected. {did} It has {len(graph.agent_nodes)} nodes. Look at it in the editor: no apply changes "
+                "what it can't see.",
                 effect_unknown=False,
             )
         if self._type_ids is None:
@@ -239,11 +228,14 @@ class Apply:
     def _change(self, agent_id: str, plan: AgentPlan) -> AgentPlan:
         """Send the operations, and read the agent until it shows them."""
         call = update_agent(agent_id, **plan.about, operations=plan.operations or None)
+        update = f"n update of {len(plan.operations)} operations"
+        done = self._did
         for sending in range(1, _SENDINGS + 1):
             try:
                 change = self._hook.send(call)
             except MosaicAmbiguousOutcomeError as lost:
                 log.warning("%s Looking at the agent.", lost)
+                self._did = [*done, f"A{update} was sent, and its answer was lost."]
                 now = self._look(agent_id, plan.node_ids, PAUSES)
                 if now.nothing:
                     log.info("It was done, although the answer was lost.")
@@ -257,6 +249,7 @@ class Apply:
             except MosaicError as error:
                 raise self._refused(agent_id, plan, error) from error
             else:
+                self._did = [*done, f"Mosaic took a{update}."]
                 return self._until_shown(agent_id, plan, change)
         raise AssertionError("every sending returns or raises")
 
@@ -285,7 +278,7 @@ class Apply:
         else:
             said = _said(plan, now)
         return type(error)(
-            f"{error} {said}",
+            " ".join([str(error), *self._did, said]),
             status=error.status,
             method=error.method,
             path=error.path,
@@ -299,7 +292,7 @@ class Apply:
 def _said(plan: AgentPlan, now: AgentPlan) -> str:
     done = [line for line in plan.lines if line not in now.lines]
     if not done and now.lines == plan.lines:
-        return "Nothing has taken effect."
+        return "Nothing of the update has taken effect."
     return (
         "This has taken effect:\n  " + "\n  ".join(done or ["(nothing)"])
         + "\nThis has not:\n  " + "\n  ".join(now.lines or ["(nothing)"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
+from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class MosaicApplyAgentOperator(BaseOperator):
+class MosaicApplyAgentOperator(MosaicOperator):
     """
     Make an agent what its definition says, with the fewest operations (https://docs.mosaic.so/api/agents/post-agent-update).
 
@@ -37,7 +37,6 @@ class MosaicApplyAgentOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -53,7 +52,6 @@ class MosaicApplyAgentOperator(BaseOperator):
         super().__init__(**kwargs)
         self.definition = definition
         self.agent_id = agent_id
-        self._given = agent_id is not None
         self.unknown_nodes = unknown_nodes
         # BaseOperator has a method of the plain name.
         self._dry_run = dry_run
@@ -68,15 +66,11 @@ class MosaicApplyAgentOperator(BaseOperator):
         """
         from pathlib import Path
 
-        from airflow_provider_mosaic.api.arguments import refuse
         from airflow_provider_mosaic.hooks.agents import ApplyOrder
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.agents import ApplyTask
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        with failing_at_once():
-            if self._given and self.agent_id is None:
-                refuse("agent_id", None, "it came to nothing: look at the task that should have given it.")
+        with self._taking_arguments(context):
             order = ApplyOrder.checked(
                 self.definition,
                 agent_id=self.agent_id,

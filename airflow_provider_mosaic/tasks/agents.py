@@ -13,7 +13,7 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.waiting import read_begun
 
@@ -65,9 +65,9 @@ class ApplyTask:
         # Only what the agent is found by: a definition that has changed since is applied to the agent that is there.
         request = [name, self._hook.access.workspace_id]
 
-        def present(began: float) -> tuple[str, ...] | None:
+        def present(began: float) -> Before | None:
             try:
-                return tuple(agent.agent_id for agent in self._apply.named())
+                return Before(ids=tuple(agent.agent_id for agent in self._apply.namesakes.all()))
             except MosaicError as error:
                 log.info("The agents that are there before this one are not known: %s", error)
                 return None
@@ -75,7 +75,7 @@ class ApplyTask:
         def candidates(record: Record) -> list[Candidate]:
             return [
                 Candidate(id=agent.agent_id, status="there", began=agent.created_at)
-                for agent in self._apply.named()
+                for agent in self._apply.namesakes.all()
                 if agent.agent_id not in (record.before or ())
             ]
 
@@ -86,7 +86,7 @@ class ApplyTask:
             present=present,
             candidates=candidates,
             # The name says which agent is meant, whoever made it.
-            siblings=Siblings,
+            siblings=lambda with_waiting: Siblings(),
             adopt=True,
             timeout=None,
             advice="Look at the agents in the editor.",
@@ -117,5 +117,12 @@ class ApplyTask:
         if record is None or record.id is None:
             record = once.decided(record)
         if record is None or record.id is None or record.id not in ids:
-            self._apply.refuse_several(ids, once.memory.decisions.invitation(ids))
+            self._apply.namesakes.refuse_several(ids, once.memory.decisions.invitation(ids))
+        log.warning(
+            "These agents all have the name %r: %s. Going on with %r, which is this task's: delete the others, or give "
+            "the agent_id.",
+            self._order.definition.name,
+            ", ".join(ids),
+            record.id,
+        )
         return record.id

@@ -85,6 +85,17 @@ class Decisions:
             "task: it goes on with that one. If none is, clear this task: it begins anew."
         )
 
+    def way_on(self, id: str) -> str:
+        """
+        How a person has the task go on with one that is known.
+
+        :param id: The id.
+        """
+        return (
+            f"To go on with it, set the Airflow Variable {self.variable!r} to {self._example(id)} and clear this task. "
+            "To begin anew, clear this task alone."
+        )
+
     def _example(self, id: str) -> str:
         return json.dumps({self.entry: id}, ensure_ascii=False)
 

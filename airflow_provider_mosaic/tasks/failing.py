@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.waiting import is_refusal
 
 #: A retry would only meet them again.
 HOPELESS: tuple[type[MosaicError], ...] = (
@@ -29,12 +30,15 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
     """
     Turn what no retry can cure into Airflow's failure without retries, raised from the original.
 
-    :param more: Kinds of errors that are hopeless here besides those that always are.
+    A refusal that outlasted a wait is left to the retries: they go on with what the task holds, which costs nothing.
+
+    :param more: Kinds of errors that are hopeless here besides those that always are; a refusal that outlasted a wait
+        too, if its kind is among them.
     """
     try:
         yield
     except (*HOPELESS, *more) as error:
-        if error.transient:
+        if error.transient and not (is_refusal(error) and isinstance(error, more)):
             raise
         raise fail_exception(error) from error
 

@@ -12,26 +12,56 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store
 from airflow_provider_mosaic.tasks.decisions import Decisions
 
 log = logging.getLogger(__name__)
 
+#: XCom key under which a task that fails tells the others of its DAG run that surely none of its tries has begun
+#: anything. Its value is the map index, so that one request shows it of all mapped siblings.
+NOTHING_BEGUN_KEY = "mosaic_nothing_begun"
+
 _VERSION = 1
 # How far back an earlier try is looked for when Airflow does not say when the DAG run began.
 _LONGEST_ORDER = 24 * 3600.0
 # What signs a link changes with each rendering of a template and is not part of what is asked for.
+_SIGNING_PREFIXES = ("x-goog-", "x-amz-")
 _SIGNING = frozenset(
     {
         "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
         "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
+        # Alibaba OSS; its x-oss-process is asked for and no signature
+        "ossaccesskeyid", "security-token", "x-oss-signature-version", "x-oss-credential", "x-oss-date",
+        "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
+        # Tencent COS
+        "q-sign-algorithm", "q-ak", "q-sign-time", "q-key-time", "q-header-list", "q-url-param-list", "q-signature",
+        "x-cos-security-token",
+        # Huawei OBS
+        "accesskeyid", "x-obs-security-token",
     }
 )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """
+    What is there before a request, so that it is not taken for its effect.
+
+    :param ids: What the lists show.
+    :param until: Whatever else was begun until then, in seconds since the epoch by Mosaic's clock, was there too; None
+        if the ids are all.
+    """
+
+    ids: tuple[str, ...]
+    until: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +75,7 @@ class Record:
     :param deadline: When to stop waiting, in seconds since the epoch; kept over all tries.
     :param before: Ids that were there before the request, so that they are not taken for its effect; None when they
         could not be known.
+    :param before_until: See :class:`Before`.
     :param facts: What else the kind of task needs.
     """
 
@@ -53,6 +84,7 @@ class Record:
     id: str | None = None
     deadline: float | None = None
     before: tuple[str, ...] | None = None
+    before_until: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +93,9 @@ class TaskMemory:
     The memory of one task instance for one kind of thing.
 
     An entry counts only for the same order and the same request. A retry is the same order. When a person clears the
-    task it is a new one: Airflow raises ``max_tries`` then, and only then.
+    task it is a new one: Airflow then sets ``max_tries`` to the tries so far plus ``retries``, and only then does it
+    change. Where that can't be told for sure, because ``retries`` was lowered in the DAG file or another version of
+    this provider wrote the entry, it is only possible that something was begun: it is looked for, and a person asked.
 
     :param context: The task's context.
     :param kind: ``run``, ``post`` or ``upload``.
@@ -76,10 +110,19 @@ class TaskMemory:
         self._kind = kind
         ti = context["ti"]
         self._order = int(ti.max_tries or 0)
-        # A clear raises max_tries by the tries that there were, so that this is the first try of the present order.
-        is_retry = ti.try_number > self._order - int(ti.task.retries or 0) + 1
-        self._began_blindly = _start_of(context) if durable and self._store is None and is_retry else None
+        self._retries = int(ti.task.retries or 0)
+        # How often tasks of this DAG run were cleared. Airflow 3.1, which has no store, does not count all of them.
+        self._clears = None if self._store is None else int(getattr(context.get("dag_run"), "clear_number", 0) or 0)
+        # What the first try of the present order has for its number, if retries is what it was when it began.
+        self._seems_first = ti.try_number == self._order - self._retries + 1
+        may_be_retry = ti.try_number > 1 and (self._clears == 0 or not self._seems_first)
+        #: What there may be, of which nothing can be read; None if there can be nothing.
+        self._possible = Record(began=_start_of(context), noted=False) if durable and may_be_retry else None
         self._fingerprint = fingerprint(request)
+        self._ti = ti
+        # Whether surely no try of this task instance has begun anything, whatever the order; None: it is to be read.
+        self._blank: bool | None = True if ti.try_number == 1 else None
+        self._blank_before = False
         #: What a person has decided.
         self.decisions = Decisions(context)
         #: What the order before the clear began, once it was looked for.
@@ -87,10 +130,15 @@ class TaskMemory:
 
     def recall(self) -> Record | None:
         """What an earlier try of the same order left; None if there is nothing to go on with."""
-        if self._began_blindly is not None:
-            return Record(began=self._began_blindly, noted=False)
-        stored = self._store.get(self._key) if self._store else None
-        if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
+        if self._store is None:
+            return self._possible
+        stored = self._read()
+        if stored is None:
+            if self._store.get(self._key) is None:
+                return None
+            log.warning("What an earlier try has noted can't be read: another version of this provider may have.")
+            return self._possible
+        if "blank_until" in stored:
             return None
         if stored.get("order") != self._order:
             log.info("The task was cleared: it begins anew and does not go on with %s.", self._named(stored))
@@ -103,13 +151,22 @@ class TaskMemory:
                 self._named(stored),
             )
             return None
-        return Record(
+        record = Record(
             began=float(stored["began"]),
             id=stored.get("id"),
             deadline=stored.get("deadline"),
             before=None if stored.get("before") is None else tuple(stored["before"]),
+            before_until=stored.get("before_until"),
             facts=stored.get("facts") or {},
         )
+        if self._may_be_cleared(stored):
+            log.warning(
+                "Whether this is a retry or the task was cleared can't be told, since its retries were lowered in the "
+                "DAG file meanwhile: it does not go on with %s unasked.",
+                self._named(stored),
+            )
+            return replace(record, noted=False, id=None, facts={})
+        return record
 
     def keep(self, record: Record) -> None:
         """
@@ -125,8 +182,12 @@ class TaskMemory:
                 "version": _VERSION,
                 "order": self._order,
                 "fingerprint": self._fingerprint,
+                "retries": self._retries,
+                "clears": self._clears,
             }
             self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
+        # From now on a request may go out.
+        self._blank_before, self._blank = self._blank is True, False
 
     def note(self, record: Record) -> None:
         """
@@ -175,10 +236,61 @@ class TaskMemory:
             record.id,
         )
 
-    def forget(self) -> None:
-        """Forget: nothing was begun."""
+    def forget(self, *, surely: bool) -> None:
+        """
+        Forget: nothing was begun.
+
+        :param surely: Whether nothing that was sent since the intent was noted can have had an effect. What was only
+            looked for and not found is not as sure as that.
+        """
+        self._blank = surely and self._blank_before
         if self._store is not None:
             self._store.delete(self._key)
+
+    @contextmanager
+    def telling_if_blank(self) -> Iterator[None]:
+        """
+        When what is done in it fails, tell the DAG run's other tasks that nothing was begun, if that is sure: then
+        nothing whose owner they look for can be this task's.
+        """
+        try:
+            yield
+        except AirflowSkipException:
+            # Nobody suspects a task that was skipped.
+            raise
+        except Exception:
+            self._tell_if_blank()
+            raise
+
+    def _tell_if_blank(self) -> None:
+        try:
+            if self._blank is None:
+                self._read()
+            if not self._blank:
+                return
+            self._ti.xcom_push(key=NOTHING_BEGUN_KEY, value=self._ti.map_index)
+            if self._store is not None:
+                self._store.set(self._key, {"version": _VERSION, "blank_until": self._ti.try_number})
+        except Exception:
+            log.warning("Could not tell the other tasks of this DAG run that nothing was begun.", exc_info=True)
+
+    def _read(self) -> Mapping[str, Any] | None:
+        stored = self._store.get(self._key) if self._store else None
+        if (
+            not isinstance(stored, Mapping)
+            or stored.get("version") != _VERSION
+            or not stored.keys() & {"began", "blank_until"}
+        ):
+            self._blank = self._ti.try_number == 1
+            return None
+        # A try in between, of which nothing is known, may have begun something.
+        self._blank = stored.get("blank_until") == self._ti.try_number - 1
+        return stored
+
+    def _may_be_cleared(self, stored: Mapping[str, Any]) -> bool:
+        """Whether a clear may have set ``max_tries`` to what it was, since ``retries`` is lower than it was."""
+        lowered = self._retries < stored.get("retries", 0)
+        return lowered and self._seems_first and self._clears != stored.get("clears")
 
     def _followed(self) -> list[str]:
         stored = self._store.get(self._followed_key) if self._store else None
@@ -186,6 +298,16 @@ class TaskMemory:
 
     def _named(self, stored: Mapping[str, Any]) -> str:
         return f"{self._kind} {stored['id']!r}" if stored.get("id") else f"the {self._kind} that it may have begun"
+
+
+def telling_if_blank(context: Mapping[str, Any], kind: str | None) -> AbstractContextManager[None]:
+    """
+    What comes before anything is begun, in a task that begins things: see :meth:`TaskMemory.telling_if_blank`.
+
+    :param context: The task's context.
+    :param kind: The kind of things; None for a task that begins nothing that others look for.
+    """
+    return nullcontext() if kind is None else TaskMemory(context, kind=kind, request=None).telling_if_blank()
 
 
 def remembers(context: Mapping[str, Any], *, durable: bool) -> bool:
@@ -220,11 +342,16 @@ def _unsigned(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_unsigned(item) for item in value]
     if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            query = parse_qsl(parts.query, keep_blank_values=True)
+        except ValueError:
+            # A text that only begins like a link.
+            return value
         kept = [
             (name, item)
-            for name, item in parse_qsl(parts.query, keep_blank_values=True)
-            if not name.lower().startswith(("x-goog-", "x-amz-")) and name.lower() not in _SIGNING
+            for name, item in query
+            if not name.lower().startswith(_SIGNING_PREFIXES) and name.lower() not in _SIGNING
         ]
         return urlunsplit(parts._replace(query=urlencode(kept)))
     return value

@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.search import PAUSES, SETTLING, Candidate, Finding, Search, Siblings
 from airflow_provider_mosaic.tasks.failing import fail_exception
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ class Once:
     :param what: What is begun, for example ``a run of agent 'x'``.
     :param memory: What the task remembers.
     :param begin: Sends the request and returns the id.
-    :param present: Ids that are there before the request, of the same window that ``candidates`` reads for a record
+    :param present: What is there before the request, of the same window that ``candidates`` reads for a record
         that began then; None when they can't be known.
     :param candidates: What may be the effect of a request, from the lists.
-    :param siblings: What other tasks have begun.
+    :param siblings: What other tasks have begun; it is told whether those that wait for their turn matter.
     :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
     :param timeout: Seconds from the intent until waiting stops; kept in the record.
     :param advice: Where a person can look when it can't be cleared up.
@@ -45,15 +45,16 @@ class Once:
     :param stands: Whether what an earlier try has begun is gone on with; otherwise it is begun again.
     :param new_clock: Whether what is begun again has all of its time; otherwise the first try's clock goes on.
     :param cleared: Is told what the order before a person's clear has begun, before it is begun again.
+    :param tell: Is told the id as soon as it is known, be it an earlier try's, and whatever then becomes of this one.
     :param may_be: Reads what a person has named for it, and raises if that is not there or can't be it.
     """
 
     what: str
     memory: TaskMemory
     begin: Callable[[], str]
-    present: Callable[[float], tuple[str, ...] | None]
+    present: Callable[[float], Before | None]
     candidates: Callable[[Record], list[Candidate]]
-    siblings: Callable[[], Siblings]
+    siblings: Callable[[bool], Siblings]
     adopt: bool
     timeout: float | None
     advice: str
@@ -61,6 +62,7 @@ class Once:
     stands: Callable[[Record], bool] = lambda record: True
     new_clock: bool = False
     cleared: Callable[[str], None] = lambda id: None
+    tell: Callable[[str], None] = lambda id: None
     may_be: Callable[[str], object] = lambda id: None
 
     def ensure(self) -> Record:
@@ -72,6 +74,10 @@ class Once:
         :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
         :raises MosaicError: It was not begun.
         """
+        with self.memory.telling_if_blank():
+            return self._ensure()
+
+    def _ensure(self) -> Record:
         record = self.memory.recall()
         cleared_id = self.memory.cleared_id
         if record is None or record.id is None:
@@ -82,6 +88,8 @@ class Once:
             return self.start()
         if record.id is None:
             return self.go_on(record)
+        # Airflow has taken back what the earlier try has said.
+        self.tell(record.id)
         if self.stands(record):
             return record
         return self.start(deadline=None if self.new_clock else record.deadline)
@@ -145,11 +153,17 @@ class Once:
             # The clock began with the first try: what is begun now would only be given up, and paid.
             raise fail_exception(MosaicTimeoutError(f"The time given for {self.what} is over: it is not begun again."))
         self.allow()
-        record = Record(began=began, deadline=deadline, before=self.present(began))
+        before = self.present(began)
+        record = Record(
+            began=began,
+            deadline=deadline,
+            before=None if before is None else before.ids,
+            before_until=None if before is None else before.until,
+        )
         self.memory.keep(record)
-        return self._send(record, sendings=2)
+        return self._send(record)
 
-    def _send(self, record: Record, *, sendings: int) -> Record:
+    def _send(self, record: Record, *, again: bool = False) -> Record:
         try:
             begun = replace(record, id=self.begin())
         except MosaicAmbiguousOutcomeError as lost:
@@ -157,17 +171,30 @@ class Once:
             found = self._look(record, lost=lost)
             if found is not None:
                 return found
-            if sendings <= 1:
+            if again:
                 # It was not done, twice: what came back says why.
                 raise (lost.__cause__ or lost) from None
             log.warning("%s is not there: sending the request once more.", self.what.capitalize())
-            return self._send(record, sendings=sendings - 1)
+            return self._send(record, again=True)
         except MosaicError:
             # Any other end is a plain no: there is nothing that a retry would have to look for.
-            self.memory.forget()
+            self.memory.forget(surely=not again)
             raise
-        self.memory.note(begun)
-        return begun
+        except BaseException:
+            # Airflow ends a try like that when its execution_timeout is over.
+            log.warning(
+                "This try was ended while the request was on its way. Whether it was done is unknown: %s. A retry "
+                "looks before it sends anything. %s",
+                self.what,
+                self.advice,
+            )
+            raise
+        return self._noted(begun)
+
+    def _noted(self, record: Record) -> Record:
+        self.memory.note(record)
+        self.tell(str(record.id))
+        return record
 
     def _look(self, record: Record, *, lost: MosaicAmbiguousOutcomeError | None) -> Record | None:
         """
@@ -189,8 +216,7 @@ class Once:
             if finding is Finding.FOUND and self.adopt and record.noted and record.before is not None:
                 found = replace(record, id=candidates[0].id)
                 log.warning("Found %s: %s. Going on with it.", self.what, candidates[0])
-                self.memory.note(found)
-                return found
+                return self._noted(found)
             if finding is not Finding.LOOK_AGAIN or pause is None:
                 raise self._unclear(candidates, lost) from lost
             time.sleep(pause)
@@ -206,7 +232,8 @@ class Once:
                 log.warning("Could not look for %s: %s", self.what, error)
                 return Finding.LOOK_AGAIN, ()
             raise self._unclear((), lost, f"The lists could not be read: {error}") from error
-        siblings = self.siblings() if candidates else Siblings()
+        # Those that wait matter only where an earlier try has sent the request: see the search.
+        siblings = self.siblings(lost is None) if candidates else Siblings()
         return search.look(candidates, siblings, over=over, last=last)
 
     def _unclear(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.search import Siblings
+from airflow_provider_mosaic.tasks.memory import NOTHING_BEGUN_KEY
 
 log = logging.getLogger(__name__)
 
@@ -16,13 +18,14 @@ _MAY_BEGIN = frozenset({"running", "restarting", "up_for_retry", "up_for_resched
 _WAITING = frozenset({"scheduled", "queued"})
 
 
-def read_siblings(
-    context: Mapping[str, Any], *, key: str, operator_class: type[Any], alike: tuple[str, str] | None = None
-) -> Siblings:
+class SiblingTasks:
     """
-    Read the XComs and states of the DAG run's other tasks of a class, mapped siblings of this task among them.
+    The DAG run's other tasks of a class, mapped siblings of a running task among them, over several looks.
 
-    Each task pushes its id at once after its start, and a running task may read what others have pushed.
+    Each task pushes its id at once after its start, and a running task may read what others have pushed. Of a task with
+    any number of mapped siblings a look costs three requests: for the states, for all ids, and for who has said that
+    nothing was begun. Who has pushed an id is asked one by one, since the list of ids does not say it; only those are
+    asked of whom it matters, and only while there are ids that may be theirs.
 
     :param context: The context of the running task.
     :param key: XCom key under which the others push their ids.
@@ -30,34 +33,127 @@ def read_siblings(
     :param alike: An argument and its value, if the tasks that begin other things can be told by it: a task that was
         given another value, and no template, is left out.
     """
-    ti = context["ti"]
-    owned: set[str] = set()
-    unsettled: set[str] = set()
-    waiting: set[str] = set()
-    try:
-        for task in context["dag"].tasks:
-            if not issubclass(getattr(task, "operator_class", type(task)), operator_class):
+
+    def __init__(
+        self,
+        context: Mapping[str, Any],
+        *,
+        key: str,
+        operator_class: type[Any],
+        alike: tuple[str, str] | None = None,
+    ) -> None:
+        self._ti = context["ti"]
+        self._key = key
+        self._groups = [
+            _Group(self._ti, task.task_id, key)
+            for task in context["dag"].tasks
+            if issubclass(getattr(task, "operator_class", type(task)), operator_class)
+            and not (alike is not None and _differs(task, *alike))
+        ]
+
+    def look(self, with_waiting: bool) -> Siblings:
+        """
+        Read what they have begun, and may have begun.
+
+        :param with_waiting: Whether those that wait for their turn matter; otherwise they are not asked for their ids.
+        """
+        owned: set[str] = set()
+        unsettled: set[str] = set()
+        waiting: set[str] = set()
+        try:
+            for group in self._groups:
+                group.look(with_waiting)
+                owned |= group.owned
+                unsettled |= group.unsettled
+                waiting |= group.waiting
+        except Exception:
+            # Not knowing is not the same as there being none.
+            log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
+            return Siblings(owned=frozenset(owned), unsettled=None)
+        return Siblings(owned=frozenset(owned), unsettled=frozenset(unsettled), waiting=frozenset(waiting))
+
+
+class _Group:
+    """The instances of one task, by their map indexes; -1 for one that is not mapped."""
+
+    def __init__(self, ti: Any, task_id: str, key: str) -> None:
+        self._ti = ti
+        self._task_id = task_id
+        self._key = key
+        # Who has pushed which id, as far as it was asked.
+        self._said: dict[int, str] = {}
+        # Who had pushed none when it was last looked at, in which state it was then, and how many had come by then.
+        self._silent: dict[int, tuple[str, int]] = {}
+        self._pushed: Counter[str] = Counter()
+        self._come = 0
+        self.owned: frozenset[str] = frozenset()
+        self.unsettled: set[str] = set()
+        self.waiting: set[str] = set()
+
+    def look(self, with_waiting: bool) -> None:
+        # In this order: who was past its start when the states were read has pushed its id by then.
+        states = dict(self._states())
+        pushed = Counter(self._all(self._key))
+        self._come += sum((pushed - self._pushed).values())
+        self._pushed = pushed
+        self.owned = frozenset(pushed)
+        self._forget_the_gone()
+        left = pushed - Counter(self._said.values())
+        unsettled: set[int] = set()
+        waiting: set[int] = set()
+        for index, state in states.items():
+            if index in self._said:
                 continue
-            if alike is not None and _differs(task, *alike):
-                continue
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
-            for name, state in states.get(ti.run_id, {}).items():
-                # A mapped task instance is named task_id_<map index>.
-                index = -1 if name == task.task_id else int(name.rpartition("_")[2])
-                if (task.task_id, index) == (ti.task_id, ti.map_index) or state is None:
-                    continue
-                pushed = ti.xcom_pull(task_ids=task.task_id, key=key, map_indexes=index)
-                if pushed:
-                    owned.add(pushed)
-                elif state in _MAY_BEGIN:
-                    unsettled.add(f"{task.task_id}[{index}]")
-                elif state in _WAITING:
-                    waiting.add(f"{task.task_id}[{index}]")
-    except Exception:
-        # Not knowing is not the same as there being none.
-        log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
-        return Siblings(owned=frozenset(owned), unsettled=None)
-    return Siblings(owned=frozenset(owned), unsettled=frozenset(unsettled), waiting=frozenset(waiting))
+            if state in _WAITING and not with_waiting:
+                waiting.add(index)
+            elif state in _MAY_BEGIN or state in _WAITING:
+                said = self._one(index) if left and not self._is_silent(index, state) else None
+                if said is not None:
+                    self._said[index] = said
+                    self._silent.pop(index, None)
+                    left -= Counter([said])
+                    self.owned |= {said}
+                else:
+                    self._silent[index] = (state, self._come)
+                    (waiting if state in _WAITING else unsettled).add(index)
+        if unsettled or (waiting and with_waiting):
+            # It is true until their next try, which takes it back before it does anything else.
+            blank = set(self._all(NOTHING_BEGUN_KEY))
+            unsettled -= blank
+            waiting -= blank
+        self.unsettled, self.waiting = self._names(unsettled), self._names(waiting)
+
+    def _states(self) -> Iterator[tuple[int, str]]:
+        ti = self._ti
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
+        for name, state in states.get(ti.run_id, {}).items():
+            # A mapped task instance is named task_id_<map index>.
+            index = -1 if name == self._task_id else int(name.rpartition("_")[2])
+            if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
+                yield index, state
+
+    def _all(self, key: str) -> list[Any]:
+        """What all of them have pushed, in one request, and not by whom."""
+        return [value for value in self._ti.xcom_pull(task_ids=[self._task_id], key=key) or () if value is not None]
+
+    def _one(self, index: int) -> str | None:
+        said: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
+        return said
+
+    def _is_silent(self, index: int, state: str) -> bool:
+        """Whether it is known without asking that it has pushed none."""
+        then, come = self._silent.get(index, ("", 0))
+        # There may be very many that wait, and they push nothing. One that was under way meanwhile, unseen, is only
+        # suspected for longer than need be.
+        return then == state and (come == self._come or state in _WAITING)
+
+    def _forget_the_gone(self) -> None:
+        """A new try takes back what the one before it has pushed, and may begin another."""
+        counts = Counter(self._said.values())
+        self._said = {index: said for index, said in self._said.items() if counts[said] <= self._pushed[said]}
+
+    def _names(self, indexes: set[int]) -> set[str]:
+        return {f"{self._task_id}[{index}]" for index in indexes}
 
 
 def _differs(task: Any, argument: str, value: str) -> bool:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from types import MappingProxyType
@@ -101,6 +104,31 @@ def test_an_id_is_any_other_text(value: str) -> None:
 )
 def test_a_list_may_come_in_the_forms_that_airflow_gives_it(value: Any, items: list[str]) -> None:
     assert checked_list("x", value) == items
+
+
+_BODIES_OF_SETS = """
+from airflow_provider_mosaic.api.runs import start_run
+from airflow_provider_mosaic.api.social import create_post
+words = {"intro", "talk", "outro", "credits"}
+links = frozenset(f"https://example.com/{word}.mp4" for word in words)
+print(start_run("a", video_urls=links, ignore_nodes=words).body)
+print(create_post("Hello", platforms={"x", "youtube", "tiktok"}, media_urls=links).body)
+"""
+
+
+def test_a_set_makes_the_same_request_in_every_process() -> None:
+    bodies = {
+        subprocess.run(
+            [sys.executable, "-c", _BODIES_OF_SETS],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in range(1, 5)
+    }
+    assert len(bodies) == 1
+    assert "['credits', 'intro', 'outro', 'talk']" in bodies.pop()
 
 
 @pytest.mark.parametrize(

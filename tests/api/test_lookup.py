@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.agents import Agent
 from airflow_provider_mosaic.api.lookup import (
     SKEW,
     Candidate,
+    first_made,
     post_candidates,
     run_candidates,
+    runs_before,
 )
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.social import Post, create_post
@@ -63,6 +66,62 @@ def test_only_a_run_that_a_trigger_surely_started_is_left_out(triggered_by: Any,
 def test_a_run_may_have_ended_already(status: str) -> None:
     [candidate] = run_candidates([run(status=status)], before=["other"])
     assert candidate == Candidate(id="r", status=status, began=NOW)
+
+
+def rows(*ages: float) -> list[Run]:
+    """Rows of a list, by how many seconds ago they began."""
+    return [run(run_id=f"r{i}", started_at=NOW - timedelta(seconds=age)) for i, age in enumerate(ages)]
+
+
+EVERY_SECOND = tuple(float(age) for age in range(300))
+
+
+@pytest.mark.parametrize(
+    ("ages", "read"),
+    [
+        (EVERY_SECOND, 100),
+        # Many at once: what is behind the page may be of the same moment.
+        ((0.0,) * 150 + EVERY_SECOND, 161),
+        # In jumbles of a second, as rows are that are sorted by another time.
+        (tuple(age + (0.9 if i % 2 else 0.0) for i, age in enumerate(EVERY_SECOND)), 100),
+        (EVERY_SECOND[::-1], 300),
+        ((5.0, 0.0, *EVERY_SECOND[6:]), 296),
+        ((*EVERY_SECOND[:50], 0.0, *EVERY_SECOND[50:]), 301),
+        ((0.0,) * 300, 300),
+        (EVERY_SECOND[:100], 100),
+        ((), 0),
+    ],
+)
+def test_what_is_there_before_is_read_as_far_as_the_list_shows_that_it_is_newest_first(
+    ages: tuple[float, ...], read: int
+) -> None:
+    listed = iter(rows(*ages))
+    found = runs_before(listed, most=1000)
+    assert found is not None
+    ids, until = found
+    assert (len(ids), len(list(listed))) == (read, len(ages) - read)
+    if until is None:
+        assert read == len(ages)
+    else:
+        # Nothing of it is taken for ours, and what is begun after the newest may be ours by a clock that is behind.
+        assert run_candidates(rows(*ages), before=ids, before_until=until) == []
+        behind = run(started_at=NOW - timedelta(seconds=8))
+        assert [each.id for each in run_candidates([behind], before=ids[1:], before_until=until)] == ["r"]
+
+
+def test_where_there_are_more_than_can_be_read_it_is_not_known_what_was_there_before() -> None:
+    assert runs_before(rows(*EVERY_SECOND[::-1]), most=299) is None
+    assert runs_before(rows(*EVERY_SECOND[::-1]), most=300) is not None
+    assert runs_before(rows(*EVERY_SECOND), most=100) is not None
+
+
+def test_rows_without_a_time_are_read_to_the_end() -> None:
+    listed = [*rows(*EVERY_SECOND[:50]), run(run_id="x", started_at=None), *rows(*EVERY_SECOND)[50:]]
+    assert runs_before(listed, most=1000) == (tuple(each.run_id for each in listed), None)
+
+
+def test_a_run_without_a_time_may_be_ours_whatever_was_there_before() -> None:
+    assert seen_as(run_candidates([run(started_at=None)], before=[], before_until=NOW.timestamp())) == OURS
 
 
 def test_a_run_that_was_there_before_is_not_ours() -> None:
@@ -147,3 +206,26 @@ def test_where_those_before_are_not_known_an_old_post_is_anothers() -> None:
 
 def test_a_post_that_was_there_before_is_not_ours() -> None:
     assert post_candidates([Post.model_validate(ROW)], body=BODY, before={"p"}, since=0.0) == []
+
+
+def agent(agent_id: str, minutes: float | None = 0) -> Agent:
+    made = None if minutes is None else (NOW + timedelta(minutes=minutes)).isoformat()
+    return Agent.model_validate({"id": agent_id, "created_at": made})
+
+
+@pytest.mark.parametrize(
+    ("agents", "first"),
+    [
+        ([agent("b", 1), agent("a", 2)], "b"),
+        ([agent("a", 2), agent("b", 1)], "b"),
+        ([agent("b"), agent("a")], "a"),
+        ([agent("c"), agent("a"), agent("b", -1)], "b"),
+        ([agent("a")], "a"),
+        ([agent("a", None), agent("b")], None),
+        ([], None),
+    ],
+)
+def test_whoever_sees_the_same_agents_takes_the_same_one_for_the_first(agents: list[Agent], first: str | None) -> None:
+    for each in (agents, agents[::-1]):
+        found = first_made(each)
+        assert (found.agent_id if found else None) == first

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from .cases import BOTH, DEFERRED, Moment
+from .cases import BOTH, DEFERRED, WORKER, Moment
 from .ledger import Outcome
-from .stage import LOOK
+from .stage import LOOK, START
 from .steps import (
     begin,
     clear,
     counted,
     deferred_just_now,
     fault,
+    held,
     hold,
     let_go,
     looked_again,
@@ -22,9 +23,11 @@ from .steps import (
     waits,
 )
 
+AGAIN = Outcome(started=1, tries=2)
 ANEW = Outcome(started=2, tries=2, names=2)
 CANCELLED_AND_ANEW = Outcome(started=2, cancelled=1, tries=2, names=2)
 CANCELLED = Outcome(started=1, cancelled=1, state="failed")
+CANCELLED_BY_THE_FIRST = Outcome(started=1, cancelled=1, state="failed", tries=2)
 KEPT = Outcome(started=1, running=1, state="failed")
 
 # fmt: off
@@ -49,12 +52,19 @@ MOMENTS = (
            (hold, begin, waits, marked("success")), Outcome(started=1, cancelled=1)),
     Moment("waiting task marked failed, cancel_on_kill=False", "run_kept", DEFERRED,
            (hold, begin, waits, marked("failed")), KEPT),
+    Moment("a person cancels the run at Mosaic, with retries left", "run_retried", BOTH,
+           (hold, begin, waits, looked_on, run_ends("cancelled")), Outcome(started=1, state="failed")),
     Moment("the operator's timeout", "run_timeout", BOTH,
            (hold, begin, counted(started=1)), CANCELLED),
+    Moment("the operator's timeout, killed after the cancel", "run_timeout", BOTH,
+           (hold, begin, counted(cancelled=1)), CANCELLED_BY_THE_FIRST, ("die_after_cancel",)),
     Moment("the operator's timeout, cancel_on_kill=False", "run_timeout_kept", DEFERRED,
            (hold, begin, counted(started=1)), KEPT),
     Moment("execution_timeout", "run_execution_timeout", BOTH,
            (hold, begin, counted(started=1)), CANCELLED),
+    # Nobody is left to cancel it: a retry finds it, and where there is none it goes on, which the log says.
+    Moment("execution_timeout while starting: effect done, no answer yet", "run_hurried", WORKER,
+           (*held("POST", START, when="after"),), AGAIN),
     Moment("Airflow's own limit on the trigger", "run_once", DEFERRED,
            (hold, begin, counted(started=1)), CANCELLED, ("deaf_trigger",)),
     Moment("Airflow's own limit, cancel_on_kill=False", "run_kept", DEFERRED,

@@ -20,12 +20,15 @@ class Outcome:
     :param cancelled: Runs that were cancelled.
     :param posts: Posts that began to exist.
     :param agents: Agents that began to exist.
+    :param updated: Updates that changed an agent.
+    :param avatars: Avatar profiles that began to exist.
     :param stored: Uploads whose bytes were taken in.
     :param finalized: Uploads that became an asset.
     :param running: Runs that are still going on.
     :param state: The task's end state.
     :param tries: The task's last try.
-    :param names: Which of the runs, posts, agents or uploads the task names at its end, from the first on; 0 for none.
+    :param names: Which of the runs, posts, agents, profiles or uploads the task names at its end, from the first on; 0
+        for none.
     """
 
     started: int = 0
@@ -33,6 +36,8 @@ class Outcome:
     cancelled: int = 0
     posts: int = 0
     agents: int = 0
+    updated: int = 0
+    avatars: int = 0
     stored: int = 0
     finalized: int = 0
     running: int = 0
@@ -54,6 +59,8 @@ def seen_by(mosaic: Emulator) -> dict[str, int]:
         "cancelled": counts.runs_cancelled,
         "posts": counts.posts_made,
         "agents": counts.agents_created,
+        "updated": counts.agents_updated,
+        "avatars": counts.avatars_created,
         "stored": counts.uploads_stored,
         "finalized": counts.uploads_finalized,
         "running": sum(run["status"] not in ENDED for run in mosaic.runs()),

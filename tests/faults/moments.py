@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from .cases import BOTH, DEFERRED, WORKER, Moment
 from .ledger import Outcome
-from .stage import AGENT, FINALIZE, LIST, LOOK, POST, POST_LOOK, START
+from .stage import AGENT, AGENT_UPDATE, AVATAR, FINALIZE, LIST, LOOK, POST, POST_LOOK, RESUME, START
 from .steps import (
     begin,
     counted,
+    failed_before,
     fault,
     fault_met,
     held,
     hold,
     in_state,
     killed,
+    killed_again,
     let_go,
     looked,
     lose_machine,
+    requested,
     run_ends,
     terminated,
     waits,
@@ -30,8 +33,16 @@ UPLOADED = Outcome(stored=1, finalized=1)
 UPLOADED_AGAIN = Outcome(stored=1, finalized=1, tries=2)
 POSTED = Outcome(posts=1)
 POSTED_AGAIN = Outcome(posts=1, tries=2)
-MADE = Outcome(agents=1)
-MADE_AGAIN = Outcome(agents=1, tries=2)
+MADE = Outcome(agents=1, updated=1)
+MADE_AGAIN = Outcome(agents=1, updated=1, tries=2)
+AVATAR_MADE = Outcome(avatars=1)
+AVATAR_MADE_AGAIN = Outcome(avatars=1, tries=2)
+RESUMED_LATE = Outcome(started=1, resumed=1, tries=3)
+
+#: Up to where the second try resumes a run that has failed meanwhile, and what then holds its request.
+ABOUT_TO_RESUME = (
+    hold, begin, looked(2), fault("hang", "GET", LOOK, when="before"), fault_met("hang"), run_ends("failed"),
+)  # fmt: skip
 
 # fmt: off
 MOMENTS = (
@@ -57,6 +68,17 @@ MOMENTS = (
     Moment("5 while polling, killed; the run fails before the retry", "run_retried", WORKER,
            (hold, begin, looked(2), fault("hang", "GET", LOOK, when="before"), fault_met("hang"),
             run_ends("failed"), killed, let_go), RESUMED),
+    Moment("5 while a retry resumes: no effect, killed", "run_retried", WORKER,
+           (*ABOUT_TO_RESUME, fault("hang", "POST", RESUME, when="before"), killed, requested("POST", RESUME),
+            killed_again, let_go), RESUMED_LATE),
+    Moment("5 while a retry resumes: effect done, no answer yet, killed", "run_retried", WORKER,
+           (*ABOUT_TO_RESUME, fault("hang", "POST", RESUME, when="after"), killed, counted(resumed=1),
+            killed_again, let_go), RESUMED_LATE),
+    Moment("5 while resuming: no effect, killed", "run_resumed", WORKER,
+           (hold, failed_before, *held("POST", RESUME, when="before"), killed, counted(resumed=1), let_go), RESUMED),
+    Moment("5 while resuming: effect done, no answer yet, killed", "run_resumed", WORKER,
+           (hold, failed_before, *held("POST", RESUME, when="after"), killed, in_state("running", tries=2), let_go),
+           RESUMED),
     # 6, while deferred, is the triggerer's: see `restarts`.
     Moment("7 at resume, killed", "run_retried", DEFERRED,
            (hold, begin, waits, let_go), AGAIN, ("die_at_resume",)),
@@ -66,6 +88,14 @@ MOMENTS = (
            (*held("POST", FINALIZE, when="before"), killed), UPLOADED_AGAIN),
     Moment("8 between upload and finalize: finalized, no answer yet, killed", "upload_retried", WORKER,
            (*held("POST", FINALIZE, when="after"), killed), UPLOADED_AGAIN),
+    Moment("8 while uploading: bytes stored, not noted, killed", "upload_retried", WORKER,
+           (begin,), Outcome(stored=2, finalized=1, tries=2, names=2), ("die_before_note",)),
+    Moment("8 while uploading: bytes stored and noted, killed", "upload_retried", WORKER,
+           (begin,), UPLOADED_AGAIN, ("die_after_note",)),
+    Moment("9 while posting: intent noted, nothing sent, killed", "post_retried", WORKER,
+           (begin,), POSTED_AGAIN, ("die_after_keep",)),
+    Moment("9 while posting: id noted, killed", "post_retried", WORKER,
+           (begin,), POSTED_AGAIN, ("die_after_note",)),
     Moment("9 while posting: no effect, killed", "post_retried", BOTH,
            (*held("POST", POST, when="before"), killed), POSTED_AGAIN),
     Moment("9 while posting: effect done, no answer yet, killed", "post_retried", BOTH,
@@ -80,6 +110,22 @@ MOMENTS = (
            (*held("POST", AGENT, when="after"), killed), MADE_AGAIN),
     Moment("10 while making an agent: answer there, id not noted, killed", "agent_retried", WORKER,
            (begin,), MADE_AGAIN, ("die_before_note",)),
+    Moment("10 while making an agent: intent noted, nothing sent, killed", "agent_retried", WORKER,
+           (begin,), MADE_AGAIN, ("die_after_keep",)),
+    Moment("10 while making an agent: id noted, killed", "agent_retried", WORKER,
+           (begin,), MADE_AGAIN, ("die_after_note",)),
+    Moment("10 while filling an agent: no effect, killed", "agent_retried", WORKER,
+           (*held("POST", AGENT_UPDATE, when="before"), killed), MADE_AGAIN),
+    Moment("10 while filling an agent: effect done, no answer yet, killed", "agent_retried", WORKER,
+           (*held("POST", AGENT_UPDATE, when="after"), killed), MADE_AGAIN),
+    Moment("11 while making a profile: no effect, killed", "avatar_retried", WORKER,
+           (*held("POST", AVATAR, when="before"), killed), AVATAR_MADE_AGAIN),
+    Moment("11 while making a profile: effect done, no answer yet, killed", "avatar_retried", WORKER,
+           (*held("POST", AVATAR, when="after"), killed), AVATAR_MADE_AGAIN),
+    Moment("11 while making a profile: answer there, id not noted, killed", "avatar_retried", WORKER,
+           (begin,), AVATAR_MADE_AGAIN, ("die_before_note",)),
+    Moment("11 while making a profile: id noted, killed", "avatar_retried", WORKER,
+           (begin,), AVATAR_MADE_AGAIN, ("die_after_note",)),
 
     Moment("lost answer: run", "run_retried", BOTH,
            (fault("answer_lost", "POST", START), begin), ONCE),
@@ -95,6 +141,16 @@ MOMENTS = (
            (fault("answer_lost", "POST", AGENT), begin), MADE),
     Moment("lost answer: agent create, half of its JSON", "agent_retried", WORKER,
            (fault("truncated_json", "POST", AGENT, how="cut"), begin), MADE),
+    Moment("lost answer: profile", "avatar_retried", WORKER,
+           (fault("answer_lost", "POST", AVATAR), begin), AVATAR_MADE),
+    Moment("lost answer: agent update", "agent_retried", WORKER,
+           (fault("answer_lost", "POST", AGENT_UPDATE), begin), MADE),
+    Moment("lost answer: run, beside mapped siblings that were refused", "run_beside_refused", WORKER,
+           (fault("answer_lost", "POST", START), begin), ONCE),
+    # The sibling's own run, if there is one, could be what is found.
+    Moment("lost answer: run, beside one that died with its intent", "run_beside_lost", WORKER,
+           (fault("answer_lost", "POST", START), begin),
+           Outcome(started=1, state="failed", names=0), ("die_after_keep",)),
     Moment("lost answer: finalize", "upload_retried", WORKER,
            (fault("answer_lost", "POST", FINALIZE), begin), UPLOADED),
 

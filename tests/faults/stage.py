@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ LOOK = "/agent_run/{run_id}"
 POST = "/social/post"
 POST_LOOK = "/social/post/{post_id}"
 AGENT = "/agent/create"
+AGENT_UPDATE = "/agent/{agent_id}/update"
+AVATAR = "/avatar-profiles/create"
+RESUME = "/agent_run/{run_id}/resume"
+#: An agent that takes a film.
+SOME_AGENT = "a0000000-0000-4000-8000-000000000001"
 FINALIZE = "/uploads/{asset_type}/finalize_upload"
 
 _ENDED = ("success", "failed", "skipped")
@@ -38,6 +44,7 @@ _KINDS = {
     "run": ("mosaic_run_id", "id"),
     "post": ("mosaic_post_id", "post_id"),
     "agent": ("mosaic_agent_id", "id"),
+    "avatar": ("mosaic_avatar_profile_id", "id"),
     "upload": ("return_value", "id"),
 }
 #: Agents that every local Mosaic has from its start; of all else there is nothing.
@@ -86,6 +93,8 @@ class Stage:
         self._folder.mkdir(parents=True)
         self._connection = connection
         self._seams = seams
+        #: A run that was there before the task.
+        self.earlier_run = ""
 
     # The task
 
@@ -98,6 +107,7 @@ class Stage:
             "seams": list(self._seams),
             "source": str(source),
             "text": f"Out now: {self.run_id}",
+            "run": self.earlier_run,
         }
         _insist(lambda: self.airflow.trigger(self.dag_id, conf, run_id=self.run_id))
 
@@ -167,6 +177,24 @@ class Stage:
 
     # Mosaic
 
+    def begin_and_fail_a_run(self) -> None:
+        """Somebody has started a run, which has failed, and the task is to resume it."""
+        body = {"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}
+        self.earlier_run = self._ask("POST", START.format(agent_id=SOME_AGENT), body)["run_id"]
+        self.mosaic.finish_run(self.earlier_run, "failed", message="By hand")
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """A request of somebody's to the local Mosaic, as its documentation has it."""
+        connection = json.loads(self.mosaic.airflow_connection())
+        request = urllib.request.Request(
+            connection["host"] + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {connection['password']}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
     def hold_runs(self) -> None:
         """Runs go on until they are let go."""
         self.mosaic.configure(hold_runs=True, hold_posts=True)
@@ -222,7 +250,11 @@ class Stage:
     def _named(self) -> int:
         kind = self.dag_id.partition("_")[0]
         key, field = _KINDS[kind]
-        there: list[dict[str, Any]] = getattr(self.mosaic, f"{kind}s")()
+        there: list[dict[str, Any]]
+        if kind == "avatar":
+            there = self._ask("GET", "/avatar-profiles")["avatar_profiles"]
+        else:
+            there = getattr(self.mosaic, f"{kind}s")()
         ids = [each.get(field) or each.get(f"{kind}_id") for each in there]
         try:
             named = self.airflow.rest.xcom(self.dag_id, self.run_id, TASK, key)

@@ -8,19 +8,28 @@ from typing import Any
 
 from dev.processes import poll
 
-from .stage import AGENT, FINALIZE, LOOK, POST, START, Stage
+from .stage import AGENT, AGENT_UPDATE, AVATAR, FINALIZE, LOOK, POST, RESUME, START, Stage
 
 #: One thing that is done or waited for.
 Step = Callable[[Stage], None]
 
 #: What the local Mosaic counts when a request has had its effect.
-EFFECTS = {START: "started", POST: "posts", AGENT: "agents", FINALIZE: "finalized"}
+EFFECTS = {
+    START: "started",
+    RESUME: "resumed",
+    POST: "posts",
+    AGENT: "agents",
+    AGENT_UPDATE: "updated",
+    AVATAR: "avatars",
+    FINALIZE: "finalized",
+}
 
 begin: Step = Stage.begin
 clear: Step = Stage.clear
 hold: Step = Stage.hold_runs
 let_go: Step = Stage.let_go
 lose_machine: Step = Stage.lose_machine
+failed_before: Step = Stage.begin_and_fail_a_run
 
 
 def fault(kind: str, method: str, path: str, **options: Any) -> Step:
@@ -104,6 +113,11 @@ def over(state: str) -> Step:
 def killed(stage: Stage) -> None:
     """SIGKILL the task's process."""
     stage.kill()
+
+
+def killed_again(stage: Stage) -> None:
+    """SIGKILL the process of the second try."""
+    stage.kill(2)
 
 
 def terminated(stage: Stage) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.clients.sync import SyncClient
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.catalogue import CLIPS_AGENT_ID, DEFAULT_AGENT_ID, NODE_TYPES, node_id
-from airflow_provider_mosaic.hooks import agents
+from airflow_provider_mosaic.hooks import agents, namesakes
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 UPDATE = "/agent/{agent_id}/update"
@@ -46,6 +46,12 @@ def hook(mosaic_emulator: Emulator, mosaic_connection: str) -> Iterator[MosaicHo
     hook = MosaicHook()
     yield hook
     hook.close()
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other maker of an agent needs time to be seen."""
+    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -173,7 +179,7 @@ def test_where_node_types_list_their_params_an_unknown_one_is_told_before_anythi
 def test_a_refusal_says_that_nothing_has_taken_effect(mosaic_emulator: Emulator, hook: MosaicHook) -> None:
     made = hook.apply_agent(DEFINITION)
     wrong = changed(clips={"tile": "Clips", "params": {"num_clips": 99}}, music={"tile": "AI Music"})
-    with pytest.raises(MosaicValidationError, match=r"num_clips.*Nothing has taken effect\."):
+    with pytest.raises(MosaicValidationError, match=r"num_clips.*Nothing of the update has taken effect\."):
         hook.apply_agent(wrong)
     assert hook.apply_agent(DEFINITION).node_ids == made.node_ids
 
@@ -202,7 +208,7 @@ def test_a_change_that_does_not_show_is_a_failure_that_says_so(
     with pytest.raises(MosaicError, match=r"(?s)taken effect:\n  \+ music.*not:\n  ~ cut.*Apply it again") as late:
         hook.apply_agent(wanted)
     assert late.value.transient
-    assert clock.pauses == [1, 2, 4, 8]
+    assert [pause for pause in clock.pauses if pause] == [1, 2, 4, 8]
     assert operations(mosaic_emulator)[5:] == ["update_node", "create_node"]
     mosaic_emulator.configure(dropped_params=[])
     assert hook.apply_agent(wanted).operations == 1
@@ -213,7 +219,7 @@ def test_an_agent_that_is_not_there_at_once_is_looked_for_again(
 ) -> None:
     mosaic_emulator.inject("not_found", method="GET", path="/agent/{agent_id}", times=2)
     assert hook.apply_agent(DEFINITION).operations == 5
-    assert clock.pauses == [1, 2]
+    assert [pause for pause in clock.pauses if pause] == [1, 2]
     mosaic_emulator.inject("not_found", method="GET", path="/agent/{agent_id}", times=5)
     with pytest.raises(MosaicError, match="was made, but is not there yet") as late:
         hook.apply_agent({**DEFINITION, "name": "Another"})
@@ -332,6 +338,45 @@ def test_an_agent_that_does_not_show_its_connections_is_left_alone(mosaic_emulat
         with pytest.raises(MosaicResponseError, match="how its nodes are connected"):
             act()
     assert posts(mosaic_emulator) == 0
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+def test_an_apply_that_can_not_see_the_connections_says_what_it_has_done(
+    mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock, lost: bool
+) -> None:
+    mosaic_emulator.configure(agent_answer="nodes")
+    if lost:
+        mosaic_emulator.inject("answer_lost", method="POST", path=UPDATE)
+    with pytest.raises(MosaicResponseError, match="how its nodes are connected") as unread:
+        hook.apply_agent(DEFINITION)
+    [agent_id] = [agent.agent_id for agent in hook.list_agents() if agent.name == "Nightly"]
+    message = str(unread.value)
+    assert f"Agent {agent_id!r} was made by this apply" in message
+    assert (
+        "An update of 5 operations was sent, and its answer was lost"
+        if lost
+        else "Mosaic took an update of 5 operations"
+    ) in message
+    assert "changed nothing" not in message
+    assert "It has 3 nodes" in message
+    assert "editor" in message
+    # The next one finds it, and changes nothing of it.
+    sent = posts(mosaic_emulator)
+    with pytest.raises(MosaicResponseError, match=r"This apply has changed nothing\. It has 3 nodes") as again:
+        hook.apply_agent(DEFINITION)
+    assert agent_id in str(again.value)
+    assert "was made" not in str(again.value)
+    assert posts(mosaic_emulator) == sent
+
+
+def test_a_refused_update_of_a_new_agent_says_that_the_agent_is_there(
+    mosaic_emulator: Emulator, hook: MosaicHook
+) -> None:
+    wrong = changed(clips={"tile": "Clips", "params": {"num_clips": 99}})
+    with pytest.raises(MosaicValidationError, match=r"num_clips.* was made by this apply.*Nothing of the") as refused:
+        hook.apply_agent(wrong)
+    [agent_id] = [agent.agent_id for agent in hook.list_agents() if agent.name == "Nightly"]
+    assert f"Agent {agent_id!r} was made by this apply" in str(refused.value)
 
 
 # Files and exports

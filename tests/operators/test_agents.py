@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.hooks import agents
+from airflow_provider_mosaic.hooks import agents, namesakes
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicApplyAgentOperator, MosaicRunAgentOperator
 
@@ -35,6 +35,12 @@ DEFINITION: dict[str, Any] = {
     },
     "connections": [["film", "captions"]],
 }
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other maker of an agent needs time to be seen."""
+    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -244,6 +250,49 @@ def test_agents_of_one_name_are_told_apart_by_what_the_task_remembers(mosaic: Em
     message = gives_up(life(StateStore()), MosaicValidationError)
     assert "more than one agent has this name" in message
     assert agent_id in message
+
+
+def other_maker(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
+    """Another task makes an agent of the name when this one has noted its ``intent``, or the ``id`` of its own."""
+    there: list[str] = []
+
+    def make(value: dict[str, Any]) -> None:
+        if ("id" in value) == (moment == "id") and not there:
+            there.append(hook.create_agent(name="Nightly").agent_id)
+
+    store.after_set = make
+    return there
+
+
+def test_of_two_tasks_that_make_one_agent_the_later_gives_way_and_its_retry_takes_the_others(
+    mosaic: Emulator, hook: MosaicHook
+) -> None:
+    mosaic.configure(timestamps="microseconds")
+    store = StateStore()
+    there = other_maker(store, hook, "intent")
+    task = life(store)
+    # One that a retry can cure.
+    with pytest.raises(MosaicConflictError, match="at the same moment") as gave_way:
+        task.execute()
+    assert there[0] in str(gave_way.value)
+    assert named(hook) == there
+    assert task.execute() == there[0]
+    assert changes(mosaic) == {"created": 2, "updated": 1}
+
+
+def test_the_earlier_of_two_stays_and_whenever_the_task_chooses_it_names_the_other(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.configure(timestamps="microseconds")
+    store = StateStore()
+    there = other_maker(store, hook, "id")
+    task = life(store)
+    agent_id = task.execute()
+    assert sorted(named(hook)) == sorted([agent_id, there[0]])
+    assert task.execute() == agent_id
+    told = [record.getMessage() for record in caplog.records if there[0] in record.getMessage()]
+    assert len(told) == 2
+    assert all(agent_id in message for message in told)
 
 
 def test_a_name_that_is_taken_and_not_listed_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:

@@ -18,6 +18,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from tasks.airflow_exceptions import TaskDeferred
 
+#: What Airflow takes for an argument that was not given.
+NOTSET: Any = object()
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
@@ -78,9 +80,13 @@ class DagRun:
 
     run_id: str = "manual__2026-01-01"
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    #: How often tasks of it were cleared.
+    clear_number: int = 0
     xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
     #: States by ``task_id`` or ``task_id_<map index>``, as Airflow names them.
     states: dict[str, str] = field(default_factory=dict)
+    #: The requests for states and XComs that tasks have made.
+    requests: list[str] = field(default_factory=list)
     #: Is told of each look at the states.
     looked: Callable[[], None] = lambda: None
 
@@ -93,6 +99,7 @@ def bare_context(
     retries: int = 2,
     map_index: int = -1,
     start_date: datetime | None = None,
+    clear_number: int = 0,
 ) -> dict[str, Any]:
     """As much of a context as remembering needs."""
     task = SimpleNamespace(task_id="task", retries=retries)
@@ -105,7 +112,7 @@ def bare_context(
         run_id="manual__1",
         map_index=map_index,
     )
-    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date)}
+    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date, clear_number=clear_number)}
     if store is not None:
         context["task_state_store"] = store
     return context
@@ -136,10 +143,19 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.dag_run.xcoms[(self.task_id, self.map_index, key)] = json.loads(json.dumps(value, allow_nan=False))
 
-    def xcom_pull(self, task_ids: str, key: str = "return_value", map_indexes: Any = None) -> Any:
-        if isinstance(map_indexes, int):
+    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", map_indexes: Any = NOTSET) -> Any:
+        if isinstance(task_ids, str):
+            assert isinstance(map_indexes, int), "Airflow then gives one value or a list, by how many there are"
+            self.dag_run.requests.append(f"{key} of {task_ids}[{map_indexes}]")
             return self.dag_run.xcoms.get((task_ids, map_indexes, key))
-        raise AssertionError("without a map index Airflow gives only the values that exist")
+        # One request a task for the values that there are, in the order of the map indexes; without any, a None in 3.1.
+        assert map_indexes is NOTSET
+        values: list[Any] = []
+        for task_id in task_ids:
+            self.dag_run.requests.append(f"{key} of {task_id}")
+            there = sorted(place for place in self.dag_run.xcoms if (place[0], place[2]) == (task_id, key))
+            values += [self.dag_run.xcoms[place] for place in there] or [None]
+        return values
 
     def get_first_reschedule_date(self, context: Any) -> None:
         """None: it is the first look."""
@@ -148,6 +164,7 @@ class TaskInstance:
         if self.states_broken:
             raise RuntimeError("the API server is away")
         assert dag_id == self.dag_id
+        self.dag_run.requests += [f"states of {task_id}" for task_id in task_ids]
         self.dag_run.looked()
         wanted = {
             name: state
@@ -270,9 +287,16 @@ class Life:
             came = self.resume(came, came.wait())
         return came
 
-    def clear(self) -> None:
-        """What a person's clear does to the counters."""
+    def clear(self, *, retries: int | None = None) -> None:
+        """
+        What a person's clear does to the counters.
+
+        :param retries: What ``retries`` is in the DAG file by then.
+        """
+        if retries is not None:
+            self.retries = retries
         self.max_tries = self.try_number + self.retries
+        self.dag_run.clear_number += 1
 
     def xcom(self, key: str) -> Any:
         return self.dag_run.xcoms.get((self._new().task_id, self.map_index, key))
@@ -301,7 +325,11 @@ class Life:
             "task_instance": ti,
             "task": operator,
             "dag": operator.dag,
-            "dag_run": SimpleNamespace(start_date=self.dag_run.start_date, run_id=self.dag_run.run_id),
+            "dag_run": SimpleNamespace(
+                start_date=self.dag_run.start_date,
+                run_id=self.dag_run.run_id,
+                clear_number=self.dag_run.clear_number,
+            ),
             "run_id": self.dag_run.run_id,
         }
         if self.store is not None:

@@ -88,17 +88,53 @@ def test_each_kind_has_its_own_place() -> None:
     assert memory(store, kind="run").recall() is None
 
 
-@pytest.mark.parametrize("stored", ["text", 5, [], {}, {"version": 99, "began": 1.0}, {"began": 1.0}])
-def test_what_someone_else_wrote_there_is_not_ours(stored: Any) -> None:
-    store = StateStore()
+@pytest.mark.parametrize(
+    "stored", ["text", 5, [], {}, {"version": 99, "began": 1.0}, {"began": 1.0}, {"version": 1, "order": 2}]
+)
+def test_what_can_not_be_read_may_be_something_that_an_earlier_try_began(
+    stored: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, began = StateStore(), datetime.now(timezone.utc) - timedelta(minutes=3)
     store.set("mosaic_run", stored)
+    retry = memory(store, try_number=2, start_date=began)
+    assert retry.recall() == Record(began=began.timestamp(), noted=False)
+    assert "can't be read" in caplog.text
+    # No try can have been before the first one, nor before the first one after a clear.
     assert memory(store).recall() is None
+    assert memory(store, try_number=2, max_tries=3, clear_number=1).recall() is None
+    assert memory(store, try_number=3, max_tries=3, clear_number=1).recall() is not None
+
+
+def test_a_clear_after_the_retries_were_lowered_is_told_from_a_retry_or_asked_about() -> None:
+    store = StateStore()
+    memory(store, max_tries=3, retries=3).keep(RECORD)
+    # One try, and a clear that sets max_tries to what it was: 1 + 2.
+    in_doubt = memory(store, try_number=2, max_tries=3, retries=2, clear_number=1)
+    assert in_doubt.recall() == Record(began=RECORD.began, noted=False, deadline=RECORD.deadline, before=RECORD.before)
+    assert in_doubt.cleared_id is None
+    # Nothing was cleared; or another task was, and a cleared one would have more tries left.
+    assert memory(store, try_number=2, max_tries=3, retries=2).recall() == RECORD
+    assert memory(store, try_number=2, max_tries=3, retries=3, clear_number=1).recall() == RECORD
+    assert memory(store, try_number=3, max_tries=3, retries=2, clear_number=1).recall() == RECORD
+    # Any other clear shows.
+    for retries in (0, 1, 3, 4):
+        cleared = memory(store, try_number=2, max_tries=1 + retries, retries=retries, clear_number=1)
+        assert cleared.recall() is None
+        assert cleared.cleared_id == "an-id"
+
+
+def test_an_entry_of_a_release_that_noted_neither_retries_nor_clears_is_gone_on_with() -> None:
+    store = StateStore()
+    memory(store).keep(RECORD)
+    entry = store.get("mosaic_run")
+    store.set("mosaic_run", {name: value for name, value in entry.items() if name not in ("retries", "clears")})
+    assert memory(store, try_number=2, retries=1, clear_number=1).recall() == RECORD
 
 
 def test_what_is_forgotten_is_gone() -> None:
     store = StateStore()
     memory(store).keep(RECORD)
-    memory(store).forget()
+    memory(store).forget(surely=True)
     assert memory(store).recall() is None
 
 
@@ -108,7 +144,7 @@ def test_without_durable_nothing_is_kept_or_recalled() -> None:
     again = memory(store, durable=False)
     assert again.recall() is None
     again.keep(RECORD)
-    again.forget()
+    again.forget(surely=True)
     assert len(store.history) == 1
 
 
@@ -145,6 +181,19 @@ def test_without_a_store_a_retry_knows_that_there_may_be_something_and_a_first_t
         assert recalled is None
 
 
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "retries", "is_retry"),
+    [(2, 2, 0, True), (3, 3, 0, True), (3, 3, 1, False), (1, 2, 5, False), (2, 2, 5, True)],
+    ids=str,
+)
+def test_without_a_store_it_is_looked_for_where_retries_was_changed_in_the_file_meanwhile(
+    try_number: int, max_tries: int, retries: int, is_retry: bool
+) -> None:
+    # Two of three tries, and retries=1 now, is what the first try after a clear looks like.
+    recalled = memory(None, try_number=try_number, max_tries=max_tries, retries=retries).recall()
+    assert (recalled is not None) is is_retry
+
+
 def test_without_a_store_and_without_durable_a_retry_knows_nothing() -> None:
     assert memory(None, try_number=2, durable=False).recall() is None
 
@@ -164,6 +213,23 @@ def test_without_a_store_and_without_durable_a_retry_knows_nothing() -> None:
         ("https://acc.blob.core.windows.net/a?sv=1&se=2&sig=3", "https://acc.blob.core.windows.net/a?sv=4&se=5&sig=6"),
         ("https://cdn/a?Policy=1&Signature=2&Key-Pair-Id=3", "https://cdn/a?Policy=4&Signature=5&Key-Pair-Id=6"),
         ("https://b/a?AWSAccessKeyId=1&Expires=2&Signature=3", "https://b/a"),
+        (
+            "https://b.oss-cn.aliyuncs.com/a?OSSAccessKeyId=STS.1&Expires=2&Signature=3&security-token=4",
+            "https://b.oss-cn.aliyuncs.com/a?OSSAccessKeyId=STS.5&Expires=6&Signature=7&security-token=8",
+        ),
+        (
+            "https://b.oss-cn.aliyuncs.com/a?x-oss-credential=1&x-oss-date=2&x-oss-expires=3&x-oss-signature=4",
+            "https://b.oss-cn.aliyuncs.com/a?x-oss-credential=5&x-oss-date=6&x-oss-expires=7&x-oss-signature=8",
+        ),
+        (
+            "https://b.cos.ap.myqcloud.com/a?q-sign-algorithm=sha1&q-ak=1&q-sign-time=2;3&q-key-time=2;3&q-signature=4",
+            "https://b.cos.ap.myqcloud.com/a?q-sign-algorithm=sha1&q-ak=5&q-sign-time=6;7&q-key-time=6;7&q-signature=8"
+            "&x-cos-security-token=9",
+        ),
+        (
+            "https://b.obs.myhuaweicloud.com/a?AccessKeyId=1&Expires=2&Signature=3&x-obs-security-token=4",
+            "https://b.obs.myhuaweicloud.com/a?AccessKeyId=5&Expires=6&Signature=7&x-obs-security-token=8",
+        ),
     ],
 )
 def test_a_signature_makes_no_other_request(one: Any, other: Any) -> None:
@@ -178,7 +244,15 @@ def test_a_signature_makes_no_other_request(one: Any, other: Any) -> None:
         (["a", "b"], ["b", "a"]),
         ({"a": 1}, {"a": "1"}),
         ("https://www.youtube.com/watch?v=one", "https://www.youtube.com/watch?v=two"),
+        (
+            "https://b.oss-cn.aliyuncs.com/a?x-oss-process=video/1",
+            "https://b.oss-cn.aliyuncs.com/a?x-oss-process=video/2",
+        ),
+        ("https://search/a?q-word=1", "https://search/a?q-word=2"),
         ("say sig=1", "say sig=2"),
+        # These begin like links and are none.
+        ("https://[link in bio] one", "https://[link in bio] two"),
+        ({"prompt": "http://[a?sig=1"}, {"prompt": "http://[a?sig=2"}),
         (None, ""),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
 )
 from airflow_provider_mosaic.api.search import Candidate, Siblings
-from airflow_provider_mosaic.tasks.memory import TaskMemory
+from airflow_provider_mosaic.tasks.memory import Before, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from tasks.fixtures import Clock
 from tasks.standins import StateStore, bare_context
@@ -41,9 +42,9 @@ def once(shown: Callable[[int], list[Candidate]]) -> tuple[Once, list[int]]:
             what="a run of agent 'x'",
             memory=TaskMemory(bare_context(StateStore()), kind="run", request="a"),
             begin=lost,
-            present=lambda began: (),
+            present=lambda began: Before(ids=()),
             candidates=candidates,
-            siblings=Siblings,
+            siblings=lambda with_waiting: Siblings(),
             adopt=True,
             timeout=None,
             advice="",
@@ -90,3 +91,23 @@ def test_a_list_that_can_never_be_read_leaves_it_to_a_person(clock: Clock) -> No
     task, _ = once(shown)
     with pytest.raises(MosaicAmbiguousOutcomeError, match="may not list runs"):
         task.start()
+
+
+class TimeIsOver(BaseException):
+    """What Airflow raises in a task whose execution_timeout is over is no Exception."""
+
+
+def test_a_try_that_is_ended_in_the_middle_of_its_request_keeps_the_intent_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def begin() -> str:
+        raise TimeIsOver
+
+    task, _ = once(lambda look: [OURS])
+    task = replace(task, begin=begin)
+    with pytest.raises(TimeIsOver):
+        task.start()
+    left = task.memory.recall()
+    assert left is not None
+    assert left.id is None
+    assert "Whether it was done is unknown: a run of agent 'x'" in caplog.text

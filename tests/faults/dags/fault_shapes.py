@@ -16,10 +16,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, BaseOperator, Param
 
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
+    MosaicCreateAvatarProfileOperator,
+    MosaicResumeRunOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
     MosaicUploadOperator,
@@ -81,13 +83,14 @@ def prepare(context: Mapping[str, Any]) -> None:
     around(TaskMemory, "note", before="die_before_note", after="die_after_note")
     around(RunWait, "go_on", before="die_at_resume")
     around(RunWait, "_finish", after="die_at_end")
+    around(RunWait, "_let_go", after="die_after_cancel")
     if "deaf_trigger" in seams:
         # As if the trigger never looked at its clock: Airflow's own is over first.
         setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
 
 
-def shape(dag_id: str, operator: type[Any], **arguments: Any) -> None:
-    """One DAG with one task."""
+def shape(dag_id: str, operator: type[Any], before: Callable[[], BaseOperator] | None = None, **arguments: Any) -> None:
+    """One DAG with one task, and perhaps one that comes before it, whatever becomes of that."""
     with DAG(
         dag_id=dag_id,
         schedule=None,
@@ -96,16 +99,43 @@ def shape(dag_id: str, operator: type[Any], **arguments: Any) -> None:
             "connection": Param("mosaic_default", type="string"),
             "source": Param("", type="string"),
             "text": Param("", type="string"),
+            "run": Param("", type="string"),
             "seams": Param([], type="array"),
         },
     ) as made:
-        operator(
+        effect = operator(
             task_id="effect",
             mosaic_conn_id="{{ params.connection }}",
             pre_execute=prepare,
+            trigger_rule="all_done",
             **arguments,
         )
+        if before is not None:
+            before() >> effect
     globals()[dag_id] = made
+
+
+FILM = ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]
+
+
+def refused() -> Any:
+    """Mapped siblings that are refused before anything is sent."""
+    siblings = MosaicRunAgentOperator.partial(
+        task_id="before", mosaic_conn_id="{{ params.connection }}", agent_id=AGENT, retries=0
+    )
+    return siblings.expand(video_urls=[["no address"], ["neither"]])
+
+
+def lost() -> BaseOperator:
+    """A sibling that dies before it knows what it has begun."""
+    return MosaicRunAgentOperator(
+        task_id="before",
+        mosaic_conn_id="{{ params.connection }}",
+        agent_id=AGENT,
+        video_urls=FILM,
+        pre_execute=prepare,
+        retries=0,
+    )
 
 
 def run_shape(name: str, **arguments: Any) -> None:
@@ -115,7 +145,7 @@ def run_shape(name: str, **arguments: Any) -> None:
             f"run_{name}_{mode}",
             MosaicRunAgentOperator,
             agent_id=AGENT,
-            video_urls=["https://www.youtube.com/watch?v=aqz-KE-bpKQ"],
+            video_urls=FILM,
             poll_interval=1,
             deferrable=mode == "deferred",
             **arguments,
@@ -128,6 +158,7 @@ run_shape("kept", cancel_on_kill=False)
 run_shape("timeout", timeout=8, **RETRIED)
 run_shape("timeout_kept", timeout=8, cancel_on_kill=False, **RETRIED)
 run_shape("execution_timeout", execution_timeout=timedelta(seconds=10))
+run_shape("hurried", execution_timeout=timedelta(seconds=10), **RETRIED)
 for waiting in ("worker", "deferred"):
     shape(
         f"post_retried_{waiting}",
@@ -150,3 +181,21 @@ shape(
     **RETRIED,
 )
 shape("upload_retried_worker", MosaicUploadOperator, source="{{ params.source }}", **RETRIED)
+shape("run_resumed_worker", MosaicResumeRunOperator, run_id="{{ params.run }}", poll_interval=1, **RETRIED)
+shape(
+    "avatar_retried_worker",
+    MosaicCreateAvatarProfileOperator,
+    name="Host",
+    video_url="https://cdn.example.org/host.mp4",
+    **RETRIED,
+)
+for name, before in (("refused", refused), ("lost", lost)):
+    shape(
+        f"run_beside_{name}_worker",
+        MosaicRunAgentOperator,
+        before,
+        agent_id=AGENT,
+        video_urls=FILM,
+        poll_interval=1,
+        **RETRIED,
+    )

@@ -1,0 +1,280 @@
+"""A sibling that failed: is it known that it has begun nothing, or may what is found be its own?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fixtures import ACCOUNT, START, Clock, effects, sent
+from tasks.lives import end_of_first_try, gives_up, one_post, post_life, run_life
+from tasks.standins import DagRun, Killed, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator, MosaicResumeRunOperator
+
+TOLD = "mosaic_nothing_begun"
+
+
+def fails(task: Life) -> None:
+    with pytest.raises((MosaicError, AirflowFailException)):
+        task.execute()
+
+
+def a_sibling(dag_run: DagRun, store: StateStore | None, **options: Any) -> Life:
+    return run_life(store, dag_run=dag_run, map_index=1, **options)
+
+
+def lost_beside(mosaic: Emulator, dag_run: DagRun, state: str = "failed") -> Life:
+    """A task whose start's answer is lost, while its sibling has failed."""
+    dag_run.states = {"run_0": "running", "run_1": state}
+    mosaic.inject("answer_lost", method="POST", path=START)
+    return run_life(StateStore(), dag_run=dag_run, map_index=0, wait_for_completion=False)
+
+
+REFUSED: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "the key is wrong": ("unauthorized", {}),
+    "the key may not": ("forbidden", {}),
+    "Mosaic does not know the agent": ("not_found", {}),
+    "Mosaic refuses an argument": (None, {"ignore_nodes": ["b0000004-0000-4000-8000-0000000000ff"]}),
+    "an argument is wrong": (None, {"video_urls": ["no address"]}),
+    "another argument is wrong": (None, {"poll_interval": "often"}),
+    "there is no such connection": (None, {"mosaic_conn_id": "gone"}),
+    "Mosaic can't be reached": (None, {"mosaic_conn_id": "away"}),
+    "there are too few credits": (None, {"min_credits": 1e9}),
+}
+
+
+@pytest.mark.parametrize("state", ["failed", "up_for_retry"])
+@pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
+@pytest.mark.parametrize("why", REFUSED)
+def test_one_that_was_refused_owns_nothing(
+    mosaic: Emulator,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+    store: Callable[[], StateStore | None],
+    state: str,
+) -> None:
+    away = {**json.loads(mosaic.airflow_connection()), "host": "http://127.0.0.1:9"}
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(away))
+    fault, options = REFUSED[why]
+    mosaic.configure(credits=1000)
+    if fault:
+        mosaic.inject(fault, method="POST", path=START)
+    dag_run = DagRun()
+    sibling = a_sibling(dag_run, store(), **options)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - by whatever it may be
+        sibling.execute()
+    assert sibling.xcom(TOLD) == 1
+    run_id = lost_beside(mosaic, dag_run, state).execute()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id]
+
+
+def killed_before_it_sent(mosaic: Emulator, dag_run: DagRun) -> Life:
+    sibling = a_sibling(dag_run, StateStore().killing_at("intent"))
+    with pytest.raises(Killed):
+        sibling.execute()
+    return sibling
+
+
+def lost_twice_and_not_found(mosaic: Emulator, dag_run: DagRun) -> Life:
+    mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
+    sibling = a_sibling(dag_run, StateStore())
+    fails(sibling)
+    return sibling
+
+
+def lost_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    mosaic.inject("forbidden", method="POST", path=START)
+    sibling = a_sibling(dag_run, StateStore())
+    fails(sibling)
+    return sibling
+
+
+def killed_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+    sibling = killed_before_it_sent(mosaic, dag_run)
+    mosaic.inject("forbidden", method="POST", path=START)
+    fails(sibling)
+    return sibling
+
+
+def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRun) -> Life:
+    store = StateStore().killing_at("intent")
+    with pytest.raises(Killed):
+        a_sibling(dag_run, store).execute()
+    sibling = a_sibling(dag_run, store, poll_interval="often")
+    sibling.try_number = 1
+    fails(sibling)
+    return sibling
+
+
+def killed_with_no_memory_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+    sibling = a_sibling(dag_run, StateStore(), durable=False)
+    sibling.try_number = 1
+    mosaic.inject("forbidden", method="POST", path=START)
+    fails(sibling)
+    return sibling
+
+
+def refused_then_killed_with_no_memory_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+    store = StateStore()
+    mosaic.inject("forbidden", method="POST", path=START)
+    sibling = a_sibling(dag_run, store)
+    fails(sibling)
+    # The second try was one with durable=False.
+    sibling.try_number = 2
+    mosaic.inject("forbidden", method="POST", path=START)
+    fails(sibling)
+    return sibling
+
+
+IN_DOUBT = [
+    killed_before_it_sent,
+    lost_twice_and_not_found,
+    lost_and_then_refused,
+    killed_and_then_refused,
+    killed_and_then_failed_for_another_argument,
+    killed_with_no_memory_and_then_refused,
+    refused_then_killed_with_no_memory_then_refused,
+]
+
+
+@pytest.mark.parametrize("ends", IN_DOUBT)
+def test_one_that_may_have_begun_something_leaves_it_to_a_person(
+    mosaic: Emulator, clock: Clock, ends: Callable[[Emulator, DagRun], Life]
+) -> None:
+    dag_run = DagRun()
+    assert ends(mosaic, dag_run).xcom(TOLD) is None
+    assert effects(mosaic) == {}
+    message = gives_up(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
+    assert mosaic.runs()[0]["run_id"] in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_one_whose_own_start_was_lost_may_own_what_is_found(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+    dag_run = DagRun()
+    mosaic.inject("answer_lost", method="POST", path=START)
+    sibling = a_sibling(dag_run, StateStore(), on_ambiguous="fail")
+    gives_up(sibling.execute, MosaicAmbiguousOutcomeError)
+    assert sibling.xcom(TOLD) is None
+    gives_up(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_one_that_was_cleared_has_begun_something_before_although_it_was_refused_now(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    dag_run = DagRun()
+    sibling = a_sibling(dag_run, StateStore(), wait_for_completion=False, cancel_on_kill=False)
+    sibling.execute()
+    for _ in range(3):
+        sibling.clear()
+        mosaic.inject("forbidden", method="POST", path=START)
+        fails(sibling)
+        assert sibling.xcom(TOLD) is None
+
+
+def test_it_stays_known_over_retries_and_clears_that_are_refused_as_well(mosaic: Emulator, clock: Clock) -> None:
+    dag_run = DagRun()
+    sibling = a_sibling(dag_run, StateStore())
+    for cleared in (False, False, True, False):
+        if cleared:
+            sibling.clear()
+        mosaic.inject("forbidden", method="POST", path=START)
+        fails(sibling)
+        assert sibling.xcom(TOLD) == 1
+    # And it does not keep the task from beginning.
+    run_id = sibling.see_through()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id]
+    assert sibling.xcom(TOLD) is None
+
+
+def test_a_run_that_ends_badly_was_begun(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    task = a_sibling(DagRun(), StateStore(), deferrable=True)
+    deferred = task.execute()
+    mosaic.finish_run(mosaic.runs()[0]["run_id"], "failed")
+    with pytest.raises((MosaicError, AirflowFailException)):
+        task.resume(deferred, deferred.wait())
+    assert task.xcom(TOLD) is None
+
+
+def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator) -> None:
+    mosaic.configure(credits=1)
+    skipped = a_sibling(DagRun(), StateStore(), min_credits=9, on_short_of_credits="skip")
+    with pytest.raises(AirflowSkipException):
+        skipped.execute()
+    resume = Life(lambda: MosaicResumeRunOperator(task_id="run", run_id="gone"), store=StateStore())
+    fails(resume)
+    assert skipped.xcom(TOLD) is resume.xcom(TOLD) is None
+
+
+def test_a_store_or_an_xcom_that_is_away_hides_no_error(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    mosaic.inject("forbidden", method="POST", path=START)
+    store = StateStore()
+    sibling = a_sibling(DagRun(), store)
+    store.after_set = lambda value: setattr(store, "broken_sets", 9)
+    with pytest.raises(AirflowFailException, match="MosaicPermissionError"):
+        sibling.execute()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
+    def profile(dag_run: DagRun, map_index: int, **options: Any) -> Life:
+        arguments = {"task_id": "avatar", "name": "Host", "video_url": "https://cdn.example.org/host.mp4", **options}
+        return Life(
+            lambda: MosaicCreateAvatarProfileOperator(**arguments),
+            store=StateStore(),
+            dag_run=dag_run,
+            map_index=map_index,
+        )
+
+    def post(dag_run: DagRun, map_index: int, **options: Any) -> Life:
+        return post_life(StateStore(), dag_run=dag_run, map_index=map_index, **options)
+
+    wrong: dict[str, Any] = {"social_connection_ids": ["" if refused else ACCOUNT]}
+    for task, path, bad in ((post, "/social/post", wrong), (profile, "/avatar-profiles/create", {"name": ""})):
+        dag_run = DagRun()
+        if refused:
+            sibling = task(dag_run, 1, **bad)
+            fails(sibling)
+            assert sibling.xcom(TOLD) == 1
+        name = "post" if task is post else "avatar"
+        dag_run.states = {f"{name}_0": "running", f"{name}_1": "failed"}
+        mosaic.inject("answer_lost", method="POST", path=path)
+        if refused:
+            assert task(dag_run, 0).execute()
+        else:
+            gives_up(task(dag_run, 0).execute, MosaicAmbiguousOutcomeError)
+        assert sent(mosaic, f"POST {path}") == 1
+
+
+@pytest.mark.parametrize("options", [{"on_retry": "fail"}, {"on_partial": "fail"}, {"timeout": 0.5}], ids=str)
+def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
+    mosaic: Emulator, clock: Clock, options: dict[str, Any]
+) -> None:
+    dag_run = DagRun()
+    sibling = a_sibling(dag_run, StateStore(), **options)
+    run_id = end_of_first_try(mosaic, sibling, "partial_complete" if "on_partial" in options else "failed")
+    clock.sleep(1)
+    fails(sibling)
+    assert sibling.xcom("mosaic_run_id") == run_id
+    # So it is nobody else's, and the task beside it finds its own.
+    found = lost_beside(mosaic, dag_run).execute()
+    assert [run["run_id"] for run in mosaic.runs()] == [run_id, found]
+
+
+def test_a_retry_that_fails_because_of_its_post_still_says_which_one_that_is(mosaic: Emulator, clock: Clock) -> None:
+    store = StateStore().killing_at("id")
+    task = post_life(store)
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
+    fails(task)
+    assert task.xcom("mosaic_post_id") == one_post(mosaic)["post_id"]
