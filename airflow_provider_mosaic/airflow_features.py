@@ -7,6 +7,8 @@ feature             where                                    without it
 task state store    ``context["task_state_store"]`` (3.3)    a new try does not know the earlier try's run
 trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a deferred task that is killed leaves its run
 asset state store   ``trigger.asset_state_store`` (3.3.2)    a watcher begins anew with each start of the triggerer
+awaited lookups     ``SUPERVISOR_COMMS.asend`` (no           a connection is looked up on a thread
+                    Airflow has it in ``dag.test()``)
 ==================  =======================================  ================================================
 """
 
@@ -43,6 +45,18 @@ def kills_reach_triggers() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+def lookups_can_be_awaited() -> bool:
+    """
+    Whether Airflow can be asked for a connection on the event loop.
+
+    Under ``dag.test()`` it can't, and would say that there is no such connection.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return comms is None or hasattr(comms, "asend")
 
 
 class AssetStateStore(Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
 
-class MosaicUploadOperator(BaseOperator):
+class MosaicUploadOperator(MosaicOperator):
     """
     Upload a video, an audio file or an image (https://docs.mosaic.so/api/asset-management/upload-flow).
 
@@ -27,7 +27,6 @@ class MosaicUploadOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -49,15 +48,14 @@ class MosaicUploadOperator(BaseOperator):
         :param context: The task's context.
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
         from airflow_provider_mosaic.tasks.uploads import UploadTask
 
-        with failing_at_once():
+        with self._taking_arguments(context):
             task = UploadTask(MosaicHook(self.mosaic_conn_id), source=self.source, asset_type=self.asset_type)
             return task.upload(context)
 
 
-class MosaicDownloadOutputsOperator(BaseOperator):
+class MosaicDownloadOutputsOperator(MosaicOperator):
     """
     Fetch what a run has rendered into a folder or object storage.
 
@@ -78,7 +76,6 @@ class MosaicDownloadOutputsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -107,9 +104,8 @@ class MosaicDownloadOutputsOperator(BaseOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        with failing_at_once():
+        with self._taking_arguments(context):
             task = DownloadTask(
                 MosaicHook(self.mosaic_conn_id),
                 run_id=self.run_id,

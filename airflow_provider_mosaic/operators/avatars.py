@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SOURCES = ("video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id")
 
 
-class MosaicCreateAvatarProfileOperator(BaseOperator):
+class MosaicCreateAvatarProfileOperator(MosaicOperator):
     """
     Make an avatar profile, once: a person that AI Avatar tiles can show
     (https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile).
@@ -39,7 +39,6 @@ class MosaicCreateAvatarProfileOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class MosaicCreateAvatarProfileOperator(BaseOperator):
         from airflow_provider_mosaic.tasks.avatars import AvatarTask
         from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        with failing_at_once():
+        with self._taking_arguments(context, begins="avatar_profile"):
             task = AvatarTask(
                 MosaicHook(self.mosaic_conn_id),
                 name=self.name,
@@ -84,4 +83,5 @@ class MosaicCreateAvatarProfileOperator(BaseOperator):
                 durable=self.durable,
                 operator_class=MosaicCreateAvatarProfileOperator,
             )
+        with failing_at_once():
             return task.make(context)

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import BaseOperator
 
 from airflow_provider_mosaic.links import MosaicRunLink
+from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import RunWaitOperator
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class MosaicRunAgentOperator(RunWaitOperator):
     otherwise. When the answer to the start is lost, the agent's runs are looked through before anything is sent again.
     A person who clears the task asks for a new run and gets one.
 
+    An argument that another task should have given, and that came to nothing, is refused: no run is started without it.
+    So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    ``expand_kwargs()``.
+
     XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` and ``output_ids`` at the end,
     good or bad; the run id as ``return_value``.
 
@@ -66,7 +70,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         ``fail`` or ``skip``.
     :param durable: Whether a retry goes on with the run of an earlier try.
     :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what failed is done, and paid,
-        again), start a ``new`` one, or ``fail``.
+        again), start a ``new`` one, or ``fail``. What somebody else has cancelled is left so: the task fails at once.
     :param on_ambiguous: When a start's answer was lost and one run is found that must be it: ``adopt`` it, or ``fail``
         and leave it to a person, who can name it in an Airflow Variable; the message says how.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
@@ -80,6 +84,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
     template_fields: Sequence[str] = ("agent_id", *_INPUTS, "min_credits", "mosaic_conn_id")
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
     operator_extra_links = (MosaicRunLink(),)
+    _begins = "run"
 
     def __init__(
         self,
@@ -117,7 +122,6 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.update_params = update_params
         self.ignore_nodes = ignore_nodes
         self.callback_url = callback_url
-        self._given = tuple(name for name in _INPUTS if getattr(self, name) is not None)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -131,23 +135,13 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.on_short_of_credits = on_short_of_credits
         self.mosaic_conn_id = mosaic_conn_id
 
-    def _rendered(self) -> dict[str, Any]:
-        """The inputs; one that was given and came to nothing would silently start a run without it, and be paid."""
-        from airflow_provider_mosaic.api.arguments import refuse
-
-        rendered = {name: getattr(self, name) for name in _INPUTS}
-        for name in self._given:
-            if rendered[name] is None:
-                refuse(name, None, "it came to nothing: look at the task that should have given it.")
-        return rendered
-
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import RunOrder, RunTask
 
         order = RunOrder.checked(
             agent_id=self.agent_id,
-            inputs=self._rendered(),
+            inputs={name: getattr(self, name) for name in _INPUTS},
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
@@ -170,7 +164,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
 
     Only what is missing is done, and paid, again; the run's id stays. A run that is going on already is only waited
     for. One that is completed, or ended partly, can't be resumed: it is taken as it is. A retry, after the run failed
-    again, resumes it once more.
+    again, resumes it once more; what somebody else has cancelled meanwhile is left so, and the task fails at once.
 
     XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once; ``status`` and ``output_ids`` at the end, good or bad; the
     run id as ``return_value``.
@@ -231,7 +225,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
         return ResumeTask(order, MosaicHook(self.mosaic_conn_id), run_id=self.run_id)
 
 
-class MosaicCancelRunOperator(BaseOperator):
+class MosaicCancelRunOperator(MosaicOperator):
     """
     Cancel a run, and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
 
@@ -244,7 +238,6 @@ class MosaicCancelRunOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(self, *, run_id: str, mosaic_conn_id: str = "mosaic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -259,7 +252,6 @@ class MosaicCancelRunOperator(BaseOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        with failing_at_once():
+        with self._taking_arguments(context):
             return cancel(MosaicHook(self.mosaic_conn_id), self.run_id)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import BaseOperator
 
+from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class MosaicSocialPostOperator(EndWaitOperator):
     everywhere. When the answer is lost, the list of posts is looked through before anything is sent again; so it is by
     a retry on an Airflow without a task state store (before 3.3), which can't remember the earlier try.
 
+    An argument that another task should have given, and that came to nothing, is refused: nothing is published without
+    it. So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    ``expand_kwargs()``.
+
     XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
 
     :param text: What it says; may be empty where there are media.
@@ -33,7 +37,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
         ``tiktok``, ``youtube``.
     :param media_urls: Addresses of media, reachable for anyone when the post is published.
     :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made.
-    :param output_ids: Which of its outputs. Default: all.
+    :param output_ids: Which of its outputs. Default: all; then the run must have ended, and not badly.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
     :param wait_for_completion: Whether the task waits until the post is out.
     :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
@@ -55,6 +59,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
         "schedule_date",
         "mosaic_conn_id",
     )
+    _begins = "post"
 
     def __init__(
         self,
@@ -95,7 +100,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
         self,
         context: Context,
         event: dict[str, Any] | None,
-        post_id: str,
+        post_id: str | None = None,
         deadline: float | None = None,
         began: float | None = None,
     ) -> str:
@@ -104,7 +109,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
 
         :param context: The task's context.
         :param event: What the trigger says.
-        :param post_id: The post that was waited for.
+        :param post_id: The post that was waited for; None for the event's.
         :param deadline: When to stop waiting, in seconds since the epoch.
         :param began: When the try began, in seconds since the epoch.
         """
@@ -132,7 +137,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
         return PostTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
 
 
-class MosaicPostAnalyticsOperator(BaseOperator):
+class MosaicPostAnalyticsOperator(MosaicOperator):
     """
     Read the metrics of a post (https://docs.mosaic.so/api/social/get-social-post-analytics).
 
@@ -146,7 +151,6 @@ class MosaicPostAnalyticsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -169,9 +173,8 @@ class MosaicPostAnalyticsOperator(BaseOperator):
         """
         from airflow_provider_mosaic.api.arguments import checked_id
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-        with failing_at_once():
+        with self._taking_arguments(context):
             if self.social_connection_id is not None:
                 checked_id("social_connection_id", self.social_connection_id)
             hook = MosaicHook(self.mosaic_conn_id)

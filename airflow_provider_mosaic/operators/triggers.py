@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class MosaicYouTubeTriggerOperator(BaseOperator):
+class MosaicYouTubeTriggerOperator(MosaicOperator):
     """
     Make the YouTube channels of an agent's trigger those that are wanted
     (https://docs.mosaic.so/api/triggers/post-add-youtube-channels).
@@ -29,7 +29,8 @@ class MosaicYouTubeTriggerOperator(BaseOperator):
     :param youtube_channels: All channels that the trigger should have: ids, addresses or handles.
     :param filter_options: Which videos it takes, as ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``; either
         limit may be left out. It also says which trigger of the agent is meant: the one with the same limits.
-    :param callback_url: Where the webhooks of its runs go: ``unchanged`` leaves that as it is, None removes it.
+    :param callback_url: Where the webhooks of its runs go: ``unchanged`` leaves that as it is, a None in the DAG file
+        removes it; one that another task gave is refused.
     :param exclusive: Whether the agent's other triggers lose their channels, and so go away.
     :param mosaic_conn_id: The connection.
     """
@@ -42,7 +43,6 @@ class MosaicYouTubeTriggerOperator(BaseOperator):
         "mosaic_conn_id",
     )
     template_fields_renderers = {"filter_options": "json"}
-    ui_color = "#e9e4fb"
 
     def __init__(
         self,
@@ -70,10 +70,9 @@ class MosaicYouTubeTriggerOperator(BaseOperator):
         :param context: The task's context.
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
         from airflow_provider_mosaic.tasks.youtube import WantedTrigger, YouTubeTask
 
-        with failing_at_once():
+        with self._taking_arguments(context):
             wanted = WantedTrigger.checked(
                 agent_id=self.agent_id,
                 youtube_channels=self.youtube_channels,

@@ -11,9 +11,9 @@ from airflow_provider_mosaic.api.avatars import create_avatar_profile
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
-from airflow_provider_mosaic.tasks.siblings import read_siblings
+from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,7 @@ class AvatarTask:
         :returns: The profile's id.
         """
         memory = TaskMemory(context, kind="avatar_profile", request=self._call.body, durable=self._durable)
-        record = self._once(context, memory).ensure()
-        profile_id = str(record.id)
-        context["ti"].xcom_push(key=AVATAR_PROFILE_ID_KEY, value=profile_id)
-        return profile_id
+        return str(self._once(context, memory).ensure().id)
 
     def _stands(self, record: Record) -> bool:
         log.info("An earlier try has made avatar profile %r: it is not made again.", record.id)
@@ -78,9 +75,9 @@ class AvatarTask:
                 if profile.name is None or profile.name.split() == self._name.split()
             ]
 
-        def present(began: float) -> tuple[str, ...] | None:
+        def present(began: float) -> Before | None:
             try:
-                return tuple(profile.id for profile in named())
+                return Before(ids=tuple(profile.id for profile in named()))
             except MosaicError as error:
                 log.info("The avatar profiles that are there before this one are not known: %s", error)
                 return None
@@ -91,11 +88,12 @@ class AvatarTask:
             begin=begin,
             present=present,
             candidates=lambda record: _not_before(record, named()),
-            siblings=lambda: read_siblings(context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._operator_class),
+            siblings=SiblingTasks(context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._operator_class).look,
             adopt=True,
             timeout=None,
             advice="Look at the avatar profiles in Mosaic.",
             stands=self._stands,
+            tell=lambda profile_id: context["ti"].xcom_push(key=AVATAR_PROFILE_ID_KEY, value=profile_id),
             may_be=lambda profile_id: self._hook.get_avatar_profile(profile_id),
         )
 

@@ -45,7 +45,7 @@ class ResumeTask:
         self._order = order
         self._hook = hook
         self._run_id = checked_id("run_id", run_id)
-        self.wait = RunWait(order, hook)
+        self.wait = RunWait(order, hook, way_on=lambda *_: "Clear this task to resume it all the same.")
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -64,23 +64,28 @@ class ResumeTask:
         """
         run_id = self._run_id
         memory = TaskMemory(context, kind="resume", request=run_id)
-        deadline = self._deadline(memory)
+        record = memory.recall()
         run = self._hook.get_run(run_id)
+        if (record is None or not record.noted) and run.status == RunStatus.CANCELLED:
+            # Whoever cancelled it, this task is asked for to have it go on: also if this try dies before it does.
+            self.wait.permit(context).give(run_id)
+        deadline = self._deadline(memory, record)
         push_run(context, run_id, run.agent_id)
         standing = judge_run(run).standing
         if standing is Standing.BAD:
-            resume(self._hook, run, self.wait, deadline=deadline)
+            if record is not None and record.noted:
+                self.wait.heed_cancel(context, run)
+            resume(self._hook, run, self.wait, context, deadline=deadline)
         elif standing is Standing.WAITING:
             log.info("Run %r is %s already: there is nothing to resume.", run_id, run.status)
             if memory.cleared_id is not None:
-                outlast_kill(self._hook, run_id, self.wait, deadline=deadline)
+                outlast_kill(self._hook, run_id, self.wait, context, deadline=deadline)
         else:
             log.info("Run %r is %s, which can't be resumed: taking it as it is.", run_id, run.status)
         return self.wait.wait(context, run_id, deadline=deadline)
 
-    def _deadline(self, memory: TaskMemory) -> float | None:
+    def _deadline(self, memory: TaskMemory, record: Record | None) -> float | None:
         """When to stop waiting: set by the first try, and kept by those that follow."""
-        record = memory.recall()
         if record is None or not record.noted:
             now, timeout = time.time(), self._order.timeout
             record = Record(began=now, id=self._run_id, deadline=None if timeout is None else now + timeout)
@@ -88,13 +93,14 @@ class ResumeTask:
         return record.deadline
 
 
-def resume(hook: MosaicHook, run: Run, wait: RunWait, *, deadline: float | None) -> None:
+def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None) -> None:
     """
     Have a run go on that failed or was cancelled: only what is missing is done, and paid, again.
 
     :param hook: The connection.
     :param run: The run as it was read last.
     :param wait: The wait for it, which tells its story when it can't be resumed.
+    :param context: The task's context.
     :param deadline: When waiting for it stops, in seconds since the epoch.
     :raises MosaicError: It is not resumed.
     """
@@ -104,8 +110,8 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, *, deadline: float | None)
     try:
         resumed = hook.resume_run(run.run_id)
     except (MosaicConflictError, MosaicValidationError) as conflict:
-        # Somebody else may have resumed it a moment ago.
-        now = hook.get_run(run.run_id)
+        # Somebody else may have resumed it a moment ago, be it an earlier try that was killed.
+        now = _looked_at_again(hook, run)
         if judge_run(now).ended and now.status == run.status:
             # No retry can help: the state that refuses the resume stays.
             why = conflict.detail or "its state does not allow it"
@@ -114,19 +120,34 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, *, deadline: float | None)
     except MosaicAmbiguousOutcomeError as lost:
         # A second resume is refused, so looking is enough: if the first took effect, the run is going on.
         # A short rest may have come to its end by now, and then shows another one than before.
-        if hook.get_run(run.run_id).status == run.status:
+        if _looked_at_again(hook, run).status == run.status:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
     else:
         log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
-        # The old end may be shown a little longer, and would be taken for a new one.
-        for pause in _EFFECT_PAUSES:
-            if hook.get_run(run.run_id).status != run.status:
-                return
-            time.sleep(pause)
+        _looked_at_again(hook, run)
+    if run.status == RunStatus.CANCELLED:
+        wait.permit(context).use()
 
 
-def outlast_kill(hook: MosaicHook, run_id: str, wait: RunWait, *, deadline: float | None) -> None:
+def _looked_at_again(hook: MosaicHook, run: Run) -> Run:
+    """
+    A run that may have been resumed a moment ago: its old end may be shown a little longer, and is not a new one.
+
+    One that ended partly can't have been resumed.
+    """
+    now = hook.get_run(run.run_id)
+    for pause in _EFFECT_PAUSES if judge_run(run).standing is Standing.BAD else ():
+        if now.status != run.status:
+            break
+        time.sleep(pause)
+        now = hook.get_run(run.run_id)
+    return now
+
+
+def outlast_kill(
+    hook: MosaicHook, run_id: str, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None
+) -> None:
     """
     Keep a run going that a deferred task was waiting for when a person cleared it, and that it goes on with.
 
@@ -136,6 +157,7 @@ def outlast_kill(hook: MosaicHook, run_id: str, wait: RunWait, *, deadline: floa
     :param hook: The connection.
     :param run_id: The run.
     :param wait: The wait for it.
+    :param context: The task's context.
     :param deadline: When waiting for it stops, in seconds since the epoch.
     """
     if not (wait.cancels and kills_reach_triggers()):
@@ -145,7 +167,7 @@ def outlast_kill(hook: MosaicHook, run_id: str, wait: RunWait, *, deadline: floa
         run = hook.get_run(run_id)
         if run.status == RunStatus.CANCELLED:
             log.info("Run %r was cancelled with the cleared task's old wait.", run_id)
-            resume(hook, run, wait, deadline=deadline)
+            resume(hook, run, wait, context, deadline=deadline)
             return
         if judge_run(run).ended:
             return

@@ -11,16 +11,19 @@ from typing import Any
 
 from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_ids, checked_moment, refuse
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.lookup import post_candidates
+from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
+from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.tasks.failing import HOPELESS
+from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import PostWait, timeout_of
-from airflow_provider_mosaic.tasks.siblings import read_siblings
+from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
@@ -114,11 +117,12 @@ class PostTask:
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
-        Bad ends of a post that a retry would only meet again; the wait itself knows them.
+        Bad ends of a post that a retry would only meet again; the wait itself knows the others.
 
         :param context: The task's context.
         """
-        return ()
+        # Without a memory a retry does not go on with the post.
+        return () if remembers(context, durable=self._order.durable) else HOPELESS
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -128,12 +132,11 @@ class PostTask:
         :returns: The post id, or how to wait for it in the triggerer.
         """
         order = self._order
-        memory = TaskMemory(
-            context, kind="post", request=[self._sought(), order.run_id, order.output_ids], durable=order.durable
-        )
+        with telling_if_blank(context, "post"):
+            request = [self._sought(), order.run_id, order.output_ids]
+        memory = TaskMemory(context, kind="post", request=request, durable=order.durable)
         record = self._once(context, memory).ensure()
         post_id = str(record.id)
-        context["ti"].xcom_push(key=POST_ID_KEY, value=post_id)
         return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.began)
 
     def _sought(self) -> dict[str, Any]:
@@ -174,6 +177,8 @@ class PostTask:
                 )
         run = with_outputs(self._hook, self._hook.get_run(order.run_id))
         outputs = {output.output_id: output.video_url for output in run.outputs}
+        if order.output_ids is None:
+            _check_whole(run)
         wanted = order.output_ids or list(outputs)
         if not wanted:
             refuse("run_id", order.run_id, "the run has no outputs to post.")
@@ -193,9 +198,9 @@ class PostTask:
             # They come first, by the documentation of GET /social/posts.
             return islice(self._hook.list_posts(), _NEWEST)
 
-        def present(began: float) -> tuple[str, ...] | None:
+        def present(began: float) -> Before | None:
             try:
-                return tuple(post.post_id for post in newest())
+                return Before(ids=tuple(post.post_id for post in newest()))
             except MosaicError as error:
                 log.info("The posts that are there before this one are not known: %s", error)
                 return None
@@ -209,12 +214,35 @@ class PostTask:
             begin=begin,
             present=present,
             candidates=candidates,
-            siblings=lambda: read_siblings(context, key=POST_ID_KEY, operator_class=self._operator_class),
+            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=self._operator_class).look,
             adopt=True,
             timeout=self._order.waiting.timeout,
             advice="Look at the posts in Mosaic.",
             stands=self._stands,
             # What is made again has its own time of publishing.
             new_clock=True,
+            tell=lambda post_id: context["ti"].xcom_push(key=POST_ID_KEY, value=post_id),
             may_be=lambda post_id: self._hook.get_post(post_id),
+        )
+
+
+def _check_whole(run: Run) -> None:
+    """
+    Refuse to publish whatever a run has just now. A retry may find it ended well: it goes on, or can be resumed.
+
+    :param run: The run.
+    :raises MosaicRunFailedError: It has not ended, or ended badly.
+    """
+    verdict = judge_run(run)
+    if not verdict.ended:
+        raise MosaicRunFailedError(
+            f"Run {run.run_id!r} is still {run.status}: wait for it, with a MosaicRunSensor or "
+            "wait_for_completion=True, before its outputs are posted, or say which ones by output_ids.",
+            run_id=run.run_id,
+        )
+    if verdict.standing is Standing.BAD:
+        raise MosaicRunFailedError(
+            f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids. Resume it, or "
+            "post another run.",
+            run_id=run.run_id,
         )

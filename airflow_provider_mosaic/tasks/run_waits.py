@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,11 +20,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
 )
 from airflow_provider_mosaic.api.reports import failed_nodes, run_failure
-from airflow_provider_mosaic.api.runs import Run, RunNode, get_run
+from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import Watch, watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
 from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
+from airflow_provider_mosaic.tasks.cancels import Permit
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
@@ -55,19 +57,31 @@ class RunWait(EndWait[Run]):
     :param order: How to wait.
     :param hook: The connection.
     :param cure: What a person can do about a run that ended badly, if it is not the usual.
+    :param way_on: How a person has a run go on that somebody else has cancelled.
+    :param durable: Whether anything is kept for the next try.
     """
 
     noun = "Run"
     key = "run_id"
 
     def __init__(
-        self, order: WaitOrder, hook: MosaicHook, *, cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: ""
+        self,
+        order: WaitOrder,
+        hook: MosaicHook,
+        *,
+        cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
+        way_on: Callable[[Mapping[str, Any], Run], str],
+        durable: bool = True,
     ) -> None:
         super().__init__(order, hook)
         self._cure = cure
+        self._way_on = way_on
+        self._durable = durable
         self._held: str | None = None
         self._killed = False
         self._came_of_it = ""
+        self._cancelled: str | None = None
+        self._left: Mapping[str, Any] | None = None
 
     def hold(self, run_id: str) -> None:
         """
@@ -84,8 +98,9 @@ class RunWait(EndWait[Run]):
         self.hold(subject_id)
         if self._killed:
             # There was no id yet to cancel.
-            raise self._killed_error(subject_id)
-        return super().wait(context, subject_id, deadline=deadline, begun=begun)
+            raise self._killed_error(context, subject_id)
+        with self._leaving(context):
+            return super().wait(context, subject_id, deadline=deadline, begun=begun)
 
     def go_on(
         self,
@@ -98,7 +113,8 @@ class RunWait(EndWait[Run]):
     ) -> str | Deferral:
         """See :meth:`EndWait.go_on`."""
         self.hold(subject_id)
-        return super().go_on(context, event, subject_id, deadline=deadline, began=began)
+        with self._leaving(context):
+            return super().go_on(context, event, subject_id, deadline=deadline, began=began)
 
     def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
         """
@@ -108,6 +124,42 @@ class RunWait(EndWait[Run]):
         :param advice: What happens next, or what to do.
         """
         return run_failure(run, nodes_of(self._hook, run), advice=advice)
+
+    # Who cancelled it
+
+    def permit(self, context: Mapping[str, Any]) -> Permit:
+        """
+        What is kept of a cancel that a retry may undo.
+
+        :param context: The task's context.
+        """
+        return Permit(context, durable=self._durable)
+
+    def heed_cancel(self, context: Mapping[str, Any], run: Run) -> None:
+        """
+        Fail at once if somebody else has cancelled the run: a retry would have it go on, or start another one.
+
+        :param context: The task's context.
+        :param run: The run.
+        """
+        if run.status == RunStatus.CANCELLED and not self.permit(context).holds(run.run_id):
+            advice = f"Somebody else cancelled it, not this task: no retry has it go on. {self._way_on(context, run)}"
+            raise fail_exception(self.failure(run, advice))
+
+    def _note_cancel(self, context: Mapping[str, Any]) -> None:
+        if self._cancelled is not None:
+            self.permit(context).give(self._cancelled)
+
+    @contextmanager
+    def _leaving(self, context: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            # What Airflow raises when execution_timeout is over, and then it has the task killed.
+            self._left = context
+            raise
 
     # What cancels it
 
@@ -121,6 +173,9 @@ class RunWait(EndWait[Run]):
         self._killed = True
         if self._held is not None:
             self._came_of_it = self._let_go(self._held, in_a_hurry=True)
+        if self._left is not None:
+            # Otherwise it is noted by the code that the signal has interrupted, which may be talking to Airflow now.
+            self._note_cancel(self._left)
 
     def abandoned(self, context: Mapping[str, Any]) -> None:
         """
@@ -132,6 +187,7 @@ class RunWait(EndWait[Run]):
         run_id = ti.xcom_pull(task_ids=ti.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         if run_id:
             self._let_go(run_id)
+            self._note_cancel(context)
 
     def end_cleared(self, run_id: str) -> None:
         """
@@ -151,6 +207,7 @@ class RunWait(EndWait[Run]):
                 cancel_quickly(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
+            self._cancelled = run_id
             said = "It is cancelled."
         except MosaicNotFoundError:
             said = "It is not there any more."
@@ -187,6 +244,9 @@ class RunWait(EndWait[Run]):
         run = with_outputs(self._hook, subject)
         context["ti"].xcom_push(key="status", value=run.status)
         context["ti"].xcom_push(key="output_ids", value=run.output_ids)
+        if run.status == RunStatus.CANCELLED and self._killed:
+            raise self._killed_error(context, run.run_id)
+        self.heed_cancel(context, run)
         judge_end(
             run,
             on_partial=self._order.on_partial,
@@ -197,9 +257,11 @@ class RunWait(EndWait[Run]):
 
     def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
         if self._killed:
-            return self._killed_error(subject_id)
+            return self._killed_error(context, subject_id)
         what = self._let_go(subject_id)
-        if clocks.deadline is not None and clocks.deadline == clocks.first_to_run_out:
+        self._note_cancel(context)
+        # Both are None where dag.test() has dropped the deadline.
+        if clocks.deadline == clocks.first_to_run_out:
             limit = timedelta(seconds=self._order.timeout or 0)
             # This clock began with the first try: a retry would be out of time at once.
             return fail_exception(
@@ -208,8 +270,9 @@ class RunWait(EndWait[Run]):
         limit = context["ti"].task.execution_timeout
         return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}. {what}")
 
-    def _killed_error(self, run_id: str) -> MosaicRunCancelledError:
+    def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
         what = self._came_of_it or self._let_go(run_id)
+        self._note_cancel(context)
         return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)
 
 

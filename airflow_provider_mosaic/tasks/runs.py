@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from itertools import islice
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, refuse
@@ -19,23 +18,25 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.lookup import SKEW, run_candidates
-from airflow_provider_mosaic.api.runs import Run, get_run, start_run
+from airflow_provider_mosaic.api.lookup import SKEW, run_candidates, runs_before
+from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, start_run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.agents import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.credits import require_credits
+from airflow_provider_mosaic.tasks.decisions import Decisions
 from airflow_provider_mosaic.tasks.existing_runs import outlast_kill, resume
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory, remembers
+from airflow_provider_mosaic.tasks.failing import HOPELESS
+from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
-from airflow_provider_mosaic.tasks.siblings import read_siblings
+from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
 
-#: Runs of one agent in the window of a lookup; where there are more, those that were there before can't be kept.
+#: Runs that are read before a start at most; where there are more, those that were there before can't be kept.
 _MOST_PRESENT = 1000
 
 
@@ -98,7 +99,13 @@ class RunTask:
         self._order = order
         self._hook = hook
         self._operator_class = operator_class
-        self.wait = RunWait(order.waiting, hook, cure=self._cure)
+        self.wait = RunWait(
+            order.waiting,
+            hook,
+            cure=self._cure,
+            way_on=lambda context, run: Decisions(context).way_on(run.run_id),
+            durable=order.durable,
+        )
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -106,13 +113,16 @@ class RunTask:
 
         :param context: The task's context.
         """
+        remembered = remembers(context, durable=self._order.durable)
+        # Without a memory a retry does not go on with the run.
+        blind = () if remembered else HOPELESS
         if self._order.on_retry == "fail":
-            return (MosaicRunFailedError,)
+            return (MosaicRunFailedError, *blind)
         if self._order.on_retry == "new":
-            return (MosaicNeedsCreditsError,)
-        # Without a memory there is nothing that a retry could resume.
-        short = () if remembers(context, durable=self._order.durable) else (MosaicNeedsCreditsError,)
-        return (MosaicRunPartialError, *short)
+            return (MosaicNeedsCreditsError, *blind)
+        # Nor could it resume anything.
+        short = () if remembered else (MosaicNeedsCreditsError,)
+        return (MosaicRunPartialError, *short, *blind)
 
     def _cure(self, context: Mapping[str, Any], run: Run) -> str:
         if not run.needs_credits or self._order.on_retry != "resume":
@@ -132,13 +142,13 @@ class RunTask:
         :returns: The run id, or how to wait for it in the triggerer.
         """
         order = self._order
-        call = start_run(order.agent_id, **order.inputs)
+        with telling_if_blank(context, "run"):
+            call = start_run(order.agent_id, **order.inputs)
         memory = TaskMemory(context, kind="run", request=[order.agent_id, call.body], durable=order.durable)
         record = self._once(context, memory, call).ensure()
         run_id = str(record.id)
-        push_run(context, run_id, order.agent_id)
         if memory.cleared_id == run_id:
-            outlast_kill(self._hook, run_id, self.wait, deadline=record.deadline)
+            outlast_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
         return self.wait.wait(context, run_id, deadline=record.deadline, begun=record.began)
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[str]) -> Once:
@@ -154,21 +164,22 @@ class RunTask:
             if order.min_credits is not None:
                 require_credits(self._hook, order.min_credits, on_short=order.on_short_of_credits)
 
-        def window(began: float) -> Iterator[Run]:
-            return self._hook.list_runs(order.agent_id, created_from=datetime.fromtimestamp(began, timezone.utc) - SKEW)
+        def since(moment: float) -> Iterator[Run]:
+            return self._hook.list_runs(order.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
 
-        def present(began: float) -> tuple[str, ...] | None:
+        def present(began: float) -> Before | None:
             try:
-                # The order of the list is not documented: the window is read whole, or not at all.
-                ids = tuple(run.run_id for run in islice(window(began), _MOST_PRESENT + 1))
+                found = runs_before(since(began - SKEW.total_seconds()), most=_MOST_PRESENT)
             except MosaicError as error:
                 # Only a lost answer would need them; without them, none that is found is taken.
                 log.info("The runs that are there before the start are not known: %s", error)
                 return None
-            return ids if len(ids) <= _MOST_PRESENT else None
+            return None if found is None else Before(ids=found[0], until=found[1])
 
         def candidates(record: Record) -> list[Candidate]:
-            return run_candidates(window(record.began), before=record.before or ())
+            until = record.before_until
+            runs = since(record.began - SKEW.total_seconds() if until is None else until)
+            return run_candidates(runs, before=record.before or (), before_until=until)
 
         return Once(
             what=f"a run of agent {order.agent_id!r}",
@@ -176,24 +187,29 @@ class RunTask:
             begin=begin,
             present=present,
             candidates=candidates,
-            siblings=lambda: read_siblings(
+            siblings=SiblingTasks(
                 context, key=RUN_ID_KEY, operator_class=self._operator_class, alike=("agent_id", order.agent_id)
-            ),
+            ).look,
             adopt=order.on_ambiguous == "adopt",
             timeout=order.waiting.timeout,
             advice="Look at the agent's runs in the editor.",
             allow=allow,
-            stands=self._stands,
+            stands=lambda record: self._stands(context, record),
             cleared=self.wait.end_cleared,
-            may_be=self._may_be,
+            tell=lambda run_id: push_run(context, run_id, order.agent_id),
+            may_be=lambda run_id: self._may_be(context, run_id),
         )
 
-    def _may_be(self, run_id: str) -> None:
-        agent_id = self._hook.get_run(run_id).agent_id
+    def _may_be(self, context: Mapping[str, Any], run_id: str) -> None:
+        run = self._hook.get_run(run_id)
+        agent_id = run.agent_id
         if agent_id is not None and agent_id != self._order.agent_id:
             refuse("run_id", run_id, f"it is a run of agent {agent_id!r}, not of {self._order.agent_id!r}.")
+        if run.status == RunStatus.CANCELLED:
+            # Whoever has named it wants it to go on.
+            self.wait.permit(context).give(run_id)
 
-    def _stands(self, record: Record) -> bool:
+    def _stands(self, context: Mapping[str, Any], record: Record) -> bool:
         """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
         run_id = str(record.id)
         try:
@@ -208,10 +224,11 @@ class RunTask:
         if not missed:
             log.info("Going on with run %r of an earlier try, which is %s.", run_id, verdict.status)
             return True
+        self.wait.heed_cancel(context, run)
         if self._order.on_retry == "new":
             log.info("Run %r of an earlier try is %s: starting a new one.", run_id, verdict.status)
             return False
         if self._order.on_retry == "fail":
             raise self.wait.failure(run, "It is left as it is, since on_retry='fail'.")
-        resume(self._hook, run, self.wait, deadline=record.deadline)
+        resume(self._hook, run, self.wait, context, deadline=record.deadline)
         return True

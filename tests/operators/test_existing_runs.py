@@ -120,7 +120,22 @@ def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, run_
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, run_id: str) -> None:
+@pytest.mark.parametrize("resumed_by", ["this task, whose answer was lost", "somebody else"])
+def test_a_resumed_run_that_shows_its_old_end_for_a_while_is_not_given_up(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, run_id: str, resumed_by: str
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    if resumed_by == "somebody else":
+        hook.resume_run(run_id)
+    else:
+        mosaic.inject("answer_lost", method="POST", path=RESUME)
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="failed", times=4)
+    assert resuming(run_id).see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
     mosaic.inject("server_error", method="POST", path=RESUME, status=502)

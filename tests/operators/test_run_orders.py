@@ -46,14 +46,55 @@ def test_a_link_that_was_only_signed_anew_is_the_same_order(mosaic: Emulator, be
     assert effects(mosaic) == {"runs_started": 2}
 
 
+@pytest.mark.parametrize("retries", [2, 0, 5], ids=lambda retries: f"{retries} retries by then")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, deferrable: bool) -> None:
+def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, deferrable: bool, retries: int) -> None:
     task = run_life(StateStore(), deferrable=deferrable)
     first = task.see_through()
-    task.clear()
+    task.clear(retries=retries)
     second = task.see_through()
     assert first != second
     assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_a_clear_that_lowered_retries_have_made_look_like_a_retry_is_asked_about_and_the_next_one_starts_afresh(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    task = run_life(StateStore())
+    first = task.see_through()
+    # max_tries comes out as what it was: one try, and one retry.
+    task.clear(retries=1)
+    assert first in gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+    task.clear()
+    assert task.see_through() != first
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_a_retry_goes_on_although_the_retries_were_lowered_meanwhile(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore().killing_at("id"), wait_for_completion=False)
+    with pytest.raises(Killed):
+        task.execute()
+    task.retries = 1
+    assert task.execute() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_what_another_version_of_the_provider_has_noted_is_looked_for_and_not_paid_again(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    task = run_life(store, deferrable=True)
+    task.execute()
+    store.set("mosaic_run", {**store.get("mosaic_run"), "version": 2})
+    assert mosaic.runs()[0]["run_id"] in gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+    # A clear means again "do it again".
+    task.clear()
+    task.execute()
+    assert mosaic.counts().runs_started == 2
 
 
 def test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone(
@@ -144,6 +185,15 @@ def test_without_a_store_a_retry_starts_when_nothing_can_have_been_started(mosai
     with pytest.raises(Exception, match="429"):
         task.execute()
     task.see_through()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_looks_also_where_the_retries_were_lowered(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(None, deferrable=True)
+    task.execute()
+    task.retries = 0
+    assert mosaic.runs()[0]["run_id"] in gives_up(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
 
 

@@ -1,0 +1,109 @@
+"""The DAGs of test_came_to_nothing.py: Airflow takes them only from its DAG folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, task
+
+from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
+    MosaicCreateAvatarProfileOperator,
+    MosaicPostAnalyticsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+    MosaicYouTubeTriggerOperator,
+)
+
+AGENT = "a0000000-0000-4000-8000-000000000004"
+NODE = "b0000004-0000-4000-8000-000000000002"
+VIDEO = "https://cdn.example.org/host.mp4"
+
+
+@task
+def nothing() -> Any:
+    return None
+
+
+@task
+def things(values: list[Any]) -> list[Any]:
+    return values
+
+
+def run(**arguments: Any) -> None:
+    MosaicRunAgentOperator(task_id="act", agent_id=AGENT, poll_interval=0.05, **arguments)
+
+
+def post(**arguments: Any) -> None:
+    MosaicSocialPostOperator(**{"task_id": "act", "text": "New episode", "platforms": ["youtube"], **arguments})
+
+
+def channels(**arguments: Any) -> None:
+    MosaicYouTubeTriggerOperator(task_id="act", agent_id=AGENT, youtube_channels=["@demo"], **arguments)
+
+
+def mapped() -> Any:
+    return MosaicRunAgentOperator.partial(task_id="act", agent_id=AGENT, poll_interval=0.05)
+
+
+#: What is to be refused, by the argument that came to nothing.
+REFUSED = {
+    "update_params": lambda: run(update_params=nothing()),
+    "update_params_by_text": lambda: run(update_params="{{ ti.xcom_pull(task_ids='nowhere') }}"),
+    "update_params['x']['prompt']": lambda: run(update_params={"x": {"prompt": nothing()}}),
+    "callback_url": lambda: run(callback_url=nothing()),
+    "min_credits": lambda: run(min_credits=nothing()),
+    "run_id": lambda: post(run_id=nothing()),
+    "schedule_date": lambda: post(schedule_date=nothing()),
+    "media_urls": lambda: post(media_urls=nothing()),
+    "output_ids": lambda: post(run_id="a-run", output_ids=nothing()),
+    "text": lambda: post(text="{{ ti.xcom_pull(task_ids='nowhere') }}"),
+    "callback_url_of_channels": lambda: channels(callback_url=nothing()),
+    "filter_options": lambda: channels(filter_options=nothing()),
+    "filter_options['duration']['max_seconds']": lambda: channels(
+        filter_options={"duration": {"min_seconds": 60, "max_seconds": nothing()}}
+    ),
+    "image_url": lambda: MosaicCreateAvatarProfileOperator(
+        task_id="act", name="Host", video_url=VIDEO, image_url=nothing()
+    ),
+    "agent_id": lambda: MosaicApplyAgentOperator(
+        task_id="act", definition={"name": "Nightly", "nodes": {}}, agent_id=nothing()
+    ),
+    "asset_type": lambda: MosaicUploadOperator(task_id="act", source=VIDEO, asset_type=nothing()),
+    "social_connection_id": lambda: MosaicPostAnalyticsOperator(
+        task_id="act", post_id="a-post", social_connection_id=nothing()
+    ),
+    # Mapped: what Airflow makes the operator of is the None itself.
+    "update_params_of_expand": lambda: mapped().expand(update_params=things([None])),
+    "update_params_of_a_written_expand": lambda: mapped().expand(update_params=[None]),
+    "update_params_of_partial": lambda: MosaicRunAgentOperator.partial(
+        task_id="act", agent_id=AGENT, update_params=nothing()
+    ).expand(callback_url=["https://example.com/hook"]),
+}
+#: What is not: a None that the DAG file has, and one that an entry of expand_kwargs has.
+TAKEN = {
+    "none_written": lambda: run(update_params=None, callback_url=None),
+    "none_of_partial": lambda: MosaicRunAgentOperator.partial(task_id="act", agent_id=AGENT, callback_url=None).expand(
+        update_params=[{NODE: {"number": 1}}]
+    ),
+    "none_of_a_written_entry": lambda: mapped().expand_kwargs([{"update_params": None}]),
+    "none_of_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{"update_params": None}])),
+    "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
+    "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
+}
+
+
+def all_of(name: str, cases: dict[str, Any]) -> DAG:
+    """A DAG with a task ``act`` for each case, in a group whose number is the case's."""
+    with DAG(name, schedule=None) as dag:
+        for number, build in enumerate(cases.values()):
+            with TaskGroup(f"case_{number}"):
+                build()
+    return dag
+
+
+refused = all_of("came_to_nothing", REFUSED)
+taken = all_of("none_was_meant", TAKEN)
+with DAG("callback_came_to_nothing", schedule=None) as callback:
+    REFUSED["callback_url_of_channels"]()

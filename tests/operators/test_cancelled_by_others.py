@@ -1,0 +1,279 @@
+"""What a person cancels in Mosaic stays cancelled: no retry has it go on, and pays, unasked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import TaskDeferralTimeout
+from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, started, until
+from tasks.lives import end_of_first_try, gives_up, run_life
+from tasks.standins import Deferred, Killed, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicResumeRunOperator
+
+GET_RUN = "GET /agent_run/{run_id}"
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+ONE_CANCELLED = {"runs_started": 1, "runs_cancelled": 1}
+GONE_ON_WITH = {**ONE_CANCELLED, "runs_resumed": 1}
+
+
+def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Life:
+    arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
+    return Life(lambda: MosaicResumeRunOperator(**arguments), store=store)
+
+
+class AirflowsTimeout(BaseException):
+    """What Airflow raises in the middle of a task whose execution_timeout is over."""
+
+
+# A person cancels
+
+
+@pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
+@pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
+@WAYS
+def test_a_run_that_a_person_cancels_while_the_task_waits_fails_it_at_once(
+    mosaic: Emulator, hook: MosaicHook, store: Callable[[], Any], on_retry: str, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(store(), deferrable=deferrable, on_retry=on_retry)
+    with Meanwhile(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
+        message = gives_up(task.see_through, MosaicRunCancelledError)
+    assert "Somebody else cancelled it" in message
+    assert f'mosaic_adopt.dag.run\' to {{"manual__2026-01-01": "{started(mosaic)}"}}' in message
+    assert task.xcom("status") == "cancelled"
+    assert effects(mosaic) == ONE_CANCELLED
+
+
+@pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
+def test_a_run_that_a_person_cancels_between_two_tries_stays_cancelled(mosaic: Emulator, on_retry: str) -> None:
+    task = run_life(StateStore(), on_retry=on_retry)
+    run_id = end_of_first_try(mosaic, task, "cancelled")
+    message = gives_up(task.execute, MosaicRunCancelledError)
+    assert run_id in message
+    assert "Somebody else cancelled it" in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_person_may_name_it_all_the_same_and_then_it_goes_on(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = run_life(StateStore())
+    run_id = end_of_first_try(mosaic, task, "cancelled")
+    gives_up(task.execute, MosaicRunCancelledError)
+    monkeypatch.setattr("airflow.sdk.Variable.get", lambda key, default=None: f'{{"manual__2026-01-01": "{run_id}"}}')
+    task.clear()
+    assert task.execute() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(MosaicTimeoutError):
+        task.execute()
+
+    def cancel() -> None:
+        until(lambda: mosaic.counts().runs_resumed)
+        hook.cancel_run(started(mosaic))
+
+    with Meanwhile(cancel):
+        gives_up(task.execute, MosaicRunCancelledError)
+    gives_up(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
+
+
+# The task itself has cancelled it
+
+
+def test_what_a_kill_has_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore())
+
+    def kill() -> None:
+        until(lambda: sent(mosaic, GET_RUN) >= 2)
+        task.operator.on_kill()
+
+    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == started(mosaic)
+    assert effects(mosaic) == GONE_ON_WITH
+
+
+def test_a_kill_is_noticed_within_a_second_however_long_the_pause_between_two_looks_is(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), poll_interval=3600)
+
+    def kill() -> None:
+        until(lambda: sent(mosaic, GET_RUN) >= 1)
+        task.operator.on_kill()
+
+    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert max(clock.pauses) <= 1.0
+
+
+def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore())
+    sleep = clock.sleep
+
+    def over(seconds: float) -> None:
+        raise AirflowsTimeout
+
+    monkeypatch.setattr(clock, "sleep", over)
+    with pytest.raises(AirflowsTimeout):
+        task.execute()
+    # As Airflow does it, once the task's code has been left.
+    task.operator.on_kill()
+    assert effects(mosaic) == ONE_CANCELLED
+    monkeypatch.setattr(clock, "sleep", sleep)
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == started(mosaic)
+    assert effects(mosaic) == GONE_ON_WITH
+
+
+def test_what_was_cancelled_with_a_trigger_that_airflow_gave_up_is_resumed_by_the_retry(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True)
+    task.execute()
+    with pytest.raises(TaskDeferralTimeout):
+        task.give_up()
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == started(mosaic)
+    assert effects(mosaic) == GONE_ON_WITH
+
+
+def test_a_cancel_of_the_tasks_own_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True, cancel_lag=0.3)
+    task = run_life(StateStore(), execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(MosaicTimeoutError):
+        task.execute()
+    task = run_life(task.store, dag_run=task.dag_run)
+    task.try_number = 1
+    with pytest.raises(MosaicRunCancelledError):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == started(mosaic)
+    assert effects(mosaic) == GONE_ON_WITH
+
+
+def test_where_it_cannot_be_noted_a_person_is_asked(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    task = run_life(store, execution_timeout=timedelta(seconds=0.3))
+    store.after_set = lambda value: setattr(store, "broken_sets", 1 if "id" in value else 0)
+    with pytest.raises(MosaicTimeoutError):
+        task.execute()
+    gives_up(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == ONE_CANCELLED
+
+
+def test_without_durable_nothing_is_noted(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    with pytest.raises(MosaicTimeoutError):
+        run_life(store, execution_timeout=timedelta(seconds=0.3), durable=False).execute()
+    assert effects(mosaic) == ONE_CANCELLED
+    assert store.history == []
+
+
+# A task that resumes a run
+
+
+@pytest.fixture
+def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    hook.cancel_run(run_id)
+    return run_id
+
+
+@pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
+@WAYS
+def test_a_person_who_cancels_what_a_task_has_resumed_is_heeded(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, run_id: str, store: Callable[[], Any], deferrable: bool
+) -> None:
+    task = resuming(run_id, store(), deferrable=deferrable)
+
+    def cancel() -> None:
+        until(lambda: mosaic.counts().runs_resumed)
+        seen = sent(mosaic, GET_RUN)
+        until(lambda: sent(mosaic, GET_RUN) > seen + 1)
+        hook.cancel_run(run_id)
+
+    with Meanwhile(cancel):
+        message = gives_up(task.see_through, MosaicRunCancelledError)
+    assert "Clear this task to resume it all the same." in message
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
+
+
+def test_so_is_one_who_cancels_it_between_two_tries(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, run_id: str
+) -> None:
+    task = resuming(run_id, StateStore(), deferrable=True)
+    assert isinstance(task.execute(), Deferred)
+    hook.cancel_run(run_id)
+    gives_up(task.execute, MosaicRunCancelledError)
+    task.clear()
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
+
+
+def test_a_try_that_died_before_it_resumed_the_run_is_followed_by_one_that_does(
+    mosaic: Emulator, clock: Clock, run_id: str
+) -> None:
+    store = StateStore().killing_at("id")
+    task = resuming(run_id, store, deferrable=True)
+    with pytest.raises(Killed):
+        task.execute()
+    assert effects(mosaic) == ONE_CANCELLED
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == GONE_ON_WITH
+
+
+def test_what_its_own_timeout_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
+    task = resuming(run_id, StateStore(), execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(MosaicTimeoutError):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
+
+
+def test_a_failed_run_is_resumed_by_the_retry_as_before(mosaic: Emulator, clock: Clock) -> None:
+    task = run_life(StateStore(), deferrable=True)
+    mosaic.configure(hold_runs=True)
+    deferred = task.execute()
+    mosaic.finish_run(started(mosaic), "failed")
+    with pytest.raises(MosaicRunFailedError):
+        task.resume(deferred, deferred.wait())
+    mosaic.configure(hold_runs=False)
+    assert task.see_through() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_triggers_cancel_for_a_cleared_task_is_not_undone_by_its_new_run(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=True)
+    old = task.execute()
+    asyncio.run(old.trigger().on_kill())
+    task.clear()
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
