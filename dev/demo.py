@@ -125,7 +125,7 @@ def show_results(results: Path, sources: list[Path]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         folder = results / source.stem
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_SUCCESS")
         files += found
         films = [path for path in found if path.suffix == ".mp4"]
         if not films:

@@ -37,8 +37,10 @@ def mosaic_mend_runs():
         return [run.run_id for run in MosaicHook().list_runs(params["agent"], status="running", created_to=until)]
 
     end = MosaicCancelRunOperator.partial(task_id="cancel").expand(run_id=hanging())
-    # A run that can't be resumed, or fails again, holds up no other.
-    resume = MosaicResumeRunOperator.partial(task_id="resume", deferrable=True, max_active_tis_per_dagrun=10)
+    # A run that can't be resumed, or fails again, holds up no other. Where none hangs, "cancel" is skipped.
+    resume = MosaicResumeRunOperator.partial(
+        task_id="resume", deferrable=True, max_active_tis_per_dagrun=10, trigger_rule="none_failed"
+    )
     end >> resume.expand(run_id=failed())
 
 

@@ -10,7 +10,7 @@ It uses the connection `mosaic_default` and these variables:
 | variable | what it says |
 | --- | --- |
 | `mosaic_recordings` | the folder of the recordings, or object storage prefix (`s3://aws_default@studio/recordings`) |
-| `mosaic_results` | where the edited files go, a folder for each recording; one that has it is not edited again |
+| `mosaic_results` | where the edited files go, a folder for each recording; one with `_SUCCESS` is not edited again |
 | `mosaic_agent_id` | the agent that edits them |
 """
 
@@ -26,6 +26,7 @@ from airflow_provider_mosaic.operators import (
 )
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left half full
 
 
 @dag(
@@ -39,14 +40,20 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 def mosaic_nightly_pipeline():
     @task
     def new_recordings() -> list[dict[str, str]]:
-        """List the recordings that have no results yet, each with the folder for them."""
+        """List the recordings whose results are not whole yet, each with the folder for them."""
         recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
         results = ObjectStoragePath(Variable.get("mosaic_results"))
         videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
         folders = {video: results / ObjectStoragePath(video).stem for video in videos}
         return [
-            {"source": video, "destination": str(folder)} for video, folder in folders.items() if not folder.exists()
+            {"source": video, "destination": str(folder)}
+            for video, folder in folders.items()
+            if not (folder / WHOLE).exists()
         ]
+
+    @task
+    def whole(files: list[str], destination: str) -> None:
+        (ObjectStoragePath(destination) / WHOLE).write_text("\n".join(files))
 
     @task
     def first_cut(output_ids: list[str]) -> list[str]:
@@ -70,7 +77,7 @@ def mosaic_nightly_pipeline():
             run_id=edit.output,
             output_ids=first_cut(edit.output["output_ids"]),
         )
-        download >> post
+        whole(download.output, destination) >> post
 
     recording.expand_kwargs(new_recordings())
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tempfile
@@ -8,6 +10,11 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_mosaic
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # comes with pytest
 
 ROOT = Path(airflow_provider_mosaic.__file__).parent
 
@@ -117,6 +124,51 @@ def test_the_emulator_is_a_reading_of_its_own() -> None:
 def test_the_pytest_plugin_costs_nothing_until_it_is_used() -> None:
     [modules] = loaded_by("import pytest, airflow_provider_mosaic.emulator.pytest_plugin")
     assert modules.isdisjoint({"fastapi", "uvicorn", "httpx", "pydantic", "airflow", "requests"})
+
+
+#: The name that is imported, where it is another one than that of the distribution.
+DISTRIBUTIONS = {"airflow": "apache-airflow", "yaml": "pyyaml", "typing_extensions": "typing-extensions"}
+COMPAT = "apache-airflow-providers-common-compat"
+#: What is there whenever the module's code is called, since that is who calls it.
+BROUGHT = {
+    "connection_form.py": {"wtforms", "wtforms.validators"},
+    "emulator/pytest_plugin.py": {"pytest"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a module imports from outside the package."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, path
+            names.add(node.module or "")
+    names -= BROUGHT.get(path.relative_to(ROOT).as_posix(), set())
+    return {name for name in names if name.partition(".")[0] not in {*sys.stdlib_module_names, ROOT.name}}
+
+
+def declared(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=!~\[ ]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_whatever_is_imported_is_declared_or_comes_with_python() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    everywhere = declared(project["dependencies"])
+    in_the_emulator = everywhere | declared(project["optional-dependencies"]["emulator"])
+    undeclared = {
+        (str(path.relative_to(ROOT)), name)
+        for path in ROOT.rglob("*.py")
+        for name in imported(path)
+        if (
+            COMPAT
+            if name.startswith("airflow.providers.common.compat")
+            else DISTRIBUTIONS.get(name.partition(".")[0], name.partition(".")[0].replace("_", "-"))
+        )
+        not in (in_the_emulator if path.is_relative_to(ROOT / "emulator") else everywhere)
+    }
+    assert undeclared == set()
 
 
 def test_every_module_begins_with_future_annotations_and_a_word_about_itself() -> None:

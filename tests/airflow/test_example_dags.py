@@ -98,3 +98,20 @@ def test_every_example_is_in_the_docs() -> None:
 def test_the_quick_start_is_under_twenty_lines_of_code() -> None:
     (path,) = (path for path in EXAMPLES if path.stem == "mosaic_quick_start")
     assert 0 < lines_of_code(path) < 20
+
+
+def test_a_recording_of_which_a_download_has_left_a_part_is_edited_the_next_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
+    for name in ("done", "half", "new"):
+        (tmp_path / f"{name}.mp4").touch()
+    for name in ("done", "half"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "first.mp4").touch()
+    (path,) = (path for path in EXAMPLES if path.stem == "mosaic_nightly_pipeline")
+    pipeline = load(path)
+    code = {task_id: pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.whole")}
+    code["recording.whole"]([str(tmp_path / "results" / "done" / "first.mp4")], str(tmp_path / "results" / "done"))
+    assert [Path(each["source"]).name for each in code["new_recordings"]()] == ["half.mp4", "new.mp4"]
