@@ -1,16 +1,13 @@
 """
 The poller: all waits of one connection on one event loop, looked after with as few requests as they allow.
 
-It has no task of its own: one timer wakes it when the first wait is due, and a look lasts as long as its request. A run
-that the list shows as running is not asked for by itself; how a run ended is only ever believed of its own GET.
+It has no task of its own: its agenda wakes it when the first wait is due, and a look lasts as long as its request. A
+run that the list shows as running is not asked for by itself; how a run ended is only ever believed of its own GET.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import heapq
-import itertools
 import logging
 import random
 import time
@@ -27,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.pacing import Pacing
 from airflow_provider_mosaic.api.polling_plan import FEWEST_FOR_LIST, PollingPlan, Sweep
 from airflow_provider_mosaic.api.running import RunningRow
+from airflow_provider_mosaic.triggers.agenda import Agenda
 from airflow_provider_mosaic.triggers.pages import read_patiently
 from airflow_provider_mosaic.triggers.session import Session
 from airflow_provider_mosaic.triggers.slots import Slots
@@ -69,10 +67,7 @@ class Poller:
         # In the order in which something sure was heard of them.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[RunWait]] = {}
-        self._heap: list[tuple[float, int, Wait[Any]]] = []
-        self._number = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._next_round = 0.0
+        self._agenda = Agenda(self._wake)
         self._queue: deque[Wait[Any]] = deque()
         self._looks: dict[Wait[Any], asyncio.Task[None]] = {}
         self._slots = Slots(_MOST_LOOKS, self._start_looks)
@@ -121,8 +116,7 @@ class Poller:
 
     async def aclose(self) -> None:
         """Stop, and close the session."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._agenda.close()
         tasks = [*self._looks.values(), *self._others, *([self._sweep] if self._sweep else [])]
         for task in tasks:
             task.cancel()
@@ -137,38 +131,11 @@ class Poller:
         deadline = wait.watch.deadline
         if deadline is not None:
             due = min(due, self._loop.time() + deadline - time.time())
-        wait.due = due = max(due, self._pacing.quiet_until)
-        if due < float("inf"):
-            heapq.heappush(self._heap, (due, next(self._number), wait))
-            if len(self._heap) > 2 * len(self._waits) + _BATCH:
-                # Who is looked at before the time that was set leaves an entry behind.
-                self._heap = list({entry[2]: entry for entry in self._heap if self._valid(entry)}.values())
-                heapq.heapify(self._heap)
-            if self._heap[0][2] is wait:
-                self._set_timer()
-
-    def _set_timer(self) -> None:
-        while self._heap and not self._valid(self._heap[0]):
-            heapq.heappop(self._heap)
-        if not self._heap:
-            return
-        when = max(self._heap[0][0], self._next_round)
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        # A context of its own: what is begun here belongs to no task instance.
-        self._timer = self._loop.call_at(when, self._wake, context=contextvars.Context())
-
-    @staticmethod
-    def _valid(entry: tuple[float, int, Wait[Any]]) -> bool:
-        due, _, wait = entry
-        return due == wait.due and not wait.over and not wait.looking
+        self._agenda.put(wait, max(due, self._pacing.quiet_until))
 
     def _wake(self) -> None:
-        self._timer = None
         now = self._loop.time()
-        self._next_round = now + _ROUND_EACH * len(self._waits)
+        self._agenda.not_before = now + _ROUND_EACH * len(self._waits)
         try:
             self._round(now)
         except Exception as error:
@@ -177,11 +144,11 @@ class Poller:
                 wait.broke(error)
             raise
         finally:
-            self._set_timer()
+            self._agenda.set_timer()
 
     def _round(self, now: float) -> None:
         due: list[RunWait] = []
-        for wait in self._due(now):
+        for wait in self._agenda.take(now):
             if now < self._pacing.quiet_until:
                 # Also one whose time is up: how it stands then is asked of Mosaic.
                 self._schedule(wait, self._pacing.quiet_until)
@@ -194,15 +161,6 @@ class Poller:
         if due:
             self._look_at_runs(due, now)
         self._start_looks()
-
-    def _due(self, now: float) -> list[Wait[Any]]:
-        due: list[Wait[Any]] = []
-        while self._heap and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)
-            if self._valid(entry):
-                entry[2].due = float("inf")
-                due.append(entry[2])
-        return due
 
     def _look_at_runs(self, due: list[RunWait], now: float) -> None:
         if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
