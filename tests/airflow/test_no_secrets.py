@@ -208,7 +208,7 @@ def test_the_logs_are_as_talkative_as_can_be(night: Night) -> None:
         assert f'"logger":"{logger}' in by_tasks
     assert '"level":"debug"' in by_tasks
     in_triggerer = night.logs("logs/dag_id=*/**/*trigger*") + night.logs("process-logs/triggerer.log")
-    assert "MosaicRunTrigger" in in_triggerer
+    assert '"logger":"airflow_provider_mosaic.triggers' in in_triggerer
     assert "httpcore" in in_triggerer
 
 
