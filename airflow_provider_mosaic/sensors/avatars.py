@@ -11,8 +11,6 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider_mosaic.api.avatars import AvatarProfile
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -52,27 +50,6 @@ class MosaicAvatarProfileSensor(EndSensor):
     ) -> None:
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.avatar_profile_id = avatar_profile_id
-
-    def execute_complete(
-        self,
-        context: Context,
-        event: dict[str, Any] | None,
-        avatar_profile_id: str | None = None,
-        began: float | None = None,
-    ) -> str:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param avatar_profile_id: The profile that was waited for; None for the one that is rendered now.
-        :param began: When the try began, in seconds since the epoch.
-        """
-        # dag.test() drops what a deferral hands on (https://github.com/apache/airflow/issues/69942).
-        if avatar_profile_id:
-            self.avatar_profile_id = avatar_profile_id
-        came: str = self._go_on(context, event, began)
-        return came
 
     def _read(self, hook: MosaicHook) -> AvatarProfile:
         return hook.get_avatar_profile(self.avatar_profile_id)

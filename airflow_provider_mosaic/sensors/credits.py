@@ -11,8 +11,6 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider_mosaic.api.billing import Credits
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -50,19 +48,6 @@ class MosaicCreditsSensor(EndSensor):
     ) -> None:
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.min_credits = min_credits
-
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None, began: float | None = None
-    ) -> float | None:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param began: When the try began, in seconds since the epoch.
-        """
-        came: float | None = self._go_on(context, event, began)
-        return came
 
     def _check(self) -> None:
         self._wanted()

@@ -110,22 +110,6 @@ class MosaicRunSensor(EndSensor):
                 check_no_item(self, context["ti"].map_index)
         return super().execute(context)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None, run_id: str | None = None, began: float | None = None
-    ) -> str:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param run_id: The run that was waited for; None if the wait began in the triggerer, which renders it there.
-        :param began: When the try began, in seconds since the epoch.
-        """
-        if run_id:
-            self.run_id = run_id
-        came: str = self._go_on(context, event, began)
-        return came
-
     def _check(self) -> None:
         from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag
 

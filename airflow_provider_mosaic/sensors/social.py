@@ -11,8 +11,6 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider_mosaic.api.social import Post
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -56,27 +54,6 @@ class MosaicSocialPostSensor(EndSensor):
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.post_id = post_id
         self.on_partial = on_partial
-
-    def execute_complete(
-        self,
-        context: Context,
-        event: dict[str, Any] | None,
-        post_id: str | None = None,
-        began: float | None = None,
-    ) -> str:
-        """
-        Go on after the wait in the triggerer.
-
-        :param context: The task's context.
-        :param event: What the trigger says.
-        :param post_id: The post that was waited for; None for the one that is rendered now.
-        :param began: When the try began, in seconds since the epoch.
-        """
-        # dag.test() drops what a deferral hands on (https://github.com/apache/airflow/issues/69942).
-        if post_id:
-            self.post_id = post_id
-        came: str = self._go_on(context, event, began)
-        return came
 
     def _check(self) -> None:
         from airflow_provider_mosaic.api.arguments import checked_choice

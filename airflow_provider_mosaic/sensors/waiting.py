@@ -155,12 +155,25 @@ class EndSensor(BaseSensorOperator):
         """Whether an earlier look, in another process, gave the worker back."""
         return self.reschedule and bool(context.get("task_reschedule_count"))
 
-    def _go_on(self, context: Context, event: dict[str, Any] | None, began: float | None) -> Any:
-        """Go on after the wait in the triggerer: look anew, and wait on if it has not ended."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None, began: float | None = None, **waited: Any
+    ) -> Any:
+        """
+        Go on after the wait in the triggerer: look anew, and wait on if it has not ended.
+
+        :param context: The task's context.
+        :param event: What the trigger says.
+        :param began: When the try began, in seconds since the epoch.
+        :param waited: The argument that names what was waited for, as it was then. It is not there if the wait began in
+            the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
+        """
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
         from airflow_provider_mosaic.tasks.waiting import read_event
 
+        for name, value in waited.items():
+            if value:
+                setattr(self, name, value)
         self._has_looked = True
         with self._failing_softly():
             try:

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.triggers.agenda import Agenda
 from airflow_provider_mosaic.triggers.pages import read_patiently
 from airflow_provider_mosaic.triggers.session import Session
 from airflow_provider_mosaic.triggers.slots import Slots
-from airflow_provider_mosaic.triggers.waits import RunWait, Wait
+from airflow_provider_mosaic.triggers.waits import ListedWait, Wait
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +66,14 @@ class Poller:
         self._pacing = Pacing()
         # In the order in which something sure was heard of them.
         self._waits: dict[Wait[Any], None] = {}
-        self._runs: dict[str, list[RunWait]] = {}
+        self._runs: dict[str, list[ListedWait]] = {}
         self._agenda = Agenda(self._wake)
         self._queue: deque[Wait[Any]] = deque()
         self._looks: dict[Wait[Any], asyncio.Task[None]] = {}
         self._slots = Slots(_MOST_LOOKS, self._start_looks)
         self._sweep: asyncio.Task[None] | None = None
         self._next_sweep = 0.0
-        self._parked: dict[RunWait, None] = {}
+        self._parked: dict[ListedWait, None] = {}
         self._audited: Wait[Any] | None = None
         self._unanswered = 0
         self._others: set[asyncio.Task[None]] = set()
@@ -90,7 +90,7 @@ class Poller:
         :param wait: The wait.
         """
         self._waits[wait] = None
-        if isinstance(wait, RunWait):
+        if isinstance(wait, ListedWait):
             self._runs.setdefault(wait.subject_id, []).append(wait)
         self._session.newcomer()
         many = len(self._waits)
@@ -104,7 +104,7 @@ class Poller:
         :param wait: The wait.
         """
         del self._waits[wait]
-        if isinstance(wait, RunWait):
+        if isinstance(wait, ListedWait):
             waits = self._runs[wait.subject_id]
             waits.remove(wait)
             if not waits:
@@ -147,14 +147,14 @@ class Poller:
             self._agenda.set_timer()
 
     def _round(self, now: float) -> None:
-        due: list[RunWait] = []
+        due: list[ListedWait] = []
         for wait in self._agenda.take(now):
             if now < self._pacing.quiet_until:
                 # Also one whose time is up: how it stands then is asked of Mosaic.
                 self._schedule(wait, self._pacing.quiet_until)
             elif wait.watch.expired:
                 self._want_look(wait)
-            elif isinstance(wait, RunWait) and wait.listable:
+            elif isinstance(wait, ListedWait) and wait.listable:
                 due.append(wait)
             else:
                 self._want_look(wait)
@@ -162,7 +162,7 @@ class Poller:
             self._look_at_runs(due, now)
         self._start_looks()
 
-    def _look_at_runs(self, due: list[RunWait], now: float) -> None:
+    def _look_at_runs(self, due: list[ListedWait], now: float) -> None:
         if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
             self._parked |= dict.fromkeys(due)
             self._hold(due)
@@ -181,7 +181,7 @@ class Poller:
             self._hold(wanted)
             self._sweep = self._loop.create_task(self._swept(wanted, now))
 
-    def _early(self, now: float) -> list[RunWait]:
+    def _early(self, now: float) -> list[ListedWait]:
         return [
             wait
             for waits in self._runs.values()
@@ -189,7 +189,7 @@ class Poller:
             if wait.listable and not wait.looking and not wait.over and wait.due - now <= _EARLY * wait.last_pause
         ]
 
-    def _hold(self, waits: Iterable[RunWait]) -> None:
+    def _hold(self, waits: Iterable[ListedWait]) -> None:
         """A sweep sees to them; only deadlines that may come meanwhile are minded."""
         soon = time.time() + _LONGEST_SWEEP
         for wait in waits:
@@ -201,7 +201,7 @@ class Poller:
         """Say when a wait is looked at next."""
         if not wait.over:
             # Runs that were seen together stay together; alone, nobody should fall into step with others.
-            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, RunWait)
+            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, ListedWait)
             wait.last_pause = wait.watch.pause(jitter=0.0) if together else wait.watch.pause()
             self._schedule(wait, at + wait.last_pause)
 
@@ -287,7 +287,7 @@ class Poller:
 
     # By the list
 
-    async def _swept(self, wanted: dict[RunWait, None], began: float) -> None:
+    async def _swept(self, wanted: dict[ListedWait, None], began: float) -> None:
         # All are looked for, also those that are not due yet: who is seen together is due together from then on.
         sweep = Sweep(run_id for run_id, waits in self._runs.items() if any(wait.listable for wait in waits))
         whole = False
@@ -316,7 +316,7 @@ class Poller:
             self._sweep = None
             self._after_sweep(wanted, sweep, whole=whole)
 
-    def _was_listed(self, wait: RunWait, row: RunningRow, wanted: dict[RunWait, None], began: float) -> None:
+    def _was_listed(self, wait: ListedWait, row: RunningRow, wanted: dict[ListedWait, None], began: float) -> None:
         if wait.looking or wait.over:
             return
         try:
@@ -331,7 +331,7 @@ class Poller:
         elif wait.due < began + wait.last_pause:
             self._schedule(wait, began + wait.last_pause)
 
-    def _after_sweep(self, wanted: dict[RunWait, None], sweep: Sweep, *, whole: bool) -> None:
+    def _after_sweep(self, wanted: dict[ListedWait, None], sweep: Sweep, *, whole: bool) -> None:
         # What is in no page of a whole list has most likely ended, due or not.
         missing = [wait for run_id in sweep.missing for wait in self._runs.get(run_id, ())] if whole else list(wanted)
         for wait in missing:
@@ -359,7 +359,7 @@ class Poller:
         longest time. Lists can be old.
         """
         for wait in self._waits:
-            if isinstance(wait, RunWait) and wait.listable and not wait.looking and not wait.over:
+            if isinstance(wait, ListedWait) and wait.listable and not wait.looking and not wait.over:
                 self._audited = wait
                 self._want_look(wait)
                 return

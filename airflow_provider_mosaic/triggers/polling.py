@@ -16,7 +16,7 @@ from airflow_provider_mosaic.api.waiting import Watch
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.session import Session
-from airflow_provider_mosaic.triggers.waits import RunWait, Wait
+from airflow_provider_mosaic.triggers.waits import ListedWait, Wait
 
 S = TypeVar("S")
 
@@ -50,7 +50,7 @@ def wait_for_run(mosaic_conn_id: str, run_id: str, watch: Watch[Run]) -> Event:
     :param run_id: The run.
     :param watch: The course of the wait.
     """
-    return _waited(mosaic_conn_id, RunWait(run_id, watch))
+    return _waited(mosaic_conn_id, ListedWait(run_id, watch))
 
 
 async def _waited(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Wait(Generic[S]):
             self.outcome.set_result(event)
 
 
-class RunWait(Wait[Run]):
+class ListedWait(Wait[Run]):
     """
     The wait for a run, which the list of running runs can spare a look.
 

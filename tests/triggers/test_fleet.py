@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.waiting import MOST_NOT_FOUND, watch_run
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, polling, slots
-from airflow_provider_mosaic.triggers.waits import RunWait
+from airflow_provider_mosaic.triggers.waits import ListedWait
 
 GET_RUN = "/agent_run/{run_id}"
 LIST = "/agent_runs"
@@ -348,7 +348,7 @@ def test_waits_that_are_cancelled_at_once_take_no_place_from_others(mosaic: Emul
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
         (shared,) = polling._pollers[asyncio.get_running_loop()].values()
         for run_id in runs[1:]:
-            wait = RunWait(run_id, watch_run(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None))
+            wait = ListedWait(run_id, watch_run(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None))
             shared.join(wait)
             shared._want_look(wait)
             shared._start_looks()
