@@ -147,8 +147,8 @@ async def measured(subject: str, course: Course, server: str) -> dict[str, float
         waits.append(asyncio.create_task(wait(trigger)))
         await asyncio.sleep(0)
     first.cancel()
-    # The first looks are spread, and the first pauses are shorter.
-    await asyncio.sleep(5.0 + 2.0 * course.interval)
+    # The first looks are spread, and the first pauses are shorter: together twice the longest that is measured.
+    await asyncio.sleep(5.0 + 3.0 * course.interval)
     starting, clock.longest = clock.longest, 0.0
     # The clock itself would cost as much as our waits.
     ticking.cancel()

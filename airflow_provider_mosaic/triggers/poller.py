@@ -42,8 +42,11 @@ _EARLY = 0.25
 _GAP_A_PAGE = 0.3
 #: Seconds between two rounds for each wait: a round looks at all of them.
 _ROUND_EACH = 5e-6
-#: Seconds after which a sweep is broken off, unless the waits want to be looked at more seldom.
+#: Seconds of waiting for pages after which a sweep is broken off, unless the waits want to be looked at more seldom.
 _SLOW_SWEEP = 60.0
+#: Seconds of a sweep for each line that it writes: a triggerer's supervisor turns away for half a second at a time, and
+#: whoever writes more lines meanwhile than its socket holds, some two hundred, holds the loop.
+_EACH_LINE = 0.004
 #: Seconds that no sweep takes.
 _LONGEST_SWEEP = 3600.0
 #: So many looks in a row without an answer speak for all that are queued behind them.
@@ -291,19 +294,23 @@ class Poller:
         # All are looked for, also those that are not due yet: who is seen together is due together from then on.
         sweep = Sweep(run_id for run_id, waits in self._runs.items() if any(wait.listable for wait in waits))
         whole = False
-        slow = began + max(_SLOW_SWEEP, *(wait.watch.poll_interval for wait in wanted))
+        patience = max(_SLOW_SWEEP, *(wait.watch.poll_interval for wait in wanted))
+        lines = 0
         try:
             while sweep.next_call is not None and not all(wait.over for wait in wanted):
+                asked = self._loop.time()
                 page = await read_patiently(self._session, self._pacing, sweep.next_call)
                 self._unanswered = 0
-                if self._loop.time() > slow:
-                    raise MosaicTransportError(f"Reading the running runs took more than {slow - began:.0f} s.")
+                patience -= self._loop.time() - asked
+                if patience < 0:
+                    raise MosaicTransportError("Reading the running runs took too long.")
                 for number, row in enumerate(sweep.take(page)):
                     if number % _BATCH == 0:
-                        # Airflow's own work on this loop comes between: each row may write a line into a task's log.
-                        await asyncio.sleep(0)
+                        # Airflow's own work on this loop comes between, and what its supervisor does with the lines.
+                        await asyncio.sleep(lines * _EACH_LINE)
+                        lines = 0
                     for wait in self._runs.get(row.run_id, ()):
-                        self._was_listed(wait, row, wanted, began)
+                        lines += self._was_listed(wait, row, wanted, began)
             if sweep.next_call is None:
                 self._plan.swept(sweep)
                 whole = sweep.whole
@@ -316,11 +323,13 @@ class Poller:
             self._sweep = None
             self._after_sweep(wanted, sweep, whole=whole)
 
-    def _was_listed(self, wait: ListedWait, row: RunningRow, wanted: dict[ListedWait, None], began: float) -> None:
+    def _was_listed(self, wait: ListedWait, row: RunningRow, wanted: dict[ListedWait, None], began: float) -> bool:
+        """Whether that was news, which the task's log tells."""
         if wait.looking or wait.over:
-            return
+            return False
+        news = False
         try:
-            if wait.was_listed(row):
+            if news := wait.was_listed(row):
                 self._heard_of(wait)
         except Exception as error:
             wait.broke(error)
@@ -330,6 +339,7 @@ class Poller:
             self._looked(wait, began)
         elif wait.due < began + wait.last_pause:
             self._schedule(wait, began + wait.last_pause)
+        return news
 
     def _after_sweep(self, wanted: dict[ListedWait, None], sweep: Sweep, *, whole: bool) -> None:
         # What is in no page of a whole list has most likely ended, due or not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import threading
@@ -15,7 +16,7 @@ import pytest
 from tasks.fixtures import until
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, polling, session
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller, polling, session
 from airflow_provider_mosaic.triggers.agenda import Agenda
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.waits import Wait
@@ -216,6 +217,30 @@ def test_a_fault_of_ours_in_reading_the_list_ends_no_wait_and_is_logged(
     assert [event["status"] for event in events] == ["completed"] * 12
     (told,) = [record for record in caplog.records if "asked for one by one" in record.message]
     assert told.exc_info
+
+
+def test_a_sweep_full_of_news_leaves_the_supervisor_time_for_the_lines(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_EACH_LINE", 0.05)
+
+    def listed() -> Answer:
+        done = len(server.times(LIST))
+        rows = [RUNNING | {"run_id": f"r{number}", "node_status_counts": {"completed": done}} for number in range(40)]
+        return 200, {}, {"runs": rows, "next_cursor": None}
+
+    server.listing = listed
+
+    async def course() -> None:
+        waits = waits_for(40)
+        await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 4)
+        await given_up(waits)
+
+    asyncio.run(course())
+    # The first one passes over those that are being looked at by themselves.
+    sweeps = server.times(LIST)[1:]
+    # In batches of twenty lines; nothing is waited for after the last one.
+    assert min(later - earlier for earlier, later in itertools.pairwise(sweeps)) > 0.9 * 20 * 0.05
 
 
 # The connection
