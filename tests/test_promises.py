@@ -43,6 +43,18 @@ CLOCKS = {
         "api/test_waiting.py::test_few_faults_in_a_long_time_are_borne",
         "triggers/test_triggers.py::test_a_wait_outlives_nineteen_faults_in_a_row_and_gives_up_at_the_twentieth",
     ],
+    "refusals while polling": [
+        "api/test_waiting.py::test_a_refusal_is_believed_after_several_that_lasted_and_left_to_the_retries_then",
+        "api/test_waiting.py::test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_borne",
+        "api/test_waiting.py::test_only_refusals_in_a_row_count",
+        "triggers/test_triggers.py::test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mended",
+        "triggers/test_triggers.py::test_fewer_refusals_or_ones_that_did_not_last_are_borne",
+    ],
+    "the shortest deferral": [
+        "triggers/test_poller.py::test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor",
+        "triggers/test_poller.py::test_the_heartbeat_is_read_from_the_configuration",
+        "triggers/test_poller.py::test_a_longer_heartbeat_makes_deferrals_longer",
+    ],
     "Airflow's `execution_timeout`": [
         f"{CANCELLING}::test_execution_timeout_cancels_the_run_too_and_a_retry_may_go_on",
         f"{CANCELLING}::test_execution_timeout_counts_from_the_start_of_the_try_also_while_the_task_is_deferred",

@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.webhooks import SIGNATURE_HEADER, read_event, s
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.hooks import namesakes
 from airflow_provider_mosaic.hooks.endpoints import Endpoints
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -71,6 +72,12 @@ def receiver() -> Iterator[Receiver]:
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_namesakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else makes an agent here: there is nobody to wait for."""
+    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
 
 
 def access_to(mosaic: Emulator) -> Access:
