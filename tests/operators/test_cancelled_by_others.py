@@ -117,7 +117,7 @@ def test_a_kill_is_noticed_within_a_second_however_long_the_pause_between_two_lo
     task = run_life(StateStore(), poll_interval=3600)
 
     def kill() -> None:
-        until(lambda: sent(mosaic, GET_RUN) >= 1)
+        until(lambda: clock.pauses)
         task.operator.on_kill()
 
     with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
