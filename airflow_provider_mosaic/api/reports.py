@@ -88,6 +88,20 @@ _KINDS: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
 }
 
 
+def still_going_on(run: Run, *, before: str) -> MosaicRunFailedError:
+    """
+    The error for a run whose outputs are wanted too early.
+
+    :param run: The run.
+    :param before: What should have waited, for example ``its outputs are fetched``.
+    """
+    return MosaicRunFailedError(
+        f"Run {run.run_id!r} is still {run.status}: wait for it, with a MosaicRunSensor or wait_for_completion=True, "
+        f"before {before}.",
+        run_id=run.run_id,
+    )
+
+
 def post_failure(post: Post) -> MosaicPostFailedError:
     """
     The exception for a post that did not go out, or not everywhere; it names the destinations.

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, checked_list, refuse
 from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Output, Run
 from airflow_provider_mosaic.api.verdicts import judge_run
 from airflow_provider_mosaic.clients.downloading import fetch, look, measure
@@ -70,11 +71,7 @@ class DownloadTask:
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         verdict = judge_run(run)
         if not verdict.ended:
-            raise MosaicRunFailedError(
-                f"Run {self._run_id!r} is still {run.status}: wait for it, with a MosaicRunSensor or "
-                "wait_for_completion=True, before its outputs are fetched.",
-                run_id=self._run_id,
-            )
+            raise still_going_on(run, before="its outputs are fetched")
         if not run.outputs:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to fetch.",

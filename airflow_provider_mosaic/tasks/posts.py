@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, chec
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.lookup import post_candidates
+from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
@@ -235,11 +236,7 @@ def _check_whole(run: Run) -> None:
     """
     verdict = judge_run(run)
     if not verdict.ended:
-        raise MosaicRunFailedError(
-            f"Run {run.run_id!r} is still {run.status}: wait for it, with a MosaicRunSensor or "
-            "wait_for_completion=True, before its outputs are posted, or say which ones by output_ids.",
-            run_id=run.run_id,
-        )
+        raise still_going_on(run, before="its outputs are posted, or say which ones by output_ids")
     if verdict.standing is Standing.BAD:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids. Resume it, or "
