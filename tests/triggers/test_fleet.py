@@ -118,7 +118,9 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
         assert [get["status"] for get in gets[run_id]].count(404) == MOST_NOT_FOUND
     assert effects(mosaic) == {"runs_started": 1000}
     assert complaints == []
-    assert [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)] == []
+    unclosed = [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)]
+    # Airflow's own databases, of tests before this one, say so on Python 3.13.
+    assert [said for said in unclosed if "sqlite3.Connection" not in said] == []
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
