@@ -5,9 +5,14 @@ Ten thousand waits in one real triggerer process: does its heartbeat hold, and w
 
 A real Airflow defers one sensor. Then everything but the database is ended, and the deferred task instance and its
 trigger are copied as often as wished straight into the tables: deferring ten thousand tasks through workers would take
-an hour, and the triggerer can't tell the difference. What follows is a triggerer alone that takes all of them up at
-once, as after a restart, with its own settings but for the capacity: once with our trigger, and once with Airflow's own
-``DateTimeTrigger`` in its place, which sleeps an hour at a time. What the second shows is the triggerer's own work.
+an hour, and the triggerer can't tell the difference. What follows is a triggerer alone, three times:
+
+- waits come by and by, forty a second, which is more than one Airflow's workers defer, and the garbage collector is set
+  as `docs/performance.md` says (``airflow_local_settings.py`` beside this file);
+- it takes all of them up at once, as after a restart, with its own settings but for the capacity;
+- the same with Airflow's own ``DateTimeTrigger`` in the place of ours, which asks nobody for anything: what it shows is
+  the triggerer's own work.
+
 Nothing here passes or fails.
 """
 
@@ -40,34 +45,44 @@ from dev.processes import Service, end, members, poll, tail
 
 HERE = Path(__file__).resolve().parent
 DAG = "one_of_many"
-OURS, PLAIN = "MosaicRunTrigger", "DateTimeTrigger"
+BY_AND_BY, OURS, PLAIN = "MosaicRunTrigger, by and by", "MosaicRunTrigger", "DateTimeTrigger"
+#: How many waits come in a second when they come by and by.
+RATE = 40
 #: Seconds without a heartbeat after which the waits go to another triggerer: `triggerer_health_check_threshold`.
 STALE = 30.0
 #: Seconds between two looks of a wait, and those at the end in which requests are counted.
 POLL_INTERVAL, STEADY = 30.0, 60.0
 COPY = """
-import sys, uuid
+import sys, time, uuid
 from sqlalchemy import insert, select
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
 
+waits, rate = int(sys.argv[1]), int(sys.argv[2])
+table = TaskInstance.__table__
 with create_session() as session:
     ti = session.scalars(select(TaskInstance).where(TaskInstance.dag_id == "one_of_many")).one()
     first = session.get(Trigger, ti.trigger_id)
-    table = TaskInstance.__table__
+    classpath, kwargs = first.classpath, first.kwargs
     row = dict(session.execute(select(table).where(table.c.id == ti.id)).mappings().one())
-    triggers = [
-        Trigger(classpath=first.classpath, kwargs={**first.kwargs, "run_id": f"00000000-0000-4000-8000-{number:012d}"})
-        for number in range(1, int(sys.argv[1]))
-    ]
-    session.add_all(triggers)
-    session.flush()
-    rows = [
-        {**row, "id": type(row["id"])(str(uuid.uuid4())), "map_index": number, "trigger_id": trigger.id}
-        for number, trigger in enumerate(triggers, 1)
-    ]
-    session.execute(insert(table), rows)
+due = time.monotonic()
+for begin in range(1, waits, rate):
+    numbers = range(begin, min(begin + rate, waits))
+    with create_session() as session:
+        triggers = [
+            Trigger(classpath=classpath, kwargs={**kwargs, "run_id": f"00000000-0000-4000-8000-{number:012d}"})
+            for number in numbers
+        ]
+        session.add_all(triggers)
+        session.flush()
+        rows = [
+            {**row, "id": type(row["id"])(str(uuid.uuid4())), "map_index": number, "trigger_id": trigger.id}
+            for number, trigger in zip(numbers, triggers)
+        ]
+        session.execute(insert(table), rows)
+    due += 1
+    time.sleep(max(0, due - time.monotonic()))
 """
 CHANGE = """
 from datetime import datetime, timedelta, timezone
@@ -209,8 +224,23 @@ def look(triggerer: Triggerer, server: str, waits: int, seconds: float) -> Seen:
     )
 
 
+@contextmanager
+def running(airflow: AirflowInstance, script: str, *arguments: object) -> Iterator[None]:
+    """Run a script on Airflow's tables meanwhile, and see that it ended well."""
+    command = [airflow.python, "-c", script, *map(str, arguments)]
+    process = subprocess.Popen(command, env=airflow.environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        raise RuntimeError(errors[-2000:])
+
+
 def measure(waits: int, seconds: float) -> dict[str, Seen]:
-    """Bring it up, once with each trigger, and look."""
+    """Bring it up, look at each of the three."""
     home = LOCAL / "benchmarks" / "triggerer"
     shutil.rmtree(home, ignore_errors=True)
     with stub_server() as server:
@@ -230,27 +260,42 @@ def measure(waits: int, seconds: float) -> dict[str, Seen]:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             service = airflow.services["triggerer"]
             found: dict[str, Seen] = {}
-            for trigger, script in ((OURS, COPY), (PLAIN, CHANGE)):
-                changed = subprocess.run(
-                    [airflow.python, "-c", script, str(waits)], env=airflow.environment, capture_output=True, text=True
-                )
-                if changed.returncode != 0:
-                    raise RuntimeError(changed.stderr[-2000:])
+
+            def looked() -> Seen:
                 triggerer = Triggerer(airflow, service)
                 triggerer.start()
-                found[trigger] = look(triggerer, server, waits, seconds)
-                end([service])
+                try:
+                    return look(triggerer, server, waits, seconds)
+                finally:
+                    end([service])
+
+            config = airflow.home / "config"
+            config.mkdir(exist_ok=True)
+            settings = config / "airflow_local_settings.py"
+            shutil.copy(HERE / settings.name, settings)
+            with running(airflow, COPY, waits, RATE):
+                found[BY_AND_BY] = looked()
+            settings.unlink()
+            found[OURS] = looked()
+            with running(airflow, CHANGE):
+                pass
+            found[PLAIN] = looked()
             return found
 
 
 def rows(found: dict[str, Seen], waits: int, seconds: float) -> Iterator[Row]:
-    """Ours beside Airflow's own."""
-    ours, plain = found[OURS], found[PLAIN]
+    """Those that come by and by alone, and those that are taken up at once beside Airflow's own."""
+    plain = {PLAIN: found[PLAIN]}
+    yield from _rows(f"{waits:,} in one triggerer, {RATE} a second", found[BY_AND_BY], {}, waits, seconds)
+    yield from _rows(f"{waits:,} in one triggerer, at once", found[OURS], plain, waits, seconds)
 
+
+def _rows(title: str, ours: Seen, theirs: dict[str, Seen], waits: int, seconds: float) -> Iterator[Row]:
     def row(figure: str, measured: Callable[[Seen], float], goal: str | None = None, met: bool = True) -> Row:
-        return Row(figure=figure, ours=measured(ours), theirs={PLAIN: measured(plain)}, goal=goal, met=met)
+        others = {name: measured(seen) for name, seen in theirs.items()}
+        return Row(figure=figure, ours=measured(ours), theirs=others, goal=goal, met=met)
 
-    yield row(f"{waits:,} in one triggerer: s until all have begun", lambda seen: seen.taken_up)
+    yield row(f"{title}: s to begin", lambda seen: seen.taken_up)
     yield row("  oldest heartbeat, s", lambda seen: seen.heartbeat, f"below {STALE:.0f}", ours.heartbeat < STALE)
     yield row(
         "  'blocked' in its log while they begin",

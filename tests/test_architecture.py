@@ -93,6 +93,25 @@ def test_importing_a_trigger_loads_nothing_that_works_in_a_task(loaded: dict[str
     assert layers(loaded["every trigger"]).isdisjoint({"tasks", "emulator"})
 
 
+def test_a_triggerer_does_not_load_what_workers_send_with(loaded: dict[str, set[str]]) -> None:
+    # Airflow imports a trigger on its event loop: whatever that takes stops everybody's triggers.
+    assert {"clients.aio", "clients.faults"} <= ours(loaded["every trigger"])
+    assert "clients.sync" not in ours(loaded["every trigger"])
+    assert {"requests", "urllib3"}.isdisjoint(loaded["every trigger"])
+
+
+def test_a_client_of_a_triggerer_is_made_without_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    load = (
+        "from airflow_provider_mosaic.api.access import Access\n"
+        "from airflow_provider_mosaic.clients.aio import AsyncClient"
+    )
+    _, more = loaded_by(load, "AsyncClient(Access(api_key='mk_a'))")
+    assert {"requests", "urllib3"}.isdisjoint(more)
+
+
 def test_a_dag_file_that_watches_runs_loads_nothing_that_does_the_watching() -> None:
     code = "from airflow_provider_mosaic.assets import finished_runs; finished_runs('agent')"
     _, more = loaded_by(STAGES["what any DAG file loads"], code)

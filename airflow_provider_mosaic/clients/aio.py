@@ -19,11 +19,22 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
-from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, too_large, transport_error
+from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, Faults, too_large
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_FAULTS = Faults(
+    unreached=(
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+        httpx.InvalidURL,
+    ),
+    permanent=(httpx.UnsupportedProtocol, httpx.InvalidURL),
+    timeouts=(httpx.TimeoutException,),
+)
 _MOST_REDIRECTS = 5
 #: Connections that are kept open for the next request. There may be more: how many requests are under way is a matter
 #: of those who send them, and a bound here would let those that hang keep out all others.
@@ -121,7 +132,7 @@ class AsyncClient:
             with anyio.fail_after(connect + 2 * read):
                 return await self._exchanged(call, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
-            raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
+            raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
 
     async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)

@@ -11,8 +11,7 @@ import os
 import ssl
 from functools import lru_cache
 from pathlib import Path
-
-from requests.utils import get_environ_proxies, select_proxy
+from urllib.request import getproxies
 
 from airflow_provider_mosaic.api.arguments import refuse
 
@@ -61,6 +60,11 @@ def proxy_for(url: str) -> str | None:
 
     :param url: The address.
     """
+    if not getproxies():
+        # What requests reads them from. A triggerer that needs none is spared loading it.
+        return None
+    from requests.utils import get_environ_proxies, select_proxy
+
     proxy = select_proxy(url, get_environ_proxies(url))
     if proxy and "://" not in proxy:
         return f"http://{proxy}"

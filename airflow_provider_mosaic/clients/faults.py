@@ -1,15 +1,12 @@
-"""What a fault of either HTTP library means: can the request have arrived, and may it pass by itself."""
+"""What a fault of an HTTP library means: can the request have arrived, and may it pass by itself."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
-
-import httpx
-import requests
-import urllib3.exceptions
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
@@ -18,34 +15,7 @@ from airflow_provider_mosaic.api.redaction import redact
 #: Bytes of the largest answer that is read into memory; the lists have pages of at most 500 rows. Files are streamed.
 LARGEST_ANSWER = 64 * 1024 * 1024
 
-#: No connection was ever made, so nothing can have arrived.
-_NEVER_LEFT: tuple[type[BaseException], ...] = (
-    ssl.SSLCertVerificationError,
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.LocationParseError,
-    requests.exceptions.InvalidURL,
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-)
-#: Waiting mends none of these.
-_PERMANENT: tuple[type[BaseException], ...] = (
-    ssl.SSLCertVerificationError,
-    urllib3.exceptions.LocationParseError,
-    requests.exceptions.InvalidURL,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-)
-_TIMEOUTS: tuple[type[BaseException], ...] = (
-    requests.Timeout,
-    urllib3.exceptions.ReadTimeoutError,
-    httpx.TimeoutException,
-    asyncio.TimeoutError,
-    TimeoutError,
-)
+_Kinds = tuple[type[BaseException], ...]
 
 
 class AnswerTooSlow(TimeoutError):  # noqa: N818 - it never leaves this layer
@@ -68,30 +38,47 @@ def too_large(call: Call[Any], status: int) -> MosaicResponseError:
     )
 
 
-def transport_error(error: BaseException, *, what: str, method: str, path: str) -> MosaicTransportError:
+@dataclass(frozen=True, kw_only=True)
+class Faults:
     """
-    The exception for a request that got no answer.
+    The faults of one HTTP library. Each transport has its own: a triggerer should not load what workers send with.
 
-    :param error: What the HTTP library raised.
-    :param what: What was asked, as it follows "could not".
-    :param method: HTTP method.
-    :param path: Path template.
+    :param unreached: No connection was ever made, so nothing can have arrived.
+    :param permanent: Waiting mends none of these.
+    :param timeouts: No answer came in time.
     """
-    chain = list(_chain(error))
-    never_left = any(isinstance(link, _NEVER_LEFT) or _is_refused_tunnel(link) for link in chain)
-    if never_left:
-        how = "the server could not be reached"
-    elif any(isinstance(link, _TIMEOUTS) for link in chain):
-        how = "no answer came in time"
-    else:
-        how = "the connection broke before the answer was whole"
-    return MosaicTransportError(
-        f"Could not {what}: {method} {path}: {how} ({_reason(chain[-1])}).",
-        method=method,
-        path=path,
-        transient=not any(isinstance(link, _PERMANENT) for link in chain),
-        effect_unknown=not never_left,
-    )
+
+    unreached: _Kinds
+    permanent: _Kinds
+    timeouts: _Kinds
+
+    def error(self, error: BaseException, *, what: str, method: str, path: str) -> MosaicTransportError:
+        """
+        The exception for a request that got no answer.
+
+        :param error: What the HTTP library raised.
+        :param what: What was asked, as it follows "could not".
+        :param method: HTTP method.
+        :param path: Path template.
+        """
+        chain = list(_chain(error))
+        never_left = any(
+            isinstance(link, (ssl.SSLCertVerificationError, *self.unreached)) or _is_refused_tunnel(link)
+            for link in chain
+        )
+        if never_left:
+            how = "the server could not be reached"
+        elif any(isinstance(link, (TimeoutError, asyncio.TimeoutError, *self.timeouts)) for link in chain):
+            how = "no answer came in time"
+        else:
+            how = "the connection broke before the answer was whole"
+        return MosaicTransportError(
+            f"Could not {what}: {method} {path}: {how} ({_reason(chain[-1])}).",
+            method=method,
+            path=path,
+            transient=not any(isinstance(link, (ssl.SSLCertVerificationError, *self.permanent)) for link in chain),
+            effect_unknown=not never_left,
+        )
 
 
 def _is_refused_tunnel(error: BaseException) -> bool:

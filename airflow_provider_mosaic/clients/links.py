@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.redaction import MASK, redact
-from airflow_provider_mosaic.clients.faults import transport_error
+from airflow_provider_mosaic.clients.sync import FAULTS
 
 #: What the HTTP libraries raise when the way is broken, while asking and while reading.
 BROKEN_WAY = (requests.RequestException, HTTPError, HTTPException, OSError)
@@ -53,7 +53,7 @@ def way_fault(error: BaseException, *, what: str, method: str, url: str) -> Mosa
     :param method: HTTP method.
     :param url: The signed address; only its host is named.
     """
-    fault = transport_error(error, what=what, method=method, path=origin(url))
+    fault = FAULTS.error(error, what=what, method=method, path=origin(url))
     if urlsplit(url).query:
         # urllib3 quotes the target without its scheme, which no pattern knows for a link, and words are cut short.
         fault.args = (_QUERY.sub(f"?{MASK}", str(fault)),)

@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from airflow_provider_mosaic.api.access import Access, lowered, redirected
 from airflow_provider_mosaic.api.answers import Answer
@@ -24,11 +30,16 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.debug_lines import mask_queries
 from airflow_provider_mosaic.clients.environment import ca_bundle
-from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, too_large, transport_error
+from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, Faults, too_large
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+FAULTS = Faults(
+    unreached=(NewConnectionError, ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL),
+    permanent=(LocationParseError, requests.exceptions.InvalidURL),
+    timeouts=(requests.Timeout, ReadTimeoutError),
+)
 _MOST_REDIRECTS = 5
 
 
@@ -81,7 +92,7 @@ def send_within(seconds: float, access: Access, call: Call[T]) -> T:
     try:
         return outcome.result(seconds)
     except FutureTimeout:
-        raise transport_error(
+        raise FAULTS.error(
             AnswerTooSlow(f"nothing for {seconds:g} s"), what=call.what, method=call.method, path=call.path
         ) from None
 
@@ -172,5 +183,5 @@ class SyncClient:
                     if time.monotonic() > limit:
                         raise AnswerTooSlow("the answer trickled in")
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise transport_error(error, what=call.what, method=call.method, path=call.path) from None
+            raise FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
         return Answer(response.status_code, lowered(response.headers), bytes(content))
