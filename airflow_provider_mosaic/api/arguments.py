@@ -40,7 +40,7 @@ def checked_id(name: str, value: object) -> str:
     An id as text.
 
     :param name: The argument's name.
-    :param value: The id: a text with something in it, no spaces, and no template that was not rendered.
+    :param value: The id: a text with something in it, no spaces, no link, and no template that was not rendered.
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
@@ -49,6 +49,8 @@ def checked_id(name: str, value: object) -> str:
         refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
         refuse(name, value, "this template was not rendered.")
+    if "://" in value:
+        refuse(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
         refuse(name, value, "an id has no spaces and no control characters in it.")
     return value
@@ -109,12 +111,8 @@ def checked_list(name: str, value: object) -> list[Any]:
 
 
 def checked_ids(name: str, value: object) -> list[str]:
-    """A list of ids, each checked by :func:`checked_id`; links are none."""
-    ids = [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
-    for i, item in enumerate(ids):
-        if "://" in item:
-            refuse(f"{name}[{i}]", item, "it must be an id, not a link.")
-    return ids
+    """A list of ids, each checked by :func:`checked_id`."""
+    return [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
 
 
 def checked_urls(name: str, value: object) -> list[str]:

@@ -44,10 +44,11 @@ class MosaicRunAgentOperator(RunWaitOperator):
     So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
-    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` and ``output_ids`` at the end,
-    good or bad; the run id as ``return_value``.
+    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` (``completed``,
+    ``partial_complete``, ``failed``, ``cancelled``, or a word that Mosaic may add) and ``output_ids`` at the end, good
+    or bad; the run id as ``return_value``.
 
-    :param agent_id: The agent.
+    :param agent_id: The agent: the last part of its address in the editor.
     :param video_urls: YouTube or HTTP(S) addresses of videos. For agents with one Video Input tile, as are the next
         three.
     :param video_ids: Ids of uploaded videos.

@@ -156,6 +156,11 @@ def test_an_empty_text_in_a_list_of_ids_is_named_by_its_place() -> None:
     refused("x[0]", SIGNED, "not a link", lambda: checked_ids("x", [SIGNED]))
 
 
+def test_a_link_that_was_copied_from_the_editor_is_refused_with_what_to_give() -> None:
+    link = "https://edit.mosaic.so/agents/agent-1"
+    refused("agent_id", link, "the last part of the address", lambda: start_run(link))
+
+
 @pytest.mark.parametrize(
     "value", ["https://a.example/v.mp4", "http://a.example", "HTTPS://A.example/v?a=b#c", SIGNED, "https://ü.example/ä"]
 )
