@@ -60,8 +60,8 @@ def proxy_for(url: str) -> str | None:
 
     :param url: The address.
     """
+    # requests starts from these as well. Where there are none, a triggerer is spared loading it on its event loop.
     if not getproxies():
-        # What requests reads them from. A triggerer that needs none is spared loading it.
         return None
     from requests.utils import get_environ_proxies, select_proxy
 

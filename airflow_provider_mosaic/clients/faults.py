@@ -41,7 +41,8 @@ def too_large(call: Call[Any], status: int) -> MosaicResponseError:
 @dataclass(frozen=True, kw_only=True)
 class Faults:
     """
-    The faults of one HTTP library. Each transport has its own: a triggerer should not load what workers send with.
+    The faults of one HTTP library, beside those of Python itself. Each transport names its own, so that a triggerer
+    does not load what workers send with.
 
     :param unreached: No connection was ever made, so nothing can have arrived.
     :param permanent: Waiting mends none of these.
@@ -62,11 +63,11 @@ class Faults:
         :param path: Path template.
         """
         chain = list(_chain(error))
-        never_left = any(
+        unreached = any(
             isinstance(link, (ssl.SSLCertVerificationError, *self.unreached)) or _is_refused_tunnel(link)
             for link in chain
         )
-        if never_left:
+        if unreached:
             how = "the server could not be reached"
         elif any(isinstance(link, (TimeoutError, asyncio.TimeoutError, *self.timeouts)) for link in chain):
             how = "no answer came in time"
@@ -77,7 +78,7 @@ class Faults:
             method=method,
             path=path,
             transient=not any(isinstance(link, (ssl.SSLCertVerificationError, *self.permanent)) for link in chain),
-            effect_unknown=not never_left,
+            effect_unknown=not unreached,
         )
 
 

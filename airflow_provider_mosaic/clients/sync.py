@@ -35,6 +35,7 @@ from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+#: Those of requests, and of urllib3 below it, which also wraps some of its own.
 FAULTS = Faults(
     unreached=(NewConnectionError, ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL),
     permanent=(LocationParseError, requests.exceptions.InvalidURL),
