@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ from airflow_provider_mosaic.hooks import agents, namesakes
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 DEFINITION: dict[str, Any] = {"name": "Nightly", "nodes": {"film": {"tile": "Video Generation"}}}
-
-
-@pytest.fixture
-def hook(mosaic_emulator: Emulator, mosaic_connection: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MosaicHook]:
-    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
-    hook = MosaicHook()
-    yield hook
-    hook.close()
 
 
 def made_meanwhile(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook, *, first: bool) -> list[str]:
