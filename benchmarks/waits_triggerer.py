@@ -7,8 +7,8 @@ A real Airflow defers one sensor. Then everything but the database is ended, and
 trigger are copied as often as wished straight into the tables: deferring ten thousand tasks through workers would take
 an hour, and the triggerer can't tell the difference. What follows is a triggerer alone, three times:
 
-- waits come by and by, forty a second, which is more than one Airflow's workers defer, and the garbage collector is set
-  as `docs/performance.md` says (``airflow_local_settings.py`` beside this file);
+- waits come by and by, forty a second, many times what the workers of this machine defer, and the garbage
+  collector is set as `docs/performance.md` says (``airflow_local_settings.py`` beside this file);
 - it takes all of them up at once, as after a restart, with its own settings but for the capacity;
 - the same with Airflow's own ``DateTimeTrigger`` in the place of ours, which asks nobody for anything: what it shows is
   the triggerer's own work.
@@ -240,7 +240,7 @@ def running(airflow: AirflowInstance, script: str, *arguments: object) -> Iterat
 
 
 def measure(waits: int, seconds: float) -> dict[str, Seen]:
-    """Bring it up, look at each of the three."""
+    """Bring it up, and look at each of the three."""
     home = LOCAL / "benchmarks" / "triggerer"
     shutil.rmtree(home, ignore_errors=True)
     with stub_server() as server:
