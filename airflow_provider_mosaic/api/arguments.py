@@ -35,12 +35,13 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
 
 
-def checked_id(name: str, value: object) -> str:
+def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
     """
     An id as text.
 
     :param name: The argument's name.
-    :param value: The id: a text with something in it, no spaces, no link, and no template that was not rendered.
+    :param value: The id: a text with something in it, no spaces, and no template that was not rendered.
+    :param or_link: Whether the API takes a link in its place, as it does for a YouTube channel.
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
@@ -49,7 +50,7 @@ def checked_id(name: str, value: object) -> str:
         refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
         refuse(name, value, "this template was not rendered.")
-    if "://" in value:
+    if "://" in value and not or_link:
         refuse(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
         refuse(name, value, "an id has no spaces and no control characters in it.")

@@ -69,7 +69,7 @@ class Call(Generic[T]):
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
             checked_id(name, value)
-        # It holds ids, which come from outside: a link in the place of one is no reason to show what signs it.
+        # It holds ids, which come from outside: a key in the place of one is no reason to show it.
         object.__setattr__(self, "what", redact(self.what))
 
     @property

@@ -164,7 +164,7 @@ def _channel_id(channel: Any) -> Any:
 
 def _checked_channels(value: Iterable[str] | str) -> list[str]:
     channels = checked_list("youtube_channels", value)
-    return [checked_id(f"youtube_channels[{i}]", channel) for i, channel in enumerate(channels)]
+    return [checked_id(f"youtube_channels[{i}]", channel, or_link=True) for i, channel in enumerate(channels)]
 
 
 def _checked_length(name: str, value: object) -> int:

@@ -60,7 +60,9 @@ class WantedTrigger:
         return cls(
             agent_id=checked_id("agent_id", agent_id),
             channels=tuple(
-                dict.fromkeys(checked_id(f"youtube_channels[{i}]", channel) for i, channel in enumerate(channels))
+                dict.fromkeys(
+                    checked_id(f"youtube_channels[{i}]", channel, or_link=True) for i, channel in enumerate(channels)
+                )
             ),
             filter_options={} if filter_options is None else _checked_filter_options(filter_options),
             callback_url=callback_url,

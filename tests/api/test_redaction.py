@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.assets import AssetType, begin_upload
-from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.runs import get_run, start_run
 from airflow_provider_mosaic.api.social import create_post
@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.social import create_post
 from .every_sample import SAMPLES
 
 KEY = "mk_live_hush"
+SIGNED = "https://s.example/a.mp4?sig=hush"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,13 @@ def test_a_call_does_not_show_its_body() -> None:
 
 
 def test_a_link_in_the_place_of_an_id_is_not_shown() -> None:
-    call = get_run("https://s.example/a.mp4?sig=hush")
+    with pytest.raises(MosaicValidationError, match="it must be an id, not a link") as caught:
+        get_run(SIGNED)
+    assert "hush" not in chain(caught.value)
+
+
+def test_a_key_in_the_place_of_an_id_is_not_shown() -> None:
+    call = get_run(KEY)
     with pytest.raises(MosaicError) as caught:
         call.result(Answer(404, {}, b"{}"))
     assert "hush" not in chain(caught.value)
