@@ -7,6 +7,7 @@ than are waited for, and then the pages cost more than they save.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -24,8 +25,9 @@ from airflow_provider_mosaic.api.running import RunningRow, running_runs
 FEWEST_FOR_LIST = 4
 #: The list is taken when it costs at most this part of what single GETs would: they are surer.
 _WORTH = 0.7
-#: By how much a dear list is thought cheaper after each round without it: it is tried again some day.
-_FORGETTING = 0.95
+#: Seconds in which a list that is left alone is thought half as dear: it is tried again some day. Not by how often it
+#: was left alone: thousands of waits that begin together ask many times a second whether it is worth it for a few.
+_HALVED = 600.0
 _DEAREST = 1000.0
 #: Seconds for which a list that failed is left alone: at first, and at most. An outage is over some time, and then the
 #: list is what spares the server.
@@ -107,6 +109,7 @@ class PollingPlan:
 
     def __init__(self) -> None:
         self._cost = 1.0
+        self._learned = 0.0
         self._off_until = 0.0
         self._rest = _FIRST_REST
         self._refusals = 0
@@ -114,7 +117,7 @@ class PollingPlan:
 
     @property
     def pages(self) -> float:
-        """How many pages a sweep is thought to take."""
+        """How many pages a sweep took the last time, or would have taken."""
         return self._cost
 
     def prefers_list(self, waits: int, *, now: float) -> bool:
@@ -126,17 +129,17 @@ class PollingPlan:
         """
         if waits < FEWEST_FOR_LIST or now < self._off_until:
             return False
-        if self._cost <= _WORTH * waits:
-            return True
-        self._cost = max(1.0, self._cost * _FORGETTING)
-        return False
+        thought = self._cost * math.pow(0.5, (now - self._learned) / _HALVED)
+        return thought <= _WORTH * waits
 
-    def swept(self, sweep: Sweep) -> None:
+    def swept(self, sweep: Sweep, *, now: float) -> None:
         """
         Learn from a sweep what the list costs.
 
         :param sweep: One that has ended without a fault.
+        :param now: Any clock that only moves on.
         """
+        self._learned = now
         self._rest = _FIRST_REST
         self._refusals = 0
         if sweep.whole:

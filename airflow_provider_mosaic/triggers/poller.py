@@ -38,6 +38,8 @@ _MOST_LOOKS = 32
 _SPREAD_EACH, _LONGEST_SPREAD = 0.005, 5.0
 #: A wait that is due within this part of its pause is looked at together with those that are due.
 _EARLY = 0.25
+#: By this part of its longest pause a wait may be looked at later than that, with others.
+_LATE = 0.1
 #: Seconds between two sweeps for each page of one, unless a wait wants to be looked at more often.
 _GAP_A_PAGE = 0.3
 #: Seconds between two rounds for each wait: a round looks at all of them.
@@ -170,19 +172,26 @@ class Poller:
             self._parked |= dict.fromkeys(due)
             self._hold(due)
             return
+        if self._sweep is None and now < self._next_sweep and self._plan.prefers_list(len(self._runs), now=now):
+            due = [wait for wait in due if not self._left_to_the_next_sweep(wait, now)]
         early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
         if self._sweep is not None or not self._plan.prefers_list(len(due) + len(early), now=now):
             for wait in due:
                 self._want_look(wait)
-        elif now < self._next_sweep:
-            for wait in due:
-                self._schedule(wait, self._next_sweep)
         else:
             wanted = dict.fromkeys([*due, *early])
             shortest = min(wait.watch.poll_interval for wait in wanted)
             self._next_sweep = now + min(shortest, _GAP_A_PAGE * self._plan.pages)
             self._hold(wanted)
             self._sweep = self._loop.create_task(self._swept(wanted, now))
+
+    def _left_to_the_next_sweep(self, wait: ListedWait, now: float) -> bool:
+        """Whether that is soon enough: the short pauses of its beginning are for runs that are few."""
+        longest = (1.0 + _LATE) * wait.watch.poll_interval
+        if self._next_sweep - now + wait.last_pause > longest:
+            return False
+        self._schedule(wait, self._next_sweep)
+        return True
 
     def _early(self, now: float) -> list[ListedWait]:
         return [
@@ -312,7 +321,7 @@ class Poller:
                     for wait in self._runs.get(row.run_id, ()):
                         lines += self._was_listed(wait, row, wanted, began)
             if sweep.next_call is None:
-                self._plan.swept(sweep)
+                self._plan.swept(sweep, now=self._loop.time())
                 whole = sweep.whole
         except Exception as error:
             rest = self._plan.troubled(error, now=self._loop.time(), first_page=not sweep.pages)

@@ -107,12 +107,21 @@ def test_a_dear_list_is_left_alone_and_tried_again_some_day() -> None:
     plan = PollingPlan()
     sweep = Sweep(f"w{number}" for number in range(10))
     walk(sweep, [f"o{number}" for number in range(5000)])
-    plan.swept(sweep)
-    answers = [plan.prefers_list(10, now=0.0) for _ in range(200)]
-    assert not any(answers[:50])
-    assert any(answers)
+    plan.swept(sweep, now=1000.0)
+    assert not plan.prefers_list(10, now=1000.0 + polling_plan._HALVED)
+    assert plan.prefers_list(10, now=1000.0 + 10 * polling_plan._HALVED)
     # Whoever waits for thousands still takes it.
-    assert plan.prefers_list(5000, now=0.0)
+    assert plan.prefers_list(5000, now=1000.0)
+
+
+def test_what_a_list_costs_is_not_forgotten_by_asking_often() -> None:
+    plan = PollingPlan()
+    sweep = Sweep(f"w{number}" for number in range(10_000))
+    walk(sweep, [f"w{number}" for number in range(10_000)])
+    plan.swept(sweep, now=0.0)
+    # Some of many that begin together are due each few milliseconds.
+    assert not any(plan.prefers_list(5, now=number / 100) for number in range(1000))
+    assert plan.pages == 100
 
 
 def test_a_list_that_fails_rests_longer_each_time_but_never_for_long() -> None:

@@ -243,6 +243,33 @@ def test_a_sweep_full_of_news_leaves_the_supervisor_time_for_the_lines(
     assert min(later - earlier for earlier, later in itertools.pairwise(sweeps)) > 0.9 * 20 * 0.05
 
 
+def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_GAP_A_PAGE", 3.0)
+    rows = [RUNNING | {"run_id": f"{kind}{number}"} for kind in "rn" for number in range(40)]
+    server.listing = lambda: (200, {}, {"runs": rows, "next_cursor": None})
+
+    def asked_by_itself(kind: str) -> list[str]:
+        return [path for _, path in list(server.asked) if path.startswith(f"/agent_run/{kind}")]
+
+    async def course() -> None:
+        waits = waits_for(40, poll_interval=30)
+        await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 1)
+        for number in range(40):
+            # Never so many at once that the list would be taken for them alone.
+            waits += waits_for(1, run_id=f"n{number}", poll_interval=30)
+            await asyncio.sleep(0.03)
+        waits += waits_for(1, run_id="hasty", poll_interval=0.2)
+        await asyncio.to_thread(until, lambda: asked_by_itself("hasty"))
+        assert len(server.times(LIST)) == 1
+        await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 2)
+        assert asked_by_itself("n") == []
+        await given_up(waits)
+
+    asyncio.run(course())
+
+
 # The connection
 
 
