@@ -152,11 +152,11 @@ async def measured(subject: str, course: Course, server: str) -> dict[str, float
     starting, clock.longest = clock.longest, 0.0
     # The clock itself would cost as much as our waits.
     ticking.cancel()
-    await ask("_count")
+    await ask("_begin")
     processor, begun = time.process_time(), time.perf_counter()
     await asyncio.sleep(course.cycles * course.interval)
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor
-    requests = await ask("_count")
+    requests = await ask(f"_cycle/{course.interval}")
     ticking = asyncio.create_task(clock.tick())
     await asyncio.sleep(1.2 * course.interval)
     ticking.cancel()
@@ -167,7 +167,7 @@ async def measured(subject: str, course: Course, server: str) -> dict[str, float
         task.cancel()
     await asyncio.wait([first, ticking, *waits])
     return {
-        "requests": requests * course.interval / seconds,
+        "requests": requests,
         "processor": processor * course.cycles * course.interval / seconds,
         "starting": 1000 * starting,
         "delay": 1000 * clock.longest,

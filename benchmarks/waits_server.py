@@ -4,7 +4,9 @@ One server for the triggers of Mosaic, dbt Cloud and Databricks: everything runs
     python benchmarks/waits_server.py READY_FILE
 
 It speaks just enough HTTP, in a process of its own, so that what is measured is the client. ``GET /_runs/N`` sets how
-many Mosaic runs there are, ``GET /_count`` tells the requests since the last time.
+many Mosaic runs there are. ``GET /_begin`` begins to count, and ``GET /_cycle/S`` tells how many requests came since
+then in a cycle of S seconds: the mean of all cycles that lie in that time, whenever they begin. How many came in all
+would hang on whether the count began just before a sweep.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -51,7 +54,8 @@ class Answers:
     """The bodies, made once."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.begun = time.monotonic()
+        self.times: list[float] = []
         self.pages: list[bytes] = []
         self.set_runs(1)
         self.run = json.dumps({**run_row(0), "needs_credits": False, "errors": []}).encode()
@@ -70,16 +74,25 @@ class Answers:
             for number, start in enumerate(starts)
         ]
 
+    def in_a_cycle(self, seconds: float) -> float:
+        """The mean number of requests in a cycle of so many seconds, of at least two since the count began."""
+        last = time.monotonic() - seconds
+        # Each request counts for those cycles that hold it: they begin up to so many seconds before it.
+        held = sum(min(when, last) - max(when - seconds, self.begun) for when in self.times)
+        return held / (last - self.begun)
+
     def to(self, target: str) -> bytes:
         """The body for an address."""
         parts = urlsplit(target)
-        if parts.path == "/_count":
-            counted, self.count = self.count, 0
-            return json.dumps(counted).encode()
+        if parts.path == "/_begin":
+            self.begun, self.times = time.monotonic(), []
+            return b"null"
+        if parts.path.startswith("/_cycle/"):
+            return json.dumps(self.in_a_cycle(float(parts.path.rpartition("/")[2]))).encode()
         if parts.path.startswith("/_runs/"):
             self.set_runs(int(parts.path.rpartition("/")[2]))
             return b"null"
-        self.count += 1
+        self.times.append(time.monotonic())
         if parts.path == "/agent_runs":
             return self.pages[int(parse_qs(parts.query).get("cursor", ["0"])[0])]
         if parts.path.startswith("/agent_run/"):
