@@ -34,6 +34,9 @@ CONSTRAINTS = ROOT / "constraints"
 NEWEST_AIRFLOW = "3.3"
 OLDEST_PYTHON = "3.10"
 
+# Seconds: an index that never answers is told, not waited for.
+LONGEST_COMMAND = 900
+
 # `uv pip install --group` and `uv pip compile --group` read `pyproject.toml` from this version on.
 OLDEST_UV = (0, 8)
 
@@ -72,11 +75,22 @@ def locked(name: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
-    """Run a command quietly; show what it printed only when it fails."""
+    """Run a command quietly; show what it printed only when it fails, or is not over after a quarter of an hour."""
     words = [str(word) for word in command]
-    ran = subprocess.run(
-        words, env=env, cwd=cwd, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    try:
+        ran = subprocess.run(
+            words,
+            env=env,
+            cwd=cwd,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LONGEST_COMMAND,
+        )
+    except subprocess.TimeoutExpired as late:
+        printed = late.output.decode(errors="replace") if isinstance(late.output, bytes) else late.output or ""
+        raise BuildError(f"{' '.join(words)}\nwas not over after {LONGEST_COMMAND} s:\n{printed.strip()}") from None
     if ran.returncode != 0:
         raise BuildError(f"{' '.join(words)}\nended with {ran.returncode}:\n{ran.stdout.strip()}")
 

@@ -28,6 +28,9 @@ import importlib.metadata, platform, {PACKAGE}
 print({PACKAGE}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
 """
 
+# Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes ten minutes.
+LONGEST_STEP = 1500
+
 REAL_AIRFLOW = (
     "tests/airflow/test_quick_start.py",
     "tests/airflow/test_connection_form.py",
@@ -94,10 +97,10 @@ class Trial:
         self.wheel = wheel
         self.folder = MATRIX / combination.name
         self.checkout = self.folder / "checkout"
+        self._began = time.monotonic()
 
     def run(self) -> None:
         """Go through all steps; tests that fail don't keep the quick start from being tried."""
-        began = time.monotonic()
         failures: list[str] = []
         try:
             self._install()
@@ -112,7 +115,7 @@ class Trial:
         except (CheckFailedError, environment.BuildError) as error:
             failures.append(str(error))
         self.combination.failure = "\n".join(failures) or None
-        self.combination.seconds = time.monotonic() - began
+        self.combination.seconds = time.monotonic() - self._began
 
     def _install(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,28 +132,39 @@ class Trial:
         origin, airflow, python = asked.stdout.split("\n")[:3]
         if not Path(origin).resolve().is_relative_to((self.folder / "environment").resolve()):
             raise CheckFailedError(f"the provider was imported from {origin}, not from the wheel")
-        self.combination.results |= {"airflow": airflow, "python": python, "wheel": "installed"}
+        self._went("wheel", "installed")
+        self.combination.results |= {"airflow": airflow, "python": python}
+
+    def _went(self, step: str, result: str) -> None:
+        """Note how a step went, and say so at once: of a matrix that is broken off, one wants to know where it was."""
+        self.combination.results[step] = result
+        print(f"  {time.monotonic() - self._began:5.0f} s  {step}: {result}", flush=True)
 
     def _pytest(self, step: str, *arguments: str) -> None:
         log = self.folder / f"{step.replace(' ', '-')}.log"
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTEST"))}
-        with log.open("w") as output:
-            ran = subprocess.run(
-                [self.python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-                cwd=self.checkout,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+        try:
+            with log.open("w") as output:
+                ran = subprocess.run(
+                    [self.python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+                    cwd=self.checkout,
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=LONGEST_STEP,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired:
+            self._went(step, "HANGS")
+            raise CheckFailedError(f"{step}: not over after {LONGEST_STEP} s\n{tail(log, 60)}") from None
         closing = tail(log, 1).strip("= ")
         passed = re.search(r"(\d+) passed", closing)
         if ran.returncode != 0 or passed is None:
-            self.combination.results[step] = "FAILED"
+            self._went(step, "FAILED")
             raise CheckFailedError(f"{step}: {closing}\n{tail(log, 60)}")
         skipped = re.search(r"(\d+) skipped", closing)
-        self.combination.results[step] = f"{passed[1]} passed" + (f", {skipped[1]} skipped" if skipped else "")
+        self._went(step, f"{passed[1]} passed" + (f", {skipped[1]} skipped" if skipped else ""))
 
 
 def table(tried: Sequence[Combination]) -> str:
@@ -186,8 +200,6 @@ def main() -> int:
             Trial(combination, wheel).run()
             if combination.failure is not None:
                 print(f"{combination.name} failed: {combination.failure}", flush=True)
-            else:
-                print(f"  {combination.results['tests']}; quick start {combination.results['quick start']}", flush=True)
     failed = sum(combination.failure is not None for combination in tried)
     print(f"\n{table(tried)}\n\nmatrix: {len(tried) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0

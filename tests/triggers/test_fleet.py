@@ -115,7 +115,8 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
         told = [number for number, get in enumerate(after) if get["status"] == 200 and get["fault"] is None]
         assert told in ([], [len(after) - 1]), "it was asked for after it was known to have ended"
     for run_id in vanishing:
-        assert [get["status"] for get in gets[run_id]].count(404) == MOST_NOT_FOUND
+        # In a row: a page that was read before it vanished may still show it in between, and it is counted anew.
+        assert MOST_NOT_FOUND <= [get["status"] for get in gets[run_id]].count(404) < 2 * MOST_NOT_FOUND
     assert effects(mosaic) == {"runs_started": 1000}
     assert complaints == []
     unclosed = [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tasks.fixtures import until
 
+from airflow_provider_mosaic.api import waiting
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller, polling, session
 from airflow_provider_mosaic.triggers.agenda import Agenda
@@ -246,7 +247,9 @@ def test_a_sweep_full_of_news_leaves_the_supervisor_time_for_the_lines(
 def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
     server: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "_GAP_A_PAGE", 3.0)
+    monkeypatch.setattr(poller, "_GAP_A_PAGE", 4.0)
+    # Those that are there already are due long after the next sweep: nothing but the gap says when that is.
+    monkeypatch.setattr(waiting, "_FIRST_PAUSE", 30.0)
     rows = [RUNNING | {"run_id": f"{kind}{number}"} for kind in "rn" for number in range(40)]
     server.listing = lambda: (200, {}, {"runs": rows, "next_cursor": None})
 
@@ -256,7 +259,7 @@ def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
     async def course() -> None:
         waits = waits_for(40, poll_interval=30)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 1)
-        for number in range(40):
+        for number in range(20):
             # Never so many at once that the list would be taken for them alone.
             waits += waits_for(1, run_id=f"n{number}", poll_interval=30)
             await asyncio.sleep(0.03)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -208,6 +209,8 @@ def test_a_forked_child_waits_by_itself(
         child = os.fork()
         if child == 0:
             status = 1
+            # A lock that another thread held would never be let go here: the child ends then, and the test fails.
+            signal.alarm(30)
             try:
                 asyncio.events._set_running_loop(None)
 
