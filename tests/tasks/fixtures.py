@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,6 +16,8 @@ from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks import outputs, waiting
 from airflow_provider_mosaic.triggers import polling
+
+T = TypeVar("T")
 
 #: The emulator's agent that takes no input.
 AGENT = "a0000000-0000-4000-8000-000000000004"
@@ -84,6 +87,18 @@ def until(look: Callable[[], Any], seconds: float = 10.0) -> Any:
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)
     return seen
+
+
+def run_bounded(course: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
+    """
+    What :func:`asyncio.run` does, for so many seconds at most: a wait that should have ended fails the test then, and
+    so does what it waited for and what went wrong on another thread.
+    """
+
+    async def bounded() -> T:
+        return await asyncio.wait_for(course, seconds)
+
+    return asyncio.run(bounded())
 
 
 class Meanwhile:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from tasks.fixtures import AGENT, effects, sent
+from tasks.fixtures import AGENT, effects, run_bounded, sent
 
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -32,7 +32,7 @@ def test_each_run_of_the_agent_that_ends_gives_one_event(held: Emulator, hook: M
             await watching.a_whole_look(held)
             return watching.events
 
-    events = asyncio.run(course())
+    events = run_bounded(course())
     newest = held.runs()[-2]["run_id"]
     assert sorted(events, key=lambda event: event["status"]) == [
         ended(going, "failed"),
@@ -51,7 +51,7 @@ def test_a_quiet_look_is_two_requests_and_an_end_is_one_more(held: Emulator, hoo
             await watching.until(lambda: watching.events)
             await watching.a_whole_look(held)
 
-    asyncio.run(course())
+    run_bounded(course())
     assert sent(held, "GET " + GET_RUN) == 1
     assert effects(held) == {"runs_started": 1}
     reads = [request["query"] for request in held.requests() if request["template"] == LIST]
@@ -67,7 +67,7 @@ def test_pages_are_walked_to_the_end(held: Emulator, hook: MosaicHook) -> None:
             await watching.until(lambda: len(watching.events) >= 101)
             return watching.events
 
-    events = asyncio.run(course())
+    events = run_bounded(course())
     assert sorted(event["run_id"] for event in events) == sorted(run["run_id"] for run in held.runs())
 
 
@@ -82,7 +82,7 @@ def test_a_list_that_lags_loses_and_doubles_nothing(held: Emulator, hook: Mosaic
             await watching.a_whole_look(held)
             return watching.events
 
-    assert asyncio.run(course()) == [ended(held.runs()[0]["run_id"])]
+    assert run_bounded(course()) == [ended(held.runs()[0]["run_id"])]
 
 
 def test_only_wanted_ends_are_told(held: Emulator, hook: MosaicHook) -> None:
@@ -95,7 +95,7 @@ def test_only_wanted_ends_are_told(held: Emulator, hook: MosaicHook) -> None:
             await watching.a_whole_look(held)
             return watching.events
 
-    assert [event["status"] for event in asyncio.run(course())] == ["completed"]
+    assert [event["status"] for event in run_bounded(course())] == ["completed"]
 
 
 # Faults on the way
@@ -128,7 +128,7 @@ def test_a_watch_outlives_every_fault_and_loses_nothing(
             await watching.a_whole_look(held)
             return watching.events
 
-    assert asyncio.run(course()) == [ended(run_id)]
+    assert run_bounded(course()) == [ended(run_id)]
     assert held.counts().faults_used == {fault: 2}
 
 
@@ -145,7 +145,7 @@ def test_a_run_that_was_deleted_holds_up_no_other(held: Emulator, hook: MosaicHo
             await watching.a_whole_look(held)
             return watching.events
 
-    assert asyncio.run(course()) == [ended(other)]
+    assert run_bounded(course()) == [ended(other)]
     # The one was read once; that the other is gone was believed at the third look.
     assert sent(held, "GET " + GET_RUN) == 4
 
@@ -171,7 +171,7 @@ def test_a_key_that_is_mended_is_taken_up_by_itself(
     def statuses() -> list[int]:
         return [request["status"] for request in held.requests() if request["template"] == LIST]
 
-    assert asyncio.run(course()) == [ended(run_id)]
+    assert run_bounded(course()) == [ended(run_id)]
     # One line for the refusals, however many there were.
     assert [record.levelname for record in caplog.records if "can't be watched" in record.message] == ["ERROR"]
     assert statuses().count(401) > 2

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
-from tasks.fixtures import AGENT
+from tasks.fixtures import AGENT, run_bounded
 
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -34,7 +33,7 @@ def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(held: Emulator, 
             await restarted.a_whole_look(held)
         return [watching.events, restarted.events]
 
-    before, after = asyncio.run(course())
+    before, after = run_bounded(course())
     assert before == [ended(first)]
     third = held.runs()[-1]["run_id"]
     assert sorted(after, key=lambda event: event["status"]) == [ended(second, "cancelled"), ended(third, "failed")]
@@ -57,7 +56,7 @@ def test_an_event_is_noted_as_told_only_when_airflow_had_time_to_write_it_down(
             await restarted.until(lambda: restarted.events)
         return [watching.events, restarted.events]
 
-    assert asyncio.run(course()) == [[ended(run_id)], [ended(run_id)]]
+    assert run_bounded(course()) == [[ended(run_id)], [ended(run_id)]]
 
 
 def test_without_a_store_a_restart_begins_from_now(held: Emulator, hook: MosaicHook) -> None:
@@ -74,7 +73,7 @@ def test_without_a_store_a_restart_begins_from_now(held: Emulator, hook: MosaicH
             await restarted.a_whole_look(held)
         return [watching.events, restarted.events]
 
-    assert asyncio.run(course()) == [[], [ended(second)]]
+    assert run_bounded(course()) == [[], [ended(second)]]
 
 
 def test_an_airflow_that_can_not_say_yet_where_the_watch_stopped_is_waited_for(
@@ -94,7 +93,7 @@ def test_an_airflow_that_can_not_say_yet_where_the_watch_stopped_is_waited_for(
             await restarted.a_whole_look(held)
             return restarted.events
 
-    assert asyncio.run(course()) == [ended(run_id)]
+    assert run_bounded(course()) == [ended(run_id)]
 
 
 def test_a_watch_of_several_assets_goes_on_without_a_store(held: Emulator, hook: MosaicHook) -> None:
@@ -107,7 +106,7 @@ def test_a_watch_of_several_assets_goes_on_without_a_store(held: Emulator, hook:
             await watching.until(lambda: watching.events)
             return watching.events
 
-    assert asyncio.run(course()) == [ended(run_id)]
+    assert run_bounded(course()) == [ended(run_id)]
 
 
 def test_quiet_looks_bother_airflow_seldom(held: Emulator, hook: MosaicHook) -> None:
@@ -118,7 +117,7 @@ def test_quiet_looks_bother_airflow_seldom(held: Emulator, hook: MosaicHook) -> 
             for _ in range(3):
                 await watching.a_whole_look(held)
 
-    asyncio.run(course())
+    run_bounded(course())
     assert store.sets == 1
 
 
@@ -130,6 +129,6 @@ def test_another_status_or_agent_keeps_apart_what_it_knows(held: Emulator, hook:
             async with Watching(store, **options) as watching:
                 await watching.a_whole_look(held)
 
-    asyncio.run(course())
+    run_bounded(course())
     # A new pause is the same watch.
     assert len(store.texts) == 3

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from tasks.fixtures import until
+from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.api import waiting
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -121,7 +121,7 @@ def test_nothing_is_sent_while_the_server_wants_quiet(server: Runs) -> None:
         waits = waits_for(100, deadline=time.time() + 1.5)
         return [event.payload for event in await asyncio.gather(*waits)]
 
-    events = asyncio.run(course())
+    events = run_bounded(course())
     # Up to 32 were under way already; theirs came at the same time.
     late = [when - began[0] for when in server.times("/") if when > began[0] + 0.5]
     assert min(late) >= 3.0
@@ -139,7 +139,7 @@ def test_a_list_that_wants_quiet_gets_it_from_all(server: Runs) -> None:
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 3)
         await given_up(waits)
 
-    asyncio.run(course())
+    run_bounded(course())
     assert min(when - began[0] for when in server.times("/") if when > began[0] + 0.5) >= 2.0
 
 
@@ -158,7 +158,7 @@ def test_a_long_quiet_is_told_once_and_takes_no_place_from_anyone(
         assert not shared._looks
         await given_up(waits)
 
-    asyncio.run(course())
+    run_bounded(course())
     # A few first looks were under way already.
     assert max(server.times("/")) < began[0] + 0.5
     told = [line for line in caplog.messages if "are quiet until" in line]
@@ -192,7 +192,7 @@ def test_an_odd_list_ends_no_wait(server: Runs, listed: Any) -> None:
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
         return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
 
-    events = asyncio.run(course())
+    events = run_bounded(course())
     assert [event["status"] for event in events] == ["completed"] * 12
 
 
@@ -214,7 +214,7 @@ def test_a_fault_of_ours_in_reading_the_list_ends_no_wait_and_is_logged(
         return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
 
     with caplog.at_level(logging.INFO):
-        events = asyncio.run(course())
+        events = run_bounded(course())
     assert [event["status"] for event in events] == ["completed"] * 12
     (told,) = [record for record in caplog.records if "asked for one by one" in record.message]
     assert told.exc_info
@@ -237,7 +237,7 @@ def test_a_sweep_full_of_news_leaves_the_supervisor_time_for_the_lines(
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 4)
         await given_up(waits)
 
-    asyncio.run(course())
+    run_bounded(course())
     # The first one passes over those that are being looked at by themselves.
     sweeps = server.times(LIST)[1:]
     # In batches of twenty lines; nothing is waited for after the last one.
@@ -270,7 +270,7 @@ def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
         assert asked_by_itself("n") == []
         await given_up(waits)
 
-    asyncio.run(course())
+    run_bounded(course())
 
 
 # The connection
@@ -299,7 +299,7 @@ def test_a_look_at_the_connection_that_hangs_stops_nobody_who_has_one(
         assert not any(wait.done() for wait in waits)
         await given_up(waits)
 
-    asyncio.run(course())
+    run_bounded(course())
     assert len(looks) == 2
 
 
@@ -329,7 +329,7 @@ def test_a_wait_that_is_cancelled_twice_still_closes_the_session(server: Runs, m
         await asyncio.wait(polling._closing)
         assert len(closed) == 1
 
-    asyncio.run(course())
+    run_bounded(course())
 
 
 def test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor(
@@ -344,7 +344,7 @@ def test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor(
         await asyncio.wait([wait])
         return time.monotonic() - began, len(polling._pollers[asyncio.get_running_loop()])
 
-    waited, pollers = asyncio.run(course())
+    waited, pollers = run_bounded(course())
     assert waited >= 0.6
     assert pollers == 0
 
@@ -393,7 +393,7 @@ def test_the_agenda_keeps_the_last_time_of_each_wait_however_often_it_changes() 
         assert agenda.take(2e9) == waits[26:]
         agenda.close()
 
-    asyncio.run(course())
+    run_bounded(course())
 
 
 def test_the_agenda_wakes_for_the_first_one_and_not_before_it_may() -> None:
@@ -414,4 +414,4 @@ def test_the_agenda_wakes_for_the_first_one_and_not_before_it_may() -> None:
         agenda.set_timer()
         agenda.close()
 
-    asyncio.run(course())
+    run_bounded(course())

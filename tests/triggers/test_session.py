@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import pytest
-from tasks.fixtures import AGENT, sent, until
+from tasks.fixtures import AGENT, run_bounded, sent, until
 
 from airflow_provider_mosaic.api import waiting
 from airflow_provider_mosaic.emulator import Emulator
@@ -66,7 +66,7 @@ def test_all_waits_of_a_connection_look_it_up_once(mosaic: Emulator, runs: list[
         waits = waits_for(runs)
         await ended(mosaic, runs, waits)
 
-    asyncio.run(wait())
+    run_bounded(wait())
     assert lookups == ["mosaic_default"]
 
 
@@ -80,7 +80,7 @@ def test_other_things_that_are_waited_for_share_the_session(
         await anext(MosaicSocialPostTrigger(post_id=post.post_id, poll_interval=0.05).run())
         await ended(mosaic, runs[:1], waits)
 
-    asyncio.run(wait())
+    run_bounded(wait())
     assert lookups == ["mosaic_default"]
 
 
@@ -108,7 +108,7 @@ def test_a_key_that_is_changed_while_runs_are_waited_for_ends_no_wait(
             await real(self)
 
     monkeypatch.setattr(session.Session, "_look", old_at_first)
-    events = asyncio.run(wait())
+    events = run_bounded(wait())
     assert {event["outcome"] for event in events} == {"ended"}
     # One look for all of them, not one each.
     assert len(lookups) == 2
@@ -124,7 +124,7 @@ def test_a_key_that_stays_wrong_ends_all_waits_after_a_few_more_looks_at_the_con
     async def wait() -> list[dict[str, Any]]:
         return [event.payload for event in await asyncio.gather(*waits_for(runs))]
 
-    events = asyncio.run(wait())
+    events = run_bounded(wait())
     # Transient: whoever holds a run loses nothing by trying again.
     assert {(event["error"], event["transient"]) for event in events} == {("MosaicAuthenticationError", True)}
     # They share them: an outage of the sign-in service is no reason to ask Airflow again and again.
@@ -147,7 +147,7 @@ def test_who_begins_to_wait_after_the_connection_was_changed_asks_the_new_one(
             first[0].cancel()
             await asyncio.wait(first)
 
-        asyncio.run(wait())
+        run_bounded(wait())
 
 
 def test_a_connection_that_is_gone_meanwhile_serves_on(
@@ -162,7 +162,7 @@ def test_a_connection_that_is_gone_meanwhile_serves_on(
         await looked_at(mosaic, 2)
         return await ended(mosaic, runs[:1], waits)
 
-    assert asyncio.run(wait())[0]["outcome"] == "ended"
+    assert run_bounded(wait())[0]["outcome"] == "ended"
 
 
 def test_two_connections_have_a_session_each(
@@ -174,7 +174,7 @@ def test_two_connections_have_a_session_each(
         waits = [*waits_for(runs[:3]), *waits_for(runs[3:], mosaic_conn_id="other")]
         await ended(mosaic, runs, waits)
 
-    asyncio.run(wait())
+    run_bounded(wait())
     assert sorted(lookups) == ["mosaic_default", "other"]
 
 
@@ -184,8 +184,8 @@ def test_nothing_is_kept_when_the_last_wait_has_ended(mosaic: Emulator, runs: li
             await ended(mosaic, [run_id], waits_for([run_id]))
             assert polling._pollers[asyncio.get_running_loop()] == {}
 
-    asyncio.run(wait())
-    asyncio.run(wait())
+    run_bounded(wait())
+    run_bounded(wait())
     assert lookups == ["mosaic_default"] * 4
 
 
@@ -226,4 +226,4 @@ def test_a_forked_child_waits_by_itself(
         await ended(mosaic, runs[1:], waits)
         return os.waitstatus_to_exitcode(came)
 
-    assert asyncio.run(wait()) == 0
+    assert run_bounded(wait()) == 0

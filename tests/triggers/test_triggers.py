@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
-from tasks.fixtures import ACCOUNT, AGENT, effects, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, effects, run_bounded, sent, until
 from tasks.standins import event_of, through_airflow
 
 from airflow_provider_mosaic.api import pacing, waiting
@@ -76,7 +76,7 @@ def test_the_deadline_is_kept_by_the_wall_clock_over_a_restart(mosaic: Emulator,
         first.cancel()
         return (await anext(waits_for(run_id, deadline=deadline).run())).payload
 
-    event = asyncio.run(restarted())
+    event = run_bounded(restarted())
     assert event == {"outcome": "timeout", "id": run_id}
     assert deadline <= time.time() < deadline + 0.25
 
@@ -222,7 +222,7 @@ def test_a_cancelled_trigger_ends_as_cancelled_and_cancels_no_run(mosaic: Emulat
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
-    asyncio.run(cancelled())
+    run_bounded(cancelled())
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -257,7 +257,7 @@ def test_a_trigger_leaves_no_connection_open(
             waiting.cancel()
         await asyncio.wait([waiting])
 
-    asyncio.run(wait())
+    run_bounded(wait())
     assert len(opened) == 1
     assert closed == opened
 
