@@ -173,7 +173,13 @@ class Poller:
             self._hold(due)
             return
         if self._sweep is None and now < self._next_sweep and self._plan.prefers_list(len(self._runs), now=now):
-            due = [wait for wait in due if not self._left_to_the_next_sweep(wait, now)]
+            hasty = []
+            for wait in due:
+                if self._can_await_the_next_sweep(wait, now):
+                    self._schedule(wait, self._next_sweep)
+                else:
+                    hasty.append(wait)
+            due = hasty
         early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
         if self._sweep is not None or not self._plan.prefers_list(len(due) + len(early), now=now):
             for wait in due:
@@ -185,13 +191,9 @@ class Poller:
             self._hold(wanted)
             self._sweep = self._loop.create_task(self._swept(wanted, now))
 
-    def _left_to_the_next_sweep(self, wait: ListedWait, now: float) -> bool:
+    def _can_await_the_next_sweep(self, wait: ListedWait, now: float) -> bool:
         """Whether that is soon enough: the short pauses of its beginning are for runs that are few."""
-        longest = (1.0 + _LATE) * wait.watch.poll_interval
-        if self._next_sweep - now + wait.last_pause > longest:
-            return False
-        self._schedule(wait, self._next_sweep)
-        return True
+        return self._next_sweep - now + wait.last_pause <= (1.0 + _LATE) * wait.watch.poll_interval
 
     def _early(self, now: float) -> list[ListedWait]:
         return [

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tasks.fixtures import AGENT, Meanwhile, effects, run_bounded, sent, until
 
+from airflow_provider_mosaic.api import polling_plan
 from airflow_provider_mosaic.api.waiting import MOST_NOT_FOUND, watch_run
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -75,8 +76,11 @@ def cycles(mosaic: Emulator) -> list[Counter[str]]:
 
 
 def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
-    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A list that failed is left alone for up to two minutes: here it should be read amid its faults, not after them.
+    monkeypatch.setattr(polling_plan, "_FIRST_REST", 1.0)
+    monkeypatch.setattr(polling_plan, "_LONGEST_REST", 4.0)
     # The last runs are not in the list yet when the waits begin.
     mosaic.configure(list_lag=2.0)
     runs = started(mosaic, hook, 1000)
@@ -93,7 +97,7 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
     ended_at: dict[str, float] = {}
 
     def end_them() -> None:
-        until(lambda: sent(mosaic, "GET " + LIST) >= 20, 240)
+        until(lambda: sent(mosaic, "GET " + LIST) >= 20, 120)
         for run_id in vanishing:
             mosaic.forget_run(run_id)
         for run_id, status in expected.items():

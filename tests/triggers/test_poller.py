@@ -259,6 +259,9 @@ def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
     async def course() -> None:
         waits = waits_for(40, poll_interval=30)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 1)
+        (fleet,) = polling._pollers[asyncio.get_running_loop()].values()
+        while fleet._sweep is not None or not all(wait.last_pause for wait in fleet._waits):
+            await asyncio.sleep(0.01)
         for number in range(20):
             # Never so many at once that the list would be taken for them alone.
             waits += waits_for(1, run_id=f"n{number}", poll_interval=30)
