@@ -248,7 +248,8 @@ def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
     server: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "_GAP_A_PAGE", 4.0)
-    # Those that are there already are due long after the next sweep: nothing but the gap says when that is.
+    # Those that are there first are due at once, and then long after the next sweep: only the gap says when that is.
+    monkeypatch.setattr(poller, "_SPREAD_EACH", 0.0)
     monkeypatch.setattr(waiting, "_FIRST_PAUSE", 30.0)
     rows = [RUNNING | {"run_id": f"{kind}{number}"} for kind in "rn" for number in range(40)]
     server.listing = lambda: (200, {}, {"runs": rows, "next_cursor": None})
