@@ -89,6 +89,8 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROO
             timeout=LONGEST_COMMAND,
         )
     except subprocess.TimeoutExpired as late:
+        # What came until then is bytes, whatever `text` says, until that is mended:
+        # https://github.com/python/cpython/issues/87597
         printed = late.output.decode(errors="replace") if isinstance(late.output, bytes) else late.output or ""
         raise BuildError(f"{' '.join(words)}\nwas not over after {LONGEST_COMMAND} s:\n{printed.strip()}") from None
     if ran.returncode != 0:

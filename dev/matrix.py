@@ -28,7 +28,7 @@ import importlib.metadata, platform, {PACKAGE}
 print({PACKAGE}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
 """
 
-# Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes ten minutes.
+# Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes 9 to 17 minutes.
 LONGEST_STEP = 1500
 
 REAL_AIRFLOW = (
