@@ -1,17 +1,30 @@
-# Everything these commands write lies under .local/; a Python from 3.10 to 3.13 and make is all they need.
+# Apart from caches, these commands write only under .local/; a Python from 3.10 to 3.13 and make is all they need.
 PYTHON ?= python3
 AIRFLOW ?= 3.3
 BIN := .local/airflow-$(AIRFLOW)/bin
 
-.PHONY: demo test test-matrix test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+# Containers and CI machines often set it; then every process of Airflow compiles what it imports, at each start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-matrix test-exhaustive test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
 
-test: environment lint types unit e2e   ## what CI runs on one Airflow
+test:                      ## what CI runs on one Airflow, with the seconds of each step
+	@for step in environment lint types unit e2e; do \
+	    started=$$(date +%s); $(MAKE) --no-print-directory $$step || exit; \
+	    echo "make $$step: $$(($$(date +%s) - started)) s"; \
+	done
 
-test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python too
+test-matrix:               ## the built wheel on every supported Airflow, and with the oldest dependencies; FULL=1: on every Python
 	@$(PYTHON) -m dev.matrix
+
+test-exhaustive: environment   ## everything of a kind where `make unit` takes a covering part
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m exhaustive
+
+test-next:                 ## the built wheel on the next Airflow, before its release
+	@$(PYTHON) -m dev.matrix next
 
 test-faults: environment   ## kills and lost answers at every moment, expected and seen; DATABASE=postgresql: not on SQLite
 	@$(BIN)/python -m tests.faults
@@ -36,11 +49,11 @@ lint: environment
 types: environment
 	$(BIN)/mypy -p airflow_provider_mosaic -p dev
 
-unit: environment          ## everything that needs no running Airflow, real sockets included
-	$(BIN)/python -m pytest -m "not airflow"
+unit:                      ## everything that needs no running Airflow, real sockets included, with the built wheel
+	@$(PYTHON) -m dev.matrix unit
 
 e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
-	$(BIN)/python -m pytest -m airflow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m airflow
 
 bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said
 	$(BIN)/python benchmarks/table.py

@@ -63,7 +63,7 @@ class AirflowInstance:
         self.services = {name: self._service(name) for name in PROCESSES}
 
     def _environment(self, parallelism: int) -> dict[str, str]:
-        ours = ("AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "PYTEST")
+        ours = ("AIRFLOW", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "PYTEST")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         no_proxy = [inherited.get("no_proxy") or inherited.get("NO_PROXY") or "", "127.0.0.1", "localhost"]
         settings = {

@@ -3,7 +3,7 @@
     python -m dev.environment 3.3                 # .local/airflow-3.3, the checkout installed editable
     python -m dev.environment 3.1 --python 3.10   # .local/airflow-3.1-py3.10
     python -m dev.environment --group distributed # .local/airflow-3.3-distributed
-    python -m dev.environment --compile           # refresh constraints/airflow-*.txt
+    python -m dev.environment --compile           # refresh constraints/*.txt
 
 Needs nothing but a Python: where there is no uv, pip brings it into an environment of its own. An environment is used
 again while its constraint file and ``pyproject.toml`` stay as they are. Where packages come from is the machine's own
@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ LOCAL = ROOT / ".local"
 CONSTRAINTS = ROOT / "constraints"
 NEWEST_AIRFLOW = "3.3"
 OLDEST_PYTHON = "3.10"
+# Airflow 3.4 gives up Python 3.10.
+NEXT_OLDEST_PYTHON = "3.11"
 
 # Seconds: an index that never answers is told, not waited for.
 LONGEST_COMMAND = 900
@@ -147,7 +150,8 @@ def _pip_setting(name: str) -> str | None:
 @cache
 def uv_settings() -> dict[str, str]:
     """The process environment for uv; pip's configuration, which uv doesn't read, is handed over."""
-    settings = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    left_out = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    settings = {key: value for key, value in os.environ.items() if key not in left_out}
     settings["UV_PYTHON_DOWNLOADS"] = "never"
     if not any(os.environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE")):
         index = _pip_setting("index-url")
@@ -188,10 +192,11 @@ def _python_of(path: Path) -> str | None:
     return ran.stdout.strip()
 
 
-def _constraint(airflow: str) -> Path:
-    constraint = CONSTRAINTS / f"airflow-{airflow}.txt"
+def _constraint(name: str) -> Path:
+    constraint = CONSTRAINTS / f"{name}.txt"
     if not constraint.exists():
-        raise BuildError(f"There is no {constraint.relative_to(ROOT)}; known are {', '.join(airflows())}.")
+        known = ", ".join(sorted(path.stem for path in CONSTRAINTS.glob("*.txt")))
+        raise BuildError(f"There is no {constraint.relative_to(ROOT)}; known are {known}.")
     return constraint
 
 
@@ -205,15 +210,17 @@ def _interpreter(python: str | None) -> interpreters.Interpreter:
 
 
 def _install(path: Path, requirement: list[str | Path], constraint: Path, group: str) -> None:
+    # Compiled once: otherwise each of the many processes of Airflow spends most of its start compiling.
     run_uv(
-        *("pip", "install", "--quiet", "--python", path / "bin" / "python", "--constraint", constraint),
+        *("pip", "install", "--quiet", "--compile-bytecode"),
+        *("--python", path / "bin" / "python", "--constraint", constraint),
         *("--group", f"{ROOT / 'pyproject.toml'}:{group}", *requirement),
     )
 
 
 def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None, group: str = "dev") -> Environment:
     """Make or renew the environment of one Airflow, with the checkout installed editable and a group of tools."""
-    constraint = _constraint(airflow)
+    constraint = _constraint(f"airflow-{airflow}")
     parts = [f"airflow-{airflow}", f"py{python}" if python else "", group if group != "dev" else ""]
     name = "-".join(filter(None, parts))
     path = LOCAL / name
@@ -236,12 +243,16 @@ def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None, group: s
     return Environment(path=path, airflow=airflow, python_minor=minor)
 
 
-def clean_with_wheel(wheel: Path, airflow: str, python: str, *, path: Path) -> Environment:
-    """Make an environment from nothing that holds the wheel, as a user's does, and what the tests need."""
-    constraint = _constraint(airflow)
+def clean_with_wheel(wheel: Path, constraint: str, python: str, *, path: Path) -> Path:
+    """Make an environment from nothing that holds the wheel, as a user's does, and what the tests need.
+
+    :param constraint: the name of a constraint file, like ``airflow-3.1``.
+    :returns: its interpreter.
+    """
     run_uv("venv", "--quiet", "--clear", "--python", _interpreter(python).path, path)
-    _install(path, [f"airflow-provider-mosaic[emulator] @ {wheel.resolve().as_uri()}"], constraint, "test")
-    return Environment(path=path, airflow=airflow, python_minor=python)
+    requirement = f"airflow-provider-mosaic[emulator] @ {wheel.resolve().as_uri()}"
+    _install(path, [requirement], _constraint(constraint), "test")
+    return path / "bin" / "python"
 
 
 def build_wheel(directory: Path) -> Path:
@@ -252,17 +263,38 @@ def build_wheel(directory: Path) -> Path:
     return wheel
 
 
+def _compile(target: Path, *sources: str | Path) -> None:
+    """Resolve the newest packages that fit, without naming where they come from."""
+    print(f"Resolving {target.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+    run_uv(
+        *("pip", "compile", "--quiet", "--upgrade", "--no-emit-index-url", "--no-emit-find-links"),
+        *("--no-header", "--no-annotate", "pyproject.toml", "--extra", "emulator", *sources),
+        *("--output-file", target.relative_to(ROOT)),
+    )
+
+
+def floors() -> list[str]:
+    """Return the oldest version of each dependency that ``pyproject.toml`` allows, as pinned requirements."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib  # comes with pytest
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [each.replace(">=", "==") for each in project["dependencies"] + project["optional-dependencies"]["emulator"]]
+
+
 def compile_constraints() -> None:
-    """Resolve the newest packages for each Airflow, for all supported Pythons, without naming where they come from."""
+    """Resolve the packages of each Airflow, of the floors on the oldest Python, and of the next Airflow."""
     for source in sorted(CONSTRAINTS.glob("airflow-*.in")):
-        target = source.with_suffix(".txt")
-        print(f"Resolving {target.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
-        run_uv(
-            *("pip", "compile", "--quiet", "--universal", "--upgrade", "--python-version", OLDEST_PYTHON),
-            *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),
-            *("pyproject.toml", "--extra", "emulator", "--group", "distributed", "--group", "peers"),
-            *(source.relative_to(ROOT), "--output-file", target.relative_to(ROOT)),
-        )
+        everything = ("--group", "distributed", "--group", "peers", source.relative_to(ROOT))
+        _compile(source.with_suffix(".txt"), "--universal", "--python-version", OLDEST_PYTHON, *everything)
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
+        pins.write("\n".join(floors()))
+        pins.flush()
+        _compile(CONSTRAINTS / "floors.txt", "--python-version", OLDEST_PYTHON, "--group", "test", pins.name)
+    next_airflow = ("--group", "test", "constraints/next.in")
+    _compile(CONSTRAINTS / "next.txt", "--universal", "--python-version", NEXT_OLDEST_PYTHON, *next_airflow)
 
 
 def main() -> int:

@@ -1,19 +1,28 @@
-"""The built wheel in clean environments of every supported Airflow: discovery, tests, and the quick start to its end.
+"""Tests of the built wheel, in clean environments that hold nothing of the checkout but its tests.
 
-Each Airflow is tried with one Python, from the oldest with the oldest to the newest with the newest; ``FULL=1`` tries
-every Airflow with every Python that is installed here.
+    python -m dev.matrix         # the other pairs of an Airflow and a Python, and the oldest dependencies
+    python -m dev.matrix unit    # all unit tests, on the newest Airflow with the Python that runs this
+    python -m dev.matrix next    # unit and compatibility tests on the pre-release in constraints/next.in
+
+The oldest Airflow gets the oldest Python, the last one before the newest gets the newest Python; the newest Airflow
+gets the Pythons that are left. ``FULL=1`` takes every Airflow with every Python that is installed here. What touches no
+Airflow is tested once, by ``unit``; the API and its clients once more with the oldest dependencies that
+``pyproject.toml`` allows. What needs a running Airflow is tested on the newest one by ``make e2e``, and here on the
+others.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from dev import environment, interpreters
@@ -28,8 +37,25 @@ import importlib.metadata, platform, {PACKAGE}
 print({PACKAGE}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
 """
 
-# Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes 9 to 17 minutes.
+# Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes 5 minutes.
 LONGEST_STEP = 1500
+
+# Two processes: most of a test's time is spent waiting, and two cores are what such machines have.
+PARALLEL = ("-n", "2", "--dist", "worksteal")
+
+# What touches Airflow, and may be different on another one.
+COMPATIBILITY = (
+    "tests/hooks",
+    "tests/operators",
+    "tests/sensors",
+    "tests/tasks",
+    "tests/triggers",
+    "tests/airflow",
+    "tests/test_architecture.py",
+    "tests/test_provider_info.py",
+    "tests/test_retry_policy.py",
+    "tests/test_webhook_receiver.py",
+)
 
 REAL_AIRFLOW = (
     "tests/airflow/test_quick_start.py",
@@ -39,42 +65,93 @@ REAL_AIRFLOW = (
 
 
 class CheckFailedError(Exception):
-    """A step of a combination failed; the text says how."""
+    """A step of a job failed; the text says how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One call of pytest."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+ALL_UNIT_TESTS = (
+    Step(name="tests", arguments=(*PARALLEL, "--durations=20", "-m", "not airflow and not alone and not exhaustive")),
+    Step(name="alone", arguments=("--durations=5", "-m", "alone")),
+)
+COMPATIBILITY_TESTS = Step(
+    name="tests", arguments=(*PARALLEL, "-m", "not airflow and not alone and not exhaustive", *COMPATIBILITY)
+)
+REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow", *REAL_AIRFLOW))
+API_TESTS = Step(
+    name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
+)
 
 
 @dataclass(kw_only=True)
-class Combination:
-    """One Airflow with one Python, and how it went."""
+class MatrixJob:
+    """A constraint file with one Python, the steps that are run on them, and how they went."""
 
-    airflow: str
+    constraint: str
     python: str
+    steps: Sequence[Step]
     results: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
     seconds: float = 0.0
 
     @property
     def name(self) -> str:
-        """As its folder is called."""
-        return f"airflow-{self.airflow}-py{self.python}"
+        """The name of its folder."""
+        return f"{self.constraint}-py{self.python}"
 
 
-def spread(airflows: Sequence[str], pythons: Sequence[str]) -> list[Combination]:
-    """Give each Airflow one Python, so that the oldest meet, the newest meet, and the others lie between."""
-    steps = max(len(airflows) - 1, 1)
-    return [
-        Combination(airflow=airflow, python=pythons[(place * (len(pythons) - 1) + steps // 2) // steps])
-        for place, airflow in enumerate(airflows)
-    ]
+def pair_versions(airflows: Sequence[str], pythons: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give each Airflow one Python: the oldest pair, the newest pair, and the others between them."""
+    intervals = max(len(airflows) - 1, 1)
+    for place, airflow in enumerate(airflows):
+        yield airflow, pythons[(place * (len(pythons) - 1) + intervals // 2) // intervals]
 
 
-def combinations() -> list[Combination]:
-    """The combinations to try on this machine."""
-    airflows, pythons = environment.airflows(), list(interpreters.installed())
-    if not pythons:
-        raise SystemExit(f"No usable Python was found: one of {', '.join(interpreters.SUPPORTED)} is needed.")
-    if os.environ.get("FULL", "") not in ("", "0"):
-        return [Combination(airflow=airflow, python=python) for airflow in airflows for python in pythons]
-    return spread(airflows, pythons)
+def pairs_to_test(
+    airflows: Sequence[str], pythons: Sequence[str], tested: tuple[str, str], *, full: bool
+) -> list[tuple[str, str]]:
+    """Return the pairs of an Airflow and a Python to test, oldest first.
+
+    :param tested: the pair that ``make test`` has tested; it is left out.
+    :param full: every Airflow with every Python; otherwise every Airflow and every Python at least once.
+    """
+    if full:
+        return [pair for pair in product(airflows, pythons) if pair != tested]
+    pairs = list(pair_versions(airflows[:-1], pythons))
+    used = {tested[1], *(python for _, python in pairs)}
+    return [*pairs, *((airflows[-1], python) for python in pythons if python not in used)]
+
+
+def unit_jobs() -> list[MatrixJob]:
+    """Return the job of ``make unit``."""
+    constraint = f"airflow-{environment.NEWEST_AIRFLOW}"
+    return [MatrixJob(constraint=constraint, python=interpreters.usual().minor, steps=ALL_UNIT_TESTS)]
+
+
+def matrix_jobs() -> list[MatrixJob]:
+    """Return the jobs of ``make test-matrix`` on this machine."""
+    jobs = []
+    pythons = list(interpreters.installed())
+    tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
+    full = os.environ.get("FULL", "") not in ("", "0")
+    for airflow, python in pairs_to_test(environment.airflows(), pythons, tested, full=full):
+        steps = [COMPATIBILITY_TESTS]
+        if airflow != environment.NEWEST_AIRFLOW:
+            steps.append(REAL_AIRFLOW_TESTS)
+        jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=steps))
+    return [*jobs, MatrixJob(constraint="floors", python=pythons[0], steps=[API_TESTS])]
+
+
+def next_jobs() -> list[MatrixJob]:
+    """Return the job of ``make test-next``."""
+    newest_python = list(interpreters.installed())[-1]
+    return [MatrixJob(constraint="next", python=newest_python, steps=[*ALL_UNIT_TESTS, REAL_AIRFLOW_TESTS])]
 
 
 def copy_checkout(target: Path) -> None:
@@ -89,104 +166,113 @@ def copy_checkout(target: Path) -> None:
     shutil.copytree(environment.ROOT, target, ignore=left_out)
 
 
-class Trial:
-    """The steps of one combination."""
+class JobRunner:
+    """Runs the steps of one job.
 
-    def __init__(self, combination: Combination, wheel: Path) -> None:
-        self.combination = combination
+    :param stream: print what pytest prints, instead of keeping it in a file.
+    """
+
+    def __init__(self, job: MatrixJob, wheel: Path, *, stream: bool) -> None:
+        self.job = job
         self.wheel = wheel
-        self.folder = MATRIX / combination.name
+        self.stream = stream
+        self.folder = MATRIX / job.name
         self.checkout = self.folder / "checkout"
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
     def run(self) -> None:
-        """Go through all steps; tests that fail don't keep the quick start from being tried."""
+        """Run all steps; tests that fail do not keep the next step from being run."""
         failures: list[str] = []
         try:
-            self._install()
-            for step, arguments in (
-                ("tests", ("-m", "not airflow")),
-                ("quick start", ("-m", "airflow", *REAL_AIRFLOW)),
-            ):
+            python = self._install()
+            for step in self.job.steps:
                 try:
-                    self._pytest(step, *arguments)
+                    self._pytest(python, step)
                 except CheckFailedError as error:
                     failures.append(str(error))
         except (CheckFailedError, environment.BuildError) as error:
             failures.append(str(error))
-        self.combination.failure = "\n".join(failures) or None
-        self.combination.seconds = time.monotonic() - self._began
+        self.job.failure = "\n".join(failures) or None
+        self.job.seconds = time.monotonic() - self._started
 
-    def _install(self) -> None:
+    def _install(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         copy_checkout(self.checkout)
-        made = environment.clean_with_wheel(
-            self.wheel, self.combination.airflow, self.combination.python, path=self.folder / "environment"
+        interpreter = environment.clean_with_wheel(
+            self.wheel, self.job.constraint, self.job.python, path=self.folder / "environment"
         )
-        self.python = made.python
         asked = subprocess.run(
-            [self.python, "-c", WHAT_IS_INSTALLED], cwd=self.checkout, capture_output=True, text=True, check=False
+            [interpreter, "-c", WHAT_IS_INSTALLED], cwd=self.checkout, capture_output=True, text=True, check=False
         )
         if asked.returncode != 0:
             raise CheckFailedError(f"the installed provider can't be imported:\n{asked.stderr}")
         origin, airflow, python = asked.stdout.split("\n")[:3]
         if not Path(origin).resolve().is_relative_to((self.folder / "environment").resolve()):
             raise CheckFailedError(f"the provider was imported from {origin}, not from the wheel")
-        self._went("wheel", "installed")
-        self.combination.results |= {"airflow": airflow, "python": python}
+        self._record("wheel", "installed")
+        self.job.results |= {"airflow": airflow, "python": python}
+        return interpreter
 
-    def _went(self, step: str, result: str) -> None:
-        """Note how a step went, and say so at once: of a matrix that is broken off, one wants to know where it was."""
-        self.combination.results[step] = result
-        print(f"  {time.monotonic() - self._began:5.0f} s  {step}: {result}", flush=True)
+    def _record(self, step: str, result: str) -> None:
+        """Save how a step went, and print it at once: it shows where an interrupted matrix was."""
+        self.job.results[step] = result
+        print(f"  {time.monotonic() - self._started:5.0f} s  {step}: {result}", flush=True)
 
-    def _pytest(self, step: str, *arguments: str) -> None:
-        log = self.folder / f"{step.replace(' ', '-')}.log"
-        variables = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTEST"))}
+    def _pytest(self, python: Path, step: Step) -> None:
+        log = self.folder / f"{step.name.replace(' ', '-')}.log"
+        left_out = ("AIRFLOW", "PYTEST", "PYTHONDONTWRITEBYTECODE")
+        variables = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
         try:
             with log.open("w") as output:
                 ran = subprocess.run(
-                    [self.python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+                    [python, "-m", "pytest", "-p", "no:cacheprovider", *step.arguments],
                     cwd=self.checkout,
                     env=variables,
                     stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
+                    stdout=None if self.stream else output,
+                    stderr=None if self.stream else subprocess.STDOUT,
                     timeout=LONGEST_STEP,
                     check=False,
                 )
         except subprocess.TimeoutExpired:
-            self._went(step, "HANGS")
-            raise CheckFailedError(f"{step}: not over after {LONGEST_STEP} s\n{tail(log, 60)}") from None
-        closing = tail(log, 1).strip("= ")
+            self._record(step.name, "HANGS")
+            raise CheckFailedError(f"{step.name}: not over after {LONGEST_STEP} s\n{tail(log, 60)}") from None
+        closing = "" if self.stream else tail(log, 1).strip("= ")
         passed = re.search(r"(\d+) passed", closing)
-        if ran.returncode != 0 or passed is None:
-            self._went(step, "FAILED")
-            raise CheckFailedError(f"{step}: {closing}\n{tail(log, 60)}")
+        if ran.returncode != 0 or (passed is None and not self.stream):
+            self._record(step.name, "FAILED")
+            raise CheckFailedError(f"{step.name}: {closing}\n{tail(log, 60)}")
         skipped = re.search(r"(\d+) skipped", closing)
-        self._went(step, f"{passed[1]} passed" + (f", {skipped[1]} skipped" if skipped else ""))
+        counts = [f"{passed[1]} passed" if passed else "passed", f"{skipped[1]} skipped" if skipped else ""]
+        self._record(step.name, ", ".join(filter(None, counts)))
 
 
-def table(tried: Sequence[Combination]) -> str:
-    """Airflow x Python x result."""
-    head = ("Airflow", "Python", "wheel", "tests", "quick start", "result", "time")
+def table(jobs: Sequence[MatrixJob]) -> str:
+    """Return the results of all jobs as text."""
+    steps = list(dict.fromkeys(step.name for job in jobs for step in job.steps))
+    head = ("job", "Airflow", "Python", "wheel", *steps, "result", "time")
     rows = [
         (
-            combination.results.get("airflow", combination.airflow),
-            combination.results.get("python", combination.python),
-            *(combination.results.get(step, "-") for step in ("wheel", "tests", "quick start")),
-            "good" if combination.failure is None else "FAILED",
-            f"{combination.seconds:.0f} s",
+            job.name,
+            *(job.results.get(column, "-") for column in ("airflow", "python", "wheel", *steps)),
+            "good" if job.failure is None else "FAILED",
+            f"{job.seconds:.0f} s",
         )
-        for combination in tried
+        for job in jobs
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *rows))
     return "\n".join(lines)
 
 
+JOBS = {"matrix": matrix_jobs, "unit": unit_jobs, "next": next_jobs}
+
+
 def main() -> int:
-    """Try all combinations; the exit code says whether all are good."""
+    """Run the jobs; the exit code says whether all are good."""
+    parser = argparse.ArgumentParser(prog="python -m dev.matrix", description="Tests of the built wheel.")
+    parser.add_argument("jobs", nargs="?", choices=sorted(JOBS), default="matrix")
+    asked = parser.parse_args().jobs
     with environment.locked("matrix"):
         try:
             wheel = environment.build_wheel(MATRIX / "wheel")
@@ -194,14 +280,14 @@ def main() -> int:
             print(f"The wheel could not be built.\n{error}", file=sys.stderr)
             return 1
         print(f"Built {wheel.name}", flush=True)
-        tried = combinations()
-        for combination in tried:
-            print(f"Airflow {combination.airflow}, Python {combination.python} ...", flush=True)
-            Trial(combination, wheel).run()
-            if combination.failure is not None:
-                print(f"{combination.name} failed: {combination.failure}", flush=True)
-    failed = sum(combination.failure is not None for combination in tried)
-    print(f"\n{table(tried)}\n\nmatrix: {len(tried) - failed} passed, {failed} failed", flush=True)
+        jobs = JOBS[asked]()
+        for job in jobs:
+            print(f"{job.name} ...", flush=True)
+            JobRunner(job, wheel, stream=asked == "unit").run()
+            if job.failure is not None:
+                print(f"{job.name} failed: {job.failure}", flush=True)
+    failed = sum(job.failure is not None for job in jobs)
+    print(f"\n{table(jobs)}\n\n{asked}: {len(jobs) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
 

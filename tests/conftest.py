@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-# What the person at the keyboard has configured for their own Airflow is no part of a test.
-for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+# What the person at the keyboard has configured for their own Airflow is no part of a test. Without bytecode, every
+# process that a test starts compiles what it imports.
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "PYTHONDONTWRITEBYTECODE"))]:
     del os.environ[name]
 
 HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
@@ -26,6 +27,15 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow
 
 # `dev` and what else lies beside the package; where the package itself is installed from is not changed by that.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name the two groups of `make e2e`: tests that share one Airflow, and those that have one of their own."""
+    for item in items:
+        if item.get_closest_marker("airflow"):
+            shared = "airflow" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("shared Airflow" if shared else "own Airflow"))
+
 
 _EVIDENCE = pytest.StashKey[Counter[str]]()
 

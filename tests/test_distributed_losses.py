@@ -11,12 +11,9 @@ from typing import cast
 
 import pytest
 
-from dev.redis import Redis
-
-pytest.importorskip("psycopg2", reason="comes with the tools of development")
-
 from dev.distributed import AGENTS, LostWork, TakeOver, make_nights
 from dev.distributed_watch import Slice, Watch
+from dev.redis import Redis
 
 
 class Told:

@@ -138,6 +138,7 @@ print(status("VmHWM") - before)
 """
 
 
+# Another process moves 96 MiB through an S3 server in Python: some five seconds.
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
 @pytest.mark.parametrize(("kind", "most"), [("read", 8), ("write", 24)])
 def test_a_large_object_is_never_held_whole(s3: Any, s3_client: Any, kind: str, most: int) -> None:

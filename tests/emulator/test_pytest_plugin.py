@@ -52,6 +52,7 @@ def run_pytest(directory: Path) -> str:
     return done.stdout + done.stderr
 
 
+# A pytest of its own, and a server for it: some five seconds.
 def test_the_fixtures_come_with_the_package(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TESTS)
     assert "4 passed" in run_pytest(tmp_path)

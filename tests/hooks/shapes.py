@@ -1,8 +1,13 @@
-"""Every switch of the emulator that changes a shape, by its name and value, and mixtures of several."""
+"""Every switch of the emulator that changes a shape: mixtures that cover each pair of values, and each value alone.
+
+python tests/hooks/shapes.py   # renew pairwise.json, where a switch or a value has come or gone
+"""
 
 from __future__ import annotations
 
+import json
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -38,12 +43,20 @@ def values_of(field: FieldInfo) -> list[Any]:
     return [value for value in choices if value != field.default]
 
 
-ALONE = [
-    {name: value}
+#: Every switch of a shape with its values, the default first.
+SWITCHES = {
+    name: [field.default, *values_of(field)]
     for name, field in Settings.model_fields.items()
-    if name not in NO_SHAPES and name not in OF_REFUSALS
-    for value in values_of(field)
-]
+    if name not in NO_SHAPES and name not in OF_REFUSALS and values_of(field)
+}
+ALONE = {f"{name}={value}": {name: value} for name, values in SWITCHES.items() for value in values[1:]}
+
+_PAIRWISE_FILE = Path(__file__).with_name("pairwise.json")
+#: Mixtures of all switches, so that each value of one meets each value of every other.
+DEFAULTS = {name: values[0] for name, values in SWITCHES.items()}
+PAIRWISE: dict[str, dict[str, Any]] = {
+    f"mixture {number}": DEFAULTS | changes for number, changes in enumerate(json.loads(_PAIRWISE_FILE.read_text()), 1)
+}
 
 #: Switches that show only beside others, and whole generations of the documentation.
 MIXTURES: dict[str, dict[str, Any]] = {
@@ -121,7 +134,20 @@ MIXTURES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-SHAPES: dict[str, dict[str, Any]] = {
-    **{f"{name}={value}": {name: value} for each in ALONE for name, value in each.items()},
-    **MIXTURES,
-}
+#: What the tests try each time, and what only ``make test-exhaustive`` does: it says which value alone is not read.
+SHAPES = MIXTURES | PAIRWISE
+
+
+def main() -> None:
+    """Write mixtures that cover every pair of values."""
+    from allpairspy import AllPairs
+
+    mixtures = [
+        {name: value for (name, values), value in zip(SWITCHES.items(), row, strict=True) if value != values[0]}
+        for row in AllPairs(list(SWITCHES.values()))
+    ]
+    _PAIRWISE_FILE.write_text("[\n" + ",\n".join(map(json.dumps, mixtures)) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -79,6 +79,7 @@ def definitions(draw: st.DrawFn, name: str, most: int = 50) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "connections": connections}
 
 
+# Thirty pairs of graphs of up to fifty nodes, each applied eight times over real sockets: some ten seconds.
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=definitions("Random"), other=definitions("Random"))
 def test_apply_export_and_apply_again_come_back_to_the_same(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 from .acts import ACTS, ACTS_OF_THE_HOOK
 from .over_both import TRANSPORTS
-from .shapes import NO_SHAPES, OF_REFUSALS, SHAPES, values_of
+from .shapes import ALONE, MIXTURES, NO_SHAPES, OF_REFUSALS, PAIRWISE, SHAPES, SWITCHES, values_of
 from .working_day import Day
 
 #: What the hook has beside endpoints: for sending what has no method, and for Airflow.
@@ -85,11 +86,11 @@ def access_to(mosaic: Emulator) -> Access:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ALONE)])
 def test_every_method_reads_every_shape(
     mosaic_emulator: Emulator, receiver: Receiver, evidence: Counter[str], shape: str, transport: str
 ) -> None:
-    mosaic_emulator.configure(**SHAPES[shape])
+    mosaic_emulator.configure(**(SHAPES | ALONE)[shape])
     with closing(TRANSPORTS[transport](access_to(mosaic_emulator))) as api:
         day = Day(api, mosaic_emulator, mosaic_emulator.settings(), receiver.url)
         for name, act in (ACTS | (ACTS_OF_THE_HOOK if transport == "requests" else {})).items():
@@ -126,5 +127,15 @@ def test_the_day_has_every_method_of_the_hook() -> None:
 
 def test_every_switch_is_a_shape_or_said_to_be_none() -> None:
     switches = {name for name, field in Settings.model_fields.items() if values_of(field)}
-    tried = {*OF_REFUSALS, *(name for changes in SHAPES.values() for name in changes)}
+    tried = {*OF_REFUSALS, *SWITCHES, *(name for changes in MIXTURES.values() for name in changes)}
     assert switches - tried == set(NO_SHAPES)
+
+
+def test_each_value_of_a_switch_meets_each_value_of_every_other() -> None:
+    missing = [
+        (first, value, second, other)
+        for first, second in combinations(SWITCHES, 2)
+        for value, other in product(SWITCHES[first], SWITCHES[second])
+        if not any(mixture[first] == value and mixture[second] == other for mixture in PAIRWISE.values())
+    ]
+    assert missing == [], "python tests/hooks/shapes.py writes mixtures that cover them"

@@ -36,6 +36,7 @@ def ends(run: Any, cases: dict[str, Any]) -> dict[str, str]:
     return {name: states[f"case_{number}.act"] for number, name in enumerate(cases)}
 
 
+# Airflow runs a DAG with a task or two for each case: some five seconds.
 def test_it_is_refused_by_name_and_nothing_is_sent(
     dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,6 +182,7 @@ def test_told_so_a_kill_lets_the_run_go_on(mosaic: Emulator, moment: str) -> Non
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.alone
 def test_a_kill_cancels_within_seconds_also_when_the_server_hangs(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=CANCEL)

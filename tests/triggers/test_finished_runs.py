@@ -11,6 +11,7 @@ from tasks.fixtures import AGENT, effects, run_bounded, sent
 
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers import session
 
 from .watch import GET_RUN, LIST, OTHER_AGENT, Watching, ended
 
@@ -153,6 +154,7 @@ def test_a_run_that_was_deleted_holds_up_no_other(held: Emulator, hook: MosaicHo
 def test_a_key_that_is_mended_is_taken_up_by_itself(
     held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(session, "_DOUBT", 0.5)
     hook.access  # noqa: B018 - the hook has looked its connection up before it goes bad
     good = held.airflow_connection()
     run_id = hook.run_agent(AGENT)

@@ -87,6 +87,7 @@ def test_other_things_that_are_waited_for_share_the_session(
 def test_a_key_that_is_changed_while_runs_are_waited_for_ends_no_wait(
     mosaic: Emulator, runs: list[str], lookups: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "_DOUBT", 0.5)
     connect(monkeypatch, mosaic, password="mk_old")
 
     async def wait() -> list[dict[str, Any]]:

@@ -67,6 +67,7 @@ def test_a_deadline_that_is_over_still_gives_the_run_one_look(mosaic: Emulator, 
     assert event_of(waits_for(run_id, deadline=deadline))["outcome"] == "ended"
 
 
+@pytest.mark.alone
 def test_the_deadline_is_kept_by_the_wall_clock_over_a_restart(mosaic: Emulator, run_id: str) -> None:
     deadline = time.time() + 0.5
 

@@ -20,11 +20,11 @@ def run_agent(day: Day) -> None:
     day.ids["run"] = day.api.run_agent(
         day.mosaic.agent_id,
         video_ids=[day.ids["video"]],
-        update_params={day.ids["node"]: {"caption_style": "karaoke", "audio_id": day.ids["audio"]}},
+        update_params={day.ids["node"]: {"caption_style": "karaoke", "base_color": "#ffffff"}},
         callback_url=day.callback_url,
     )
     node = day.run_of("run")["nodes"][-1]
-    assert node["params"] == {"caption_style": "karaoke", "audio_id": day.ids["audio"]}
+    assert node["params"] == {"caption_style": "karaoke", "base_color": "#ffffff"}
 
 
 def get_run(day: Day) -> None:

@@ -1,0 +1,40 @@
+"""What is tested on which Airflow, with which Python and with which packages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dev import environment
+from dev.matrix import pairs_to_test
+
+AIRFLOWS = ["3.1", "3.2", "3.3"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_airflow_and_every_python_is_tested_and_no_pair_twice(python: str) -> None:
+    tested = ("3.3", python)
+    pairs = pairs_to_test(AIRFLOWS, PYTHONS, tested, full=False)
+    assert pairs[:2] == [("3.1", "3.10"), ("3.2", "3.13")]
+    assert {version for _, version in [tested, *pairs]} == set(PYTHONS)
+    assert tested not in pairs
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_one_python_is_enough() -> None:
+    assert pairs_to_test(AIRFLOWS, ["3.11"], ("3.3", "3.11"), full=False) == [("3.1", "3.11"), ("3.2", "3.11")]
+
+
+def test_the_full_matrix_leaves_out_only_what_was_tested() -> None:
+    assert len(pairs_to_test(AIRFLOWS, PYTHONS, ("3.3", "3.11"), full=True)) == 11
+
+
+def test_the_floors_that_are_tested_are_those_of_the_package() -> None:
+    pins = (environment.CONSTRAINTS / "floors.txt").read_text().splitlines()
+    tested = {re.sub(r"\[.*\]", "", pin.partition("==")[0]): pin.partition("==")[2] for pin in pins}
+    for floor in environment.floors():
+        name, _, version = floor.partition("==")
+        padded = version + ".0" * (tested[name].count(".") - version.count("."))
+        assert tested[name] == padded, f"constraints/floors.txt is older than pyproject.toml: {floor}"
