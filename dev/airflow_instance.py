@@ -6,9 +6,11 @@ import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,13 @@ HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "tri
 
 class AirflowFailedError(Exception):
     """Airflow did not come up, died, or did not do in time what was waited for."""
+
+
+def new_sqlite(path: Path) -> str:
+    """Make a SQLite database whose readers keep no writer waiting, and return its address for Airflow."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+    return f"sqlite:///{path}"
 
 
 class AirflowInstance:
@@ -54,9 +63,9 @@ class AirflowInstance:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.rest = AirflowRest(self.url)
-        self.sql_connection = sql_connection or f"sqlite:///{self.home / 'airflow.db'}"
         for folder in (self.dags_folder, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
+        self.sql_connection = sql_connection or new_sqlite(self.home / "airflow.db")
         for source in dags:
             self.add_dag(source)
         self.environment = self._environment(parallelism) | dict(environment or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -153,15 +154,16 @@ class AirflowRest:
         """Mark a task ``success``, ``failed`` or ``skipped``, as a person does."""
         place = "" if map_index < 0 else f"/{map_index}"
         path = f"{_task(dag_id, run_id, task_id)}{place}"
-        for clicks_left in (2, 1, 0):
+        deadline = time.monotonic() + 30
+        while True:
             try:
                 self.patch(path, {"new_state": state})
-            except RestError as error:
-                # SQLite lets one write at a time, and Airflow passes that on; nothing was changed then.
-                if not clicks_left or error.status != 500 or "Database error" not in str(error):
-                    raise
-            else:
                 return
+            except RestError as error:
+                # SQLite allows one write at a time, and Airflow passes that on; nothing was changed then.
+                if time.monotonic() > deadline or error.status != 500 or "Database error" not in str(error):
+                    raise
+            time.sleep(0.5)
 
     def set_variable(self, key: str, value: str) -> None:
         """Set one of Airflow's variables, whether it is there already or not."""

@@ -1,10 +1,6 @@
-"""An Airflow for kills: it notices in a minute what takes it five by default, and its SQLite stands more at a time."""
+"""An Airflow for kills: it notices in a minute what takes it five by default."""
 
 from __future__ import annotations
-
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 
 #: Environment variables of its processes.
 IMPATIENCE = {
@@ -16,10 +12,3 @@ IMPATIENCE = {
     # Now and then Airflow's watcher misses that the task's process closed its socket, and only goes on after a minute.
     "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "5",
 }
-
-
-def new_sqlite(path: Path) -> str:
-    """Make a SQLite database whose readers keep no writer waiting, and return its address for Airflow."""
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode=WAL")
-    return f"sqlite:///{path}"

@@ -26,7 +26,7 @@ from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from dev.airflow_instance import AirflowFailedError, AirflowInstance
 from dev.airflow_rest import RestError, TaskInstance
-from dev.impatient_airflow import IMPATIENCE, new_sqlite
+from dev.impatient_airflow import IMPATIENCE
 from dev.processes import living
 from dev.soak_ledger import Findings, Pipeline, audit, runs_by_recording
 
@@ -317,7 +317,6 @@ def main() -> int:
                 folder / "airflow",
                 dags=[ROOT / "tests" / "faults" / "soak"],
                 parallelism=8,
-                sql_connection=new_sqlite(folder / "airflow.db"),
                 environment={**IMPATIENCE, "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
             )
         )

@@ -29,6 +29,7 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name the two groups of `make e2e`: tests that share one Airflow, and those that have one of their own."""
     for item in items:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
-from dev.impatient_airflow import IMPATIENCE, new_sqlite
+from dev.impatient_airflow import IMPATIENCE
 from dev.postgres import Postgres
 
 from .cases import Case, play
@@ -133,10 +133,10 @@ class FaultHouse:
 
 
 @contextmanager
-def database(folder: Path, kind: str) -> Iterator[str]:
-    """The address of a new database for Airflow, which is there as long as it is needed."""
+def database(folder: Path, kind: str) -> Iterator[str | None]:
+    """Yield the address of a new database for Airflow; None for a SQLite file in its home."""
     if kind == "sqlite":
-        yield new_sqlite(folder / "airflow.db")
+        yield None
     else:
         with Postgres(folder / "postgresql") as server:
             yield server.sql_connection
