@@ -53,6 +53,12 @@ NO_IDS: list[tuple[Any, str]] = [
     ("\ud800", "no spaces"),
     (".", "no spaces"),
     ("..", "no spaces"),
+    ("a/b", r"no / \ ? # %"),
+    ("a\\b", r"no / \ ? # %"),
+    ("a?b", r"no / \ ? # %"),
+    ("a#b", r"no / \ ? # %"),
+    ("a%2Fb", r"no / \ ? # %"),
+    ("x" * 501, "it has 501 characters; an id has at most 500"),
 ]
 
 
@@ -83,7 +89,7 @@ def test_an_agent_that_is_not_given_is_every_agent_but_an_empty_one_is_none() ->
     refused("agent_id", "", "it must be an id", lambda: list_runs("").page(None))
 
 
-@pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a/b", "0"])
+@pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
 def test_an_id_is_any_other_text(value: str) -> None:
     assert checked_id("x", value) == value
 
