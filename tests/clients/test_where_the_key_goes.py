@@ -132,6 +132,15 @@ def test_a_host_that_libraries_read_in_different_ways_is_refused(host: str) -> N
 # What a redirect that is not followed says
 
 
+@pytest.mark.parametrize("status", [300, 302, 304, 307])
+def test_a_redirect_that_names_no_address_does_not_point_to_one(transport: Transport, status: int) -> None:
+    with (
+        HostileServer(answer(status)) as server,
+        pytest.raises(MosaicResponseError, match=rf"{status}.*names no address"),
+    ):
+        transport.send(access_to(server.url), whoami())
+
+
 @pytest.mark.parametrize("status", [301, 302])
 def test_a_slash_at_the_end_of_the_path_is_named(transport: Transport, status: int) -> None:
     with HostileServer(answer(status, Location="/agent/agent-1/run/"), answer(200, {"run_id": "run-1"})) as server:

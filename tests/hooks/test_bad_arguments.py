@@ -206,7 +206,7 @@ ACCESS: dict[str, list[Any]] = {
     "workspace_id": IDS,
     "allow_http": FLAGS,
     "connect_timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
-    "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000, 10**400, 10**5000],
+    "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000, 10**400],
 }
 POLICY: dict[str, list[Any]] = {
     "attempts": [0, -1, 1.5, "3", True, None],
