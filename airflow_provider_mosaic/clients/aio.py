@@ -66,7 +66,8 @@ class AsyncClient:
         try:
             self._transport = httpx.AsyncHTTPTransport(
                 verify=ssl_context(),
-                proxy=proxy,
+                # httpx before 0.26 takes no text here.
+                proxy=httpx.Proxy(proxy) if proxy else None,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:

@@ -22,6 +22,7 @@ from urllib3.exceptions import (
     NewConnectionError,
     ReadTimeoutError,
 )
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access, lowered, redirected, why_not_followed
 from airflow_provider_mosaic.api.answers import Answer
@@ -41,10 +42,17 @@ FAULTS = Faults(
         NewConnectionError,
         ConnectTimeoutError,
         LocationParseError,
+        # Of urllib3 before 2, which compares the host's name itself.
+        CertificateError,
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,
     ),
-    permanent=(LocationParseError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
+    permanent=(
+        LocationParseError,
+        CertificateError,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+    ),
     timeouts=(requests.Timeout, ReadTimeoutError),
 )
 
