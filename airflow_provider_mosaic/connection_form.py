@@ -27,7 +27,7 @@ class ExtraField:
     :param name: Its key there.
     :param label: What the form calls it.
     :param description: What the form says about it.
-    :param type: JSON type, ``string`` or ``integer``.
+    :param type: JSON type, ``string``, ``integer`` or ``boolean``.
     :param secret: Whether it is masked in the form and in logs.
     """
 
@@ -65,6 +65,12 @@ EXTRA_FIELDS = (
         description="Seconds to wait for an answer. Default: 60; starting a run and finalizing an upload wait longer.",
         type="integer",
     ),
+    ExtraField(
+        name="allow_http",
+        label="Allow http://",
+        description="Send the API key unencrypted to a base URL with http:// that is not on this machine. Default: no.",
+        type="boolean",
+    ),
 )
 
 
@@ -97,11 +103,13 @@ def field_behaviour() -> dict[str, Any]:
 
 def form_widgets() -> dict[str, Any]:
     """The extra fields as Airflow 3.1 asks the hook for them; it brings wtforms, or a stand-in for it."""
-    from wtforms import IntegerField, PasswordField, StringField
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import Optional
 
+    kinds = {"string": StringField, "integer": IntegerField, "boolean": BooleanField}
+
     def widget(field: ExtraField) -> Any:
-        kind = PasswordField if field.secret else IntegerField if field.type == "integer" else StringField
+        kind = PasswordField if field.secret else kinds[field.type]
         return kind(field.label, validators=[Optional()], description=field.description)
 
     return {field.name: widget(field) for field in EXTRA_FIELDS}

@@ -24,7 +24,7 @@ def agent_url(agent_id: str) -> str:
 
     :param agent_id: The agent.
     """
-    return _EDITOR + quote(agent_id, safe="")
+    return _EDITOR + quote(agent_id, safe="", errors="replace")
 
 
 class MosaicRunLink(BaseOperatorLink):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from airflow_provider_mosaic import __version__
 from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.arguments import checked_id, checked_seconds, refuse
+from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_seconds, is_loopback, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK
@@ -18,7 +19,12 @@ from airflow_provider_mosaic.api.redaction import MASK
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
 
+#: Requests that one call makes at most while the server redirects it.
+MOST_REDIRECTS = 5
+
 _LONGEST_TIMEOUT = 86_400.0
+# Any other character is read in different ways: for urlsplit, "evil\@host" is host, and urllib3 connects to evil.
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _REDIRECTS_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -33,6 +39,7 @@ class Access:
     :param workspace_id: Narrows every request to one workspace of the key's organization (``X-Workspace-Id``).
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for an answer, unless the call asks for more.
+    :param allow_http: Whether the key may travel unencrypted to another machine than this one.
     """
 
     api_key: str = field(repr=False)
@@ -40,6 +47,7 @@ class Access:
     workspace_id: str | None = None
     connect_timeout: float = 10.0
     timeout: float = 60.0
+    allow_http: bool = False
 
     def __post_init__(self) -> None:
         key = self.api_key.strip() if isinstance(self.api_key, str) else ""
@@ -48,9 +56,12 @@ class Access:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
         object.__setattr__(self, "api_key", key)
-        object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
-        if self.workspace_id is not None:
-            checked_id("workspace_id", self.workspace_id)
+        checked_flag("allow_http", self.allow_http)
+        object.__setattr__(self, "base_url", _checked_base_url(self.base_url, allow_http=self.allow_http))
+        if self.workspace_id is not None and not checked_id("workspace_id", self.workspace_id).isascii():
+            refuse(
+                "workspace_id", self.workspace_id, "a workspace id has only ASCII characters: it is sent as a header."
+            )
         for name in ("timeout", "connect_timeout"):
             # Sockets take no times that are very long.
             if checked_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
@@ -85,39 +96,90 @@ class Access:
 
 def redirected(method: str, url: str, answer: Answer) -> str | None:
     """
-    Where to ask again, with the key, when the server points elsewhere; None if not at all.
+    Return where to send a call next, with the key; None if the answer is no redirect or one that is not followed.
 
-    Only the same host is believed: the key goes nowhere else. A request with effects moves only by 307 and 308, which
-    promise that nothing was done yet and that method and body stay.
+    Only a redirect to the same host is followed, and of its target only the path and the query are taken. A request
+    with effects follows 307 and 308 alone, which promise that nothing was done yet and that method and body stay.
 
     :param method: HTTP method that was sent.
-    :param url: Address that was asked.
+    :param url: Address that answered.
     :param answer: The answer.
     """
-    location = answer.headers.get("location")
-    if answer.status not in _REDIRECTS or not location:
+    target = _redirect_target(url, answer)
+    if target is None:
+        return None
+    here = urlsplit(url)
+    if _origin(target) != _origin(here):
         return None
     if method != "GET" and answer.status not in _REDIRECTS_THAT_KEEP_THE_REQUEST:
         return None
+    return urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
+
+
+def why_not_followed(method: str, url: str, answer: Answer) -> str:
+    """
+    Return what a redirect that is not followed means and what to do; empty if it leads to another host or nowhere.
+
+    :param method: HTTP method that was sent.
+    :param url: Address that answered.
+    :param answer: The answer.
+    """
+    target = _redirect_target(url, answer)
+    if target is None:
+        return ""
+    here = urlsplit(url)
+    if target.hostname != here.hostname:
+        return ""
+    if redirected(method, url, answer) is not None:
+        return (
+            f"It redirected {MOST_REDIRECTS} times on the same host without an end, and the request was not carried "
+            "out: check the server, or the proxy before it."
+        )
+    if (here.scheme, target.scheme) == ("http", "https"):
+        port = f":{target.port}" if target.port not in (None, 443) else ""
+        host = f"[{target.hostname}]" if ":" in str(target.hostname) else target.hostname
+        return (
+            f"It redirects to https, and nothing was sent there: write https://{host}{port} as the connection's host."
+        )
+    if _origin(target) != _origin(here):
+        return ""
+    if (target.path, target.query) == (f"{here.path}/", here.query):
+        return (
+            f"It redirects to the same path with a slash at its end. A {answer.status} turns a {method} into a GET, so "
+            "it was not followed: let the server, or the proxy before it, take the path without the slash."
+        )
+    return (
+        f"It redirects to another path on the same host. A {answer.status} turns a {method} into a GET, so it was not "
+        "followed: check the connection's host."
+    )
+
+
+def _redirect_target(url: str, answer: Answer) -> SplitResult | None:
+    """Return the address that a redirect names; None if there is none that every library reads alike."""
+    location = answer.headers.get("location")
+    if answer.status not in _REDIRECTS or not location:
+        return None
+    if not location.isascii() or not location.isprintable() or " " in location or "\\" in location:
+        return None
     try:
-        target = urljoin(url, location)
-        return target if _origin(target) == _origin(url) else None
+        target = urlsplit(urljoin(url, location))
+        target.port  # noqa: B018 - raises ValueError for a port that is none
     except ValueError:
         return None
+    return target if _AUTHORITY.fullmatch(target.netloc) else None
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
     return parts.scheme, parts.hostname, port
 
 
-def _checked_base_url(value: object) -> str:
+def _checked_base_url(value: object, *, allow_http: bool) -> str:
     if not isinstance(value, str):
         refuse("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
     text = value.strip().rstrip("/")
-    if "@" in text:
-        refuse("host", MASK, "it holds a user or password; the API key belongs into the password field.")
+    if "@" in text or "%" in text:
+        refuse("host", MASK, "it holds a user or password, or an escape; the API key belongs into the password field.")
     if not text.isprintable() or " " in text:
         refuse("host", value, "it has spaces in it.")
     if "://" not in text:
@@ -129,8 +191,17 @@ def _checked_base_url(value: object) -> str:
         refuse("host", value, "it is not an address; write for example https://api.mosaic.so.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         refuse("host", value, "it must begin with https:// (or http:// for a local emulator) and name a host.")
+    if not _AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
+        refuse("host", value, "it is not an address; write for example https://api.mosaic.so, an IDN as xn--...")
     if parts.path or parts.query or parts.fragment:
         refuse("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+        refuse(
+            "host",
+            value,
+            f"over http:// the API key travels unencrypted. Write https://{parts.netloc}; or, if you trust the network "
+            "to that host, set allow_http to true in the connection's extra.",
+        )
     return text
 
 

@@ -152,13 +152,21 @@ def _words(value: Any) -> str:
 
 
 def error_for(
-    answer: Answer, *, what: str, method: str, path: str, secrets: Iterable[str] = (), now: datetime | None = None
+    answer: Answer,
+    *,
+    what: str,
+    method: str,
+    path: str,
+    secrets: Iterable[str] = (),
+    why_not_followed: str = "",
+    now: datetime | None = None,
 ) -> MosaicError:
     """
     The exception for an answer that is not 2xx.
 
     :param what: What was asked, as it follows "could not", for example ``start a run of agent 'x'``.
     :param path: The path template.
+    :param why_not_followed: What to say of a redirect; empty for one to another host.
     """
     status = answer.status
     detail = detail_of(answer, secrets)
@@ -184,8 +192,13 @@ def error_for(
         advice = "Nothing was done." if refused else "The server failed; it may pass."
         return MosaicServerError(f"{head} {advice}", effect_unknown=not refused, **facts)
     if 300 <= status < 400:
+        elsewhere = (
+            "It points to another address, which the API key is not sent to: check the connection's host."
+            if answer.headers.get("location")
+            else "It names no address to ask instead: check the connection's host."
+        )
         return MosaicResponseError(
-            f"{head} It points to another address, which the API key is not sent to: check the connection's host.",
+            f"{head} {why_not_followed or elsewhere}",
             # "See the result over there": only after it was done (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
             effect_unknown=status == 303,
             **facts,

@@ -22,6 +22,11 @@ import pendulum
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, redact
 
+#: Characters of the longest id. Mosaic's have 36; links that stand in the place of one are longer.
+_LONGEST_ID = 500
+# What ends an id within a path, for Mosaic or for a proxy before it that decodes the path once more.
+_ENDS_AN_ID = re.compile(r"[/\\?#%]")
+
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
     """
@@ -31,17 +36,40 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
     """
-    shown = redact(repr(value))
+    try:
+        shown = redact(repr(value))
+    except (ValueError, RecursionError):
+        # An int of more than 4,300 digits has no text.
+        shown = f"<{type(value).__name__}>"
     raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
 
 
 def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
     """
-    An id as text.
+    Return an id that stays one segment of a path, without an escape.
 
     :param name: The argument's name.
-    :param value: The id: a text with something in it, no spaces, and no template that was not rendered.
+    :param value: The id, as :func:`checked_name` wants it, without ``/``, a backslash, ``?``, ``#`` and ``%``.
     :param or_link: Whether the API takes a link in its place, as it does for a YouTube channel.
+    :raises MosaicValidationError: It is not.
+    """
+    text = checked_name(name, value, or_link=or_link)
+    if or_link and "://" in text:
+        return checked_url(name, text)
+    if not or_link and _ENDS_AN_ID.search(text):
+        refuse(
+            name, value, "an id has no / \\ ? # % in it. Nothing was sent. Give the id alone, as Mosaic returned it."
+        )
+    return text
+
+
+def checked_name(name: str, value: object, *, or_link: bool = False) -> str:
+    """
+    Return an id or a name that is sent in no path, such as that of a connection.
+
+    :param name: The argument's name.
+    :param value: A text with something in it, no spaces, and no template that was not rendered.
+    :param or_link: Whether it may be a link.
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
@@ -54,6 +82,8 @@ def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
         refuse(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
         refuse(name, value, "an id has no spaces and no control characters in it.")
+    if len(value) > _LONGEST_ID:
+        refuse(name, value, f"it has {len(value):,} characters; an id has at most {_LONGEST_ID}.")
     return value
 
 
@@ -142,6 +172,9 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
         refuse(name, shown, "it is not a URL.")
     if parts.scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
         refuse(name, shown, "it must be a full URL that begins with https:// or http://.")
+    # Some libraries take it for a slash: "http://evil\\@localhost" is not this machine for all of them.
+    if "\\" in parts.netloc:
+        refuse(name, shown, "its host has a backslash in it.")
     if secure and parts.scheme.lower() == "http" and not is_loopback(host):
         refuse(name, shown, "use https://: what is sent there carries the webhook secret.")
     return value
@@ -223,7 +256,7 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     :raises MosaicValidationError: It is not a duration, or too short.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not _is_finite(seconds):
         refuse(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
         refuse(
@@ -253,6 +286,14 @@ def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in words:
         refuse(name, value, f"it must be one of {', '.join(words)}.")
     return value
+
+
+def _is_finite(number: float) -> bool:
+    """Return whether a number fits into a float and is finite."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _literal(text: str) -> object:

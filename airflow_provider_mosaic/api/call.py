@@ -76,7 +76,10 @@ class Call(Generic[T]):
     def target(self) -> str:
         """Path and query as they are sent."""
         path = self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
-        query = urlencode({name: value for name, value in self.query.items() if value is not None})
+        # A cursor comes from the server: half a character in it is an answer's fault and no reason to break.
+        query = urlencode(
+            {name: value for name, value in self.query.items() if value is not None}, errors="surrogatepass"
+        )
         return f"{path}?{query}" if query else path
 
     @property
@@ -84,17 +87,18 @@ class Call(Generic[T]):
         """The body as it is sent."""
         return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
-    def result(self, answer: Answer, secrets: tuple[str, ...] = ()) -> T:
+    def result(self, answer: Answer, secrets: tuple[str, ...] = (), *, why_not_followed: str = "") -> T:
         """
         What the answer means.
 
         :param answer: The answer of the server.
         :param secrets: Strings that no message may contain.
+        :param why_not_followed: What to say of a redirect; empty for one to another host.
         :raises MosaicError: The kind that says what to do about the answer.
         """
         facts: dict[str, Any] = {"method": self.method, "path": self.path}
         if not answer.good:
-            raise error_for(answer, what=self.what, secrets=secrets, **facts)
+            raise error_for(answer, what=self.what, secrets=secrets, why_not_followed=why_not_followed, **facts)
         came = f"Could not {self.what}: {self.method} {self.path} answered {answer.status}"
         try:
             data = answer.json(self.decode)

@@ -10,6 +10,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_ids,
     checked_list,
     checked_mapping,
+    checked_name,
     checked_urls,
     refuse,
 )
@@ -54,7 +55,7 @@ def _checked_tile(key: Any) -> str:
     # The name of a tile, which may have spaces; what it comes to is looked up before the start is sent.
     if isinstance(key, str) and " " in key.strip() and key.isprintable() and "{{" not in key and "{%" not in key:
         return key
-    return checked_id("update_params key", key)
+    return checked_name("update_params key", key)
 
 
 def _checked_sources(form: str, name: str, value: Any) -> list[Any]:

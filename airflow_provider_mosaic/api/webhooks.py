@@ -78,7 +78,11 @@ def signature_fits(signature: str | None, secret: str) -> bool:
     """
     if not signature or not secret:
         return False
-    return hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), secret.encode())
+    try:
+        return hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), secret.encode())
+    except UnicodeEncodeError:
+        # No server sends half a character.
+        return False
 
 
 def read_event(body: bytes | str) -> WebhookEvent:

@@ -12,13 +12,14 @@ import anyio
 import httpx
 import tenacity
 
-from airflow_provider_mosaic.api.access import Access, redirected
+from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access, redirected, why_not_followed
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.redaction import MASK, redact
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
+from airflow_provider_mosaic.clients.environment import api_proxy, ssl_context
 from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, Faults, too_large
 
 T = TypeVar("T")
@@ -35,7 +36,6 @@ _FAULTS = Faults(
     permanent=(httpx.UnsupportedProtocol, httpx.InvalidURL),
     timeouts=(httpx.TimeoutException,),
 )
-_MOST_REDIRECTS = 5
 #: Connections that are kept open for the next request. There may be more: how many requests are under way is a matter
 #: of those who send them, and a bound here would let those that hang keep out all others.
 _MOST_KEPT = 100
@@ -62,15 +62,16 @@ class AsyncClient:
         self._sleep = sleep
         # The transport is used without httpx.AsyncClient around it: the client would log a line for each request,
         # and read proxies and authorities by rules of its own.
-        proxy = proxy_for(access.base_url)
+        proxy = api_proxy(access)
         try:
             self._transport = httpx.AsyncHTTPTransport(
                 verify=ssl_context(),
-                proxy=proxy,
+                # httpx before 0.26 takes no text here.
+                proxy=httpx.Proxy(proxy) if proxy else None,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            refuse("proxy", proxy, f"the environment's proxy can't be used ({error}).")
+            refuse("proxy", MASK, f"the environment's proxy can't be used ({redact(str(error))}).")
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -108,13 +109,14 @@ class AsyncClient:
 
     async def _exchange(self, call: Call[T]) -> T:
         url = self.access.url(call)
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(MOST_REDIRECTS):
             answer = await self._ask(call, url)
             target = redirected(call.method, url, answer)
             if target is None:
                 break
             url = target
-        return call.result(answer, self.access.secrets)
+        why = why_not_followed(call.method, url, answer)
+        return call.result(answer, self.access.secrets, why_not_followed=why)
 
     async def _ask(self, call: Call[Any], url: str) -> Answer:
         connect, read = self.access.connect_timeout, self.access.read_timeout(call)

@@ -11,9 +11,12 @@ import os
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.arguments import is_loopback, refuse
+from airflow_provider_mosaic.api.redaction import MASK
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -59,6 +62,7 @@ def proxy_for(url: str) -> str | None:
     The proxy that the environment names for an address, as requests reads it.
 
     :param url: The address.
+    :raises MosaicValidationError: Its address can't be used.
     """
     # requests starts from these as well. Where there are none, a triggerer is spared loading it on its event loop.
     if not getproxies():
@@ -66,6 +70,44 @@ def proxy_for(url: str) -> str | None:
     from requests.utils import get_environ_proxies, select_proxy
 
     proxy = select_proxy(url, get_environ_proxies(url))
-    if proxy and "://" not in proxy:
-        return f"http://{proxy}"
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        parts = urlsplit(proxy)
+        # A password with an unescaped / ends the authority early: what follows it would be taken for a path.
+        beyond = parts.path + parts.query + parts.fragment
+        usable = bool(parts.hostname and proxy.isprintable() and " " not in proxy and parts.port != 0)
+        usable = usable and "@" not in beyond
+        # requests sends the password in this encoding.
+        unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
+    except ValueError:
+        usable = False
+    if not usable:
+        refuse(
+            "proxy",
+            MASK,
+            f"the environment names a proxy for {url.partition('://')[0]}:// whose address can't be read. Nothing was "
+            "sent. Write it as http://host:port, and escape the special characters of a password (/ as %2F).",
+        )
+    return proxy
+
+
+def api_proxy(access: Access) -> str | None:
+    """
+    The proxy for the API.
+
+    :param access: Where the API is.
+    :raises MosaicValidationError: Its address can't be used, or the key would travel to it unencrypted.
+    """
+    proxy = proxy_for(access.base_url)
+    if proxy and not access.allow_http and access.base_url.lower().startswith("http:"):
+        host = urlsplit(proxy).hostname or ""
+        if not is_loopback(host):
+            refuse(
+                "proxy",
+                host,
+                f"the API key for {access.base_url} would travel unencrypted to this proxy. Nothing was sent. Name the "
+                "base URL's host in NO_PROXY.",
+            )
     return proxy

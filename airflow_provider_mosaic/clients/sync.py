@@ -22,14 +22,15 @@ from urllib3.exceptions import (
     NewConnectionError,
     ReadTimeoutError,
 )
+from urllib3.util.ssl_match_hostname import CertificateError
 
-from airflow_provider_mosaic.api.access import Access, lowered, redirected
+from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access, lowered, redirected, why_not_followed
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.debug_lines import mask_queries
-from airflow_provider_mosaic.clients.environment import ca_bundle
+from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for
 from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, Faults, too_large
 
 T = TypeVar("T")
@@ -37,11 +38,23 @@ log = logging.getLogger(__name__)
 
 #: Those of requests, and of urllib3 below it, which also wraps some of its own.
 FAULTS = Faults(
-    unreached=(NewConnectionError, ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL),
-    permanent=(LocationParseError, requests.exceptions.InvalidURL),
+    unreached=(
+        NewConnectionError,
+        ConnectTimeoutError,
+        LocationParseError,
+        # Of urllib3 before 2, which compares the host's name itself.
+        CertificateError,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+    ),
+    permanent=(
+        LocationParseError,
+        CertificateError,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+    ),
     timeouts=(requests.Timeout, ReadTimeoutError),
 )
-_MOST_REDIRECTS = 5
 
 
 class _Session(requests.Session):
@@ -51,6 +64,11 @@ class _Session(requests.Session):
 
         Even where it is told not to follow, requests reads the whole body of a redirect and prepares the next request.
         """
+
+    def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a proxy that can't be used by name; requests would fail in a different way for each fault."""
+        proxy_for(str(url))
+        return super().merge_environment_settings(url, *args, **kwargs)
 
 
 def open_session() -> requests.Session:
@@ -117,6 +135,7 @@ class SyncClient:
         self.access = access
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        api_proxy(access)
         self._session = open_session()
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
@@ -151,13 +170,14 @@ class SyncClient:
 
     def _exchange(self, call: Call[T]) -> T:
         url = self.access.url(call)
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(MOST_REDIRECTS):
             answer = self._ask(call, url)
             target = redirected(call.method, url, answer)
             if target is None:
                 break
             url = target
-        return call.result(answer, self.access.secrets)
+        why = why_not_followed(call.method, url, answer)
+        return call.result(answer, self.access.secrets, why_not_followed=why)
 
     def _ask(self, call: Call[Any], url: str) -> Answer:
         read = self.access.read_timeout(call)

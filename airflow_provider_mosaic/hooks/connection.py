@@ -11,6 +11,7 @@ from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.connection_form import CONNECTION_TYPE
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -23,7 +24,7 @@ def access_of(connection: Connection) -> Access:
     Only its plain attributes are read: ``extra_dejson`` and ``get_password`` may call the supervisor, which must not
     happen on an event loop.
 
-    :param connection: A connection of type ``mosaic``.
+    :param connection: A connection of type ``mosaic``; JSON in a secrets backend often names no type.
     :raises MosaicValidationError: Something in it is missing or wrong; the message names the connection and the field.
     """
     extra = _extra(connection)
@@ -31,6 +32,15 @@ def access_of(connection: Connection) -> Access:
     if extra.get("workspace_id"):
         options["workspace_id"] = str(extra["workspace_id"]).strip()
     try:
+        if connection.conn_type not in (None, "", CONNECTION_TYPE):
+            refuse(
+                "conn_type",
+                connection.conn_type,
+                f"it must be {CONNECTION_TYPE!r}. The password of another service is not sent to Mosaic: name the "
+                "connection that holds the Mosaic API key, or change the type of this one.",
+            )
+        if extra.get("allow_http") not in (None, ""):
+            options["allow_http"] = _flag(extra["allow_http"])
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _seconds(extra["timeout"])
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
@@ -38,8 +48,10 @@ def access_of(connection: Connection) -> Access:
         raise MosaicValidationError(f"Connection {connection.conn_id!r}: {error}") from None
 
 
-def _base_url(connection: Connection) -> str:
-    host = (connection.host or "").strip()
+def _base_url(connection: Connection) -> Any:
+    if not isinstance(connection.host, str):
+        return connection.host or DEFAULT_BASE_URL
+    host = connection.host.strip()
     if not host:
         return DEFAULT_BASE_URL
     # A connection URI keeps scheme and port apart from the host.
@@ -57,7 +69,7 @@ def _extra(connection: Connection) -> Mapping[str, Any]:
         return {}
     try:
         extra = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         extra = None
     if not isinstance(extra, Mapping):
         raise MosaicValidationError(f"Connection {connection.conn_id!r}: its extra is not a JSON object.")
@@ -69,8 +81,16 @@ def _seconds(value: object) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         refuse("timeout", value, "it must be a number of seconds.")
+
+
+def _flag(value: object) -> bool:
+    # A connection URI holds text alone.
+    named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(named, bool):
+        refuse("allow_http", value, "it must be true or false.")
+    return named
 
 
 def lookup_error(conn_id: str, error: Exception) -> MosaicError:

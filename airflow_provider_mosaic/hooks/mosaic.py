@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_mosaic.airflow_features import lookups_can_be_awaited
 from airflow_provider_mosaic.api import account, assets, runs
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.arguments import checked_id
+from airflow_provider_mosaic.api.arguments import checked_name
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.paging import Listing, iterate
@@ -81,7 +81,7 @@ class MosaicHook(Endpoints, BaseHook):
         return self._access
 
     def _looked_up(self) -> Access:
-        checked_id("mosaic_conn_id", self.mosaic_conn_id)
+        checked_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             connection = self.get_connection(self.mosaic_conn_id)
         except Exception as error:
@@ -117,7 +117,7 @@ class MosaicHook(Endpoints, BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection
 
-        checked_id("mosaic_conn_id", self.mosaic_conn_id)
+        checked_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             if lookups_can_be_awaited():
                 connection = await get_async_connection(self.mosaic_conn_id)

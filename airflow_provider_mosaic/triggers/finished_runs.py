@@ -10,7 +10,13 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_mosaic.airflow_features import asset_state_store
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_seconds
+from airflow_provider_mosaic.api.arguments import (
+    checked_choice,
+    checked_id,
+    checked_list,
+    checked_name,
+    checked_seconds,
+)
 
 # A DAG file makes this trigger where it is read: what watches is loaded in the triggerer.
 
@@ -52,7 +58,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         self.status = (
             None if status is None else sorted({checked_choice("status", each, STATUSES) for each in _listed(status)})
         )
-        self.mosaic_conn_id = checked_id("mosaic_conn_id", mosaic_conn_id)
+        self.mosaic_conn_id = checked_name("mosaic_conn_id", mosaic_conn_id)
         self.poll_interval = checked_seconds("poll_interval", poll_interval)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

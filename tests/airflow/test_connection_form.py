@@ -35,9 +35,11 @@ def test_the_form_has_our_own_fields_with_labels(form: dict[str, Any]) -> None:
         "workspace_id": "Workspace id",
         "webhook_secret": "Webhook secret",
         "timeout": "Request timeout",
+        "allow_http": "Allow http://",
     }
     assert fields["webhook_secret"]["format"] == "password"
     assert "integer" in fields["timeout"]["type"]
+    assert "boolean" in fields["allow_http"]["type"]
 
 
 def test_the_test_button_tells_a_good_key_from_a_wrong_one(airflow: AirflowInstance, mosaic: Emulator) -> None:

@@ -100,10 +100,9 @@ def test_a_call_is_given_the_longer_of_both_times() -> None:
 @pytest.mark.parametrize(
     ("value", "quoted"),
     [
-        ("a/b", "a%2Fb"),
-        ("a?b#c", "a%3Fb%23c"),
+        ("a:b", "a%3Ab"),
+        ("a&b=c;d@e", "a%26b%3Dc%3Bd%40e"),
         ("ü", "%C3%BC"),
-        ("a%2Fb", "a%252Fb"),
         ("..a", "..a"),
         ("{x}", "%7Bx%7D"),
     ],
@@ -117,9 +116,9 @@ def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
     [
         ("GET", 301, "/b", "https://a.example/b"),
         ("GET", 302, "https://a.example/b?c=d", "https://a.example/b?c=d"),
-        ("GET", 303, "https://a.example:443/b", "https://a.example:443/b"),
+        ("GET", 303, "https://a.example:443/b", "https://a.example/b"),
         ("GET", 307, "//a.example/b", "https://a.example/b"),
-        ("GET", 308, "HTTPS://A.example/b", "https://A.example/b"),
+        ("GET", 308, "HTTPS://A.example/b", "https://a.example/b"),
         ("POST", 307, "/b", "https://a.example/b"),
         ("POST", 308, "/b", "https://a.example/b"),
         ("POST", 301, "/b", None),
@@ -140,6 +139,16 @@ def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
         ("GET", 302, "javascript:alert(1)", None),
         ("GET", 302, "https://a.example:99999/", None),
         ("GET", 302, "https://[::1", None),
+        ("GET", 302, "https://a.example:0/b", None),
+        ("GET", 302, "https://evil.example\\@a.example/b", None),
+        ("GET", 302, "//evil.example\\@a.example/b", None),
+        ("GET", 302, "https://user@a.example/b", None),
+        ("GET", 302, "https://a.example/b\x00", None),
+        ("GET", 302, "https://a.exa\tmple/b", None),
+        ("GET", 302, "https://\uff41.example/b", None),
+        ("GET", 302, "/b#c", "https://a.example/b"),
+        ("GET", 302, "https://a.example", "https://a.example/"),
+        ("GET", 302, "?c=d", "https://a.example/agent_run/r?c=d"),
     ],
 )
 def test_only_the_same_host_is_believed(method: str, status: int, location: str | None, target: str | None) -> None:

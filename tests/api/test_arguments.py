@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_list,
     checked_mapping,
     checked_moment,
+    checked_name,
     checked_seconds,
     checked_url,
     checked_urls,
@@ -53,6 +54,12 @@ NO_IDS: list[tuple[Any, str]] = [
     ("\ud800", "no spaces"),
     (".", "no spaces"),
     ("..", "no spaces"),
+    ("a/b", r"no / \ ? # %"),
+    ("a\\b", r"no / \ ? # %"),
+    ("a?b", r"no / \ ? # %"),
+    ("a#b", r"no / \ ? # %"),
+    ("a%2Fb", r"no / \ ? # %"),
+    ("x" * 501, "it has 501 characters; an id has at most 500"),
 ]
 
 
@@ -83,7 +90,7 @@ def test_an_agent_that_is_not_given_is_every_agent_but_an_empty_one_is_none() ->
     refused("agent_id", "", "it must be an id", lambda: list_runs("").page(None))
 
 
-@pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a/b", "0"])
+@pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
 def test_an_id_is_any_other_text(value: str) -> None:
     assert checked_id("x", value) == value
 
@@ -297,6 +304,29 @@ def test_a_duration_is_seconds_or_a_timedelta(value: Any, seconds: float) -> Non
 )
 def test_what_is_no_duration_is_refused(value: Any) -> None:
     refused("x", value, "must be", lambda: checked_seconds("x", value))
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_that_no_float_holds_is_no_duration(digits: int) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^x=(1000|<int>).*must be a number of seconds"):
+        checked_seconds("x", 10**digits)
+
+
+@pytest.mark.parametrize(
+    "value", ["http://[", "https://evil.com\\.localhost/x", "ftp://youtube.com/c", "https://a:99999/c"]
+)
+def test_a_link_in_the_place_of_an_id_is_one(value: str) -> None:
+    refused("x", value, "", lambda: checked_id("x", value, or_link=True))
+
+
+def test_a_callback_that_libraries_read_in_different_ways_is_refused() -> None:
+    with pytest.raises(MosaicValidationError, match=r"^x=.*its host has a backslash"):
+        checked_url("x", "http://evil.com\\@localhost/x", secure=True)
+
+
+@pytest.mark.parametrize("name", ["team/mosaic", "a#b", "mosaic_default"])
+def test_a_connection_id_is_sent_in_no_path(name: str) -> None:
+    assert checked_name("mosaic_conn_id", name) == name
 
 
 def test_a_duration_may_have_a_least() -> None:

@@ -54,7 +54,7 @@ def test_plain_http_goes_through_the_environments_proxy(
 ) -> None:
     with HostileServer(answer(200, STARTED)) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv(variable, proxy.url)
-        assert transport.send(access_to(f"http://{HOST}"), paid_call()) == ["run-1"]
+        assert transport.send(access_to(f"http://{HOST}", allow_http=True), paid_call()) == ["run-1"]
         assert [seen.target for seen in proxy.seen] == [f"http://{HOST}/agent/agent-1/run"]
         assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
@@ -78,7 +78,7 @@ def test_a_proxy_may_have_a_password_or_no_scheme(
 ) -> None:
     with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", form.format(port=proxy.port))
-        transport.send(access_to(f"http://{HOST}"), whoami())
+        transport.send(access_to(f"http://{HOST}", allow_http=True), whoami())
         password = "Basic c29tZW9uZTpodXNo" if "hush" in form else None
         assert proxy.seen[0].headers.get("proxy-authorization") == password
         assert "proxy-authorization" not in server.seen[0].headers
@@ -116,7 +116,7 @@ def test_a_start_that_went_through_a_proxy_and_got_lost_is_sent_once(
     with HostileServer(act, answer(200, STARTED), tls=tls) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
         with pytest.raises(MosaicAmbiguousOutcomeError):
-            transport.send(access_to(f"{scheme}://{HOST}"), paid_call())
+            transport.send(access_to(f"{scheme}://{HOST}", allow_http=True), paid_call())
         assert (server.count, transport.pauses) == (1, [])
 
 
@@ -128,7 +128,7 @@ def test_a_proxy_that_is_not_there_means_that_nothing_was_done(
         port = gone.getsockname()[1]
     monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:hush@127.0.0.1:{port}")
     with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
-        transport.send(access_to(f"{scheme}://{HOST}"), paid_call(), retries=RetryPolicy(attempts=2))
+        transport.send(access_to(f"{scheme}://{HOST}", allow_http=True), paid_call(), retries=RetryPolicy(attempts=2))
     assert (len(transport.pauses), caught.value.effect_unknown) == (1, False)
     assert "hush" not in str(caught.value)
 
@@ -150,7 +150,7 @@ def test_a_tunnel_that_is_refused_is_asked_for_again(
 def test_a_proxy_that_is_none_is_named(transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises((MosaicTransportError, MosaicValidationError)) as caught:
-        transport.send(access_to(f"http://{HOST}"), paid_call())
+        transport.send(access_to(f"http://{HOST}", allow_http=True), paid_call())
     assert not caught.value.effect_unknown
 
 

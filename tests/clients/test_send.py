@@ -148,7 +148,9 @@ def test_a_start_is_sent_again_when_the_server_was_not_there(transport: Transpor
 def test_a_name_that_is_not_found_is_asked_for_again_and_means_that_nothing_was_done(transport: Transport) -> None:
     # https://www.rfc-editor.org/rfc/rfc6761: names under .invalid are never found.
     with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
-        transport.send(access_to("http://mosaic.invalid"), paid_call(), retries=RetryPolicy(attempts=3))
+        transport.send(
+            access_to("http://mosaic.invalid", allow_http=True), paid_call(), retries=RetryPolicy(attempts=3)
+        )
     assert (len(transport.pauses), caught.value.effect_unknown) == (2, False)
 
 
@@ -259,9 +261,9 @@ def test_the_request_carries_what_the_api_asks_for(transport: Transport) -> None
 
 def test_a_call_without_a_body_sends_none(transport: Transport) -> None:
     with HostileServer(answer(200, {"success": True})) as server:
-        transport.send(access_to(server.url), cancel_run("a/b"))
+        transport.send(access_to(server.url), cancel_run("a:ü"))
         [request] = server.seen
-    assert (request.target, request.body) == ("/agent_run/a%2Fb/cancel", b"")
+    assert (request.target, request.body) == ("/agent_run/a%3A%C3%BC/cancel", b"")
     assert "content-type" not in request.headers
 
 
@@ -350,22 +352,6 @@ def test_no_redirect_leads_the_key_to_another_port(transport: Transport, status:
                     transport.send(access_to(server.url), call)
                 assert server.count == 1
         assert other.seen == []
-
-
-def test_a_redirect_from_http_to_https_is_not_followed_but_named(transport: Transport) -> None:
-    with (
-        HostileServer(answer(301, Location="https://127.0.0.1/whoami?token=hush")) as server,
-        pytest.raises(MosaicResponseError, match="check the connection's host") as caught,
-    ):
-        transport.send(access_to(server.url), whoami())
-    assert "hush" not in str(caught.value)
-
-
-def test_a_ring_of_redirects_ends(transport: Transport) -> None:
-    with HostileServer(answer(302, Location="/whoami")) as server:
-        with pytest.raises(MosaicResponseError):
-            transport.send(access_to(server.url), whoami())
-        assert 1 < server.count <= 10
 
 
 def test_a_redirect_without_a_place_is_an_error(transport: Transport) -> None:

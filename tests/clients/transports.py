@@ -21,8 +21,8 @@ KEY = "mk_live_hush-hush"
 SHORT = 0.3
 
 
-def access_to(url: str, *, timeout: float = 20.0, connect_timeout: float = 5.0) -> Access:
-    return Access(api_key=KEY, base_url=url, timeout=timeout, connect_timeout=connect_timeout)
+def access_to(url: str, *, timeout: float = 20.0, connect_timeout: float = 5.0, allow_http: bool = False) -> Access:
+    return Access(api_key=KEY, base_url=url, timeout=timeout, connect_timeout=connect_timeout, allow_http=allow_http)
 
 
 def paid_call(*, patience: float | None = None) -> Call[str]:

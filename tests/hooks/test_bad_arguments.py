@@ -21,7 +21,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from .acts import ACTS, ACTS_OF_THE_HOOK
 
 AGENT = "a0000000-0000-4000-8000-000000000001"
-IDS: list[Any] = [5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"]]
+IDS: list[Any] = [5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"], "a/b", "a\\b", "a%b", "\ud800"]
 TEXTS: list[Any] = [5, "", "  ", ["a"]]
 TIMES: list[Any] = ["tomorrow", "2030-01-01T10:00:00", datetime(2030, 1, 1), 5]
 SECONDS: list[Any] = [-1, "60", 1.5, True]
@@ -194,10 +194,19 @@ def test_every_argument_of_every_method_has_a_wrong_value() -> None:
 
 ACCESS: dict[str, list[Any]] = {
     "api_key": ["", "  ", None, 5, "two words"],
-    "base_url": ["", "api.mosaic.so", "https://api.mosaic.so/v1", "ftp://host", "https://user:word@host", 5],
+    "base_url": [
+        "",
+        "http://api.mosaic.so",
+        "api.mosaic.so",
+        "https://api.mosaic.so/v1",
+        "ftp://host",
+        "https://user:word@host",
+        5,
+    ],
     "workspace_id": IDS,
+    "allow_http": FLAGS,
     "connect_timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
-    "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
+    "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000, 10**400],
 }
 POLICY: dict[str, list[Any]] = {
     "attempts": [0, -1, 1.5, "3", True, None],

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from airflow.sdk import Connection
 from clients.servers import HostileServer, silence
 
 from airflow_provider_mosaic.api.access import Access
@@ -24,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.connection_form import EXTRA_FIELDS, connection_type_info
+from airflow_provider_mosaic.hooks.connection import access_of
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 KEY = "mk_live_hush"
@@ -124,7 +126,21 @@ URI_KEY = f"mosaic://:{KEY}@"
         (as_json(password=KEY, extra={"workspace_id": "w", "timeout": 5}), {"workspace_id": "w", "timeout": 5.0}),
         (as_json(password=KEY, extra={"workspace_id": " w ", "timeout": "7.5"}), {"workspace_id": "w", "timeout": 7.5}),
         (as_json(password=KEY, extra={"workspace_id": "", "timeout": None, "webhook_secret": "whsk_hush"}), {}),
-        (as_json(password=KEY, extra={"workspace_id": None, "timeout": ""}), {}),
+        (as_json(password=KEY, extra={"workspace_id": None, "timeout": "", "allow_http": ""}), {}),
+        (as_json(password=KEY, conn_type=None), {}),
+        (as_json(password=KEY, conn_type=""), {}),
+        (json.dumps({"password": KEY}), {}),
+        (f"//:{KEY}@", {}),
+        (
+            as_json(password=KEY, host="http://mosaic.test", extra={"allow_http": True}),
+            {"base_url": "http://mosaic.test", "allow_http": True},
+        ),
+        (
+            f"{URI_KEY}mosaic.test/http?allow_http=True",
+            {"base_url": "http://mosaic.test", "allow_http": True},
+        ),
+        (as_json(password=KEY, extra={"allow_http": False}), {}),
+        (as_json(password=KEY, extra={"allow_http": "false"}), {}),
         (URI_KEY, {}),
         (f"{URI_KEY}127.0.0.1:8080/http", {"base_url": "http://127.0.0.1:8080"}),
         (f"{URI_KEY}api.mosaic.so/https", {}),
@@ -165,12 +181,55 @@ def test_a_connection_is_an_address_and_a_key(
         (as_json(password=KEY, extra={"timeout": "nan"}), "timeout=nan"),
         (as_json(password=KEY, extra={"timeout": "inf"}), "timeout=inf"),
         (as_json(password=KEY, extra={"workspace_id": "a b"}), "workspace_id='a b'"),
+        (as_json(password=KEY, extra={"workspace_id": "ü"}), "workspace_id='ü': a workspace id has only ASCII"),
+        (as_json(password=KEY, extra={"timeout": 10**400}), "it must be a number of seconds"),
+        (as_json(password=KEY, extra={"allow_http": "maybe"}), "allow_http='maybe': it must be true or false"),
+        (as_json(password=KEY, extra={"allow_http": 1}), "allow_http=1: it must be true or false"),
+        (as_json(password=KEY, host="http://mosaic.test"), "the API key travels unencrypted"),
+        (as_json(password=KEY, host="mosaic.test", schema="http", extra={"allow_http": "no"}), "allow_http='no'"),
+        (as_json(password=KEY, host="http://["), "it is not an address"),
+        (as_json(password=KEY, host="https://evil.com\\.api.mosaic.so"), "it is not an address"),
+        (as_json(password=KEY, host="https://mosaic.test", port=65536), "it is not an address"),
+        (as_json(password=KEY, conn_type="slack"), "conn_type='slack': it must be 'mosaic'"),
+        (as_json(password=KEY, conn_type="Mosaic"), "conn_type='Mosaic': it must be 'mosaic'"),
+        (f"http://:{KEY}@api.mosaic.so", "conn_type='http': it must be 'mosaic'"),
+        (f"generic://:{KEY}@", "conn_type='generic': it must be 'mosaic'"),
     ],
 )
 def test_what_is_wrong_in_a_connection_is_named(connection: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     complaint = complaint_about(connection, monkeypatch)
     assert complaint.startswith("Connection 'mosaic_default': ")
     assert words in complaint
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"host": 5}, "host=5: it must be the API's address as text"),
+        ({"password": 5}, "no API key"),
+        ({"extra": {"timeout": 5}}, "its extra is not a JSON object"),
+        ({"extra": '{"a": ' * 100_000}, "its extra is not a JSON object"),
+        ({"conn_type": ["mosaic"]}, "conn_type="),
+    ],
+)
+def test_a_connection_that_no_form_makes_is_an_error_of_ours(facts: dict[str, Any], words: str) -> None:
+    with pytest.raises(MosaicValidationError) as caught:
+        access_of(Connection(**{"conn_id": "odd", "conn_type": "mosaic", "password": KEY, **facts}))
+    assert str(caught.value).startswith("Connection 'odd': ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("conn_type", ["mosaic", "", None])
+def test_a_connection_of_no_type_is_taken_for_mosaics(conn_type: str | None) -> None:
+    assert access_of(Connection(conn_id="c", conn_type=conn_type, password=KEY)) == Access(api_key=KEY)
+
+
+def test_the_password_of_another_service_is_not_sent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, as_json(conn_type="slack", password="xoxb-hush", host=server.url))
+    with pytest.raises(MosaicValidationError, match=r"conn_type='slack'.*password of another service is not sent"):
+        MosaicHook().whoami()
+    assert MosaicHook().test_connection()[0] is False
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("extra", ["not json hush", "[]", "5", '"text"', '{"timeout": 5'])
@@ -397,7 +456,9 @@ class Field:
 
 
 def test_both_forms_have_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {kind: type(kind, (Field,), {}) for kind in ("StringField", "IntegerField", "PasswordField")}
+    kinds = {
+        kind: type(kind, (Field,), {}) for kind in ("StringField", "IntegerField", "PasswordField", "BooleanField")
+    }
     monkeypatch.setitem(sys.modules, "wtforms", SimpleNamespace(**kinds))
     monkeypatch.setitem(sys.modules, "wtforms.validators", SimpleNamespace(Optional=object))
     widgets = MosaicHook.get_connection_form_widgets()
@@ -409,16 +470,17 @@ def test_both_forms_have_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> Non
         "workspace_id": "StringField",
         "webhook_secret": "PasswordField",
         "timeout": "IntegerField",
+        "allow_http": "BooleanField",
     }
     behaviour = {name.replace("_", "-"): value for name, value in MosaicHook.get_ui_field_behaviour().items()}
     assert behaviour == newer["ui-field-behaviour"]
 
 
 def test_every_field_of_the_form_is_one_that_the_hook_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"workspace_id": "w", "timeout": 5, "webhook_secret": "whsk_hush"}
+    extra = {"workspace_id": "w", "timeout": 5, "webhook_secret": "whsk_hush", "allow_http": True}
     assert set(extra) == {field.name for field in EXTRA_FIELDS}
     access = access_from(as_json(password=KEY, extra=extra), monkeypatch)
-    assert (access.workspace_id, access.timeout) == ("w", 5.0)
+    assert (access.workspace_id, access.timeout, access.allow_http) == ("w", 5.0, True)
 
 
 def test_every_error_of_a_hook_is_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ from airflow_provider_mosaic.sensors import (
     MosaicSocialPostSensor,
 )
 
-BAD_IDS: list[Any] = [None, 5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"]]
+BAD_IDS: list[Any] = [None, 5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"], "a/b", "\ud800"]
 BAD_ID_LISTS: list[Any] = [[], 7, {"a": "b"}]
 BAD_FLAGS: list[Any] = ["False", 1, None]
 BAD_SECONDS: list[Any] = [0, -1, "30", math.nan, True, timedelta(0)]
