@@ -70,7 +70,7 @@ class AsyncClient:
         try:
             self._transport = httpx.AsyncHTTPTransport(
                 verify=ssl_context(),
-                proxy=proxy,
+                proxy=httpx.Proxy(proxy) if proxy else None,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -145,7 +145,11 @@ class AsyncClient:
             raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
 
     async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
+        try:
+            response = await self._transport.handle_async_request(request)
+        except ValueError:
+            # Older h11 reads a Content-Length of any length as a number, which Python refuses for 5,000 digits.
+            raise httpx.RemoteProtocolError("a header holds a number that is none") from None
         body = Body(call, response.status_code)
         try:
             async for block in response.aiter_raw():

@@ -23,9 +23,10 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.util import wait_for_read
 
-# One call into TLS has one deadline, however much it is given. Within the standstill this much must be taken, with and
-# without TLS: that is the slowest line.
-_SLOWEST = 128 * 1024
+# One call into TLS has one deadline, however much it is given: 128 KiB within the timeout is the slowest line.
+_TLS_BLOCK = 128 * 1024
+#: Bytes a second. A server that takes less is left, though it never stands still.
+_LOWEST_RATE = 8 * 1024
 # Small enough to be one TLS record: each call into TLS may take the time that is left.
 _RECORD = 16 * 1024
 
@@ -57,7 +58,7 @@ class PatientAdapter(HTTPAdapter):
     The head of an answer must be whole within the read timeout, and so must each block that is read of its body; all
     that happens within a :func:`time_limit` ends with it.
 
-    :param standstill: Seconds that may pass while less than 128 KiB of a body are taken.
+    :param standstill: Seconds that may pass without a byte being taken.
     """
 
     def __init__(self, *, standstill: float = 60.0) -> None:
@@ -183,20 +184,18 @@ def _set_timeout(sock: Any, ends_at: float) -> None:
 
 
 def _send_all(line: Any, data: memoryview, standstill: float) -> None:
+    ends_at = time.monotonic() + standstill + len(data) / _LOWEST_RATE
     # Over TLS something can nearly always be read that is no answer (session tickets): there the break is awaited.
-    if type(line) is not socket.socket:
-        while data:
-            data = data[line.send(data[:_SLOWEST]) :]
-        return
+    plain = type(line) is socket.socket
     poller = select.poll()
     poller.register(line, select.POLLIN | select.POLLOUT)
-    due, ends_at = len(data), 0.0
     while data:
-        if len(data) <= due:
-            due, ends_at = len(data) - _SLOWEST, time.monotonic() + standstill
-        events = poller.poll(max(0.0, ends_at - time.monotonic()) * 1000)
-        if not events or time.monotonic() > ends_at:
+        if time.monotonic() > ends_at:
             raise TimeoutError("the server took too little for too long")
-        if events[0][1] & select.POLLIN:
-            raise AnsweredEarly
-        data = data[line.send(data) :]
+        if plain:
+            events = poller.poll(standstill * 1000)
+            if not events:
+                raise TimeoutError("the server took nothing for too long")
+            if events[0][1] & select.POLLIN:
+                raise AnsweredEarly
+        data = data[line.send(data if plain else data[:_TLS_BLOCK]) :]

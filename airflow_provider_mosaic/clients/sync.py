@@ -21,6 +21,7 @@ from urllib3.exceptions import (
     NewConnectionError,
     ReadTimeoutError,
 )
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from airflow_provider_mosaic.api.access import Access, lowered, redirected
 from airflow_provider_mosaic.api.answers import Answer
@@ -37,8 +38,14 @@ log = logging.getLogger(__name__)
 
 #: Those of requests, and of urllib3 below it, which also wraps some of its own.
 FAULTS = Faults(
-    unreached=(NewConnectionError, ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL),
-    permanent=(LocationParseError, requests.exceptions.InvalidURL),
+    unreached=(
+        NewConnectionError,
+        ConnectTimeoutError,
+        LocationParseError,
+        requests.exceptions.InvalidURL,
+        CertificateError,
+    ),
+    permanent=(LocationParseError, requests.exceptions.InvalidURL, CertificateError),
     timeouts=(requests.Timeout, ReadTimeoutError),
 )
 _MOST_REDIRECTS = 5

@@ -37,7 +37,7 @@ def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Act:
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 _GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
-_EMPTY_MEMBER = bytes.fromhex("1f8b08000000000002ff03000000000000000000")
+EMPTY_MEMBER = bytes.fromhex("1f8b08000000000002ff03000000000000000000")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 #: Each byte comes soon enough for any bound on a single read.
@@ -48,7 +48,7 @@ TRICKLES: Mapping[str, Act] = {
     "chunks": endless(_CHUNKED, b"1\r\n \r\n"),
     "trailers": endless(_CHUNKED + b"1\r\n \r\n0\r\n", b"X-T: 1\r\n", pause=0.05),
     "100 Continue": endless(_CONTINUE, _CONTINUE),
-    "empty gzip members": endless(_GZIPPED, _EMPTY_MEMBER),
+    "empty gzip members": endless(_GZIPPED, EMPTY_MEMBER),
     "a body": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
 }
 #: These come as fast as the client reads, and end nowhere.
@@ -60,7 +60,7 @@ FLOODS: Mapping[str, Act] = {
     "a chunk's size": endless(_CHUNKED + b"1;", b"x" * 10_000, pause=0),
     "a chunk of a negative size": endless(_CHUNKED + b"-1\r\n", b"x" * 100_000, pause=0),
     "chunks of a byte": endless(_CHUNKED, b"1\r\n \r\n" * 2000, pause=0),
-    "empty gzip members": endless(_GZIPPED, _EMPTY_MEMBER * 1000, pause=0),
+    "empty gzip members": endless(_GZIPPED, EMPTY_MEMBER * 1000, pause=0),
     "a body": endless(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" " * 100_000, pause=0),
 }
 
