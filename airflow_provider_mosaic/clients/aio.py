@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
-from airflow_provider_mosaic.clients.faults import Body, Faults
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow, Body, Faults
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -115,7 +115,8 @@ class AsyncClient:
         try:
             with anyio.fail_after(self.access.connect_timeout + 2 * self.access.read_timeout(call)):
                 return await self._exchange(call)
-        except TimeoutError as error:
+        except TimeoutError:
+            error = AnswerTooSlow("it took too long in all")
             raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
 
     async def _exchange(self, call: Call[T]) -> T:

@@ -129,7 +129,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         held = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
-        link = next((inner for inner in held if isinstance(inner, BaseException)), None)
+        # urllib3 1.26 tries an argument of Python 2 first: the TypeError for it is the context of all that follows.
+        link = next((it for it in held if isinstance(it, BaseException) and not isinstance(it, TypeError)), None)
 
 
 def _reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -25,6 +25,8 @@ from urllib3.util import wait_for_read
 
 # One call into TLS has one deadline, however much it is given: 128 KiB within the timeout is the slowest line.
 _TLS_BLOCK = 128 * 1024
+#: Bytes of the head of an answer, with each "100 Continue" before it. The asynchronous client has the same bound.
+_LONGEST_HEAD = 100 * 1024
 #: Bytes a second. A server that takes less is left, though it never stands still.
 _LOWEST_RATE = 8 * 1024
 # Small enough to be one TLS record: each call into TLS may take the time that is left.
@@ -76,6 +78,11 @@ class PatientAdapter(HTTPAdapter):
         self._use_ours(manager)
         return manager
 
+    def build_response(self, req: Any, resp: Any) -> Any:
+        """Leave every body as it comes: urllib3 makes a decoder for each encoding that is named, read or not."""
+        resp.CONTENT_DECODERS = []
+        return super().build_response(req, resp)
+
     def _use_ours(self, manager: Any) -> None:
         manager.pool_classes_by_scheme = {
             scheme: _patient_pool(pool, self._standstill) for scheme, pool in manager.pool_classes_by_scheme.items()
@@ -93,12 +100,13 @@ def _patient_pool(pool: Any, standstill: float) -> Any:
 
 
 class _TimedReader(io.RawIOBase):
-    """What comes over a socket, until a moment."""
+    """What comes over a socket, until a moment, and up to a size while it is the head of an answer."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout() or float("inf")
+        self.head_left = float(_LONGEST_HEAD)
         self.renew()
 
     def renew(self) -> None:
@@ -108,9 +116,12 @@ class _TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         _set_timeout(self._sock, self._block_ends_at)
-        count: int | None = self._raw.readinto(buffer)
+        count: int = self._raw.readinto(buffer)
+        self.head_left -= count
+        if self.head_left < 0:
+            raise HTTPException("the head of the answer is too long")
         return count
 
     def close(self) -> None:
@@ -125,6 +136,10 @@ class _TimedResponse(HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._timed = _TimedReader(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._timed)
+
+    def begin(self) -> None:
+        super().begin()
+        self._timed.head_left = float("inf")
 
     def read(self, amt: int | None = None) -> bytes:
         self._timed.renew()

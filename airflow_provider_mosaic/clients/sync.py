@@ -87,8 +87,10 @@ def send_within(seconds: float, access: Access, call: Call[T]) -> T:
     outcome: Future[T] = Future()
 
     def send() -> None:
+        # These end the thread when nobody waits for it any more, not before.
+        later = 2 * seconds
         hurried = replace(
-            access, connect_timeout=min(access.connect_timeout, seconds), timeout=min(access.timeout, seconds)
+            access, connect_timeout=min(access.connect_timeout, later), timeout=min(access.timeout, later)
         )
         try:
             with SyncClient(hurried, retries=ONCE) as client:

@@ -61,42 +61,44 @@ def at_most(size: int) -> Iterator[None]:
     assert peak < size
 
 
-@pytest.mark.parametrize("act", [*TRICKLES.values(), *FLOODS.values()], ids=[*TRICKLES, *(f"{x}!" for x in FLOODS)])
-def test_no_answer_holds_a_call_beyond_its_time(transport: Transport, act: Act) -> None:
-    began = time.monotonic()
-    with HostileServer(act) as server, pytest.raises(MosaicError):
-        transport.send(access_to(server.url, timeout=0.15, connect_timeout=0.2), whoami(), retries=ONCE)
-    assert time.monotonic() - began < 2
-
-
 @pytest.mark.parametrize("act", TRICKLES.values(), ids=TRICKLES)
-def test_an_answer_that_trickles_is_one_that_did_not_come_in_time(transport: Transport, act: Act) -> None:
+def test_no_answer_that_trickles_holds_a_call(transport: Transport, act: Act) -> None:
+    began = time.monotonic()
     with HostileServer(act) as server, pytest.raises(MosaicTransportError, match="no answer came in time") as caught:
-        transport.send(access_to(server.url, timeout=0.1, connect_timeout=0.1), whoami(), retries=ONCE)
+        transport.send(access_to(server.url, timeout=0.1, connect_timeout=0.4), whoami(), retries=ONCE)
+    assert time.monotonic() - began < 3
     assert caught.value.transient
+    assert "TypeError" not in str(caught.value)
+
+
+@pytest.mark.parametrize("act", FLOODS.values(), ids=FLOODS)
+def test_no_answer_without_end_holds_a_call(transport: Transport, act: Act) -> None:
+    began = time.monotonic()
+    with HostileServer(act) as server, at_most(40 * MIB), pytest.raises(MosaicError):
+        transport.send(access_to(server.url, timeout=0.1, connect_timeout=0.4), whoami(), retries=ONCE)
+    assert time.monotonic() - began < 3
 
 
 def test_redirects_share_the_time_of_one_call(transport: Transport) -> None:
     def onward(line: Any) -> bool:
-        time.sleep(0.4)
+        time.sleep(0.25)
         line.sendall(b"HTTP/1.1 307 Onward\r\nLocation: /whoami\r\nContent-Length: 0\r\n\r\n")
         return True
 
     began = time.monotonic()
     with HostileServer(onward) as server, pytest.raises(MosaicTransportError, match="no answer came in time"):
-        transport.send(access_to(server.url, timeout=0.5, connect_timeout=0.1), whoami(), retries=ONCE)
-    assert time.monotonic() - began < 1.8
+        transport.send(access_to(server.url, timeout=0.3, connect_timeout=0.5), whoami(), retries=ONCE)
+    assert time.monotonic() - began < 2
 
 
-def test_a_call_that_is_fast_enough_for_one_answer_is_so_for_the_next_over_the_same_connection(
-    transport: Transport,
-) -> None:
+def test_each_call_over_one_connection_has_its_own_time(transport: Transport) -> None:
     def act(line: Any) -> bool:
         time.sleep(0.3)
         return answer(200, OWNER)(line)
 
+    # Each has 2 s; together they take more.
     with HostileServer(act) as server:
-        transport.send(access_to(server.url, timeout=0.2 + 0.3, connect_timeout=0.2), *[whoami()] * 4, retries=ONCE)
+        transport.send(access_to(server.url, timeout=0.8, connect_timeout=0.4), *[whoami()] * 7, retries=ONCE)
 
 
 def test_no_answer_is_asked_for_compressed(transport: Transport) -> None:
@@ -180,6 +182,26 @@ def test_an_answer_of_millions_of_values_is_refused_before_it_is_read(transport:
 
 
 @pytest.mark.usefixtures("plain_environment")
+@pytest.mark.parametrize("name", ["X-H", "Set-Cookie", "Content-Encoding"])
+def test_a_head_of_megabytes_is_a_broken_answer(transport: Transport, name: str) -> None:
+    line = f"{name}: {'gzip,' * 10_000}\r\n".encode()
+    with (
+        HostileServer(raw(b"HTTP/1.1 200 OK\r\n" + line * 90 + b"\r\n{}")) as server,
+        at_most(2 * MIB),
+        pytest.raises(MosaicTransportError, match="broke"),
+    ):
+        transport.send(access_to(server.url), whoami(), retries=ONCE)
+
+
+def test_encodings_without_number_hide_no_status(transport: Transport) -> None:
+    with (
+        HostileServer(answer(401, b"x", Content_Encoding="gzip," * 10_000)) as server,
+        at_most(3 * MIB),
+        pytest.raises(MosaicAuthenticationError, match="compressed"),
+    ):
+        transport.send(access_to(server.url), whoami(), retries=ONCE)
+
+
 @pytest.mark.parametrize(("size", "beside"), [(200 * 1024, False), (300 * 1024, True), (15 * MIB, True)])
 def test_a_large_answer_is_read_beside_the_event_loop(size: int, beside: bool) -> None:
     threads: list[threading.Thread] = []
