@@ -81,6 +81,8 @@ class Access:
         headers = {
             "Authorization": f"Bearer {self.api_key}",
             "Accept": "application/json",
+            # What is compressed may be a thousand times as long as it looks.
+            "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
         }
         if self.workspace_id:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import AliasChoices, Field, model_validator
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_mapping, refuse
-from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Count, Model, Time, Words, object_in, text_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
+from airflow_provider_mosaic.api.models import Count, Many, Model, Time, Words, object_in, text_in
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
@@ -54,8 +54,8 @@ class AgentGraph(Model):
     """An agent with its nodes and the connections between them."""
 
     agent: Agent
-    agent_nodes: tuple[AgentNode, ...] = Field(default=(), validation_alias=AliasChoices("agent_nodes", "nodes"))
-    connections: tuple[Connection, ...] = ()
+    agent_nodes: Many[AgentNode] = Field(default=(), validation_alias=AliasChoices("agent_nodes", "nodes"))
+    connections: Many[Connection] = ()
 
     @property
     def shows_connections(self) -> bool:
@@ -75,7 +75,7 @@ class AgentChange(Model):
 
     agent_id: str
     operations_applied: Count = 0
-    created_nodes: tuple[CreatedNode, ...] = ()
+    created_nodes: Many[CreatedNode] = ()
 
 
 #: The operations of an update, with the fields that each needs.
@@ -106,6 +106,7 @@ def get_agent(agent_id: str) -> Call[AgentGraph]:
         path="/agent/{agent_id}",
         ids={"agent_id": agent_id},
         read=AgentGraph.model_validate,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
@@ -198,6 +199,7 @@ def update_agent(
         ids={"agent_id": agent_id},
         body=body,
         read=lambda data: AgentChange.model_validate({**object_in(data or {}), "agent_id": agent_id}),
+        max_bytes=MAX_BYTES_OF_MANY,
         repeat=Repeat.HAS_EFFECTS,
     )
 
@@ -235,6 +237,7 @@ def duplicate_agent(
         ids={"agent_id": agent_id},
         body=_metadata(name, description, visibility),
         read=AgentGraph.model_validate,
+        max_bytes=MAX_BYTES_OF_MANY,
         repeat=Repeat.HAS_EFFECTS,
     )
 

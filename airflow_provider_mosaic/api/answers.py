@@ -27,6 +27,9 @@ from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
+#: Values of the largest answer, about; a run with 5,000 outputs has 75,000. A thread that decodes JSON does not let
+#: others run before its end, and each value takes up to 100 bytes.
+_MOST_VALUES = 500_000
 
 #: What to do about a status, said to the person who reads the error.
 _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
@@ -87,13 +90,27 @@ class Answer:
             seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
         return max(0.0, seconds) if math.isfinite(seconds) else None
 
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed, which is never asked for; empty when it is not."""
+        named = self.headers.get("content-encoding", "").strip().lower()
+        return named if named != "identity" and self.content else ""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the body, taken for JSON, has more values than any answer of the API."""
+        content = self.content
+        return len(content) > _MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES
+
     def json(self, decode: Callable[[bytes], Any] = json.loads) -> Any:
         """
         The body as JSON; None when it is empty.
 
         :param decode: Decodes it.
-        :raises ValueError: The body is not JSON.
+        :raises ValueError: The body is not JSON, or more than should be decoded.
         """
+        if self.encoding or self.crowded:
+            raise ValueError(describe_body(self))
         try:
             return decode(self.content) if self.content.strip() else None
         except RecursionError:
@@ -104,6 +121,10 @@ def describe_body(answer: Answer) -> str:
     """What kind of thing an unreadable body is, without pasting it."""
     if not answer.content.strip():
         return "an empty body"
+    if answer.encoding:
+        return f"a body that is compressed ({redact(answer.encoding)[:40]}), which was not asked for"
+    if answer.crowded:
+        return f"{len(answer.content)} bytes with too many values for an answer of the API"
     start = answer.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
     if re.match(r"(?i)<(!doctype html|html|head|body)", start):
         title = re.search(r"(?is)<title[^>]*>(.*?)</title>", start)

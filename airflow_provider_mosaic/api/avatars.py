@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
-from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
 
 _SOURCES = ("video", "image", "audio")
@@ -110,4 +110,6 @@ def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     def read(data: Any) -> tuple[AvatarProfile, ...]:
         return tuple(AvatarProfile.model_validate(item) for item in list_in(data, "avatar_profiles"))
 
-    return Call(what="list the avatar profiles", method="GET", path="/avatar-profiles", read=read)
+    return Call(
+        what="list the avatar profiles", method="GET", path="/avatar-profiles", read=read, max_bytes=MAX_BYTES_OF_MANY
+    )

@@ -15,7 +15,7 @@ from pydantic import field_validator, model_validator
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_url, optional_moment, refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Flag, Model, Time, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, list_in, object_in
 
 
 class AutoTopup(Model):
@@ -85,9 +85,9 @@ class CreditUsage(Model):
 
     total_credits_used: float = 0
     truncated: Flag = False
-    by_tile: tuple[UsageRow, ...] = ()
-    by_date: tuple[UsageRow, ...] = ()
-    by_date_and_tile: tuple[UsageRow, ...] = ()
+    by_tile: Many[UsageRow] = ()
+    by_date: Many[UsageRow] = ()
+    by_date_and_tile: Many[UsageRow] = ()
 
 
 class PlanDetails(Model):

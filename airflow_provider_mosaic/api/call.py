@@ -26,6 +26,11 @@ T = TypeVar("T")
 #: The body of a request or an answer, as :mod:`json` knows it.
 Json = Any
 
+#: The most that an answer holds, unless the call says more.
+_MAX_BYTES = 1024 * 1024
+#: The same for pages of a hundred rows, and for a run with thousands of outputs.
+MAX_BYTES_OF_MANY = 16 * 1024 * 1024
+
 
 class Repeat(enum.Enum):
     """What sending a call once more would do."""
@@ -53,6 +58,7 @@ class Call(Generic[T]):
     :param decode: Decodes the answer's JSON, where not all of it is needed; it fails as :func:`json.loads` does.
     :param repeat: What sending it once more would do.
     :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
+    :param max_bytes: Bytes that the answer has at most.
     """
 
     what: str
@@ -65,6 +71,7 @@ class Call(Generic[T]):
     body: Json = field(default=None, repr=False)
     repeat: Repeat = Repeat.SAFE
     patience: float | None = None
+    max_bytes: int = _MAX_BYTES
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import optional_id
-from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.models import Model, Time, Words, object_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
+from airflow_provider_mosaic.api.models import Many, Model, Time, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, read_page
 
 #: The most comments that are asked for a page; the API's own limit is not documented.
@@ -36,7 +36,7 @@ class PostAnalytics(Model):
     post_id: str
     status: Words = None
     totals: dict[str, float | None] = {}
-    platforms: tuple[PlatformAnalytics, ...] = ()
+    platforms: Many[PlatformAnalytics] = ()
 
     _numbers = field_validator("totals", mode="before")(PlatformAnalytics._numbers.__func__)  # type: ignore[attr-defined]
 
@@ -103,6 +103,7 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
             ids={"post_id": post_id},
             query={"limit": _COMMENTS_LIMIT, "cursor": cursor, "social_connection_id": through},
             read=read_page("comments", Comment.model_validate),
+            max_bytes=MAX_BYTES_OF_MANY,
         )
 
     return Listing(page, key=lambda comment: comment.comment_id or comment.platform_comment_id or repr(comment))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
 
 
@@ -45,7 +45,7 @@ def list_node_types() -> Call[tuple[NodeType, ...]]:
     def read(data: Any) -> tuple[NodeType, ...]:
         return tuple(NodeType.model_validate(item) for item in list_in(data, "node_types"))
 
-    return Call(what="list the node types", method="GET", path="/node_types", read=read)
+    return Call(what="list the node types", method="GET", path="/node_types", read=read, max_bytes=MAX_BYTES_OF_MANY)
 
 
 def get_node_type(node_type_id: str) -> Call[NodeType]:

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
-from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Model, Words, object_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
+from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, paged, read_page
 from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, rows_reader, times
 from airflow_provider_mosaic.api.runs import Run
@@ -37,7 +37,7 @@ class RunProgress(Model):
 
     completed_node_percent: float | None = None
     next_cursor: Words = None
-    tiles: tuple[Row, ...] = ()
+    tiles: Many[Row] = ()
 
 
 def list_trigger_runs(
@@ -154,6 +154,7 @@ def get_run_progress(run_id: str) -> Call[RunProgress]:
         ids={"run_id": run_id},
         query={"limit": PAGE_LIMIT},
         read=read,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 

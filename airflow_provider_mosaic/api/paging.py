@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import list_in, object_in
 
 T = TypeVar("T")
@@ -69,6 +69,7 @@ def paged(
             ids=ids or {},
             query={"limit": PAGE_LIMIT, **(query or {}), "cursor": cursor},
             read=read,
+            max_bytes=MAX_BYTES_OF_MANY,
         )
 
     return Listing(page, key)

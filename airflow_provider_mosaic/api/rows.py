@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import optional_moment
-from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Model, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, paged, read_page
 
@@ -71,6 +71,7 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
             path=path,
             query={"limit": _AUTOMATIONS_LIMIT, "offset": offset or None, **query},
             read=read_offset,
+            max_bytes=MAX_BYTES_OF_MANY,
         )
 
     return Listing(page, key=_key)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import list_in, object_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
 from airflow_provider_mosaic.api.runs import NodeCounts, Run, RunStatus
@@ -52,6 +52,7 @@ def running_runs(cursor: str | None = None) -> Call[Page[RunningRow]]:
         query={"limit": PAGE_LIMIT, "status": RunStatus.RUNNING.value, "cursor": cursor},
         decode=_decode,
         read=_read,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import AliasChoices, Field, field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_ids, checked_url, joined_statuses, optional_moment
-from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Count, Flag, Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
+from airflow_provider_mosaic.api.models import Count, Flag, Many, Model, Time, Words, list_in, object_in, text_in
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import checked_params, checked_videos
@@ -49,7 +49,7 @@ class NodeErrors(Model):
     """What failed at a node of the agent."""
 
     original_node_id: Words = None
-    messages: tuple[str, ...] = ()
+    messages: Many[str] = ()
 
     @field_validator("messages", mode="before")
     @classmethod
@@ -77,7 +77,7 @@ class Output(Model):
     premiere_prproj_url: Words = None
     original_node_id: Words = None
     completed_at: Time = None
-    sources: tuple[dict[str, Any], ...] = ()
+    sources: Many[dict[str, Any]] = ()
 
     beside_the_point = frozenset({"sources"})
 
@@ -93,9 +93,9 @@ class Run(Model):
     updated_at: Time = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
     node_status_counts: NodeCounts = NodeCounts()
-    errors: tuple[NodeErrors, ...] = ()
-    inputs: tuple[RunInput, ...] = ()
-    outputs: tuple[Output, ...] = ()
+    errors: Many[NodeErrors] = ()
+    inputs: Many[RunInput] = ()
+    outputs: Many[Output] = ()
     triggered_by: dict[str, Any] | None = None
 
     # Not the outputs: without them a run would seem to have rendered nothing.
@@ -137,7 +137,7 @@ class RunNode(Model):
     original_node_id: Words = None
     status: str = "unknown"
     status_message: Words = None
-    errors: tuple[str, ...] = ()
+    errors: Many[str] = ()
     node_type: NodeType = NodeType()
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
 
@@ -238,7 +238,12 @@ def get_run(run_id: str) -> Call[Run]:
         return Run.model_validate({**object_in(data), "run_id": run_id})
 
     return Call(
-        what=f"read run {run_id!r}", method="GET", path="/agent_run/{run_id}", ids={"run_id": run_id}, read=read
+        what=f"read run {run_id!r}",
+        method="GET",
+        path="/agent_run/{run_id}",
+        ids={"run_id": run_id},
+        read=read,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
@@ -258,6 +263,7 @@ def get_run_nodes(run_id: str) -> Call[tuple[RunNode, ...]]:
         path="/agent_run/{run_id}/nodes",
         ids={"run_id": run_id},
         read=read,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 

@@ -23,8 +23,8 @@ from airflow_provider_mosaic.api.arguments import (
     refuse,
     stamp,
 )
-from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
+from airflow_provider_mosaic.api.models import Many, Model, Time, Words, list_in, object_in, text_in
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 
@@ -83,9 +83,9 @@ class Post(Model):
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
-    platforms: tuple[str, ...] = ()
-    destinations: tuple[Destination, ...] = ()
-    results: tuple[Destination, ...] = ()
+    platforms: Many[str] = ()
+    destinations: Many[Destination] = ()
+    results: Many[Destination] = ()
 
     @property
     def outcomes(self) -> tuple[Destination, ...]:
@@ -103,7 +103,13 @@ def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
     def read(data: Any) -> tuple[SocialConnection, ...]:
         return tuple(SocialConnection.model_validate(item) for item in list_in(data, "connected_accounts"))
 
-    return Call(what="list the social connections", method="GET", path="/social/connections", read=read)
+    return Call(
+        what="list the social connections",
+        method="GET",
+        path="/social/connections",
+        read=read,
+        max_bytes=MAX_BYTES_OF_MANY,
+    )
 
 
 def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_list, checked_mapping, checked_url, refuse
-from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Model, Words, object_in
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
+from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
 
 
 class Unchanged(enum.Enum):
@@ -37,8 +37,8 @@ class YouTubeTrigger(Model):
 
     id: str
     type: Words = None
-    youtube_channels: tuple[str, ...] = ()
-    youtube_channel_details: tuple[ChannelDetails, ...] = ()
+    youtube_channels: Many[str] = ()
+    youtube_channel_details: Many[ChannelDetails] = ()
     callback_url: Words = None
     filter_options: dict[str, Any] = {}
 
@@ -53,8 +53,8 @@ class AddedChannels(Model):
     """What an add resolved: which channel id each input means. The trigger's id is not among it."""
 
     message: Words = None
-    channel_ids: tuple[str, ...] = ()
-    channels: tuple[dict[str, Any], ...] = ()
+    channel_ids: Many[str] = ()
+    channels: Many[dict[str, Any]] = ()
 
 
 def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
@@ -79,6 +79,7 @@ def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
         path="/agent/{agent_id}/triggers",
         ids={"agent_id": agent_id},
         read=read,
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 

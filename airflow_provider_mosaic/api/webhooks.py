@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.models import Flag, Model, Time, Words
+from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words
 from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
@@ -35,8 +35,8 @@ class UpdatedNode(Model):
     original_node_id: Words = None
     status: Words = None
     status_message: Words = None
-    errors: tuple[str, ...] = ()
-    outputs: tuple[Output, ...] = ()
+    errors: Many[str] = ()
+    outputs: Many[Output] = ()
 
     # That of a node is what is told of its errors and outputs; the run itself has both.
     beside_the_point = frozenset({"errors", "outputs"})
@@ -56,10 +56,10 @@ class WebhookEvent(Model):
     status_message: Words = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
     node_status_counts: NodeCounts = NodeCounts()
-    errors: tuple[NodeErrors, ...] = ()
-    inputs: tuple[RunInput, ...] = ()
-    outputs: tuple[Output, ...] = ()
-    updated_nodes: tuple[UpdatedNode, ...] = ()
+    errors: Many[NodeErrors] = ()
+    inputs: Many[RunInput] = ()
+    outputs: Many[Output] = ()
+    updated_nodes: Many[UpdatedNode] = ()
     triggered_by: dict[str, Any] | None = None
     #: Of a ``TEST`` alone, whose ``run_id`` is the word ``test`` and no run.
     message: Words = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redaction import MASK, redact
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ssl_context
-from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, Faults, too_large
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow, Body, Faults
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ _FAULTS = Faults(
 #: Connections that are kept open for the next request. There may be more: how many requests are under way is a matter
 #: of those who send them, and a bound here would let those that hang keep out all others.
 _MOST_KEPT = 100
+#: Bytes of an answer that is read on the event loop. A larger one is read in a thread, beside it.
+_READ_AT_ONCE = 256 * 1024
+#: Chunks of a body after which others have their turn: one read of the socket may bring thousands.
+_CHUNKS_AT_ONCE = 100
 
 
 class AsyncClient:
@@ -85,10 +90,8 @@ class AsyncClient:
         try:
             if policy.attempts == 1:
                 # Thousands of looks are sent like this: what counts tries would cost more than the rest.
-                return await self._exchange(call)
-            return await tenacity.AsyncRetrying(**policy.tenacity(call, log.info), sleep=self._sleep)(
-                self._exchange, call
-            )
+                return await self._timed(call)
+            return await tenacity.AsyncRetrying(**policy.tenacity(call, log.info), sleep=self._sleep)(self._timed, call)
         except MosaicError as error:
             settled = call.settled(error)
             if settled is error:
@@ -107,6 +110,17 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
+    async def _timed(self, call: Call[T]) -> T:
+        # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
+        # Not by asyncio.wait_for: on Python 3.10 and 3.11 it loses a cancellation that comes with the answer
+        # (https://github.com/python/cpython/issues/86296), and a trigger that should end would go on.
+        try:
+            with anyio.fail_after(self.access.connect_timeout + 2 * self.access.read_timeout(call)):
+                return await self._exchange(call)
+        except TimeoutError:
+            error = AnswerTooSlow("it took too long in all")
+            raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
+
     async def _exchange(self, call: Call[T]) -> T:
         url = self.access.url(call)
         for _ in range(MOST_REDIRECTS):
@@ -115,8 +129,12 @@ class AsyncClient:
             if target is None:
                 break
             url = target
-        why = why_not_followed(call.method, url, answer)
-        return call.result(answer, self.access.secrets, why_not_followed=why)
+        read = partial(
+            call.result, answer, self.access.secrets, why_not_followed=why_not_followed(call.method, url, answer)
+        )
+        if len(answer.content) <= _READ_AT_ONCE:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(None, read)
 
     async def _ask(self, call: Call[Any], url: str) -> Answer:
         connect, read = self.access.connect_timeout, self.access.read_timeout(call)
@@ -128,22 +146,23 @@ class AsyncClient:
                 headers=self.access.headers(call),
                 extensions={"timeout": httpx.Timeout(read, connect=connect, pool=None).as_dict()},
             )
-            # httpx bounds each read, not the whole answer: a server that trickles bytes would hold a wait for ever.
-            # Not by asyncio.wait_for: on Python 3.10 and 3.11 it loses a cancellation that comes with the answer
-            # (https://github.com/python/cpython/issues/86296), and a trigger that should end would go on.
-            with anyio.fail_after(connect + 2 * read):
-                return await self._exchanged(call, request)
+            return await self._exchanged(call, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
 
     async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
-        content = bytearray()
         try:
-            async for block in response.aiter_bytes():
-                content += block
-                if len(content) > LARGEST_ANSWER:
-                    raise too_large(call, response.status_code)
+            response = await self._transport.handle_async_request(request)
+        except ValueError:
+            # Older h11 reads a Content-Length of any length as a number, which Python refuses for 5,000 digits.
+            raise httpx.RemoteProtocolError("a header holds a number that is none") from None
+        body = Body(call, response.status_code)
+        try:
+            async for block in response.aiter_raw():
+                if not body.add(block):
+                    break
+                if body.chunks % _CHUNKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         finally:
             await response.aclose()
-        return Answer(response.status_code, dict(response.headers), bytes(content))
+        return Answer(response.status_code, dict(response.headers), body.content)

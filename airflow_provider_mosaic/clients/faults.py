@@ -12,8 +12,10 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.redaction import redact
 
-#: Bytes of the largest answer that is read into memory; the lists have pages of at most 500 rows. Files are streamed.
-LARGEST_ANSWER = 64 * 1024 * 1024
+#: Bytes that are read of the body of an error.
+_MOST_OF_AN_ERROR = 64 * 1024
+#: Chunks of one answer. Each costs the event loop as much as 10 KiB of a whole one, however little is in it.
+_MOST_CHUNKS = 20_000
 
 _Kinds = tuple[type[BaseException], ...]
 
@@ -22,20 +24,47 @@ class AnswerTooSlow(TimeoutError):  # noqa: N818 - it never leaves this layer
     """An answer trickled in for longer than a call may take."""
 
 
-def too_large(call: Call[Any], status: int) -> MosaicResponseError:
+class Body:
     """
-    The exception for an answer that is longer than any answer of the API.
+    The body of an answer while it comes, as it comes: nothing is decompressed.
 
     :param call: What was asked.
-    :param status: The answer's HTTP status.
+    :param status: The HTTP status. Of an error only the beginning is kept.
     """
-    return MosaicResponseError(
-        f"Could not {call.what}: {call.method} {call.path} answered {status} with more than "
-        f"{LARGEST_ANSWER // 1024 // 1024} MiB, which is no answer of the API: check the connection's host.",
-        status=status,
-        method=call.method,
-        path=call.path,
-    )
+
+    def __init__(self, call: Call[Any], status: int) -> None:
+        self._call = call
+        self._status = status
+        self._good = 200 <= status < 300
+        self._content = bytearray()
+        self._most = call.max_bytes if self._good else _MOST_OF_AN_ERROR
+        self.chunks = 0
+
+    @property
+    def content(self) -> bytes:
+        """What there is of it."""
+        return bytes(self._content[: self._most])
+
+    def add(self, block: bytes) -> bool:
+        """
+        Add a block, and return whether more is needed.
+
+        :raises MosaicResponseError: It is longer than any answer to this call.
+        """
+        self._content += block
+        self.chunks += 1
+        if len(self._content) <= self._most and self.chunks <= _MOST_CHUNKS:
+            return True
+        if not self._good:
+            return False
+        size = f"{self._most // 1024 // 1024} MiB" if len(self._content) > self._most else f"{_MOST_CHUNKS:,} chunks"
+        raise MosaicResponseError(
+            f"Could not {self._call.what}: {self._call.method} {self._call.path} answered {self._status} with more "
+            f"than {size}, which is no answer of the API: check the connection's host.",
+            status=self._status,
+            method=self._call.method,
+            path=self._call.path,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +129,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         held = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
-        link = next((inner for inner in held if isinstance(inner, BaseException)), None)
+        # urllib3 1.26 tries an argument of Python 2 first: the TypeError for it is the context of all that follows.
+        link = next((it for it in held if isinstance(it, BaseException) and not isinstance(it, TypeError)), None)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from html import unescape
 
@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.clients.links import BROKEN_WAY
+from airflow_provider_mosaic.clients.patience import time_limit
 
 _MOST_READ = 64 * 1024
 _LONGEST_WAIT = 30.0
@@ -51,16 +52,11 @@ def refusal_in(response: requests.Response) -> Refusal:
 
     :param response: An answer whose body was not read yet.
     """
-    body = bytearray()
-    limit = time.monotonic() + _LONGEST_WAIT
-    try:
-        for block in response.iter_content(8 * 1024):
-            body += block
-            if len(body) >= _MOST_READ or time.monotonic() > limit:
-                break
-    except BROKEN_WAY:
-        pass
-    text = bytes(body[:_MOST_READ]).decode("utf-8", "replace")
+    body = b""
+    # A body that is compressed is not decompressed: 1 KB may become 1 GB.
+    with suppress(*BROKEN_WAY), time_limit(_LONGEST_WAIT):
+        body = response.raw.read(_MOST_READ, decode_content=False)
+    text = body.decode("utf-8", "replace")
     return Refusal(
         status=response.status_code,
         code=_first(_CODE, text),

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import requests
 import tenacity
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -31,7 +30,8 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.debug_lines import mask_queries
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for
-from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, Faults, too_large
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow, Body, Faults
+from airflow_provider_mosaic.clients.patience import PatientAdapter, time_limit
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def open_session() -> requests.Session:
     session.auth = lambda prepared: prepared
     session.headers.clear()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=0))
+        session.mount(scheme, PatientAdapter())
     return session
 
 
@@ -98,8 +98,10 @@ def send_within(seconds: float, access: Access, call: Call[T]) -> T:
     outcome: Future[T] = Future()
 
     def send() -> None:
+        # These end the thread when nobody waits for it any more, not before.
+        later = 2 * seconds
         hurried = replace(
-            access, connect_timeout=min(access.connect_timeout, seconds), timeout=min(access.timeout, seconds)
+            access, connect_timeout=min(access.connect_timeout, later), timeout=min(access.timeout, later)
         )
         try:
             with SyncClient(hurried, retries=ONCE) as client:
@@ -148,7 +150,7 @@ class SyncClient:
         """
         policy = retries or self._retries
         try:
-            answer: T = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)(self._exchange, call)
+            answer: T = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)(self._timed, call)
         except MosaicError as error:
             settled = call.settled(error)
             if settled is error:
@@ -168,6 +170,10 @@ class SyncClient:
     ) -> None:
         self.close()
 
+    def _timed(self, call: Call[T]) -> T:
+        with time_limit(self.access.connect_timeout + 2 * self.access.read_timeout(call)):
+            return self._exchange(call)
+
     def _exchange(self, call: Call[T]) -> T:
         url = self.access.url(call)
         for _ in range(MOST_REDIRECTS):
@@ -180,29 +186,19 @@ class SyncClient:
         return call.result(answer, self.access.secrets, why_not_followed=why)
 
     def _ask(self, call: Call[Any], url: str) -> Answer:
-        read = self.access.read_timeout(call)
-        # requests bounds each read, not the whole answer: a server that trickles bytes would hold a worker for ever.
-        limit = time.monotonic() + self.access.connect_timeout + 2 * read
         try:
             with self._session.request(
                 call.method,
                 url,
                 data=call.content,
                 headers=self.access.headers(call),
-                timeout=(self.access.connect_timeout, read),
+                timeout=(self.access.connect_timeout, self.access.read_timeout(call)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                # read1 gives what has come; read waits for a whole block, however long it trickles (urllib3 1.26 has
-                # only that).
-                read_some = getattr(response.raw, "read1", response.raw.read)
-                content = bytearray()
-                while block := read_some(64 * 1024, decode_content=True):
-                    content += block
-                    if len(content) > LARGEST_ANSWER:
-                        raise too_large(call, response.status_code)
-                    if time.monotonic() > limit:
-                        raise AnswerTooSlow("the answer trickled in")
+                body = Body(call, response.status_code)
+                while (block := response.raw.read(64 * 1024, decode_content=False)) and body.add(block):
+                    pass
         except (requests.RequestException, HTTPError, OSError) as error:
             raise FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
-        return Answer(response.status_code, lowered(response.headers), bytes(content))
+        return Answer(response.status_code, lowered(response.headers), body.content)

@@ -168,12 +168,14 @@ class InputFetcher:
         try:
             async with (
                 httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=30.0) as client,
-                client.stream("GET", source.reference) as answer,
+                client.stream("GET", source.reference, headers={"Accept-Encoding": "identity"}) as answer,
             ):
                 if answer.status_code != 200:
                     raise InputUnavailableError(f"The video URL answered {answer.status_code}")
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    raise InputUnavailableError("The video URL answered with a compressed body")
                 with path.open("wb") as file:
-                    async for block in answer.aiter_bytes(1 << 20):
+                    async for block in answer.aiter_raw(1 << 20):
                         file.write(block)
         except httpx.HTTPError as error:
             raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from error

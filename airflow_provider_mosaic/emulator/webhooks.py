@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import Any
 
+import anyio
 import httpx
 
 from airflow_provider_mosaic.emulator.counts import Tally
@@ -48,11 +49,17 @@ class WebhookSender:
                 await asyncio.sleep(settings.webhook_backoff * 2 ** (repeat - 1))
             self._tally.add("webhooks_sent")
             try:
-                answer = await self._client.post(url, json=event, headers=headers, timeout=settings.webhook_timeout)
-            except httpx.HTTPError:
+                # Only the status counts: a body may be without end, or a bomb when it is decompressed.
+                sending = self._client.stream(
+                    "POST", url, json=event, headers=headers, timeout=settings.webhook_timeout
+                )
+                with anyio.fail_after(settings.webhook_timeout):
+                    async with sending as answer:
+                        delivered = answer.is_success
+            except (httpx.HTTPError, TimeoutError):
                 self._tally.add("webhooks_failed")
                 continue
-            if answer.is_success:
+            if delivered:
                 return
             self._tally.add("webhooks_failed")
 

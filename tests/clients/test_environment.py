@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gzip
-import json
 import re
 import socket
 import ssl
@@ -245,19 +243,6 @@ def test_the_provider_names_itself_first(transport: Transport) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(access_to(server.url), whoami())
         assert server.seen[0].headers["user-agent"].startswith(f"airflow-provider-mosaic/{__version__}")
-
-
-def test_an_answer_may_be_compressed(transport: Transport) -> None:
-    body = gzip.compress(json.dumps({"run_id": "run-1", "padding": "x" * 300_000}).encode())
-    with HostileServer(answer(200, body, Content_Encoding="gzip")) as server:
-        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
-
-
-def test_an_answer_that_is_compressed_badly_is_a_broken_one(transport: Transport) -> None:
-    with HostileServer(answer(200, b"not gzip at all", Content_Encoding="gzip")) as server:
-        with pytest.raises(MosaicAmbiguousOutcomeError):
-            transport.send(access_to(server.url), paid_call())
-        assert server.count == 1
 
 
 def test_an_answer_may_come_in_chunks(transport: Transport) -> None:

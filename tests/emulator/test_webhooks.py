@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -70,6 +73,31 @@ def test_a_receiver_that_is_not_there_is_given_up(api: Api) -> None:
     api.end(api.start(body={**URLS, "callback_url": "http://127.0.0.1:9/"}))
     counts = until(api.mosaic.counts, lambda counts: counts.webhooks_failed >= 4 * 8)
     assert counts.webhooks_sent == counts.webhooks_failed == 4 * 8
+
+
+def test_a_receiver_whose_answer_never_ends_holds_no_delivery(api: Api) -> None:
+    api.mosaic.configure(webhook_timeout=0.2, webhook_backoff=0.01, hold_runs=True)
+    closing = threading.Event()
+
+    def answer(line: socket.socket) -> None:
+        with line, contextlib.suppress(OSError):
+            line.recv(65536)
+            line.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
+            while not closing.wait(0.02):
+                line.sendall(b"x")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        api.start(body={**URLS, "callback_url": f"http://127.0.0.1:{listening.getsockname()[1]}/"})
+        # Two events, and three repeats of each.
+        until(api.mosaic.counts, lambda counts: counts.webhooks_failed == 8)
+        closing.set()
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize("switches", [{"webhook_loss": 1.0}, {"webhook_copies": 2}, {"webhook_secret": None}])

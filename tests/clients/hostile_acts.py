@@ -1,0 +1,79 @@
+"""Answers that are meant to hold a client, or to fill its memory, as acts for :class:`.servers.HostileServer`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+import zlib
+from collections.abc import Mapping
+from functools import cache
+
+from .servers import Act
+
+#: Seconds after which a server gives up, so that a client without a bound fails its test instead of hanging in it.
+_LONGEST = 4.0
+
+
+def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Act:
+    """
+    Send a start, then the same bytes again and again.
+
+    :param pause: Seconds between two sendings; zero is as fast as the client reads.
+    """
+
+    def act(line: socket.socket) -> bool:
+        ends_at = time.monotonic() + _LONGEST
+        with contextlib.suppress(OSError):
+            line.sendall(start)
+            while time.monotonic() < ends_at:
+                line.sendall(more)
+                if pause:
+                    time.sleep(pause)
+        return False
+
+    return act
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+_GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+EMPTY_MEMBER = bytes.fromhex("1f8b08000000000002ff03000000000000000000")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+#: Each byte comes soon enough for any bound on a single read.
+TRICKLES: Mapping[str, Act] = {
+    "a status line": endless(b"HTTP/1.1 200 ", b"O"),
+    "a header": endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "a chunk's size": endless(_CHUNKED + b"1;", b"x"),
+    "chunks": endless(_CHUNKED, b"1\r\n \r\n"),
+    "trailers": endless(_CHUNKED + b"1\r\n \r\n0\r\n", b"X-T: 1\r\n", pause=0.05),
+    "100 Continue": endless(_CONTINUE, _CONTINUE),
+    "empty gzip members": endless(_GZIPPED, EMPTY_MEMBER),
+    "a body": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+}
+#: These come as fast as the client reads, and end nowhere.
+FLOODS: Mapping[str, Act] = {
+    "trailers": endless(_CHUNKED + b"1\r\n \r\n0\r\n", b"X-T: 1\r\n" * 1000, pause=0),
+    "100 Continue": endless(_CONTINUE, _CONTINUE * 100, pause=0),
+    "headers": endless(b"HTTP/1.1 200 OK\r\n", b"X-H: 1\r\n" * 1000, pause=0),
+    "a header": endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 10_000, pause=0),
+    "a chunk's size": endless(_CHUNKED + b"1;", b"x" * 10_000, pause=0),
+    "a chunk of a negative size": endless(_CHUNKED + b"-1\r\n", b"x" * 100_000, pause=0),
+    "chunks of a byte": endless(_CHUNKED, b"1\r\n \r\n" * 2000, pause=0),
+    "empty gzip members": endless(_GZIPPED, EMPTY_MEMBER * 1000, pause=0),
+    "a body": endless(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" " * 100_000, pause=0),
+}
+
+
+@cache
+def bomb(size: int, *, layers: int = 2) -> bytes:
+    """Return ``size`` bytes of spaces, compressed with gzip more than once: 1 GiB in two layers is less than 10 KB."""
+    content = _packed([b" " * 1024 * 1024] * (size // 1024 // 1024))
+    for _ in range(layers - 1):
+        content = _packed([content])
+    return content
+
+
+def _packed(blocks: list[bytes]) -> bytes:
+    compressing = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join(map(compressing.compress, blocks)) + compressing.flush()
