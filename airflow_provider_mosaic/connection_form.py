@@ -27,7 +27,7 @@ class ExtraField:
     :param name: Its key there.
     :param label: What the form calls it.
     :param description: What the form says about it.
-    :param type: JSON type, ``string`` or ``integer``.
+    :param type: JSON type, ``string``, ``integer`` or ``boolean``.
     :param secret: Whether it is masked in the form and in logs.
     """
 
@@ -65,6 +65,13 @@ EXTRA_FIELDS = (
         description="Seconds to wait for an answer. Default: 60; starting a run and finalizing an upload wait longer.",
         type="integer",
     ),
+    ExtraField(
+        name="allow_private_storage",
+        label="Allow private storage",
+        description="Whether links that Mosaic hands out may lead into a private network, and speak plain http there. "
+        "Only for those who run their own storage.",
+        type="boolean",
+    ),
 )
 
 
@@ -97,11 +104,12 @@ def field_behaviour() -> dict[str, Any]:
 
 def form_widgets() -> dict[str, Any]:
     """The extra fields as Airflow 3.1 asks the hook for them; it brings wtforms, or a stand-in for it."""
-    from wtforms import IntegerField, PasswordField, StringField
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import Optional
 
     def widget(field: ExtraField) -> Any:
-        kind = PasswordField if field.secret else IntegerField if field.type == "integer" else StringField
+        kinds = {"string": StringField, "integer": IntegerField, "boolean": BooleanField}
+        kind = PasswordField if field.secret else kinds[field.type]
         return kind(field.label, validators=[Optional()], description=field.description)
 
     return {field.name: widget(field) for field in EXTRA_FIELDS}

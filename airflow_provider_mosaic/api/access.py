@@ -10,9 +10,10 @@ from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_mosaic import __version__
 from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.arguments import checked_id, checked_seconds, refuse
+from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_seconds, is_loopback, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.api.redaction import MASK
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
@@ -33,6 +34,7 @@ class Access:
     :param workspace_id: Narrows every request to one workspace of the key's organization (``X-Workspace-Id``).
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for an answer, unless the call asks for more.
+    :param allow_private_storage: Whether links that Mosaic hands out may lead into a private network.
     """
 
     api_key: str = field(repr=False)
@@ -40,6 +42,7 @@ class Access:
     workspace_id: str | None = None
     connect_timeout: float = 10.0
     timeout: float = 60.0
+    allow_private_storage: bool = False
 
     def __post_init__(self) -> None:
         key = self.api_key.strip() if isinstance(self.api_key, str) else ""
@@ -51,6 +54,7 @@ class Access:
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
         if self.workspace_id is not None:
             checked_id("workspace_id", self.workspace_id)
+        checked_flag("allow_private_storage", self.allow_private_storage)
         for name in ("timeout", "connect_timeout"):
             # Sockets take no times that are very long.
             if checked_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
@@ -60,6 +64,11 @@ class Access:
     def secrets(self) -> tuple[str, ...]:
         """Strings that no message may contain."""
         return (self.api_key,)
+
+    @property
+    def link_policy(self) -> LinkPolicy:
+        """Where the links that Mosaic hands out may lead."""
+        return LinkPolicy(loopback=is_loopback(urlsplit(self.base_url).hostname or ""), private=self.allow_private_storage)
 
     def url(self, call: Call[Any]) -> str:
         """The full address of a call."""

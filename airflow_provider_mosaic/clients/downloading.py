@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import requests
@@ -23,11 +22,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTransportError,
 )
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, found, open_link, origin, way_fault
-from airflow_provider_mosaic.clients.progress import Progress, ProgressLines
+from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.storage_answers import refusal_in
-from airflow_provider_mosaic.clients.sync import open_session
+from airflow_provider_mosaic.clients.storage_session import open_storage_session
 from airflow_provider_mosaic.clients.targets import Part, Target, local_target, nowhere, storage_target
 
 __all__ = ["Found", "Target", "fetch", "fetched_size", "local_target", "look", "measure", "storage_target"]
@@ -40,6 +40,9 @@ _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOST_RENEWALS = 3
 #: Breaks in all. A line that gives a few bytes each time would otherwise go on for ever.
 _MOST_BREAKS = 100
+#: The largest file that is fetched; a body whose length nobody says is given up earlier, since it may have no end.
+_LARGEST = 256 * 1024**3
+_LARGEST_UNTOLD = 16 * 1024**3
 
 
 class _Broken(Exception):  # noqa: N818 - it never leaves this module
@@ -54,7 +57,7 @@ def fetch(
     link: Callable[[], str],
     target: Target,
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     progress: Callable[[Progress], None] | None = None,
     connect_timeout: float = 10.0,
     timeout: float = 60.0,
@@ -69,18 +72,17 @@ def fetch(
 
     :param link: Gives a link, a fresh one each time.
     :param target: Where the file goes.
-    :param session: A session without credentials; None for one of its own.
+    :param policy: Where the link, and what it redirects to, may lead.
     :param progress: Gets a look at the transfer now and then, and one at its end.
     :param connect_timeout: Seconds to wait for a connection.
-    :param timeout: Seconds to wait for the next byte.
+    :param timeout: Seconds to wait for the next byte; the lowest rate is measured over as many.
     :param retries: How many breaks in a row without a new byte, and the pauses between them.
     :param sleep: Waits between two tries.
     :return: Bytes of the file.
     :raises MosaicError: The kind that says what to do about it.
     """
-    with ExitStack() as stack:
-        asked = session or stack.enter_context(open_session())
-        way = _Way(link, asked, f"fetch {target.name!r}", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, f"fetch {target.name!r}", connect_timeout, timeout, retries or RetryPolicy(), sleep)
         download = _Download(way, target, ProgressLines(name=target.name, total=None, told=progress))
         return download.run()
 
@@ -88,7 +90,7 @@ def fetch(
 def look(
     link: Callable[[], str],
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     connect_timeout: float = 10.0,
     timeout: float = 60.0,
     retries: RetryPolicy | None = None,
@@ -98,11 +100,11 @@ def look(
     What is behind a link: size, media type, name. The file itself is not fetched.
 
     :param link: Gives a link, a fresh one each time.
+    :param policy: Where the link, and what it redirects to, may lead.
     :raises MosaicError: The kind that says what to do about it.
     """
-    with ExitStack() as stack:
-        asked = session or stack.enter_context(open_session())
-        way = _Way(link, asked, "look at an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, "look at an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
         while True:
             try:
                 # Signed links are signed for GET, and refuse HEAD; one byte tells the length too.
@@ -116,27 +118,50 @@ def look(
                 way.pause(broken, new=False)
 
 
-def fetched_size(link: Callable[[], str], session: requests.Session | None = None) -> int | None:
+def fetched_size(link: Callable[[], str], *, policy: LinkPolicy = PUBLIC) -> int | None:
     """
     Bytes that a link leads to, to compare with a file that is there.
 
     :param link: Gives a link, a fresh one each time.
-    :param session: A session without credentials; None for one of its own.
+    :param policy: Where the link, and what it redirects to, may lead.
     :return: Bytes; None when the server does not say.
     :raises MosaicError: The kind that says what to do about it.
     """
-    return look(link, session=session).size
+    return look(link, policy=policy).size
 
 
-def measure(link: Callable[[], str], session: requests.Session | None = None) -> int:
+def measure(
+    link: Callable[[], str],
+    *,
+    most: int,
+    policy: LinkPolicy = PUBLIC,
+    progress: Callable[[Progress], None] | None = None,
+    connect_timeout: float = 10.0,
+    timeout: float = 60.0,
+    retries: RetryPolicy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int | None:
     """
-    Bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
+    Return the bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
 
     :param link: Gives a link, a fresh one each time.
-    :param session: A session without credentials; None for one of its own.
+    :param most: The length of interest: no more is fetched.
+    :param policy: Where the link, and what it redirects to, may lead.
+    :param progress: Gets a look at the transfer now and then, and one at its end.
+    :return: Bytes; None when there are more than ``most``.
     :raises MosaicError: The kind that says what to do about it.
     """
-    return fetch(link, nowhere(), session=session)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, "measure an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+        lines = ProgressLines(name="an output, only measured", total=None, told=progress)
+        try:
+            return _Download(way, nowhere(), lines, most=most).run()
+        except _Longer:
+            return None
+
+
+class _Longer(Exception):  # noqa: N818 - it never leaves this module
+    """The file has more bytes than are of interest."""
 
 
 class _Way:
@@ -270,8 +295,9 @@ class _Way:
 class _Download:
     """One file on its way: what is there of it, and what it must still be to be the same file."""
 
-    def __init__(self, way: _Way, target: Target, lines: ProgressLines) -> None:
+    def __init__(self, way: _Way, target: Target, lines: ProgressLines, *, most: int | None = None) -> None:
         self._way = way
+        self._longest = most
         self._target = target
         self._lines = lines
         self._part: Part | None = None
@@ -330,6 +356,8 @@ class _Download:
             return self._part
         if now.size == 0:
             self._way._unreadable("sent an empty file", response.status_code)
+        if now.size is not None and now.size > _LARGEST:
+            self._way._unreadable(f"announced {now.size:,} bytes, which no output has", response.status_code)
         if self._part is None:
             self._part = self._target.begin(now.size)
         elif self._received:
@@ -348,6 +376,7 @@ class _Download:
 
     def _receive(self, response: requests.Response, part: Part) -> None:
         wanted = _SMALL_BLOCK
+        size = self._facts.size if self._facts else None
         while True:
             began = time.monotonic()
             try:
@@ -358,11 +387,18 @@ class _Download:
             if not block:
                 break
             wanted = _BLOCK if time.monotonic() - began < _SLOW * len(block) / _BLOCK else _SMALL_BLOCK
+            if self._longest is not None and self._received + len(block) > self._longest:
+                raise _Longer
             part.write(block)
             self._received += len(block)
+            if self._received > (_LARGEST_UNTOLD if size is None else size):
+                break
             self._most = max(self._most, self._received)
             self._lines.at(self._received)
-        size = self._facts.size if self._facts else None
+        if size is None and self._received > _LARGEST_UNTOLD:
+            self._way._unreadable(
+                f"sent more than {size_words(_LARGEST_UNTOLD)} without saying how long it is", response.status_code
+            )
         # urllib3 1.26 ends short of the length without a word.
         if size is not None and self._received < size:
             raise self._way.cut_short(f"sent {self._received:,} of {size:,} bytes")

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.redaction import MASK, redact
+from airflow_provider_mosaic.clients.storage_session import ForbiddenLink
 from airflow_provider_mosaic.clients.sync import FAULTS
 
 #: What the HTTP libraries raise when the way is broken, while asking and while reading.
@@ -30,7 +31,9 @@ _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 # Some S3 clients leave "aws-chunked" behind as an object's encoding; the bytes are plain.
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
 _QUERY = re.compile(r"\?\S+")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*$", re.IGNORECASE)
+# Python reads no number of more than 4,300 digits; one of more than 18 is no length of a file.
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*$", re.IGNORECASE)
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def shown(url: str) -> str:
@@ -40,7 +43,10 @@ def shown(url: str) -> str:
 
 def origin(url: str) -> str:
     """Scheme and host of a link: all that a message needs to say of a signed one."""
-    parts = urlsplit(shown(url))
+    try:
+        parts = urlsplit(shown(url))
+    except ValueError:
+        return "an unreadable address"
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -60,6 +66,24 @@ def way_fault(error: BaseException, *, what: str, method: str, url: str) -> Mosa
     return fault
 
 
+def forbidden(error: ForbiddenLink, *, what: str, method: str, url: str) -> MosaicResponseError:
+    """
+    The exception for a link that leads where no link of a server may lead.
+
+    :param error: Why it may not be followed.
+    :param what: What was asked, as it follows "could not".
+    :param method: HTTP method.
+    :param url: The link; only its host is named.
+    """
+    return MosaicResponseError(
+        f"Could not {what}: its link leads to a place that links may not lead to: {redact(str(error))[:300]}. Nothing "
+        "was sent there. If this is storage of your own, set allow_private_storage in the connection's extra.",
+        method=method,
+        path=origin(url),
+        effect_unknown=False,
+    )
+
+
 def open_link(
     session: requests.Session,
     url: str,
@@ -72,38 +96,51 @@ def open_link(
     """
     Ask for what a link leads to; the body is not read yet, and the caller closes the answer.
 
-    :param session: A session without credentials.
+    :param session: A session of :func:`open_storage_session`, which checks each address that it connects to.
     :param url: The link.
     :param what: What is asked, as it follows "could not".
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for the next byte.
     :param headers: More headers, for example ``Range``.
     :raises MosaicTransportError: No answer came.
-    :raises MosaicResponseError: It leads round and round, or to something that is not the web.
+    :raises MosaicResponseError: It leads round and round, to where it may not, or to something that is not the web.
     """
     # A file that was compressed on the way has another length than the one that is announced, and no ranges.
     sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
     target = url
     for _ in range(_MOST_REDIRECTS):
+        _check_on_web(url, target, what)
         try:
             response = session.get(
                 target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
             )
+        except ForbiddenLink as error:
+            raise forbidden(error, what=what, method="GET", url=target) from None
         except BROKEN_WAY as error:
             raise way_fault(error, what=what, method="GET", url=target) from None
         location = response.headers.get("location")
         if response.status_code not in _REDIRECTS or not location:
             return response
         response.close()
-        target = urljoin(target, location)
-        if urlsplit(target).scheme not in ("http", "https"):
-            raise MosaicResponseError(
-                f"Could not {what}: {origin(url)} points to {shown(target)!r}, which is not on the web.",
-                effect_unknown=False,
-            )
+        try:
+            target = urljoin(target, location)
+        except ValueError:
+            target = location
     raise MosaicResponseError(
         f"Could not {what}: {origin(url)} points on and on, {_MOST_REDIRECTS} times.", effect_unknown=False
     )
+
+
+def _check_on_web(url: str, target: str, what: str) -> None:
+    try:
+        on_web = urlsplit(target).scheme.lower() in ("http", "https")
+    except ValueError:
+        on_web = False
+    if not on_web:
+        raise MosaicResponseError(
+            f"Could not {what}: {origin(url)} points to {shown(target)[:200]!r}, which is not on the web.",
+            effect_unknown=False,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +184,8 @@ def found(response: requests.Response) -> Found:
     encoded = headers.get("content-encoding", "").strip().lower()
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     length = headers.get("content-length", "").strip()
-    size: int | None = int(length) if length.isdecimal() and not chunked else None
+    told = _LENGTH.fullmatch(length) is not None
+    size: int | None = int(length) if told and not chunked else None
     start = 0
     part = _CONTENT_RANGE.match(headers.get("content-range", "")) if response.status_code == 206 else None
     if response.status_code == 206:
@@ -161,7 +199,7 @@ def found(response: requests.Response) -> Found:
         etag=etag if etag.startswith('"') else "",
         modified=headers.get("last-modified", "").strip(),
         start=start,
-        delimited=chunked or length.isdecimal(),
+        delimited=chunked or told,
         page=media_type in _WEB_PAGES,
         encoded="" if encoded in _PLAIN else encoded,
     )

@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import wait_for_read
 
@@ -29,10 +29,13 @@ class PatientAdapter(HTTPAdapter):
     Sends bodies of :class:`memoryview` blocks with a timeout on standing still.
 
     :param standstill: Seconds that may pass without a byte being taken.
+    :param direct: What the connections that no proxy carries are besides.
+    :param always: What all connections are besides.
     """
 
-    def __init__(self, *, standstill: float) -> None:
-        self._pools = _pools(standstill)
+    def __init__(self, *, standstill: float, direct: tuple[type, ...] = (), always: tuple[type, ...] = ()) -> None:
+        self._pools = _pools(standstill, (*direct, *always))
+        self._pools_behind_proxy = _pools(standstill, always)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -43,11 +46,13 @@ class PatientAdapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Use our connections behind a proxy too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
+        # The connections of a SOCKS proxy are of a kind of their own.
+        if isinstance(manager, ProxyManager):
+            manager.pool_classes_by_scheme = self._pools_behind_proxy
         return manager
 
 
-def _pools(standstill: float) -> dict[str, Any]:
+def _pools(standstill: float, more: tuple[type, ...]) -> dict[str, Any]:
     class Patient:
         sock: Any
 
@@ -70,17 +75,14 @@ def _pools(standstill: float) -> dict[str, Any]:
             finally:
                 line.settimeout(before)
 
-    class PlainConnection(Patient, HTTPConnection):
-        pass
-
-    class SecureConnection(Patient, HTTPSConnection):
-        pass
+    plain_connection = type("PlainConnection", (Patient, *more, HTTPConnection), {})
+    secure_connection = type("SecureConnection", (Patient, *more, HTTPSConnection), {})
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = PlainConnection
+        ConnectionCls = plain_connection
 
     class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
+        ConnectionCls = secure_connection
 
     return {"http": PlainPool, "https": SecurePool}
 

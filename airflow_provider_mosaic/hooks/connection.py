@@ -33,6 +33,8 @@ def access_of(connection: Connection) -> Access:
     try:
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _seconds(extra["timeout"])
+        if extra.get("allow_private_storage") not in (None, ""):
+            options["allow_private_storage"] = _flag("allow_private_storage", extra["allow_private_storage"])
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
     except MosaicValidationError as error:
         raise MosaicValidationError(f"Connection {connection.conn_id!r}: {error}") from None
@@ -71,6 +73,14 @@ def _seconds(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         refuse("timeout", value, "it must be a number of seconds.")
+
+
+def _flag(name: str, value: object) -> bool:
+    # A connection URI has only texts.
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0"):
+        refuse(name, value, "it must be true or false.")
+    return word in ("true", "1")
 
 
 def lookup_error(conn_id: str, error: Exception) -> MosaicError:

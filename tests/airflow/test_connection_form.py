@@ -35,6 +35,7 @@ def test_the_form_has_our_own_fields_with_labels(form: dict[str, Any]) -> None:
         "workspace_id": "Workspace id",
         "webhook_secret": "Webhook secret",
         "timeout": "Request timeout",
+        "allow_private_storage": "Allow private storage",
     }
     assert fields["webhook_secret"]["format"] == "password"
     assert "integer" in fields["timeout"]["type"]
