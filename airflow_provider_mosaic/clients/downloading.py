@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, found, open_link, origin, way_fault
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.storage_answers import refusal_in
@@ -48,9 +49,10 @@ _LARGEST_UNTOLD = 16 * 1024**3
 class _Broken(Exception):  # noqa: N818 - it never leaves this module
     """What may be gone on with after a pause."""
 
-    def __init__(self, error: MosaicError) -> None:
+    def __init__(self, error: MosaicError, *, too_slow: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.too_slow = too_slow
 
 
 def fetch(
@@ -241,7 +243,11 @@ class _Way:
 
     def broke(self, error: BaseException) -> _Broken:
         """The break that an error of the HTTP library is."""
-        return _Broken(way_fault(error, what=self.what, method="GET", url=self._url or ""))
+        return _Broken(
+            way_fault(error, what=self.what, method="GET", url=self._url or ""),
+            # urllib3 makes an error of its own of it.
+            too_slow=isinstance(error.__context__, AnswerTooSlow),
+        )
 
     def cut_short(self, how: str) -> _Broken:
         """A break that only we noticed."""
@@ -315,7 +321,8 @@ class _Download:
                         self._receive(response, part)
                     break
                 except _Broken as broken:
-                    self._way.pause(broken, new=self._most > before)
+                    # Few bytes a try would otherwise be worth a hundred tries.
+                    self._way.pause(broken, new=self._most > before and not broken.too_slow)
             part.commit()
         except BaseException:
             if self._part is not None:

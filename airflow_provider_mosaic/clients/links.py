@@ -60,10 +60,38 @@ def way_fault(error: BaseException, *, what: str, method: str, url: str) -> Mosa
     :param url: The signed address; only its host is named.
     """
     fault = FAULTS.error(error, what=what, method=method, path=origin(url))
-    if urlsplit(url).query:
+    if "?" in url:
         # urllib3 quotes the target without its scheme, which no pattern knows for a link, and words are cut short.
         fault.args = (_QUERY.sub(f"?{MASK}", str(fault)),)
     return fault
+
+
+def joined(url: str, location: str) -> str:
+    """Where a redirect leads; the location itself when it can't be read."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def check_on_web(target: str, *, what: str, given_by: str) -> None:
+    """
+    Raise unless a link is one of the web.
+
+    :param target: The link.
+    :param what: What was asked, as it follows "could not".
+    :param given_by: Who gave the link.
+    :raises MosaicResponseError: It is not.
+    """
+    try:
+        on_web = urlsplit(target).scheme.lower() in ("http", "https")
+    except ValueError:
+        on_web = False
+    if not on_web:
+        raise MosaicResponseError(
+            f"Could not {what}: {given_by} points to {shown(target)[:200]!r}, which is not on the web.",
+            effect_unknown=False,
+        )
 
 
 def forbidden(error: ForbiddenLink, *, what: str, method: str, url: str) -> MosaicResponseError:
@@ -109,7 +137,7 @@ def open_link(
     sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
     target = url
     for _ in range(_MOST_REDIRECTS):
-        _check_on_web(url, target, what)
+        check_on_web(target, what=what, given_by=origin(url))
         try:
             response = session.get(
                 target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
@@ -122,25 +150,10 @@ def open_link(
         if response.status_code not in _REDIRECTS or not location:
             return response
         response.close()
-        try:
-            target = urljoin(target, location)
-        except ValueError:
-            target = location
+        target = joined(target, location)
     raise MosaicResponseError(
         f"Could not {what}: {origin(url)} points on and on, {_MOST_REDIRECTS} times.", effect_unknown=False
     )
-
-
-def _check_on_web(url: str, target: str, what: str) -> None:
-    try:
-        on_web = urlsplit(target).scheme.lower() in ("http", "https")
-    except ValueError:
-        on_web = False
-    if not on_web:
-        raise MosaicResponseError(
-            f"Could not {what}: {origin(url)} points to {shown(target)[:200]!r}, which is not on the web.",
-            effect_unknown=False,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

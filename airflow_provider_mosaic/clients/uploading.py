@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import NoReturn, cast
-from urllib.parse import urljoin
 
 import requests
 
@@ -22,7 +21,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
-from airflow_provider_mosaic.clients.links import BROKEN_WAY, forbidden, found, origin, way_fault
+from airflow_provider_mosaic.clients.links import BROKEN_WAY, check_on_web, forbidden, found, joined, origin, way_fault
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.sources import Source, blocks
 from airflow_provider_mosaic.clients.storage_answers import Refusal, refusal_in
@@ -68,6 +67,7 @@ def send_form(
     lines = ProgressLines(name=source.name, total=source.size, told=progress)
     body = _Body(around, source, lines)
     what = f"upload {source.name!r}"
+    check_on_web(form.upload_url, what=what, given_by="the form from Mosaic")
     try:
         # The generator is closed here, not by the garbage collector: it holds the source open.
         with (
@@ -160,7 +160,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             )
         return
     if 300 <= status < 400:
-        target = origin(urljoin(form.upload_url, response.headers.get("location", "")))
+        target = origin(joined(form.upload_url, response.headers.get("location", "")))
         raise MosaicResponseError(
             f"Could not {what}: {host} answered {status} and points to {target}; a file is not sent on to an address "
             "that Mosaic did not give.",

@@ -149,8 +149,8 @@ def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_
 
 @each_way
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "http://[", "gopher://127.0.0.1/", "/cut.mp4", ""])
-def test_what_is_no_link_of_the_web_is_an_error_of_ours(ask: Asking, link: str, tmp_path: Path) -> None:
-    with pytest.raises(MosaicError):
+def test_what_is_no_link_of_the_web_is_refused_without_a_retry(ask: Asking, link: str, tmp_path: Path) -> None:
+    with pytest.raises(MosaicResponseError, match="not on the web"):
         ask(link, tmp_path, LOOPBACK)
 
 
