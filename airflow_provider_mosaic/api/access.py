@@ -68,7 +68,9 @@ class Access:
     @property
     def link_policy(self) -> LinkPolicy:
         """Where the links that Mosaic hands out may lead."""
-        return LinkPolicy(loopback=is_loopback(urlsplit(self.base_url).hostname or ""), private=self.allow_private_storage)
+        return LinkPolicy(
+            loopback=is_loopback(urlsplit(self.base_url).hostname or ""), private=self.allow_private_storage
+        )
 
     def url(self, call: Call[Any]) -> str:
         """The full address of a call."""

@@ -1,7 +1,8 @@
 """
 Where a link that a server handed out may lead: to https on a public address.
 
-A worker stands inside a network. A link to a metadata service, or to an internal host, would make it send requests there.
+A worker stands inside a network. A link to a metadata service or to an internal host would make the worker send
+requests there.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOST_RENEWALS = 3
 #: Breaks in all. A line that gives a few bytes each time would otherwise go on for ever.
 _MOST_BREAKS = 100
-#: The largest file that is fetched; a body whose length nobody says is given up earlier, since it may have no end.
+#: The largest file that is fetched. A body without a length may have no end, and is given up earlier.
 _LARGEST = 256 * 1024**3
-_LARGEST_UNTOLD = 16 * 1024**3
+_LARGEST_WITHOUT_LENGTH = 16 * 1024**3
 
 
 class _Broken(Exception):  # noqa: N818 - it never leaves this module
@@ -398,13 +398,13 @@ class _Download:
                 raise _Longer
             part.write(block)
             self._received += len(block)
-            if self._received > (_LARGEST_UNTOLD if size is None else size):
+            if self._received > (_LARGEST_WITHOUT_LENGTH if size is None else size):
                 break
             self._most = max(self._most, self._received)
             self._lines.at(self._received)
-        if size is None and self._received > _LARGEST_UNTOLD:
+        if size is None and self._received > _LARGEST_WITHOUT_LENGTH:
             self._way._unreadable(
-                f"sent more than {size_words(_LARGEST_UNTOLD)} without saying how long it is", response.status_code
+                f"sent more than {size_words(_LARGEST_WITHOUT_LENGTH)} without a length", response.status_code
             )
         # urllib3 1.26 ends short of the length without a word.
         if size is not None and self._received < size:

@@ -129,7 +129,7 @@ class _PacedReader(io.RawIOBase):
         """So many bytes of the body are wanted next."""
         self._budget = _MOST_FRAMING * count + _FRAMING_ALLOWED
 
-    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int | None:
         asked = time.monotonic()
         count: int | None = self._raw.readinto(buffer)
         now = time.monotonic()
@@ -157,7 +157,7 @@ class _PacedResponse(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         # What http.client has made of the socket is a buffer around its bytes.
-        self._paced = _PacedReader(cast("io.BufferedReader", self.fp).detach(), sock.gettimeout())
+        self._paced = _PacedReader(self.fp.detach(), sock.gettimeout())
         self.fp = io.BufferedReader(self._paced)
 
     def begin(self) -> None:

@@ -440,4 +440,3 @@ class _RenamedPart(Part):
             with suppress(Exception):
                 if self._fs.exists(path):
                     self._fs.rm_file(path)
-

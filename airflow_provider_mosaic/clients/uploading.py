@@ -19,8 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, check_on_web, forbidden, found, joined, origin, way_fault
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.sources import Source, blocks

@@ -71,7 +71,8 @@ def test_an_api_elsewhere_hands_out_links_to_public_addresses_unless_the_connect
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST.", "x.localhost", "metadata", "metadata.google.internal", "nas.local", "r.home.arpa"]
+    "host",
+    ["localhost", "LOCALHOST.", "x.localhost", "metadata", "metadata.google.internal", "nas.local", "r.home.arpa"],
 )
 def test_behind_a_proxy_names_of_hosts_nearby_are_refused(host: str) -> None:
     assert PUBLIC.refusal(host, None, secure=True) == f"{host} is not a public address"

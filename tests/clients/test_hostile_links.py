@@ -78,7 +78,9 @@ each_way = pytest.mark.parametrize("ask", [download, look, measure, upload])
 
 
 @each_way
-@pytest.mark.parametrize("written", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0", "n.test"])
+@pytest.mark.parametrize(
+    "written", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0", "n.test"]
+)
 def test_a_link_to_an_inner_host_is_refused_before_a_connection_is_made(
     ask: Asking, written: str, tmp_path: Path, names: dict[str, list[str]]
 ) -> None:
@@ -114,9 +116,7 @@ def test_an_address_is_looked_up_once_so_that_no_second_lookup_gives_an_inner_on
     assert connected == [("8.8.8.8", 443)]
 
 
-def test_of_several_addresses_only_the_public_ones_are_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_addresses_only_the_public_ones_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connected: list[Any] = []
 
     def refuse(line: socket.socket, address: Any) -> None:
@@ -135,7 +135,9 @@ def test_of_several_addresses_only_the_public_ones_are_tried(
 
 
 @pytest.mark.parametrize("ask", [download, look, measure])
-@pytest.mark.parametrize("location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["])
+@pytest.mark.parametrize(
+    "location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["]
+)
 def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_path: Path) -> None:
     with Inner() as inner:
         with (
@@ -207,7 +209,9 @@ def test_a_source_with_its_connections_policy_may_redirect_as_far_as_that_allows
 
 
 @each_way
-@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"]
+)
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_proxy_is_not_asked_for_an_inner_host(
     ask: Asking, host: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

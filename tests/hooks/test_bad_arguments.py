@@ -198,6 +198,7 @@ ACCESS: dict[str, list[Any]] = {
     "workspace_id": IDS,
     "connect_timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
     "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
+    "allow_private_storage": [None, 1, "True"],
 }
 POLICY: dict[str, list[Any]] = {
     "attempts": [0, -1, 1.5, "3", True, None],

@@ -400,7 +400,9 @@ class Field:
 
 
 def test_both_forms_have_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {kind: type(kind, (Field,), {}) for kind in ("StringField", "IntegerField", "PasswordField", "BooleanField")}
+    kinds = {
+        f"{kind}Field": type(f"{kind}Field", (Field,), {}) for kind in ("String", "Integer", "Password", "Boolean")
+    }
     monkeypatch.setitem(sys.modules, "wtforms", SimpleNamespace(**kinds))
     monkeypatch.setitem(sys.modules, "wtforms.validators", SimpleNamespace(Optional=object))
     widgets = MosaicHook.get_connection_form_widgets()
