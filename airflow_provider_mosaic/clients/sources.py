@@ -172,11 +172,13 @@ def url_source(
     """
     checked_url("source", url)
     what = f"read source={shown(url)!r}"
-    asked = open_storage_session(replace(policy, written=url))
+    around = replace(policy, written=url)
 
     def ask() -> tuple[requests.Response, Found]:
         try:
-            response = open_link(asked, url, what=what, connect_timeout=connect_timeout, timeout=timeout)
+            # A closed session closes the connection of the response when that is closed.
+            with open_storage_session(around) as session:
+                response = open_link(session, url, what=what, connect_timeout=connect_timeout, timeout=timeout)
         except MosaicResponseError as error:
             raise MosaicValidationError(str(error)) from None
         try:
