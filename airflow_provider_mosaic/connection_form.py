@@ -71,6 +71,13 @@ EXTRA_FIELDS = (
         description="Send the API key unencrypted to a base URL with http:// that is not on this machine. Default: no.",
         type="boolean",
     ),
+    ExtraField(
+        name="allow_private_storage",
+        label="Allow private storage",
+        description="Whether links that Mosaic hands out may lead into a private network, and speak plain http there. "
+        "Only for those who run their own storage.",
+        type="boolean",
+    ),
 )
 
 

@@ -126,6 +126,7 @@ def ours(kind: str, address: str, file: str) -> None:
     import requests
 
     from airflow_provider_mosaic.api.assets import UploadForm
+    from airflow_provider_mosaic.api.link_policy import LinkPolicy
     from airflow_provider_mosaic.clients.downloading import fetch, local_target
     from airflow_provider_mosaic.clients.sources import local_source
     from airflow_provider_mosaic.clients.uploading import send_form
@@ -134,9 +135,9 @@ def ours(kind: str, address: str, file: str) -> None:
 
     def transfer() -> None:
         if kind == "upload":
-            send_form(form, local_source(file), "video/mp4")
+            send_form(form, local_source(file), "video/mp4", policy=LinkPolicy(loopback=True))
         elif kind == "download":
-            fetch(lambda: f"{address}/file", local_target(file))
+            fetch(lambda: f"{address}/file", local_target(file), policy=LinkPolicy(loopback=True))
         else:
             with Path(file).open("rb") as stream:
                 requests.post(form.upload_url, data=form.upload_fields, files={"file": stream}).raise_for_status()

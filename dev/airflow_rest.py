@@ -80,8 +80,15 @@ class AirflowRest:
         return self.request("POST", path, body=body)
 
     def patch(self, path: str, body: object) -> Any:
-        """PATCH."""
-        return self.request("PATCH", path, body=body)
+        """PATCH, for half a minute if need be: SQLite allows one write at a time, and Airflow passes that on."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.request("PATCH", path, body=body)
+            except RestError as error:
+                if time.monotonic() > deadline or error.status != 500 or "Database error" not in str(error):
+                    raise
+            time.sleep(0.5)
 
     def _send(self, method: str, path: str, body: object, query: Mapping[str, object]) -> Any:
         url = self.base_url + path
@@ -154,16 +161,7 @@ class AirflowRest:
         """Mark a task ``success``, ``failed`` or ``skipped``, as a person does."""
         place = "" if map_index < 0 else f"/{map_index}"
         path = f"{_task(dag_id, run_id, task_id)}{place}"
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.patch(path, {"new_state": state})
-                return
-            except RestError as error:
-                # SQLite allows one write at a time, and Airflow passes that on; nothing was changed then.
-                if time.monotonic() > deadline or error.status != 500 or "Database error" not in str(error):
-                    raise
-            time.sleep(0.5)
+        self.patch(path, {"new_state": state})
 
     def set_variable(self, key: str, value: str) -> None:
         """Set one of Airflow's variables, whether it is there already or not."""

@@ -14,6 +14,7 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_seconds, is_loopback, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.api.redaction import MASK
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
@@ -40,6 +41,7 @@ class Access:
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for an answer, unless the call asks for more.
     :param allow_http: Whether the key may travel unencrypted to another machine than this one.
+    :param allow_private_storage: Whether links that Mosaic hands out may lead into a private network.
     """
 
     api_key: str = field(repr=False)
@@ -48,6 +50,7 @@ class Access:
     connect_timeout: float = 10.0
     timeout: float = 60.0
     allow_http: bool = False
+    allow_private_storage: bool = False
 
     def __post_init__(self) -> None:
         key = self.api_key.strip() if isinstance(self.api_key, str) else ""
@@ -57,6 +60,7 @@ class Access:
             raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
         object.__setattr__(self, "api_key", key)
         checked_flag("allow_http", self.allow_http)
+        checked_flag("allow_private_storage", self.allow_private_storage)
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url, allow_http=self.allow_http))
         if self.workspace_id is not None and not checked_id("workspace_id", self.workspace_id).isascii():
             refuse(
@@ -71,6 +75,13 @@ class Access:
     def secrets(self) -> tuple[str, ...]:
         """Strings that no message may contain."""
         return (self.api_key,)
+
+    @property
+    def link_policy(self) -> LinkPolicy:
+        """Where the links that Mosaic hands out may lead."""
+        return LinkPolicy(
+            loopback=is_loopback(urlsplit(self.base_url).hostname or ""), private=self.allow_private_storage
+        )
 
     def url(self, call: Call[Any]) -> str:
         """The full address of a call."""

@@ -55,7 +55,13 @@ def store(
         # A form serves one attempt; one that failed half way lapses by itself.
         form = client.send(begin_upload(kind))
         try:
-            send_form(form, source, media_type, progress=lambda progress: log.info("%s", progress))
+            send_form(
+                form,
+                source,
+                media_type,
+                policy=client.access.link_policy,
+                progress=lambda progress: log.info("%s", progress),
+            )
         except MosaicError as error:
             if not error.transient or transfer == _MOST_TRANSFERS:
                 raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import requests
@@ -23,11 +22,13 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTransportError,
 )
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.faults import AnswerTooSlow
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, found, open_link, origin, way_fault
-from airflow_provider_mosaic.clients.progress import Progress, ProgressLines
+from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.storage_answers import refusal_in
-from airflow_provider_mosaic.clients.sync import open_session
+from airflow_provider_mosaic.clients.storage_session import open_storage_session
 from airflow_provider_mosaic.clients.targets import Part, Target, local_target, nowhere, storage_target
 
 __all__ = ["Found", "Target", "fetch", "fetched_size", "local_target", "look", "measure", "storage_target"]
@@ -40,21 +41,25 @@ _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MOST_RENEWALS = 3
 #: Breaks in all. A line that gives a few bytes each time would otherwise go on for ever.
 _MOST_BREAKS = 100
+#: The largest file that is fetched. A body without a length may have no end, and is given up earlier.
+_LARGEST = 256 * 1024**3
+_LARGEST_WITHOUT_LENGTH = 16 * 1024**3
 
 
 class _Broken(Exception):  # noqa: N818 - it never leaves this module
     """What may be gone on with after a pause."""
 
-    def __init__(self, error: MosaicError) -> None:
+    def __init__(self, error: MosaicError, *, too_slow: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.too_slow = too_slow
 
 
 def fetch(
     link: Callable[[], str],
     target: Target,
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     progress: Callable[[Progress], None] | None = None,
     connect_timeout: float = 10.0,
     timeout: float = 60.0,
@@ -69,18 +74,17 @@ def fetch(
 
     :param link: Gives a link, a fresh one each time.
     :param target: Where the file goes.
-    :param session: A session without credentials; None for one of its own.
+    :param policy: Where the link, and what it redirects to, may lead.
     :param progress: Gets a look at the transfer now and then, and one at its end.
     :param connect_timeout: Seconds to wait for a connection.
-    :param timeout: Seconds to wait for the next byte.
+    :param timeout: Seconds to wait for the next byte; the lowest rate is measured over as many.
     :param retries: How many breaks in a row without a new byte, and the pauses between them.
     :param sleep: Waits between two tries.
     :return: Bytes of the file.
     :raises MosaicError: The kind that says what to do about it.
     """
-    with ExitStack() as stack:
-        asked = session or stack.enter_context(open_session())
-        way = _Way(link, asked, f"fetch {target.name!r}", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, f"fetch {target.name!r}", connect_timeout, timeout, retries or RetryPolicy(), sleep)
         download = _Download(way, target, ProgressLines(name=target.name, total=None, told=progress))
         return download.run()
 
@@ -88,7 +92,7 @@ def fetch(
 def look(
     link: Callable[[], str],
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     connect_timeout: float = 10.0,
     timeout: float = 60.0,
     retries: RetryPolicy | None = None,
@@ -98,11 +102,11 @@ def look(
     What is behind a link: size, media type, name. The file itself is not fetched.
 
     :param link: Gives a link, a fresh one each time.
+    :param policy: Where the link, and what it redirects to, may lead.
     :raises MosaicError: The kind that says what to do about it.
     """
-    with ExitStack() as stack:
-        asked = session or stack.enter_context(open_session())
-        way = _Way(link, asked, "look at an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, "look at an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
         while True:
             try:
                 # Signed links are signed for GET, and refuse HEAD; one byte tells the length too.
@@ -116,27 +120,50 @@ def look(
                 way.pause(broken, new=False)
 
 
-def fetched_size(link: Callable[[], str], session: requests.Session | None = None) -> int | None:
+def fetched_size(link: Callable[[], str], *, policy: LinkPolicy = PUBLIC) -> int | None:
     """
     Bytes that a link leads to, to compare with a file that is there.
 
     :param link: Gives a link, a fresh one each time.
-    :param session: A session without credentials; None for one of its own.
+    :param policy: Where the link, and what it redirects to, may lead.
     :return: Bytes; None when the server does not say.
     :raises MosaicError: The kind that says what to do about it.
     """
-    return look(link, session=session).size
+    return look(link, policy=policy).size
 
 
-def measure(link: Callable[[], str], session: requests.Session | None = None) -> int:
+def measure(
+    link: Callable[[], str],
+    *,
+    most: int,
+    policy: LinkPolicy = PUBLIC,
+    progress: Callable[[Progress], None] | None = None,
+    connect_timeout: float = 10.0,
+    timeout: float = 60.0,
+    retries: RetryPolicy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int | None:
     """
-    Bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
+    Return the bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
 
     :param link: Gives a link, a fresh one each time.
-    :param session: A session without credentials; None for one of its own.
+    :param most: The length of interest: no more is fetched.
+    :param policy: Where the link, and what it redirects to, may lead.
+    :param progress: Gets a look at the transfer now and then, and one at its end.
+    :return: Bytes; None when there are more than ``most``.
     :raises MosaicError: The kind that says what to do about it.
     """
-    return fetch(link, nowhere(), session=session)
+    with open_storage_session(policy) as session:
+        way = _Way(link, session, "measure an output", connect_timeout, timeout, retries or RetryPolicy(), sleep)
+        lines = ProgressLines(name="an output, only measured", total=None, told=progress)
+        try:
+            return _Download(way, nowhere(), lines, most=most).run()
+        except _Longer:
+            return None
+
+
+class _Longer(Exception):  # noqa: N818 - it never leaves this module
+    """The file has more bytes than are of interest."""
 
 
 class _Way:
@@ -216,7 +243,11 @@ class _Way:
 
     def broke(self, error: BaseException) -> _Broken:
         """The break that an error of the HTTP library is."""
-        return _Broken(way_fault(error, what=self.what, method="GET", url=self._url or ""))
+        return _Broken(
+            way_fault(error, what=self.what, method="GET", url=self._url or ""),
+            # urllib3 makes an error of its own of it.
+            too_slow=isinstance(error.__context__, AnswerTooSlow),
+        )
 
     def cut_short(self, how: str) -> _Broken:
         """A break that only we noticed."""
@@ -270,8 +301,9 @@ class _Way:
 class _Download:
     """One file on its way: what is there of it, and what it must still be to be the same file."""
 
-    def __init__(self, way: _Way, target: Target, lines: ProgressLines) -> None:
+    def __init__(self, way: _Way, target: Target, lines: ProgressLines, *, most: int | None = None) -> None:
         self._way = way
+        self._longest = most
         self._target = target
         self._lines = lines
         self._part: Part | None = None
@@ -289,7 +321,8 @@ class _Download:
                         self._receive(response, part)
                     break
                 except _Broken as broken:
-                    self._way.pause(broken, new=self._most > before)
+                    # Few bytes a try would otherwise be worth a hundred tries.
+                    self._way.pause(broken, new=self._most > before and not broken.too_slow)
             part.commit()
         except BaseException:
             if self._part is not None:
@@ -330,6 +363,8 @@ class _Download:
             return self._part
         if now.size == 0:
             self._way._unreadable("sent an empty file", response.status_code)
+        if now.size is not None and now.size > _LARGEST:
+            self._way._unreadable(f"announced {now.size:,} bytes, which no output has", response.status_code)
         if self._part is None:
             self._part = self._target.begin(now.size)
         elif self._received:
@@ -348,6 +383,7 @@ class _Download:
 
     def _receive(self, response: requests.Response, part: Part) -> None:
         wanted = _SMALL_BLOCK
+        size = self._facts.size if self._facts else None
         while True:
             began = time.monotonic()
             try:
@@ -358,11 +394,18 @@ class _Download:
             if not block:
                 break
             wanted = _BLOCK if time.monotonic() - began < _SLOW * len(block) / _BLOCK else _SMALL_BLOCK
+            if self._longest is not None and self._received + len(block) > self._longest:
+                raise _Longer
             part.write(block)
             self._received += len(block)
+            if self._received > (_LARGEST_WITHOUT_LENGTH if size is None else size):
+                break
             self._most = max(self._most, self._received)
             self._lines.at(self._received)
-        size = self._facts.size if self._facts else None
+        if size is None and self._received > _LARGEST_WITHOUT_LENGTH:
+            self._way._unreadable(
+                f"sent more than {size_words(_LARGEST_WITHOUT_LENGTH)} without a length", response.status_code
+            )
         # urllib3 1.26 ends short of the length without a word.
         if size is not None and self._received < size:
             raise self._way.cut_short(f"sent {self._received:,} of {size:,} bytes")

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.redaction import MASK, redact
+from airflow_provider_mosaic.clients.storage_session import ForbiddenLink
 from airflow_provider_mosaic.clients.sync import FAULTS
 
 #: What the HTTP libraries raise when the way is broken, while asking and while reading.
@@ -43,7 +44,10 @@ def shown(url: str) -> str:
 
 def origin(url: str) -> str:
     """Scheme and host of a link: all that a message needs to say of a signed one."""
-    parts = urlsplit(shown(url))
+    try:
+        parts = urlsplit(shown(url))
+    except ValueError:
+        return "an unreadable address"
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -57,10 +61,56 @@ def way_fault(error: BaseException, *, what: str, method: str, url: str) -> Mosa
     :param url: The signed address; only its host is named.
     """
     fault = FAULTS.error(error, what=what, method=method, path=origin(url))
-    if urlsplit(url).query:
+    if "?" in url:
         # urllib3 quotes the target without its scheme, which no pattern knows for a link, and words are cut short.
         fault.args = (_QUERY.sub(f"?{MASK}", str(fault)),)
     return fault
+
+
+def joined(url: str, location: str) -> str:
+    """Where a redirect leads; the location itself when it can't be read."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def check_on_web(target: str, *, what: str, given_by: str) -> None:
+    """
+    Raise unless a link is one of the web.
+
+    :param target: The link.
+    :param what: What was asked, as it follows "could not".
+    :param given_by: Who gave the link.
+    :raises MosaicResponseError: It is not.
+    """
+    try:
+        on_web = urlsplit(target).scheme.lower() in ("http", "https")
+    except ValueError:
+        on_web = False
+    if not on_web:
+        raise MosaicResponseError(
+            f"Could not {what}: {given_by} points to {shown(target)[:200]!r}, which is not on the web.",
+            effect_unknown=False,
+        )
+
+
+def forbidden(error: ForbiddenLink, *, what: str, method: str, url: str) -> MosaicResponseError:
+    """
+    The exception for a link that leads where no link of a server may lead.
+
+    :param error: Why it may not be followed.
+    :param what: What was asked, as it follows "could not".
+    :param method: HTTP method.
+    :param url: The link; only its host is named.
+    """
+    return MosaicResponseError(
+        f"Could not {what}: its link leads to a place that links may not lead to: {redact(str(error))[:300]}. Nothing "
+        "was sent there. If this is storage of your own, set allow_private_storage in the connection's extra.",
+        method=method,
+        path=origin(url),
+        effect_unknown=False,
+    )
 
 
 def open_link(
@@ -75,35 +125,33 @@ def open_link(
     """
     Ask for what a link leads to; the body is not read yet, and the caller closes the answer.
 
-    :param session: A session without credentials.
+    :param session: A session of :func:`open_storage_session`, which checks each address that it connects to.
     :param url: The link.
     :param what: What is asked, as it follows "could not".
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for the next byte.
     :param headers: More headers, for example ``Range``.
     :raises MosaicTransportError: No answer came.
-    :raises MosaicResponseError: It leads round and round, or to something that is not the web.
+    :raises MosaicResponseError: It leads round and round, to where it may not, or to something that is not the web.
     """
     # A file that was compressed on the way has another length than the one that is announced, and no ranges.
     sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
     target = url
     for _ in range(_MOST_REDIRECTS):
+        check_on_web(target, what=what, given_by=origin(url))
         try:
             response = session.get(
                 target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
             )
+        except ForbiddenLink as error:
+            raise forbidden(error, what=what, method="GET", url=target) from None
         except BROKEN_WAY as error:
             raise way_fault(error, what=what, method="GET", url=target) from None
         location = response.headers.get("location")
         if response.status_code not in _REDIRECTS or not location:
             return response
         response.close()
-        target = urljoin(target, location)
-        if urlsplit(target).scheme not in ("http", "https"):
-            raise MosaicResponseError(
-                f"Could not {what}: {origin(url)} points to {shown(target)!r}, which is not on the web.",
-                effect_unknown=False,
-            )
+        target = joined(target, location)
     raise MosaicResponseError(
         f"Could not {what}: {origin(url)} points on and on, {_MOST_REDIRECTS} times.", effect_unknown=False
     )

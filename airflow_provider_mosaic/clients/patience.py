@@ -61,21 +61,27 @@ class PatientAdapter(HTTPAdapter):
     that happens within a :func:`time_limit` ends with it.
 
     :param standstill: Seconds that may pass without a byte being taken.
+    :param direct: Base classes of the connections that no proxy carries.
+    :param always: Base classes of all connections.
     """
 
-    def __init__(self, *, standstill: float = 60.0) -> None:
+    def __init__(
+        self, *, standstill: float = 60.0, direct: tuple[type, ...] = (), always: tuple[type, ...] = ()
+    ) -> None:
         self._standstill = standstill
+        self._direct = (*direct, *always)
+        self._always = always
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use our connections."""
         super().init_poolmanager(*args, **kwargs)
-        self._use_ours(self.poolmanager)
+        self._use_ours(self.poolmanager, self._direct)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Use our connections behind a proxy too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        self._use_ours(manager)
+        self._use_ours(manager, self._always)
         return manager
 
     def build_response(self, req: Any, resp: Any) -> Any:
@@ -83,19 +89,20 @@ class PatientAdapter(HTTPAdapter):
         resp.CONTENT_DECODERS = []
         return super().build_response(req, resp)
 
-    def _use_ours(self, manager: Any) -> None:
+    def _use_ours(self, manager: Any, more: tuple[type, ...]) -> None:
         manager.pool_classes_by_scheme = {
-            scheme: _patient_pool(pool, self._standstill) for scheme, pool in manager.pool_classes_by_scheme.items()
+            scheme: _patient_pool(pool, self._standstill, more)
+            for scheme, pool in manager.pool_classes_by_scheme.items()
         }
 
 
 @lru_cache(maxsize=32)
-def _patient_pool(pool: Any, standstill: float) -> Any:
+def _patient_pool(pool: Any, standstill: float, more: tuple[type, ...]) -> Any:
     """Return the class of pools with our connections; SOCKS has pools of its own."""
     if issubclass(pool.ConnectionCls, _Patient):
         return pool
     facts = {"standstill": standstill}
-    connection = type(f"Patient{pool.ConnectionCls.__name__}", (_Patient, pool.ConnectionCls), facts)
+    connection = type(f"Patient{pool.ConnectionCls.__name__}", (*more, _Patient, pool.ConnectionCls), facts)
     return type(f"Patient{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
@@ -129,7 +136,7 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-class _TimedResponse(HTTPResponse):
+class TimedResponse(HTTPResponse):
     """An answer whose head and blocks have their time."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
@@ -138,10 +145,12 @@ class _TimedResponse(HTTPResponse):
         self.fp = io.BufferedReader(self._timed)
 
     def begin(self) -> None:
+        """Read the head."""
         super().begin()
         self._timed.head_left = float("inf")
 
     def read(self, amt: int | None = None) -> bytes:
+        """Read a block of the body."""
         self._timed.renew()
         return super().read(amt)
 
@@ -157,7 +166,7 @@ class _TimedResponse(HTTPResponse):
 class _Patient:
     """What our connections do in another way than those of urllib3."""
 
-    response_class = _TimedResponse
+    response_class = TimedResponse
     standstill: float
     sock: Any
     timeout: Any

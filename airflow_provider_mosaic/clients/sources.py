@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -24,11 +25,13 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, file_name_of, found, open_link, shown, way_fault
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.clients.spool import Spool
-from airflow_provider_mosaic.clients.sync import open_session
+from airflow_provider_mosaic.clients.storage_session import open_storage_session
+from airflow_provider_mosaic.clients.targets import check_room
 
 #: One reading. From a local file 2 MiB make 1.5 of curl's throughput at half of its CPU (16 KiB: 0.6 of it); from
 #: object storage each is a request of its own, and more would cost its size in memory.
@@ -50,6 +53,8 @@ _CHANGES = (
     "mtime",
     "created",
 )
+#: Bytes between two looks at how much is free on disk.
+_ROOM_CHECKED = 64 * 1024 * 1024
 _SUFFIX_OF = {media: suffix for kind in MEDIA_TYPES.values() for suffix, media in reversed(kind.items())}
 _SUFFIXES = frozenset(suffix for kind in MEDIA_TYPES.values() for suffix in kind)
 
@@ -149,7 +154,7 @@ def storage_source(path: Any) -> Source:
 def url_source(
     url: str,
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     connect_timeout: float = 10.0,
     timeout: float = 60.0,
     max_bytes: int = _MOST_SPOOLED,
@@ -158,7 +163,7 @@ def url_source(
     A file behind an open link. It is asked for here, by a GET (a HEAD is often refused), and again for each stream.
 
     :param url: The link; it must be open to anyone who has it.
-    :param session: A session without credentials; None for one of its own.
+    :param policy: Where the link may redirect to; its own host may be anywhere.
     :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for the next byte.
     :param max_bytes: The most that is put on disk when the server does not say the length.
@@ -167,11 +172,13 @@ def url_source(
     """
     checked_url("source", url)
     what = f"read source={shown(url)!r}"
-    asked = session or open_session()
+    around = replace(policy, written=url)
 
     def ask() -> tuple[requests.Response, Found]:
         try:
-            response = open_link(asked, url, what=what, connect_timeout=connect_timeout, timeout=timeout)
+            # A closed session closes the connection of the response when that is closed.
+            with open_storage_session(around) as session:
+                response = open_link(session, url, what=what, connect_timeout=connect_timeout, timeout=timeout)
         except MosaicResponseError as error:
             raise MosaicValidationError(str(error)) from None
         try:
@@ -316,11 +323,15 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
     spool = Spool()
     stream = _LinkStream(url, response)
     buffer = memoryview(bytearray(_LINK_BLOCK))
+    checked = 0
     while count := stream.readinto(buffer):
         if spool.size + count > max_bytes:
             refuse("source", named, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
         try:
             spool.write(buffer[:count])
+            if spool.size - checked >= _ROOM_CHECKED:
+                check_room(Path(tempfile.gettempdir()), 0)
+                checked = spool.size
         except OSError as error:
             refuse("source", named, f"its length is only known at its end, and there is no room for it here: {error}.")
     if not spool.size:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
@@ -13,15 +14,21 @@ from typing import Any, BinaryIO
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.clients.progress import size_words
 
 log = logging.getLogger(__name__)
 
 # In these a name appears when its last part is in, not before; a copy within the storage would move all bytes again,
 # cost money, and leave a version behind in buckets that keep versions. Other storages show a file while it grows.
 _APPEARS_WHEN_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+_AZURE = frozenset({"abfs", "abfss", "az"})
 # S3 takes parts of 5 MiB or more, and 10,000 of them (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 _SMALLEST_PART = 5 * 1024 * 1024
 _MOST_PARTS = 9_000
+#: Left free on a disk, for all else that runs there: this much, or its twentieth part where that is less.
+_KEPT_FREE = 1024**3
+#: Bytes between two looks at how much is free.
+_ROOM_CHECKED = 64 * 1024 * 1024
 _ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -149,8 +156,21 @@ def destination_fault(named: str, error: Exception) -> MosaicError:
     )
 
 
-def _part_name() -> str:
-    return f".mosaic-{secrets.token_hex(8)}.part"
+def check_room(folder: Path, needed: int) -> None:
+    """
+    Raise unless a disk has room, and some more for all else that runs there.
+
+    :param folder: A folder on it.
+    :param needed: Bytes to be written.
+    :raises OSError: It has not (``ENOSPC``).
+    """
+    disk = shutil.disk_usage(folder)
+    if disk.free - needed < min(_KEPT_FREE, disk.total // 20):
+        raise OSError(errno.ENOSPC, f"{size_words(needed)} more, with {size_words(disk.free)} free")
+
+
+def _part_name(suffix: str = "part") -> str:
+    return f".mosaic-{secrets.token_hex(8)}.{suffix}"
 
 
 class _NoTarget(Target):
@@ -181,6 +201,7 @@ class _LocalTarget(Target):
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory", str(self._path))
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        check_room(self._path.parent, size or 0)
         return _LocalPart(self._path)
 
 
@@ -191,8 +212,13 @@ class _LocalPart(Part):
         # In the same folder, and so on the same disk: a rename there is one step.
         self._part = path.with_name(_part_name())
         self._stream = self._part.open("xb", buffering=0)
+        self._unchecked = 0
 
     def _write(self, data: bytes) -> None:
+        self._unchecked += len(data)
+        if self._unchecked >= _ROOM_CHECKED:
+            check_room(self._part.parent, len(data))
+            self._unchecked = 0
         view = memoryview(data)
         while view:
             # A disk that is nearly full takes some of it first, and complains at the next write.
@@ -220,7 +246,22 @@ class _ObjectTarget(Target):
         self._path = path
 
     def _begin(self, size: int | None) -> Part:
+        if self._path.protocol in _AZURE and _adlfs_deletes_first() and self._path.exists():
+            raise MosaicValidationError(
+                f"destination={self.shown!r}: a file is there, and this version of adlfs deletes it before the new one "
+                "is whole. Nothing was fetched. Install adlfs>=2024.12.0, or delete the file."
+            )
         return _ObjectPart(self._path, self.shown, max(_SMALLEST_PART, (size or 0) // _MOST_PARTS))
+
+
+def _adlfs_deletes_first() -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        year, month = version("adlfs").split(".")[:2]
+        return (int(year), int(month)) < (2024, 12)
+    except (PackageNotFoundError, ValueError):
+        return False
 
 
 class _ObjectPart(Part):
@@ -281,12 +322,38 @@ class _RenamingTarget(Target):
 
 
 class _RenamedPart(Part):
+    """A file under another name, renamed when it is whole. What stood there before is deleted only after that."""
+
     def __init__(self, path: Any, named: str) -> None:
         super().__init__(named)
         self._fs = path.fs
+        self._folder = path.parent
         self._final = path.path
-        self._part = path.parent.joinpath(_part_name()).path
+        self._part = self._beside()
+        self._check_renames()
         self._stream = self._open()
+
+    def _beside(self, suffix: str = "part") -> str:
+        return str(self._folder.joinpath(_part_name(suffix)).path)
+
+    def _check_renames(self) -> None:
+        """Rename an empty file: where that is impossible, all the bytes would come for nothing."""
+        tried = self._beside()
+        try:
+            with self._fs.open(tried, "wb"):
+                pass
+            try:
+                self._rename(tried, self._part)
+            except Exception as error:
+                raise MosaicValidationError(
+                    f"destination={self._named!r}: its storage can't rename files ({type(error).__name__}: "
+                    f"{redact(str(error))[:200]}), without which half a file could stay there, or an old one be lost. "
+                    "Nothing was fetched. Choose a destination that can.",
+                    transient=not isinstance(error, NotImplementedError),
+                ) from error
+        except BaseException:
+            self._remove(tried, self._part)
+            raise
 
     def _open(self) -> BinaryIO:
         stream: BinaryIO = self._fs.open(self._part, "wb")
@@ -301,18 +368,75 @@ class _RenamedPart(Part):
 
     def _commit(self) -> None:
         self._stream.close()
+        if not self._fs.exists(self._final):
+            self._rename(self._part, self._final)
+        elif not self._replaced():
+            self._replace_aside()
+
+    def _replaced(self) -> bool:
+        """Whether the storage could rename the new file onto the old one, in one step."""
+        # Of fsspec's storages only SFTP promises that; many copy, which may break off in the middle of the old file.
+        if not hasattr(getattr(self._fs, "ftp", None), "posix_rename"):
+            return False
         try:
             self._fs.mv(self._part, self._final)
         except Exception:
-            # SFTP and some others rename only to a name that is free.
-            if not self._fs.exists(self._final):
+            if self._fs.exists(self._part) and self._fs.exists(self._final):
+                return False
+            raise
+        return True
+
+    def _replace_aside(self) -> None:
+        """Move the old file aside, the new one to its place, and delete the old one last."""
+        aside = self._beside("old")
+        try:
+            self._rename(self._final, aside)
+        except BaseException as error:
+            if self._fs.exists(self._final):
+                self._remove(aside)
+            else:
+                self._restore(aside, error)
+            raise
+        try:
+            self._rename(self._part, self._final)
+        except BaseException as error:
+            self._restore(aside, error)
+            raise
+        try:
+            self._fs.rm_file(aside)
+        except Exception as error:
+            log.warning("%s: the old file stays beside the new one, as %s (%s).", self._named, aside, error)
+
+    def _restore(self, aside: str, error: BaseException) -> None:
+        """Give the old file its name back."""
+        try:
+            if self._fs.exists(aside):
+                self._rename(aside, self._final)
+        except Exception:
+            raise MosaicTransportError(
+                f"destination={self._named!r}: the new file could not be put in its place ({type(error).__name__}). "
+                f"The old one is beside it, as {aside.rpartition('/')[2]!r}: rename it back before a retry.",
+                effect_unknown=False,
+            ) from error
+
+    def _rename(self, old: str, new: str) -> None:
+        """Rename a file to a name that is free."""
+        try:
+            self._fs.mv(old, new)
+        except Exception:
+            # fsspec renames over SFTP by OpenSSH's extension alone, which not every server has.
+            plain = getattr(getattr(self._fs, "ftp", None), "rename", None)
+            if plain is None or not self._fs.exists(old) or self._fs.exists(new):
                 raise
-            self._fs.rm_file(self._final)
-            self._fs.mv(self._part, self._final)
+            plain(old, new)
 
     def discard(self) -> None:
         with suppress(Exception):
             self._stream.close()
-        with suppress(Exception):
-            if self._fs.exists(self._part):
-                self._fs.rm_file(self._part)
+        self._remove(self._part)
+
+    def _remove(self, *paths: str) -> None:
+        for path in paths:
+            with suppress(Exception):
+                if self._fs.exists(path):
+                    self._fs.rm_file(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import NoReturn, cast
-from urllib.parse import urljoin
 
 import requests
 
@@ -20,13 +19,13 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.clients.form import Envelope, envelope
-from airflow_provider_mosaic.clients.links import BROKEN_WAY, found, origin, way_fault
-from airflow_provider_mosaic.clients.patience import PatientAdapter
+from airflow_provider_mosaic.clients.links import BROKEN_WAY, check_on_web, forbidden, found, joined, origin, way_fault
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.sources import Source, blocks
 from airflow_provider_mosaic.clients.storage_answers import Refusal, refusal_in
-from airflow_provider_mosaic.clients.sync import open_session
+from airflow_provider_mosaic.clients.storage_session import ForbiddenLink, open_storage_session
 
 #: The form is no good (any more): another one may be.
 _FORM_REFUSED = frozenset({400, 401, 403, 404, 410, 412})
@@ -40,7 +39,7 @@ def send_form(
     source: Source,
     media_type: str,
     *,
-    session: requests.Session | None = None,
+    policy: LinkPolicy = PUBLIC,
     connect_timeout: float = 10.0,
     standstill: float = 60.0,
     timeout: float = 300.0,
@@ -55,8 +54,7 @@ def send_form(
     :param form: The signed form.
     :param source: What is sent.
     :param media_type: Its media type.
-    :param session: A session without credentials, for example one None for one of its own, which is
-        best: ``standstill`` holds only there.
+    :param policy: Where the form's address may lead.
     :param connect_timeout: Seconds to wait for a connection.
     :param standstill: Seconds that may pass without the host taking a byte.
     :param timeout: Seconds to wait for the answer after the last byte.
@@ -69,17 +67,13 @@ def send_form(
     lines = ProgressLines(name=source.name, total=source.size, told=progress)
     body = _Body(around, source, lines)
     what = f"upload {source.name!r}"
-    own = open_session() if session is None else None
-    if own is not None:
-        for scheme in ("https://", "http://"):
-            own.mount(scheme, PatientAdapter(standstill=standstill))
-    sender = own or session
-    assert sender is not None  # noqa: S101 - one of the two is there
+    check_on_web(form.upload_url, what=what, given_by="the form from Mosaic")
     try:
         # The generator is closed here, not by the garbage collector: it holds the source open.
         with (
+            open_storage_session(policy, standstill=standstill) as session,
             closing(body),
-            sender.post(
+            session.post(
                 form.upload_url,
                 # The stubs know only bytes; the connection takes whatever has a buffer.
                 data=cast("Iterable[bytes]", body),
@@ -95,11 +89,10 @@ def send_form(
             ) as response,
         ):
             _judge(form, source, what, response, whole=body.whole)
+    except ForbiddenLink as error:
+        raise forbidden(error, what=what, method="POST", url=form.upload_url) from None
     except BROKEN_WAY as error:
         raise way_fault(error, what=what, method="POST", url=form.upload_url) from None
-    finally:
-        if own is not None:
-            own.close()
     lines.finish(source.size)
 
 
@@ -167,7 +160,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             )
         return
     if 300 <= status < 400:
-        target = origin(urljoin(form.upload_url, response.headers.get("location", "")))
+        target = origin(joined(form.upload_url, response.headers.get("location", "")))
         raise MosaicResponseError(
             f"Could not {what}: {host} answered {status} and points to {target}; a file is not sent on to an address "
             "that Mosaic did not give.",

@@ -39,10 +39,11 @@ def access_of(connection: Connection) -> Access:
                 f"it must be {CONNECTION_TYPE!r}. The password of another service is not sent to Mosaic: name the "
                 "connection that holds the Mosaic API key, or change the type of this one.",
             )
-        if extra.get("allow_http") not in (None, ""):
-            options["allow_http"] = _flag(extra["allow_http"])
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _seconds(extra["timeout"])
+        for name in ("allow_http", "allow_private_storage"):
+            if extra.get(name) not in (None, ""):
+                options[name] = _flag(name, extra[name])
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
     except MosaicValidationError as error:
         raise MosaicValidationError(f"Connection {connection.conn_id!r}: {error}") from None
@@ -85,11 +86,11 @@ def _seconds(value: object) -> float:
         refuse("timeout", value, "it must be a number of seconds.")
 
 
-def _flag(value: object) -> bool:
+def _flag(name: str, value: object) -> bool:
     # A connection URI holds text alone.
     named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(named, bool):
-        refuse("allow_http", value, "it must be true or false.")
+        refuse(name, value, "it must be true or false.")
     return named
 
 

@@ -42,7 +42,7 @@ class MosaicHook(Endpoints, BaseHook):
     (https://docs.mosaic.so/api/introduction). Nothing is read or sent before the first call.
 
     :param mosaic_conn_id: The connection of type ``mosaic``: the API key as its password; if wanted, another base URL
-        as its host and ``workspace_id``, ``webhook_secret`` and ``timeout`` in its extra.
+        as its host and ``workspace_id``, ``webhook_secret``, ``timeout`` and ``allow_private_storage`` in its extra.
     """
 
     conn_name_attr = "mosaic_conn_id"
@@ -190,7 +190,7 @@ class MosaicHook(Endpoints, BaseHook):
         from airflow_provider_mosaic.clients.assets import finalize, store
         from airflow_provider_mosaic.hooks.places import source_at
 
-        file = source_at(source)
+        file = source_at(source, self.access)
         meant = None if asset_type is None else assets.checked_asset_type(asset_type)
         kind, media_type = assets.media_type_of(file.name, meant)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import checked_url, refuse
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
 from airflow_provider_mosaic.clients.targets import Target, local_target, storage_target
 
 
-def source_at(place: Any) -> Source:
+def source_at(place: Any, access: Access) -> Source:
     """
     The file to upload.
 
     :param place: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
         that is open to anyone who has it, or an ``ObjectStoragePath``.
+    :param access: The connection, which says where a URL may redirect to.
     :raises MosaicValidationError: There is nothing that can be uploaded.
     """
     if _is_storage_path(place):
@@ -23,7 +25,7 @@ def source_at(place: Any) -> Source:
     text = _text("source", place)
     scheme = _scheme(text)
     if scheme in ("http", "https"):
-        return url_source(checked_url("source", text))
+        return url_source(checked_url("source", text), policy=access.link_policy)
     return storage_source(_storage_path("source", text)) if scheme else local_source(text)
 
 
@@ -128,6 +130,9 @@ def _text(name: str, place: Any) -> str:
     text = os.fspath(place)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
         refuse(name, place, "it is empty. If it is templated, the task that should give it gave nothing.")
+    if "://" in text and "::" in text and _scheme(text) not in ("http", "https"):
+        # Airflow's storage would read the first of a chain's parts alone.
+        refuse(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
     return text
 
 
@@ -138,7 +143,6 @@ def _is_storage_path(place: Any) -> bool:
 
 
 def _storage_path(name: str, uri: str) -> Any:
-    import fsspec
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import attach, has_fs
 
@@ -146,9 +150,25 @@ def _storage_path(name: str, uri: str) -> Any:
     try:
         if not has_fs(scheme):
             # Airflow knows the storages of its installed providers; fsspec knows more, which need no connection.
-            attach(scheme, fs=fsspec.filesystem(scheme))
+            attach(scheme, fs=_opened(name, uri, scheme))
         path = ObjectStoragePath(uri)
         path.fs  # noqa: B018 - the storage is opened only now
     except (ValueError, ImportError, TypeError) as error:
         refuse(name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that brings it.")
     return path
+
+
+def _opened(name: str, uri: str, scheme: str) -> Any:
+    import fsspec
+
+    try:
+        return fsspec.filesystem(scheme)
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:  # each kind raises its own for what it lacks
+        refuse(
+            name,
+            uri,
+            f"a storage of {scheme}:// needs more than a URI ({type(error).__name__}: {error}). Give a path, or a URI "
+            "such as s3://... .",
+        )

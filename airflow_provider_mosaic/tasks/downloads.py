@@ -97,7 +97,8 @@ class DownloadTask:
 
     def _fetched(self, run: Run, output: Output, index: int, part: str, names: set[str]) -> str:
         """Fetch one file unless it is there already; its name."""
-        facts = look(_Links(self._hook, run, output, part))
+        policy = self._hook.access.link_policy
+        facts = look(_Links(self._hook, run, output, part), policy=policy)
         suffix = PARTS[part][1] or _video_suffix(str(output.video_url)) or _VIDEO_SUFFIXES.get(facts.media_type or "")
         name = self._name(output.output_id or f"output-{index}", index, part, suffix or ".mp4")
         if name in names:
@@ -106,20 +107,29 @@ class DownloadTask:
         present = self._folder.size_of(name)
         uri = self._folder.uri_of(name)
         if present is not None and not self._overwrite:
-            # A host that does not tell the length beforehand tells it by sending the file.
-            whole = facts.size if facts.size is not None else measure(_Links(self._hook, run, output, part))
+            whole = facts.size
+            if whole is None:
+                # A host that does not tell the length beforehand tells it by sending the file.
+                whole = measure(
+                    _Links(self._hook, run, output, part),
+                    most=present,
+                    policy=policy,
+                    progress=lambda progress: log.info("%s", progress),
+                )
             if present == whole:
                 log.info("%s is there already, with the right length.", uri)
                 return name
             refuse(
                 "destination",
                 uri,
-                f"another file is there ({size_words(present)}; the output has {size_words(whole)}). Set "
-                "overwrite=True to replace it, or choose another destination or filename.",
+                f"another file is there ({size_words(present)}; the output has "
+                f"{'more' if whole is None else size_words(whole)}). Set overwrite=True to replace it, or choose "
+                "another destination or filename.",
             )
         size = fetch(
             _Links(self._hook, run, output, part),
             self._folder.target(name),
+            policy=policy,
             progress=lambda progress: log.info("%s", progress),
         )
         log.info("Fetched %s (%s).", uri, size_words(size))

@@ -39,7 +39,7 @@ class UploadTask:
         :param context: The task's context.
         :returns: The asset's id.
         """
-        source = source_at(self._place)
+        source = source_at(self._place, self._hook.access)
         kind, media_type = media_type_of(source.name, self._meant)
         # A file that changed between two tries has another stamp, and is another upload.
         memory = TaskMemory(context, kind="upload", request=[source.shown, source.stamp, kind.value])

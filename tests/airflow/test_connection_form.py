@@ -36,6 +36,7 @@ def test_the_form_has_our_own_fields_with_labels(form: dict[str, Any]) -> None:
         "webhook_secret": "Webhook secret",
         "timeout": "Request timeout",
         "allow_http": "Allow http://",
+        "allow_private_storage": "Allow private storage",
     }
     assert fields["webhook_secret"]["format"] == "password"
     assert "integer" in fields["timeout"]["type"]

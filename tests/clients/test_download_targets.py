@@ -10,7 +10,6 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.downloading import fetch
 from airflow_provider_mosaic.clients.targets import storage_target
 
 from .buckets import (  # noqa: F401 - fixtures
@@ -21,6 +20,7 @@ from .buckets import (  # noqa: F401 - fixtures
     folder_in_memory,
     running_s3_server,
 )
+from .on_loopback import fetch
 from .servers import HostileServer
 from .storage_acts import file
 
@@ -113,6 +113,7 @@ def test_a_bucket_that_is_missing_is_named(s3: Any) -> None:
 IN_A_CHILD = """
 import sys
 from pathlib import Path
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.clients.sources import blocks, storage_source
 from airflow_provider_mosaic.clients.downloading import fetch
 from airflow_provider_mosaic.clients.targets import storage_target
@@ -133,7 +134,7 @@ before = status("VmRSS")
 if kind == "read":
     assert sum(len(block) for block in blocks(source)) == source.size
 else:
-    fetch(lambda: link, storage_target(path))
+    fetch(lambda: link, storage_target(path), policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 

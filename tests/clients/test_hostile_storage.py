@@ -23,11 +23,11 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients import patience, storage_answers
-from airflow_provider_mosaic.clients.downloading import fetch, local_target, look, measure
-from airflow_provider_mosaic.clients.sources import local_source, url_source
-from airflow_provider_mosaic.clients.uploading import send_form
+from airflow_provider_mosaic.clients.downloading import local_target
+from airflow_provider_mosaic.clients.sources import local_source
 
 from .hostile_acts import EMPTY_MEMBER, FLOODS, TRICKLES, bomb, endless
+from .on_loopback import fetch, look, measure, send_form, url_source
 from .servers import Act, HostileServer, answer
 from .storage_acts import raw
 
@@ -160,7 +160,7 @@ def test_a_file_that_is_compressed_unasked_is_refused(tmp_path: Path, encoding: 
     with HostileServer(answer(200, bomb(128 * MIB), Content_Encoding=encoding)) as host:
         for act in (
             lambda: fetch(lambda: host.url, local_target(target)),
-            lambda: measure(lambda: host.url),
+            lambda: measure(lambda: host.url, most=MIB),
             lambda: look(lambda: host.url),
         ):
             with at_most(20 * MIB), pytest.raises(MosaicResponseError, match="compressed"):

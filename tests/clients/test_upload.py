@@ -26,9 +26,9 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.clients.progress import Progress
 from airflow_provider_mosaic.clients.sources import Source, local_source
-from airflow_provider_mosaic.clients.uploading import send_form
 
 from .authorities import Authority
+from .on_loopback import send_form
 from .servers import HostileServer, Listener, answer, hang_up, reset, silence
 from .storage_acts import EXPIRED, TOO_LARGE, CountingHost, HastyHost, raw
 
@@ -334,6 +334,7 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.clients.sources import local_source
 from airflow_provider_mosaic.clients.uploading import send_form
 
@@ -344,7 +345,7 @@ def status(key):
 form = UploadForm(asset_id="a", upload_url=sys.argv[1], upload_fields={"key": "k"})
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-send_form(form, local_source(sys.argv[2]), "video/mp4")
+send_form(form, local_source(sys.argv[2]), "video/mp4", policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 

@@ -207,6 +207,7 @@ ACCESS: dict[str, list[Any]] = {
     "allow_http": FLAGS,
     "connect_timeout": [0, -1, "30", math.nan, math.inf, True, 90_000],
     "timeout": [0, -1, "30", math.nan, math.inf, True, 90_000, 10**400],
+    "allow_private_storage": FLAGS,
 }
 POLICY: dict[str, list[Any]] = {
     "attempts": [0, -1, 1.5, "3", True, None],

@@ -148,6 +148,8 @@ URI_KEY = f"mosaic://:{KEY}@"
         (f"{URI_KEY}{quote('http://127.0.0.1', safe='')}:8080", {"base_url": "http://127.0.0.1:8080"}),
         (f"mosaic://http://:{KEY}@127.0.0.1:8080", {"base_url": "http://127.0.0.1:8080"}),
         (f"{URI_KEY}/?workspace_id=w&timeout=5", {"workspace_id": "w", "timeout": 5.0}),
+        (f"{URI_KEY}/?allow_private_storage=true", {"allow_private_storage": True}),
+        (as_json(password=KEY, extra={"allow_private_storage": False}), {"allow_private_storage": False}),
     ],
 )
 def test_a_connection_is_an_address_and_a_key(
@@ -178,6 +180,7 @@ def test_a_connection_is_an_address_and_a_key(
         (as_json(password=KEY, extra={"timeout": [5]}), "timeout=[5]: it must be a number of seconds"),
         (as_json(password=KEY, extra={"timeout": True}), "timeout=True: it must be a number of seconds"),
         (as_json(password=KEY, extra={"timeout": 0}), "timeout=0"),
+        (as_json(password=KEY, extra={"allow_private_storage": "perhaps"}), "allow_private_storage='perhaps'"),
         (as_json(password=KEY, extra={"timeout": "nan"}), "timeout=nan"),
         (as_json(password=KEY, extra={"timeout": "inf"}), "timeout=inf"),
         (as_json(password=KEY, extra={"workspace_id": "a b"}), "workspace_id='a b'"),
@@ -471,16 +474,19 @@ def test_both_forms_have_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> Non
         "webhook_secret": "PasswordField",
         "timeout": "IntegerField",
         "allow_http": "BooleanField",
+        "allow_private_storage": "BooleanField",
     }
     behaviour = {name.replace("_", "-"): value for name, value in MosaicHook.get_ui_field_behaviour().items()}
     assert behaviour == newer["ui-field-behaviour"]
 
 
 def test_every_field_of_the_form_is_one_that_the_hook_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"workspace_id": "w", "timeout": 5, "webhook_secret": "whsk_hush", "allow_http": True}
+    flags = {"allow_http": True, "allow_private_storage": True}
+    extra = {"workspace_id": "w", "timeout": 5, "webhook_secret": "whsk_hush", **flags}
     assert set(extra) == {field.name for field in EXTRA_FIELDS}
     access = access_from(as_json(password=KEY, extra=extra), monkeypatch)
-    assert (access.workspace_id, access.timeout, access.allow_http) == ("w", 5.0, True)
+    assert (access.workspace_id, access.timeout) == ("w", 5.0)
+    assert (access.allow_http, access.allow_private_storage) == (True, True)
 
 
 def test_every_error_of_a_hook_is_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

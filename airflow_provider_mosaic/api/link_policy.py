@@ -1,0 +1,123 @@
+"""
+Where a link that a server handed out may lead: to https on a public address.
+
+A worker stands inside a network. A link to a metadata service or to an internal host would make the worker send
+requests there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+Address = IPv4Address | IPv6Address
+
+# Named one by one: what ``is_global`` and ``is_private`` mean differs between the versions of Python
+# (https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry).
+_NOT_PUBLIC = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's platform, as its virtual machines see it
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
+            "2001::/23",
+            "2001:db8::/32",
+            "3fff::/20",
+        ),
+    )
+)
+_GLOBAL_UNICAST = ip_network("2000::/3")
+_NAT64 = ip_network("64:ff9b::/96")
+# Names that no public resolver answers for (https://www.iana.org/assignments/special-use-domain-names).
+_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "intranet"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkPolicy:
+    """
+    The hosts that may be asked for a file, or be sent one.
+
+    :param loopback: Whether they may be on this machine, and speak plain http: the API is on it too.
+    :param private: Whether they may be in a private network, and speak plain http there.
+    :param written: A link that the DAG's author wrote; its host may be anywhere.
+    """
+
+    loopback: bool = False
+    private: bool = False
+    written: str | None = None
+
+    def refusal(self, host: str, address: str | None, *, secure: bool) -> str | None:
+        """
+        Why a host may not be asked; None if it may.
+
+        :param host: The host's name, as in the link.
+        :param address: The IP address to connect to; None when a proxy of the environment looks it up.
+        :param secure: Whether https is spoken.
+        """
+        if self._is_written(host, secure=secure):
+            return None
+        real = _unwrapped(ip_address(address.partition("%")[0])) if address else None
+        public = _is_public(real) if real else not _is_local_name(host)
+        if not public and not (self.private or (self.loopback and (real.is_loopback if real else _is_localhost(host)))):
+            return f"{host} is not a public address" + (f" ({address})" if address and address != host else "")
+        if not secure and not self.loopback and (public or not self.private):
+            return f"http://{host} is not https"
+        return None
+
+    def _is_written(self, host: str, *, secure: bool) -> bool:
+        if self.written is None:
+            return False
+        parts = urlsplit(self.written)
+        return _plain(host) == _plain(parts.hostname or "") and (secure or parts.scheme.lower() == "http")
+
+
+#: For links that nobody vouches for.
+PUBLIC = LinkPolicy()
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC)
+
+
+def _unwrapped(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address stands for, if it stands for one."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
+        return inner or address
+    return address
+
+
+def _is_local_name(host: str) -> bool:
+    """Whether a name can only mean a host nearby."""
+    plain = _plain(host)
+    return "." not in plain or plain.rpartition(".")[2] in _LOCAL_DOMAINS or plain.endswith(".home.arpa")
+
+
+def _is_localhost(host: str) -> bool:
+    return _plain(host).rpartition(".")[2] == "localhost"
+
+
+def _plain(host: str) -> str:
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name

@@ -1,0 +1,17 @@
+"""Transfers with hosts on this machine, as a connection to a local Mosaic allows them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.clients import downloading, sources, uploading
+
+LOOPBACK = LinkPolicy(loopback=True)
+
+fetch = partial(downloading.fetch, policy=LOOPBACK)
+look = partial(downloading.look, policy=LOOPBACK)
+fetched_size = partial(downloading.fetched_size, policy=LOOPBACK)
+measure = partial(downloading.measure, policy=LOOPBACK)
+send_form = partial(uploading.send_form, policy=LOOPBACK)
+url_source = partial(sources.url_source, policy=LOOPBACK)

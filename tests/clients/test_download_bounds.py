@@ -1,0 +1,283 @@
+"""Hosts that never end: no transfer fills a disk, and none is held by a trickle."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicResponseError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.clients import downloading, sources, targets
+from airflow_provider_mosaic.clients.sources import blocks, local_source
+from airflow_provider_mosaic.clients.targets import Part, Target, local_target, storage_target
+
+from .buckets import folder_in_memory  # noqa: F401 - a fixture
+from .on_loopback import fetch, look, measure, send_form, url_source
+from .servers import Act, HostileServer, answer, trickle, trickled_head
+from .storage_acts import chunked, file, raw
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
+CONTENT = os.urandom(300_000)
+WINDOW = 0.3
+MEBIBYTE = bytes(1024 * 1024)
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def dripping(start: bytes, drip: bytes, pause: float = 0.01) -> Act:
+    """Something, and then the same thing again and again, each time soon enough for any bound on a single read."""
+
+    def act(line: socket.socket) -> bool:
+        line.sendall(start)
+        while True:
+            line.sendall(drip)
+            time.sleep(pause)
+
+    return act
+
+
+def endless(*, told: int | None = None) -> Act:
+    """A body without an end."""
+
+    def act(line: socket.socket) -> bool:
+        line.sendall(HEAD if told is None else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % told)
+        chunk = MEBIBYTE if told is not None else b"100000\r\n" + MEBIBYTE + b"\r\n"
+        while True:
+            line.sendall(chunk)
+
+    return act
+
+
+def download(url: str, folder: Path) -> Any:
+    return fetch(lambda: url, local_target(folder / "x.mp4"), timeout=WINDOW, retries=ONCE)
+
+
+def only_look(url: str, folder: Path) -> Any:
+    return look(lambda: url, timeout=WINDOW, retries=ONCE)
+
+
+def only_measure(url: str, folder: Path) -> Any:
+    return measure(lambda: url, most=10**9, timeout=WINDOW, retries=ONCE)
+
+
+def read_source(url: str, folder: Path) -> Any:
+    return list(blocks(url_source(url, timeout=WINDOW)))
+
+
+def upload(url: str, folder: Path) -> Any:
+    path = folder / "up.mp4"
+    path.write_bytes(b"x")
+    form = UploadForm(asset_id="a", upload_url=url, upload_fields={"key": "k"})
+    return send_form(form, local_source(path), "video/mp4", timeout=WINDOW)
+
+
+Asking = Callable[[str, Path], Any]
+IN_THE_HEAD = {
+    "status line": dripping(b"HTTP/1.1 2", b"0"),
+    "header": trickled_head,
+    "continue": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "continue at full speed": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, pause=0),
+}
+IN_THE_BODY = {
+    "body": trickle(0.01),
+    "chunk sizes": dripping(HEAD, b"0"),
+    "chunks": dripping(HEAD, b"1\r\nx\r\n"),
+    "extensions": dripping(HEAD, b"1;" + b"x" * 60_000 + b"\r\nx\r\n", pause=0),
+    "trailers": dripping(HEAD + b"1\r\nx\r\n0\r\n", b"X: y\r\n"),
+    "trailers at full speed": dripping(HEAD + b"1\r\nx\r\n0\r\n", b"X: y\r\n" * 1000, pause=0),
+}
+
+
+@pytest.mark.parametrize("ask", [download, only_look, only_measure, read_source, upload])
+@pytest.mark.parametrize("act", IN_THE_HEAD.values(), ids=IN_THE_HEAD)
+def test_a_head_that_trickles_in_ends_the_try(ask: Asking, act: Act, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with HostileServer(act) as host, pytest.raises(MosaicTransportError, match="in time|is too long") as caught:
+        ask(host.url, tmp_path)
+    assert time.monotonic() - began < 5 * WINDOW
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("ask", [download, only_measure, read_source])
+@pytest.mark.parametrize("act", IN_THE_BODY.values(), ids=IN_THE_BODY)
+def test_a_body_that_trickles_in_ends_the_try(ask: Asking, act: Act, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with HostileServer(act) as host, pytest.raises(MosaicTransportError, match="in time") as caught:
+        ask(host.url, tmp_path)
+    # Two requests of a source, and a window that begins with what came at once.
+    assert time.monotonic() - began < 8 * WINDOW
+    assert caught.value.transient
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_the_error_says_how_slow_the_host_was(tmp_path: Path) -> None:
+    with HostileServer(trickle(0.01)) as host, pytest.raises(MosaicTransportError, match="fewer than 1024 bytes a"):
+        download(host.url, tmp_path)
+
+
+def test_a_refusal_that_trickles_in_still_tells_its_status(tmp_path: Path) -> None:
+    with HostileServer(dripping(b"HTTP/1.1 503 No\r\nContent-Length: 99999\r\n\r\n", b"x")) as host:
+        began = time.monotonic()
+        with pytest.raises(MosaicError, match="503"):
+            download(host.url, tmp_path)
+        assert time.monotonic() - began < 8 * WINDOW
+
+
+@pytest.mark.parametrize("given", [0, 40_000])
+def test_a_host_that_trickles_again_and_again_is_given_up_after_a_few_tries(tmp_path: Path, given: int) -> None:
+    def trickling(line: socket.socket) -> bool:
+        """A block each time, and then nearly nothing."""
+        start = int(host.seen[-1].headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        file(CONTENT, start=start, keep=given, ETag='"v"')(line)
+        while True:
+            time.sleep(0.01)
+            line.sendall(b"x")
+
+    with HostileServer(trickling) as host, pytest.raises(MosaicTransportError):
+        fetch(
+            lambda: host.url,
+            local_target(tmp_path / "x.mp4"),
+            timeout=0.1,
+            retries=RetryPolicy(attempts=3),
+            sleep=lambda seconds: None,
+        )
+    assert host.count == 3
+
+
+def test_a_slow_line_that_keeps_the_lowest_rate_is_not_given_up(tmp_path: Path) -> None:
+    def slow(line: socket.socket) -> bool:
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6000\r\n\r\n")
+        for start in range(0, 6000, 100):
+            line.sendall(CONTENT[start : start + 100])
+            time.sleep(0.015)
+        return False
+
+    # Three windows long, at six times the lowest rate.
+    with HostileServer(slow) as host:
+        assert download(host.url, tmp_path) == 6000
+
+
+class SlowPlace(Target):
+    """A local file whose disk takes longer for a block than a host may take for it."""
+
+    def _begin(self, size: int | None) -> Part:
+        part = local_target(self.shown).begin(size)
+        write = part._write
+        part._write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
+        return part
+
+
+def test_a_slow_destination_is_not_taken_for_a_slow_host(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    with HostileServer(file(CONTENT)) as host:
+        size = fetch(lambda: host.url, SlowPlace(name=path.name, shown=str(path)), timeout=WINDOW, retries=ONCE)
+    assert (size, path.read_bytes()) == (len(CONTENT), CONTENT)
+
+
+# --- how much ---
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder whose disk of 200 MiB has 40 MiB left; nothing of what fails stays in it."""
+    usage = type(shutil.disk_usage("/"))
+    real = os.stat
+
+    def used(folder: Any) -> Any:
+        there = sum(real(entry.path).st_size for entry in os.scandir(folder))
+        return usage(200 << 20, (160 << 20) + there, (40 << 20) - there)
+
+    monkeypatch.setattr(shutil, "disk_usage", used)
+    monkeypatch.setattr(targets, "_ROOM_CHECKED", 4 << 20)
+    monkeypatch.setattr(sources, "_ROOM_CHECKED", 4 << 20)
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_endless_body_stops_before_the_disk_is_full(small_disk: Path) -> None:
+    with HostileServer(endless()) as host, pytest.raises(MosaicValidationError, match=r"no room.* free") as caught:
+        download(host.url, small_disk)
+    assert host.count == 1
+    assert caught.value.transient
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_not_fetched(small_disk: Path) -> None:
+    # More than is free without what is left for others.
+    expected = r"no room.*35 MB more, with 40 MB free"
+    with HostileServer(endless(told=35 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
+        download(host.url, small_disk)
+    assert host.count == 1
+
+
+def test_a_source_without_end_stops_before_the_disk_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = type(shutil.disk_usage("/"))
+    free = itertools.count(40 << 20, -(4 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(200 << 20, 0, next(free)))
+    monkeypatch.setattr(sources, "_ROOM_CHECKED", 4 << 20)
+    with HostileServer(endless()) as host, pytest.raises(MosaicValidationError, match="no room"):
+        url_source(host.url)
+
+
+def test_a_body_without_end_is_given_up_where_no_disk_is_filled(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "_LARGEST_WITHOUT_LENGTH", 3 << 20)
+    with HostileServer(endless()) as host, pytest.raises(MosaicResponseError, match=r"more than 3\.0 MB without"):
+        fetch(lambda: host.url, storage_target(memory / "x.mp4"), retries=ONCE)
+    assert host.count == 1
+    assert memory.fs.find(memory.path) == []
+
+
+def test_a_length_that_no_output_has_is_refused_before_the_transfer(memory: Any) -> None:
+    with HostileServer(endless(told=10**17)) as host, pytest.raises(MosaicResponseError, match="which no output has"):
+        fetch(lambda: host.url, storage_target(memory / "x.mp4"), retries=ONCE)
+    assert memory.fs.find(memory.path) == []
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "1e9", "-1", "٣"])
+def test_a_length_that_is_no_number_is_an_error_of_ours(length: str, tmp_path: Path) -> None:
+    for act in (
+        raw(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nx".encode()),
+        raw(f"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-0/{length}\r\nContent-Length: {length}\r\n\r\nx".encode()),
+    ):
+        for ask in (download, only_measure, read_source):
+            with HostileServer(act) as host, pytest.raises(MosaicError):
+                ask(host.url, tmp_path)
+
+
+def test_no_more_is_measured_than_is_of_interest() -> None:
+    with HostileServer(endless()) as host:
+        assert measure(lambda: host.url, most=5_000_000) is None
+    assert host.count == 1
+    with HostileServer(chunked(CONTENT)) as host:
+        assert measure(lambda: host.url, most=len(CONTENT)) == len(CONTENT)
+        assert measure(lambda: host.url, most=len(CONTENT) - 1) is None
+
+
+def test_a_part_of_a_file_that_goes_on_for_ever_is_cut_where_the_file_ends(tmp_path: Path) -> None:
+    def rest(line: socket.socket) -> bool:
+        line.sendall(b'HTTP/1.1 206 P\r\nETag: "v"\r\nContent-Range: bytes 1000-299999/300000\r\n' + HEAD[17:])
+        while True:
+            line.sendall(b"100000\r\n" + MEBIBYTE + b"\r\n")
+
+    path = tmp_path / "x.mp4"
+    with HostileServer(file(CONTENT, keep=1000, ETag='"v"'), rest, file(CONTENT)) as host:
+        fetch(lambda: host.url, local_target(path), sleep=lambda seconds: None)
+    assert path.read_bytes() == CONTENT
+
+
+def test_an_upload_form_host_that_answers_nothing_but_continue_is_given_up(tmp_path: Path) -> None:
+    with HostileServer(answer(100)) as host, pytest.raises(MosaicTransportError):
+        upload(host.url, tmp_path)

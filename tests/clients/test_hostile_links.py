@@ -1,0 +1,235 @@
+"""Links of a storage host, or of a redirect, that lead into the worker's own network."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.clients import downloading, sources, uploading
+from airflow_provider_mosaic.clients.sources import blocks, local_source
+from airflow_provider_mosaic.clients.targets import local_target
+
+from .authorities import Authority
+from .on_loopback import LOOPBACK
+from .servers import ForwardProxy, HostileServer, Listener, answer
+from .storage_acts import file
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
+CONTENT = b"a film" * 1000
+
+
+class Inner(Listener):
+    """A host that nobody from outside should reach: it counts connections."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        super().__init__()
+
+    def serve(self, line: socket.socket) -> None:
+        self.connections += 1
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Type: video/mp4\r\n\r\nsecret")
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What a resolver knows besides: the addresses of each name, one for each lookup; the last one stays."""
+    known: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
+        listed = known.get(host)
+        return real(host if listed is None else listed.pop(0) if len(listed) > 1 else listed[0], *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    return known
+
+
+def download(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
+    return downloading.fetch(lambda: url, local_target(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
+
+
+def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
+    return downloading.look(lambda: url, policy=policy, retries=ONCE)
+
+
+def measure(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
+    return downloading.measure(lambda: url, most=10**6, policy=policy, retries=ONCE)
+
+
+def upload(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
+    path = tmp_path / "up.mp4"
+    path.write_bytes(CONTENT)
+    form = UploadForm(asset_id="a", upload_url=url, upload_fields={"key": "k"})
+    return uploading.send_form(form, local_source(path), "video/mp4", policy=policy)
+
+
+Asking = Callable[[str, Path, LinkPolicy], Any]
+each_way = pytest.mark.parametrize("ask", [download, look, measure, upload])
+
+
+@each_way
+@pytest.mark.parametrize(
+    "written", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0", "n.test"]
+)
+def test_a_link_to_an_inner_host_is_refused_before_a_connection_is_made(
+    ask: Asking, written: str, tmp_path: Path, names: dict[str, list[str]]
+) -> None:
+    names["n.test"] = ["127.0.0.1"]
+    with Inner() as inner, pytest.raises(MosaicResponseError, match="Nothing was sent there") as caught:
+        ask(f"https://{written}:{inner.port}/latest/meta-data?sig=cafe", tmp_path, PUBLIC)
+    assert inner.connections == 0
+    assert "allow_private_storage" in str(caught.value)
+    assert "cafe" not in str(caught.value)
+    assert not caught.value.transient
+
+
+@each_way
+def test_plain_http_is_refused_where_the_api_is_elsewhere(ask: Asking, tmp_path: Path) -> None:
+    with pytest.raises(MosaicResponseError, match="not https"):
+        ask("http://8.8.8.8/cut.mp4", tmp_path, PUBLIC)
+
+
+@each_way
+def test_an_address_is_looked_up_once_so_that_no_second_lookup_gives_an_inner_one(
+    ask: Asking, tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected: list[Any] = []
+
+    def refuse(line: socket.socket, address: Any) -> None:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    names["rebinding.test"] = ["8.8.8.8", "127.0.0.1"]
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(MosaicError, match="could not be reached"):
+        ask("https://rebinding.test/cut.mp4", tmp_path, PUBLIC)
+    assert connected == [("8.8.8.8", 443)]
+
+
+def test_of_several_addresses_only_the_public_ones_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected: list[Any] = []
+
+    def refuse(line: socket.socket, address: Any) -> None:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443)) for one in ("10.0.0.5", "8.8.8.8", "8.8.4.4")]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: found if host == "two.test" else real(host, *rest, **more)
+    )
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(MosaicError, match="could not be reached"):
+        download("https://two.test/cut.mp4", tmp_path, PUBLIC)
+    assert connected == ["8.8.8.8", "8.8.4.4"]
+
+
+@pytest.mark.parametrize("ask", [download, look, measure])
+@pytest.mark.parametrize(
+    "location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["]
+)
+def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_path: Path) -> None:
+    with Inner() as inner:
+        with (
+            HostileServer(answer(302, Location=location.format(port=inner.port))) as host,
+            pytest.raises(MosaicResponseError),
+        ):
+            ask(f"{host.url}/cut.mp4", tmp_path, LOOPBACK)
+        assert host.count == 1
+    assert inner.connections == 0
+
+
+@each_way
+@pytest.mark.parametrize("link", ["file:///etc/passwd", "http://[", "gopher://127.0.0.1/", "/cut.mp4", ""])
+def test_what_is_no_link_of_the_web_is_refused_without_a_retry(ask: Asking, link: str, tmp_path: Path) -> None:
+    with pytest.raises(MosaicResponseError, match="not on the web"):
+        ask(link, tmp_path, LOOPBACK)
+
+
+@each_way
+def test_those_who_run_their_own_storage_may_say_so(ask: Asking, tmp_path: Path) -> None:
+    act = answer(204) if ask is upload else file(CONTENT)
+    with HostileServer(act) as host:
+        ask(f"{host.url}/cut.mp4", tmp_path, LinkPolicy(private=True))
+    assert host.count == 1
+
+
+def test_the_name_and_not_the_address_is_checked_against_the_certificate(
+    tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    context: ssl.SSLContext = authority.server_context("storage.test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    names["storage.test"] = names["other.test"] = ["127.0.0.1"]
+    with HostileServer(file(CONTENT), tls=context) as host:
+        assert download(f"https://storage.test:{host.port}/cut.mp4", tmp_path, LOOPBACK) == len(CONTENT)
+        with pytest.raises(MosaicError, match=r"(?i)certificate"):
+            download(f"https://other.test:{host.port}/cut.mp4", tmp_path, LOOPBACK)
+    assert host.seen[0].headers["host"] == f"storage.test:{host.port}"
+
+
+# --- sources, which the DAG's author writes ---
+
+
+def test_a_source_that_the_author_wrote_may_be_on_an_inner_host_and_redirect_there() -> None:
+    with HostileServer(answer(302, Location="/files/cut.mp4"), file(CONTENT)) as host:
+        source = sources.url_source(f"{host.url}/share")
+        assert b"".join(map(bytes, blocks(source))) == CONTENT
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_source_may_not_redirect_to_another_inner_host(later: bool) -> None:
+    with Inner() as inner:
+        away = answer(302, Location=f"https://localhost:{inner.port}/latest/meta-data")
+        with HostileServer(*([file(CONTENT)] if later else []), away) as host:
+            with pytest.raises(MosaicValidationError, match="localhost is not a public address"):
+                list(blocks(sources.url_source(f"{host.url}/cut.mp4")))
+            assert host.count == 1 + later
+    assert inner.connections == 0
+
+
+def test_a_source_with_its_connections_policy_may_redirect_as_far_as_that_allows() -> None:
+    with HostileServer(file(CONTENT)) as there:
+        away = answer(302, Location=f"http://localhost:{there.port}/cut.mp4")
+        with HostileServer(away) as host:
+            assert sources.url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
+
+
+# --- behind a proxy of the environment ---
+
+
+@each_way
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"]
+)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_proxy_is_not_asked_for_an_inner_host(
+    ask: Asking, host: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ForwardProxy(upstream=9) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+            ask(f"{scheme}://{host}/cut.mp4", tmp_path, PUBLIC)
+    assert proxy.seen == []
+
+
+def test_a_proxy_may_itself_be_an_inner_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with (
+        HostileServer(file(CONTENT), tls=authority.server_context("storage.test")) as host,
+        ForwardProxy(upstream=host.port) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert download("https://storage.test/cut.mp4", tmp_path, PUBLIC) == len(CONTENT)
+    assert proxy.seen[0].method == "CONNECT"

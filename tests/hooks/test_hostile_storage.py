@@ -1,0 +1,65 @@
+"""An API that hands out links into the worker's own network: none of them is followed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from clients.servers import HostileServer, answer
+
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.downloads import DownloadTask
+
+INNER = "https://169.254.169.254/latest/meta-data?sig=cafe"
+
+
+def hook_of(host: HostileServer, monkeypatch: pytest.MonkeyPatch, **extra: object) -> MosaicHook:
+    connection = {"conn_type": "mosaic", "host": host.url, "password": "mk_x", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+    return MosaicHook()
+
+
+def test_an_upload_form_that_leads_to_an_inner_host_gets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"a film")
+    form = {"video_id": "v1", "upload_url": INNER, "upload_fields": {"key": "k"}}
+    with HostileServer(answer(200, form)) as host:
+        with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+            hook_of(host, monkeypatch).upload_asset(str(film))
+        assert host.count == 1
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
+    redirected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HostileServer(answer(302, Location=INNER)) as storage:
+        link = f"{storage.url}/cut.mp4" if redirected else INNER
+        run = {
+            "run_id": "r1",
+            "agent_id": "a1",
+            "status": "completed",
+            "outputs": [{"output_id": "o1", "video_url": link}],
+        }
+        with HostileServer(answer(200, run)) as host:
+            task = DownloadTask(
+                hook_of(host, monkeypatch),
+                run_id="r1",
+                destination=tmp_path,
+                include=["video"],
+                filename="{output_id}{suffix}",
+                overwrite=False,
+            )
+            with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+                task.download()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_connection_says_whether_storage_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(answer(200)) as host:
+        assert not hook_of(host, monkeypatch).access.link_policy.private
+        assert hook_of(host, monkeypatch, allow_private_storage=True).access.link_policy.private
