@@ -173,7 +173,7 @@ def test_the_name_and_not_the_address_is_checked_against_the_certificate(
     names["storage.test"] = names["other.test"] = ["127.0.0.1"]
     with HostileServer(file(CONTENT), tls=context) as host:
         assert download(f"https://storage.test:{host.port}/cut.mp4", tmp_path, LOOPBACK) == len(CONTENT)
-        with pytest.raises(MosaicError, match="(?i)certificate"):
+        with pytest.raises(MosaicError, match=r"(?i)certificate"):
             download(f"https://other.test:{host.port}/cut.mp4", tmp_path, LOOPBACK)
     assert host.seen[0].headers["host"] == f"storage.test:{host.port}"
 
