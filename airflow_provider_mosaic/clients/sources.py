@@ -330,7 +330,7 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
         try:
             spool.write(buffer[:count])
             if spool.size - checked >= _ROOM_CHECKED:
-                check_room(Path(tempfile.gettempdir()), 0)
+                check_room(Path(tempfile.gettempdir()), None)
                 checked = spool.size
         except OSError as error:
             refuse("source", named, f"its length is only known at its end, and there is no room for it here: {error}.")

@@ -25,7 +25,7 @@ _AZURE = frozenset({"abfs", "abfss", "az"})
 # S3 takes parts of 5 MiB or more, and 10,000 of them (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 _SMALLEST_PART = 5 * 1024 * 1024
 _MOST_PARTS = 9_000
-#: Left free on a disk, for all else that runs there: this much, or its twentieth part where that is less.
+#: Left free on a disk by files without a length: this much, or a twentieth of the disk where that is less.
 _KEPT_FREE = 1024**3
 #: Bytes between two looks at how much is free.
 _ROOM_CHECKED = 64 * 1024 * 1024
@@ -156,17 +156,18 @@ def destination_fault(named: str, error: Exception) -> MosaicError:
     )
 
 
-def check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, size: int | None) -> None:
     """
-    Raise unless a disk has room, and some more for all else that runs there.
+    Raise unless a disk has room for a file.
 
-    :param folder: A folder on it.
-    :param needed: Bytes to be written.
-    :raises OSError: It has not (``ENOSPC``).
+    :param folder: A folder on the disk.
+    :param size: Bytes of the file; None when the length is unknown. Then some room is left for all else.
+    :raises OSError: There is too little room (``ENOSPC``).
     """
     disk = shutil.disk_usage(folder)
-    if disk.free - needed < min(_KEPT_FREE, disk.total // 20):
-        raise OSError(errno.ENOSPC, f"{size_words(needed)} more, with {size_words(disk.free)} free")
+    needed = min(_KEPT_FREE, disk.total // 20) if size is None else size
+    if disk.free < needed:
+        raise OSError(errno.ENOSPC, f"{size_words(disk.free)} are free, {size_words(needed)} must be")
 
 
 def _part_name(suffix: str = "part") -> str:
@@ -201,14 +202,15 @@ class _LocalTarget(Target):
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory", str(self._path))
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        check_room(self._path.parent, size or 0)
-        return _LocalPart(self._path)
+        check_room(self._path.parent, size)
+        return _LocalPart(self._path, size)
 
 
 class _LocalPart(Part):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int | None) -> None:
         super().__init__(str(path))
         self._path = path
+        self._size = size
         # In the same folder, and so on the same disk: a rename there is one step.
         self._part = path.with_name(_part_name())
         self._stream = self._part.open("xb", buffering=0)
@@ -216,8 +218,8 @@ class _LocalPart(Part):
 
     def _write(self, data: bytes) -> None:
         self._unchecked += len(data)
-        if self._unchecked >= _ROOM_CHECKED:
-            check_room(self._part.parent, len(data))
+        if self._size is None and self._unchecked >= _ROOM_CHECKED:
+            check_room(self._part.parent, None)
             self._unchecked = 0
         view = memoryview(data)
         while view:

@@ -216,9 +216,8 @@ def test_an_endless_body_stops_before_the_disk_is_full(small_disk: Path) -> None
 
 
 def test_a_file_that_the_disk_has_no_room_for_is_not_fetched(small_disk: Path) -> None:
-    # More than is free without what is left for others.
-    expected = r"no room.*35 MB more, with 40 MB free"
-    with HostileServer(endless(told=35 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
+    expected = r"no room.*40 MB are free, 41 MB must be"
+    with HostileServer(endless(told=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
         download(host.url, small_disk)
     assert host.count == 1
 
