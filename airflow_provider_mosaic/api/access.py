@@ -13,7 +13,7 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import checked_id, checked_seconds, refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.redaction import MASK
+from airflow_provider_mosaic.api.redaction import MASK, remember
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
@@ -48,6 +48,7 @@ class Access:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
         object.__setattr__(self, "api_key", key)
+        remember(key)
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
         if self.workspace_id is not None:
             checked_id("workspace_id", self.workspace_id)

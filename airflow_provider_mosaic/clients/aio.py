@@ -18,7 +18,8 @@ from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.environment import proxy_for, ssl_context
+from airflow_provider_mosaic.clients.debug_lines import clean_library_lines
+from airflow_provider_mosaic.clients.environment import proxy_for, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, Faults, too_large
 
 T = TypeVar("T")
@@ -60,17 +61,23 @@ class AsyncClient:
         self.access = access
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        clean_library_lines()
+        self._secrets = (*access.secrets, *proxy_secrets())
         # The transport is used without httpx.AsyncClient around it: the client would log a line for each request,
         # and read proxies and authorities by rules of its own.
         proxy = proxy_for(access.base_url)
         try:
             self._transport = httpx.AsyncHTTPTransport(
                 verify=ssl_context(),
-                proxy=proxy,
+                # httpx 0.25 takes no text here.
+                proxy=httpx.Proxy(proxy) if proxy else None,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            refuse("proxy", proxy, f"the environment's proxy can't be used ({error}).")
+            # Its words may be a part of the password.
+            refuse(
+                "proxy", shown_proxy(proxy or ""), f"the environment's proxy can't be used ({type(error).__name__})."
+            )
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -114,7 +121,7 @@ class AsyncClient:
             if target is None:
                 break
             url = target
-        return call.result(answer, self.access.secrets)
+        return call.result(answer, self._secrets)
 
     async def _ask(self, call: Call[Any], url: str) -> Answer:
         connect, read = self.access.connect_timeout, self.access.read_timeout(call)
@@ -132,7 +139,9 @@ class AsyncClient:
             with anyio.fail_after(connect + 2 * read):
                 return await self._exchanged(call, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
-            raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
+            raise _FAULTS.error(
+                error, what=call.what, method=call.method, path=call.path, secrets=self._secrets
+            ) from None
 
     async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)

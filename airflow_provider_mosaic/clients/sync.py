@@ -28,8 +28,8 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients.debug_lines import mask_queries
-from airflow_provider_mosaic.clients.environment import ca_bundle
+from airflow_provider_mosaic.clients.debug_lines import clean_library_lines
+from airflow_provider_mosaic.clients.environment import ca_bundle, proxy_secrets
 from airflow_provider_mosaic.clients.faults import LARGEST_ANSWER, AnswerTooSlow, Faults, too_large
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class _Session(requests.Session):
 
 def open_session() -> requests.Session:
     """A session that follows the environment's proxies and authorities, and never adds a password of its own."""
-    mask_queries()
+    clean_library_lines()
     session = _Session()
     session.verify = ca_bundle() or True
     # Without an auth of its own, requests would look into ~/.netrc and overwrite the Authorization header from it.
@@ -118,6 +118,7 @@ class SyncClient:
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
         self._session = open_session()
+        self._secrets = (*access.secrets, *proxy_secrets())
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -157,7 +158,7 @@ class SyncClient:
             if target is None:
                 break
             url = target
-        return call.result(answer, self.access.secrets)
+        return call.result(answer, self._secrets)
 
     def _ask(self, call: Call[Any], url: str) -> Answer:
         read = self.access.read_timeout(call)
@@ -184,5 +185,7 @@ class SyncClient:
                     if time.monotonic() > limit:
                         raise AnswerTooSlow("the answer trickled in")
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
+            raise FAULTS.error(
+                error, what=call.what, method=call.method, path=call.path, secrets=self._secrets
+            ) from None
         return Answer(response.status_code, lowered(response.headers), bytes(content))

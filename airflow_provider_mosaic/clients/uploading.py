@@ -20,6 +20,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.clients.debug_lines import hiding
 from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, found, origin, way_fault
 from airflow_provider_mosaic.clients.patience import PatientAdapter
@@ -79,6 +80,7 @@ def send_form(
         # The generator is closed here, not by the garbage collector: it holds the source open.
         with (
             closing(body),
+            hiding(form.secrets),
             sender.post(
                 form.upload_url,
                 # The stubs know only bytes; the connection takes whatever has a buffer.
@@ -96,7 +98,7 @@ def send_form(
         ):
             _judge(form, source, what, response, whole=body.whole)
     except BROKEN_WAY as error:
-        raise way_fault(error, what=what, method="POST", url=form.upload_url) from None
+        raise way_fault(error, what=what, method="POST", url=form.upload_url, secrets=form.secrets) from None
     finally:
         if own is not None:
             own.close()
@@ -167,7 +169,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             )
         return
     if 300 <= status < 400:
-        target = origin(urljoin(form.upload_url, response.headers.get("location", "")))
+        target = origin(urljoin(form.upload_url, response.headers.get("location", "")), form.secrets)
         raise MosaicResponseError(
             f"Could not {what}: {host} answered {status} and points to {target}; a file is not sent on to an address "
             "that Mosaic did not give.",
@@ -176,7 +178,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             path=host,
             effect_unknown=False,
         )
-    raise _refused(form, source, what, host, refusal_in(response))
+    raise _refused(form, source, what, host, refusal_in(response, form.secrets))
 
 
 def _refused(form: UploadForm, source: Source, what: str, host: str, refusal: Refusal) -> MosaicError:
