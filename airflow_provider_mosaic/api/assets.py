@@ -80,6 +80,12 @@ class UploadForm(Model):
         """What no text may contain that the storage host sends, as it may repeat it."""
         return values((*self.upload_fields.values(), *link_secrets(self.upload_url)))
 
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """Those of :attr:`secrets` that name no asset."""
+        fields = [value for name, value in self.upload_fields.items() if name != "key" and value != self.asset_id]
+        return values((*fields, *link_secrets(self.upload_url, path=False)))
+
 
 class ViewLink(Model):
     """Short-lived signed links to look at an asset."""

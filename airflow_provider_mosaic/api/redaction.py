@@ -43,6 +43,8 @@ _INVISIBLE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
 #: What is read of a text of which only the beginning is wanted, as a multiple of that: masking makes it shorter.
 _READ_AHEAD = 8
 #: Shorter values are words, numbers and flags, which are no secrets and stand in every text.
@@ -77,13 +79,18 @@ def remember_signed(secrets: Iterable[str]) -> None:
     """
     Mask in every text from now on those values of links and forms that look random.
 
-    The API that has handed them out may repeat them later. The last 400 are remembered.
+    The API that has handed them out may repeat them later. The last 400 are remembered. UUIDs are left out: they are
+    the ids that messages name.
 
     :param secrets: The values.
     """
     global _signed
     with _lock:
-        new = [secret for secret in secrets if looks_random(secret) and secret not in _signed]
+        new = [
+            secret
+            for secret in secrets
+            if looks_random(secret) and not _UUID.fullmatch(secret) and secret not in _signed
+        ]
         _signed = (*_signed, *new)[-_MOST_SIGNED:]
 
 
@@ -160,17 +167,18 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def link_secrets(*links: str) -> tuple[str, ...]:
+def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
     """
     Return what a signed link holds that may open it: each value of its query and parameters, and its path.
 
     A storage host may repeat any of them in its answer.
 
     :param links: The links.
+    :param path: Whether the path is wanted: it may hold ids that our own messages name.
     """
     found: dict[str, None] = {}
     for link in links:
-        _gather(link, found, depth=3)
+        _gather(link if path else _without_path(link), found, depth=3)
     return tuple(found)[:_MOST_VALUES]
 
 
@@ -181,6 +189,10 @@ def values(texts: Iterable[str]) -> tuple[str, ...]:
     :param texts: The values.
     """
     return tuple(dict.fromkeys(text for text in texts if _is_value(text)))
+
+
+def _without_path(link: str) -> str:
+    return re.sub(r"(?<=://)[^;?#]*", "", link, count=1)
 
 
 def _gather(link: str, found: dict[str, None], depth: int) -> None:

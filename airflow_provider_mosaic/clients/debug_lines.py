@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from airflow_provider_mosaic.api.redaction import MASK, one_line, remember_signed
+from airflow_provider_mosaic.api.redaction import MASK, one_line
 
 _LIBRARIES = frozenset({"urllib3", "httpx", "httpcore"})
 _LONGEST_LINE = 1_000
@@ -38,12 +38,10 @@ _hidden: ContextVar[tuple[str, ...]] = ContextVar("mosaic_hidden", default=())
 @contextmanager
 def hiding(secrets: Iterable[str]) -> Iterator[None]:
     """
-    Mask what signs a request in the lines that are logged within, and what looks random of it in all later texts.
+    Mask some values in the lines that are logged within.
 
-    :param secrets: The values of its link or form.
+    :param secrets: The values of a link or a form.
     """
-    secrets = tuple(secrets)
-    remember_signed(secrets)
     before = _hidden.set((*_hidden.get(), *secrets))
     try:
         yield

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
-from airflow_provider_mosaic.api.redaction import MASK, label, link_secrets, looks_random, one_line
+from airflow_provider_mosaic.api.redaction import MASK, label, link_secrets, looks_random, one_line, remember_signed
 from airflow_provider_mosaic.clients.debug_lines import hiding
 from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.sync import FAULTS
@@ -113,6 +113,7 @@ def open_link(
     secrets: tuple[str, ...] = ()
     for _ in range(_MOST_REDIRECTS):
         try:
+            remember_signed(link_secrets(target, path=False))
             with hiding((*secrets, *link_secrets(target))):
                 response = session.get(
                     target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)

@@ -20,6 +20,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.debug_lines import hiding
 from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, found, origin, way_fault
@@ -66,6 +67,7 @@ def send_form(
     :raises MosaicError: The kind that says what to do about it.
     """
     checked_size(form, source)
+    remember_signed(form.signature)
     around = envelope(form.upload_fields, file_name=source.name, media_type=media_type)
     lines = ProgressLines(name=source.name, total=source.size, told=progress)
     body = _Body(around, source, lines)

@@ -258,3 +258,11 @@ def test_lines_of_others_stay_as_they_are(transport: Transport) -> None:
     with every_line() as lines:
         logging.getLogger("somebody.urllib3").info("at %s", "https://cdn.test/a?b=c")
     assert any("https://cdn.test/a?b=c" in line for line in lines)
+
+
+def test_an_id_in_a_links_path_is_still_named_afterwards(plain_environment: None, tmp_path: Path) -> None:
+    output_id, policy = "out4f1c09aa77", "policy90210abc"
+    with EchoingServer(lambda _: http("200 OK", b"film")) as host:
+        fetch(lambda: f"{host.url}/{output_id}/film.mp4?policy={policy}", local_target(tmp_path / "out.mp4"))
+    error = MosaicError(f"Output {output_id} is gone, {policy} said.")
+    assert str(error) == f"Output {output_id} is gone, *** said."
