@@ -15,7 +15,7 @@ from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, chec
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.api.redaction import MASK
+from airflow_provider_mosaic.api.redaction import MASK, remember
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
@@ -59,6 +59,7 @@ class Access:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
         object.__setattr__(self, "api_key", key)
+        remember(key)
         checked_flag("allow_http", self.allow_http)
         checked_flag("allow_private_storage", self.allow_private_storage)
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url, allow_http=self.allow_http))

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.models import Model, Time, Words
+from airflow_provider_mosaic.api.redaction import label
 
 
 class Whoami(Model):
@@ -27,7 +28,8 @@ class Whoami(Model):
     @property
     def name(self) -> str:
         """What to call the owner."""
-        return self.organization_name or self.email or self.organization_id or self.user_id or "an unnamed organization"
+        name = self.organization_name or self.email or self.organization_id or self.user_id
+        return label(name or "an unnamed organization")
 
 
 def whoami() -> Call[Whoami]:

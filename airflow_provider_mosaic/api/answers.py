@@ -23,7 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
@@ -117,8 +117,8 @@ class Answer:
             raise ValueError("it is nested too deeply") from None
 
 
-def describe_body(answer: Answer) -> str:
-    """What kind of thing an unreadable body is, without pasting it."""
+def describe_body(answer: Answer, secrets: Iterable[str] = ()) -> str:
+    """What kind of thing an unreadable body is, without pasting it; its title is cleaned of ``secrets``."""
     if not answer.content.strip():
         return "an empty body"
     if answer.encoding:
@@ -128,7 +128,7 @@ def describe_body(answer: Answer) -> str:
     start = answer.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
     if re.match(r"(?i)<(!doctype html|html|head|body)", start):
         title = re.search(r"(?is)<title[^>]*>(.*?)</title>", start)
-        named = f" titled '{redact(title[1].strip())[:80]}'" if title else ""
+        named = f" titled '{one_line(title[1], secrets, longest=80)}'" if title else ""
         return f"an HTML page{named}, as a proxy or a login page would send"
     if start.startswith(("{", "[")):
         return f"JSON that is cut short or broken ({len(answer.content)} bytes)"
@@ -192,7 +192,7 @@ def error_for(
     status = answer.status
     detail = detail_of(answer, secrets)
     retry_after = answer.retry_after(now=now)
-    said = f": {detail}" if detail else ("" if not answer.content.strip() else f" ({describe_body(answer)})")
+    said = f": {detail}" if detail else ("" if not answer.content.strip() else f" ({describe_body(answer, secrets)})")
     facts: dict[str, Any] = {
         "status": status,
         "method": method,

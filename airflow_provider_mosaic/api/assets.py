@@ -15,7 +15,8 @@ from pydantic import Field
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Model, Words, object_in, text_in
+from airflow_provider_mosaic.api.models import Label, Model, Words, id_in, object_in, text_in
+from airflow_provider_mosaic.api.redaction import label, link_secrets, values
 
 #: Seconds to wait for a finalize: size, length and format can only be looked at now.
 _FINALIZE_PATIENCE = 180.0
@@ -69,10 +70,21 @@ class UploadForm(Model):
     :param max_file_size_bytes: The largest file that is taken; None when the API does not say.
     """
 
-    asset_id: str
+    asset_id: Label
     upload_url: str = Field(repr=False)
     upload_fields: dict[str, str] = Field(repr=False)
     max_file_size_bytes: int | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may contain that the storage host sends, as it may repeat it."""
+        return values((*self.upload_fields.values(), *link_secrets(self.upload_url)))
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """Those of :attr:`secrets` that name no asset."""
+        fields = [value for name, value in self.upload_fields.items() if name != "key" and value != self.asset_id]
+        return values((*fields, *link_secrets(self.upload_url, path=False)))
 
 
 class ViewLink(Model):
@@ -128,7 +140,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
             raise UnreadableAnswer("the field 'upload_fields' is missing")
         limit = answer.get("max_file_size_bytes")
         return UploadForm(
-            asset_id=text_in(data, key, "id"),
+            asset_id=id_in(data, key, "id"),
             upload_url=text_in(data, "upload_url"),
             # A null is no field: the storage host would refuse a form with the text "None" in it.
             upload_fields={
@@ -163,7 +175,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
 
     def read(data: Any) -> str:
         answered = data.get(key) if isinstance(data, dict) else None
-        return answered if isinstance(answered, str) and answered else asset_id
+        return label(answered) if isinstance(answered, str) and answered else asset_id
 
     return Call(
         what=f"finalize the upload of {kind.value} {asset_id!r}",

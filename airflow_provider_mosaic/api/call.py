@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for
 from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicResponseError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import label, redact
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class Call(Generic[T]):
             data = answer.json(self.decode)
         except ValueError:
             raise MosaicResponseError(
-                f"{came} with {describe_body(answer)}. Check that the connection's host is Mosaic's.",
+                f"{came} with {describe_body(answer, secrets)}. Check that the connection's host is Mosaic's.",
                 status=answer.status,
                 transient=True,
                 **facts,
@@ -153,5 +153,6 @@ def _complaint(error: ValidationError | UnreadableAnswer) -> str:
     if isinstance(error, UnreadableAnswer):
         return str(error)
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the answer"
+    # Of an object with names of its own, they are part of the place.
+    place = label(".".join(str(part) for part in first["loc"])) or "the answer"
     return f"the field '{place}' is missing" if first["type"] == "missing" else f"'{place}' is wrong: {first['msg']}"

@@ -11,6 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_mosaic.api.redaction import masked
+
+#: Characters of a message. The longest ones of ours list the failed nodes of a run.
+_LONGEST_MESSAGE = 20_000
+
 
 class MosaicError(Exception):
     """
@@ -43,7 +48,7 @@ class MosaicError(Exception):
         effect_unknown: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(masked(message)[:_LONGEST_MESSAGE])
         self.status = status
         self.method = method
         self.path = path

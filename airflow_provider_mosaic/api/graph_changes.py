@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_mosaic.api.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.definitions import AgentDefinition, DefinedNode, Faults, cycles
 from airflow_provider_mosaic.api.graph_matching import Graph, match
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line
 
 _NOT_THERE = object()
 
@@ -92,8 +92,8 @@ def plan_changes(
         about=about,
         operations=tuple(steps.operations),
         node_ids={node.key: node_ids[node.key] for node in definition.nodes if node.key in node_ids},
-        lines=tuple(redact(line) for line in (*words, *steps.lines)),
-        unknown=tuple(map(_named, unknown.values())),
+        lines=tuple(one_line(line, longest=1_000) for line in (*words, *steps.lines)),
+        unknown=tuple(one_line(_named(node)) for node in unknown.values()),
     )
 
 

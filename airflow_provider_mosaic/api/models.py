@@ -8,12 +8,14 @@ without has no default, and its absence is a typed error that names the field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import pendulum
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,13 +27,17 @@ from pydantic import (
 from typing_extensions import Self
 
 from airflow_provider_mosaic.api.call import UnreadableAnswer
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import MASK, label, one_line, redact
 
 T = TypeVar("T")
 
 
 class Model(BaseModel):
-    """The base of all models: frozen, unknown fields kept, links shown without what signs them."""
+    """
+    The base of all models: frozen, unknown fields kept.
+
+    A representation shows the documented fields, and of a link only its host: nobody knows what the others hold.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, serialize_by_alias=False
@@ -64,11 +70,28 @@ class Model(BaseModel):
             if value is not None
         }
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            if name in type(self).model_fields:
+                yield name, _shown(value)
+
     def __repr__(self) -> str:
         return redact(super().__repr__())
 
     def __str__(self) -> str:
         return redact(super().__str__())
+
+
+def _shown(value: Any) -> Any:
+    """A field's value without paths of links, and without objects, whose fields nobody documents."""
+    if isinstance(value, str):
+        return _LINK_TARGET.sub(rf"\g<host>/{MASK}", value)
+    if isinstance(value, Mapping):
+        return MASK if value else value
+    return tuple(map(_shown, value)) if isinstance(value, (list, tuple)) else value
+
+
+_LINK_TARGET = re.compile(r"(?P<host>\bhttps?://[^\s/?#\"'<>]*)/[^\s\"'<>]+", re.IGNORECASE)
 
 
 def parse_time(value: object) -> datetime | None:
@@ -103,6 +126,14 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None if value is None else str(value)
 
 
+_WORD = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
+
+
+def _clean_status(text: str) -> str:
+    # A triggerer reads thousands of them, and nearly all are plain words.
+    return label(text) if _WORD.fullmatch(text) else one_line(text)
+
+
 #: A point in time in UTC, None when absent or not readable.
 Time = Annotated[datetime | None, BeforeValidator(parse_time)]
 #: A count that is 0 when it is no number.
@@ -111,6 +142,10 @@ Count = Annotated[int, BeforeValidator(_integer)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 #: A sequence that is left at its first wrong item: an error for each of half a million holds an event loop for seconds.
 Many = Annotated[tuple[T, ...], FailFast()]
+#: An id, or a name of a few words, as it may stand in any text: short, on one line, without control characters.
+Label = Annotated[str, AfterValidator(label)]
+#: A status, which should be a word, cleaned like any text of the server's.
+Status = Annotated[str, AfterValidator(_clean_status)]
 #: Words for people, of whatever shape they come.
 Words = Annotated[str | None, BeforeValidator(_text)]
 
@@ -141,6 +176,15 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(items, list):
         raise UnreadableAnswer(f"'{key}' is a {type(items).__name__} where a list was expected")
     return [object_in(item) for item in items if item is not None]
+
+
+def id_in(data: Any, *keys: str) -> str:
+    """
+    The first of some fields that holds an id, as :data:`Label` has it.
+
+    :raises UnreadableAnswer: None does; the first one's name is said.
+    """
+    return label(text_in(data, *keys))
 
 
 def text_in(data: Any, *keys: str) -> str:

@@ -13,11 +13,13 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
 from airflow_provider_mosaic.api.social import Post
 
 _LONGEST_MESSAGE = 300
+#: What more there is would bury the rest: nodes, ids of outputs, destinations.
+_MOST_NAMED = 50
 
 
 def failed_nodes(run: Run, nodes: Sequence[RunNode] = ()) -> str:
@@ -45,10 +47,10 @@ def failed_nodes(run: Run, nodes: Sequence[RunNode] = ()) -> str:
             add(node.original_node_id or node.agent_node_id, node.status, [*said, *short])
     if not rows:
         return ""
-    width = max(len(name) for _, name in rows)
-    return "\n".join(
-        f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for (node_id, name), messages in rows.items()
-    )
+    shown = [(label(name), label(node_id), messages) for (node_id, name), messages in rows.items()][:_MOST_NAMED]
+    width = max(len(name) for name, _, _ in shown)
+    lines = [f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for name, node_id, messages in shown]
+    return "\n".join([*lines, *(f"  {more}" for more in _more(len(rows)))])
 
 
 def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") -> MosaicRunFailedError:
@@ -69,7 +71,7 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
     said = f": {_short(run.status_message)}" if run.status_message else ""
     table = failed_nodes(run, nodes)
     kept = (
-        f"{len(run.outputs)} output(s) were rendered and can be fetched: {', '.join(run.output_ids)}."
+        f"{len(run.outputs)} output(s) were rendered and can be fetched: {_named(run.output_ids)}."
         if run.outputs
         else "Nothing was rendered."
     )
@@ -120,7 +122,8 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     elif post.status == "failed":
         sentences.append("Nothing is out.")
     elif out:
-        sentences.append(f"It is out on {', '.join(out)}.")
+        sentences.append(f"It is out on {_named(out)}.")
+    failed = [*failed[:_MOST_NAMED], *_more(len(failed))]
     if failed and post.status != "rejected":
         sentences.append(f"It failed on {'; '.join(failed)}.")
     if post.status == "partial_failure":
@@ -145,5 +148,12 @@ def _is_out(status: str | None, url: str | None) -> bool:
 
 
 def _short(text: str | None) -> str:
-    clean = redact(" ".join((text or "").split())).rstrip(".")
-    return clean if len(clean) <= _LONGEST_MESSAGE else clean[:_LONGEST_MESSAGE] + "…"
+    return one_line(" ".join((text or "").split()), longest=_LONGEST_MESSAGE).rstrip(".")
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_NAMED], *_more(len(names))])
+
+
+def _more(count: int) -> list[str]:
+    return [f"and {count - _MOST_NAMED} more"] if count > _MOST_NAMED else []

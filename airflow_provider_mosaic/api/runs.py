@@ -11,7 +11,19 @@ from pydantic import AliasChoices, Field, field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_ids, checked_url, joined_statuses, optional_moment
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
-from airflow_provider_mosaic.api.models import Count, Flag, Many, Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.models import (
+    Count,
+    Flag,
+    Label,
+    Many,
+    Model,
+    Status,
+    Time,
+    Words,
+    id_in,
+    list_in,
+    object_in,
+)
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import checked_params, checked_videos
@@ -48,7 +60,7 @@ class NodeCounts(Model):
 class NodeErrors(Model):
     """What failed at a node of the agent."""
 
-    original_node_id: Words = None
+    original_node_id: Label | None = None
     messages: Many[str] = ()
 
     @field_validator("messages", mode="before")
@@ -71,11 +83,11 @@ class Output(Model):
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
     """
 
-    output_id: str = Field(default="", validation_alias=AliasChoices("id", "output_id"))
+    output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
-    original_node_id: Words = None
+    original_node_id: Label | None = None
     completed_at: Time = None
     sources: Many[dict[str, Any]] = ()
 
@@ -85,9 +97,9 @@ class Output(Model):
 class Run(Model):
     """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
 
-    run_id: str = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
-    status: str
-    agent_id: Words = None
+    run_id: Label = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    status: Status
+    agent_id: Label | None = None
     status_message: Words = None
     started_at: Time = None
     updated_at: Time = None
@@ -133,9 +145,9 @@ class Run(Model):
 class RunNode(Model):
     """A node inside one run; ``original_node_id`` is the agent's node that it was made from."""
 
-    agent_node_id: Words = None
-    original_node_id: Words = None
-    status: str = "unknown"
+    agent_node_id: Label | None = None
+    original_node_id: Label | None = None
+    status: Status = "unknown"
     status_message: Words = None
     errors: Many[str] = ()
     node_type: NodeType = NodeType()
@@ -220,7 +232,7 @@ def start_run(
         path="/agent/{agent_id}/run",
         ids={"agent_id": agent_id},
         body=body,
-        read=lambda data: text_in(data, "run_id", "agent_state_id"),
+        read=lambda data: id_in(data, "run_id", "agent_state_id"),
         repeat=Repeat.HAS_EFFECTS,
         patience=_START_PATIENCE,
     )

@@ -24,8 +24,19 @@ from airflow_provider_mosaic.api.arguments import (
     stamp,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
-from airflow_provider_mosaic.api.models import Many, Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.models import (
+    Label,
+    Many,
+    Model,
+    Status,
+    Time,
+    Words,
+    id_in,
+    list_in,
+    object_in,
+)
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.redaction import label
 
 
 class PostStatus(str, enum.Enum):
@@ -43,7 +54,7 @@ class PostStatus(str, enum.Enum):
 class SocialConnection(Model):
     """A connected account. ``connected`` is known only when the connection is read by itself."""
 
-    social_connection_id: str
+    social_connection_id: Label
     platform: Words = None
     connected: bool | None = None
     account_name: Words = None
@@ -61,7 +72,7 @@ class Destination(Model):
     platform: Words = None
     account_name: Words = None
     account_username: Words = None
-    status: Words = None
+    status: Status | None = None
     message: Words = Field(default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail"))
     platform_post_id: Words = Field(default=None, validation_alias=AliasChoices("platform_post_id", "post_id"))
     post_url: Words = None
@@ -69,8 +80,9 @@ class Destination(Model):
     @property
     def name(self) -> str:
         """What to call it in a message."""
-        account = self.account_username or self.account_name or self.social_connection_id
-        return f"{self.platform or 'unknown platform'} ({account})" if account else self.platform or "unknown"
+        account = label(self.account_username or self.account_name or self.social_connection_id or "")
+        platform = label(self.platform or "")
+        return f"{platform or 'unknown platform'} ({account})" if account else platform or "unknown"
 
 
 class Post(Model):
@@ -78,8 +90,8 @@ class Post(Model):
 
     beside_the_point = frozenset({"platforms", "destinations", "results"})
 
-    post_id: str
-    status: str = "unknown"
+    post_id: Label
+    status: Status = "unknown"
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
@@ -194,7 +206,7 @@ def _read_made(data: Any) -> Post:
     try:
         return Post.model_validate(data)
     except ValidationError:
-        return Post(post_id=text_in(data, "post_id"))
+        return Post(post_id=id_in(data, "post_id"))
 
 
 def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:

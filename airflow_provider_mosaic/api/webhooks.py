@@ -23,7 +23,8 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words
+from airflow_provider_mosaic.api.models import Flag, Label, Many, Model, Status, Time, Words
+from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
@@ -32,8 +33,8 @@ SIGNATURE_HEADER = "X-Mosaic-Signature"
 class UpdatedNode(Model):
     """A node whose status changed."""
 
-    original_node_id: Words = None
-    status: Words = None
+    original_node_id: Label | None = None
+    status: Status | None = None
     status_message: Words = None
     errors: Many[str] = ()
     outputs: Many[Output] = ()
@@ -49,10 +50,10 @@ class WebhookEvent(Model):
     Events may come late, twice, in another order, or not at all.
     """
 
-    flag: str
-    agent_id: Words = None
-    run_id: Words = None
-    status: Words = None
+    flag: Status
+    agent_id: Label | None = None
+    run_id: Label | None = None
+    status: Status | None = None
     status_message: Words = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
     node_status_counts: NodeCounts = NodeCounts()
@@ -95,7 +96,7 @@ def read_event(body: bytes | str) -> WebhookEvent:
     try:
         return WebhookEvent.model_validate(json.loads(body))
     except ValidationError as error:
-        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "the body"
+        place = label(".".join(map(str, error.errors(include_url=False)[0]["loc"]))) or "the body"
         raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or wrong.") from None
     except ValueError:
         raise MosaicResponseError("The webhook's body is not JSON.") from None

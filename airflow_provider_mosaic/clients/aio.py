@@ -18,9 +18,9 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.redaction import MASK, redact
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.environment import api_proxy, ssl_context
+from airflow_provider_mosaic.clients.debug_lines import clean_library_lines
+from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.faults import AnswerTooSlow, Body, Faults
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class AsyncClient:
         self.access = access
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        clean_library_lines()
+        self._secrets = (*access.secrets, *proxy_secrets())
         # The transport is used without httpx.AsyncClient around it: the client would log a line for each request,
         # and read proxies and authorities by rules of its own.
         proxy = api_proxy(access)
@@ -76,7 +78,10 @@ class AsyncClient:
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_KEPT),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            refuse("proxy", MASK, f"the environment's proxy can't be used ({redact(str(error))}).")
+            # Its words may be a part of the password.
+            refuse(
+                "proxy", shown_proxy(proxy or ""), f"the environment's proxy can't be used ({type(error).__name__})."
+            )
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -129,9 +134,7 @@ class AsyncClient:
             if target is None:
                 break
             url = target
-        read = partial(
-            call.result, answer, self.access.secrets, why_not_followed=why_not_followed(call.method, url, answer)
-        )
+        read = partial(call.result, answer, self._secrets, why_not_followed=why_not_followed(call.method, url, answer))
         if len(answer.content) <= _READ_AT_ONCE:
             return read()
         return await asyncio.get_running_loop().run_in_executor(None, read)
@@ -148,7 +151,9 @@ class AsyncClient:
             )
             return await self._exchanged(call, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
-            raise _FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
+            raise _FAULTS.error(
+                error, what=call.what, method=call.method, path=call.path, secrets=self._secrets
+            ) from None
 
     async def _exchanged(self, call: Call[Any], request: httpx.Request) -> Answer:
         try:

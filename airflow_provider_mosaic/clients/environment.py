@@ -7,6 +7,7 @@ Left alone, they differ: requests reads ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUN
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from functools import lru_cache
@@ -16,7 +17,7 @@ from urllib.request import getproxies
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import is_loopback, refuse
-from airflow_provider_mosaic.api.redaction import MASK
+from airflow_provider_mosaic.api.redaction import MASK, remember, values
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -111,3 +112,27 @@ def api_proxy(access: Access) -> str | None:
                 "base URL's host in NO_PROXY.",
             )
     return proxy
+
+
+def proxy_secrets() -> tuple[str, ...]:
+    """
+    Return the passwords of the environment's proxies, and remember them for every text.
+
+    A password may have a slash in it, which ends the host of any other address.
+    """
+    users = [proxy.rpartition("@")[0].rpartition("://")[2] for proxy in getproxies().values()]
+    # What a request carries of them.
+    sent = [base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode() for user in users if user]
+    secrets = values([*users, *(user.partition(":")[2] for user in users), *sent])
+    remember(*secrets)
+    return secrets
+
+
+def shown_proxy(proxy: str) -> str:
+    """
+    Return a proxy as it may be shown: without user and password.
+
+    :param proxy: Its address.
+    """
+    scheme, _, rest = proxy.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

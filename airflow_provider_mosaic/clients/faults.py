@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line
 
 #: Bytes that are read of the body of an error.
 _MOST_OF_AN_ERROR = 64 * 1024
@@ -82,7 +82,9 @@ class Faults:
     permanent: _Kinds
     timeouts: _Kinds
 
-    def error(self, error: BaseException, *, what: str, method: str, path: str) -> MosaicTransportError:
+    def error(
+        self, error: BaseException, *, what: str, method: str, path: str, secrets: Iterable[str] = ()
+    ) -> MosaicTransportError:
         """
         The exception for a request that got no answer.
 
@@ -90,6 +92,7 @@ class Faults:
         :param what: What was asked, as it follows "could not".
         :param method: HTTP method.
         :param path: Path template.
+        :param secrets: What the server may repeat, as in a status line that can't be read.
         """
         chain = list(_chain(error))
         unreached = any(
@@ -103,12 +106,19 @@ class Faults:
         else:
             how = "the connection broke before the answer was whole"
         return MosaicTransportError(
-            f"Could not {what}: {method} {path}: {how} ({_reason(chain[-1])}).",
+            f"Could not {what}: {method} {path}: {how} ({self._reason(chain[-1], secrets)}).",
             method=method,
             path=path,
             transient=not any(isinstance(link, (ssl.SSLCertVerificationError, *self.permanent)) for link in chain),
             effect_unknown=not unreached,
         )
+
+    def _reason(self, error: BaseException, secrets: Iterable[str]) -> str:
+        # An address that can't be parsed may be a proxy's, and what is quoted of it a part of the password.
+        told = error.args[-1] if error.args and not isinstance(error, self.permanent) else ""
+        # urllib3 puts the repr of the connection in front of its words.
+        words = one_line(str(told).rpartition(">: ")[2], secrets, longest=300)
+        return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _is_refused_tunnel(error: BaseException) -> bool:
@@ -131,9 +141,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         held = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
         # urllib3 1.26 tries an argument of Python 2 first: the TypeError for it is the context of all that follows.
         link = next((it for it in held if isinstance(it, BaseException) and not isinstance(it, TypeError)), None)
-
-
-def _reason(error: BaseException) -> str:
-    # urllib3 puts the repr of the connection in front of its words.
-    words = str(error.args[-1] if error.args else "").rpartition(">: ")[2]
-    return redact(f"{type(error).__name__}: {words}" if words else type(error).__name__, longest=300)

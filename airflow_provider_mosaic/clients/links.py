@@ -7,7 +7,8 @@ Redirects are followed by hand: requests would look into ``~/.netrc`` for a pass
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPException
 from pathlib import PurePosixPath
@@ -18,7 +19,17 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
-from airflow_provider_mosaic.api.redaction import MASK, redact
+from airflow_provider_mosaic.api.redaction import (
+    MASK,
+    label,
+    link_secrets,
+    looks_random,
+    one_line,
+    redact,
+    remember_signed,
+)
+from airflow_provider_mosaic.clients.debug_lines import hiding
+from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.storage_session import ForbiddenLink
 from airflow_provider_mosaic.clients.sync import FAULTS
 
@@ -30,7 +41,8 @@ _MOST_REDIRECTS = 10
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 # Some S3 clients leave "aws-chunked" behind as an object's encoding; the bytes are plain.
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
-_QUERY = re.compile(r"\?\S+")
+_PARAMETERS = re.compile(r"[?#;].*", re.DOTALL)
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _LONGEST_DISPOSITION = 4096
 # Python refuses to read numbers of thousands of digits.
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -38,20 +50,40 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)
 
 
 def shown(url: str) -> str:
-    """A link as it may be shown: without its query, which signs it, without a password, without a fragment."""
-    return redact(url).partition("?")[0].partition("#")[0]
+    """
+    A link as it may be shown: without its query, which signs it, a password, a fragment, and a token in its path.
+
+    :param url: The link.
+    """
+    path = _PARAMETERS.sub("", url).partition("://")[2].partition("/")[2]
+    parts = [MASK if may_be_token(part) else part for part in path.split("/")]
+    return one_line("/".join([origin(url), *parts]), longest=500)
 
 
-def origin(url: str) -> str:
-    """Scheme and host of a link: all that a message needs to say of a signed one."""
-    try:
-        parts = urlsplit(shown(url))
-    except ValueError:
-        return "an unreadable address"
-    return f"{parts.scheme}://{parts.netloc}"
+def may_be_token(part: str) -> bool:
+    """
+    Return whether a part of a path may be what opens it: long, without a suffix, and no words.
+
+    :param part: What stands between two slashes.
+    """
+    return "." not in part and (len(part) >= 24 or looks_random(part))
 
 
-def way_fault(error: BaseException, *, what: str, method: str, url: str) -> MosaicTransportError:
+def origin(url: str, secrets: Iterable[str] = ()) -> str:
+    """
+    Scheme and host of a link: all that a message needs to say of a signed one.
+
+    :param url: The link.
+    :param secrets: What a host that redirects to it may have hidden in its name.
+    """
+    scheme, _, rest = url.partition("://")
+    host = re.split(r"[/?#;\\]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return one_line(f"{scheme}://{host}", secrets)
+
+
+def way_fault(
+    error: BaseException, *, what: str, method: str, url: str, secrets: Iterable[str] = ()
+) -> MosaicTransportError:
     """
     The exception for a request to a storage host, or to a source, that got no whole answer.
 
@@ -59,12 +91,10 @@ def way_fault(error: BaseException, *, what: str, method: str, url: str) -> Mosa
     :param what: What was asked, as it follows "could not".
     :param method: HTTP method.
     :param url: The signed address; only its host is named.
+    :param secrets: What else the host may repeat.
     """
-    fault = FAULTS.error(error, what=what, method=method, path=origin(url))
-    if "?" in url:
-        # urllib3 quotes the target without its scheme, which no pattern knows for a link, and words are cut short.
-        fault.args = (_QUERY.sub(f"?{MASK}", str(fault)),)
-    return fault
+    hidden = (*secrets, *link_secrets(url), *proxy_secrets())
+    return FAULTS.error(error, what=what, method=method, path=origin(url, secrets), secrets=hidden)
 
 
 def joined(url: str, location: str) -> str:
@@ -75,13 +105,14 @@ def joined(url: str, location: str) -> str:
         return location
 
 
-def check_on_web(target: str, *, what: str, given_by: str) -> None:
+def check_on_web(target: str, *, what: str, given_by: str, secrets: Iterable[str] = ()) -> None:
     """
     Raise unless a link is one of the web.
 
     :param target: The link.
     :param what: What was asked, as it follows "could not".
     :param given_by: Who gave the link.
+    :param secrets: What a host that redirects to it may have hidden in its name.
     :raises MosaicResponseError: It is not.
     """
     try:
@@ -90,7 +121,7 @@ def check_on_web(target: str, *, what: str, given_by: str) -> None:
         on_web = False
     if not on_web:
         raise MosaicResponseError(
-            f"Could not {what}: {given_by} points to {shown(target)[:200]!r}, which is not on the web.",
+            f"Could not {what}: {given_by} points to {origin(target, secrets)!r}, which is not on the web.",
             effect_unknown=False,
         )
 
@@ -137,24 +168,40 @@ def open_link(
     # A file that was compressed on the way has another length than the one that is announced, and no ranges.
     sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
     target = url
+    before: list[requests.Response] = []
+    secrets: tuple[str, ...] = ()
     for _ in range(_MOST_REDIRECTS):
-        check_on_web(target, what=what, given_by=origin(url))
+        check_on_web(target, what=what, given_by=origin(url), secrets=secrets)
         try:
-            response = session.get(
-                target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
-            )
+            remember_signed(link_secrets(target, path=False))
+            with hiding((*secrets, *link_secrets(target))):
+                response = session.get(
+                    target, headers=sent, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
+                )
         except ForbiddenLink as error:
             raise forbidden(error, what=what, method="GET", url=target) from None
         except BROKEN_WAY as error:
-            raise way_fault(error, what=what, method="GET", url=target) from None
+            raise way_fault(error, what=what, method="GET", url=target, secrets=secrets) from None
         location = response.headers.get("location")
         if response.status_code not in _REDIRECTS or not location:
+            response.history = before
             return response
         response.close()
+        before.append(response)
+        secrets = (*secrets, *link_secrets(target))
         target = joined(target, location)
     raise MosaicResponseError(
         f"Could not {what}: {origin(url)} points on and on, {_MOST_REDIRECTS} times.", effect_unknown=False
     )
+
+
+def secrets_of(response: requests.Response) -> tuple[str, ...]:
+    """
+    Return what a host may repeat of the links that led to its answer.
+
+    :param response: The answer.
+    """
+    return link_secrets(*(each.url for each in (*response.history, response)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +223,8 @@ class Found:
     size: int | None
     media_type: str = ""
     file_name: str = ""
-    etag: str = ""
-    modified: str = ""
+    etag: str = field(default="", repr=False)
+    modified: str = field(default="", repr=False)
     start: int = 0
     delimited: bool = True
     page: bool = False
@@ -209,17 +256,22 @@ def found(response: requests.Response) -> Found:
     return Found(
         size=size,
         media_type=media_type,
-        file_name=PurePosixPath((message.get_filename() or "").replace("\\", "/")).name,
+        file_name=_name_in(one_line(message.get_filename() or "", secrets_of(response))),
         # A weak one says that two versions serve alike, not that their bytes are the same.
         etag=etag if etag.startswith('"') else "",
         modified=headers.get("last-modified", "").strip(),
         start=start,
         delimited=chunked or counted,
         page=media_type in _WEB_PAGES,
-        encoded="" if encoded in _PLAIN else encoded,
+        encoded="" if encoded in _PLAIN else encoded if encoded in _CODINGS else "unknown",
     )
 
 
 def file_name_of(url: str) -> str:
     """The last part of a link's path; empty when it has none."""
-    return PurePosixPath(unquote(urlsplit(url).path).replace("\\", "/")).name
+    return _name_in(unquote(urlsplit(url).path.partition(";")[0]))
+
+
+def _name_in(path: str) -> str:
+    """The file's name of a path that a server gave, as it may be shown and written into a form."""
+    return label(PurePosixPath(path.replace("\\", "/")).name)

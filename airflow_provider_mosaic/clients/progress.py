@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from airflow_provider_mosaic.api.redaction import label
+
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -57,15 +59,16 @@ class Progress:
         return None if self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
 
     def __str__(self) -> str:
+        name = label(self.name)
         if self.finished:
-            return f"{self.name}: {size_words(self.done)} in {time_words(self.seconds)}, {size_words(self.rate)}/s"
+            return f"{name}: {size_words(self.done)} in {time_words(self.seconds)}, {size_words(self.rate)}/s"
         if not self.total:
-            return f"{self.name}: {size_words(self.done)}, {size_words(self.rate)}/s"
+            return f"{name}: {size_words(self.done)}, {size_words(self.rate)}/s"
         through, whole = size_words(self.done), size_words(self.total)
         if through.split()[1] == whole.split()[1]:
             through = through.split()[0]
         left = "" if self.left is None else f", about {time_words(self.left)} left"
-        return f"{self.name}: {through} of {whole} ({self.done * 100 // self.total} %), {size_words(self.rate)}/s{left}"
+        return f"{name}: {through} of {whole} ({self.done * 100 // self.total} %), {size_words(self.rate)}/s{left}"
 
 
 class ProgressLines:

@@ -26,8 +26,17 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
-from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, file_name_of, found, open_link, shown, way_fault
+from airflow_provider_mosaic.api.redaction import one_line, redact
+from airflow_provider_mosaic.clients.links import (
+    BROKEN_WAY,
+    Found,
+    file_name_of,
+    found,
+    may_be_token,
+    open_link,
+    shown,
+    way_fault,
+)
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.clients.spool import Spool
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -270,8 +279,9 @@ def _read(source: Source, stream: BinaryIO, buffer: memoryview | None, left: int
 
 
 def _unreadable(named: str, error: BaseException) -> MosaicTransportError:
+    words = one_line(str(error), longest=300)
     return MosaicTransportError(
-        f"source={named!r}: it could not be read to its end ({type(error).__name__}: {redact(str(error))[:300]}).",
+        f"source={named!r}: it could not be read to its end ({type(error).__name__}: {words}).",
         effect_unknown=False,
     )
 
@@ -283,7 +293,7 @@ def _refuse_unreadable(named: str, error: BaseException) -> NoReturn:
         refuse("source", named, "there is no such file, as seen from this worker.")
     if isinstance(error, PermissionError):
         refuse("source", named, "this worker may not read it.")
-    refuse("source", named, f"it can't be read ({type(error).__name__}: {redact(str(error))[:300]}).")
+    refuse("source", named, f"it can't be read ({type(error).__name__}: {one_line(str(error), longest=300)}).")
 
 
 def _checked_answer(url: str, response: requests.Response) -> Found:
@@ -368,7 +378,8 @@ def _stamp(size: int, facts: Found) -> str:
 
 def _name(url: str, landed: str, facts: Found) -> str:
     """The first name that says what the file is; else the first one, with the suffix of the media type."""
-    names = [name for name in (file_name_of(url), facts.file_name, file_name_of(landed)) if name]
+    given = (file_name_of(url), facts.file_name, file_name_of(landed))
+    names = [name for name in given if name and not may_be_token(name)]
     for name in names:
         if PurePosixPath(name).suffix.lower() in _SUFFIXES:
             return name

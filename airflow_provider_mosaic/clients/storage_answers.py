@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from html import unescape
@@ -11,15 +12,15 @@ import requests
 
 from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.clients.links import BROKEN_WAY
+from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.clients.links import BROKEN_WAY, secrets_of
 from airflow_provider_mosaic.clients.patience import time_limit
 
 _MOST_READ = 64 * 1024
 _LONGEST_WAIT = 30.0
 _LONGEST_WORDS = 300
 # Not an XML parser: the body comes from outside, may be cut short, and two texts are all that is wanted.
-_CODE = re.compile(r"<Code>([^<]*)</Code>")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
@@ -46,12 +47,14 @@ class Refusal:
         return f"{self.status} ({said})" if said else str(self.status)
 
 
-def refusal_in(response: requests.Response) -> Refusal:
+def refusal_in(response: requests.Response, secrets: Iterable[str] = ()) -> Refusal:
     """
     Read a refusal; a body that can't be read, or is too long, still leaves the status.
 
     :param response: An answer whose body was not read yet.
+    :param secrets: What the host may repeat of the request, besides the link.
     """
+    hidden = (*secrets, *secrets_of(response))
     body = b""
     # A body that is compressed is not decompressed: 1 KB may become 1 GB.
     with suppress(*BROKEN_WAY), time_limit(_LONGEST_WAIT):
@@ -59,12 +62,12 @@ def refusal_in(response: requests.Response) -> Refusal:
     text = body.decode("utf-8", "replace")
     return Refusal(
         status=response.status_code,
-        code=_first(_CODE, text),
-        message=_first(_MESSAGE, text),
+        code=_first(_CODE, text, hidden),
+        message=_first(_MESSAGE, text, hidden),
         retry_after=Answer(response.status_code, lowered(response.headers)).retry_after(),
     )
 
 
-def _first(pattern: re.Pattern[str], text: str) -> str:
+def _first(pattern: re.Pattern[str], text: str, secrets: tuple[str, ...]) -> str:
     match = pattern.search(text)
-    return redact(" ".join(unescape(match[1]).split()), longest=_LONGEST_WORDS) if match else ""
+    return one_line(" ".join(unescape(match[1]).split()), secrets, longest=_LONGEST_WORDS) if match else ""

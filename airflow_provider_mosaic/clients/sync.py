@@ -28,8 +28,8 @@ from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients.debug_lines import mask_queries
-from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for
+from airflow_provider_mosaic.clients.debug_lines import clean_library_lines
+from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
 from airflow_provider_mosaic.clients.faults import AnswerTooSlow, Body, Faults
 from airflow_provider_mosaic.clients.patience import PatientAdapter, time_limit
 
@@ -73,7 +73,7 @@ class _Session(requests.Session):
 
 def open_session() -> requests.Session:
     """A session that follows the environment's proxies and authorities, and never adds a password of its own."""
-    mask_queries()
+    clean_library_lines()
     session = _Session()
     session.verify = ca_bundle() or True
     # Without an auth of its own, requests would look into ~/.netrc and overwrite the Authorization header from it.
@@ -139,6 +139,7 @@ class SyncClient:
         self._sleep = sleep
         api_proxy(access)
         self._session = open_session()
+        self._secrets = (*access.secrets, *proxy_secrets())
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -183,7 +184,7 @@ class SyncClient:
                 break
             url = target
         why = why_not_followed(call.method, url, answer)
-        return call.result(answer, self.access.secrets, why_not_followed=why)
+        return call.result(answer, self._secrets, why_not_followed=why)
 
     def _ask(self, call: Call[Any], url: str) -> Answer:
         try:
@@ -200,5 +201,7 @@ class SyncClient:
                 while (block := response.raw.read(64 * 1024, decode_content=False)) and body.add(block):
                     pass
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise FAULTS.error(error, what=call.what, method=call.method, path=call.path) from None
+            raise FAULTS.error(
+                error, what=call.what, method=call.method, path=call.path, secrets=self._secrets
+            ) from None
         return Answer(response.status_code, lowered(response.headers), body.content)

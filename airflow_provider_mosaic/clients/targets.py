@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.progress import size_words
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def destination_fault(named: str, error: Exception) -> MosaicError:
     """
     if isinstance(error, MosaicError):
         return error
-    words = redact(str(error))[:300]
+    words = one_line(str(error), longest=300)
     if isinstance(error, OSError) and error.errno in _ROOM:
         return MosaicValidationError(
             f"destination={named!r}: there is no room for it ({error.strerror}); nothing is left there. Free some.",

@@ -20,6 +20,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.redaction import remember_signed
+from airflow_provider_mosaic.clients.debug_lines import hiding
 from airflow_provider_mosaic.clients.form import Envelope, envelope
 from airflow_provider_mosaic.clients.links import BROKEN_WAY, check_on_web, forbidden, found, joined, origin, way_fault
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
@@ -63,16 +65,18 @@ def send_form(
     :raises MosaicError: The kind that says what to do about it.
     """
     checked_size(form, source)
+    remember_signed(form.signature)
     around = envelope(form.upload_fields, file_name=source.name, media_type=media_type)
     lines = ProgressLines(name=source.name, total=source.size, told=progress)
     body = _Body(around, source, lines)
     what = f"upload {source.name!r}"
-    check_on_web(form.upload_url, what=what, given_by="the form from Mosaic")
+    check_on_web(form.upload_url, what=what, given_by="the form from Mosaic", secrets=form.secrets)
     try:
         # The generator is closed here, not by the garbage collector: it holds the source open.
         with (
             open_storage_session(policy, standstill=standstill) as session,
             closing(body),
+            hiding(form.secrets),
             session.post(
                 form.upload_url,
                 # The stubs know only bytes; the connection takes whatever has a buffer.
@@ -92,7 +96,7 @@ def send_form(
     except ForbiddenLink as error:
         raise forbidden(error, what=what, method="POST", url=form.upload_url) from None
     except BROKEN_WAY as error:
-        raise way_fault(error, what=what, method="POST", url=form.upload_url) from None
+        raise way_fault(error, what=what, method="POST", url=form.upload_url, secrets=form.secrets) from None
     lines.finish(source.size)
 
 
@@ -160,7 +164,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             )
         return
     if 300 <= status < 400:
-        target = origin(joined(form.upload_url, response.headers.get("location", "")))
+        target = origin(joined(form.upload_url, response.headers.get("location", "")), form.secrets)
         raise MosaicResponseError(
             f"Could not {what}: {host} answered {status} and points to {target}; a file is not sent on to an address "
             "that Mosaic did not give.",
@@ -169,7 +173,7 @@ def _judge(form: UploadForm, source: Source, what: str, response: requests.Respo
             path=host,
             effect_unknown=False,
         )
-    raise _refused(form, source, what, host, refusal_in(response))
+    raise _refused(form, source, what, host, refusal_in(response, form.secrets))
 
 
 def _refused(form: UploadForm, source: Source, what: str, host: str, refusal: Refusal) -> MosaicError:

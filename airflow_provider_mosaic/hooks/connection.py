@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line, values
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     if not isinstance(error, (AirflowNotFoundException, ValueError)):
         # The API server or a secrets backend is away: it may be back soon, and what is waited for goes on meanwhile.
         return MosaicTransportError(
-            f"mosaic_conn_id={conn_id!r}: it could not be looked up ({type(error).__name__}: {redact(str(error))}).",
+            f"mosaic_conn_id={conn_id!r}: it could not be looked up ({type(error).__name__}: {one_line(str(error))}).",
             effect_unknown=False,
         )
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
@@ -116,5 +117,7 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     if variable in os.environ:
         # Airflow goes on looking elsewhere, and says only in its log that it could not read this.
         cure = f"{variable} is set, but holds neither JSON nor a URI that can be read."
-    said = f"{type(error).__name__}: {redact(str(error))}"
+    # Any part of it may be the key.
+    parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
+    said = f"{type(error).__name__}: {one_line(str(error), parts)}"
     return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: there is no such connection ({said}). {cure}")

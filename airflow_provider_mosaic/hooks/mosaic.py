@@ -15,6 +15,7 @@ from airflow_provider_mosaic.api.arguments import checked_name
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.paging import Listing, iterate
+from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE, HOOK_NAME, field_behaviour, form_widgets
 from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
@@ -175,7 +176,7 @@ class MosaicHook(Endpoints, BaseHook):
             owner = send_within(_LONGEST_TEST, self.access, account.whoami())
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
-        scopes = "all scopes" if owner.scopes is None else f"scopes {', '.join(owner.scopes) or '(none)'}"
+        scopes = "all scopes" if owner.scopes is None else f"scopes {one_line(', '.join(owner.scopes)) or '(none)'}"
         workspace = f", in workspace {self.access.workspace_id}" if self.access.workspace_id else ""
         return True, f"Connected to {self.access.base_url} as {owner.name}{workspace}, with {scopes}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, checked_list, refuse
 from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Output, Run
 from airflow_provider_mosaic.api.verdicts import judge_run
@@ -28,6 +30,9 @@ PARTS = {
     "thumbnail": ("thumbnail_url", ".jpg"),
     "premiere": ("premiere_prproj_url", ".premiere.zip"),
 }
+_NOT_IN_A_NAME = re.compile(r"[^\w.\- ]")
+#: Bytes. File systems take names of 255, and there may be more than the id in one.
+_LONGEST_NAME_PART = 180
 _VIDEO_SUFFIXES = {media: suffix for suffix, media in MEDIA_TYPES[AssetType.VIDEO].items()}
 
 
@@ -105,7 +110,7 @@ class DownloadTask:
             refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
         names.add(name)
         present = self._folder.size_of(name)
-        uri = self._folder.uri_of(name)
+        uri = redact(self._folder.uri_of(name))
         if present is not None and not self._overwrite:
             whole = facts.size
             if whole is None:
@@ -138,7 +143,7 @@ class DownloadTask:
     def _name(self, output_id: str, index: int, part: str, suffix: str) -> str:
         try:
             name = self._filename.format(
-                output_id=output_id.replace("/", "_"), run_id=self._run_id, index=index, part=part, suffix=suffix
+                output_id=_in_a_name(output_id), run_id=self._run_id, index=index, part=part, suffix=suffix
             )
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             refuse(
@@ -172,6 +177,12 @@ class _Links:
             if same and getattr(output, self._field):
                 return str(getattr(output, self._field))
         raise MosaicNotFoundError(f"Run {self._run_id!r} has no output {self._output_id!r} with that part any more.")
+
+
+def _in_a_name(output_id: str) -> str:
+    """An id of the server as a part of a file's name: it leads to no other folder, and hides nothing."""
+    name = _NOT_IN_A_NAME.sub("_", output_id).lstrip(".")
+    return name.encode("utf-8", "replace")[:_LONGEST_NAME_PART].decode("utf-8", "ignore") or "_"
 
 
 def _video_suffix(link: str) -> str | None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import html
 import json
 import traceback
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,10 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.assets import AssetType, begin_upload
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import label, link_secrets, redact
 from airflow_provider_mosaic.api.runs import get_run, start_run
 from airflow_provider_mosaic.api.social import create_post
+from airflow_provider_mosaic.api.webhooks import read_event
 
 from .every_sample import SAMPLES
 
@@ -48,6 +51,13 @@ SIGNED = "https://s.example/a.mp4?sig=hush"
         ("s3://hush:hush@bucket/key?versionId=hush", "s3://bucket/key?***"),
         ("https://a.example/ https://b.example/?hush", "https://a.example/ https://b.example/?***"),
         ("Expired: /bucket/v.mp4?X-Goog-Signature=hush&b=1 now", "Expired: /bucket/v.mp4?*** now"),
+        ("https://a.example/v.mp4;jwt=hush?b=1", "https://a.example/v.mp4;***?***"),
+        ("gone: /v.mp4;jwt=hush now", "gone: /v.mp4;*** now"),
+        ("token eyJhbGciOi.eyJzdWIi.hush-1 is old", "token *** is old"),
+        ("http://someone:hu/sh@proxy.example:3128", "http://proxy.example:3128"),
+        ("http://proxy.example:3128/@someone", "http://proxy.example:3128/@someone"),
+        ("red \x1b[31m, \u202eturned", "red \\x1b[31m, \\u202eturned"),
+        ("two\nlines\tstay", "two\nlines\tstay"),
         ("What? No.", "What? No."),
         ("is it a=b?", "is it a=b?"),
         ("smk_thing and task_mk_1", "smk_thing and task_mk_1"),
@@ -62,6 +72,44 @@ def test_what_could_be_a_secret_is_masked_and_nothing_else(text: str, clean: str
 
 def test_given_secrets_are_masked_wherever_they_stand() -> None:
     assert redact("a-plain-key! xa-plain-keyx", ("a-plain-key", "")) == "***! x***x"
+
+
+@pytest.mark.parametrize("secret", ["a+b/c==", "with space&<x>", 'a"quote', "ü-umlaut-ü", "mk_live_hush", "100%25"])
+def test_given_secrets_are_masked_in_the_spellings_of_servers(secret: str) -> None:
+    for spelled in (
+        secret,
+        secret.upper(),
+        quote(secret),
+        quote(secret, safe=""),
+        quote(quote(secret, safe=""), safe=""),
+        html.escape(secret),
+        json.dumps(secret)[1:-1],
+        secret.removeprefix("mk_"),
+    ):
+        assert redact(f"who sent <{spelled}>?", (secret,)) == "who sent <***>?"
+
+
+def test_a_secret_that_is_the_beginning_of_another_leaves_nothing_of_it() -> None:
+    assert redact("a token-one, a token-one-two", ("token-one", "token-one-two")) == "a ***, a ***"
+
+
+def test_of_a_link_each_value_is_a_secret_and_the_rest_is_not() -> None:
+    link = "https://u:pass1@a.example/folder99/film.mp4;jwt=param1?n=201&t=short&next=https%3A%2F%2Fb.example%2F%3Fs%3Dinner#frag1"
+    found = link_secrets(link)
+    assert {"pass1", "folder99", "param1", "short", "inner", "frag1"} <= set(found)
+    assert not {"201", "n", "t", "film.mp4", "a.example"} & set(found)
+
+
+def test_a_link_with_very_many_values_is_still_read_in_time() -> None:
+    assert len(link_secrets("https://a.example/?" + "&".join(f"a=value{n}" for n in range(100_000)))) == 500
+    assert link_secrets("https://a.example/?a=" + "https://a.example/?a=" * 10_000)
+
+
+def test_a_label_is_short_and_visible() -> None:
+    assert label("run-1") == "run-1"
+    assert label("Zürich 🎬") == "Zürich 🎬"
+    assert label("a\nb\u202e\x00") == "a b\\u202e\\x00"
+    assert len(label("x" * 100_000)) <= 201
 
 
 def test_of_a_long_text_only_the_beginning_is_read_and_no_half_secret_is_shown() -> None:
@@ -196,3 +244,16 @@ def test_access_does_not_show_its_key() -> None:
     access = Access(api_key=KEY)
     assert "hush" not in f"{access!r}{access}"
     assert access.api_key == KEY
+
+
+def test_a_webhook_shows_nothing_that_its_sender_made_up() -> None:
+    odd = "odd\n2026-01-01 ERROR forged \x1b[31m\u202e"
+    event = read_event(
+        json.dumps({"flag": odd, "run_id": odd, "status": odd, "hush": "hush", "triggered_by": {odd: "hush"}})
+    )
+    for text in (event.flag, event.run_id, event.status, repr(event), str(event)):
+        assert "hush" not in str(text)
+        assert str(text).isprintable()
+    with pytest.raises(MosaicError) as caught:
+        read_event(json.dumps({"run_id": odd, odd: odd}))
+    assert "forged" not in str(caught.value)
