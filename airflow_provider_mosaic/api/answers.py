@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
@@ -27,6 +28,8 @@ from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
+#: Characters of the longest Retry-After; a date has 29.
+_LONGEST_RETRY_AFTER = 64
 
 #: What to do about a status, said to the person who reads the error.
 _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
@@ -73,21 +76,21 @@ class Answer:
     def retry_after(self, *, now: datetime | None = None) -> float | None:
         """Seconds that the server asks to wait, from a number or a date; None if it does not say."""
         value = self.headers.get("retry-after", "").strip()
-        if not value:
+        if not value or len(value) > _LONGEST_RETRY_AFTER:
             return None
         try:
             seconds = float(value)
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)
-            except (TypeError, ValueError, OverflowError):
+                if when.tzinfo is None:
+                    when = when.replace(tzinfo=timezone.utc)
+                seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
+            except (TypeError, ValueError, OverflowError, IndexError):
                 return None
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=timezone.utc)
-            seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
         return max(0.0, seconds) if math.isfinite(seconds) else None
 
-    def json(self, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    def json(self, decode: Callable[[bytes], Any] = decode_json) -> Any:
         """
         The body as JSON; None when it is empty.
 
@@ -106,7 +109,7 @@ def describe_body(answer: Answer) -> str:
         return "an empty body"
     start = answer.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
     if re.match(r"(?i)<(!doctype html|html|head|body)", start):
-        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", start)
+        title = re.search(r"(?i)<title[^<>]*>([^<]*)</title>", start)
         named = f" titled '{redact(title[1].strip())[:80]}'" if title else ""
         return f"an HTML page{named}, as a proxy or a login page would send"
     if start.startswith(("{", "[")):

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Model, Words, object_in, text_in
+from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, text_in
 
 #: Seconds to wait for a finalize: size, length and format can only be looked at now.
 _FINALIZE_PATIENCE = 180.0
@@ -69,7 +69,7 @@ class UploadForm(Model):
     :param max_file_size_bytes: The largest file that is taken; None when the API does not say.
     """
 
-    asset_id: str
+    asset_id: Id
     upload_url: str = Field(repr=False)
     upload_fields: dict[str, str] = Field(repr=False)
     max_file_size_bytes: int | None = None
@@ -128,7 +128,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
             raise UnreadableAnswer("the field 'upload_fields' is missing")
         limit = answer.get("max_file_size_bytes")
         return UploadForm(
-            asset_id=text_in(data, key, "id"),
+            asset_id=id_in(data, key, "id"),
             upload_url=text_in(data, "upload_url"),
             # A null is no field: the storage host would refuse a form with the text "None" in it.
             upload_fields={
@@ -162,8 +162,10 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     key = f"{kind.value}_id"
 
     def read(data: Any) -> str:
-        answered = data.get(key) if isinstance(data, dict) else None
-        return answered if isinstance(answered, str) and answered else asset_id
+        try:
+            return id_in(data, key)
+        except UnreadableAnswer:
+            return asset_id
 
     return Call(
         what=f"finalize the upload of {kind.value} {asset_id!r}",

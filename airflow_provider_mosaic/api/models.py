@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 import pendulum
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,8 +24,14 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.call import UnreadableAnswer
+from airflow_provider_mosaic.api.decoding import REPLACEMENT
+from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
+
+#: Characters of the longest id, time and status. Mosaic's ids are UUIDs.
+_LONGEST_ID, _LONGEST_TIME, _LONGEST_STATUS = 512, 64, 100
 
 
 class Model(BaseModel):
@@ -74,7 +81,7 @@ def parse_time(value: object) -> datetime | None:
 
     :param value: ISO 8601 text or a datetime.
     """
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_TIME:
         try:
             parsed = pendulum.parse(value, strict=False)
         except (ValueError, TypeError, OverflowError):
@@ -84,7 +91,8 @@ def parse_time(value: object) -> datetime | None:
         return None
     try:
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-    except OverflowError:
+    except (OverflowError, ValueError):
+        # ValueError: an offset of a day or more, which pendulum takes.
         return None
 
 
@@ -100,6 +108,21 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None if value is None else str(value)
 
 
+def _id(value: str) -> str:
+    try:
+        if len(value) <= _LONGEST_ID and REPLACEMENT not in value:
+            return checked_id("id", value)
+    except MosaicValidationError:
+        pass
+    raise ValueError(f"an id has 1 to {_LONGEST_ID} characters, and no spaces or control characters")
+
+
+#: An id that can be an argument later. A request with another one would be refused, when it is paid already.
+Id = Annotated[str, AfterValidator(_id)]
+#: The same where the API may give none.
+IdOrEmpty = Annotated[str, AfterValidator(lambda value: value and _id(value))]
+#: A status: words that are logged and compared. A longer one than any that is known stays unknown when it is cut.
+Status = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_STATUS])]
 #: A point in time in UTC, None when absent or not readable.
 Time = Annotated[datetime | None, BeforeValidator(parse_time)]
 #: A count that is 0 when it is no number.
@@ -136,6 +159,19 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(items, list):
         raise UnreadableAnswer(f"'{key}' is a {type(items).__name__} where a list was expected")
     return [object_in(item) for item in items if item is not None]
+
+
+def id_in(data: Any, *keys: str) -> str:
+    """
+    Return the id that :func:`text_in` finds.
+
+    :raises UnreadableAnswer: There is none, or it can't be an id.
+    """
+    text = text_in(data, *keys)
+    try:
+        return _id(text)
+    except ValueError as error:
+        raise UnreadableAnswer(f"'{keys[0]}' is wrong: {error}") from None
 
 
 def text_in(data: Any, *keys: str) -> str:

@@ -11,7 +11,19 @@ from pydantic import AliasChoices, Field, field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_ids, checked_url, joined_statuses, optional_moment
 from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Count, Flag, Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.models import (
+    Count,
+    Flag,
+    Id,
+    IdOrEmpty,
+    Model,
+    Status,
+    Time,
+    Words,
+    id_in,
+    list_in,
+    object_in,
+)
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import checked_params, checked_videos
@@ -71,7 +83,7 @@ class Output(Model):
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
     """
 
-    output_id: str = Field(default="", validation_alias=AliasChoices("id", "output_id"))
+    output_id: IdOrEmpty = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
@@ -85,8 +97,8 @@ class Output(Model):
 class Run(Model):
     """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
 
-    run_id: str = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
-    status: str
+    run_id: Id = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    status: Status
     agent_id: Words = None
     status_message: Words = None
     started_at: Time = None
@@ -220,7 +232,7 @@ def start_run(
         path="/agent/{agent_id}/run",
         ids={"agent_id": agent_id},
         body=body,
-        read=lambda data: text_in(data, "run_id", "agent_state_id"),
+        read=lambda data: id_in(data, "run_id", "agent_state_id"),
         repeat=Repeat.HAS_EFFECTS,
         patience=_START_PATIENCE,
     )

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.arguments import (
     stamp,
 )
 from airflow_provider_mosaic.api.call import Call, Repeat
-from airflow_provider_mosaic.api.models import Model, Time, Words, list_in, object_in, text_in
+from airflow_provider_mosaic.api.models import Id, Model, Status, Time, Words, id_in, list_in, object_in
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 
@@ -43,7 +43,7 @@ class PostStatus(str, enum.Enum):
 class SocialConnection(Model):
     """A connected account. ``connected`` is known only when the connection is read by itself."""
 
-    social_connection_id: str
+    social_connection_id: Id
     platform: Words = None
     connected: bool | None = None
     account_name: Words = None
@@ -78,8 +78,8 @@ class Post(Model):
 
     beside_the_point = frozenset({"platforms", "destinations", "results"})
 
-    post_id: str
-    status: str = "unknown"
+    post_id: Id
+    status: Status = "unknown"
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
@@ -188,7 +188,7 @@ def _read_made(data: Any) -> Post:
     try:
         return Post.model_validate(data)
     except ValidationError:
-        return Post(post_id=text_in(data, "post_id"))
+        return Post(post_id=id_in(data, "post_id"))
 
 
 def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:
