@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -22,6 +22,8 @@ import pendulum
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, redact
 
+_LARGEST = sys.float_info.max
+
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
     """
@@ -31,8 +33,20 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
     """
-    shown = redact(repr(value))
+    shown = redact(representation(value))
     raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
+
+
+def representation(value: object) -> str:
+    """
+    Return the ``repr`` of a value, or its type where Python has none: very large ints, very deep structures.
+
+    :param value: The value.
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__}>"
 
 
 def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
@@ -202,6 +216,8 @@ def checked_moment(name: str, value: object) -> datetime:
         return moment.astimezone(timezone.utc)
     except OverflowError:
         refuse(name, value, "it is at the very end of the calendar.")
+    except ValueError:
+        refuse(name, value, "its offset from UTC is a day or more.")
 
 
 def optional_moment(name: str, value: object) -> str | None:
@@ -223,7 +239,8 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     :raises MosaicValidationError: It is not a duration, or too short.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+    # An int may be larger than any float, which math.isfinite does not take.
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not -_LARGEST <= seconds <= _LARGEST:
         refuse(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
         refuse(

@@ -57,7 +57,7 @@ def _extra(connection: Connection) -> Mapping[str, Any]:
         return {}
     try:
         extra = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         extra = None
     if not isinstance(extra, Mapping):
         raise MosaicValidationError(f"Connection {connection.conn_id!r}: its extra is not a JSON object.")
@@ -69,7 +69,7 @@ def _seconds(value: object) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         refuse("timeout", value, "it must be a number of seconds.")
 
 
