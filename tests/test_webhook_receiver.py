@@ -248,7 +248,8 @@ def test_a_body_without_end_is_a_bad_request(receiver: str, airflow: Airflow) ->
             sent += 1 << 20
             yield b"[" * (1 << 20)
 
-    with suppress(httpx.WriteError):
+    # The connection is closed while the client sends; the response may be lost with it.
+    with suppress(httpx.TransportError):
         answer = httpx.post(receiver, content=pieces(), headers={"X-Mosaic-Signature": SECRET}, trust_env=False)
         assert answer.status_code == 400
     # What a receiver reads is bounded; sockets hold some more.
