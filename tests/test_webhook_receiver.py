@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -213,11 +214,46 @@ def test_other_events_are_taken_and_left(
     assert mosaic_emulator.counts().requests == {}
 
 
-@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"run_id": "x"}', b"\xff\xfe"])
+BODIES = {
+    "empty": b"",
+    "no JSON": b"not json",
+    "a list": b"[]",
+    "no flag": b'{"run_id": "x"}',
+    "no UTF-8": b"\xff\xfe",
+    "nested too deeply": b"[" * 100_000,
+    "a number of 5,000 digits": b'{"flag": "RUN_FINISHED", "x": ' + b"9" * 5000 + b"}",
+    "an id of half a character": rb'{"flag": "RUN_FINISHED", "run_id": "\ud800"}',
+    "an id with NUL": rb'{"flag": "RUN_FINISHED", "run_id": "a\u0000"}',
+    "an id with spaces": b'{"flag": "RUN_FINISHED", "run_id": "a b"}',
+    "an id that is a template": b'{"flag": "RUN_FINISHED", "run_id": "{{x}}"}',
+    "an id that is long": b'{"flag": "RUN_FINISHED", "run_id": "' + b"x" * 100_000 + b'"}',
+    "longer than any event": b'{"flag": "RUN_FINISHED", "x": "' + b"x" * (17 << 20) + b'"}',
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_what_is_no_event_is_a_bad_request(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str, body: bytes
 ) -> None:
     assert deliver(receiver, body).status_code == 400
+    assert airflow.begun == {}
+
+
+def test_a_body_without_end_is_a_bad_request(receiver: str, airflow: Airflow) -> None:
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 1 << 30:
+            sent += 1 << 20
+            yield b"[" * (1 << 20)
+
+    # The connection is closed while the client sends; the response may be lost with it.
+    with suppress(httpx.TransportError):
+        answer = httpx.post(receiver, content=pieces(), headers={"X-Mosaic-Signature": SECRET}, trust_env=False)
+        assert answer.status_code == 400
+    # What a receiver reads is bounded; sockets hold some more.
+    assert sent < 128 << 20
     assert airflow.begun == {}
 
 

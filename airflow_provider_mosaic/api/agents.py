@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_mapping, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
-from airflow_provider_mosaic.api.models import Count, Label, Many, Model, Time, Words, id_in, object_in
+from airflow_provider_mosaic.api.models import Count, Id, Many, Model, Time, Words, id_in, object_in
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
@@ -19,7 +19,7 @@ VIDEO_INPUT_TYPE_ID = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
 class Agent(Model):
     """An agent's metadata. ``agent_id`` is called ``id`` in the API's lists."""
 
-    agent_id: Label = Field(validation_alias=AliasChoices("id", "agent_id"))
+    agent_id: Id = Field(validation_alias=AliasChoices("id", "agent_id"))
     name: Words = None
     description: Words = None
     visibility: Words = None
@@ -30,7 +30,7 @@ class Agent(Model):
 class AgentNode(Model):
     """A node (tile) of an agent, with its current parameters."""
 
-    agent_node_id: Label = Field(validation_alias=AliasChoices("agent_node_id", "id"))
+    agent_node_id: Id = Field(validation_alias=AliasChoices("agent_node_id", "id"))
     node_type: NodeType = NodeType()
     params_used: dict[str, Any] = {}
 
@@ -46,8 +46,8 @@ class AgentNode(Model):
 class Connection(Model):
     """A directed edge between two nodes."""
 
-    source_agent_node_id: Label
-    target_agent_node_id: Label
+    source_agent_node_id: Id
+    target_agent_node_id: Id
 
 
 class AgentGraph(Model):
@@ -67,13 +67,13 @@ class CreatedNode(Model):
     """Which node came of an operation with a ``temp_ref_id``."""
 
     temp_ref_id: Words = None
-    agent_node_id: Label
+    agent_node_id: Id
 
 
 class AgentChange(Model):
     """What a create or an update did."""
 
-    agent_id: Label
+    agent_id: Id
     operations_applied: Count = 0
     created_nodes: Many[CreatedNode] = ()
 

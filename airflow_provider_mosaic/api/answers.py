@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
@@ -30,6 +31,8 @@ _LONGEST_DETAIL = 500
 #: Values of the largest answer, about; a run with 5,000 outputs has 75,000. A thread that decodes JSON does not let
 #: others run before its end, and each value takes up to 100 bytes.
 _MOST_VALUES = 500_000
+#: Characters of the longest Retry-After; a date has 29.
+_LONGEST_RETRY_AFTER = 64
 
 #: What to do about a status, said to the person who reads the error.
 _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
@@ -76,18 +79,18 @@ class Answer:
     def retry_after(self, *, now: datetime | None = None) -> float | None:
         """Seconds that the server asks to wait, from a number or a date; None if it does not say."""
         value = self.headers.get("retry-after", "").strip()
-        if not value:
+        if not value or len(value) > _LONGEST_RETRY_AFTER:
             return None
         try:
             seconds = float(value)
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)
-            except (TypeError, ValueError, OverflowError):
+                if when.tzinfo is None:
+                    when = when.replace(tzinfo=timezone.utc)
+                seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
+            except (TypeError, ValueError, OverflowError, IndexError):
                 return None
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=timezone.utc)
-            seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
         return max(0.0, seconds) if math.isfinite(seconds) else None
 
     @property
@@ -102,7 +105,7 @@ class Answer:
         content = self.content
         return len(content) > _MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES
 
-    def json(self, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    def json(self, decode: Callable[[bytes], Any] = decode_json) -> Any:
         """
         The body as JSON; None when it is empty.
 
@@ -127,8 +130,8 @@ def describe_body(answer: Answer, secrets: Iterable[str] = ()) -> str:
         return f"{len(answer.content)} bytes with too many values for an answer of the API"
     start = answer.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
     if re.match(r"(?i)<(!doctype html|html|head|body)", start):
-        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", start)
-        named = f" titled '{one_line(title[1], secrets, longest=80)}'" if title else ""
+        title = re.search(r"(?i)<title[^<>]*>([^<]*)</title>", start)
+        named = f" titled '{one_line(title[1].strip(), secrets, longest=80)}'" if title else ""
         return f"an HTML page{named}, as a proxy or a login page would send"
     if start.startswith(("{", "[")):
         return f"JSON that is cut short or broken ({len(answer.content)} bytes)"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -26,6 +26,7 @@ from airflow_provider_mosaic.api.redaction import MASK, redact
 _LONGEST_ID = 500
 # What ends an id within a path, for Mosaic or for a proxy before it that decodes the path once more.
 _ENDS_AN_ID = re.compile(r"[/\\?#%]")
+_LARGEST = sys.float_info.max
 
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
@@ -36,12 +37,20 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
     """
-    try:
-        shown = redact(repr(value))
-    except (ValueError, RecursionError):
-        # An int of more than 4,300 digits has no text.
-        shown = f"<{type(value).__name__}>"
+    shown = redact(representation(value))
     raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
+
+
+def representation(value: object) -> str:
+    """
+    Return the ``repr`` of a value, or its type where Python has none: very large ints, very deep structures.
+
+    :param value: The value.
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__}>"
 
 
 def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
@@ -235,6 +244,8 @@ def checked_moment(name: str, value: object) -> datetime:
         return moment.astimezone(timezone.utc)
     except OverflowError:
         refuse(name, value, "it is at the very end of the calendar.")
+    except ValueError:
+        refuse(name, value, "its offset from UTC is a day or more.")
 
 
 def optional_moment(name: str, value: object) -> str | None:
@@ -256,7 +267,8 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     :raises MosaicValidationError: It is not a duration, or too short.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not _is_finite(seconds):
+    # An int may be larger than any float, which math.isfinite does not take.
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not -_LARGEST <= seconds <= _LARGEST:
         refuse(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
         refuse(
@@ -286,14 +298,6 @@ def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in words:
         refuse(name, value, f"it must be one of {', '.join(words)}.")
     return value
-
-
-def _is_finite(number: float) -> bool:
-    """Return whether a number fits into a float and is finite."""
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False
 
 
 def _literal(text: str) -> object:

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Label, Model, Words, id_in, object_in, text_in
-from airflow_provider_mosaic.api.redaction import label, link_secrets, values
+from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, text_in
+from airflow_provider_mosaic.api.redaction import link_secrets, values
 
 #: Seconds to wait for a finalize: size, length and format can only be looked at now.
 _FINALIZE_PATIENCE = 180.0
@@ -70,7 +70,7 @@ class UploadForm(Model):
     :param max_file_size_bytes: The largest file that is taken; None when the API does not say.
     """
 
-    asset_id: Label
+    asset_id: Id
     upload_url: str = Field(repr=False)
     upload_fields: dict[str, str] = Field(repr=False)
     max_file_size_bytes: int | None = None
@@ -174,8 +174,10 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     key = f"{kind.value}_id"
 
     def read(data: Any) -> str:
-        answered = data.get(key) if isinstance(data, dict) else None
-        return label(answered) if isinstance(answered, str) and answered else asset_id
+        try:
+            return id_in(data, key)
+        except UnreadableAnswer:
+            return asset_id
 
     return Call(
         what=f"finalize the upload of {kind.value} {asset_id!r}",

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
-from airflow_provider_mosaic.api.models import Label, Model, Status, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in
 
 _SOURCES = ("video", "image", "audio")
 
@@ -27,7 +27,7 @@ class AvatarStatus(str, enum.Enum):
 class AvatarProfile(Model):
     """A profile. It may be used before it is ready: the run waits for it. One that failed stays so."""
 
-    id: Label
+    id: Id
     # The page's table of fields has the one name, the text beside it the other.
     status: Status = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
     name: Words = None

@@ -18,7 +18,13 @@ from pydantic import ValidationError
 
 from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for
 from airflow_provider_mosaic.api.arguments import checked_id
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicResponseError
+from airflow_provider_mosaic.api.decoding import decode_json
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicResponseError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.redaction import label, redact
 
 T = TypeVar("T")
@@ -55,7 +61,7 @@ class Call(Generic[T]):
     :param query: Query parameters; those that are None are left out.
     :param body: JSON body; None sends none.
     :param read: Makes a ``T`` of the decoded answer (None when the answer is empty).
-    :param decode: Decodes the answer's JSON, where not all of it is needed; it fails as :func:`json.loads` does.
+    :param decode: Decodes the answer's JSON, where not all of it is needed; it fails as :func:`decode_json` does.
     :param repeat: What sending it once more would do.
     :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
     :param max_bytes: Bytes that the answer has at most.
@@ -65,7 +71,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Json], T] = field(repr=False)
-    decode: Callable[[bytes], Json] = field(default=json.loads, repr=False)
+    decode: Callable[[bytes], Json] = field(default=decode_json, repr=False)
     ids: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: Json = field(default=None, repr=False)
@@ -81,12 +87,19 @@ class Call(Generic[T]):
 
     @property
     def target(self) -> str:
-        """Path and query as they are sent."""
+        """
+        Path and query as they are sent.
+
+        :raises MosaicValidationError: An argument has characters that no address can hold.
+        """
         path = self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
-        # A cursor comes from the server: half a character in it is an answer's fault and no reason to break.
-        query = urlencode(
-            {name: value for name, value in self.query.items() if value is not None}, errors="surrogatepass"
-        )
+        try:
+            query = urlencode({name: value for name, value in self.query.items() if value is not None})
+        except UnicodeEncodeError:
+            raise MosaicValidationError(
+                f"Could not {self.what}: an argument has half of a surrogate pair in it. Nothing was sent. Pass whole "
+                "characters."
+            ) from None
         return f"{path}?{query}" if query else path
 
     @property
@@ -118,7 +131,7 @@ class Call(Generic[T]):
             ) from None
         try:
             return self.read(data)
-        except (ValidationError, UnreadableAnswer) as error:
+        except (UnreadableAnswer, ValueError, ArithmeticError, RecursionError) as error:
             # An answer that is empty where it should not be may be whole the next time; a missing field will not come.
             raise MosaicResponseError(
                 f"{came}, but {_complaint(error) if data is not None else 'its body is empty'}.",
@@ -149,9 +162,11 @@ class UnreadableAnswer(Exception):  # noqa: N818 - it never leaves this layer
     """A reader's complaint about an answer that is JSON but not what it needs."""
 
 
-def _complaint(error: ValidationError | UnreadableAnswer) -> str:
+def _complaint(error: Exception) -> str:
     if isinstance(error, UnreadableAnswer):
         return str(error)
+    if not isinstance(error, ValidationError):
+        return f"a value in it can't be read ({type(error).__name__})"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # Of an object with names of its own, they are part of the place.
     place = label(".".join(str(part) for part in first["loc"])) or "the answer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from airflow_provider_mosaic.api.definitions import Faults
 
 #: How the names of files with a definition end.
 SUFFIXES = (".yaml", ".yml", ".json")
+#: Characters of the longest text, and values of the largest definition: a thousand nodes with a hundred parameters.
+_LONGEST_TEXT, _MOST_VALUES = 1024 * 1024, 100_000
+_LONGEST_INT = 400
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -21,6 +25,15 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.twice: list[tuple[str, int]] = []
+
+    def get_single_data(self) -> Any:
+        node = self.get_single_node()
+        if node is None:
+            return None
+        # Before anything is made of it: merges copy what they refer to.
+        if _expanded(node, {}) > _MOST_VALUES:
+            raise ValueError(f"its references (*) expand to more than {_MOST_VALUES} values")
+        return self.construct_document(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
@@ -31,6 +44,16 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
                     self.twice.append((key.value, key.start_mark.line + 1))
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node has once each reference is replaced by a copy of what it refers to."""
+    if id(node) not in known:
+        # A reference to what it is in counts as one value: the check of the definition refuses that.
+        known[id(node)] = 1
+        inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_expanded(each, known) for each in inner) if isinstance(inner, list) else 1
+    return known[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -54,6 +77,14 @@ def _represent_row(dumper: Any, row: _Row) -> Any:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", row, flow_style=True)
 
 
+def _construct_int(loader: Any, node: Any) -> Any:
+    # YAML 1.1 reads 1:30:00 as one number, in a time that grows with the square of its length.
+    if len(node.value) > _LONGEST_INT:
+        raise ValueError(f"a number has more than {_LONGEST_INT} characters; put it in quotes if it is text")
+    return loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(_Row, _represent_row)
 # JSON has no dates, and a parameter that looks like one is a text.
@@ -71,6 +102,8 @@ def read_definition_text(text: str, *, name: str) -> Any:
     :param name: The file, as complaints call it.
     :raises MosaicValidationError: It can't be read, or keys are there twice.
     """
+    if len(text) > _LONGEST_TEXT:
+        refuse("definition", name, f"it has {len(text)} characters, more than the {_LONGEST_TEXT} that are read.")
     twice: list[tuple[str, Any]] = []
     data: Any = None
     try:
@@ -93,8 +126,8 @@ def read_definition_text(text: str, *, name: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]], twice: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    twice += [(key, None) for i, key in enumerate(keys) if key in keys[:i]]
+    counts = Counter(key for key, _ in pairs)
+    twice += [(key, None) for key, count in counts.items() for _ in range(count - 1)]
     return dict(pairs)
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_mapping
+from airflow_provider_mosaic.api.arguments import checked_mapping, representation
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.nearest import nearest
 from airflow_provider_mosaic.api.redaction import redact
@@ -77,7 +77,7 @@ class Faults:
         :param value: What stands there.
         :param why: What is wrong and what to do.
         """
-        shown = redact(repr(value))
+        shown = redact(representation(value))
         self._lines.append(redact(f"{place}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
 
     def raise_any(self, name: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import optional_id
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
-from airflow_provider_mosaic.api.models import Label, Many, Model, Time, Words, object_in
+from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, read_page
 
 #: The most comments that are asked for a page; the API's own limit is not documented.
@@ -33,7 +33,7 @@ class PlatformAnalytics(Model):
 class PostAnalytics(Model):
     """The metrics of a post: in sum, and for each platform."""
 
-    post_id: Label
+    post_id: Id
     status: Words = None
     totals: dict[str, float | None] = {}
     platforms: Many[PlatformAnalytics] = ()

@@ -8,14 +8,15 @@ The API has no idempotency key, so after an unknown outcome nothing is sent agai
 from __future__ import annotations
 
 import enum
+import functools
 import html
-import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.agents import Agent
+from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT
 from airflow_provider_mosaic.api.runs import Run
@@ -32,6 +33,8 @@ _JITTER = 1.0
 #: (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 _TRIGGERS = frozenset({"youtube", "schedule"})
 _TRIGGER_IDS = ("trigger_id", "schedule_id")
+#: Combining marks in a row that a text may have.
+_MOST_MARKS = 30
 #: How far apart a time and the same one, misread in another time zone, can be.
 _ZONES = timedelta(hours=15)
 
@@ -112,11 +115,13 @@ def _of_text(shown: str | None, sent: str) -> _Likeness:
     if shown is None:
         return _Likeness.ALIKE
     ours = _plain(sent)
-    cut = re.fullmatch(r"(.+?)\s*(?:…|\.\.\.)", shown.strip(), re.DOTALL)
-    for text in (shown, html.unescape(shown)):
+    cut = _before_dots(shown)
+    for text in dict.fromkeys((shown, _unescaped(shown))):
         theirs = _plain(text)
-        if theirs == ours or (cut is not None and ours.startswith(_plain(html.unescape(cut[1])))):
+        if theirs == ours or (cut and ours.startswith(_plain(_unescaped(cut)))):
             return _Likeness.ALIKE
+        # A cut may leave half of an emoji, which was replaced when the response was read.
+        theirs = theirs.removesuffix(REPLACEMENT).rstrip()
         # Nothing but dots, or nothing at all, may be what is left of anything.
         if not theirs.strip(". ") or ours.startswith(theirs) or (ours and theirs.startswith(ours)):
             return _Likeness.DOUBTFUL
@@ -137,8 +142,46 @@ def _of_times(shown: datetime | None, asked: datetime | None) -> _Likeness:
     return _Likeness.DOUBTFUL if abs(shown - asked) <= _ZONES else _Likeness.ANOTHER
 
 
+def _before_dots(text: str) -> str:
+    """Return what stands before the dots of a text that was cut; nothing if it was not."""
+    whole = text.strip()
+    dots = next((dots for dots in ("…", "...") if whole.endswith(dots)), "")
+    return whole.removesuffix(dots).rstrip().removesuffix(REPLACEMENT).rstrip() if dots else ""
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:
+        # The number of a character has more digits than Python reads.
+        return text
+
+
 def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
+    return " ".join(unicodedata.normalize("NFKC", _without_long_runs(text)).split()).casefold()
+
+
+@functools.lru_cache(4096)
+def _is_mark(sign: str) -> bool:
+    # Some that combine with nothing themselves are written with marks that do.
+    return unicodedata.combining(unicodedata.normalize("NFKD", sign)[0]) > 0
+
+
+def _without_long_runs(text: str) -> str:
+    """
+    Leave out combining marks that follow too many others: normalizing takes as long as the square of their number.
+
+    Thirty are what text has at most that is safe to process (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format).
+    """
+    if text.isascii():
+        return text
+    kept = []
+    marks = 0
+    for sign in text:
+        marks = marks + 1 if _is_mark(sign) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(sign)
+    return "".join(kept)
 
 
 def _platform(name: str) -> str:

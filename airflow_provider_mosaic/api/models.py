@@ -26,10 +26,16 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.call import UnreadableAnswer
-from airflow_provider_mosaic.api.redaction import MASK, label, one_line, redact
+from airflow_provider_mosaic.api.decoding import REPLACEMENT
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
 
 T = TypeVar("T")
+
+#: Characters of the longest id, time and status. Mosaic's ids are UUIDs.
+_LONGEST_TIME, _LONGEST_STATUS = 64, 100
 
 
 class Model(BaseModel):
@@ -100,7 +106,7 @@ def parse_time(value: object) -> datetime | None:
 
     :param value: ISO 8601 text or a datetime.
     """
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_TIME:
         try:
             parsed = pendulum.parse(value, strict=False)
         except (ValueError, TypeError, OverflowError):
@@ -110,7 +116,8 @@ def parse_time(value: object) -> datetime | None:
         return None
     try:
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-    except OverflowError:
+    except (OverflowError, ValueError):
+        # ValueError: an offset of a day or more, which pendulum takes.
         return None
 
 
@@ -131,9 +138,22 @@ _WORD = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
 
 def _clean_status(text: str) -> str:
     # A triggerer reads thousands of them, and nearly all are plain words.
-    return label(text) if _WORD.fullmatch(text) else one_line(text)
+    return label(text) if _WORD.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS)
 
 
+def _id(value: str) -> str:
+    try:
+        if REPLACEMENT not in value and not holds_known_secret(value):
+            return checked_id("id", value)
+    except MosaicValidationError:
+        pass
+    raise ValueError("an id is one segment of a path, without spaces or control characters")
+
+
+#: An id that can be an argument later. A request with another one would be refused, when it is paid already.
+Id = Annotated[str, AfterValidator(_id)]
+#: The same where the API may give none.
+IdOrEmpty = Annotated[str, AfterValidator(lambda value: value and _id(value))]
 #: A point in time in UTC, None when absent or not readable.
 Time = Annotated[datetime | None, BeforeValidator(parse_time)]
 #: A count that is 0 when it is no number.
@@ -180,11 +200,15 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
 
 def id_in(data: Any, *keys: str) -> str:
     """
-    The first of some fields that holds an id, as :data:`Label` has it.
+    Return the id that :func:`text_in` finds.
 
-    :raises UnreadableAnswer: None does; the first one's name is said.
+    :raises UnreadableAnswer: There is none, or it can't be an id.
     """
-    return label(text_in(data, *keys))
+    text = text_in(data, *keys)
+    try:
+        return _id(text)
+    except ValueError as error:
+        raise UnreadableAnswer(f"'{keys[0]}' is wrong: {error}") from None
 
 
 def text_in(data: Any, *keys: str) -> str:

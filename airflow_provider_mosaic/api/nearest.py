@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Iterable
 
+#: Characters of a name that are compared: the time grows with the square of their number.
+_COMPARED = 100
+
 
 def plain(name: str) -> str:
     """
@@ -24,8 +27,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     :param known: The words that would have done.
     """
     words = sorted(set(known))
-    by_plain = {plain(each): each for each in words}
-    close = difflib.get_close_matches(plain(word), list(by_plain), n=3, cutoff=0.6)
+    by_plain = {plain(each)[:_COMPARED]: each for each in words}
+    close = difflib.get_close_matches(plain(word)[:_COMPARED], list(by_plain), n=3, cutoff=0.6)
     if close:
         return f"Nearest: {', '.join(by_plain[each] for each in close)}."
     if not words:

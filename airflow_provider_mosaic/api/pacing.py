@@ -50,8 +50,9 @@ class Pacing:
             if now >= self.quiet_until:
                 # Those that were under way already say the same once more.
                 self._limits += 1
-            # A server that says "0" has rounded.
-            pause = pause or min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(max(0, self._limits - 1), 10))
+            # A server that says "0" has rounded, or wants to be asked for ever.
+            grown = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(max(0, self._limits - 1), 10))
+            pause = max(pause or 0.0, grown)
         if pause is None:
             return
         pause = bounded_quiet(pause)

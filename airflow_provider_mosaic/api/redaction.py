@@ -147,6 +147,15 @@ def label(text: str) -> str:
     return text if len(text) <= _LONGEST_LABEL else text[:_LONGEST_LABEL] + "…"
 
 
+def holds_known_secret(text: str) -> bool:
+    """
+    Return whether a text has a remembered secret in it.
+
+    :param text: What the server sent as an id.
+    """
+    return any(secret in text for secret in _known)
+
+
 def masked(text: str) -> str:
     """
     Mask the remembered secrets in a text of ours, and escape control characters.

@@ -12,6 +12,7 @@ import tenacity
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.pacing import bounded_quiet
 
 
 def may_send_again(call: Call[Any], error: BaseException) -> bool:
@@ -37,7 +38,7 @@ class RetryPolicy:
     :param attempts: Sendings at most.
     :param budget: Seconds from the first sending after which none more begins; a longer ``Retry-After`` ends the tries.
     :param first_pause: Seconds before the second sending, doubled each time, with jitter.
-    :param longest_pause: The longest pause that is not asked for by the server.
+    :param longest_pause: The longest pause that is not asked for by the server; one that is lasts 15 minutes at most.
     """
 
     attempts: int = 6
@@ -55,15 +56,18 @@ class RetryPolicy:
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
         """
-        Seconds to wait before the next sending; never less than the server asked for.
+        Seconds to wait before the next sending: ours or what the server asked for, whichever is longer.
 
         :param attempt: How many sendings there were.
         :param error: How the last one ended.
         """
         grown = min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         asked = getattr(error, "retry_after", None)
+        if asked is None:
+            return grown
+        asked = bounded_quiet(asked)
         # Many tasks are told the same moment: the jitter on top spreads them.
-        return grown if asked is None else asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1))
+        return max(grown, asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1)))
 
     def pause_within_budget(self, attempt: int, error: BaseException) -> float:
         """

@@ -9,14 +9,18 @@ its end is believed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import Any
 
 from airflow_provider_mosaic.api.lookup import SKEW
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.verdicts import judge_run
+
+log = logging.getLogger(__name__)
 
 #: How a run can end, in the API's words.
 ENDS = tuple(
@@ -28,6 +32,8 @@ OVERLAP = SKEW + timedelta(minutes=5)
 _REMEMBERED = 2 * OVERLAP
 #: Answers "there is no such run" in a row that are believed.
 _MOST_NOT_FOUND = 3
+#: Running runs that are followed at a time: their ids are kept by Airflow, too.
+_MOST_GOING = 100_000
 #: The end of a run that is not there any more.
 _GONE = "gone"
 
@@ -111,7 +117,15 @@ class EndsOfRuns:
         doubtful = [run_id for run_id in self._told if run_id in going]
         doubtful += [run_id for run_id, status in ended.items() if self._told_status(run_id) not in (status, _GONE)]
         doubtful += [run_id for run_id in sorted(self._going - going) if run_id not in ended]
-        self._going |= going
+        room = max(0, _MOST_GOING - len(self._going))
+        new = going - self._going
+        if len(new) > room:
+            log.warning(
+                "Agent %r has more than %d running runs. Only so many are followed at a time.",
+                self._agent_id,
+                _MOST_GOING,
+            )
+        self._going |= set(islice(new, room))
         return doubtful
 
     def _told_status(self, run_id: str) -> str | None:

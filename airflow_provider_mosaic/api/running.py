@@ -8,7 +8,6 @@ collection nearer, and that one holds a triggerer's event loop for half a second
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
+from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.models import list_in, object_in
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
 from airflow_provider_mosaic.api.runs import NodeCounts, Run, RunStatus
@@ -79,7 +79,7 @@ def _decode(content: bytes) -> _Body | Any:
     try:
         return _body.decode(content)
     except msgspec.MsgspecError:
-        return json.loads(content)
+        return decode_json(content)
 
 
 def _read(data: _Body | Any) -> Page[RunningRow]:

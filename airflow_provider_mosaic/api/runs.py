@@ -14,6 +14,8 @@ from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import (
     Count,
     Flag,
+    Id,
+    IdOrEmpty,
     Label,
     Many,
     Model,
@@ -83,7 +85,7 @@ class Output(Model):
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
     """
 
-    output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
+    output_id: IdOrEmpty = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
@@ -97,7 +99,7 @@ class Output(Model):
 class Run(Model):
     """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
 
-    run_id: Label = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    run_id: Id = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
     status: Status
     agent_id: Label | None = None
     status_message: Words = None

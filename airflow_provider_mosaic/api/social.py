@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import (
-    Label,
+    Id,
     Many,
     Model,
     Status,
@@ -54,7 +54,7 @@ class PostStatus(str, enum.Enum):
 class SocialConnection(Model):
     """A connected account. ``connected`` is known only when the connection is read by itself."""
 
-    social_connection_id: Label
+    social_connection_id: Id
     platform: Words = None
     connected: bool | None = None
     account_name: Words = None
@@ -90,7 +90,7 @@ class Post(Model):
 
     beside_the_point = frozenset({"platforms", "destinations", "results"})
 
-    post_id: Label
+    post_id: Id
     status: Status = "unknown"
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))

@@ -11,7 +11,7 @@ from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_list, checked_mapping, checked_url, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
-from airflow_provider_mosaic.api.models import Label, Many, Model, Words, object_in
+from airflow_provider_mosaic.api.models import Id, Many, Model, Words, object_in
 
 
 class Unchanged(enum.Enum):
@@ -27,7 +27,7 @@ _CHANNEL_ADDRESS = re.compile(r"https?://(?:[\w-]+\.)?youtube\.com/channel/(UC[\
 class ChannelDetails(Model):
     """What is known of a channel; all but its id may lag."""
 
-    channel_id: Label
+    channel_id: Id
     channel_name: Words = None
     channel_handle: Words = None
 
@@ -35,7 +35,7 @@ class ChannelDetails(Model):
 class YouTubeTrigger(Model):
     """A trigger node of an agent: channels, and the lengths of videos that it takes."""
 
-    id: Label
+    id: Id
     type: Words = None
     youtube_channels: Many[str] = ()
     youtube_channel_details: Many[ChannelDetails] = ()

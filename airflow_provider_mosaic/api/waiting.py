@@ -49,6 +49,8 @@ REFUSALS_LAST = 300.0
 MOST_NOT_FOUND = 3
 #: Seconds after the beginning of something in which they are not believed: it may not be found yet everywhere.
 SETTLING = 120.0
+#: Unknown statuses that are logged, each once.
+_MOST_UNKNOWN = 20
 _FIRST_PAUSE = 2.0
 _GROWTH = 1.5
 _REFUSALS = (
@@ -203,7 +205,7 @@ class Watch(Generic[S]):
             self._noted(f"{self.name} can be read again.")
             self._faults = None
         verdict = self._judge(subject)
-        if not verdict.known and verdict.status not in self._unknown:
+        if not verdict.known and verdict.status not in self._unknown and len(self._unknown) < _MOST_UNKNOWN:
             self._unknown += (verdict.status,)
             self._noted(f"{self.name} has the unknown status {verdict.status!r}: taken as not ended yet.")
         words = self._describe(subject)

@@ -17,17 +17,19 @@ body. What a webhook says is a hint; read the run before you believe it::
 from __future__ import annotations
 
 import hmac
-import json
 from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
+from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.models import Flag, Label, Many, Model, Status, Time, Words
+from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
+#: Bytes of the longest body that is read: the end of a run with thousands of outputs. A receiver stops reading there.
+LONGEST_EVENT = 16 * 1024 * 1024
 
 
 class UpdatedNode(Model):
@@ -52,7 +54,7 @@ class WebhookEvent(Model):
 
     flag: Status
     agent_id: Label | None = None
-    run_id: Label | None = None
+    run_id: IdOrEmpty | None = None
     status: Status | None = None
     status_message: Words = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
@@ -80,23 +82,27 @@ def signature_fits(signature: str | None, secret: str) -> bool:
     if not signature or not secret:
         return False
     try:
-        return hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), secret.encode())
+        given, known = (text.encode("utf-8", "surrogateescape") for text in (signature, secret))
     except UnicodeEncodeError:
-        # No server sends half a character.
+        # No bytes of a header decode to this text.
         return False
+    return hmac.compare_digest(given, known)
 
 
 def read_event(body: bytes | str) -> WebhookEvent:
     """
     The event that a webhook's body holds.
 
-    :param body: The body as it was received.
-    :raises MosaicResponseError: It is no event.
+    :param body: The body as it was received, at most :data:`LONGEST_EVENT` bytes.
+    :raises MosaicResponseError: It is no event. Answer the request with 400: Mosaic sends what gets a 5xx again.
     """
+    if len(body) > LONGEST_EVENT:
+        raise MosaicResponseError(f"The webhook's body is longer than {LONGEST_EVENT // 1024 // 1024} MiB.")
     try:
-        return WebhookEvent.model_validate(json.loads(body))
+        return WebhookEvent.model_validate(decode_json(body))
     except ValidationError as error:
-        place = label(".".join(map(str, error.errors(include_url=False)[0]["loc"]))) or "the body"
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = label(".".join(map(str, first["loc"]))) or "the body"
         raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or wrong.") from None
-    except ValueError:
+    except (ValueError, ArithmeticError, RecursionError):
         raise MosaicResponseError("The webhook's body is not JSON.") from None

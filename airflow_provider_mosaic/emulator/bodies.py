@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import re
+from typing import Any, Final, Protocol
+
+_MOST_TRAILERS: Final = 100
 
 
 class BodyEndedError(Exception):
@@ -38,6 +41,13 @@ class SizedBody:
         return count
 
 
+def _size(line: bytes) -> int:
+    digits = line.split(b";")[0].strip() or b"0"
+    if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", digits):
+        raise BodyEndedError
+    return int(digits, 16)
+
+
 class ChunkedBody:
     """A body that comes in chunks."""
 
@@ -54,10 +64,13 @@ class ChunkedBody:
             line = self._file.readline(1024)
             if not line:
                 raise BodyEndedError
-            self._left = int(line.split(b";")[0].strip() or b"0", 16)
+            self._left = _size(line)
             if self._left == 0:
-                while self._file.readline(1024) not in (b"\r\n", b"\n", b""):
-                    pass
+                for _ in range(_MOST_TRAILERS):
+                    if self._file.readline(1024) in (b"\r\n", b"\n", b""):
+                        break
+                else:
+                    raise BodyEndedError
                 self._ended = True
                 return 0
         count: int = self._file.readinto1(view[: min(len(view), self._left)])

@@ -19,6 +19,7 @@ from airflow_provider_mosaic.emulator.answers import ApiError, json_response, sh
 from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
 from airflow_provider_mosaic.emulator.clock import parse_time
 from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.json_bodies import load_json
 from airflow_provider_mosaic.emulator.settings import Settings
 from airflow_provider_mosaic.emulator.world import World
 
@@ -83,7 +84,7 @@ class Exchange:
         :raises ApiError: when it is not valid.
         """
         try:
-            data = json.loads(self._body) if self._body.strip() else {}
+            data = load_json(self._body) if self._body.strip() else {}
         except ValueError as error:
             raise self.refuse("The body is not valid JSON") from error
         return self.read(model, data)
@@ -233,9 +234,9 @@ class Exchange:
 
     def _place(self, cursor: str, fingerprint: str) -> int:
         try:
-            data = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+            data = load_json(base64.urlsafe_b64decode(cursor.encode()))
             place, given = int(data["n"]), data["f"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self.refuse("cursor: not valid", "query", "cursor") from error
         if given != fingerprint:
             raise self.refuse("cursor: made for other filters", "query", "cursor")

@@ -70,7 +70,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 def normal(template: str) -> str:
     """Write a path template without the names in its braces."""
-    return re.sub(r"\{[^}]*\}", "{}", template)
+    return re.sub(r"\{[^{}]*\}", "{}", template)
 
 
 @dataclass

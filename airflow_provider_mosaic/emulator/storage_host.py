@@ -134,7 +134,12 @@ class StorageHandler(BaseHTTPRequestHandler):
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             body = ChunkedBody(self.rfile)
         else:
-            body = SizedBody(self.rfile, int(self.headers.get("Content-Length") or 0))
+            length = self.headers.get("Content-Length") or "0"
+            if not re.fullmatch(r"[0-9]{1,18}", length):
+                self._body = SizedBody(self.rfile, 0)
+                self.close_connection = True
+                raise StorageError(400, "InvalidArgument", "The Content-Length is no length.")
+            body = SizedBody(self.rfile, int(length))
         after = fault.option("after_bytes") if fault is not None and fault.kind == "reset" else None
         return body if after is None else ResettingBody(body, after)
 
@@ -313,7 +318,7 @@ class StorageHandler(BaseHTTPRequestHandler):
 
     def _range(self, stored: StoredObject) -> tuple[int, int] | str | None:
         """Return first and last byte of the range asked for."""
-        found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "").strip())
+        found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", self.headers.get("Range", "").strip())
         if found is None or found[0] == "bytes=-" or self.headers.get("If-Range", stored.etag) != stored.etag:
             return None
         if not found[1]:

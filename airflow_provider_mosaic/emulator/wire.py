@@ -21,6 +21,7 @@ from airflow_provider_mosaic.emulator import connection_faults
 from airflow_provider_mosaic.emulator.answers import ApiError, error_body, error_response
 from airflow_provider_mosaic.emulator.exchange import Exchange
 from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.json_bodies import MAX_BODY, load_json
 from airflow_provider_mosaic.emulator.requestlog import received
 from airflow_provider_mosaic.emulator.routes import API_ROUTERS, CONTROL_ROUTER
 from airflow_provider_mosaic.emulator.routes.control import PREFIX as CONTROL_PREFIX
@@ -31,7 +32,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 NO_ROUTE: Final = "(no route)"
-MAX_BODY: Final = 16 << 20
 HTML: Final = (
     b"<!DOCTYPE html><html><head><title>Bad gateway</title></head>"
     b"<body><center><h1>Something went wrong</h1></center><hr><center>cloudfront</center></body></html>\n"
@@ -113,7 +113,7 @@ class Wire:
             return
         if body:
             try:
-                entry.body = json.loads(body)
+                entry.body = load_json(body)
             except ValueError:
                 entry.body = None
         fault = self._world.faults.take(scope["method"], scope["path"], template)

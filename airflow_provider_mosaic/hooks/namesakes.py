@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from airflow_provider_mosaic.api.agents import Agent
+from airflow_provider_mosaic.api.agents import Agent, list_agents
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.lookup import first_made
@@ -40,7 +40,8 @@ class Namesakes:
     def all(self) -> list[Agent]:
         """Those that the list shows."""
         name = str(self._name).strip()
-        return [agent for agent in self._hook.list_agents() if (agent.name or "").strip() == name]
+        agents = self._hook.iterate(list_agents().all_or_error())
+        return [agent for agent in agents if (agent.name or "").strip() == name]
 
     def find(self, choose: Callable[[list[str]], str] | None) -> str | None:
         """

@@ -51,7 +51,8 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
     except FileNotFoundError:
         where = "there is no such file" if storage or scheme else f"there is no such file in {beside}"
         refuse(name, str(storage or text), f"{where}.")
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, PermissionError, ValueError) as error:
+        # ValueError: it is not UTF-8, or its name has NUL in it.
         refuse(name, str(storage or text), f"it can't be read as text ({type(error).__name__}).")
 
 

@@ -51,7 +51,7 @@ class Decisions:
             return None
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.refusal(f"it is no JSON ({error})") from error
         if not isinstance(entries, dict):
             raise self.refusal("it is no JSON object")

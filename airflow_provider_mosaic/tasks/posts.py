@@ -16,7 +16,7 @@ from airflow_provider_mosaic.api.lookup import post_candidates
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post
+from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import HOPELESS
@@ -197,7 +197,7 @@ class PostTask:
 
         def newest() -> Iterator[Post]:
             # They come first, by the documentation of GET /social/posts.
-            return islice(self._hook.list_posts(), _NEWEST)
+            return islice(self._hook.iterate(list_posts().all_or_error()), _NEWEST)
 
         def present(began: float) -> Before | None:
             try:

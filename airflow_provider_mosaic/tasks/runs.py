@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.lookup import SKEW, run_candidates, runs_before
-from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, start_run
+from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.agents import with_node_ids
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Runs that are read before a start at most; where there are more, those that were there before can't be kept.
 _MOST_PRESENT = 1000
+#: Pages that a search for a lost start reads at most.
+_MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +167,9 @@ class RunTask:
                 require_credits(self._hook, order.min_credits, on_short=order.on_short_of_credits)
 
         def since(moment: float) -> Iterator[Run]:
-            return self._hook.list_runs(order.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
+            runs = list_runs(order.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
+            # A run that the list does not show is taken as not started, and is started again: read all, or fail.
+            return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
 
         def present(began: float) -> Before | None:
             try:

@@ -28,6 +28,8 @@ _HANDOVER = 5.0
 #: What is noted without an end, at the most every so many seconds: the list of new runs overlaps by more.
 _NOTE_EVERY = 300.0
 _LONGEST_PAUSE = 600.0
+#: Pages of a list that are read at most: more runs than an agent has within a poll, or within an outage.
+_MOST_PAGES = 1000
 
 
 class RunsWatch:
@@ -95,8 +97,9 @@ class RunsWatch:
         """One look; it is whole when it comes to its end."""
 
         async def listed(**narrowed: Any) -> list[Run]:
-            listing = list_runs(self._agent_id, **narrowed)
-            return [run async for run in aiterate(session.send, listing)]
+            listing = list_runs(self._agent_id, **narrowed).all_or_error(most_pages=_MOST_PAGES)
+            # A list may be long, and all that a row has beside these two would be held until it is read.
+            return [Run(run_id=run.run_id, status=run.status) async for run in aiterate(session.send, listing)]
 
         began = time.time()
         # In this order: a run that ends between the two is in one of them.

@@ -27,6 +27,10 @@ ODD: st.SearchStrategy[Any] = st.recursive(
             "P1D",
             "",
             10**400,
+            "\ud800",
+            "a\0b",
+            "x" * 1000,
+            "2026-07-01T10:00:00+24:00",
         ]
     ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

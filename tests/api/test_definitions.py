@@ -211,6 +211,49 @@ def test_a_yaml_that_refers_to_itself_is_refused() -> None:
     assert "can't be written as JSON" in complaint(data)
 
 
+def bomb(links: int, *, merged: bool = False) -> str:
+    """A definition of which each line refers ten times to the one before."""
+    row = "{{<<: [{}]}}" if merged else "[{}]"
+    lines = ["a0: &a0 " + ("{x: 1}" if merged else "[x, x]")]
+    lines += [f"a{i}: &a{i} " + row.format(", ".join([f"*a{i - 1}"] * 10)) for i in range(1, links)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb(30),
+        bomb(30, merged=True),
+        "nodes: &n\n  a: *n\n" + bomb(30),
+        "[" * 20_000,
+        "- " * 20_000,
+        '{"nodes": ' + "[" * 100_000,
+        '{"nodes": ' + "9" * 5000 + "}",
+        "a: 1" + ":1" * 50_000,
+        "a: " + "9" * 5000,
+        "a: " + "x" * (2 << 20),
+        "a: 0x" + "f" * 500_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_text_that_would_grow_or_take_long_is_refused(text: str) -> None:
+    with pytest.raises(MosaicValidationError) as refused:
+        read_definition_text(text, name="agent.yaml")
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_node_may_be_referred_to_often() -> None:
+    text = "base: &b {tile: Captions}\nnodes:\n" + "".join(f"  n{i}: *b\n" for i in range(1000))
+    assert len(read_definition_text(text, name="agent.yaml")["nodes"]) == 1000
+
+
+def test_many_keys_are_read_and_each_second_one_is_told() -> None:
+    keys = ",".join(f'"k{i}":1' for i in range(50_000))
+    assert len(read_definition_text(f"{{{keys}}}", name="agent.json")) == 50_000
+    with pytest.raises(MosaicValidationError, match="key='k7': it is there twice"):
+        read_definition_text(f'{{{keys},"k7":2}}', name="agent.json")
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -139,6 +139,7 @@ ROW = {
 WORDLESS = create_post("", social_connection_ids=["c1", "c2"], media_urls=["https://cdn.example.org/a.mp4"]).body
 BY_PLATFORM = create_post("Premiere tonight", platforms=["x", "youtube"]).body
 ACCENTED = create_post("Cafe\u0301 & co", social_connection_ids=["c1", "c2"]).body
+FILMED = create_post("Premiere \U0001f3ac tonight", social_connection_ids=["c1", "c2"]).body
 SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], schedule_date=NOW, now=NOW).body
 
 
@@ -155,6 +156,12 @@ SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], 
         (BODY, {"description": "Premiere ..."}, OURS),
         (BODY, {"description": "Premiere of another…"}, ANOTHERS),
         (BODY, {"description": "…"}, PERHAPS_OURS),
+        (BODY, {"description": " …"}, PERHAPS_OURS),
+        (BODY, {"description": "...."}, PERHAPS_OURS),
+        # A cut in the middle of an emoji leaves half of it.
+        (FILMED, {"description": "Premiere \ufffd…"}, OURS),
+        (FILMED, {"description": "Premiere \ufffd"}, PERHAPS_OURS),
+        (FILMED, {"description": "Another \ufffd…"}, ANOTHERS),
         (ACCENTED, {"description": "Caf\u00e9 & co"}, OURS),
         (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, OURS),
         (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, OURS),
@@ -197,6 +204,27 @@ def test_only_a_post_that_surely_is_anothers_is_left_out(
 ) -> None:
     post = Post.model_validate({**ROW, **row})
     assert seen_as(post_candidates([post], body=body, before=[], since=NOW.timestamp())) == taken_for
+
+
+LONG = {
+    "spaces": "a" + " " * 200_000 + "b",
+    "dots": "." * 200_000 + "b",
+    "dots after dots": "a ..." * 40_000,
+    "ellipses": "\u2026" * 200_000,
+    "marks in the wrong order": "a" + "\u0301\u0323" * 100_000,
+    "marks that stand for marks in the wrong order": "a" + "\u0f73" * 100_000,
+    "ampersands": "&" * 200_000,
+    "a character's number of 5,000 digits": "&#" + "9" * 5000 + ";",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_no_text_of_a_post_is_compared_in_the_square_of_its_length(text: str) -> None:
+    # A fraction of a second; the square would take minutes.
+    post = Post.model_validate({**ROW, "description": text})
+    assert seen_as(post_candidates([post], body=BODY, before=[], since=NOW.timestamp())) in (ANOTHERS, PERHAPS_OURS)
+    sent = create_post(text, social_connection_ids=["c1", "c2"]).body
+    assert seen_as(post_candidates([post], body=sent, before=[], since=NOW.timestamp())) == OURS
 
 
 def test_where_those_before_are_not_known_an_old_post_is_anothers() -> None:

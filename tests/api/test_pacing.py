@@ -30,6 +30,17 @@ def test_a_server_that_does_not_say_how_long_is_left_alone_for_longer_each_time(
     assert pacing.quiet_until == 1.0
 
 
+@pytest.mark.parametrize("asked", [0.0, 0.001])
+def test_a_server_that_limits_and_asks_for_no_pause_is_left_alone_for_longer_each_time(asked: float) -> None:
+    pacing = Pacing()
+    pauses = []
+    for _ in range(4):
+        pacing.quiet_until = 0.0
+        pacing.failed(MosaicRateLimitError("x", retry_after=asked), now=0.0)
+        pauses.append(pacing.quiet_until)
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+
+
 def test_a_fault_that_asks_for_nothing_brings_no_quiet() -> None:
     pacing = Pacing()
     pacing.failed(MosaicServerError("x", status=500), now=5.0)

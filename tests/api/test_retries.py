@@ -14,6 +14,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.pacing import LONGEST_QUIET
 from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
 from airflow_provider_mosaic.api.runs import cancel_run, resume_run, start_run
 from airflow_provider_mosaic.api.social import create_post
@@ -65,6 +66,22 @@ def test_a_pause_is_never_shorter_than_the_server_asked_for() -> None:
         pauses = {RetryPolicy().pause(1, MosaicRateLimitError("x", retry_after=asked)) for _ in range(50)}
         assert all(asked <= pause <= asked + 1 for pause in pauses)
         assert len(pauses) > 10
+
+
+@pytest.mark.parametrize("asked", [0.0, -5.0, 0.001])
+def test_a_server_that_asks_for_no_pause_gets_ours(asked: float) -> None:
+    policy = RetryPolicy(first_pause=1.0, longest_pause=30.0)
+    for attempt, top in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 30.0)]:
+        pauses = {policy.pause(attempt, MosaicRateLimitError("x", retry_after=asked)) for _ in range(50)}
+        assert all(top / 2 <= pause <= top for pause in pauses)
+
+
+def test_no_server_can_ask_for_a_pause_of_more_than_a_quarter_of_an_hour() -> None:
+    patient = RetryPolicy(budget=1e12)
+    for asked in (3600.0, 1e300):
+        assert LONGEST_QUIET <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= LONGEST_QUIET + 1
+    with pytest.raises(MosaicServerError):
+        RetryPolicy().pause_within_budget(1, MosaicServerError("x", retry_after=3600.0))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_mosaic.api import run_ends
 from airflow_provider_mosaic.api.run_ends import ENDS, OVERLAP, EndsOfRuns
 from airflow_provider_mosaic.api.runs import Run
 
@@ -268,3 +269,17 @@ def test_each_end_is_told_exactly_once_over_looks_that_break_off_and_restarts(da
         now += MINUTE
         told += [run_id for run_id, _ in look(ends, truth, now=now)]
     assert sorted(told) == sorted(run_id for run_id, status in truth.items() if status != "running")
+
+
+def test_no_list_makes_the_memory_of_a_watch_grow_without_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run_ends, "_MOST_GOING", 10)
+    known = EndsOfRuns("a", status=None, now=0.0)
+    for look in range(5):
+        listed = [Run(run_id=f"{look}-{number}", status="running") for number in range(4)]
+        known.saw(listed, [], now=float(look))
+        known.looked(now=float(look))
+    assert len(known.as_json()["going"]) == 10
+    assert all("more than 10 running runs" in line for line in caplog.messages)
+    assert len(caplog.messages) == 3

@@ -1,8 +1,37 @@
+"""Bodies and signatures that Mosaic never sends: no event, no match, and never another exception."""
+
 from __future__ import annotations
 
 import pytest
 
-from airflow_provider_mosaic.api.webhooks import signature_fits
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.webhooks import LONGEST_EVENT, read_event, signature_fits
+
+NO_EVENTS: dict[str, bytes | str] = {
+    "nested without end": b"[" * 100_000,
+    "nested too deeply": b'{"flag":"RUN_FINISHED","x":' + b"[" * 900 + b"]" * 900 + b"}",
+    "a number of 5,000 digits": b'{"flag":"RUN_FINISHED","x":' + b"9" * 5000 + b"}",
+    "no UTF-8": b'{"flag":"\xff"}',
+    "a run id with NUL": rb'{"flag":"RUN_FINISHED","run_id":"a\u0000b"}',
+    "a run id of half a character": rb'{"flag":"RUN_FINISHED","run_id":"\ud800"}',
+    "a run id of half a character, as text": '{"flag":"RUN_FINISHED","run_id":"\ud800"}',
+    "a run id of 100,000 characters": b'{"flag":"RUN_FINISHED","run_id":"' + b"x" * 100_000 + b'"}',
+    "a run id that is a list": b'{"flag":"RUN_FINISHED","run_id":[]}',
+    "NaN": b"NaN",
+    "a text": b'"RUN_FINISHED"',
+    "longer than any event": b'{"flag":"RUN_FINISHED","x":"' + b"x" * LONGEST_EVENT + b'"}',
+}
+
+
+@pytest.mark.parametrize("body", NO_EVENTS.values(), ids=NO_EVENTS)
+def test_what_is_no_event_is_one_kind_of_error(body: bytes | str) -> None:
+    with pytest.raises(MosaicResponseError):
+        read_event(body)
+
+
+def test_what_is_told_to_people_may_hold_anything() -> None:
+    event = read_event(rb'{"flag":"RUN_FINISHED","run_id":"r","status_message":"a\u0000\ud83c","x":NaN}')
+    assert (event.run_id, event.status_message) == ("r", "a\ufffd\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -13,10 +42,16 @@ from airflow_provider_mosaic.api.webhooks import signature_fits
         ("whsk_a", "whsk_b", False),
         ("", "", False),
         (None, "whsk_a", False),
-        ("\ud800", "whsk_a", False),
-        ("whsk_a", "\ud800", False),
+        ("\ud800", "whsk_x", False),
         ("\ud800", "\ud800", False),
+        ("whsk_x", "\ud800", False),
+        ("whsk_x\0", "whsk_x", False),
+        ("x" * 1_000_000, "whsk_x", False),
+        # As servers decode headers, and Python the environment.
+        ("cl\udcc3\udca9", "cl\u00e9", True),
+        ("cl\u00e9", "cl\udcc3\udca9", True),
     ],
+    ids=lambda value: ascii(value)[:20],
 )
-def test_a_signature_fits_or_does_not_and_never_breaks(signature: str | None, secret: str, fits: bool) -> None:
+def test_any_text_is_a_signature_or_is_not(signature: str | None, secret: str, fits: bool) -> None:
     assert signature_fits(signature, secret) is fits

@@ -98,6 +98,7 @@ class OtherMosaic:
 def serving(mosaic: OtherMosaic) -> Iterator[OtherMosaic]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.emulator.answers import json_response
 from airflow_provider_mosaic.emulator.catalogue import Connection
 from airflow_provider_mosaic.emulator.faults import Fault
 from airflow_provider_mosaic.emulator.firing import Arrival, fire
+from airflow_provider_mosaic.emulator.json_bodies import MAX_BODY, load_json
 from airflow_provider_mosaic.emulator.world import World
 
 PREFIX = "/_emulator"
@@ -50,6 +51,23 @@ def world_of(request: Request) -> World:
     world = request.scope["mosaic.world"]
     assert isinstance(world, World)  # noqa: S101 - the wire put it there
     return world
+
+
+async def sent(request: Request) -> dict[str, Any]:
+    """
+    Return the object that a request to the emulator itself carries.
+
+    :raises ValueError: when it carries none.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise ValueError(f"the body is longer than {MAX_BODY} bytes")
+    data = load_json(bytes(body))
+    if not isinstance(data, dict):
+        raise ValueError("the body must be a JSON object")
+    return data
 
 
 def refusal(error: ValueError) -> Response:
@@ -127,7 +145,7 @@ async def settings(request: Request) -> Response:
 async def configure(request: Request) -> Response:
     """Change settings, all or none of them."""
     try:
-        world_of(request).configure(dict(await request.json()))
+        world_of(request).configure(await sent(request))
     except ValueError as error:
         return refusal(error)
     return json_response(world_of(request).settings.model_dump())
@@ -137,7 +155,7 @@ async def configure(request: Request) -> Response:
 async def inject(request: Request) -> Response:
     """Inject a fault."""
     try:
-        world_of(request).faults.inject(Fault(**FaultBody(**await request.json()).model_dump()))
+        world_of(request).faults.inject(Fault(**FaultBody(**await sent(request)).model_dump()))
     except ValueError as error:
         return refusal(error)
     return json_response({})
@@ -172,7 +190,7 @@ async def finish_run(run_id: str, request: Request) -> Response:
     if run is None:
         return json_response({"detail": f"there is no run {run_id}"}, 404)
     try:
-        end = EndBody(**await request.json())
+        end = EndBody(**await sent(request))
     except ValueError as error:
         return refusal(error)
     await world.engine.decide(run, end.status, message=end.message, needs_credits=end.needs_credits, failed=end.failed)
@@ -194,7 +212,7 @@ async def forget_run(run_id: str, request: Request) -> Response:
 async def fire_trigger(trigger_id: str, request: Request) -> Response:
     """Let something arrive at a trigger; the answer is the run that it began, or null."""
     try:
-        run = fire(world_of(request), trigger_id, Arrival(**await request.json()))
+        run = fire(world_of(request), trigger_id, Arrival(**await sent(request)))
     except LookupError as error:
         return json_response({"detail": str(error.args[0])}, 404)
     except ValueError as error:

@@ -1,0 +1,144 @@
+"""Lists without an end, over both transports: each one ends, and what was not read is an error or a warning."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.observability import list_workspace_runs
+from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES, Listing, aiterate, iterate
+from airflow_provider_mosaic.api.runs import list_runs
+from airflow_provider_mosaic.api.social import list_posts
+from airflow_provider_mosaic.clients.aio import AsyncClient
+from airflow_provider_mosaic.clients.sync import SyncClient
+
+from .servers import Act, HostileServer, answer
+from .transports import Transport, access_to
+
+
+def pages(page: Callable[[int], Any]) -> Act:
+    """A list: the body of each page by its number."""
+    numbers = itertools.count()
+
+    def act(line: Any) -> bool:
+        return answer(200, page(next(numbers)))(line)
+
+    return act
+
+
+def run(run_id: object) -> dict[str, Any]:
+    return {"run_id": str(run_id), "status": "running"}
+
+
+def walk(transport: Transport, server: HostileServer, listing: Listing[Any], found: list[Any]) -> None:
+    """Read a list to its end; what it gave is kept whatever comes then."""
+    if transport.kind == "sync":
+        with SyncClient(access_to(server.url)) as client:
+            found.extend(iterate(client.send, listing))
+        return
+
+    async def collect() -> None:
+        async with AsyncClient(access_to(server.url)) as client:
+            async for item in aiterate(client.send, listing):
+                found.append(item)  # noqa: PERF401 - what came before an error counts
+
+    asyncio.run(collect())
+
+
+ENDLESS: dict[str, tuple[Callable[[int], Any], int]] = {
+    "empty pages": (lambda n: {"runs": [], "next_cursor": f"c{n}"}, 0),
+    "pages of null": (lambda n: {"runs": None, "next_cursor": f"c{n}"}, 0),
+    "the same run on each page": (lambda n: {"runs": [run("a")], "next_cursor": f"c{n}"}, 1),
+    "two pages again and again": (lambda n: {"runs": [run(n % 2)], "cursor": n + 1}, 2),
+}
+
+
+@pytest.mark.parametrize(("page", "there"), ENDLESS.values(), ids=ENDLESS)
+def test_a_list_that_only_goes_on_is_an_error_that_says_so(
+    transport: Transport, page: Callable[[int], Any], there: int
+) -> None:
+    found: list[Any] = []
+    with HostileServer(pages(page)) as server, pytest.raises(MosaicResponseError) as error:
+        walk(transport, server, list_runs("a"), found)
+    assert f"{MOST_IDLE_PAGES} pages in a row without a new item" in str(error.value)
+    assert f"{there} items were read" in str(error.value)
+    assert not error.value.effect_unknown
+    assert len(found) == there
+    assert len(server.seen) == there + MOST_IDLE_PAGES
+
+
+def test_a_list_by_offset_whose_server_ignores_the_offset_is_an_error(transport: Transport) -> None:
+    found: list[Any] = []
+    with (
+        HostileServer(pages(lambda n: {"runs": [run("a"), run("b")]})) as server,
+        pytest.raises(MosaicResponseError, match="without a new item"),
+    ):
+        walk(transport, server, list_workspace_runs(), found)
+    assert [row.id for row in found] == ["a", "b"]
+
+
+def test_empty_pages_between_are_read_over(transport: Transport) -> None:
+    last = 2 * MOST_IDLE_PAGES
+    found: list[Any] = []
+
+    def page(number: int) -> Any:
+        full = number % MOST_IDLE_PAGES == 0
+        return {"runs": [run(number)] if full else [], "next_cursor": None if number == last else f"c{number}"}
+
+    with HostileServer(pages(page)) as server:
+        walk(transport, server, list_runs(), found)
+    assert [each.run_id for each in found] == ["0", str(MOST_IDLE_PAGES), str(last)]
+
+
+def test_a_list_of_ever_new_items_ends_after_the_most_pages(transport: Transport) -> None:
+    found: list[Any] = []
+    with (
+        HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n}"})) as server,
+        pytest.raises(MosaicResponseError, match="has more than 7 pages"),
+    ):
+        walk(transport, server, list_runs().all_or_error(most_pages=7), found)
+    assert len(found) == len(server.seen) == 7
+
+
+def test_a_cursor_that_repeats_ends_a_list_with_a_warning(
+    transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: list[Any] = []
+    with HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server:
+        walk(transport, server, list_runs(), found)
+    assert [each.run_id for each in found] == ["0", "1", "2"]
+    [line] = caplog.messages
+    assert line.startswith("GET /agent_runs repeats a cursor. The list ends with the 3 items read so far")
+
+
+def test_a_cursor_that_repeats_is_an_error_where_all_is_needed(transport: Transport) -> None:
+    found: list[Any] = []
+    with (
+        HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server,
+        pytest.raises(MosaicResponseError, match="repeats a cursor instead of reaching its end"),
+    ):
+        walk(transport, server, list_runs().all_or_error(), found)
+    assert len(found) == 3
+
+
+def test_the_first_few_of_a_list_of_empty_pages_end_too(plain_environment: None) -> None:
+    with (
+        HostileServer(pages(lambda n: {"posts": [], "next_cursor": f"c{n}"})) as server,
+        SyncClient(access_to(server.url)) as client,
+        pytest.raises(MosaicResponseError, match="without a new item"),
+    ):
+        list(islice(iterate(client.send, list_posts()), 300))
+
+
+def test_a_cursor_that_no_address_can_hold_is_an_error(transport: Transport) -> None:
+    with (
+        HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": "c" * 100_000})) as server,
+        pytest.raises(MosaicResponseError, match="'next_cursor' is longer than 8192 characters"),
+    ):
+        walk(transport, server, list_runs(), [])

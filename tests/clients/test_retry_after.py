@@ -1,0 +1,36 @@
+"""What a server asks to wait, over both transports: ours or its pause, whichever is longer, within the budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.errors import MosaicError
+
+from .servers import HostileServer, answer
+from .transports import Transport, access_to
+
+#: No server gets asked more often than without a header by any of these.
+AS_GOOD_AS_NONE = [
+    "0", "-5", "-1e308", "0.001", "nan", "inf", "1e400", "9" * 5000, "soon", "1, 2", "Thu, 01 Jan 0001 00:00:00 GMT",
+    "Thu, 01 Jan 0001 00:00:00 +2359", "Mon, 32 Foo 99999 99:99:99 GMT", "Wed, 21 Oct 2015 07:28:00 +9999", ",",
+    "1" * 65,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", AS_GOOD_AS_NONE, ids=lambda value: value[:20])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_no_pause_is_not_asked_at_once(transport: Transport, status: int, value: str) -> None:
+    with HostileServer(answer(status, {"detail": "no"}, Retry_After=value)) as server, pytest.raises(MosaicError):
+        transport.send(access_to(server.url), whoami())
+    assert server.count == 6
+    assert len(transport.pauses) == 5
+    assert all(pause >= least for pause, least in zip(transport.pauses, (0.5, 1, 2, 4, 8), strict=True))
+
+
+@pytest.mark.parametrize("value", ["86400", "1e300", "9" * 60, "Fri, 31 Dec 9999 23:59:59 -2359"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_ages_is_asked_once(transport: Transport, status: int, value: str) -> None:
+    with HostileServer(answer(status, {"detail": "no"}, Retry_After=value)) as server, pytest.raises(MosaicError):
+        transport.send(access_to(server.url), whoami())
+    assert (server.count, transport.pauses) == (1, [])

@@ -1,0 +1,67 @@
+"""The answer to a start or a post is lost, and its list has no end: nothing is sent a second time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tasks.fixtures import Clock
+from tasks.lives import gives_up
+from tasks.other_mosaic import OtherMosaic, serving
+from tasks.standins import Life, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
+
+#: The body of a list's page by its number, without the name of its items.
+ENDLESS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "empty pages": lambda number: {"next_cursor": f"c{number}"},
+    "a circle": lambda number: {"next_cursor": f"c{number % 3}"},
+    "one and the same page": lambda number: {"next_cursor": "again"},
+}
+
+
+class EndlessMosaic(OtherMosaic):
+    """Lists that never end once something was sent, and show nothing."""
+
+    def __init__(self, page: Callable[[int], dict[str, Any]]) -> None:
+        super().__init__()
+        self._page = page
+        self._numbers = itertools.count()
+        self.sent: list[str] = []
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        path = target.partition("?")[0]
+        if method == "POST":
+            self.sent.append(path)
+            return 0, None
+        listed = re.fullmatch(r"/agent/[^/]+/(runs)|/social/(posts)", path)
+        assert listed, target
+        items = {listed[1] or listed[2]: []}
+        return 200, items | (self._page(next(self._numbers)) if self.sent else {})
+
+
+@pytest.fixture(params=ENDLESS.values(), ids=ENDLESS)
+def endless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EndlessMosaic]:
+    with serving(EndlessMosaic(request.param)) as endless:
+        connection = {"conn_type": "mosaic", "host": endless.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        yield endless  # type: ignore[misc]
+
+
+def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+    task = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id="an-agent", video_ids=["v"]), store=StateStore())
+    message = gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert "The lists could not be read" in message
+    assert endless.sent == ["/agent/an-agent/run"]
+
+
+def test_a_lost_post_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+    task = Life(lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"]), store=StateStore())
+    message = gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert "The lists could not be read" in message
+    assert endless.sent == ["/social/post"]

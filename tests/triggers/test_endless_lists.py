@@ -1,0 +1,91 @@
+"""Lists without an end in a triggerer: the watch says so and tells what ended once the list has an end again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tasks.fixtures import AGENT, run_bounded
+from tasks.other_mosaic import OtherMosaic, serving
+
+from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES
+
+from .test_poller import waits_for
+from .watch import Watching, ended
+
+pytestmark = pytest.mark.usefixtures("quick_handover")
+
+
+class Endless(OtherMosaic):
+    """A Mosaic whose lists have no end while ``endless``, and whose run ended a moment ago."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endless = True
+        self.status = "running"
+        self._numbers = itertools.count()
+        self.foreign = 0
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        self.requests.append(target)
+        path = target.partition("?")[0]
+        if not path.endswith("runs"):
+            return 200, {"status": self.status}
+        rows = [{"run_id": "r0", "status": self.status}] if not self.endless else []
+        number = next(self._numbers)
+        rows += [{"run_id": f"foreign-{number}-{i}", "status": "running"} for i in range(self.foreign)]
+        return 200, {"runs": rows, "next_cursor": f"c{number}" if self.endless else None}
+
+    def lists(self) -> int:
+        return sum("runs" in target for target in self.requests)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
+    with serving(Endless()) as endless:
+        connection = {"conn_type": "mosaic", "host": endless.url, "password": "mk_here"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        yield endless  # type: ignore[misc]
+
+
+def test_a_watch_says_that_the_list_has_no_end_and_misses_nothing(
+    endless: Endless, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def course() -> list[dict[str, Any]]:
+        endless.endless = False
+        async with Watching() as watching:
+            await watching.until(lambda: endless.lists() > 4)
+            endless.endless = True
+            before = endless.lists()
+            await watching.until(lambda: endless.lists() > before + 3 * MOST_IDLE_PAGES)
+            endless.status, endless.endless = "completed", False
+            await watching.until(lambda: watching.events)
+            return watching.events
+
+    with caplog.at_level(logging.INFO):
+        assert run_bounded(course()) == [ended("r0")]
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert f"The runs of agent '{AGENT}' can't be watched just now" in line
+    assert "pages in a row without a new item" in line
+
+
+@pytest.mark.parametrize("foreign", [0, 100], ids=["empty pages", "pages of other runs"])
+def test_waits_end_beside_a_list_that_has_no_end(endless: Endless, foreign: int) -> None:
+    endless.foreign = foreign
+
+    async def course() -> None:
+        waits = waits_for(10)
+        while not endless.lists():
+            await asyncio.sleep(0.01)
+        endless.status = "completed"
+        events = [await wait for wait in waits]
+        assert {event.payload["status"] for event in events} == {"completed"}
+
+    run_bounded(course(), 15)
+    # A page for each run at most: from then on they are asked for one by one.
+    assert endless.lists() < 100
