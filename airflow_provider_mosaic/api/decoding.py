@@ -45,6 +45,15 @@ def decode_json(content: bytes | str) -> Any:
     return _cleaned(data) if isinstance(content, str) or _ESCAPES.search(text) else data
 
 
+def is_fit(text: str) -> bool:
+    """
+    Return whether a text has only characters that come back from a store as they went in.
+
+    :param text: The text.
+    """
+    return _UNFIT.search(text) is None
+
+
 def _check_levels(data: Any) -> None:
     level = [data]
     for _ in range(MOST_LEVELS):

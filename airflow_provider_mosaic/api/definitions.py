@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import checked_mapping, representation
+from airflow_provider_mosaic.api.decoding import is_fit
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.nearest import nearest
 from airflow_provider_mosaic.api.redaction import redact
@@ -112,6 +113,8 @@ def checked_definition(value: object, *, name: str = "definition") -> AgentDefin
     faults = Faults()
     for place, key in _keys_that_are_no_text(given):
         faults.add(place or name, key, "a key must be text: put it in quotes.")
+    for place, text in _unfit_texts(given):
+        faults.add(place or name, text, "it has a NUL or half of a surrogate pair: remove it.")
     faults.raise_any(name)
     # Through JSON, tuples of a DAG file are the lists that they will be.
     document = json.loads(json.dumps(given))
@@ -166,6 +169,18 @@ def _keys_that_are_no_text(value: Any, place: str = "") -> Iterator[tuple[str, A
         yield from _keys_that_are_no_text(
             item, f"{place}.{key}".lstrip(".") if isinstance(key, str) else f"{place}[{key}]"
         )
+
+
+def _unfit_texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and not is_fit(value):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _unfit_texts(key, place)
+            yield from _unfit_texts(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _unfit_texts(item, f"{place}[{number}]")
 
 
 def _check_keys(faults: Faults, nodes: tuple[DefinedNode, ...], chains: list[list[str]]) -> None:

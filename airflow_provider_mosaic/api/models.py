@@ -138,7 +138,7 @@ _WORD = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
 
 def _clean_status(text: str) -> str:
     # A triggerer reads thousands of them, and nearly all are plain words.
-    return label(text) if _WORD.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS)
+    return label(text) if _WORD.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS - 1)
 
 
 def _id(value: str) -> str:

@@ -262,7 +262,9 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 def _spellings(secret: str) -> set[str]:
     """How servers repeat a value: as it is, percent-encoded once or twice, or decoded, in HTML, in JSON, in a repr."""
     encoded = quote(secret, safe="", errors="replace")
-    plain = {secret, unquote(secret), unquote_plus(secret), re.sub(r"\A(?:mk|whsk)_", "", secret)}
+    bare = re.sub(r"\A(?:mk|whsk)_", "", secret)
+    # What is left of a key without its prefix may be a word.
+    plain = {secret, unquote(secret), unquote_plus(secret), bare if len(bare) >= _SHORTEST_COMMON else secret}
     written = {
         encoded,
         quote(encoded, safe=""),

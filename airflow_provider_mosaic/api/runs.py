@@ -15,7 +15,6 @@ from airflow_provider_mosaic.api.models import (
     Count,
     Flag,
     Id,
-    IdOrEmpty,
     Label,
     Many,
     Model,
@@ -85,7 +84,7 @@ class Output(Model):
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
     """
 
-    output_id: IdOrEmpty = Field(default="", validation_alias=AliasChoices("id", "output_id"))
+    output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None

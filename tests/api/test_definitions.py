@@ -352,3 +352,11 @@ def test_a_list_of_parameters_is_read_in_whatever_form_it_may_come(listed: Any, 
 def test_a_name_is_only_told_where_it_leads_back() -> None:
     assert TYPES.name_of(CAPTIONS) == "Captions"
     assert [TYPES.name_of(each) for each in ("2", "4", "5", None)] == [None] * 4
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("place", ["key", "value"])
+def test_a_text_that_nothing_stores_is_refused_by_its_place(text: str, place: str) -> None:
+    params = {text: 1} if place == "key" else {"prompt": [text]}
+    with pytest.raises(MosaicValidationError, match=r"nodes\.a\.params.*NUL or half of a surrogate pair"):
+        checked_definition({"nodes": {"a": {"tile": "Clips", "params": params}}})

@@ -249,9 +249,9 @@ def test_access_does_not_show_its_key() -> None:
 def test_a_webhook_shows_nothing_that_its_sender_made_up() -> None:
     odd = "odd\n2026-01-01 ERROR forged \x1b[31m\u202e"
     event = read_event(
-        json.dumps({"flag": odd, "run_id": odd, "status": odd, "hush": "hush", "triggered_by": {odd: "hush"}})
+        json.dumps({"flag": odd, "agent_id": odd, "status": odd, "hush": "hush", "triggered_by": {odd: "hush"}})
     )
-    for text in (event.flag, event.run_id, event.status, repr(event), str(event)):
+    for text in (event.flag, event.agent_id, event.status, repr(event), str(event)):
         assert "hush" not in str(text)
         assert str(text).isprintable()
     with pytest.raises(MosaicError) as caught:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access
 from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.runs import cancel_run, get_run
@@ -310,13 +310,3 @@ def test_an_id_that_is_no_segment_of_a_path_is_refused_before_anything_is_sent(
             transport.send(access_to(server.url), get_run(value))
         assert server.count == 0
     assert len(str(caught.value)) < 500
-
-
-def test_a_cursor_with_half_a_character_breaks_nothing(transport: Transport) -> None:
-    call: Call[object] = Call(
-        what="list", method="GET", path="/agent_runs", query={"cursor": "\ud800"}, read=lambda data: data,
-        repeat=Repeat.SAFE,
-    )  # fmt: skip
-    with HostileServer(answer(200, {})) as server:
-        transport.send(access_to(server.url), call)
-        assert server.seen[0].target == "/agent_runs?cursor=%ED%A0%80"

@@ -41,15 +41,20 @@ def test_an_export_with_node_ids_means_this_agent(hook: MosaicHook) -> None:
 
 
 TILES = sorted(NODE_TYPES)
-VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5) | st.lists(st.integers(0, 3), max_size=2)
-NESTED = VALUES | st.dictionaries(st.text(max_size=3), VALUES, max_size=2)
+
+
+def texts(longest: int) -> st.SearchStrategy[str]:
+    # A NUL is refused: it is not stored.
+    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=longest)
+
+
+VALUES = st.none() | st.booleans() | st.integers(-9, 9) | texts(5) | st.lists(st.integers(0, 3), max_size=2)
+NESTED = VALUES | st.dictionaries(texts(3), VALUES, max_size=2)
 PARAMS = {
-    "Clips": st.fixed_dictionaries({}, optional={"num_clips": st.integers(1, 20), "prompt": st.text(max_size=5)}),
+    "Clips": st.fixed_dictionaries({}, optional={"num_clips": st.integers(1, 20), "prompt": texts(5)}),
     "Captions": st.fixed_dictionaries({}, optional={"caption_style": st.sampled_from(["colored", "karaoke"])}),
-    "Cinematic Captions": st.fixed_dictionaries(
-        {}, optional={"color_override": st.none(), "font1": st.text(max_size=5)}
-    ),
-    "AI Music": st.fixed_dictionaries({}, optional={"genre": st.text(max_size=5)}),
+    "Cinematic Captions": st.fixed_dictionaries({}, optional={"color_override": st.none(), "font1": texts(5)}),
+    "AI Music": st.fixed_dictionaries({}, optional={"genre": texts(5)}),
 }
 
 
@@ -60,9 +65,7 @@ def definitions(draw: st.DrawFn, name: str, most: int = 50) -> dict[str, Any]:
     random = draw(st.randoms(use_true_random=False))
     tiles = [random.choice(kinds) for _ in range(count)]
     some_params = {
-        kind: draw(
-            st.lists(PARAMS.get(kind, st.dictionaries(st.text(max_size=4), NESTED, max_size=2)), min_size=1, max_size=3)
-        )
+        kind: draw(st.lists(PARAMS.get(kind, st.dictionaries(texts(4), NESTED, max_size=2)), min_size=1, max_size=3))
         for kind in kinds
     }
     density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.4]))

@@ -21,6 +21,7 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
 )
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger
+from tasks.fixtures import Clock
 from tasks.standins import Life, StateStore, event_of
 
 #: A line of a log that is none, what paints a terminal, what turns a text around, the key, and a great length.
@@ -107,7 +108,9 @@ def test_a_run_that_fails_with_words_of_attack(monkeypatch: pytest.MonkeyPatch, 
     assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
 
 
-def test_an_id_of_attack_of_a_run_that_was_started(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_an_id_of_attack_of_a_run_that_was_started(
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock
+) -> None:
     answers = {"POST /agent/agent-1/run": [{"run_id": ATTACK}], "GET /agent/agent-1/runs": [{"runs": []}]}
     with served(monkeypatch, answers):
         task = Life(
@@ -124,7 +127,7 @@ def test_an_id_of_attack_of_a_run_that_was_started(monkeypatch: pytest.MonkeyPat
 def test_waits_whose_status_is_an_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     answers = {
         "GET /agent_run/run-1": [{**RUN, "status": ATTACK}, {**RUN, "status": "completed"}],
-        "GET /social/post/post-1": [{"post_id": ATTACK, "status": ATTACK}, {"post_id": ATTACK, "status": "posted"}],
+        "GET /social/post/post-1": [{"post_id": "post-1", "status": ATTACK}, {"post_id": "post-1", "status": "posted"}],
     }
     with served(monkeypatch, answers):
         assert event_of(MosaicRunTrigger(run_id="run-1", poll_interval=0.01))["status"] == "completed"
@@ -143,7 +146,7 @@ def test_a_wait_that_is_given_up_keeps_no_secret(monkeypatch: pytest.MonkeyPatch
 
 def test_a_post_that_fails_with_names_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     destination = {"platform": ATTACK, "account_name": ATTACK, "status": "failed", "message": ATTACK}
-    failed = {"post_id": "post-1", "status": "partial_failure", "destinations": [destination] * 100}
+    failed = {"post_id": "post-1", "status": "partial_failure", "destinations": [destination] * 50}
     answers = {
         "GET /social/posts": [{"posts": []}],
         "POST /social/post": [{"post_id": "post-1", "status": ATTACK}],
