@@ -6,7 +6,7 @@ BIN := .local/airflow-$(AIRFLOW)/bin
 # Containers and CI machines often set it; then every process of Airflow compiles what it imports, at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-matrix test-exhaustive test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+.PHONY: demo test test-matrix test-exhaustive test-hostile test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
@@ -22,6 +22,9 @@ test-matrix:               ## the built wheel on every supported Airflow, and wi
 
 test-exhaustive: environment   ## everything of a kind where `make unit` takes a covering part
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m exhaustive
+
+test-hostile: environment  ## hostile servers, one attack at a time: the longest, the most memory, the secrets in any log
+	$(BIN)/python -m pytest -q -m hostile
 
 test-next:                 ## the built wheel on the next Airflow, before its release
 	@$(PYTHON) -m dev.matrix next

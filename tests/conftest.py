@@ -9,8 +9,12 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attacks import ATTACKS, measured_attack
+
+__all__ = ["measured_attack"]
 
 # What the person at the keyboard has configured for their own Airflow is no part of a test. Without bytecode, every
 # process that a test starts compiles what it imports.
@@ -47,7 +51,21 @@ def evidence(pytestconfig: pytest.Config) -> Counter[str]:
     return pytestconfig.stash.setdefault(_EVIDENCE, Counter())
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the evidence of a process of xdist to the one that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["evidence"] = dict(session.config.stash.get(_EVIDENCE, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add the evidence of a process of xdist that has ended."""
+    node.config.stash.setdefault(_EVIDENCE, Counter()).update(getattr(node, "workeroutput", {}).get("evidence", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the evidence."""
+    """Print the evidence, and what attacks cost."""
+    if ATTACKS in config.stash:
+        terminalreporter.write_line(str(config.stash[ATTACKS]))
     for what, count in sorted(config.stash.get(_EVIDENCE, Counter()).items()):
         terminalreporter.write_line(f"{count:,} {what}")

@@ -7,6 +7,8 @@ import pytest
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.webhooks import LONGEST_EVENT, read_event, signature_fits
 
+pytestmark = pytest.mark.hostile
+
 NO_EVENTS: dict[str, bytes | str] = {
     "nested without end": b"[" * 100_000,
     "nested too deeply": b'{"flag":"RUN_FINISHED","x":' + b"[" * 900 + b"]" * 900 + b"}",

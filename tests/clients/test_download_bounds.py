@@ -30,7 +30,7 @@ from .on_loopback import fetch, look, measure, send_form, url_source
 from .servers import Act, HostileServer, answer, trickle, trickled_head
 from .storage_acts import chunked, file, raw
 
-pytestmark = pytest.mark.usefixtures("plain_environment")
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
 CONTENT = os.urandom(300_000)
 WINDOW = 0.3

@@ -46,6 +46,8 @@ from .on_loopback import fetch, look, send_form, url_source
 from .servers import HostileServer, answer
 from .transports import Transport
 
+pytestmark = pytest.mark.hostile
+
 #: A proxy sees the way to the host, and its own password.
 ECHO_OF_PROXY = f"{PROXY_PASSWORD} {PROXY_PASSWORD.replace('/', '%2F')} someone:{PROXY_PASSWORD} {KEY}"
 CALLS: dict[str, Call[object]] = {

@@ -21,6 +21,8 @@ from airflow_provider_mosaic.clients.sync import SyncClient
 from .servers import Act, HostileServer, answer
 from .transports import Transport, access_to
 
+pytestmark = pytest.mark.hostile
+
 
 def pages(page: Callable[[int], Any]) -> Act:
     """A list: the body of each page by its number."""
@@ -113,7 +115,7 @@ def test_a_cursor_that_repeats_ends_a_list_with_a_warning(
     with HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server:
         walk(transport, server, list_runs(), found)
     assert [each.run_id for each in found] == ["0", "1", "2"]
-    [line] = caplog.messages
+    [line] = [record.message for record in caplog.records if record.name.startswith("airflow_provider_mosaic")]
     assert line.startswith("GET /agent_runs repeats a cursor. The list ends with the 3 items read so far")
 
 

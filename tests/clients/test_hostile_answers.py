@@ -31,6 +31,8 @@ from .servers import Act, HostileServer, answer
 from .storage_acts import raw
 from .transports import Transport, access_to, paid_call
 
+pytestmark = pytest.mark.hostile
+
 MIB = 1024 * 1024
 OWNER = {"organization_id": "o", "organization_name": "N", "organization_slug": "n"}
 

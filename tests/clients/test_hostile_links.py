@@ -23,7 +23,7 @@ from .on_loopback import LOOPBACK
 from .servers import ForwardProxy, HostileServer, Listener, answer
 from .storage_acts import file
 
-pytestmark = pytest.mark.usefixtures("plain_environment")
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
 CONTENT = b"a film" * 1000
 

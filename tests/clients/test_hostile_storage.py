@@ -31,7 +31,7 @@ from .on_loopback import fetch, look, measure, send_form, url_source
 from .servers import Act, HostileServer, answer
 from .storage_acts import raw
 
-pytestmark = pytest.mark.usefixtures("plain_environment")
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
 MIB = 1024 * 1024
 HEADS = ("a status line", "a header", "100 Continue")

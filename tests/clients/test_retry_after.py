@@ -10,6 +10,8 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from .servers import HostileServer, answer
 from .transports import Transport, access_to
 
+pytestmark = pytest.mark.hostile
+
 #: No server gets asked more often than without a header by any of these.
 AS_GOOD_AS_NONE = [
     "0", "-5", "-1e308", "0.001", "nan", "inf", "1e400", "9" * 5000, "soon", "1, 2", "Thu, 01 Jan 0001 00:00:00 GMT",

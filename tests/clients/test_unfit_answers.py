@@ -26,6 +26,8 @@ from airflow_provider_mosaic.api.verdicts import judge_run
 from .servers import HostileServer, answer
 from .transports import Transport, access_to, paid_call
 
+pytestmark = pytest.mark.hostile
+
 #: As they stand in JSON.
 IDS = {
     "NUL": rb'"a\u0000b"',

@@ -20,6 +20,8 @@ from airflow_provider_mosaic.clients.sync import open_session
 from .servers import Act, ForwardProxy, HostileServer, answer
 from .transports import KEY, Transport, access_to, paid_call
 
+pytestmark = pytest.mark.hostile
+
 #: Redirects to another host that some library reads as one to this host, or the other way round.
 SPELLINGS = [
     "http://{evil}\\@{here}/x",

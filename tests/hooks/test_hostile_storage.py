@@ -12,6 +12,8 @@ from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
+pytestmark = pytest.mark.hostile
+
 INNER = "https://169.254.169.254/latest/meta-data?sig=cafe"
 
 

@@ -17,6 +17,8 @@ from tasks.standins import Life, StateStore
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
 
+pytestmark = pytest.mark.hostile
+
 #: The body of a list's page by its number, without the name of its items.
 ENDLESS: dict[str, Callable[[int], dict[str, Any]]] = {
     "empty pages": lambda number: {"next_cursor": f"c{number}"},

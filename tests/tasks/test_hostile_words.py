@@ -24,6 +24,8 @@ from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostT
 from tasks.fixtures import Clock
 from tasks.standins import Life, StateStore, event_of
 
+pytestmark = pytest.mark.hostile
+
 #: A line of a log that is none, what paints a terminal, what turns a text around, the key, and a great length.
 ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} " + "x" * 5_000
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
