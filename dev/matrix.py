@@ -45,12 +45,15 @@ PARALLEL = ("-n", "2", "--dist", "worksteal")
 
 # What touches Airflow, and may be different on another one.
 COMPATIBILITY = (
-    "tests/hooks",
+    "tests/airflow/test_discovery.py",
+    "tests/airflow/test_example_dags.py",
+    "tests/hooks/test_hostile_storage.py",
+    "tests/hooks/test_mosaic_hook.py",
+    "tests/hooks/test_places.py",
     "tests/operators",
     "tests/sensors",
     "tests/tasks",
     "tests/triggers",
-    "tests/airflow",
     "tests/test_architecture.py",
     "tests/test_provider_info.py",
     "tests/test_retry_policy.py",
@@ -80,9 +83,12 @@ ALL_UNIT_TESTS = (
     Step(name="tests", arguments=(*PARALLEL, "--durations=20", "-m", "not airflow and not alone and not exhaustive")),
     Step(name="alone", arguments=("--durations=5", "-m", "alone")),
 )
+# One process waits for the running Airflow, and two run the rest.
+BESIDE_AIRFLOW = ("-n", "3", "--dist", "loadgroup", "-m", "not alone and not exhaustive")
 COMPATIBILITY_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not airflow and not alone and not exhaustive", *COMPATIBILITY)
 )
+ALL_COMPATIBILITY_TESTS = Step(name="tests", arguments=(*BESIDE_AIRFLOW, *COMPATIBILITY, *REAL_AIRFLOW))
 REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow", *REAL_AIRFLOW))
 API_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
@@ -141,10 +147,8 @@ def matrix_jobs() -> list[MatrixJob]:
     tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
     full = os.environ.get("FULL", "") not in ("", "0")
     for airflow, python in pairs_to_test(environment.airflows(), pythons, tested, full=full):
-        steps = [COMPATIBILITY_TESTS]
-        if airflow != environment.NEWEST_AIRFLOW:
-            steps.append(REAL_AIRFLOW_TESTS)
-        jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=steps))
+        step = COMPATIBILITY_TESTS if airflow == environment.NEWEST_AIRFLOW else ALL_COMPATIBILITY_TESTS
+        jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=[step]))
     return [*jobs, MatrixJob(constraint="floors", python=pythons[0], steps=[API_TESTS])]
 
 
@@ -152,6 +156,12 @@ def next_jobs() -> list[MatrixJob]:
     """Return the job of ``make test-next``."""
     newest_python = list(interpreters.installed())[-1]
     return [MatrixJob(constraint="next", python=newest_python, steps=[*ALL_UNIT_TESTS, REAL_AIRFLOW_TESTS])]
+
+
+def closing_line(log: Path) -> str:
+    """Return pytest's own last line; Airflow may have written more as the process ended."""
+    lines = re.findall(r"^=+ (.* in [\d.]+s.*?) =+$", log.read_text(errors="replace"), re.MULTILINE)
+    return str(lines[-1]) if lines else tail(log, 1)
 
 
 def copy_checkout(target: Path) -> None:
@@ -237,7 +247,7 @@ class JobRunner:
         except subprocess.TimeoutExpired:
             self._record(step.name, "HANGS")
             raise CheckFailedError(f"{step.name}: not over after {LONGEST_STEP} s\n{tail(log, 60)}") from None
-        closing = "" if self.stream else tail(log, 1).strip("= ")
+        closing = "" if self.stream else closing_line(log)
         passed = re.search(r"(\d+) passed", closing)
         if ran.returncode != 0 or (passed is None and not self.stream):
             self._record(step.name, "FAILED")

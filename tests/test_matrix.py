@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from dev import environment
-from dev.matrix import pairs_to_test
+from dev.matrix import closing_line, pairs_to_test
 
 AIRFLOWS = ["3.1", "3.2", "3.3"]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
@@ -29,6 +30,14 @@ def test_one_python_is_enough() -> None:
 
 def test_the_full_matrix_leaves_out_only_what_was_tested() -> None:
     assert len(pairs_to_test(AIRFLOWS, PYTHONS, ("3.3", "3.11"), full=True)) == 11
+
+
+def test_what_airflow_writes_at_its_end_hides_no_result(tmp_path: Path) -> None:
+    log = tmp_path / "tests.log"
+    log.write_text(
+        "=== warnings summary ===\n== 3642 passed, 3 skipped in 319.21s (0:05:19) ==\nsetup plugin alembic\n"
+    )
+    assert closing_line(log) == "3642 passed, 3 skipped in 319.21s (0:05:19)"
 
 
 def test_the_floors_that_are_tested_are_those_of_the_package() -> None:
