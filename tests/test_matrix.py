@@ -34,9 +34,7 @@ def test_the_full_matrix_leaves_out_only_what_was_tested() -> None:
 
 def test_what_airflow_writes_at_its_end_hides_no_result(tmp_path: Path) -> None:
     log = tmp_path / "tests.log"
-    log.write_text(
-        "=== warnings ===\n== 3642 passed, 3 skipped in 319.21s (0:05:19) ==\nsetup plugin alembic\n"
-    )
+    log.write_text("=== warnings ===\n== 3642 passed, 3 skipped in 319.21s (0:05:19) ==\nsetup plugin alembic\n")
     assert closing_line(log) == "3642 passed, 3 skipped in 319.21s (0:05:19)"
 
 
