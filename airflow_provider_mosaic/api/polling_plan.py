@@ -64,6 +64,8 @@ class Sweep:
         self.next_call: Call[Page[RunningRow]] | None = running_runs()
         #: Whether it has seen the whole list, or all that is asked for: not one that went in circles or did not pay.
         self.whole = False
+        #: Whether a page brought nothing new, or a cursor came twice.
+        self.circular = False
         self._seen: set[str] = set()
         self._cursors: set[str] = set()
         self._yields: deque[int] = deque(maxlen=_RECENT)
@@ -95,7 +97,9 @@ class Sweep:
         cursor = page.next_cursor
         if cursor is None or not self.missing:
             self.whole = True
-        elif cursor not in self._cursors and len(self._seen) > size and self._pays():
+        elif cursor in self._cursors or len(self._seen) == size:
+            self.circular = True
+        elif self._pays():
             self._cursors.add(cursor)
             self.next_call = running_runs(cursor)
         return running
@@ -139,6 +143,10 @@ class PollingPlan:
         :param sweep: One that has ended without a fault.
         :param now: Any clock that only moves on.
         """
+        if sweep.circular:
+            # That is a fault of the list, and says nothing of its cost.
+            self._leave_alone(self._rest, now=now)
+            return
         self._learned = now
         self._rest = _FIRST_REST
         self._refusals = 0
@@ -158,9 +166,12 @@ class PollingPlan:
         """
         self._refusals = self._refusals + 1 if first_page and isinstance(error, _REFUSALS) else 0
         rest = _REFUSED_REST if self._refusals >= _BELIEVED_REFUSALS else self._rest
+        self._leave_alone(rest, now=now)
+        return rest
+
+    def _leave_alone(self, rest: float, *, now: float) -> None:
         self._rest = min(_LONGEST_REST, self._rest * 2)
         self._off_until = now + rest
-        return rest
 
     def audited(self, *, had_ended: bool, now: float, cycle: float) -> None:
         """

@@ -78,6 +78,21 @@ def test_a_sweep_and_what_it_leaves_cost_at_most_twice_the_single_looks(
     assert sweep.pages + len(sweep.missing) <= 2 * len(wanted) + 8
 
 
+@pytest.mark.parametrize(("names", "cursors"), [(["w1"], ["a", "a"]), ([], ["a"])])
+def test_a_list_that_goes_in_circles_is_left_alone_for_a_while_and_is_not_thought_dear(
+    names: list[str], cursors: list[str]
+) -> None:
+    plan = PollingPlan()
+    sweep = Sweep(f"w{number}" for number in range(1000))
+    for cursor in cursors:
+        sweep.take(page_of(names, cursor))
+    assert sweep.next_call is None
+    plan.swept(sweep, now=0.0)
+    assert not plan.prefers_list(1000, now=14.0)
+    # It would need hundreds if a page that went wrong counted.
+    assert plan.prefers_list(10, now=16.0)
+
+
 @pytest.mark.parametrize("cursors", [["a", "a", "a"], ["a", "b", "a", "b"], ["a", "b", "c", "d", "e", "f"]])
 def test_a_list_that_goes_in_circles_is_left(cursors: list[str]) -> None:
     sweep = Sweep(f"w{number}" for number in range(100))
