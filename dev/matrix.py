@@ -83,13 +83,9 @@ ALL_UNIT_TESTS = (
     Step(name="tests", arguments=(*PARALLEL, "--durations=20", "-m", "not airflow and not alone and not exhaustive")),
     Step(name="alone", arguments=("--durations=5", "-m", "alone")),
 )
-# One process waits for the running Airflow, and two run the rest.
-BESIDE_AIRFLOW = ("-n", "3", "--dist", "loadgroup", "-m", "not alone and not exhaustive")
 COMPATIBILITY_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not airflow and not alone and not exhaustive", *COMPATIBILITY)
 )
-# The files of tests/airflow stand together: pytest 9.1 forgets the conftest of a folder that it comes back to.
-ALL_COMPATIBILITY_TESTS = Step(name="tests", arguments=(*BESIDE_AIRFLOW, *REAL_AIRFLOW, *COMPATIBILITY))
 REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow", *REAL_AIRFLOW))
 API_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
@@ -148,8 +144,10 @@ def matrix_jobs() -> list[MatrixJob]:
     tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
     full = os.environ.get("FULL", "") not in ("", "0")
     for airflow, python in pairs_to_test(environment.airflows(), pythons, tested, full=full):
-        step = COMPATIBILITY_TESTS if airflow == environment.NEWEST_AIRFLOW else ALL_COMPATIBILITY_TESTS
-        jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=[step]))
+        steps = [COMPATIBILITY_TESTS]
+        if airflow != environment.NEWEST_AIRFLOW:
+            steps.append(REAL_AIRFLOW_TESTS)
+        jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=steps))
     return [*jobs, MatrixJob(constraint="floors", python=pythons[0], steps=[API_TESTS])]
 
 

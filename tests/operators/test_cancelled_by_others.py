@@ -18,6 +18,8 @@ from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 
+from .test_run_cancelling import killed_after
+
 GET_RUN = "GET /agent_run/{run_id}"
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 ONE_CANCELLED = {"runs_started": 1, "runs_cancelled": 1}
@@ -98,12 +100,8 @@ def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
 def test_what_a_kill_has_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_life(StateStore())
-
-    def kill() -> None:
-        until(lambda: sent(mosaic, GET_RUN) >= 2)
-        task.operator.on_kill()
-
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
+    # In the main thread, as Airflow does it: in another one, both would cancel at the same moment.
+    with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     mosaic.configure(hold_runs=False)
     assert task.see_through() == started(mosaic)
