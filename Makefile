@@ -6,7 +6,7 @@ BIN := .local/airflow-$(AIRFLOW)/bin
 # Containers and CI machines often set it; then every process of Airflow compiles what it imports, at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-matrix test-exhaustive test-hostile test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+.PHONY: demo test test-matrix test-exhaustive test-hostile test-floors test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
@@ -17,7 +17,7 @@ test:                      ## what CI runs on one Airflow, with the seconds of e
 	    echo "make $$step: $$(($$(date +%s) - started)) s"; \
 	done
 
-test-matrix:               ## the built wheel on every supported Airflow, and with the oldest dependencies; FULL=1: on every Python
+test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python
 	@$(PYTHON) -m dev.matrix
 
 test-exhaustive: environment   ## everything of a kind where `make unit` takes a covering part
@@ -25,6 +25,9 @@ test-exhaustive: environment   ## everything of a kind where `make unit` takes a
 
 test-hostile: environment  ## hostile servers, one attack at a time: the longest, the most memory, the secrets in any log
 	$(BIN)/python -m pytest -q -m hostile
+
+test-floors:               ## the API and its clients with the oldest dependencies that pyproject.toml allows
+	@$(PYTHON) -m dev.matrix floors
 
 test-next:                 ## the built wheel on the next Airflow, before its release
 	@$(PYTHON) -m dev.matrix next

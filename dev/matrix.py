@@ -1,7 +1,8 @@
 """Tests of the built wheel, in clean environments that hold nothing of the checkout but its tests.
 
-    python -m dev.matrix         # the other pairs of an Airflow and a Python, and the oldest dependencies
+    python -m dev.matrix         # the other pairs of an Airflow and a Python
     python -m dev.matrix unit    # all unit tests, on the newest Airflow with the Python that runs this
+    python -m dev.matrix floors  # the API and its clients with the oldest dependencies
     python -m dev.matrix next    # unit and compatibility tests on the pre-release in constraints/next.in
 
 The oldest Airflow gets the oldest Python, the last one before the newest gets the newest Python; the newest Airflow
@@ -148,7 +149,12 @@ def matrix_jobs() -> list[MatrixJob]:
         if airflow != environment.NEWEST_AIRFLOW:
             steps.append(REAL_AIRFLOW_TESTS)
         jobs.append(MatrixJob(constraint=f"airflow-{airflow}", python=python, steps=steps))
-    return [*jobs, MatrixJob(constraint="floors", python=pythons[0], steps=[API_TESTS])]
+    return jobs
+
+
+def floor_jobs() -> list[MatrixJob]:
+    """Return the job of ``make test-floors``."""
+    return [MatrixJob(constraint="floors", python=next(iter(interpreters.installed())), steps=[API_TESTS])]
 
 
 def next_jobs() -> list[MatrixJob]:
@@ -274,7 +280,7 @@ def table(jobs: Sequence[MatrixJob]) -> str:
     return "\n".join(lines)
 
 
-JOBS = {"matrix": matrix_jobs, "unit": unit_jobs, "next": next_jobs}
+JOBS = {"matrix": matrix_jobs, "unit": unit_jobs, "floors": floor_jobs, "next": next_jobs}
 
 
 def main() -> int:
