@@ -17,7 +17,7 @@ test:                      ## what CI runs on one Airflow, with the seconds of e
 	    echo "make $$step: $$(($$(date +%s) - started)) s"; \
 	done
 
-test-matrix:               ## the built wheel on every supported Airflow; FULL=1: on every Python
+test-matrix:               ## the built wheel on every supported Airflow, and with the oldest dependencies; FULL=1: on every Python
 	@$(PYTHON) -m dev.matrix
 
 test-exhaustive: environment   ## everything of a kind where `make unit` takes a covering part

@@ -292,7 +292,8 @@ def compile_constraints() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(floors()))
         pins.flush()
-        _compile(CONSTRAINTS / "floors.txt", "--python-version", OLDEST_PYTHON, "--group", "test", pins.name)
+        oldest = ("--python-version", OLDEST_PYTHON, "--group", "test", pins.name, "constraints/floors.in")
+        _compile(CONSTRAINTS / "floors.txt", *oldest)
     next_airflow = ("--group", "test", "constraints/next.in")
     _compile(CONSTRAINTS / "next.txt", "--universal", "--python-version", NEXT_OLDEST_PYTHON, *next_airflow)
 

@@ -1,8 +1,8 @@
 """Tests of the built wheel, in clean environments that hold nothing of the checkout but its tests.
 
-    python -m dev.matrix         # the other pairs of an Airflow and a Python
+    python -m dev.matrix         # the oldest dependencies, and the other pairs of an Airflow and a Python
     python -m dev.matrix unit    # all unit tests, on the newest Airflow with the Python that runs this
-    python -m dev.matrix floors  # the API and its clients with the oldest dependencies
+    python -m dev.matrix floors  # the oldest dependencies: the API and its clients
     python -m dev.matrix next    # unit and compatibility tests on the pre-release in constraints/next.in
 
 The oldest Airflow gets the oldest Python, the last one before the newest gets the newest Python; the newest Airflow
@@ -140,7 +140,7 @@ def unit_jobs() -> list[MatrixJob]:
 
 def matrix_jobs() -> list[MatrixJob]:
     """Return the jobs of ``make test-matrix`` on this machine."""
-    jobs = []
+    jobs = floor_jobs()
     pythons = list(interpreters.installed())
     tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
     full = os.environ.get("FULL", "") not in ("", "0")

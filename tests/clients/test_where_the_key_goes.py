@@ -85,16 +85,17 @@ def test_no_spelling_of_a_redirect_leads_the_key_or_the_body_to_another_host(
 
 def test_of_a_redirect_only_path_and_query_are_taken(transport: Transport) -> None:
     places = {
-        "http://{here}": "/",
-        "http://{here}/a%2Fb?c=d#e": "/a%2Fb?c=d",
-        "//{here}//a;b@c": "//a;b@c",
-        "?q": "/whoami?q",
+        "http://{here}": ("/",),
+        "http://{here}/a%2Fb?c=d#e": ("/a%2Fb?c=d",),
+        # Older versions of requests make one slash of two.
+        "//{here}//a;b@c": ("/a;b@c", "//a;b@c"),
+        "?q": ("/whoami?q",),
     }
     with HostileServer(answer(404)) as nowhere:
-        for place, target in places.items():
+        for place, targets in places.items():
             with HostileServer(redirect(302, place, nowhere), answer(200, {})) as server:
                 transport.send(access_to(server.url), whoami())
-                assert server.seen[1].target == target
+                assert server.seen[1].target in targets
 
 
 @pytest.mark.parametrize(
