@@ -14,6 +14,7 @@ from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.avatars import AvatarProfile
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.media import StoredObject
+from airflow_provider_mosaic.emulator.routes.uploads import find_upload
 
 router = APIRouter()
 
@@ -71,7 +72,7 @@ def _source(exchange: Exchange, sources: SourcesBody, kind: str) -> tuple[bool, 
         return True, None
     if asset_id is None:
         return False, None
-    upload = exchange.world.uploads.get(asset_id, kind)
+    upload = find_upload(exchange, asset_id, kind)
     if upload is None or not upload.usable or (exchange.settings.finalize_required and not upload.finalized):
         raise ApiError(exchange.settings.unknown_input_status, f"{kind.capitalize()} {asset_id} could not be found")
     return True, upload.media
