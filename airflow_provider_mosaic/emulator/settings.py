@@ -194,8 +194,12 @@ class Settings(BaseModel):
     listed_trigger: Literal["trigger_id", "flat", "nested"] = Field(
         "trigger_id", description="Shape of `triggered_by` in lists."
     )
-    webhook_trigger: Literal["trigger_id", "flat", "nested"] = Field(
-        "flat", description="Shape of `triggered_by` in webhooks."
+    webhook_trigger: Literal["trigger_id", "flat", "nested", "sample"] = Field(
+        "flat",
+        description="Shape of `triggered_by` in webhooks; `sample` is what the vendor's sample listener of 2025 reads.",
+    )
+    webhook_inputs: Literal["links", "files"] = Field(
+        "links", description="Shape of `inputs` in webhooks: today's, or that which the sample listener reads."
     )
     manual_trigger: Literal["null", "manual", "absent"] = Field(
         "null", description="`triggered_by` in webhooks of a run that the API started: today's, or two of 2025."

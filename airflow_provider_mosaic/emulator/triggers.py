@@ -172,15 +172,20 @@ class TriggerDesk:
                 del self.triggers[trigger.id]
 
 
-def triggered_by(facts: dict[str, Any] | None, shape: str) -> dict[str, Any] | None:
+def triggered_by(facts: dict[str, Any] | None, shape: str, flag: str = "") -> dict[str, Any] | None:
     """
     Write what began a run.
 
     :param facts: all that is known of it.
     :param shape: one of the settings ``listed_trigger`` and ``webhook_trigger``.
+    :param flag: of the event that it is written for.
     """
     if facts is None or shape == "flat":
         return facts
+    if shape == "sample":
+        if flag == "RUN_STARTED" or facts["type"] != "youtube":
+            return triggered_by(facts, "nested")
+        return {**facts, "channel_name": f"Channel {facts['channel_id'][2:8]}"}
     if shape == "trigger_id":
         return {"trigger_id": facts["trigger_id"]}
     if facts["type"] != "youtube":

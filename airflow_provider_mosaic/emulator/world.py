@@ -198,8 +198,25 @@ class World:
         """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
         return [
             {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
-            for each in run.inputs
-            if each.media is not None or each.kind == "video_urls"
+            for each in self._told_inputs(run)
+        ]
+
+    def _told_inputs(self, run: Run) -> list[RunInput]:
+        return [each for each in run.inputs if each.media is not None or each.kind == "video_urls"]
+
+    def _inputs_of_event(self, run: Run) -> list[dict[str, Any]]:
+        written = self.inputs_json(run)
+        if self.settings.webhook_inputs == "links":
+            return written
+        moment = self.clock.text(run.created_at)
+        return [
+            {
+                "video_id": source.reference if source.kind == "video_ids" else None,
+                "file_name": source.title,
+                "file_url": link["video_url"],
+                "uploaded_at": moment,
+            }
+            for source, link in zip(self._told_inputs(run), written, strict=True)
         ]
 
     def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
@@ -312,7 +329,7 @@ class World:
             "run_id": run.id,
             "status": run.status,
             "node_status_counts": self.counts_json(run),
-            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger),
+            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger, flag),
         }
         if run.triggered_by is None and self.settings.manual_trigger == "manual":
             moment = self.clock.text(run.created_at)
@@ -320,7 +337,7 @@ class World:
         elif run.triggered_by is None and self.settings.manual_trigger == "absent":
             del event["triggered_by"]
         if flag in ("RUN_STARTED", "RUN_FINISHED"):
-            event["inputs"] = self.inputs_json(run)
+            event["inputs"] = self._inputs_of_event(run)
         if flag == "RUN_PROGRESS":
             event["updated_nodes"] = [
                 {
