@@ -11,6 +11,7 @@ from typing import Final
 
 from airflow_provider_mosaic.emulator.catalogue import WORKSPACES, Agent
 from airflow_provider_mosaic.emulator.faults import Fault
+from airflow_provider_mosaic.emulator.media import StoredObject
 from airflow_provider_mosaic.emulator.posts import Post
 from airflow_provider_mosaic.emulator.requestlog import ReceivedRequest
 from airflow_provider_mosaic.emulator.runs import Output, Run, RunNode
@@ -26,6 +27,15 @@ LONGEST: Final = 300
 REFRESH_SECONDS: Final = 5
 #: Settings whose value is a secret, or what to search logs for.
 SECRET_SETTINGS: Final = frozenset({"webhook_secret", "signature_mark"})
+
+#: What is shown by a browser; whoever uploads a file chooses its type, and a page or an SVG could hold a script.
+SHOWN: Final = frozenset(
+    {
+        "video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-m4v", "video/x-msvideo",
+        "audio/mpeg", "audio/wav", "audio/x-wav", "audio/mp4", "audio/flac", "audio/ogg", "audio/aac",
+        "image/png", "image/jpeg", "image/gif", "image/webp",
+    }
+)  # fmt: skip
 
 GOOD: Final = frozenset({"completed", "posted", "ready", "active"})
 BAD: Final = frozenset({"failed", "partial_failure", "rejected", "expired"})
@@ -146,8 +156,11 @@ def _runs(world: World) -> str:
 
 def _run(world: World, run: Run) -> str:
     nodes = "".join(f"<li>{_node(each)}</li>" for each in run.nodes.values())
-    messages = [run.status_message or ""]
-    messages += [f"{node.template.type.name or 'Tile'}: {text}" for node in run.nodes.values() for text in node.errors]
+    message = run.status_message or ""
+    messages = [message]
+    for node in run.nodes.values():
+        name = node.template.type.name or "Tile"
+        messages += [f"{name}: {text}" for text in node.errors if text not in message]
     said = "".join(f"<p class=message>{escape(_cut(each))}</p>" for each in dict.fromkeys(messages) if each)
     sources = ", ".join(escape(each.title) for each in run.inputs)
     origin = "by a trigger" if run.triggered_by else "by the API"
@@ -178,8 +191,8 @@ def _output(run: Run, output: Output) -> str:
     elif output.kind == "audio":
         media = f'<audio controls preload="none" src="{base}/media"></audio>'
     else:
-        poster = f' poster="{base}/thumbnail"' if output.thumbnail else ""
-        media = f'<video controls preload="none" playsinline{poster} src="{base}/media"></video>'
+        shown = f'preload="none" poster="{base}/thumbnail"' if output.thumbnail else 'preload="metadata"'
+        media = f'<video controls playsinline {shown} src="{base}/media"></video>'
     return f"<figure>{media}{about}</figure>"
 
 
@@ -223,9 +236,9 @@ def _asset(upload: Upload) -> str:
     size = "" if upload.size is None else _size(upload.size)
     base = f"/_emulator/uploads/{escape(upload.id)}/media"
     media = ""
-    if upload.media is not None and upload.finalized:
+    if upload.media is not None and upload.finalized and media_type(upload.media) in SHOWN:
         media = {
-            "video": f'<video controls preload="none" playsinline src="{base}"></video>',
+            "video": f'<video controls preload="metadata" playsinline src="{base}"></video>',
             "audio": f'<audio controls preload="none" src="{base}"></audio>',
             "image": f'<img src="{base}" alt="Asset" loading="lazy">',
         }[upload.type]
@@ -275,6 +288,11 @@ def _request(entry: ReceivedRequest) -> str:
 
 
 # Pieces
+
+
+def media_type(stored: StoredObject) -> str:
+    """Return an object's media type, without parameters."""
+    return stored.content_type.partition(";")[0].strip().lower()
 
 
 def _section(title: str, inner: str) -> str:

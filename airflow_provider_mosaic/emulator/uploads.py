@@ -135,7 +135,7 @@ class UploadDesk:
             expires_at=time.time(),
             media=media,
             size=media.size,
-            file_name=media.path.name,
+            file_name=f"generated{media.path.suffix}",
             finalized=True,
             workspace_id=workspace_id,
         )

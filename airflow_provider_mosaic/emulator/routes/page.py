@@ -28,14 +28,6 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
-#: What is shown by a browser; whoever uploads a file chooses its type, and a page or an SVG could hold a script.
-SHOWN: Final = frozenset(
-    {
-        "video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-m4v", "video/x-msvideo",
-        "audio/mpeg", "audio/wav", "audio/x-wav", "audio/mp4", "audio/flac", "audio/ogg", "audio/aac",
-        "image/png", "image/jpeg", "image/gif", "image/webp",
-    }
-)  # fmt: skip
 STYLE: Final = Path(page.__file__).with_name("page.css")
 ICON: Final = Path(page.__file__).with_name("icon.svg")
 
@@ -83,8 +75,8 @@ async def show_asset(asset_id: str, request: Request) -> Response:
 def _media(stored: StoredObject | None) -> Response:
     if stored is None or not stored.path.exists():
         return json_response({"detail": "there is no such file"}, 404)
-    kind = stored.content_type.partition(";")[0].strip().lower()
+    kind = page.media_type(stored)
     headers = dict(HEADERS)
-    if kind not in SHOWN:
+    if kind not in page.SHOWN:
         kind, headers["Content-Disposition"] = "application/octet-stream", "attachment"
     return FileResponse(stored.path, media_type=kind, headers=headers)
