@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from airflow_provider_mosaic.emulator.settings import Settings, parse_assignment
 
-
 KEY_VARIABLE = "MOSAIC_EMULATOR_API_KEY"
 SECRET_VARIABLE = "MOSAIC_EMULATOR_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 

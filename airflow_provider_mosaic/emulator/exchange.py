@@ -182,7 +182,7 @@ class Exchange:
         return not narrows or self.chosen_workspace in (None, workspace_id)
 
     def is_listed(self, workspace_id: str) -> bool:
-        """Return whether a list of observability, which can be narrowed by its query too, has what is in a workspace."""
+        """Return whether a list of observability has what is in a workspace; its query narrows it too."""
         return self.chosen_workspace in (None, workspace_id) and self.query("workspace_id") in (None, workspace_id)
 
     # What is answered

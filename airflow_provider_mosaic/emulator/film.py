@@ -196,8 +196,9 @@ class FilmCutter:
         except OSError:
             return None
         try:
+            # TimeoutError of its own until Python 3.10.
             _, errors = await asyncio.wait_for(process.communicate(), LONGEST_CALL)
-        except (asyncio.CancelledError, asyncio.TimeoutError) as ended:  # noqa: UP041 - two classes before Python 3.11
+        except (asyncio.CancelledError, asyncio.TimeoutError) as ended:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

@@ -101,9 +101,7 @@ def test_published_params_are_accepted(api: Api, type_id: str, params: dict[str,
 
 
 @pytest.mark.parametrize(("type_id", "params", "named"), BAD)
-def test_params_against_the_page_are_refused(
-    api: Api, type_id: str, params: dict[str, Any] | None, named: str
-) -> None:
+def test_params_against_the_page_are_refused(api: Api, type_id: str, params: dict[str, Any] | None, named: str) -> None:
     answer = change(api, tile(type_id, params))
     assert answer.status_code == 400
     assert named in answer.json()["detail"]

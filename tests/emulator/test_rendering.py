@@ -121,9 +121,7 @@ def test_a_video_that_can_not_be_read_fails_its_run_and_no_other(api: Api, sourc
     good = api.start(body={"video_ids": [api.upload(source)]})
     run = api.end(broken)
     assert (run["status"], run["outputs"]) == ("failed", [])
-    assert run["errors"] == [
-        {"original_node_id": node_id(1, 1), "messages": ["The video could not be read: clip.mp4"]}
-    ]
+    assert run["errors"] == [{"original_node_id": node_id(1, 1), "messages": ["The video could not be read: clip.mp4"]}]
     assert run["status_message"] == "The video could not be read: clip.mp4"
     assert api.end(good)["status"] == "completed"
 

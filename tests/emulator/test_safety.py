@@ -66,7 +66,12 @@ def test_a_name_that_leads_here_does_not_let_its_page_in(mosaic: Emulator, metho
 @pytest.mark.parametrize(("method", "path"), OWN_INTERFACE)
 def test_a_page_of_another_origin_is_not_let_in(mosaic: Emulator, method: str, path: str) -> None:
     where = urlsplit(mosaic.url)
-    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{(where.port or 0) + 1}", f"https://{where.netloc}"):
+    for origin in (
+        "https://evil.example",
+        "null",
+        f"http://127.0.0.1:{(where.port or 0) + 1}",
+        f"https://{where.netloc}",
+    ):
         assert ask(mosaic, method, path, Host=where.netloc, Origin=origin) == 403, origin
     for site in ("cross-site", "same-site"):
         assert ask(mosaic, method, path, Host=where.netloc, Sec_Fetch_Site=site) == 403, site
@@ -94,7 +99,9 @@ def test_a_link_that_a_human_follows_is_let_in_and_an_image_is_not() -> None:
 # Other machines
 
 
-def started(tmp_path: Path, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def started(
+    tmp_path: Path, *arguments: str, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     ready = tmp_path / "ready.json"
     with command("--port", "0", "--ready-file", str(ready), *arguments, **variables) as process:
         until(ready.exists, bool, seconds=30)
@@ -201,7 +208,9 @@ def test_what_the_emulator_logs_of_its_own_failures_has_no_secret_in_it(tmp_path
             form = client.post("/uploads/video/get_upload_url").json()
             agents = client.get("/agents").json()["agents"]
             agent = next(each for each in agents if each["name"] == "Shorts maker")["id"]
-            run_id = client.post(f"/agent/{agent}/run", json={"video_urls": ["https://x.example/a.mp4"]}).json()["run_id"]
+            run_id = client.post(f"/agent/{agent}/run", json={"video_urls": ["https://x.example/a.mp4"]}).json()[
+                "run_id"
+            ]
             answer = client.get(f"/agent_run/{run_id}")
             assert (answer.status_code, answer.json()) == (500, {"detail": "The emulator failed: RuntimeError"})
             assert client.get("/_emulator/runs").status_code == 500
