@@ -50,7 +50,7 @@ class Settings(BaseModel):
     )
     required_params: Literal["update", "start", "run", "ignore"] = Field(
         "update",
-        description="When a tile without a required param is refused: in operations, as a run starts, as the tile works.",
+        description="When a tile without a required param is refused: in operations, as a run starts, as it works.",
     )
     params_checked_in_runs: bool = Field(False, description="`update_params` of runs are checked like those of agents.")
     unknown_node_types: Literal["accept", "refuse"] = Field(
