@@ -1,4 +1,4 @@
-"""What a run gives: films cut by ffmpeg where there is one, or its input passed through; generated images and sounds."""
+"""What a run gives: films cut by ffmpeg where it is found, or the input passed through; generated images and sounds."""
 
 from __future__ import annotations
 
