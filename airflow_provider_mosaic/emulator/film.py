@@ -15,6 +15,8 @@ from pathlib import Path
 PORTRAIT = (540, 960)
 AT_ONCE = 2
 CAPTION_LAYOUT = "fontcolor=white:fontsize=h/20:borderw=2:x=(w-text_w)/2:y=h*0.8"
+#: Films as Mosaic documents them, and their kin. A playlist would make ffmpeg read other files, or other machines.
+FORMATS = ("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf")
 #: Seconds after which one call of ffmpeg is ended: there are films that it never gets through.
 LONGEST_CALL = 120.0
 #: How the formats of generated images and sounds are encoded.
@@ -91,7 +93,8 @@ class FilmCutter:
             if not await self._is_working(ffmpeg):
                 return False
             # A header alone is no film: one picture has to come out of it.
-            done = await self._run(ffmpeg, "-i", str(path), "-map", "0:v:0", "-frames:v", "1", "-f", "null", "-")
+            one = ("-map", "0:v:0", "-frames:v", "1", "-f", "null", "-")
+            done = await self._run(ffmpeg, *FORMATS, "-i", str(path), *one)
             return done is None or re.search(r"frame=\s*0\b(?!.*frame=)", done, re.DOTALL) is not None
 
     async def picture(self, target: Path, width: int, height: int, caption: str) -> bool:
@@ -146,7 +149,7 @@ class FilmCutter:
             if length is None:
                 return None
             start, seconds_left = _window(edit, length)
-            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", "-i", str(edit.source)]
+            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", *FORMATS, "-i", str(edit.source)]
         if edit.portrait:
             width, height = PORTRAIT
             filters.append(f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}")
@@ -163,7 +166,7 @@ class FilmCutter:
 
     async def _length(self, ffmpeg: str, source: Path) -> float | None:
         # There is no ffprobe in the wheel; ffmpeg without an output says what its input is, and fails.
-        text = await self._run(ffmpeg, "-i", str(source), check=False)
+        text = await self._run(ffmpeg, *FORMATS, "-i", str(source), check=False)
         found = re.search(r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)", text or "")
         if found is None or "Video:" not in (text or ""):
             return None

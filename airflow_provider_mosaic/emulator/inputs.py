@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import uuid
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +19,7 @@ from airflow_provider_mosaic.emulator.media import BUCKET, SAMPLE_VIDEO, MediaSt
 from airflow_provider_mosaic.emulator.runs import RunInput, runnable_graph
 from airflow_provider_mosaic.emulator.settings import Settings
 from airflow_provider_mosaic.emulator.tile_params import missing_param, objection
+from airflow_provider_mosaic.emulator.urls import is_http_url, is_loopback
 
 SYNTHETIC_SECONDS = 6.0
 MAX_REDIRECTS = 5
@@ -135,22 +135,9 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
 
 
 def _source(node_id: str, kind: str, reference: str, start: float | None = None, end: float | None = None) -> RunInput:
-    if kind == "video_urls":
-        parts = urlsplit(reference)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ApiError(400, "video_urls: not an http or https URL")
+    if kind == "video_urls" and not is_http_url(reference):
+        raise ApiError(400, "video_urls: not an http or https URL")
     return RunInput(node_id=node_id, kind=kind, reference=reference, start_ms=start, end_ms=end)
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class InputFetcher:
@@ -213,6 +200,8 @@ class InputFetcher:
                         await self._save(answer, path)
                         return
                     url = str(answer.next_request.url)
+                if not is_http_url(url):
+                    raise InputUnavailableError("The video URL could not be fetched: it leads to no http or https URL")
                 if not self._reachable(url):
                     raise InputUnavailableError("The video URL leads to another machine, which is not asked")
         raise InputUnavailableError(f"The video URL redirects more than {MAX_REDIRECTS} times")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 CHANNEL_ID: Final = re.compile(r"UC[A-Za-z0-9_-]{22}")
 HANDLE: Final = re.compile(r"@[A-Za-z0-9._-]{3,30}")
@@ -70,8 +71,8 @@ def resolve(text: str) -> Channel | None:
     """
     if CHANNEL_ID.fullmatch(text):
         return Channel(text, None)
-    parts = urlsplit(text)
-    if parts.scheme in ("http", "https") and parts.hostname in HOSTS:
+    parts = urlsplit(text) if is_http_url(text) else None
+    if parts is not None and parts.hostname in HOSTS:
         pieces = [each for each in parts.path.split("/") if each]
         if len(pieces) == 2 and pieces[0] == "channel" and CHANNEL_ID.fullmatch(pieces[1]):
             return Channel(pieces[1], None)

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_mosaic.emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID, node_id
 from airflow_provider_mosaic.emulator.film import find_ffmpeg
+from airflow_provider_mosaic.emulator.media import SAMPLE_IMAGE
 
 from .conftest import Api
 
@@ -108,6 +109,8 @@ def test_a_film_is_made_out_of_nothing(api: Api, storage: httpx.Client, tmp_path
 BROKEN = {
     "text": lambda film: b"no film at all",
     "nothing": lambda film: b"",
+    "a still": lambda film: SAMPLE_IMAGE.read_bytes(),
+    "a playlist": lambda film: b"#EXTM3U\n#EXTINF:6,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n",
     "cut off": lambda film: film[: len(film) // 3],
     "a header alone": lambda film: film[:64] + bytes(4096),
 }

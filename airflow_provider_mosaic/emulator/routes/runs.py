@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.emulator.routes.agents import find_agent
 from airflow_provider_mosaic.emulator.routes.uploads import find_upload
 from airflow_provider_mosaic.emulator.runs import Run, RunInput
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -40,7 +40,7 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
     body = exchange.body(StartBody)
     if not agent.nodes and settings.empty_agents == "refuse":
         raise ApiError(400, "The agent has no tiles")
-    if body.callback_url is not None and urlsplit(body.callback_url).scheme not in ("http", "https"):
+    if body.callback_url is not None and not is_http_url(body.callback_url):
         raise exchange.refuse("callback_url: not an http or https URL", "body", "callback_url")
     inputs = resolve(agent, body, settings)
     for each in inputs:

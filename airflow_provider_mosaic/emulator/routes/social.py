@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +14,7 @@ from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, Connection
 from airflow_provider_mosaic.emulator.clock import parse_time
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.posts import POST_STATUSES, Destination, Post, outcomes_apart
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -60,8 +60,7 @@ async def create_post(exchange: Asked) -> Response:
     workspace_id = exchange.workspace(body.workspace_id)
     accounts = _accounts(exchange, body)
     for url in body.media_urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not is_http_url(url):
             raise exchange.refuse("media_urls: not an http or https URL", "body", "media_urls")
     if not body.post and not body.media_urls:
         raise exchange.refuse("A post needs a text or media", "body", "post")
