@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,18 @@ def compare(mosaic: Emulator, sources: list[Path], files: list[Path]) -> list[Co
     ]
 
 
+def verify_page(mosaic: Emulator) -> None:
+    """Raise where the page that shows what Mosaic holds misses a run or a post."""
+    # No proxy of the environment stands between the demo and its emulator.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(mosaic.url, timeout=30) as answer:
+        text: str = answer.read().decode()
+    things = [each["run_id"] for each in mosaic.runs()] + [each["post_id"] for each in mosaic.posts()]
+    missing = [each for each in things if each not in text]
+    if missing:
+        raise DemoFailedError(f"Mosaic's page at {mosaic.url} does not show {', '.join(missing)}.")
+
+
 def show_results(results: Path, sources: list[Path]) -> list[Path]:
     """Print the edited films with their facts; raise where one is missing or not upright."""
     print("\nEdited films, decoded from beginning to end:")
@@ -180,7 +193,9 @@ def play(folder: Path, started: set[int]) -> None:
                 run_pipeline(airflow)
             files = show_results(folder / "results", sources)
             show_counts(compare(mosaic, sources, files))
-            print(f"\nAirflow's UI is at {airflow.url}/dags/{DAG_ID} (no password), Mosaic's API at {mosaic.url}")
+            print(f"\nAirflow's UI is at {airflow.url}/dags/{DAG_ID} (no password).")
+            print(f"What Mosaic holds, with the films: {mosaic.url} (a page, and the API's address)")
+            verify_page(mosaic)
             if os.environ.get("KEEP", "") not in ("", "0"):
                 keep()
         finally:

@@ -48,6 +48,7 @@ PARALLEL = ("-n", "2", "--dist", "worksteal")
 COMPATIBILITY = (
     "tests/airflow/test_discovery.py",
     "tests/airflow/test_example_dags.py",
+    "tests/emulator/test_pytest_plugin.py",
     "tests/hooks/test_hostile_storage.py",
     "tests/hooks/test_mosaic_hook.py",
     "tests/hooks/test_places.py",

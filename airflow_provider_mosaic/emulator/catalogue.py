@@ -9,7 +9,10 @@ from typing import Any, Final
 ORGANIZATION_ID: Final = "0a000000-0000-4000-8000-000000000001"
 ORGANIZATION_NAME: Final = "Emulated Films"
 ORGANIZATION_SLUG: Final = "emulated-films"
+#: The primary workspace, where everything is that is not told another.
 WORKSPACE_ID: Final = "0a000000-0000-4000-8000-0000000000aa"
+SECOND_WORKSPACE_ID: Final = "0a000000-0000-4000-8000-0000000000ab"
+WORKSPACES: Final = (WORKSPACE_ID, SECOND_WORKSPACE_ID)
 USER_ID: Final = "0a000000-0000-4000-8000-0000000000bb"
 BEGINNING: Final = datetime(2026, 6, 1, 9, 0, tzinfo=timezone.utc)
 
@@ -58,9 +61,8 @@ NODE_TYPES: Final[dict[str, NodeType]] = {
         NodeType("b3b4c9e2-2a47-4fa9-8ce8-0c1fa1d7b6ef", "AI Avatar", "ai-avatar"),
         NodeType("d898f2b1-3151-4231-a4d4-dd4d5a020b05", "AI Content Generation", "ai-content-generation"),
         NodeType("a2eb3ec2-da7a-4f97-94d2-a9a537548522", "Video Generation", "video-generation"),
-        NodeType("14687f30-5fd0-468f-8239-2784d83df95b", "Audio Generation", None),
-        # The published tail of this id is not known; the emulator's own is visibly made up.
-        NodeType("18b998a0-2ea7-4676-a5d3-3ae6c0000000", "Image Generation", None),
+        NodeType("14687f30-5fd0-468f-8239-2784d83df95b", "Audio Generation", "audio-generation"),
+        NodeType("18b998a0-2ea7-4676-a5d3-3ae6c8ac0b72", "Image Generation", "image-generation"),
     )
 }
 INPUT_TYPE: Final = NODE_TYPES["Video Input"].id
@@ -112,6 +114,7 @@ class Agent:
     created_at: datetime = BEGINNING
     updated_at: datetime = BEGINNING
     visibility: str = "private"
+    workspace_id: str = WORKSPACE_ID
     #: ``time.monotonic()`` of its making, for lists that lag.
     born: float = float("-inf")
 

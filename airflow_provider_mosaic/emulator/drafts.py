@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
 from airflow_provider_mosaic.emulator.settings import Settings
-from airflow_provider_mosaic.emulator.tile_params import defaults, objection
+from airflow_provider_mosaic.emulator.tile_params import defaults, missing_param, objection
 
 
 class Operation(BaseModel):
@@ -119,6 +119,7 @@ class Draft:
         self._check(operation, node)
         if self._settings.default_params:
             node = AgentNode(node.id, node.type, {**defaults(node.type), **node.params})
+        self._check_required(operation, node)
         node = AgentNode(node.id, node.type, self._kept(node.params))
         self.nodes[node.id] = node
         if reference is not None:
@@ -129,7 +130,9 @@ class Draft:
         before = self._find(operation.agent_node_id)
         self._check(operation, AgentNode(before.id, before.type, operation.params_used))
         params = self._merged(before.params, self._kept(operation.params_used))
-        self.nodes[before.id] = AgentNode(before.id, before.type, params)
+        after = AgentNode(before.id, before.type, params)
+        self._check_required(operation, after)
+        self.nodes[before.id] = after
 
     def _kept(self, params: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in params.items() if name not in self._settings.dropped_params}
@@ -187,6 +190,11 @@ class Draft:
 
     def _check(self, operation: Operation, node: AgentNode) -> None:
         wrong = objection(node.type, node.params, self._settings)
+        if wrong is not None:
+            raise self._wrong(operation, "params_used", wrong)
+
+    def _check_required(self, operation: Operation, node: AgentNode) -> None:
+        wrong = missing_param(node.type, node.params, self._settings, "update")
         if wrong is not None:
             raise self._wrong(operation, "params_used", wrong)
 

@@ -112,7 +112,7 @@ class RunEngine:
                 node.set("blocked")
             elif node.status != "completed":
                 node.set("completed")
-                await self._render(run, node)
+                await self._render_or_fail(run, node)
         run.status_message = message
         self._finish(run, status)
 
@@ -142,7 +142,7 @@ class RunEngine:
             await self._walk(run, again=again)
         except Exception as error:
             # Rather a run that says what is wrong with the emulator than one that never ends.
-            run.status_message = f"The emulator failed: {type(error).__name__}: {error}"
+            run.status_message = f"The emulator failed: {type(error).__name__}"
             self._finish(run, "failed")
             raise
 
@@ -181,14 +181,14 @@ class RunEngine:
     async def _gather(self, run: Run, node: RunNode) -> None:
         try:
             for source in run.inputs:
-                if source.node_id == node.template.id and source.media is None:
-                    source.media = await self._fetcher.fetch(source)
+                if source.node_id == node.template.id:
+                    await self._fetcher.gather(source)
         except InputUnavailableError as error:
             self._fail(node, str(error))
             return
         node.set("completed")
         # A graph of nothing but its input gives that input.
-        await self._render(run, node)
+        await self._render_or_fail(run, node)
 
     async def _work(self, run: Run, node: RunNode) -> None:
         failing = self._settings.failing_nodes
@@ -201,8 +201,16 @@ class RunEngine:
             self._fail(node, message)
             return
         self._ledger.pay(node.template.type)
-        await self._render(run, node)
-        node.set("completed")
+        if await self._render_or_fail(run, node):
+            node.set("completed")
+
+    async def _render_or_fail(self, run: Run, node: RunNode) -> bool:
+        try:
+            await self._render(run, node)
+        except InputUnavailableError as error:
+            self._fail(node, str(error))
+            return False
+        return True
 
     async def _render(self, run: Run, node: RunNode) -> None:
         if run.is_sink(node.template.id):

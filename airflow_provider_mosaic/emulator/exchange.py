@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.access import needed_scope
 from airflow_provider_mosaic.emulator.answers import ApiError, json_response, shaped
-from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
+from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID, WORKSPACES
 from airflow_provider_mosaic.emulator.clock import parse_time
 from airflow_provider_mosaic.emulator.faults import Fault
 from airflow_provider_mosaic.emulator.json_bodies import load_json
@@ -65,8 +65,7 @@ class Exchange:
             key = headers.get("x-api-key", "") if self.settings.accept_x_api_key else ""
         if key.strip() != self.world.api_key:
             raise ApiError(401, "Invalid API key")
-        workspace = headers.get("x-workspace-id")
-        if workspace is not None and workspace != WORKSPACE_ID:
+        if self.chosen_workspace not in (None, *WORKSPACES):
             raise ApiError(403, "The workspace does not belong to this organization")
         scopes = self.settings.scopes
         template = getattr(self.request.scope.get("route"), "path", "")
@@ -158,15 +157,33 @@ class Exchange:
             raise self.refuse(f"{name}: must be between {low} and {high}", "query", name)
         return number
 
-    def workspace(self) -> None:
-        """
-        Look at the workspace of the query: it never widens what the header allows.
+    # Workspaces
 
-        :raises ApiError: when it is another than the organization has.
+    @property
+    def chosen_workspace(self) -> str | None:
+        """The workspace that the header restricts the request to."""
+        return self.request.headers.get("x-workspace-id")
+
+    def workspace(self, wanted: str | None) -> str:
         """
-        wanted = self.query("workspace_id")
-        if wanted is not None and wanted != WORKSPACE_ID:
+        Return the workspace that a body or a query names, or else the header, or else the primary one.
+
+        :raises ApiError: when the organization does not have it, or the header names another one.
+        """
+        if wanted not in (None, *WORKSPACES):
             raise ApiError(self.settings.unknown_workspace_status, "Workspace could not be found")
+        if wanted is not None and self.chosen_workspace not in (None, wanted):
+            raise self.refuse("workspace_id: is another than that of X-Workspace-Id", "body", "workspace_id")
+        return wanted or self.chosen_workspace or WORKSPACE_ID
+
+    def is_visible(self, workspace_id: str) -> bool:
+        """Return whether the header lets the request see what is in a workspace."""
+        narrows = self.settings.workspace_header == "narrows"
+        return not narrows or self.chosen_workspace in (None, workspace_id)
+
+    def is_listed(self, workspace_id: str) -> bool:
+        """Return whether a list of observability has what is in a workspace; its query narrows it too."""
+        return self.chosen_workspace in (None, workspace_id) and self.query("workspace_id") in (None, workspace_id)
 
     # What is answered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -128,6 +128,11 @@ class FaultBook:
         """Forget every fault that has not taken place."""
         with self._lock:
             self._faults.clear()
+
+    def waiting(self) -> list[Fault]:
+        """Return the faults that may still take place, in the order of their injection."""
+        with self._lock:
+            return [replace(each) for each in self._faults]
 
     def reseed(self, seed: int) -> None:
         """Begin the sequence of chances again."""

@@ -1,18 +1,31 @@
-"""ffmpeg, where it is found: trim, reframe, mirror, caption; and a still."""
+"""ffmpeg, where it is found: trim, reframe, mirror, caption; a still; generated images and sounds."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import math
 import re
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 PORTRAIT = (540, 960)
 AT_ONCE = 2
 CAPTION_LAYOUT = "fontcolor=white:fontsize=h/20:borderw=2:x=(w-text_w)/2:y=h*0.8"
+#: Films as Mosaic documents them, and their kin. A playlist would make ffmpeg read other files, or other machines.
+FORMATS = ("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf")
+#: Seconds after which one call of ffmpeg is ended: there are films that it never gets through.
+LONGEST_CALL = 120.0
+#: How the formats of generated images and sounds are encoded.
+ENCODINGS = {
+    ".png": ["-c:v", "png"],
+    ".jpg": ["-c:v", "mjpeg", "-q:v", "4", "-pix_fmt", "yuvj420p"],
+    ".webp": ["-c:v", "libwebp", "-quality", "80"],
+    ".mp3": ["-c:a", "libmp3lame", "-b:a", "96k"],
+}
 CAPTION_BOX = "drawbox=x=iw*0.1:y=ih*0.8:w=iw*0.8:h=ih*0.06:color=white@0.8:t=fill"
 
 
@@ -50,6 +63,7 @@ class FilmCutter:
     def __init__(self) -> None:
         self._slots: asyncio.Semaphore | None = None
         self._text_works: bool | None = None
+        self._works: bool | None = None
 
     async def cut(self, edit: Edit, target: Path, still: Path) -> bool:
         """
@@ -60,9 +74,7 @@ class FilmCutter:
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
-        if self._slots is None:
-            self._slots = asyncio.Semaphore(AT_ONCE)
-        async with self._slots:
+        async with self._slot():
             arguments = await self._arguments(ffmpeg, edit)
             if arguments is None:
                 return False
@@ -71,6 +83,60 @@ class FilmCutter:
                 return False
             picture = ("-i", str(target), "-frames:v", "1", "-q:v", "5", "-update", "1", str(still))
             return await self._run(ffmpeg, *picture) is not None and _written(still)
+
+    async def is_unreadable(self, path: Path) -> bool:
+        """Return whether ffmpeg finds no picture in a film; without an ffmpeg that works nothing is."""
+        ffmpeg = find_ffmpeg()
+        if ffmpeg is None:
+            return False
+        async with self._slot():
+            if not await self._is_working(ffmpeg):
+                return False
+            # A header alone is no film: one picture has to come out of it.
+            one = ("-map", "0:v:0", "-frames:v", "1", "-f", "null", "-")
+            done = await self._run(ffmpeg, *FORMATS, "-i", str(path), *one)
+            return done is None or re.search(r"frame=\s*0\b(?!.*frame=)", done, re.DOTALL) is not None
+
+    async def picture(self, target: Path, width: int, height: int, caption: str) -> bool:
+        """Make an image; its suffix is its format."""
+        ffmpeg = find_ffmpeg()
+        if ffmpeg is None:
+            return False
+        async with self._slot():
+            show = f"gradients=size={width}x{height}:rate=1:duration=1:seed={zlib.crc32(caption.encode())}"
+            filters = await self._caption(ffmpeg, caption)
+            arguments = ["-f", "lavfi", "-i", show, "-vf", filters, "-frames:v", "1", "-update", "1"]
+            done = await self._run(ffmpeg, *arguments, *ENCODINGS[target.suffix], str(target))
+            return done is not None and _written(target)
+
+    async def sound(self, target: Path, seconds: float) -> bool:
+        """Make a sound."""
+        ffmpeg = find_ffmpeg()
+        if ffmpeg is None:
+            return False
+        async with self._slot():
+            tone = ("-f", "lavfi", "-i", f"sine=frequency=330:duration={seconds:.3f}")
+            done = await self._run(ffmpeg, *tone, *ENCODINGS[target.suffix], str(target))
+            return done is not None and _written(target)
+
+    async def is_working(self) -> bool:
+        """Return whether there is an ffmpeg that works, so that what it can't read is the film's fault."""
+        ffmpeg = find_ffmpeg()
+        if ffmpeg is None:
+            return False
+        async with self._slot():
+            return await self._is_working(ffmpeg)
+
+    def _slot(self) -> asyncio.Semaphore:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(AT_ONCE)
+        return self._slots
+
+    async def _is_working(self, ffmpeg: str) -> bool:
+        if self._works is None:
+            probe = ("-f", "lavfi", "-i", "color=size=64x64:duration=0.04", "-f", "null", "-")
+            self._works = await self._run(ffmpeg, *probe) is not None
+        return self._works
 
     async def _arguments(self, ffmpeg: str, edit: Edit) -> list[str] | None:
         filters: list[str] = []
@@ -83,7 +149,7 @@ class FilmCutter:
             if length is None:
                 return None
             start, seconds_left = _window(edit, length)
-            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", "-i", str(edit.source)]
+            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", *FORMATS, "-i", str(edit.source)]
         if edit.portrait:
             width, height = PORTRAIT
             filters.append(f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}")
@@ -100,10 +166,13 @@ class FilmCutter:
 
     async def _length(self, ffmpeg: str, source: Path) -> float | None:
         # There is no ffprobe in the wheel; ffmpeg without an output says what its input is, and fails.
-        text = await self._run(ffmpeg, "-i", str(source), check=False)
-        found = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text or "")
+        text = await self._run(ffmpeg, *FORMATS, "-i", str(source), check=False)
+        found = re.search(r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)", text or "")
         if found is None or "Video:" not in (text or ""):
             return None
+        if found[1] is None:
+            # Recordings of a browser, for one, do not have it.
+            return math.inf
         return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
 
     async def _caption(self, ffmpeg: str, caption: str) -> str:
@@ -116,23 +185,29 @@ class FilmCutter:
         return text if self._text_works else CAPTION_BOX
 
     async def _run(self, ffmpeg: str, *arguments: str, check: bool = True) -> str | None:
-        process = await asyncio.create_subprocess_exec(
-            ffmpeg,
-            "-hide_banner",
-            "-nostdin",
-            "-y",
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
         try:
-            _, errors = await process.communicate()
-        except asyncio.CancelledError:
+            process = await asyncio.create_subprocess_exec(
+                ffmpeg,
+                "-hide_banner",
+                "-nostdin",
+                "-y",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError:
+            return None
+        try:
+            # TimeoutError of its own until Python 3.10.
+            _, errors = await asyncio.wait_for(process.communicate(), LONGEST_CALL)
+        except (asyncio.CancelledError, asyncio.TimeoutError) as ended:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            raise
+            if isinstance(ended, asyncio.CancelledError):
+                raise
+            return None
         if check and process.returncode != 0:
             return None
         return errors.decode(errors="replace")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_mosaic.emulator.catalogue import Agent
 from airflow_provider_mosaic.emulator.runs import Run, RunInput
 from airflow_provider_mosaic.emulator.triggers import YoutubeTrigger
+from airflow_provider_mosaic.emulator.urls import is_http_url
 from airflow_provider_mosaic.emulator.world import World
 
 
@@ -35,6 +36,8 @@ def fire(world: World, trigger_id: str, arrival: Arrival) -> Run | None:
     :raises LookupError: when there is no such trigger.
     :raises ValueError: when the trigger does not watch that channel.
     """
+    if arrival.video_url is not None and not is_http_url(arrival.video_url):
+        raise ValueError("video_url: not an http or https URL")
     youtube = world.triggers.triggers.get(trigger_id)
     if youtube is not None:
         return _video(world, youtube, arrival)

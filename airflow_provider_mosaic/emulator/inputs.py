@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import uuid
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,9 +18,11 @@ from airflow_provider_mosaic.emulator.film import Edit, FilmCutter
 from airflow_provider_mosaic.emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
 from airflow_provider_mosaic.emulator.runs import RunInput, runnable_graph
 from airflow_provider_mosaic.emulator.settings import Settings
-from airflow_provider_mosaic.emulator.tile_params import objection
+from airflow_provider_mosaic.emulator.tile_params import missing_param, objection
+from airflow_provider_mosaic.emulator.urls import is_http_url, is_loopback
 
 SYNTHETIC_SECONDS = 6.0
+MAX_REDIRECTS = 5
 SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
 
 
@@ -88,6 +92,10 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
         wrong = objection(nodes[each].type, params, settings) if settings.params_checked_in_runs else None
         if wrong is not None:
             raise ApiError(400, f"update_params: {wrong}")
+    for each, node in nodes.items():
+        wrong = missing_param(node.type, {**node.params, **(body.update_params or {}).get(each, {})}, settings, "start")
+        if wrong is not None:
+            raise ApiError(400, wrong)
     tiles = [each for each, node in nodes.items() if node.type.name == "Video Input"]
     top_level = body.named()
     top_level_given = [name for name in SHORTHAND if getattr(body, name) is not None]
@@ -127,22 +135,9 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
 
 
 def _source(node_id: str, kind: str, reference: str, start: float | None = None, end: float | None = None) -> RunInput:
-    if kind == "video_urls":
-        parts = urlsplit(reference)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ApiError(400, "video_urls: not an http or https URL")
+    if kind == "video_urls" and not is_http_url(reference):
+        raise ApiError(400, "video_urls: not an http or https URL")
     return RunInput(node_id=node_id, kind=kind, reference=reference, start_ms=start, end_ms=end)
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class InputFetcher:
@@ -153,33 +148,84 @@ class InputFetcher:
         self._media = media
         self._cutter = cutter
 
-    async def fetch(self, source: RunInput) -> StoredObject:
+    async def gather(self, source: RunInput) -> None:
         """
-        Return the bytes of a source that is not stored yet.
+        Have the bytes of a source at hand, and check that they are a film.
 
-        :raises InputUnavailableError: when the URL does not give them.
+        :raises InputUnavailableError: when the URL does not give them, or they can't be read.
         """
-        reachable = self._settings.fetch_hosts == "any" or is_loopback(source.reference)
-        if source.kind != "video_urls" or not reachable:
+        message = self._broken(source)
+        if message is not None:
+            raise InputUnavailableError(message)
+        if source.media is None:
+            source.media = await self._fetch(source)
+        if self._settings.render != "auto" or self._settings.unreadable_inputs != "fail":
+            return
+        if await self._cutter.is_unreadable(source.media.path):
+            raise InputUnavailableError(f"The video could not be read: {source.title}")
+
+    def _broken(self, source: RunInput) -> str | None:
+        names = {source.reference, source.title}
+        for pattern, message in self._settings.broken_inputs.items():
+            if any(name == pattern or fnmatchcase(name, pattern) for name in names):
+                return message
+        return None
+
+    async def _fetch(self, source: RunInput) -> StoredObject:
+        if source.kind != "video_urls" or not self._reachable(source.reference):
             return await self._synthetic()
         if source.reference.startswith(f"{self._media.base_url}/"):
             return self._own(source.reference)
         path = self._media.new_path(".mp4")
         try:
-            async with (
-                httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=30.0) as client,
-                client.stream("GET", source.reference, headers={"Accept-Encoding": "identity"}) as answer,
-            ):
-                if answer.status_code != 200:
-                    raise InputUnavailableError(f"The video URL answered {answer.status_code}")
-                if answer.headers.get("content-encoding", "identity") != "identity":
-                    raise InputUnavailableError("The video URL answered with a compressed body")
-                with path.open("wb") as file:
-                    async for block in answer.aiter_raw(1 << 20):
-                        file.write(block)
-        except httpx.HTTPError as error:
-            raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from error
+            with anyio.fail_after(self._settings.fetch_seconds):
+                await self._download(source.reference, path)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, TimeoutError):
+                limit = f"{self._settings.fetch_seconds:g} seconds"
+                raise InputUnavailableError(f"The video URL took longer than {limit}") from error
+            # InvalidURL is none of httpx's HTTP errors, and comes of where a redirect leads.
+            if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
+                raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from None
+            raise
         return self._media.put(f"inputs/{uuid.uuid4()}.mp4", path, "video/mp4")
+
+    async def _download(self, url: str, path: Path) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
+            for _ in range(MAX_REDIRECTS + 1):
+                async with client.stream("GET", url, headers=headers) as answer:
+                    if answer.next_request is None:
+                        await self._save(answer, path)
+                        return
+                    url = str(answer.next_request.url)
+                if not is_http_url(url):
+                    raise InputUnavailableError("The video URL could not be fetched: it leads to no http or https URL")
+                if not self._reachable(url):
+                    raise InputUnavailableError("The video URL leads to another machine, which is not asked")
+        raise InputUnavailableError(f"The video URL redirects more than {MAX_REDIRECTS} times")
+
+    async def _save(self, answer: httpx.Response, path: Path) -> None:
+        if answer.status_code != 200:
+            raise InputUnavailableError(f"The video URL answered {answer.status_code}")
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise InputUnavailableError("The video URL answered with a compressed body")
+        limit = self._settings.fetch_bytes
+        too_large = InputUnavailableError(f"The video URL gives more than {limit} bytes")
+        length = answer.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > limit:
+            raise too_large
+        size = 0
+        with path.open("wb") as file:
+            async for block in answer.aiter_raw(1 << 20):
+                size += len(block)
+                if size > limit:
+                    raise too_large
+                file.write(block)
+
+    def _reachable(self, url: str) -> bool:
+        return self._settings.fetch_hosts == "any" or is_loopback(url)
 
     def _own(self, url: str) -> StoredObject:
         # Not fetched over the network: a download is what somebody else does.

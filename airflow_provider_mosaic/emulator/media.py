@@ -21,6 +21,14 @@ BUCKET: Final = "mosaic-emulator-media"
 UPLOAD_BUCKET: Final = "mosaic-emulator-uploads"
 SAMPLE_VIDEO: Final = Path(__file__).with_name("sample.mp4")
 SAMPLE_IMAGE: Final = Path(__file__).with_name("sample.jpg")
+#: Stand-ins for what ffmpeg would make, by the suffix of their format.
+SAMPLES: Final = {each: Path(__file__).with_name(f"sample{each}") for each in (".png", ".jpg", ".webp", ".mp3")}
+CONTENT_TYPES: Final = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".mp3": "audio/mpeg",
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from airflow_provider_mosaic.emulator.catalogue import Connection
+from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID, Connection
 from airflow_provider_mosaic.emulator.clock import Clock
 from airflow_provider_mosaic.emulator.settings import Settings
 
@@ -65,6 +65,7 @@ class Post:
     #: How often it was published; more than once would be a fault of the emulator.
     published: int = 0
     deleted: bool = False
+    workspace_id: str = WORKSPACE_ID
     #: What a PATCH said of the platforms, by connection.
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 

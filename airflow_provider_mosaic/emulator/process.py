@@ -75,10 +75,9 @@ class Emulator:
         """
         if self._process is not None:
             raise EmulatorError("The emulator has been started already")
-        command = [sys.executable, "-m", "airflow_provider_mosaic.emulator", "--port", "0", "--end-with-parent"]
-        command += ["--api-key", self.api_key]
-        for name, value in self._settings.items():
-            command += ["--set", f"{name}={json.dumps(value)}"]
+        command = [sys.executable, "-m", "airflow_provider_mosaic.emulator", "--port", "0", "--from-parent"]
+        # Not in the arguments, which everybody on the machine can read.
+        told = json.dumps({"api_key": self.api_key, "settings": self._settings})
         if self._directory is not None:
             self._directory.mkdir(parents=True, exist_ok=True)
             command += ["--directory", str(self._directory)]
@@ -92,14 +91,23 @@ class Emulator:
                 stderr=self._errors,
             )
             try:
-                told = self._await(ready)
-                self.url = told["url"]
+                self._hand_over(told)
+                ready_now = self._await(ready)
+                self.url = ready_now["url"]
                 if self._directory is None:
-                    self._temporary = Path(told["directory"])
+                    self._temporary = Path(ready_now["directory"])
             except BaseException:
                 self.kill()
                 raise
         return self
+
+    def _hand_over(self, line: str) -> None:
+        assert self._process is not None  # noqa: S101 - just started
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        # A process that has ended already says why where it is waited for.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
 
     def _await(self, ready: Path) -> dict[str, Any]:
         assert self._process is not None  # noqa: S101 - just started
@@ -196,6 +204,10 @@ class Emulator:
     def requests(self) -> list[dict[str, Any]]:
         """Return the received requests, oldest first."""
         return self._list("requests")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults that may still take place, in the order of their injection."""
+        return self._list("faults")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as they are."""

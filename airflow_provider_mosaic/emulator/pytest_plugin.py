@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,3 +38,27 @@ def mosaic_connection(mosaic_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
     """The Airflow connection ``mosaic_default``, set to the emulator. Returns its id."""
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", mosaic_emulator.airflow_connection())
     return "mosaic_default"
+
+
+@pytest.fixture(scope="session")
+def _mosaic_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if find_spec("airflow") is None:
+        pytest.skip("mosaic_test_dag needs Airflow: pip install apache-airflow")
+    from airflow_provider_mosaic.emulator.dag_testing import own_database
+
+    with own_database(tmp_path_factory.mktemp("mosaic-airflow")):
+        yield
+
+
+@pytest.fixture
+def mosaic_test_dag(mosaic_connection: str, _mosaic_airflow: None) -> Callable[..., Any]:
+    """
+    A function that runs a DAG to its end in this process and returns its DAG run: ``mosaic_test_dag(dag)``.
+
+    It is Airflow's ``dag.test()``, and takes its arguments, with what that needs: a database (one for all tests of a
+    session, and none of yours), the DAG in it wherever the DAG was made, the connection ``mosaic_default`` to the
+    emulator; retries come without their pauses.
+    """
+    from airflow_provider_mosaic.emulator.dag_testing import run_dag
+
+    return run_dag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -89,6 +90,11 @@ class RequestLog:
         """Begin an empty log."""
         with self._lock:
             self._entries = deque(maxlen=length)
+
+    def latest(self, most: int) -> list[ReceivedRequest]:
+        """Return the last requests, newest first."""
+        with self._lock:
+            return list(itertools.islice(reversed(self._entries), most))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Write the log."""

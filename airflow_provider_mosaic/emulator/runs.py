@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.emulator.catalogue import INPUT_TYPE, Agent, AgentNode
 from airflow_provider_mosaic.emulator.media import StoredObject
@@ -100,6 +102,15 @@ class RunInput:
     start_ms: float | None = None
     end_ms: float | None = None
     media: StoredObject | None = None
+    #: Name of the uploaded file.
+    file_name: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it in a message: a file's name or an id, never a whole URL, which may be signed."""
+        if self.kind == "video_urls":
+            return PurePosixPath(urlsplit(self.reference).path).name[:120] or "the URL"
+        return (self.file_name or self.reference)[:120]
 
 
 @dataclass
@@ -108,12 +119,18 @@ class Output:
 
     id: str
     node_id: str
+    #: The film, or the image or the sound of a tile that makes those.
     video: StoredObject
     thumbnail: StoredObject | None
     premiere: StoredObject | None
     completed_at: datetime
     #: ``time.monotonic()`` from which on answers show it.
     visible_from: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """``video``, ``image`` or ``audio``."""
+        return self.video.content_type.partition("/")[0]
 
 
 @dataclass

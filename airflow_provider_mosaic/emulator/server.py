@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -17,12 +18,14 @@ from pathlib import Path
 import uvicorn
 
 from airflow_provider_mosaic.emulator.connection_faults import with_transport
+from airflow_provider_mosaic.emulator.logs import FailureLog
 from airflow_provider_mosaic.emulator.settings import Settings
 from airflow_provider_mosaic.emulator.storage_host import StorageServer
 from airflow_provider_mosaic.emulator.wire import Wire
 from airflow_provider_mosaic.emulator.world import World
 
 GRACE = 1.0
+DEFAULT_API_KEY = "mk_emulator"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class ServerOptions:
     """Where and how to serve."""
 
     host: str
+    #: Further names by which browsers may reach the emulator's own interface.
+    allowed_hosts: tuple[str, ...] = ()
     port: int
     storage_port: int
     directory: Path
@@ -60,7 +65,9 @@ async def _serve(options: ServerOptions) -> None:
     storage = StorageServer(address=(options.host, options.storage_port), world=world)
     url = _url(options.host, listening.getsockname()[1])
     world.media.base_url = _url(options.host, storage.server_port)
-    wire = Wire(world=world)
+    failures = FailureLog((options.api_key, options.settings.webhook_secret, options.settings.signature_mark))
+    asyncio.get_running_loop().set_exception_handler(failures.of_loop)
+    wire = Wire(world=world, own_names=(options.host, *options.allowed_hosts), failures=failures)
     server = ApiServer(_configuration(wire))
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -124,10 +131,29 @@ def _announce(options: ServerOptions, url: str) -> None:
         told = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
         text = json.dumps(told)
         draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
-        draft.write_text(text)
+        # It has the key in it, so it is for its owner alone, from the first moment.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
         draft.replace(options.ready_file)
-    sys.stdout.write(f"Mosaic emulator at {url} with API key {options.api_key}\n")
+    # A key that somebody chose may be one that opens other doors as well.
+    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with the API key it was given"
+    sys.stdout.write(f"Mosaic emulator at {url} {key}; open it in a browser to see what it holds\n")
     sys.stdout.flush()
+    if not is_loopback_address(options.host):
+        sys.stderr.write(
+            f"Warning: the emulator listens on {options.host}, so other machines reach it. Its own interface under "
+            "/_emulator needs no key: whoever reaches it can read and change everything in it. "
+            "Let a firewall or a container's network keep others out, or use --host 127.0.0.1.\n"
+        )
+        sys.stderr.flush()
+
+
+def is_loopback_address(host: str) -> bool:
+    """Return whether only this machine reaches a server that listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:

@@ -48,6 +48,10 @@ class Settings(BaseModel):
         "complete",
         description="Tiles whose unknown params are refused: with a table that is wholly known, with any known, none.",
     )
+    required_params: Literal["update", "start", "run", "ignore"] = Field(
+        "update",
+        description="When a tile without a required param is refused: in operations, as a run starts, as it works.",
+    )
     params_checked_in_runs: bool = Field(False, description="`update_params` of runs are checked like those of agents.")
     unknown_node_types: Literal["accept", "refuse"] = Field(
         "accept", description="Node types (UUIDs) that the catalogue does not have; `refuse` is 404."
@@ -100,6 +104,13 @@ class Settings(BaseModel):
     mixed_shorthand: bool = Field(True, description="Several top-level input arrays may be combined.")
     max_concurrent_runs: int | None = Field(None, ge=0, description="Above it a start is refused with 403.")
     finalize_required: bool = Field(True, description="An upload is known as an input only after finalize.")
+    broken_inputs: dict[str, str] = Field(
+        default_factory=dict,
+        description="Videos that can't be read: id, URL or file name, `*` for any characters, to the message.",
+    )
+    unreadable_inputs: Literal["fail", "pass"] = Field(
+        "fail", description="With `auto`: a video that ffmpeg can't read fails its run, or is passed through."
+    )
 
     # Rendering
     render: Literal["auto", "passthrough", "tiny"] = Field(
@@ -110,6 +121,11 @@ class Settings(BaseModel):
     output_bytes: int | None = Field(None, ge=0, description="With `tiny`: pad the clip to this many bytes.")
     premiere_zip: bool = Field(False, description="Each output has a Premiere zip.")
     thumbnails: bool = Field(True, description="Outputs have a thumbnail.")
+    generated_url: Literal["video_url", "own", "own_null", "both"] = Field(
+        "video_url",
+        description="Where a generated image or sound is: in `video_url`, in `image_url` or `audio_url` instead, "
+        "likewise with a `video_url` of null, or in both.",
+    )
     licensed_sources: bool = Field(False, description="Each output lists one licensed source.")
 
     # Uploads
@@ -178,8 +194,12 @@ class Settings(BaseModel):
     listed_trigger: Literal["trigger_id", "flat", "nested"] = Field(
         "trigger_id", description="Shape of `triggered_by` in lists."
     )
-    webhook_trigger: Literal["trigger_id", "flat", "nested"] = Field(
-        "flat", description="Shape of `triggered_by` in webhooks."
+    webhook_trigger: Literal["trigger_id", "flat", "nested", "sample"] = Field(
+        "flat",
+        description="Shape of `triggered_by` in webhooks; `sample` is what the vendor's sample listener of 2025 reads.",
+    )
+    webhook_inputs: Literal["links", "files"] = Field(
+        "links", description="Shape of `inputs` in webhooks: today's, or that which the sample listener reads."
     )
     manual_trigger: Literal["null", "manual", "absent"] = Field(
         "null", description="`triggered_by` in webhooks of a run that the API started: today's, or two of 2025."
@@ -276,6 +296,10 @@ class Settings(BaseModel):
         "enforce", description="Endpoints whose scope is only guessed by the pattern of the names."
     )
     unknown_workspace_status: Literal[400, 403, 404] = Field(404, description="Answer to an unknown `workspace_id`.")
+    workspace_header: Literal["narrows", "observability"] = Field(
+        "narrows",
+        description="What `X-Workspace-Id` hides of other workspaces: everything, or only what observability lists.",
+    )
     accept_x_api_key: bool = Field(False, description="`X-API-Key` is taken instead of `Authorization`.")
     whoami: Literal["organization", "user"] = Field("organization", description="Today's answer, or that of 2025.")
 
@@ -287,7 +311,7 @@ class Settings(BaseModel):
         "needs_credits", description="Spelling of that key."
     )
     detail_shape: Literal["text", "list", "object"] = Field("text", description="Shape of an error's `detail`.")
-    error_codes: bool = Field(True, description="Errors carry `error` beside `detail`.")
+    error_codes: bool = Field(False, description="Errors carry `error` beside `detail`, as in 2025.")
     validation_status: Literal[400, 422] = Field(400, description="Status of a body or query that is not valid.")
     unknown_body_fields: Literal["refuse", "ignore"] = Field(
         "refuse", description="Body fields that nothing documents."
@@ -307,6 +331,8 @@ class Settings(BaseModel):
     fetch_hosts: Literal["loopback", "any"] = Field(
         "loopback", description="Whose `video_urls` are fetched and whose `callback_url` is called."
     )
+    fetch_bytes: int = Field(5368709120, ge=0, description="Size above which one of `video_urls` is not fetched.")
+    fetch_seconds: float = Field(120.0, gt=0, description="Time that fetching one of `video_urls` may take in all.")
     seed: int = Field(0, description="Seed of what happens with a probability.")
 
 

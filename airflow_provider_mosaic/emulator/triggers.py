@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 CHANNEL_ID: Final = re.compile(r"UC[A-Za-z0-9_-]{22}")
 HANDLE: Final = re.compile(r"@[A-Za-z0-9._-]{3,30}")
@@ -70,8 +71,8 @@ def resolve(text: str) -> Channel | None:
     """
     if CHANNEL_ID.fullmatch(text):
         return Channel(text, None)
-    parts = urlsplit(text)
-    if parts.scheme in ("http", "https") and parts.hostname in HOSTS:
+    parts = urlsplit(text) if is_http_url(text) else None
+    if parts is not None and parts.hostname in HOSTS:
         pieces = [each for each in parts.path.split("/") if each]
         if len(pieces) == 2 and pieces[0] == "channel" and CHANNEL_ID.fullmatch(pieces[1]):
             return Channel(pieces[1], None)
@@ -172,15 +173,20 @@ class TriggerDesk:
                 del self.triggers[trigger.id]
 
 
-def triggered_by(facts: dict[str, Any] | None, shape: str) -> dict[str, Any] | None:
+def triggered_by(facts: dict[str, Any] | None, shape: str, flag: str = "") -> dict[str, Any] | None:
     """
     Write what began a run.
 
     :param facts: all that is known of it.
     :param shape: one of the settings ``listed_trigger`` and ``webhook_trigger``.
+    :param flag: of the event that it is written for.
     """
     if facts is None or shape == "flat":
         return facts
+    if shape == "sample":
+        if flag == "RUN_STARTED" or facts["type"] != "youtube":
+            return triggered_by(facts, "nested")
+        return {**facts, "channel_name": f"Channel {facts['channel_id'][2:8]}"}
     if shape == "trigger_id":
         return {"trigger_id": facts["trigger_id"]}
     if facts["type"] != "youtube":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow_provider_mosaic.emulator.catalogue import ORGANIZATION_ID
+from airflow_provider_mosaic.emulator.catalogue import ORGANIZATION_ID, WORKSPACE_ID
 from airflow_provider_mosaic.emulator.clock import Clock
 from airflow_provider_mosaic.emulator.media import UPLOAD_BUCKET, MediaStore, StoredObject
 from airflow_provider_mosaic.emulator.settings import Settings
@@ -39,6 +39,7 @@ class Upload:
     size: int | None = None
     file_name: str | None = None
     finalized: bool = False
+    workspace_id: str = WORKSPACE_ID
 
     @property
     def expired(self) -> bool:
@@ -77,7 +78,7 @@ class UploadDesk:
         self._by_id: dict[str, Upload] = {}
         self._by_key: dict[str, Upload] = {}
 
-    def begin(self, asset_type: str) -> Upload:
+    def begin(self, asset_type: str, workspace_id: str = WORKSPACE_ID) -> Upload:
         """Reserve an id and make its form."""
         plain = str(uuid.uuid4())
         asset_id = f"img-{plain}" if asset_type == "image" else plain
@@ -110,12 +111,36 @@ class UploadDesk:
             + hmac.new(self._secret, encoded.encode(), hashlib.sha256).hexdigest(),
         }
         upload = Upload(
-            id=asset_id, type=asset_type, key=key, fields=fields, max_file_size=size, expires_at=time.time() + seconds
+            id=asset_id,
+            type=asset_type,
+            key=key,
+            fields=fields,
+            max_file_size=size,
+            expires_at=time.time() + seconds,
+            workspace_id=workspace_id,
         )
         with self._lock:
             self._by_id[asset_id] = upload
             self._by_key[key] = upload
         return upload
+
+    def keep_generated(self, asset_id: str, asset_type: str, media: StoredObject, workspace_id: str) -> None:
+        """Make an asset of what a tile generated."""
+        upload = Upload(
+            id=asset_id,
+            type=asset_type,
+            key="",
+            fields={},
+            max_file_size=MAX_FILE_SIZE[asset_type],
+            expires_at=time.time(),
+            media=media,
+            size=media.size,
+            file_name=f"generated{media.path.suffix}",
+            finalized=True,
+            workspace_id=workspace_id,
+        )
+        with self._lock:
+            self._by_id[asset_id] = upload
 
     def by_key(self, key: str) -> Upload | None:
         """Find the upload that a form belongs to."""

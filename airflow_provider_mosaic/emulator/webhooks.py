@@ -10,8 +10,8 @@ import anyio
 import httpx
 
 from airflow_provider_mosaic.emulator.counts import Tally
-from airflow_provider_mosaic.emulator.inputs import is_loopback
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.urls import is_loopback
 
 MAX_ANSWER: Final = 64 << 10
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
@@ -18,13 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from airflow_provider_mosaic.emulator import connection_faults
-from airflow_provider_mosaic.emulator.answers import ApiError, error_body, error_response
+from airflow_provider_mosaic.emulator.answers import ApiError, error_response, json_response
+from airflow_provider_mosaic.emulator.browsers import objection_to_browser
 from airflow_provider_mosaic.emulator.exchange import Exchange
 from airflow_provider_mosaic.emulator.faults import Fault
 from airflow_provider_mosaic.emulator.json_bodies import MAX_BODY, load_json
+from airflow_provider_mosaic.emulator.logs import FailureLog
 from airflow_provider_mosaic.emulator.requestlog import received
-from airflow_provider_mosaic.emulator.routes import API_ROUTERS, CONTROL_ROUTER
+from airflow_provider_mosaic.emulator.routes import API_ROUTERS, CONTROL_ROUTER, PAGE_ROUTER
 from airflow_provider_mosaic.emulator.routes.control import PREFIX as CONTROL_PREFIX
+from airflow_provider_mosaic.emulator.routes.page import PATHS as PAGE_PATHS
 from airflow_provider_mosaic.emulator.world import World
 
 Scope = MutableMapping[str, Any]
@@ -69,12 +71,16 @@ class Answer:
 class Wire:
     """The application that the API's server runs."""
 
-    def __init__(self, *, world: World) -> None:
+    def __init__(self, *, world: World, own_names: Collection[str] = (), failures: FailureLog | None = None) -> None:
         self._world = world
+        #: Names by which browsers reach the emulator's own interface, in small letters.
+        self._own_names = {each.lower() for each in own_names}
+        self._failures = failures or FailureLog()
         self._app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
         for router in API_ROUTERS:
             self._app.include_router(router)
         self._app.include_router(CONTROL_ROUTER)
+        self._app.include_router(PAGE_ROUTER)
         self._app.add_exception_handler(ApiError, self._refused)
         self._app.add_exception_handler(HTTPException, self._no_route)
         # From the routers: not every FastAPI keeps the routes of included routers as the application's own.
@@ -93,8 +99,8 @@ class Wire:
         if scope["type"] != "http":
             return
         scope["mosaic.world"] = self._world
-        if scope["path"].startswith(CONTROL_PREFIX):
-            await self._app(scope, receive, send)
+        if _is_own(scope["method"], scope["path"]):
+            await self._serve_own(scope, receive, send)
             return
         template = self._template(scope)
         entry = received(
@@ -122,6 +128,18 @@ class Wire:
             self._world.tally.fault(fault.kind)
         answer = await self._serve(scope, body, fault, receive, send)
         entry.finished(answer.status if answer else None)
+
+    async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refused = objection_to_browser(scope["method"], headers, self._own_names)
+        if refused is not None:
+            await json_response({"detail": refused}, 403)(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except Exception as failure:
+            # The framework has answered 500 by now.
+            self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
 
     async def _serve(
         self, scope: Scope, body: bytes, fault: Fault | None, receive: Receive, send: Send
@@ -262,8 +280,8 @@ class Wire:
             await self._app(inner, receive, keep)
         except Exception as failure:
             # A mistake of the emulator must not pass for an answer of Mosaic's.
-            traceback.print_exc()
-            error = ApiError(500, f"The emulator failed: {type(failure).__name__}: {failure}", code="emulator_failed")
+            self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
+            error = ApiError(500, f"The emulator failed: {type(failure).__name__}", code="emulator_failed")
             return Answer.of(error_response(error, self._world.settings))
         answer.body = b"".join(pieces)
         return answer
@@ -307,14 +325,14 @@ class Wire:
     async def _no_route(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
         refusal = ApiError(error.status_code, str(error.detail))
-        response = error_response(refusal, self._world.settings, dict(error.headers or {}))
-        if error.status_code in (404, 405):
-            # A path or method that no route knows is the framework's, not the API's: it has no code.
-            body = error_body(refusal, self._world.settings)
-            body.pop("error", None)
-            response.body = json.dumps(body).encode()
-            response.headers["content-length"] = str(len(response.body))
-        return response
+        return error_response(refusal, self._world.settings, dict(error.headers or {}))
+
+
+def _is_own(method: str, path: str) -> bool:
+    """Return whether a request is for the emulator itself, and not for the API."""
+    if path in PAGE_PATHS:
+        return method in ("GET", "HEAD")
+    return path == CONTROL_PREFIX or path.startswith(f"{CONTROL_PREFIX}/")
 
 
 async def _read(receive: Receive) -> bytes | None:

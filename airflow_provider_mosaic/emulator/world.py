@@ -28,6 +28,7 @@ from airflow_provider_mosaic.emulator.rendering import Renderer
 from airflow_provider_mosaic.emulator.requestlog import RequestLog
 from airflow_provider_mosaic.emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
 from airflow_provider_mosaic.emulator.settings import Settings
+from airflow_provider_mosaic.emulator.tile_params import missing_param
 from airflow_provider_mosaic.emulator.triggers import TriggerDesk, triggered_by
 from airflow_provider_mosaic.emulator.uploads import UploadDesk
 from airflow_provider_mosaic.emulator.webhooks import WebhookSender
@@ -60,7 +61,9 @@ class World:
             settings=settings,
             clock=self.clock,
             tally=self.tally,
-            renderer=Renderer(settings=settings, clock=self.clock, media=self.media, cutter=cutter),
+            renderer=Renderer(
+                settings=settings, clock=self.clock, media=self.media, cutter=cutter, uploads=self.uploads
+            ),
             fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
             announce=self._announce,
             prepare=self._prepare,
@@ -165,7 +168,10 @@ class World:
         return run
 
     async def _prepare(self, node: RunNode) -> str | None:
-        """Wait for the avatar profile that a node uses."""
+        """Check a node's required parameters, and wait for the avatar profile that it uses."""
+        wrong = missing_param(node.template.type, node.params, self.settings, "run")
+        if wrong is not None:
+            return wrong
         profile_id = node.params.get("avatar_profile_id")
         if node.template.type.name != "AI Avatar" or profile_id is None:
             return None
@@ -178,7 +184,7 @@ class World:
         """Find an earlier output."""
         for run in self.runs.values():
             for output in run.outputs:
-                if output.id == output_id:
+                if output.id == output_id and output.kind == "video":
                     return output.video
         return None
 
@@ -189,16 +195,35 @@ class World:
         return None if stored is None else self.media.link(stored.name, self.settings.link_seconds)
 
     def inputs_json(self, run: Run) -> list[dict[str, Any]]:
-        """Write the inputs that are at hand."""
+        """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
         return [
-            {"video_url": self.link(each.media), "thumbnail_url": None} for each in run.inputs if each.media is not None
+            {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
+            for each in self._told_inputs(run)
+        ]
+
+    def _told_inputs(self, run: Run) -> list[RunInput]:
+        return [each for each in run.inputs if each.media is not None or each.kind == "video_urls"]
+
+    def _inputs_of_event(self, run: Run) -> list[dict[str, Any]]:
+        written = self.inputs_json(run)
+        if self.settings.webhook_inputs == "links":
+            return written
+        moment = self.clock.text(run.created_at)
+        return [
+            {
+                "video_id": source.reference if source.kind == "video_ids" else None,
+                "file_name": source.title,
+                "file_url": link["video_url"],
+                "uploaded_at": moment,
+            }
+            for source, link in zip(self._told_inputs(run), written, strict=True)
         ]
 
     def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
         """Write one output, with fresh links."""
         written: dict[str, Any] = {
             "id": output.id,
-            "video_url": self.link(output.video),
+            **self._media_json(output),
             "thumbnail_url": self.link(output.thumbnail),
             "premiere_prproj_url": self.link(output.premiere),
             "sources": _licensed() if self.settings.licensed_sources else [],
@@ -209,6 +234,13 @@ class World:
             # The visible part of the webhook table does not have it.
             del written["premiere_prproj_url"]
         return written
+
+    def _media_json(self, output: Output) -> dict[str, Any]:
+        link, where = self.link(output.video), self.settings.generated_url
+        if output.kind == "video" or where == "video_url":
+            return {"video_url": link}
+        own = {f"{output.kind}_url": link}
+        return own if where == "own" else {"video_url": link if where == "both" else None, **own}
 
     def outputs_json(self, run: Run, *, webhook: bool = False) -> list[dict[str, Any]]:
         """Write the outputs that show: a failed run has none, a running one those that are done."""
@@ -297,7 +329,7 @@ class World:
             "run_id": run.id,
             "status": run.status,
             "node_status_counts": self.counts_json(run),
-            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger),
+            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger, flag),
         }
         if run.triggered_by is None and self.settings.manual_trigger == "manual":
             moment = self.clock.text(run.created_at)
@@ -305,7 +337,7 @@ class World:
         elif run.triggered_by is None and self.settings.manual_trigger == "absent":
             del event["triggered_by"]
         if flag in ("RUN_STARTED", "RUN_FINISHED"):
-            event["inputs"] = self.inputs_json(run)
+            event["inputs"] = self._inputs_of_event(run)
         if flag == "RUN_PROGRESS":
             event["updated_nodes"] = [
                 {

@@ -45,18 +45,18 @@ class Api:
         assert answer.status_code == 200
         return dict(answer.json())
 
-    def store(self, form: dict[str, Any], data: bytes | None = None) -> httpx.Response:
+    def store(self, form: dict[str, Any], data: bytes | None = None, name: str = "clip.mp4") -> httpx.Response:
         content = SAMPLE_VIDEO.read_bytes() if data is None else data
         return httpx.post(
             form["upload_url"],
             data=form["upload_fields"],
-            files={"file": ("clip.mp4", content, "video/mp4")},
+            files={"file": (name, content, "video/mp4")},
             trust_env=False,
         )
 
-    def upload(self, data: bytes | None = None) -> str:
+    def upload(self, data: bytes | None = None, name: str = "clip.mp4") -> str:
         form = self.reserve()
-        assert self.store(form, data).status_code == 204
+        assert self.store(form, data, name).status_code == 204
         assert self.post("/uploads/video/finalize_upload", {"video_id": form["video_id"]}).status_code == 200
         return str(form["video_id"])
 

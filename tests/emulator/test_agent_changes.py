@@ -400,6 +400,6 @@ def test_a_name_that_is_taken_can_be_refused(api: Api) -> None:
     create(api, name="Nightly")
     api.mosaic.configure(repeated_agent_name="refuse")
     answer = api.post("/agent/create", {"name": "Nightly"})
-    assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
+    assert (answer.status_code, list(answer.json())) == (409, ["detail"])
     create(api)
     create(api)

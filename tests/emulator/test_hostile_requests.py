@@ -78,3 +78,29 @@ def test_a_receiver_that_answers_without_end_is_left(api: Api) -> None:
             with pytest.raises(OSError, match=r"reset|pipe"):
                 send_all(line, pieces)
     assert next(pieces) < 1024
+
+
+NO_URLS = ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://:80/", "http:///a", "ftp://a/b", ""]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_what_is_no_url_is_a_bad_request_wherever_one_is_taken(api: Api, mosaic: Emulator, url: str) -> None:
+    agent, good = f"/agent/{mosaic.agent_id}", "https://cdn.example.org/a.mp4"
+    bodies: dict[str, dict[str, object]] = {
+        f"{agent}/run": {"video_urls": [url]},
+        f"{agent}/run#": {"video_urls": [good], "callback_url": url},
+        f"{agent}/triggers/add_youtube_channels": {
+            "youtube_channels": ["UC" + "a" * 22],
+            "trigger_callback_url": url,
+        },
+        f"{agent}/triggers/add_youtube_channels#": {"youtube_channels": [url or "x"]},
+        "/social/post": {"post": "x", "platforms": ["x"], "media_urls": [url]},
+        "/social/connections": {"platform": "x", "redirect_url": url},
+        "/avatar-profiles/create": {"name": "a", "sources": {"video_url": url}},
+        "/plan/upgrade": {"plan_id": "creator", "success_url": url, "cancel_url": good},
+        "/_emulator/triggers/d0000000-0000-4000-8000-000000000001/fire": {"video_url": url},
+    }
+    for path, body in bodies.items():
+        answer = api.http.post(path.rstrip("#"), json=body)
+        assert answer.status_code == 400, (path, answer.text)
+    assert mosaic.counts().runs_started == 0

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_mosaic.emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID, node_id
 from airflow_provider_mosaic.emulator.film import find_ffmpeg
+from airflow_provider_mosaic.emulator.media import SAMPLE_IMAGE
 
 from .conftest import Api
 
@@ -105,12 +106,60 @@ def test_a_film_is_made_out_of_nothing(api: Api, storage: httpx.Client, tmp_path
     assert shape(fetched(storage, run["outputs"][0]["video_url"], tmp_path / "out.mp4"))[:2] == (640, 360)
 
 
+BROKEN = {
+    "text": lambda film: b"no film at all",
+    "nothing": lambda film: b"",
+    "a still": lambda film: SAMPLE_IMAGE.read_bytes(),
+    "a playlist": lambda film: b"#EXTM3U\n#EXTINF:6,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n",
+    "cut off": lambda film: film[: len(film) // 3],
+    "a header alone": lambda film: film[:64] + bytes(4096),
+}
+
+
 @needs_ffmpeg
-def test_what_is_no_film_is_passed_through(api: Api, storage: httpx.Client) -> None:
-    api.mosaic.configure(render="auto")
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_video_that_can_not_be_read_fails_its_run_and_no_other(api: Api, source: bytes, case: str) -> None:
+    api.mosaic.configure(render="auto", clip_seconds=1)
+    broken = api.start(body={"video_ids": [api.upload(BROKEN[case](source))]})
+    good = api.start(body={"video_ids": [api.upload(source)]})
+    run = api.end(broken)
+    assert (run["status"], run["outputs"]) == ("failed", [])
+    assert run["errors"] == [{"original_node_id": node_id(1, 1), "messages": ["The video could not be read: clip.mp4"]}]
+    assert run["status_message"] == "The video could not be read: clip.mp4"
+    assert api.end(good)["status"] == "completed"
+
+
+@needs_ffmpeg
+def test_a_video_that_can_not_be_read_can_be_passed_through(api: Api, storage: httpx.Client) -> None:
+    api.mosaic.configure(render="auto", unreadable_inputs="pass")
     run = api.end(api.start(body={"video_ids": [api.upload(b"no film at all")]}))
     assert run["status"] == "completed"
     assert storage.get(run["outputs"][0]["video_url"]).content == b"no film at all"
+
+
+@needs_ffmpeg
+def test_a_recording_that_does_not_say_how_long_it_is_plays(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
+    # As a browser records: to a stream, whose length nobody knew when its header was written.
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10:duration=2")
+    ffmpeg(*picture, "-c:v", "libvpx", "-live", "1", "-f", "webm", str(tmp_path / "live.webm"))
+    film = (tmp_path / "live.webm").read_bytes()
+    assert "Duration: N/A" in ffmpeg("-i", str(tmp_path / "live.webm"))
+    api.mosaic.configure(render="auto", clip_seconds=1)
+    run = api.end(api.start(body={"video_ids": [api.upload(film)]}))
+    assert run["status"] == "completed"
+    assert shape(fetched(storage, run["outputs"][0]["video_url"], tmp_path / "out.mp4"))[:2] == (540, 960)
+
+
+@pytest.mark.parametrize("render", ["passthrough", "tiny", "auto"])
+def test_one_video_of_several_can_be_made_to_fail(api: Api, render: str) -> None:
+    uploaded = {name: api.upload(name=name) for name in ("monday.mp4", "broken-tuesday.mp4")}
+    urls = ["https://cdn.example.org/wednesday.mp4?token=x", "https://cdn.example.org/thursday.mp4"]
+    api.mosaic.configure(render=render, broken_inputs={"broken-*": "No moov atom", urls[1]: "No sound"})
+    bodies = [*({"video_ids": [each]} for each in uploaded.values()), *({"video_urls": [each]} for each in urls)]
+    runs = [api.end(run_id) for run_id in [api.start(body=body) for body in bodies]]
+    assert [run["status"] for run in runs] == ["completed", "failed", "completed", "failed"]
+    assert [run["status_message"] for run in runs] == [None, "No moov atom", None, "No sound"]
+    assert {node["status"] for node in api.nodes(api.mosaic.runs()[1]["run_id"])} == {"failed", "blocked"}
 
 
 @pytest.mark.parametrize("size", [None, 100_000])

@@ -159,7 +159,7 @@ def test_params_hold_for_one_run(api: Api) -> None:
 
 
 def test_too_many_runs_at_once_can_be_refused(api: Api) -> None:
-    api.mosaic.configure(max_concurrent_runs=1, hold_runs=True)
+    api.mosaic.configure(max_concurrent_runs=1, hold_runs=True, error_codes=True)
     api.start(body={"video_urls": [URL]})
     refused = api.post(f"/agent/{api.mosaic.agent_id}/run", {"video_urls": [URL]})
     assert (refused.status_code, refused.json()["error"]) == (403, "concurrent_agent_limit")

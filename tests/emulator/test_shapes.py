@@ -51,6 +51,36 @@ def test_errors_come_in_a_shape(api: Api, shape: str, kind: type, codes: bool) -
         assert ("error" in answer.json()) == codes
 
 
+#: One request of each kind that is refused, in another layer each.
+REFUSED = {
+    "no key": ("GET", "/agents", {"headers": {"Authorization": "Bearer mk_wrong"}}, 401, "invalid_api_key"),
+    "an unknown id": ("GET", "/agent_run/none", {}, 404, "not_found"),
+    "an unknown path": ("GET", "/v1/agents", {}, 404, "not_found"),
+    "an unknown path without a key": ("POST", "/nope", {"headers": {"Authorization": ""}}, 404, "not_found"),
+    "another method": ("DELETE", "/agents", {}, 405, "request_error"),
+    "a bad query": ("GET", "/agents?limit=0", {}, 400, "validation_error"),
+    "a bad body": ("POST", "/agent/create", {"content": b"{"}, 400, "validation_error"),
+    "an unknown kind of upload": ("POST", "/uploads/film/get_upload_url", {}, 404, "not_found"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_every_error_carries_its_detail_alone_unless_codes_are_asked_for(api: Api, case: str) -> None:
+    method, path, options, status, code = REFUSED[case]
+    answer = api.http.request(method, path, **options)
+    assert (answer.status_code, list(answer.json())) == (status, ["detail"])
+    api.mosaic.configure(error_codes=True, detail_shape="list")
+    answer = api.http.request(method, path, **options)
+    assert answer.json()["error"] == code
+    assert isinstance(answer.json()["detail"], list)
+
+
+@pytest.mark.parametrize("kind", ["not_found", "unauthorized", "forbidden", "rate_limit", "server_error"])
+def test_errors_of_faults_look_like_all_others(api: Api, kind: str) -> None:
+    api.mosaic.inject(kind)
+    assert list(api.get("/agents").json()) == ["detail"]
+
+
 @pytest.mark.parametrize(
     ("style", "pattern"),
     [

@@ -191,7 +191,7 @@ def test_a_client_that_breaks_off_leaves_nothing(api: Api) -> None:
 def test_finalize_wants_the_bytes_first(api: Api) -> None:
     reserved = api.reserve()
     answer = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})
-    assert (answer.status_code, answer.json()["error"]) == (400, "validation_error")
+    assert (answer.status_code, answer.json()) == (400, {"detail": "The file has not been uploaded yet"})
 
 
 def test_finalize_takes_one_id_of_its_type(api: Api) -> None:

@@ -134,3 +134,15 @@ def test_a_cancel_is_told_only_when_asked(api: Api, receiver: Receiver, told: bo
     until(receiver.flags, lambda flags: {flag: flags.count(flag) for flag in counted} == counted)
     ends = sorted(event["status"] for event in receiver.events if event["flag"] == "RUN_FINISHED")
     assert ends == (["cancelled", "completed"] if told else ["completed"])
+
+
+def test_the_start_tells_what_a_run_is_made_of(api: Api, receiver: Receiver) -> None:
+    # Before anything is fetched: a URL as it was given, an upload by a link.
+    body = {"video_urls": URLS["video_urls"], "video_ids": [api.upload()], "callback_url": receiver.url}
+    api.start(body=body)
+    start = next(event for event in finished(receiver) if event["flag"] == "RUN_STARTED")
+    urls = [each["video_url"] for each in start["inputs"]]
+    assert URLS["video_urls"][0] in urls
+    assert len(urls) == 2
+    assert all(urls)
+    assert [set(each) for each in start["inputs"]] == [{"video_url", "thumbnail_url"}] * 2

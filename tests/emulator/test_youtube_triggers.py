@@ -240,3 +240,30 @@ def test_a_copy_has_no_triggers_unless_set_and_a_deleted_agent_has_none(api: Api
     api.post(f"/agent/{DEFAULT_AGENT_ID}/delete")
     assert api.get(PATH).status_code == 404
     assert api.get(f"/trigger/{trigger_id}/runs").status_code == 404
+
+
+def test_the_start_of_a_triggered_run_tells_its_inputs(api: Api, receiver: Receiver) -> None:
+    add(api, ONE, trigger_callback_url=receiver.url)
+    trigger_id = triggers(api)[0]["id"]
+    api.mosaic.fire_trigger(trigger_id, video_id="dQw4w9WgXcQ")
+    until(receiver.flags, lambda flags: "RUN_FINISHED" in flags)
+    start = next(event for event in receiver.events if event["flag"] == "RUN_STARTED")
+    assert start["inputs"] == [{"video_url": "https://www.youtube.com/watch?v=dQw4w9WgXcQ", "thumbnail_url": None}]
+    assert start["triggered_by"]["video_id"] == "dQw4w9WgXcQ"
+    end = next(event for event in receiver.events if event["flag"] == "RUN_FINISHED")
+    assert end["inputs"][0]["video_url"].startswith("http://127.0.0.1")
+
+
+def test_events_can_be_those_that_the_sample_listener_reads(api: Api, receiver: Receiver) -> None:
+    api.mosaic.configure(webhook_trigger="sample", webhook_inputs="files")
+    add(api, ONE, trigger_callback_url=receiver.url)
+    api.mosaic.fire_trigger(triggers(api)[0]["id"], video_id="v1", video_title="Demo")
+    until(receiver.flags, lambda flags: {"RUN_STARTED", "RUN_FINISHED"} <= set(flags))
+    events = {event["flag"]: event for event in receiver.events}
+    youtube = {"id": "v1", "channel": ONE, "title": "Demo", "url": "https://www.youtube.com/watch?v=v1"}
+    assert events["RUN_STARTED"]["triggered_by"]["youtube"] == youtube
+    assert events["RUN_FINISHED"]["triggered_by"]["channel_name"] == f"Channel {ONE[2:8]}"
+    assert events["RUN_FINISHED"]["triggered_by"]["video_title"] == "Demo"
+    for event in events.values():
+        if "inputs" in event:
+            assert [set(each) for each in event["inputs"]] == [{"video_id", "file_name", "file_url", "uploaded_at"}]

@@ -20,6 +20,7 @@ NO_SHAPES = {
     "hold_posts": "no post would go out",
     "hold_avatars": "no avatar profile would become ready",
     "render": "it is about the film itself",
+    "unreadable_inputs": "it is about the film itself",
     "fetch_hosts": "other machines would be asked",
 }
 #: Switches of how wrong use is refused: a day of work meets none of it, ``test_refusals.py`` does.
@@ -28,7 +29,7 @@ OF_REFUSALS = (
     "repeated_connection", "repeated_delete", "empty_agents", "cancel_terminal_status", "unknown_input_status",
     "unknown_ignored_node_status", "mixed_shorthand", "unknown_channel_removal", "unknown_trigger_runs",
     "platforms_allowed", "unknown_workspace_status", "past_schedule", "wrong_post_state_status", "repeated_post_delete",
-    "unpublished_status", "connection_limit_status", "out_of_range_status", "same_plan_status",
+    "unpublished_status", "connection_limit_status", "out_of_range_status", "same_plan_status", "required_params",
 )  # fmt: skip
 
 
@@ -92,8 +93,10 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "finalize_answer": "file_uuid",
         "callback_required": True,
         "manual_trigger": "manual",
-        "webhook_trigger": "nested",
+        "webhook_trigger": "sample",
+        "webhook_inputs": "files",
         "upload_success_status": 201,
+        "error_codes": True,
     },
     "as little as can be": {
         "optional_fields": "absent",
@@ -121,6 +124,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "analytics_post_id": True,
         "success_status": 201,
         "created_status": 201,
+        "generated_url": "both",
     },
     "other names": {
         "needs_credits_key": "needsCredits",

@@ -55,6 +55,12 @@ PARAMS = {
     "Captions": st.fixed_dictionaries({}, optional={"caption_style": st.sampled_from(["colored", "karaoke"])}),
     "Cinematic Captions": st.fixed_dictionaries({}, optional={"color_override": st.none(), "font1": texts(5)}),
     "AI Music": st.fixed_dictionaries({}, optional={"genre": texts(5)}),
+    "Image Generation": st.fixed_dictionaries(
+        {"prompt": st.sampled_from(["Sea", "A lighthouse"])}, optional={"quality": st.sampled_from(["low", "high"])}
+    ),
+    "Audio Generation": st.fixed_dictionaries({}, optional={"voice_id": texts(5)}),
+    "Video Generation": st.fixed_dictionaries({}, optional={"prompt": texts(5), "duration": st.just("8")}),
+    "Watermark": st.fixed_dictionaries({}, optional={"logo_opacity": st.integers(10, 100)}),
 }
 
 

@@ -130,7 +130,17 @@ def _operation(**operation: str) -> Callable[[Endpoints, Emulator], object]:
     return lambda api, mosaic: api.update_agent(DEFAULT, operations=[operation])
 
 
+def _generate_without_prompt(api: Endpoints, mosaic: Emulator) -> None:
+    made = api.create_agent(name="Poster").agent_id
+    operation = {"op": "create_node", "node_type_id": "18b998a0-2ea7-4676-a5d3-3ae6c8ac0b72"}
+    api.update_agent(made, operations=[operation])
+    api.run_agent(made)
+
+
 WRONG_USE: dict[str, WrongUse] = {
+    "required_params": WrongUse(
+        _generate_without_prompt, words={"update": 400, "start": 400, "run": 200, "ignore": 200}
+    ),
     "unknown_operation_node_status": WrongUse(_operation(op="delete_node", agent_node_id=NOBODY)),
     "unknown_node_types": WrongUse(
         _operation(op="create_node", node_type_id=NOBODY), words={"accept": 200, "refuse": 404}

@@ -15,6 +15,7 @@ from airflow_provider_mosaic.emulator.routes import (
     control,
     node_types,
     observability,
+    page,
     post_changes,
     runs,
     social,
@@ -42,6 +43,8 @@ API_ROUTERS: tuple[APIRouter, ...] = (
 )
 #: The emulator's own interface.
 CONTROL_ROUTER = control.router
+#: The page for humans.
+PAGE_ROUTER = page.router
 
 
 def endpoints() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
-from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID, Agent, AgentNode
+from airflow_provider_mosaic.emulator.catalogue import Agent, AgentNode
 from airflow_provider_mosaic.emulator.drafts import OPERATIONS, Draft, Operation
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.routes.agents import find_agent
@@ -54,7 +54,7 @@ def _add(exchange: Exchange, agent: Agent) -> None:
     exchange.world.agents[agent.id] = agent
 
 
-def _new_agent(exchange: Exchange, name: str, description: str, visibility: str) -> Agent:
+def _new_agent(exchange: Exchange, name: str, description: str, visibility: str, workspace_id: str) -> Agent:
     now = exchange.world.clock.now()
     return Agent(
         id=str(uuid.uuid4()),
@@ -66,6 +66,7 @@ def _new_agent(exchange: Exchange, name: str, description: str, visibility: str)
         created_at=now,
         updated_at=now,
         visibility=visibility,
+        workspace_id=workspace_id,
     )
 
 
@@ -74,7 +75,7 @@ def _change_answer(exchange: Exchange, agent: Agent, applied: int, created: list
     if exchange.settings.agent_change_answer != "metadata":
         body |= {"operations_applied": applied, "created_nodes": created}
     if exchange.settings.agent_change_answer != "operations":
-        body |= {**agent.metadata_json(exchange.world.clock.text), "workspace_id": WORKSPACE_ID}
+        body |= {**agent.metadata_json(exchange.world.clock.text), "workspace_id": agent.workspace_id}
     return body
 
 
@@ -83,12 +84,11 @@ async def create_agent(exchange: Asked) -> Response:
     """Make an agent without any tile."""
     body = exchange.optional_body(CreateBody)
     _no_graph(exchange, body)
-    if body.workspace_id not in (None, WORKSPACE_ID):
-        raise ApiError(exchange.settings.unknown_workspace_status, "Workspace could not be found")
-    names = {each.name for each in exchange.world.agents.values()}
+    workspace_id = exchange.workspace(body.workspace_id)
+    names = {each.name for each in exchange.world.agents.values() if each.workspace_id == workspace_id}
     if body.name in names and exchange.settings.repeated_agent_name == "refuse":
         raise ApiError(409, "An agent of this name is there already")
-    agent = _new_agent(exchange, body.name or "Untitled agent", body.description, body.visibility)
+    agent = _new_agent(exchange, body.name or "Untitled agent", body.description, body.visibility, workspace_id)
     _add(exchange, agent)
     exchange.world.tally.add("agents_created")
     return exchange.answer(_change_answer(exchange, agent, 0, []), created=True)
@@ -166,6 +166,7 @@ async def duplicate_agent(agent_id: str, exchange: Asked) -> Response:
         body.name if "name" in sent else f"Copy of {source.name}"[:120],
         body.description if "description" in sent else source.description,
         body.visibility if "visibility" in sent else source.visibility,
+        source.workspace_id,
     )
     ids = {each: str(uuid.uuid4()) for each in source.nodes}
     copy.nodes = {ids[each.id]: AgentNode(ids[each.id], each.type, dict(each.params)) for each in source.nodes.values()}

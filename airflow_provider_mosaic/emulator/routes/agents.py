@@ -21,7 +21,7 @@ def find_agent(exchange: Exchange, agent_id: str) -> Agent:
     :raises ApiError: 404 when there is none.
     """
     agent = exchange.world.agents.get(agent_id)
-    if agent is None:
+    if agent is None or not exchange.is_visible(agent.workspace_id):
         raise ApiError(404, "Agent could not be found")
     return agent
 
@@ -36,7 +36,7 @@ async def list_agents(exchange: Asked) -> Response:
         "agents",
         exchange.world.agents,
         number=lambda agent: agent.number,
-        wanted=lambda agent: agent.born <= known_until,
+        wanted=lambda agent: agent.born <= known_until and exchange.is_visible(agent.workspace_id),
         write=lambda agent: {
             "id": agent.id,
             "name": agent.name,
@@ -58,12 +58,12 @@ async def get_agent(agent_id: str, exchange: Asked) -> Response:
 async def get_agent_node(agent_node_id: str, exchange: Asked) -> Response:
     """Tell one tile of any agent."""
     for agent in exchange.world.agents.values():
-        if agent_node_id in agent.nodes:
+        if agent_node_id in agent.nodes and exchange.is_visible(agent.workspace_id):
             return exchange.answer({"agent_node": agent.nodes[agent_node_id].as_json()})
     if exchange.settings.runtime_node_ids:
         for run in exchange.world.runs.values():
             for node in run.nodes.values():
-                if node.id == agent_node_id:
+                if node.id == agent_node_id and exchange.is_visible(run.agent.workspace_id):
                     written = {**node.template.as_json(), "agent_node_id": node.id, "params_used": node.params}
                     return exchange.answer({"agent_node": written})
     raise ApiError(404, "Agent node could not be found")

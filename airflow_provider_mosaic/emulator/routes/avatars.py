@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,8 @@ from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.avatars import AvatarProfile
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.media import StoredObject
+from airflow_provider_mosaic.emulator.routes.uploads import find_upload
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -65,13 +66,12 @@ def _source(exchange: Exchange, sources: SourcesBody, kind: str) -> tuple[bool, 
     if url is not None and asset_id is not None:
         raise exchange.refuse(f"sources: {kind}_url and {kind}_id are alternatives", "body", "sources")
     if url is not None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not is_http_url(url):
             raise exchange.refuse(f"sources.{kind}_url: not an http or https URL", "body", "sources", f"{kind}_url")
         return True, None
     if asset_id is None:
         return False, None
-    upload = exchange.world.uploads.get(asset_id, kind)
+    upload = find_upload(exchange, asset_id, kind)
     if upload is None or not upload.usable or (exchange.settings.finalize_required and not upload.finalized):
         raise ApiError(exchange.settings.unknown_input_status, f"{kind.capitalize()} {asset_id} could not be found")
     return True, upload.media

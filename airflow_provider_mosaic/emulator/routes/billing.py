@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.billing import known_plan, number, plans_json
 from airflow_provider_mosaic.emulator.exchange import Asked
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -110,7 +110,7 @@ async def upgrade_plan(exchange: Asked) -> Response:
         raise exchange.refuse("plan_id: there is no such plan", "body", "plan_id")
     for name in ("success_url", "cancel_url"):
         url = getattr(body, name)
-        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+        if url is not None and not is_http_url(url):
             raise exchange.refuse(f"{name}: not an http or https URL", "body", name)
     same = settings.plan == plan.id
     if same and settings.same_plan_status != 200:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, Connection
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ async def link_connection(exchange: Asked) -> Response:
     body = exchange.body(LinkBody)
     if body.platform not in PLATFORMS:
         raise exchange.refuse(f"platform: not one of {', '.join(PLATFORMS)}", "body", "platform")
-    if body.redirect_url is not None and urlsplit(body.redirect_url).scheme not in ("http", "https"):
+    if body.redirect_url is not None and not is_http_url(body.redirect_url):
         raise exchange.refuse("redirect_url: not an http or https URL", "body", "redirect_url")
     if settings.max_connections is not None and len(world.connections) >= settings.max_connections:
         raise ApiError(settings.connection_limit_status, "No further account may be connected")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -159,6 +160,12 @@ async def inject(request: Request) -> Response:
     except ValueError as error:
         return refusal(error)
     return json_response({})
+
+
+@router.get("/faults")
+async def faults(request: Request) -> Response:
+    """Tell the faults that may still take place."""
+    return json_response([asdict(each) for each in world_of(request).faults.waiting()])
 
 
 @router.delete("/faults")

@@ -48,7 +48,7 @@ def evidence_page(
     """
     names = (*COMMON, *filters, *(() if updated is None else ("updated_from",)))
     exchange.known_query(*names)
-    exchange.workspace()
+    exchange.workspace(exchange.query("workspace_id"))
     since, until = exchange.time("from"), exchange.time("to")
     changed = exchange.time("updated_from") if updated is not None else None
 
@@ -90,6 +90,7 @@ async def list_pipeline_runs(exchange: Asked) -> Response:
     def wanted(run: Run) -> bool:
         return (
             run.born <= known_until
+            and exchange.is_listed(run.agent.workspace_id)
             and exchange.query("agent_id") in (None, run.agent.id)
             and status in (None, run.status)
             and all(run.origin.get(name) == value for name, value in hidden.items())
@@ -138,6 +139,7 @@ async def list_automation_runs(exchange: Asked) -> Response:
         run
         for run in exchange.world.runs.values()
         if run.born <= known_until
+        and exchange.is_listed(run.agent.workspace_id)
         and run.created_at >= since
         and (statuses is None or run.status in statuses)
         and exchange.query("agent_id") in (None, run.agent.id)
@@ -161,7 +163,9 @@ async def list_ingest_batches(exchange: Asked) -> Response:
     found = [
         each
         for each in evidence.batches.values()
-        if each.created_at >= since
+        # All that watches a folder is in the primary workspace.
+        if exchange.is_listed(WORKSPACE_ID)
+        and each.created_at >= since
         and (statuses is None or each.data["stage"] in statuses)
         and exchange.query("agent_id") in (None, each.data["agent_id"])
         and exchange.query("production_id") in (None, each.hidden.get("production_id"))

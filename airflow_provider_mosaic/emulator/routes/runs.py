@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -14,7 +13,9 @@ from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.inputs import StartBody, resolve
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.emulator.routes.agents import find_agent
+from airflow_provider_mosaic.emulator.routes.uploads import find_upload
 from airflow_provider_mosaic.emulator.runs import Run, RunInput
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -26,7 +27,7 @@ def find_run(exchange: Exchange, run_id: str) -> Run:
     :raises ApiError: 404 when there is none.
     """
     run = exchange.world.runs.get(run_id)
-    if run is None:
+    if run is None or not exchange.is_visible(run.agent.workspace_id):
         raise ApiError(404, "Agent run could not be found")
     return run
 
@@ -39,7 +40,7 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
     body = exchange.body(StartBody)
     if not agent.nodes and settings.empty_agents == "refuse":
         raise ApiError(400, "The agent has no tiles")
-    if body.callback_url is not None and urlsplit(body.callback_url).scheme not in ("http", "https"):
+    if body.callback_url is not None and not is_http_url(body.callback_url):
         raise exchange.refuse("callback_url: not an http or https URL", "body", "callback_url")
     inputs = resolve(agent, body, settings)
     for each in inputs:
@@ -61,9 +62,10 @@ async def start_run(agent_id: str, exchange: Asked) -> Response:
 def _find_source(exchange: Exchange, source: RunInput) -> None:
     world = exchange.world
     if source.kind == "video_ids":
-        upload = world.uploads.get(source.reference, "video")
+        upload = find_upload(exchange, source.reference, "video")
         if upload is None or not upload.usable or (exchange.settings.finalize_required and not upload.finalized):
             raise ApiError(exchange.settings.unknown_input_status, f"Video {source.reference} could not be found")
+        source.file_name = upload.file_name
         # Dropped bytes (`discard_uploads`) are stood in for by the sample.
         source.media = upload.media or world.media.put(f"inputs/{uuid.uuid4()}.mp4", SAMPLE_VIDEO, "video/mp4")
     elif source.kind == "node_render_ids":
@@ -118,6 +120,7 @@ def _list(exchange: Exchange, agent_id: str | None, trigger_id: str | None = Non
     def wanted(run: Run) -> bool:
         return (
             run.born <= known_until
+            and exchange.is_visible(run.agent.workspace_id)
             and (agent_id is None or run.agent.id == agent_id)
             and (trigger_id is None or (run.triggered_by or {}).get("trigger_id") == trigger_id)
             and (statuses is None or run.status in statuses)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
-from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, WORKSPACE_ID, Connection
+from airflow_provider_mosaic.emulator.catalogue import PLATFORMS, Connection
 from airflow_provider_mosaic.emulator.clock import parse_time
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.posts import POST_STATUSES, Destination, Post, outcomes_apart
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -47,7 +47,7 @@ def find_post(exchange: Exchange, post_id: str) -> Post:
     :raises ApiError: 404 when there is none.
     """
     post = exchange.world.posts.get(post_id)
-    if post is None:
+    if post is None or not exchange.is_visible(post.workspace_id):
         raise ApiError(404, "Post could not be found")
     return post
 
@@ -57,12 +57,10 @@ async def create_post(exchange: Asked) -> Response:
     """Publish or schedule. There is no idempotency key: the same request twice is two posts."""
     world, settings = exchange.world, exchange.settings
     body = exchange.body(PostBody)
-    if body.workspace_id not in (None, WORKSPACE_ID):
-        raise ApiError(settings.unknown_workspace_status, "Workspace could not be found")
+    workspace_id = exchange.workspace(body.workspace_id)
     accounts = _accounts(exchange, body)
     for url in body.media_urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not is_http_url(url):
             raise exchange.refuse("media_urls: not an http or https URL", "body", "media_urls")
     if not body.post and not body.media_urls:
         raise exchange.refuse("A post needs a text or media", "body", "post")
@@ -85,6 +83,7 @@ async def create_post(exchange: Asked) -> Response:
         created_at=now,
         updated_at=now,
         status="pending_approval" if settings.approval else status,
+        workspace_id=workspace_id,
     )
     world.posts[post.id] = post
     world.tally.add("posts_made")
@@ -163,6 +162,7 @@ async def list_posts(exchange: Asked) -> Response:
     def wanted(post: Post) -> bool:
         return (
             post.born <= known_until
+            and exchange.is_visible(post.workspace_id)
             and (exchange.settings.deleted_posts_listed or not post.deleted)
             and (status is None or post.status == status)
             and (platform is None or platform in post.platforms)

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
+from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
 from airflow_provider_mosaic.emulator.evidence import Record
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.routes.observability import evidence_page
@@ -31,7 +32,8 @@ def _page(
         number=lambda record: record.number,
         created=lambda record: record.created_at,
         updated=(lambda record: record.updated_at) if changing else None,
-        wanted=wanted,
+        # All that watches a folder is in the primary workspace.
+        wanted=lambda record: exchange.is_listed(WORKSPACE_ID) and wanted(record),
         write=exchange.world.evidence.as_json,
         filters=filters,
     )

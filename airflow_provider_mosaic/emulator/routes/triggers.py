@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from airflow_provider_mosaic.emulator.answers import ApiError
 from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.routes.agents import find_agent
 from airflow_provider_mosaic.emulator.triggers import Channel, resolve
+from airflow_provider_mosaic.emulator.urls import is_http_url
 
 router = APIRouter()
 
@@ -83,7 +83,7 @@ async def add_youtube_channels(agent_id: str, exchange: Asked) -> Response:
     callback = body.trigger_callback_url
     if "trigger_callback_url" not in sent and settings.callback_required:
         raise exchange.refuse("trigger_callback_url is required", "body", "trigger_callback_url")
-    if callback is not None and urlsplit(callback).scheme not in ("http", "https"):
+    if callback is not None and not is_http_url(callback):
         raise exchange.refuse("trigger_callback_url: not an http or https URL", "body", "trigger_callback_url")
     if body.filter_options is not None:
         _look_at(exchange, body.filter_options)

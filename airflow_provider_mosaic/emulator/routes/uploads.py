@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
-from airflow_provider_mosaic.emulator.exchange import Asked
+from airflow_provider_mosaic.emulator.exchange import Asked, Exchange
 from airflow_provider_mosaic.emulator.media import UPLOAD_BUCKET
-from airflow_provider_mosaic.emulator.uploads import MAX_FILE_SIZE
+from airflow_provider_mosaic.emulator.uploads import MAX_FILE_SIZE, Upload
 
 router = APIRouter()
 
@@ -46,11 +46,17 @@ def known_type(asset_type: str) -> str:
     return asset_type
 
 
+def find_upload(exchange: Exchange, asset_id: str, asset_type: str) -> Upload | None:
+    """Return the upload of an id and a type, where the request may see it."""
+    upload = exchange.world.uploads.get(asset_id, asset_type)
+    return upload if upload is not None and exchange.is_visible(upload.workspace_id) else None
+
+
 @router.post("/uploads/{asset_type}/get_upload_url")
 async def get_upload_url(asset_type: str, exchange: Asked) -> Response:
     """Reserve an asset id and hand out the form. It takes no body."""
     exchange.no_body()
-    upload = exchange.world.uploads.begin(known_type(asset_type))
+    upload = exchange.world.uploads.begin(known_type(asset_type), exchange.workspace(None))
     exchange.world.tally.add("uploads_begun")
     return exchange.answer(
         {
@@ -70,7 +76,7 @@ async def finalize_upload(asset_type: str, exchange: Asked) -> Response:
     given = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
     if given != {name}:
         raise exchange.refuse(f"{name} is required, and nothing else", "body", name)
-    upload = exchange.world.uploads.get(getattr(body, name), asset_type)
+    upload = find_upload(exchange, getattr(body, name), asset_type)
     if upload is None or (upload.expired and not upload.usable):
         raise ApiError(404, "Upload unknown or expired")
     if not upload.usable or exchange.met("finalize_lag"):
@@ -97,7 +103,7 @@ async def get_view_url(exchange: Asked) -> Response:
     body = exchange.body(ViewBody)
     if body.asset_type not in MAX_FILE_SIZE:
         raise exchange.refuse("asset_type: must be video, audio or image", "body", "asset_type")
-    upload = exchange.world.uploads.get(body.asset_id, body.asset_type)
+    upload = find_upload(exchange, body.asset_id, body.asset_type)
     if upload is None or not upload.finalized:
         raise ApiError(404, "Asset could not be found")
     # Bytes that were dropped leave a link that leads nowhere, with a name that no object has.

@@ -1,0 +1,43 @@
+"""What the emulator writes to standard error: failures of its own, without keys, secrets and signed links."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any, Final
+
+MASK: Final = "***"
+#: The query of a URL, which may be its signature.
+_QUERY: Final = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*")
+#: Signatures as the storage host writes them, also outside of a URL.
+_SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{64,}")
+_KEY: Final = re.compile(r"\b(?:mk|whsk)_[\w-]+")
+
+
+class FailureLog:
+    """Writes failures of the emulator itself."""
+
+    def __init__(self, secrets: Iterable[str | None] = ()) -> None:
+        #: Values that never show, whatever they look like; longest first, since one may hold another.
+        self.secrets = sorted(filter(None, secrets), key=len, reverse=True)
+
+    def masked(self, text: str) -> str:
+        """Return a text without what must not be in a log."""
+        for each in self.secrets:
+            text = text.replace(each, MASK)
+        for pattern, by in ((_QUERY, rf"\1?{MASK}"), (_SIGNATURE, MASK), (_KEY, MASK)):
+            text = pattern.sub(by, text)
+        return text
+
+    def write(self, what: str, error: BaseException | None) -> None:
+        """Write what failed, with its traceback."""
+        lines = traceback.format_exception(type(error), error, error.__traceback__) if error is not None else []
+        sys.stderr.write(self.masked(f"{what}\n{''.join(lines)}"))
+        sys.stderr.flush()
+
+    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Write what an event loop could tell nobody else."""
+        self.write(f"The emulator failed: {context.get('message', '')}", context.get("exception"))
