@@ -24,7 +24,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.redaction import one_line, redact
+from airflow_provider_mosaic.api.redaction import label, one_line, redact
+from airflow_provider_mosaic.api.refusals import Denial
 from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
@@ -230,3 +231,41 @@ def error_for(
     if 400 <= status < 500:
         return MosaicValidationError(f"{head} The server refused it.", **facts)
     return MosaicResponseError(f"{head} This status is not one that the API is known to use.", **facts)
+
+
+def refusal_error(
+    denial: Denial, answer: Answer, *, what: str, method: str, path: str, secrets: Iterable[str] = ()
+) -> MosaicError:
+    """
+    The exception for a 2xx whose body says no.
+
+    :param denial: What the body says.
+    :param what: What was asked, as it follows "could not".
+    :param path: The path template.
+    """
+    words = redact(" ".join(_words(denial.words).split()), secrets, longest=_LONGEST_DETAIL) or None
+    facts: dict[str, Any] = {"status": answer.status, "method": method, "path": path, "detail": words}
+    said = f": {words.rstrip('.')}." if words else ", and no reason is given."
+    head = f"Could not {what}: {method} {path} answered {answer.status}, but {denial.mark}{said}"
+    if denial.signs:
+        fields = ", ".join(map(label, denial.signs))
+        return MosaicResponseError(
+            f"{head} The body contradicts itself: these fields suggest that something was done: {fields}.",
+            candidates=tuple(map(label, denial.ids)),
+            **facts,
+        )
+    if denial.code is not None and denial.code >= 500:
+        return MosaicServerError(f"{head} The server failed; it may pass.", **facts)
+    known = _ADVICE.get(denial.code or 0)
+    if known is not None:
+        kind, advice = known
+        scopes = scope_words(method, path)
+        facts["retry_after"] = answer.retry_after()
+        return kind(f"{head} {advice.replace('{needs}', f' ({scopes})' if scopes else '')}", **facts)
+    if method == "GET":
+        return MosaicResponseError(f"{head} Nothing was read. Check the id, the API key and the host.", **facts)
+    return MosaicValidationError(
+        f"{head} Mosaic refused it, so nothing was started, paid or published by it. Fix the cause that it gives, then "
+        "run the task again.",
+        **facts,
+    )

@@ -76,6 +76,7 @@ def create_avatar_profile(
         what=f"create avatar profile {name!r}",
         method="POST",
         path="/avatar-profiles/create",
+        makes="avatar_profile_id",
         body={"name": name, "sources": sources},
         read=_read_made,
         repeat=Repeat.HAS_EFFECTS,

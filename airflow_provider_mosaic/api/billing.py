@@ -244,4 +244,6 @@ def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: st
         body=body,
         read=PlanChange.model_validate,
         repeat=Repeat.NEVER,
+        # With a checkout, success is false until a person has paid.
+        is_normal=lambda data: bool(data.get("requires_checkout") or data.get("checkout_url")),
     )

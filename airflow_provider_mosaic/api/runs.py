@@ -231,6 +231,7 @@ def start_run(
         what=f"start a run of agent {agent_id!r}",
         method="POST",
         path="/agent/{agent_id}/run",
+        makes="run_id",
         ids={"agent_id": agent_id},
         body=body,
         read=lambda data: id_in(data, "run_id", "agent_state_id"),
