@@ -150,9 +150,7 @@ class Call(Generic[T]):
         sent = (*self.ids.values(), *texts_in(self.body))
         denial = denial_in(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
         if denial is not None and not self.is_normal(data):
-            raise refusal_error(
-                denial, answer, what=self.what, method=self.method, path=self.path, secrets=secrets
-            )
+            raise refusal_error(denial, answer, what=self.what, method=self.method, path=self.path, secrets=secrets)
 
     def settled(self, error: MosaicError) -> MosaicError:
         """

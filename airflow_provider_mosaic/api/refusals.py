@@ -15,14 +15,16 @@ from typing import Any
 
 #: Switches that say whether the request was carried out.
 _FLAGS = frozenset({"success", "ok", "successful", "succeeded", "issuccess"})
-_BAD_STATUSES = frozenset({"error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid"})
+_BAD_STATUSES = frozenset(
+    {"error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid"}
+)
 #: Statuses that are those of a run or a post itself, so that they may come with a request that was carried out.
 _ENDS = frozenset({"failed"})
 #: Statuses of something that was made, or of a request that was carried out.
 _GOOD_STATUSES = frozenset({
-    "success", "succeeded", "ok", "done", "accepted", "created", "queued", "pending", "running", "started", "processing",
+    "success", "succeeded", "ok", "done", "accepted", "created", "queued", "pending", "running", "processing",
     "completed", "complete", "partialcomplete", "cancelled", "canceled", "scheduled", "pendingapproval", "posted",
-    "published", "partialfailure", "ready", "deleted", "updated",
+    "published", "partialfailure", "ready", "deleted", "updated", "started",
 })  # fmt: skip
 #: The fields that hold a refusal's own words and marks. A response to a GET that has no others has read nothing.
 _REFUSAL_FIELDS = frozenset({
@@ -30,7 +32,9 @@ _REFUSAL_FIELDS = frozenset({
     "errormessage", "errorcode", "code", "status", "statuscode", "requestid", "traceid", "timestamp", "path",
     "instance", "docsurl", "documentationurl", "helpurl",
 })  # fmt: skip
-_WORDS = ("detail", "details", "message", "msg", "reason", "errordescription", "errormessage", "error", "errors", "title")
+_WORDS = (
+    "detail", "details", "message", "msg", "reason", "errordescription", "errormessage", "error", "errors", "title",
+)  # fmt: skip
 #: Ids of what was there before, or of the request itself. Any other may be of what the request has made.
 _OTHER_IDS = frozenset({
     "requestid", "traceid", "spanid", "correlationid", "errorid", "incidentid", "supportid", "eventid", "logid",

@@ -173,7 +173,8 @@ class Once:
                 return found
             if lost.candidates:
                 # The answer names an id: what it names may be there although no list shows it yet.
-                raise self._unclear(tuple(Candidate(id=id, status="not listed") for id in lost.candidates), lost) from lost
+                named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
+                raise self._unclear(named, lost) from lost
             if again:
                 # It was not done, twice: what came back says why.
                 raise (lost.__cause__ or lost) from None

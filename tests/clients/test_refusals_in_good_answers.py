@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.account import whoami
 from airflow_provider_mosaic.api.agents import create_agent, delete_agent, duplicate_agent, update_agent
 from airflow_provider_mosaic.api.assets import AssetType, begin_upload, finalize_upload
@@ -117,9 +116,9 @@ def test_a_no_without_words_is_a_no(transport: Transport) -> None:
 
 def test_the_words_are_bounded_and_without_secrets(transport: Transport) -> None:
     words = f"Bearer {KEY} https://cdn.example.org/a.mp4?X-Goog-Signature=hush \x1b[31m" + "z" * 100_000
-    with HostileServer(answer(200, {"success": False, "detail": words})) as server:
-        with pytest.raises(MosaicValidationError) as caught:
-            transport.send(access_to(server.url), paid_call())
+    no = answer(200, {"success": False, "detail": words})
+    with HostileServer(no) as server, pytest.raises(MosaicValidationError) as caught:
+        transport.send(access_to(server.url), paid_call())
     message = str(caught.value)
     assert len(message) < 1500
     assert KEY not in message
@@ -234,8 +233,6 @@ def test_money_is_not_moved_twice_for_a_fault_in_a_good_answer(transport: Transp
 
 
 def test_a_connection_whose_test_is_answered_by_a_no_is_not_fine(transport: Transport) -> None:
-    access: Access = access_to("http://127.0.0.1:1")
-    with HostileServer(answer(200, {"success": False, "error": "invalid_api_key"})) as server:
-        access = access_to(server.url)
-        with pytest.raises(MosaicAuthenticationError):
-            transport.send(access, whoami())
+    no = answer(200, {"success": False, "error": "invalid_api_key"})
+    with HostileServer(no) as server, pytest.raises(MosaicAuthenticationError):
+        transport.send(access_to(server.url), whoami())

@@ -70,9 +70,7 @@ def running(**options: Any) -> Life:
 
 
 def posting() -> Life:
-    return Life(
-        lambda: MosaicSocialPostOperator(task_id="post", text="Premiere", platforms=["x"]), store=StateStore()
-    )
+    return Life(lambda: MosaicSocialPostOperator(task_id="post", text="Premiere", platforms=["x"]), store=StateStore())
 
 
 @WAYS
