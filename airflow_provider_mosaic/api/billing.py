@@ -76,14 +76,14 @@ class UsageRow(Model):
     date: Words = None
     tile_id: Words = None
     tile_name: Words = None
-    credits_used: float = 0
-    events: float = 0
+    credits_used: int | float = 0
+    events: int | float = 0
 
 
 class CreditUsage(Model):
     """Credits used in a range of time. ``truncated``: there were more events than were counted."""
 
-    total_credits_used: float = 0
+    total_credits_used: int | float = 0
     truncated: Flag = False
     by_tile: Many[UsageRow] = ()
     by_date: Many[UsageRow] = ()

@@ -15,16 +15,18 @@ from typing import Any
 
 #: Switches that say whether the request was carried out.
 _FLAGS = frozenset({"success", "ok", "successful", "succeeded", "issuccess"})
-_BAD_STATUSES = frozenset(
-    {"error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid"}
-)
+_BAD_STATUSES = frozenset({
+    "error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid", "timedout", "timeout",
+})  # fmt: skip
+#: The same of a request that makes something or registers an upload. Of others they may be what was asked for.
+_BAD_FOR_WHAT_IS_MADE = frozenset({"rejected", "cancelled", "canceled", "aborted", "expired"})
 #: Statuses that are those of a run or a post itself, so that they may come with a request that was carried out.
-_ENDS = frozenset({"failed"})
+_ENDS = frozenset({"failed", "timedout", "timeout"})
 #: Statuses of something that was made, or of a request that was carried out.
 _GOOD_STATUSES = frozenset({
     "success", "succeeded", "ok", "done", "accepted", "created", "queued", "pending", "running", "processing",
-    "completed", "complete", "partialcomplete", "cancelled", "canceled", "scheduled", "pendingapproval", "posted",
-    "published", "partialfailure", "ready", "deleted", "updated", "started",
+    "completed", "complete", "partialcomplete", "scheduled", "pendingapproval", "posted", "published", "partialfailure",
+    "ready", "deleted", "updated", "started",
 })  # fmt: skip
 #: The fields that hold a refusal's own words and marks. A response to a GET that has no others has read nothing.
 _REFUSAL_FIELDS = frozenset({
@@ -105,7 +107,8 @@ def denial_in(data: Any, *, method: str, path: str, makes: str, sent: Collection
     status = _plain(body["status"]) if isinstance(body.get("status"), str) else ""
     code = _code(body)
     error = _something(body.get("error")) or (code or 0) >= 400
-    bad_status = status in _BAD_STATUSES or (method == "POST" and status == "rejected")
+    made = bool(makes) or path.endswith("/finalize_upload")
+    bad_status = status in _BAD_STATUSES or (made and status in _BAD_FOR_WHAT_IS_MADE)
     mark = "'error' is set" if error else f"'status' is '{status}'" if bad_status else "'errors' is not empty"
     if flag is False:
         mark = f"'{next(name for name, value in flags.items() if not value)}' is false"

@@ -188,6 +188,13 @@ def test_what_only_looks_like_a_no_is_none(transport: Transport, name: str) -> N
         assert server.count == 1
 
 
+@pytest.mark.parametrize("status", ["Failed", "error", "TIMED_OUT", "canceled", "rejected", "expired"])
+def test_an_upload_that_ended_badly_is_not_registered(transport: Transport, status: str) -> None:
+    body = {"video_id": "video-1", "status": status, "message": "Not a film"}
+    with HostileServer(answer(200, body)) as server, pytest.raises(MosaicValidationError, match="Not a film"):
+        transport.send(access_to(server.url), finalize_upload(AssetType.VIDEO, "video-1"))
+
+
 @pytest.mark.parametrize("call", [whoami(), get_credits(), get_run(RUN), get_post(POST), list_runs().page(None)])
 @pytest.mark.parametrize("body", [{"success": False, "detail": "Ask later"}, {"error": {"message": "Ask later"}}])
 def test_a_read_that_is_answered_by_a_no_has_not_read_anything(

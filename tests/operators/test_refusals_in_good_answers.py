@@ -13,7 +13,12 @@ from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 from tasks.standins import Life, StateStore
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicPostFailedError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.operators import (
     MosaicCancelRunOperator,
     MosaicResumeRunOperator,
@@ -124,6 +129,14 @@ def test_a_start_whose_no_names_a_run_that_no_list_shows_is_left_to_a_person(
 def test_a_post_whose_no_names_it_is_not_sent_again(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.answers[POST] = {"post_id": "p-1", "status": "error", "error": {"message": "Late"}}
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
+        posting().execute()
+    assert saying_no.sent(POST) == 1
+
+
+@pytest.mark.parametrize("status", ["failed", "FAILED"])
+def test_a_post_that_failed_at_once_is_no_success_although_nobody_waits(saying_no: SayingNo, status: str) -> None:
+    saying_no.answers[POST] = {"post_id": "p-1", "status": status}
+    with pytest.raises(MosaicPostFailedError, match="Nothing is out"):
         posting().execute()
     assert saying_no.sent(POST) == 1
 
