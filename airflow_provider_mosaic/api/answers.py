@@ -92,7 +92,9 @@ class Answer:
         """
         asked = _seconds_until(self.headers.get("retry-after", ""), now)
         if asked is None and self.status == 429:
-            resets = (_seconds_until(self.headers.get(name, ""), now, or_epoch=True) for name in _RESETS)
+            # By the clock of the server, where it tells it: ours may be wrong.
+            there = _date(self.headers.get("date", "")) or now
+            resets = (_seconds_until(self.headers.get(name, ""), there, or_epoch=True) for name in _RESETS)
             asked = next((seconds for seconds in resets if seconds is not None), None)
         return asked
 
@@ -133,14 +135,25 @@ def _seconds_until(value: str, now: datetime | None, *, or_epoch: bool = False) 
         if or_epoch and seconds >= _LEAST_EPOCH:
             seconds = (seconds / 1000 if seconds >= _LEAST_EPOCH * 100 else seconds) - now.timestamp()
     except ValueError:
-        try:
-            when = parsedate_to_datetime(value)
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=timezone.utc)
-            seconds = (when - now).total_seconds()
-        except (TypeError, ValueError, OverflowError, IndexError):
+        when = _date(value)
+        if when is None:
             return None
+        seconds = (when - now).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> datetime | None:
+    """The time that an HTTP date names."""
+    if not value or len(value) > _LONGEST_RETRY_AFTER:
+        return None
+    try:
+        when = parsedate_to_datetime(value)
+        when = when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when
+        # Of some offsets the time in UTC is before the calendar's first day, or after its last.
+        when - datetime(2000, 1, 1, tzinfo=timezone.utc)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return when
 
 
 def describe_body(answer: Answer, secrets: Iterable[str] = ()) -> str:

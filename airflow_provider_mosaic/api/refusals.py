@@ -47,7 +47,7 @@ _OTHER_LINKS = re.compile(r"doc|help|support|upgrade|billing|checkout|pricing|in
 #: Counts and lists of what a request has done.
 _DONE = frozenset({
     "nodesqueued", "requeuednodes", "taskscancelled", "nodesreset", "operationsapplied", "creatednodes",
-    "links", "outputs",
+    "links", "outputs", "channels", "channelids", "removedchannels",
 })  # fmt: skip
 #: Machine-readable codes, with the HTTP status that they stand for. Most were documented in 2025.
 _CODES = {

@@ -227,6 +227,9 @@ class RunWait(EndWait[Run]):
         return said
 
     def _said_of_cancel(self, run_id: str) -> str:
+        if self._killed:
+            # Few seconds are left, and that this task has cancelled the run must be saved in them.
+            return "Mosaic accepted its cancel."
         run = run_after_cancel(self._hook, run_id, _CANCEL_PAUSES)
         if run is None:
             return "Mosaic accepted its cancel; it could not be read since."

@@ -84,6 +84,11 @@ def test_a_limit_that_is_over_asks_for_no_pause() -> None:
     assert Answer(429, {"x-ratelimit-reset": str(EPOCH - 40)}).retry_after(now=NOW) == 0.0
 
 
+def test_the_end_of_a_window_is_by_the_servers_clock() -> None:
+    headers = {"x-ratelimit-reset": str(EPOCH + 3640), "date": "Tue, 01 Sep 2026 13:00:00 GMT"}
+    assert Answer(429, headers).retry_after(now=NOW) == 40.0
+
+
 def test_retry_after_counts_first() -> None:
     assert Answer(429, {"retry-after": "3", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 3.0
     assert Answer(429, {"retry-after": "soon", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 30.0

@@ -34,6 +34,8 @@ from airflow_provider_mosaic.api.social import (
     update_post,
 )
 from airflow_provider_mosaic.api.triggers import add_youtube_channels, remove_youtube_channels
+from airflow_provider_mosaic.clients.assets import finalize
+from airflow_provider_mosaic.clients.sync import SyncClient
 
 from .servers import HostileServer, answer
 from .transports import KEY, Transport, access_to, paid_call
@@ -193,6 +195,28 @@ def test_an_upload_that_ended_badly_is_not_registered(transport: Transport, stat
     body = {"video_id": "video-1", "status": status, "message": "Not a film"}
     with HostileServer(answer(200, body)) as server, pytest.raises(MosaicValidationError, match="Not a film"):
         transport.send(access_to(server.url), finalize_upload(AssetType.VIDEO, "video-1"))
+
+
+def test_a_finalize_that_is_refused_may_only_be_early_and_then_gives_its_words() -> None:
+    no = answer(200, {"success": False, "detail": "Not uploaded yet"})
+    pauses: list[float] = []
+    yes = answer(200, {"video_id": "video-1"})
+    with HostileServer(no, no, yes) as server, SyncClient(access_to(server.url)) as client:
+        assert finalize(client, AssetType.VIDEO, "video-1", sleep=pauses.append) == "video-1"
+    assert len(pauses) == 2
+    with (
+        HostileServer(no) as server,
+        SyncClient(access_to(server.url)) as client,
+        pytest.raises(MosaicValidationError, match="Not uploaded yet"),
+    ):
+        finalize(client, AssetType.VIDEO, "video-1", sleep=pauses.append)
+
+
+def test_channels_of_which_some_were_added_are_no_refusal(transport: Transport) -> None:
+    body = {"channels": [{"input": "@a", "channel_id": "UCx"}], "errors": ["@b is not known"]}
+    with HostileServer(answer(200, body)) as server:
+        [added] = transport.send(access_to(server.url), CHANGING["add channels"])
+    assert added.channels == (body["channels"][0],)
 
 
 @pytest.mark.parametrize("call", [whoami(), get_credits(), get_run(RUN), get_post(POST), list_runs().page(None)])
