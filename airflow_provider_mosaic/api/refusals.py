@@ -67,6 +67,8 @@ _CODES = {
     "timeout": 504,
     "gateway_timeout": 504,
 }
+#: Fields that may hold the whole answer.
+_WRAPPERS = frozenset({"data", "result", "response"})
 _MOST_LEVELS = 6
 
 
@@ -102,6 +104,9 @@ def denial_in(data: Any, *, method: str, path: str, makes: str, sent: Collection
     if not isinstance(data, Mapping):
         return None
     body = {_plain(name): value for name, value in data.items()}
+    told = [name for name, value in body.items() if _something(value) or value is False]
+    if len(told) == 1 and told[0] in _WRAPPERS and isinstance(body[told[0]], Mapping):
+        return denial_in(body[told[0]], method=method, path=path, makes=makes, sent=sent)
     flags = {name: value for name in _FLAGS if (value := _flag(body.get(name))) is not None}
     flag = None if not flags else all(flags.values())
     status = _plain(body["status"]) if isinstance(body.get("status"), str) else ""
@@ -195,6 +200,7 @@ def _signs(data: Mapping[str, Any], makes: str, sent: set[str]) -> tuple[tuple[s
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
     others = _OTHER_IDS - {_plain(makes)}
+    made = _plain(makes).removesuffix("id")
 
     def look(value: Any, *, in_error: bool, levels: int) -> None:
         if isinstance(value, list) and levels:
@@ -213,7 +219,7 @@ def _signs(data: Mapping[str, Any], makes: str, sent: set[str]) -> tuple[tuple[s
                 found = [str(each) for each in (inner if isinstance(inner, list) else [inner]) if _is_made(each, sent)]
                 ids.update(dict.fromkeys(found))
                 signs.update(dict.fromkeys([str(key)] if found else []))
-            elif _is_sign(name, inner, sent):
+            elif (made and name == made and _is_made(inner, sent)) or _is_sign(name, inner, sent):
                 signs[str(key)] = None
 
     look(data, in_error=False, levels=_MOST_LEVELS)
