@@ -11,7 +11,6 @@ import json
 from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
 from pendulum import now
 
-from airflow_provider_mosaic.api.rows import same_columns
 from airflow_provider_mosaic.hooks import MosaicHook
 from airflow_provider_mosaic.operators import MosaicPostAnalyticsOperator
 
@@ -34,7 +33,7 @@ def mosaic_measure_posts():
     @task
     def comments(post_id: str) -> list[dict]:
         found = MosaicHook().list_post_comments(post_id)
-        return same_columns({"post_id": post_id, **comment.model_dump(mode="json")} for comment in found)
+        return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in found]
 
     @task
     def write(name: str, rows_of_posts: list[list[dict]]) -> str:

@@ -37,7 +37,8 @@ def sensor(**options: Any) -> MosaicRunSensor:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    ours = [record for record in caplog.records if record.name.startswith("airflow_provider_mosaic")]
+    return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
 
 
 def test_a_sensor_that_keeps_its_worker_warns_once(
