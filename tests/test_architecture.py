@@ -44,6 +44,18 @@ def load(layer):
 """
 
 
+def test_no_text_is_recased_as_a_whole() -> None:
+    """A sentence that begins with an id, or holds one, would name another thing."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("capitalize", "title", "swapcase")
+        and path.relative_to(ROOT).parts[0] != "emulator"
+    ]  # fmt: skip
+    assert found == []
+
+
 def loaded_by(*stages: str) -> list[set[str]]:
     """The modules that each of some stages of code has loaded more than those before."""
     lines = ["import sys; before = set(sys.modules)"]

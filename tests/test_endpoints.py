@@ -12,6 +12,8 @@ import pytest
 from api.every_sample import SAMPLES, endpoint_functions
 from fastapi.routing import APIRoute
 
+from airflow_provider_mosaic.api.answers import Answer, error_for
+from airflow_provider_mosaic.api.models import Model
 from airflow_provider_mosaic.emulator.routes import API_ROUTERS
 from airflow_provider_mosaic.hooks.endpoints import Endpoints
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -161,3 +163,36 @@ def test_a_method_of_the_hook_takes_what_the_endpoint_takes(name: str) -> None:
     assert [(p.name, p.kind, p.default) for p in method.values()] == [
         (p.name, p.kind, p.default) for p in endpoint.values()
     ]
+
+
+def error_rows() -> dict[int, tuple[str, str]]:
+    rows = re.findall(r"^\| (\d+) \| .* \| (\w+) \| `(\w+)` \|$", section("Errors"), re.MULTILINE)
+    return {int(status): (how_sure, exception) for status, how_sure, exception in rows}
+
+
+def exception_for(status: int) -> str:
+    return type(error_for(Answer(status), what="x", method="GET", path="/whoami")).__name__
+
+
+def test_each_error_of_the_table_becomes_its_exception() -> None:
+    rows = error_rows()
+    assert {status: exception for status, (_, exception) in rows.items()} == {
+        each: exception_for(each) for each in rows
+    }
+    assert {status for status, (how_sure, _) in rows.items() if how_sure == "sure"} == {400, 401, 403, 404, 413, 500}
+    assert {how_sure for how_sure, _ in rows.values()} == {"sure", "open"}
+
+
+def test_no_status_that_is_not_in_the_table_becomes_another_exception_than_the_page_says() -> None:
+    for status in set(range(400, 600)) - set(error_rows()):
+        server = status >= 500 or status == 408
+        assert exception_for(status) == ("MosaicServerError" if server else "MosaicValidationError")
+
+
+def test_the_page_on_security_names_fields_that_there_are() -> None:
+    named = set(re.findall(r"`(\w+_url)`", (DOCS / "security.md").read_text(encoding="utf-8")))
+    modules = [import_module(f"airflow_provider_mosaic.api.{name}") for name in ("runs", "assets", "social", "avatars")]
+    models = [each for module in modules for _, each in inspect.getmembers(module, inspect.isclass)]
+    fields = {name for model in models if issubclass(model, Model) for name in model.model_fields}
+    assert named
+    assert named <= fields | {"callback_url"}

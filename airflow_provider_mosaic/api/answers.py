@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from airflow_provider_mosaic.api.decoding import decode_json
+from airflow_provider_mosaic.api.decoding import REPLACEMENT, decode_json
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
@@ -24,13 +24,18 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.redaction import one_line, redact
+from airflow_provider_mosaic.api.redaction import label, one_line, redact
+from airflow_provider_mosaic.api.refusals import Denial
 from airflow_provider_mosaic.api.scopes import scope_words
 
 _LONGEST_DETAIL = 500
 #: Values of the largest answer, about; a run with 5,000 outputs has 75,000. A thread that decodes JSON does not let
 #: others run before its end, and each value takes up to 100 bytes.
 _MOST_VALUES = 500_000
+#: Headers that say when a rate limit is over, as servers of many kinds spell them.
+_RESETS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset", "x-ratelimit-reset-after")
+#: From this on a number is no pause: it is the seconds, and a thousand times as much the milliseconds, since the epoch.
+_LEAST_EPOCH = 1e9
 #: Characters of the longest Retry-After; a date has 29.
 _LONGEST_RETRY_AFTER = 64
 
@@ -77,21 +82,21 @@ class Answer:
         return 200 <= self.status < 300
 
     def retry_after(self, *, now: datetime | None = None) -> float | None:
-        """Seconds that the server asks to wait, from a number or a date; None if it does not say."""
-        value = self.headers.get("retry-after", "").strip()
-        if not value or len(value) > _LONGEST_RETRY_AFTER:
-            return None
-        try:
-            seconds = float(value)
-        except ValueError:
-            try:
-                when = parsedate_to_datetime(value)
-                if when.tzinfo is None:
-                    when = when.replace(tzinfo=timezone.utc)
-                seconds = (when - (now or datetime.now(timezone.utc))).total_seconds()
-            except (TypeError, ValueError, OverflowError, IndexError):
-                return None
-        return max(0.0, seconds) if math.isfinite(seconds) else None
+        """
+        Seconds that the server asks to wait, from a number or a date; None if it does not say.
+
+        ``Retry-After`` counts first. With a 429 the end of the rate limit's window does as well: ``X-RateLimit-Reset``
+        is seconds from now or since the epoch. Other statuses carry that header too, and mean nothing by it.
+
+        :param now: The present, for tests.
+        """
+        asked = _seconds_until(self.headers.get("retry-after", ""), now)
+        if asked is None and self.status == 429:
+            # By the clock of the server, where it tells it: ours may be wrong.
+            there = _date(self.headers.get("date", "")) or now
+            resets = (_seconds_until(self.headers.get(name, ""), there, or_epoch=True) for name in _RESETS)
+            asked = next((seconds for seconds in resets if seconds is not None), None)
+        return asked
 
     @property
     def encoding(self) -> str:
@@ -120,6 +125,37 @@ class Answer:
             raise ValueError("it is nested too deeply") from None
 
 
+def _seconds_until(value: str, now: datetime | None, *, or_epoch: bool = False) -> float | None:
+    value = value.strip()
+    if not value or len(value) > _LONGEST_RETRY_AFTER:
+        return None
+    now = now or datetime.now(timezone.utc)
+    try:
+        seconds = float(value)
+        if or_epoch and seconds >= _LEAST_EPOCH:
+            seconds = (seconds / 1000 if seconds >= _LEAST_EPOCH * 100 else seconds) - now.timestamp()
+    except ValueError:
+        when = _date(value)
+        if when is None:
+            return None
+        seconds = (when - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> datetime | None:
+    """The time that an HTTP date names."""
+    if not value or len(value) > _LONGEST_RETRY_AFTER:
+        return None
+    try:
+        when = parsedate_to_datetime(value)
+        when = when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when
+        # Of some offsets the time in UTC is before the calendar's first day, or after its last.
+        when - datetime(2000, 1, 1, tzinfo=timezone.utc)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return when
+
+
 def describe_body(answer: Answer, secrets: Iterable[str] = ()) -> str:
     """What kind of thing an unreadable body is, without pasting it; its title is cleaned of ``secrets``."""
     if not answer.content.strip():
@@ -142,15 +178,29 @@ def detail_of(answer: Answer, secrets: Iterable[str] = ()) -> str | None:
     """
     The server's own words about an error, on one line and cleaned of secrets.
 
-    Documented is ``{"detail": "text"}``; lists and objects as FastAPI sends them are read too, HTML never.
+    Documented is ``{"detail": "text"}``; lists and objects as FastAPI sends them are read too, and the plain text of a
+    4xx; HTML never.
     """
     try:
         text = _words(answer.json())
     except (ValueError, RecursionError):
-        return None
+        text = _plain_text(answer)
     if not text:
         return None
     return redact(" ".join(text.split()), secrets, longest=_LONGEST_DETAIL)
+
+
+def _plain_text(answer: Answer) -> str:
+    """The body of a 4xx that is neither HTML nor XML nor broken JSON, but words; nothing otherwise."""
+    if not 400 <= answer.status < 500 or answer.encoding or answer.crowded:
+        return ""
+    if re.search("html|xml|image|video|audio", answer.headers.get("content-type", "").lower()):
+        return ""
+    text = " ".join(answer.content[: _LONGEST_DETAIL * 8].decode("utf-8", "replace").lstrip("\ufeff").split())
+    odd = sum(not each.isprintable() or each == REPLACEMENT for each in text)
+    if not text or odd > len(text) / 4 or re.match(r'[<{]|\[\s*["{\[\d]', text):
+        return ""
+    return text
 
 
 def _code(answer: Answer) -> str:
@@ -230,3 +280,41 @@ def error_for(
     if 400 <= status < 500:
         return MosaicValidationError(f"{head} The server refused it.", **facts)
     return MosaicResponseError(f"{head} This status is not one that the API is known to use.", **facts)
+
+
+def refusal_error(
+    denial: Denial, answer: Answer, *, what: str, method: str, path: str, secrets: Iterable[str] = ()
+) -> MosaicError:
+    """
+    The exception for a 2xx whose body says no.
+
+    :param denial: What the body says.
+    :param what: What was asked, as it follows "could not".
+    :param path: The path template.
+    """
+    words = redact(" ".join(_words(denial.words).split()), secrets, longest=_LONGEST_DETAIL) or None
+    facts: dict[str, Any] = {"status": answer.status, "method": method, "path": path, "detail": words}
+    said = f": {words.rstrip('.')}." if words else ", and no reason is given."
+    head = f"Could not {what}: {method} {path} answered {answer.status}, but {denial.mark}{said}"
+    if denial.signs:
+        fields = ", ".join(map(label, denial.signs))
+        return MosaicResponseError(
+            f"{head} The body contradicts itself: these fields suggest that something was done: {fields}.",
+            candidates=tuple(map(label, denial.ids)),
+            **facts,
+        )
+    if denial.code is not None and denial.code >= 500:
+        return MosaicServerError(f"{head} The server failed; it may pass.", **facts)
+    known = _ADVICE.get(denial.code or 0)
+    if known is not None:
+        kind, advice = known
+        scopes = scope_words(method, path)
+        facts["retry_after"] = answer.retry_after()
+        return kind(f"{head} {advice.replace('{needs}', f' ({scopes})' if scopes else '')}", **facts)
+    if method == "GET":
+        return MosaicResponseError(f"{head} Nothing was read. Check the id, the API key and the host.", **facts)
+    return MosaicValidationError(
+        f"{head} Mosaic refused it, so nothing was started, paid or published by it. Fix the cause that it gives, then "
+        "run the task again.",
+        **facts,
+    )

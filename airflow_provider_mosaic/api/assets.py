@@ -155,6 +155,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
         what=f"begin an upload of {_with_article(kind)}",
         method="POST",
         path="/uploads/{asset_type}/get_upload_url",
+        makes="asset_id",
         ids={"asset_type": kind.value},
         read=read,
     )

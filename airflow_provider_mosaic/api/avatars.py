@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
-from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in, status_words
 
 _SOURCES = ("video", "image", "audio")
 
@@ -24,12 +24,24 @@ class AvatarStatus(str, enum.Enum):
     FAILED = "failed"
 
 
+#: Other words for them, in any case.
+_STATUS_WORDS = status_words(
+    pending="",
+    processing="",
+    ready="completed complete success successful succeeded finished done trained",
+    failed="fail failure error errored timed_out timedout timeout time_out rejected cancelled canceled aborted",
+)
+
+
 class AvatarProfile(Model):
     """A profile. It may be used before it is ready: the run waits for it. One that failed stays so."""
+
+    status_words = _STATUS_WORDS
 
     id: Id
     # The page's table of fields has the one name, the text beside it the other.
     status: Status = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
+    reported_status: Status | None = None
     name: Words = None
     status_message: Words = None
     video_preview_url: Words = None
@@ -76,6 +88,7 @@ def create_avatar_profile(
         what=f"create avatar profile {name!r}",
         method="POST",
         path="/avatar-profiles/create",
+        makes="avatar_profile_id",
         body={"name": name, "sources": sources},
         read=_read_made,
         repeat=Repeat.HAS_EFFECTS,

@@ -76,14 +76,14 @@ class UsageRow(Model):
     date: Words = None
     tile_id: Words = None
     tile_name: Words = None
-    credits_used: float = 0
-    events: float = 0
+    credits_used: int | float = 0
+    events: int | float = 0
 
 
 class CreditUsage(Model):
     """Credits used in a range of time. ``truncated``: there were more events than were counted."""
 
-    total_credits_used: float = 0
+    total_credits_used: int | float = 0
     truncated: Flag = False
     by_tile: Many[UsageRow] = ()
     by_date: Many[UsageRow] = ()
@@ -244,4 +244,6 @@ def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: st
         body=body,
         read=PlanChange.model_validate,
         repeat=Repeat.NEVER,
+        # With a checkout, success is false until a person has paid.
+        is_normal=lambda data: bool(data.get("requires_checkout") or data.get("checkout_url")),
     )

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
-from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for
+from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for, refusal_error
 from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import (
@@ -26,6 +26,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label, redact
+from airflow_provider_mosaic.api.refusals import denial_in, texts_in
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class Call(Generic[T]):
     :param repeat: What sending it once more would do.
     :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
     :param max_bytes: Bytes that the answer has at most.
+    :param makes: The name of the id of what it makes; empty where it makes nothing.
+    :param is_normal: Whether a body that seems to say no is a normal answer to this call.
     """
 
     what: str
@@ -78,6 +81,8 @@ class Call(Generic[T]):
     repeat: Repeat = Repeat.SAFE
     patience: float | None = None
     max_bytes: int = _MAX_BYTES
+    makes: str = field(default="", repr=False)
+    is_normal: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
@@ -129,6 +134,7 @@ class Call(Generic[T]):
                 transient=True,
                 **facts,
             ) from None
+        self._raise_if_denied(data, answer, secrets)
         try:
             return self.read(data)
         except (UnreadableAnswer, ValueError, ArithmeticError, RecursionError) as error:
@@ -139,6 +145,12 @@ class Call(Generic[T]):
                 transient=data is None,
                 **facts,
             ) from None
+
+    def _raise_if_denied(self, data: Json, answer: Answer, secrets: tuple[str, ...]) -> None:
+        sent = (*self.ids.values(), *texts_in(self.body))
+        denial = denial_in(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
+        if denial is not None and not self.is_normal(data):
+            raise refusal_error(denial, answer, what=self.what, method=self.method, path=self.path, secrets=secrets)
 
     def settled(self, error: MosaicError) -> MosaicError:
         """
@@ -155,6 +167,7 @@ class Call(Generic[T]):
             method=self.method,
             path=self.path,
             detail=error.detail,
+            candidates=error.candidates if isinstance(error, MosaicResponseError) else (),
         )
 
 

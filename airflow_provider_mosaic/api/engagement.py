@@ -11,23 +11,37 @@ from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, read_page
 
-#: The most comments that are asked for a page; the API's own limit is not documented.
-_COMMENTS_LIMIT = 100
+#: The metrics that are documented; the documented list goes on.
+_METRICS = ("likes", "comments", "shares", "impressions", "views", "video_views")
+#: A count is an int, as it came; what is no number is None.
+Metrics = dict[str, int | float | None]
 
 
 class PlatformAnalytics(Model):
-    """The metrics of a post on one platform; which metrics there are is not documented whole."""
+    """
+    The metrics of a post on one platform; which metrics there are is not documented whole. ``raw_metrics`` is what the
+    platform itself has reported.
+    """
 
     platform: Words = None
     platform_post_id: Words = None
     post_url: Words = None
-    metrics: dict[str, float | None] = {}
+    metrics: Metrics = {}
+    raw_metrics: dict[str, Any] = {}
+
+    beside_the_point = frozenset({"raw_metrics"})
 
     @field_validator("metrics", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
         items = value.items() if isinstance(value, dict) else ()
-        return {name: v if isinstance(v, (int, float)) and not isinstance(v, bool) else None for name, v in items}
+        return {name: _number(v) for name, v in items}
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
+        return int(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 class PostAnalytics(Model):
@@ -35,16 +49,23 @@ class PostAnalytics(Model):
 
     post_id: Id
     status: Words = None
-    totals: dict[str, float | None] = {}
+    totals: Metrics = {}
     platforms: Many[PlatformAnalytics] = ()
 
     _numbers = field_validator("totals", mode="before")(PlatformAnalytics._numbers.__func__)  # type: ignore[attr-defined]
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """One row a platform, the metrics as columns, for a warehouse; whose they are has its names for itself."""
+        """
+        One row a platform, for a warehouse: whose it is, then the metrics.
+
+        All rows have the same columns, at least those of the documented metrics; what is not reported is None. A metric
+        that is called like one of the first columns is left out.
+        """
+        names = [*_METRICS, *self.totals, *(name for entry in self.platforms for name in entry.metrics)]
         return [
             {
-                **entry.metrics,
+                **dict.fromkeys(("post_id", "platform", "platform_post_id", "post_url")),
+                **{name: entry.metrics.get(name) for name in names},
                 "post_id": self.post_id,
                 "platform": entry.platform,
                 "platform_post_id": entry.platform_post_id,
@@ -101,7 +122,8 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
             method="GET",
             path="/social/post/{post_id}/comments",
             ids={"post_id": post_id},
-            query={"limit": _COMMENTS_LIMIT, "cursor": cursor, "social_connection_id": through},
+            # No limit: the most that may be asked for is not documented, and more than it could be refused.
+            query={"cursor": cursor, "social_connection_id": through},
             read=read_page("comments", Comment.model_validate),
             max_bytes=MAX_BYTES_OF_MANY,
         )

@@ -73,7 +73,10 @@ class MosaicNotFoundError(MosaicError):
 
 
 class MosaicValidationError(MosaicError):
-    """What was asked is wrong in itself (an argument, or 400, 413, 422): change it, a retry can't help."""
+    """
+    What was asked is wrong in itself (an argument, or 400, 413, 422), or a 2xx whose body refuses the request: change
+    it, a retry can't help.
+    """
 
 
 class MosaicConflictError(MosaicError):
@@ -101,9 +104,18 @@ class MosaicTransportError(MosaicError):
 
 
 class MosaicResponseError(MosaicError):
-    """An answer came that can't be read: not JSON, cut short, or without a field that is needed."""
+    """
+    An answer came that can't be read: not JSON, cut short, without a field that is needed, or one that contradicts
+    itself.
+
+    :param candidates: Ids in it that may be of what the request made.
+    """
 
     effect_unknown = True
+
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.candidates = tuple(candidates)
 
 
 class MosaicAmbiguousOutcomeError(MosaicError):

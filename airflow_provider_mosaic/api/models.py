@@ -49,6 +49,8 @@ class Model(BaseModel):
         frozen=True, extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, serialize_by_alias=False
     )
 
+    #: What a ``status`` means, by its words in lower case: the documented one for each of its spellings.
+    status_words: ClassVar[Mapping[str, str]] = {}
     #: Fields on which nothing turns: one that can't be read counts as absent, for no wait may fail by it.
     beside_the_point: ClassVar[frozenset[str]] = frozenset()
 
@@ -70,11 +72,12 @@ class Model(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        return {
+        present = {
             name: [item for item in value if item is not None] if isinstance(value, list) else value
             for name, value in data.items()
             if value is not None
         }
+        return _with_documented_status(present, cls.status_words) if cls.status_words else present
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -86,6 +89,37 @@ class Model(BaseModel):
 
     def __str__(self) -> str:
         return redact(super().__str__())
+
+
+def _with_documented_status(data: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """Write a known status in the documented way, and keep how it was reported."""
+    for name in ("status", "processing_status"):
+        reported = data.get(name)
+        if isinstance(reported, str) and words.get(reported) != reported:
+            documented = words.get(status_key(reported))
+            if documented is not None:
+                return {**data, name: documented, "reported_status": reported}
+    return data
+
+
+def status_key(text: str) -> str:
+    """
+    Return a status in lower case with underscores between its words: ``Timed-Out`` and ``TimedOut`` as ``timed_out``.
+
+    :param text: The status.
+    """
+    if len(text) > _LONGEST_STATUS:
+        return text
+    return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).lower()
+
+
+def status_words(**spellings: str) -> dict[str, str]:
+    """
+    Return the documented status for each of its spellings.
+
+    :param spellings: For each documented status its other spellings, in lower case and separated by spaces.
+    """
+    return {word: status for status, others in spellings.items() for word in (status, *others.split())}
 
 
 def _shown(value: Any) -> Any:
@@ -104,8 +138,15 @@ def parse_time(value: object) -> datetime | None:
     """
     A timestamp of the API in UTC, or None when it is none: with or without fractions, ``Z`` or an offset.
 
-    :param value: ISO 8601 text or a datetime.
+    :param value: ISO 8601 text, a datetime, or the seconds, milliseconds or microseconds since the epoch.
     """
+    number = value.strip() if isinstance(value, str) else None
+    if number and _EPOCH.fullmatch(number):
+        return _since_epoch(float(number))
+    if number and number.isdecimal() and len(number) not in _DIGITS_OF_DATES:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _since_epoch(value)
     if isinstance(value, str) and 0 < len(value) <= _LONGEST_TIME:
         try:
             parsed = pendulum.parse(value, strict=False)
@@ -119,6 +160,20 @@ def parse_time(value: object) -> datetime | None:
     except (OverflowError, ValueError):
         # ValueError: an offset of a day or more, which pendulum takes.
         return None
+
+
+#: As many digits as dates have that are written without separators, such as 20260901120000, are none of these.
+_EPOCH = re.compile(r"(?:[0-9]{10}|[0-9]{13}|[0-9]{16})(?:\.[0-9]{1,9})?")
+
+_DIGITS_OF_DATES = (8, 12, 14)
+
+
+def _since_epoch(number: float) -> datetime | None:
+    """The time that a number means by its size, from 1973 on; small ones are no times."""
+    for unit in (1, 1_000, 1_000_000):
+        if 1e8 * unit <= number < 1e10 * unit:
+            return datetime.fromtimestamp(number / unit, timezone.utc)
+    return None
 
 
 def _integer(value: object) -> int:

@@ -8,31 +8,43 @@ known, and every field as it came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
-
-from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, paged, read_page
-from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, rows_reader, times
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, iterate, paged, read_page
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key, rows_reader, times
 from airflow_provider_mosaic.api.runs import Run
 
 
 class RunRow(Row):
     """A run in short. What its id is called differs between lists."""
 
-    id: Words = Field(default=None, validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    id_fields = ("run_id", "agent_state_id", "id")
+
     agent_id: Words = None
+
+
+class TaskRow(Row):
+    """A task of a run."""
+
+    id_fields = ("id", "task_id")
+
+
+class TileRow(Row):
+    """A tile of a run."""
+
+    id_fields = ("id", "agent_node_id", "tile_id")
 
 
 class RunProgress(Model):
     """
     How far a run is. ``completed_node_percent`` is of the whole run, and no estimate of the time that is left;
-    ``tiles`` are the first hundred, each with its last tasks, where the answer has them.
+    ``tiles`` are those of one page; :meth:`~airflow_provider_mosaic.hooks.endpoints.Endpoints.get_run_progress` reads
+    all pages. Each tile has its last tasks, where the answer has them.
     """
 
     completed_node_percent: float | None = None
@@ -131,28 +143,64 @@ def list_pipeline_runs(
 
 def get_run_progress(run_id: str) -> Call[RunProgress]:
     """
-    How far a run is (https://docs.mosaic.so/api/observability/get-run-progress).
+    How far a run is (https://docs.mosaic.so/api/observability/get-run-progress). The hook's method reads all tiles, the
+    call itself one page of them.
 
     :param run_id: The run.
     """
+    return _progress_page(run_id, None)
+
+
+def read_run_progress(send: Callable[[Call[Page[Row]]], Page[Row]], run_id: str) -> RunProgress:
+    """
+    Read how far a run is, with the tiles of all pages.
+
+    :param send: Sends a call.
+    :param run_id: The run.
+    """
+    pages: list[RunProgress] = []
+
+    def page(cursor: str | None) -> Call[Page[Row]]:
+        call = _progress_page(run_id, cursor)
+
+        def read(data: Any) -> Page[Row]:
+            pages.append(call.read(data))
+            return Page(pages[-1].tiles, pages[-1].next_cursor or None)
+
+        return Call(
+            what=call.what,
+            method=call.method,
+            path=call.path,
+            ids=call.ids,
+            query=call.query,
+            read=read,
+            max_bytes=call.max_bytes,
+        )
+
+    tiles = tuple(iterate(send, Listing(page, key=row_key)))
+    # The counts are of the whole run on each page; the last one is the newest.
+    return pages[-1].model_copy(update={"tiles": tiles, "next_cursor": None})
+
+
+def _progress_page(run_id: str, cursor: str | None) -> Call[RunProgress]:
     path = "/agent_run/{run_id}/progress"
-    read_tiles = rows_reader(Row, "/tiles")
+    read_tiles = rows_reader(TileRow, "/tiles")
 
     def read(data: Any) -> RunProgress:
         answer = object_in(data)
         try:
-            tiles = read_tiles(answer).items
+            page: Page[TileRow] = read_tiles(answer)
         except UnreadableAnswer:
             # Where they stand is not documented; how far the whole run is can be told without them.
-            tiles = ()
-        return RunProgress.model_validate({**answer, "tiles": tiles})
+            page = Page(())
+        return RunProgress.model_validate({**answer, "tiles": page.items, "next_cursor": page.next_cursor})
 
     return Call(
         what=f"read the progress of run {run_id!r}",
         method="GET",
         path=path,
         ids={"run_id": run_id},
-        query={"limit": PAGE_LIMIT},
+        query={"limit": PAGE_LIMIT, "cursor": cursor},
         read=read,
         max_bytes=MAX_BYTES_OF_MANY,
     )
@@ -175,7 +223,8 @@ def list_run_tasks(
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the tasks of run {run_id!r}"
-    return by_cursor(what, "/agent_run/{run_id}/tasks", Row, ids={"run_id": run_id}, query=query)
+    model: type[Row] = TaskRow
+    return by_cursor(what, "/agent_run/{run_id}/tasks", model, ids={"run_id": run_id}, query=query)
 
 
 def list_run_notifications(

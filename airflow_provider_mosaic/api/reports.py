@@ -13,9 +13,10 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
+from airflow_provider_mosaic.api.models import status_key
 from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.social import Post
+from airflow_provider_mosaic.api.social import UNCLEAR_ENDS, Post
 
 _LONGEST_MESSAGE = 300
 #: What more there is would bury the rest: nodes, ids of outputs, destinations.
@@ -68,7 +69,8 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
             "stopped for want of credits",
             "Buy credits, then resume it: only what is missing is done and paid.",
         )
-    said = f": {_short(run.status_message)}" if run.status_message else ""
+    said = f" (Mosaic calls it {run.reported_status!r})" if run.reported_status else ""
+    said += f": {_short(run.status_message)}" if run.status_message else ""
     table = failed_nodes(run, nodes)
     kept = (
         f"{len(run.outputs)} output(s) were rendered and can be fetched: {_named(run.output_ids)}."
@@ -116,13 +118,16 @@ def post_failure(post: Post) -> MosaicPostFailedError:
         for d in post.outcomes
         if not _is_out(d.status, d.post_url)
     ]
-    sentences = [f"Post {post.post_id!r} ended as {post.status}."]
+    reported = f" (Mosaic calls it {post.reported_status!r})" if post.reported_status else ""
+    sentences = [f"Post {post.post_id!r} ended as {post.status}{reported}."]
     if post.status == "rejected":
         sentences.append("It was refused in approval, or deleted; it was not published.")
     elif post.status == "failed":
         sentences.append("Nothing is out.")
     elif out:
         sentences.append(f"It is out on {_named(out)}.")
+    if post.status in UNCLEAR_ENDS:
+        sentences.append("Whether a part of it is out is not known, so it is not made again: check the accounts.")
     failed = [*failed[:_MOST_NAMED], *_more(len(failed))]
     if failed and post.status != "rejected":
         sentences.append(f"It failed on {'; '.join(failed)}.")
@@ -137,14 +142,15 @@ def avatar_profile_failure(profile: AvatarProfile) -> MosaicError:
 
     :param profile: The profile.
     """
-    said = f": {_short(profile.status_message)}" if profile.status_message else ""
+    said = f" (Mosaic calls it {profile.reported_status!r})" if profile.reported_status else ""
+    said += f": {_short(profile.status_message)}" if profile.status_message else ""
     return MosaicError(
         f"Avatar profile {profile.id!r} failed{said}. It stays so: mend its sources and make another one."
     )
 
 
 def _is_out(status: str | None, url: str | None) -> bool:
-    return status in ("posted", "success", "published") if status else bool(url)
+    return status_key(status) in ("posted", "success", "published") if status else bool(url)
 
 
 def _short(text: str | None) -> str:

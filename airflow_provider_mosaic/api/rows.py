@@ -5,11 +5,11 @@ Rows: items of lists whose fields are mostly not documented, and how those lists
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import AliasChoices, Field
+from pydantic import model_validator
 
 from airflow_provider_mosaic.api.arguments import optional_moment
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
@@ -23,14 +23,51 @@ _AUTOMATIONS_LIMIT = 500
 
 
 class Row(Model):
-    """One item of a list whose fields are mostly not documented; they are there as they came, by ``model_extra``."""
+    """
+    One item of a list whose fields are mostly not documented; they are there as they came, by ``model_extra``.
 
-    id: Words = Field(default=None, validation_alias=AliasChoices("id", "run_id", "task_id"))
+    Other ids in it are not its own: many tasks have the same ``run_id``.
+    """
+
+    #: The fields that may hold its id, the first one first.
+    id_fields: ClassVar[tuple[str, ...]] = ("id",)
+
+    id: Words = None
     status: Words = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """Keep nulls: a column is there although a row has nothing in it."""
+        if not isinstance(data, Mapping):
+            return data
+        own = next((data[name] for name in cls.id_fields if data.get(name) is not None), None)
+        return {**data, "id": own}
+
     def as_row(self) -> dict[str, Any]:
-        """All fields, for a warehouse."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """All fields, for a warehouse: ids first, a null as None."""
+        return ids_first(self.model_dump(mode="json"))
+
+
+def ids_first(row: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return a row with its ids in front of everything else.
+
+    :param row: The row.
+    """
+    ids = [name for name in row if name == "id"] + [name for name in row if name.endswith("_id")]
+    return {name: row[name] for name in dict.fromkeys([*ids, *row])}
+
+
+def same_columns(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Return rows that all have the same columns in the same order, ids first; what a row does not have is None.
+
+    :param rows: The rows.
+    """
+    found = list(rows)
+    columns = ids_first(dict.fromkeys(name for row in found for name in row))
+    return [{name: row.get(name) for name in columns} for row in found]
 
 
 def by_cursor(
@@ -50,7 +87,7 @@ def by_cursor(
     :param ids: Values of the template's placeholders.
     :param query: Its filters.
     """
-    return paged(what, path, ids=ids, query=query, read=rows_reader(model, path), key=_key)
+    return paged(what, path, ids=ids, query=query, read=rows_reader(model, path), key=row_key)
 
 
 def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str | None]) -> Listing[R]:
@@ -74,7 +111,7 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
             max_bytes=MAX_BYTES_OF_MANY,
         )
 
-    return Listing(page, key=_key)
+    return Listing(page, key=row_key)
 
 
 def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
@@ -117,5 +154,10 @@ def times(
     }
 
 
-def _key(row: Row) -> str:
+def row_key(row: Row) -> str:
+    """
+    Return what tells a row from the others of its list: its id, or else all of it.
+
+    :param row: The row.
+    """
     return row.id if row.id else repr(sorted(row.as_row().items(), key=str))

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.decoding import decode_json
-from airflow_provider_mosaic.api.models import list_in, object_in
+from airflow_provider_mosaic.api.models import list_in, object_in, status_key
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
 from airflow_provider_mosaic.api.runs import NodeCounts, Run, RunStatus
 
@@ -95,9 +95,13 @@ def _row(item: _Item) -> RunningRow:
     counts = item.node_status_counts
     return RunningRow(
         run_id=str(run_id) if run_id else "",
-        running=item.status == RunStatus.RUNNING.value,
+        running=item.status == RunStatus.RUNNING.value or _is_running(item.status),
         counts=_counts(counts) if isinstance(counts, Mapping) else None,
     )
+
+
+def _is_running(status: Any) -> bool:
+    return isinstance(status, str) and status_key(status) == RunStatus.RUNNING.value
 
 
 def _counts(item: Mapping[str, Any]) -> Counts:

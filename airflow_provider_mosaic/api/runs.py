@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.models import (
     id_in,
     list_in,
     object_in,
+    status_words,
 )
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
@@ -45,6 +46,16 @@ class RunStatus(str, enum.Enum):
     PARTIAL_COMPLETE = "partial_complete"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+#: Other words for them, in any case. What is not among them means that a run is still going on.
+RUN_STATUS_WORDS = status_words(
+    running="",
+    completed="complete success successful succeeded finished done",
+    partial_complete="partially_complete partial_completed partially_completed partial_success partial",
+    failed="fail failure error errored timed_out timedout timeout time_out crashed",
+    cancelled="canceled aborted",
+)
 
 
 class NodeCounts(Model):
@@ -99,7 +110,9 @@ class Run(Model):
     """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
 
     run_id: Id = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
+    #: As it is documented where it is one of those in another spelling; ``reported_status`` has the API's own then.
     status: Status
+    reported_status: Status | None = None
     agent_id: Label | None = None
     status_message: Words = None
     started_at: Time = None
@@ -111,6 +124,7 @@ class Run(Model):
     outputs: Many[Output] = ()
     triggered_by: dict[str, Any] | None = None
 
+    status_words = RUN_STATUS_WORDS
     # Not the outputs: without them a run would seem to have rendered nothing.
     beside_the_point = frozenset({"node_status_counts", "errors", "inputs", "triggered_by"})
 
@@ -154,6 +168,7 @@ class RunNode(Model):
     node_type: NodeType = NodeType()
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
 
+    status_words = {**RUN_STATUS_WORDS, **status_words(not_started="", queued="", blocked="")}
     beside_the_point = frozenset({"errors", "node_type"})
 
     @field_validator("errors", mode="before")
@@ -231,6 +246,7 @@ def start_run(
         what=f"start a run of agent {agent_id!r}",
         method="POST",
         path="/agent/{agent_id}/run",
+        makes="run_id",
         ids={"agent_id": agent_id},
         body=body,
         read=lambda data: id_in(data, "run_id", "agent_state_id"),

@@ -34,6 +34,7 @@ from airflow_provider_mosaic.api.models import (
     id_in,
     list_in,
     object_in,
+    status_words,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.redaction import label
@@ -49,6 +50,23 @@ class PostStatus(str, enum.Enum):
     PARTIAL_FAILURE = "partial_failure"
     FAILED = "failed"
     REJECTED = "rejected"
+
+
+#: Other words for them, in any case. Only the documented ``failed`` says that nothing is out, so that it may be posted
+#: again: no other word is taken for it.
+_STATUS_WORDS = status_words(
+    scheduled="",
+    pending_approval="",
+    processing="",
+    posted="published success successful succeeded completed complete",
+    partial_failure="partially_failed partial_success partially_succeeded partially_posted partial partial_complete",
+    failed="",
+    rejected="declined",
+)
+#: Ends of which it is not known what is out.
+UNCLEAR_ENDS = status_words(
+    error="errored", failure="fail", timed_out="timedout timeout time_out", cancelled="canceled aborted", deleted=""
+)
 
 
 class SocialConnection(Model):
@@ -67,6 +85,8 @@ class Destination(Model):
     Where a post goes, and what became of it there. How the result's fields are called is not documented, so that the
     names that other endpoints use are all read.
     """
+
+    status_words = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
     social_connection_id: Words = None
     platform: Words = None
@@ -90,8 +110,12 @@ class Post(Model):
 
     beside_the_point = frozenset({"platforms", "destinations", "results"})
 
+    status_words = {**_STATUS_WORDS, **UNCLEAR_ENDS}
+
     post_id: Id
+    #: As it is documented where it is one of those in another spelling; ``reported_status`` has the API's own then.
     status: Status = "unknown"
+    reported_status: Status | None = None
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
@@ -194,6 +218,7 @@ def create_post(
         what="create the post",
         method="POST",
         path="/social/post",
+        makes="post_id",
         body=body,
         read=_read_made,
         repeat=Repeat.HAS_EFFECTS,
@@ -283,6 +308,7 @@ def create_connect_link(
         what=f"make a link to connect {platform!r}",
         method="POST",
         path="/social/connections",
+        makes="social_connection_id",
         body=body,
         read=ConnectLink.model_validate,
         repeat=Repeat.HAS_EFFECTS,

@@ -63,7 +63,8 @@ class NodeTypes:
                 names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
                 faults.add(place, node.tile, f"there is no tile of this name. {nearest(node.tile, names)}")
             elif len(named) > 1:
-                faults.add(place, node.tile, f"more than one tile has this name, give its id: {', '.join(named)}.")
+                ids = ", ".join(self._by_id[each].node_type_id or each for each in named)
+                faults.add(place, node.tile, f"more than one tile has this name, give its id: {ids}.")
             else:
                 found[node.key] = named[0]
             known = self._by_id.get(found.get(node.key, ""))

@@ -2,7 +2,8 @@
 What a status means: go on waiting, or how it ended. One pure function a noun, for workers, triggers and sensors alike.
 
 A status that is not known means "still going on": a young API may add one, and a deadline bounds every wait. Nothing
-that ended is taken for going on: ``partial_complete`` and ``cancelled`` end a run as much as ``completed``.
+that ended is taken for going on: ``partial_complete`` and ``cancelled`` end a run as much as ``completed``, and so do
+other spellings of them, which the models read (:data:`~airflow_provider_mosaic.api.runs.RUN_STATUS_WORDS`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from airflow_provider_mosaic.api.avatars import AvatarProfile, AvatarStatus
 from airflow_provider_mosaic.api.billing import Credits
 from airflow_provider_mosaic.api.runs import Run, RunStatus
-from airflow_provider_mosaic.api.social import Post, PostStatus
+from airflow_provider_mosaic.api.social import UNCLEAR_ENDS, Post, PostStatus
 
 
 class Standing(str, enum.Enum):
@@ -60,6 +61,7 @@ _POSTS = {
     PostStatus.PARTIAL_FAILURE: Standing.PARTIAL,
     PostStatus.FAILED: Standing.BAD,
     PostStatus.REJECTED: Standing.BAD,
+    **dict.fromkeys(UNCLEAR_ENDS.values(), Standing.BAD),
 }
 _AVATARS = {
     AvatarStatus.PENDING: Standing.WAITING,
@@ -85,7 +87,7 @@ def judge_post(post: Post) -> Verdict:
 
     :param post: The post.
     """
-    standing = _POSTS.get(post.status)  # type: ignore[call-overload]
+    standing = _POSTS.get(post.status)
     return Verdict(standing=standing or Standing.WAITING, status=post.status, known=standing is not None)
 
 

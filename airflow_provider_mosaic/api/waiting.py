@@ -6,6 +6,7 @@ The loops in workers and in triggers only look and sleep; everything that they m
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from airflow_provider_mosaic.api.verdicts import (
 )
 
 S = TypeVar("S")
+log = logging.getLogger(__name__)
 
 #: Faults in a row after which a wait gives up, and for how long they must have lasted, in seconds: short pauses make
 #: many faults of a short outage. What it waits for goes on all the same.
@@ -51,6 +53,8 @@ MOST_NOT_FOUND = 3
 SETTLING = 120.0
 #: Unknown statuses that are logged, each once.
 _MOST_UNKNOWN = 20
+#: Seconds of unknown statuses without a break after which a warning is logged: the status may be an end.
+UNKNOWN_LASTS = 3600.0
 _FIRST_PAUSE = 2.0
 _GROWTH = 1.5
 _REFUSALS = (
@@ -150,6 +154,43 @@ class Faults:
             raise error
 
 
+class UnknownStatuses:
+    """
+    How long something has had statuses that the API does not document. A warning is logged once, after an hour.
+
+    :param name: What is waited for, as a log line begins with it.
+    """
+
+    __slots__ = ("_name", "_since", "_warned")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._since: float | None = None
+        self._warned = False
+
+    def saw(self, verdict: Verdict, *, now: float) -> None:
+        """
+        Take in what a read showed.
+
+        :param verdict: How it stands.
+        :param now: The time, in seconds since the epoch.
+        """
+        if verdict.known:
+            self._since = None
+            return
+        if self._since is None:
+            self._since = now
+        if not self._warned and now - self._since >= UNKNOWN_LASTS:
+            self._warned = True
+            log.warning(
+                "%s has had the status %r or other unknown ones for %.0f minutes. It is still waited for, since an "
+                "unknown status counts as not ended: check it in Mosaic.",
+                self._name,
+                verdict.status,
+                (now - self._since) / 60,
+            )
+
+
 class Watch(Generic[S]):
     """
     One wait for the end of something. A triggerer holds thousands.
@@ -194,6 +235,7 @@ class Watch(Generic[S]):
         self._faults: Faults | None = None
         self._last_words: str | None = None
         self._unknown: tuple[str, ...] = ()
+        self._unknown_course = UnknownStatuses(name)
 
     def saw(self, subject: S) -> Verdict:
         """
@@ -208,6 +250,7 @@ class Watch(Generic[S]):
         if not verdict.known and verdict.status not in self._unknown and len(self._unknown) < _MOST_UNKNOWN:
             self._unknown += (verdict.status,)
             self._noted(f"{self.name} has the unknown status {verdict.status!r}: taken as not ended yet.")
+        self._unknown_course.saw(verdict, now=self._now())
         words = self._describe(subject)
         if words != self._last_words:
             self._last_words = words

@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.runs import NodeCounts, NodeErrors, Output, RunInput
+from airflow_provider_mosaic.api.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest body that is read: the end of a run with thousands of outputs. A receiver stops reading there.
@@ -41,6 +41,7 @@ class UpdatedNode(Model):
     errors: Many[str] = ()
     outputs: Many[Output] = ()
 
+    status_words = RUN_STATUS_WORDS
     # That of a node is what is told of its errors and outputs; the run itself has both.
     beside_the_point = frozenset({"errors", "outputs"})
 
@@ -68,6 +69,7 @@ class WebhookEvent(Model):
     message: Words = None
     timestamp: Time = None
 
+    status_words = RUN_STATUS_WORDS
     # It is a hint to read the run: where the rest has an older or newer form, the flag and the ids still are one.
     beside_the_point = frozenset({"node_status_counts", "errors", "inputs", "outputs", "updated_nodes", "triggered_by"})
 

@@ -92,9 +92,10 @@ def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Calla
             return client.send(finalize_upload(kind, asset_id))
         except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
             if error.status in (404, 409) and _can_be_viewed(client, kind, asset_id):
-                log.info("%s %r is registered already.", kind.value.capitalize(), asset_id)
+                log.info("The %s %r is registered already.", kind.value, asset_id)
                 return asset_id
-            if error.status not in (400, 404) or pause is None:
+            # A 200 whose body says no gives no status that tells a lag from another cause.
+            if error.status not in (200, 201, 202, 400, 404) or pause is None:
                 raise
             log.info("The stored bytes of %s %r are not seen yet. %s", kind.value, asset_id, error.detail or "")
             sleep(pause)

@@ -58,7 +58,11 @@ class Endpoints(Sender):
     list_trigger_runs = walks(observability.list_trigger_runs)
     list_workspace_runs = walks(observability.list_workspace_runs)
     list_pipeline_runs = walks(observability.list_pipeline_runs)
-    get_run_progress = sends(observability.get_run_progress)
+
+    def get_run_progress(self, run_id: str) -> observability.RunProgress:
+        """:func:`airflow_provider_mosaic.api.observability.get_run_progress`, with the tiles of all pages."""
+        return observability.read_run_progress(self.send, run_id)
+
     list_run_tasks = walks(observability.list_run_tasks)
     list_run_notifications = walks(observability.list_run_notifications)
     list_notification_configurations = walks(observability.list_notification_configurations)

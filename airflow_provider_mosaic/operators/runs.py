@@ -230,7 +230,8 @@ class MosaicCancelRunOperator(MosaicOperator):
     """
     Cancel a run, and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
 
-    A run that has ended already is left as it is, which the log says.
+    A run that has ended already is left as it is, which the log says. The run is read after the cancel: the task fails
+    if the run is still going a minute after Mosaic accepted it, and a retry cancels it once more.
 
     The run id is the ``return_value``.
 

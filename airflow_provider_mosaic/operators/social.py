@@ -142,8 +142,9 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     Read the metrics of a post (https://docs.mosaic.so/api/social/get-social-post-analytics).
 
     The ``return_value`` is a list with one row a platform, ready for a warehouse: ``post_id``, ``platform``,
-    ``platform_post_id``, ``post_url``, and each metric that Mosaic tells as a column. A metric that is not known is
-    None. Metrics come late and change: read them again tomorrow.
+    ``platform_post_id``, ``post_url``, and a column for each metric. All rows have the same columns, at least
+    ``likes``, ``comments``, ``shares``, ``impressions``, ``views`` and ``video_views``; a metric that is not known is
+    None. The XCom ``totals`` has the sums over all platforms. Metrics come late and change: read them again tomorrow.
 
     :param post_id: The post.
     :param social_connection_id: Only what one account tells of it.
@@ -178,6 +179,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
             if self.social_connection_id is not None:
                 checked_id("social_connection_id", self.social_connection_id)
             hook = MosaicHook(self.mosaic_conn_id)
-            rows = hook.get_post_analytics(self.post_id, social_connection_id=self.social_connection_id).as_rows()
+            found = hook.get_post_analytics(self.post_id, social_connection_id=self.social_connection_id)
+        rows = found.as_rows()
+        context["ti"].xcom_push(key="totals", value=found.totals)
         self.log.info("Post %r has metrics of %d platform(s).", self.post_id, len(rows))
         return rows

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_mosaic.api.verdicts import Verdict
+    from airflow_provider_mosaic.api.waiting import UnknownStatuses
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 
@@ -47,6 +48,7 @@ class EndSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.mosaic_conn_id = mosaic_conn_id
         self._has_looked = False
+        self._unknown: UnknownStatuses | None = None
 
     # What is a sensor's own
 
@@ -136,7 +138,9 @@ class EndSensor(BaseSensorOperator):
                 subject = look() if first else read_held(hook, look, name=self._name)
                 self._has_looked = True
             self.log.info("%s is %s.", self._name, self._words(subject))
-            if not self._judge(subject).ended:
+            verdict = self._judge(subject)
+            self._warn_of_unknown(verdict, context)
+            if not verdict.ended:
                 return None
             # Another look would show the same.
             with failing_at_once(MosaicError):
@@ -150,6 +154,21 @@ class EndSensor(BaseSensorOperator):
             return None
         finally:
             hook.close()
+
+    def _warn_of_unknown(self, verdict: Verdict, context: Context) -> None:
+        """Warn of a status that stays unknown. A sensor that gives its worker back remembers no earlier read."""
+        from airflow_provider_mosaic.api.waiting import UNKNOWN_LASTS, UnknownStatuses
+
+        if self._unknown is None:
+            self._unknown = UnknownStatuses(self._name)
+        now = time.time()
+        self._unknown.saw(verdict, now=now)
+        if not verdict.known and self._was_rescheduled(context):
+            first = context["ti"].get_first_reschedule_date(context)
+            waited = now - first.timestamp() if first else 0.0
+            # The read that is the first after an hour, as near as can be told.
+            if UNKNOWN_LASTS <= waited < UNKNOWN_LASTS + 1.5 * self.poke_interval:
+                self._unknown.saw(verdict, now=now + UNKNOWN_LASTS)
 
     def _was_rescheduled(self, context: Context) -> bool:
         """Whether an earlier look, in another process, gave the worker back."""

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
     MosaicError,
+    MosaicResponseError,
     MosaicRunPartialError,
     MosaicValidationError,
 )
@@ -21,13 +22,15 @@ from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
-from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
+from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after_cancel
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder
 
 log = logging.getLogger(__name__)
 
 #: Seconds between the looks at a run that was resumed a moment ago.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Seconds between the reads of a run whose cancel was accepted: whether cancelling is synchronous is not documented.
+_CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: Seconds between the looks for the kill of a cleared deferral; it was seen 1.1 and 1.4 s after the new try's start.
 _KILL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -175,7 +178,7 @@ def outlast_kill(
 
 def cancel(hook: MosaicHook, run_id: str) -> str:
     """
-    Cancel a run; one that has ended already is left as it is.
+    Cancel a run and read it until it has ended; one that has ended already is left as it is.
 
     :param hook: The connection.
     :param run_id: The run.
@@ -185,12 +188,29 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     checked_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
-    except (MosaicConflictError, MosaicValidationError) as refusal:
+    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
         # How a run that has ended refuses to be cancelled is not documented, so the run itself is asked.
         run = hook.get_run(run_id)
         if not judge_run(run).ended:
             raise refusal
         log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, run.status)
-    else:
+        return run_id
+    now = run_after_cancel(hook, run_id, _CANCEL_PAUSES)
+    if now is None:
+        log.warning(
+            "Mosaic accepted the cancel of run %r, but the run could not be read since. If it still runs, it costs "
+            "credits: check it in the editor.",
+            run_id,
+        )
+    elif now.status == RunStatus.CANCELLED:
         log.info("Run %r is cancelled.", run_id)
+    elif judge_run(now).ended:
+        log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, now.status)
+    else:
+        raise MosaicError(
+            f"Mosaic accepted the cancel of run {run_id!r}, but {sum(_CANCEL_PAUSES):g} s later the run is still "
+            f"{now.status}. It may go on and cost credits. Retry this task, which cancels it once more, or cancel it "
+            "in the editor.",
+            transient=True,
+        )
     return run_id

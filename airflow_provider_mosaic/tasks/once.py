@@ -171,10 +171,14 @@ class Once:
             found = self._look(record, lost=lost)
             if found is not None:
                 return found
+            if lost.candidates:
+                # The answer names an id: what it names may be there although no list shows it yet.
+                named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
+                raise self._unclear(named, lost) from lost
             if again:
                 # It was not done, twice: what came back says why.
                 raise (lost.__cause__ or lost) from None
-            log.warning("%s is not there: sending the request once more.", self.what.capitalize())
+            log.warning("There is no sign of %s: sending the request once more.", self.what)
             return self._send(record, again=True)
         except MosaicError:
             # Any other end is a plain no: there is nothing that a retry would have to look for.

@@ -38,6 +38,16 @@ class PostWait(EndWait[Post]):
     def _trigger(self, subject_id: str, **course: Any) -> MosaicSocialPostTrigger:
         return MosaicSocialPostTrigger(post_id=subject_id, **course)
 
+    def finish(self, context: Mapping[str, Any], post: Post) -> str:
+        """
+        Judge a post whose end the answer to its request has told.
+
+        :param context: The task's context.
+        :param post: The post.
+        :returns: The post id.
+        """
+        return self._finish(context, post)
+
     def _finish(self, context: Mapping[str, Any], subject: Post) -> str:
         try:
             judge_post_end(subject, on_partial=self._order.on_partial)

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
+from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import HOPELESS
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
@@ -115,6 +115,7 @@ class PostTask:
         self._hook = hook
         self._operator_class = operator_class
         self.wait = PostWait(order.waiting, hook)
+        self._made: Post | None = None
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -138,6 +139,9 @@ class PostTask:
         memory = TaskMemory(context, kind="post", request=request, durable=order.durable)
         record = self._once(context, memory).ensure()
         post_id = str(record.id)
+        if self._made is not None and not self._order.waiting.wait_for_completion and judge_post(self._made).ended:
+            # The answer to the request has told the end already.
+            return self.wait.finish(context, self._made)
         return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.began)
 
     def _sought(self) -> dict[str, Any]:
@@ -191,7 +195,7 @@ class PostTask:
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
         def begin() -> str:
-            post = self._hook.send(self._order.call(self._media()))
+            post = self._made = self._hook.send(self._order.call(self._media()))
             log.info("Made post %r, which is %s.", post.post_id, post.status)
             return post.post_id
 

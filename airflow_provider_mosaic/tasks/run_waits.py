@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 #: XCom key under which a task pushes the id of its run, at once after the start.
 RUN_ID_KEY = "mosaic_run_id"
+
+#: Seconds between the reads of a run whose cancel was accepted: whether cancelling is synchronous is not documented.
+_CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
 def push_run(context: Mapping[str, Any], run_id: str, agent_id: str | None) -> None:
@@ -208,23 +212,42 @@ class RunWait(EndWait[Run]):
             else:
                 self._hook.cancel_run(run_id)
             self._cancelled = run_id
-            said = "It is cancelled."
+            said = "Mosaic accepted its cancel." if in_a_hurry else self._said_of_cancel(run_id)
         except MosaicNotFoundError:
             said = "It is not there any more."
         except MosaicError as error:
             # How a run that has ended refuses to be cancelled is not documented.
-            if isinstance(error, MosaicConflictError) or (not in_a_hurry and self._has_ended(run_id)):
+            if (in_a_hurry and isinstance(error, MosaicConflictError)) or (
+                not in_a_hurry and self._has_ended(run_id, unread=isinstance(error, MosaicConflictError))
+            ):
                 said = "It had ended already."
             else:
                 said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
         log.warning("Run %r: %s", run_id, said)
         return said
 
-    def _has_ended(self, run_id: str) -> bool:
+    def _said_of_cancel(self, run_id: str) -> str:
+        if self._killed:
+            # Few seconds are left, and that this task has cancelled the run must be saved in them.
+            return "Mosaic accepted its cancel."
+        run = run_after_cancel(self._hook, run_id, _CANCEL_PAUSES)
+        if run is None:
+            return "Mosaic accepted its cancel; it could not be read since."
+        if run.status == RunStatus.CANCELLED:
+            return "It is cancelled."
+        if judge_run(run).ended:
+            return f"It had ended already, as {run.status}."
+        seconds = sum(_CANCEL_PAUSES)
+        return (
+            f"Mosaic accepted its cancel, but {seconds:g} s later it is still {run.status} and may cost credits: check "
+            "it in the editor."
+        )
+
+    def _has_ended(self, run_id: str, *, unread: bool = False) -> bool:
         try:
             return judge_run(self._hook.get_run(run_id)).ended
         except MosaicError:
-            return False
+            return unread
 
     # The wait
 
@@ -274,6 +297,29 @@ class RunWait(EndWait[Run]):
         what = self._came_of_it or self._let_go(run_id)
         self._note_cancel(context)
         return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)
+
+
+def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:
+    """
+    Read a run whose cancel Mosaic has accepted until it has ended, or the pauses are over.
+
+    :param hook: The connection.
+    :param run_id: The run.
+    :param pauses: Seconds between two reads.
+    :returns: The run as it was read last; None if it could not be read.
+    """
+    run = None
+    for pause in (*pauses, None):
+        try:
+            run = hook.get_run(run_id)
+        except MosaicError as error:
+            log.info("Run %r could not be read after its cancel: %s", run_id, error)
+            if not error.transient:
+                return None
+        if pause is None or (run is not None and judge_run(run).ended):
+            return run
+        time.sleep(pause)
+    raise AssertionError("the last read returns")
 
 
 def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:

@@ -9,7 +9,12 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id
-from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
+    MosaicError,
+    MosaicResponseError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.runs import Run, cancel_run, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
@@ -127,12 +132,12 @@ class MosaicRunTrigger(BaseTrigger):
             async with await MosaicHook(self.mosaic_conn_id).open_async_client() as client:
                 try:
                     await client.send(cancel_run(self.run_id))
-                except (MosaicConflictError, MosaicValidationError):
+                except (MosaicConflictError, MosaicValidationError, MosaicResponseError):
                     # How a run that has ended refuses to be cancelled is not documented.
                     if not judge_run(await client.send(get_run(self.run_id))).ended:
                         raise
                     log.info("The waiting task was killed; run %r had ended already.", self.run_id)
                 else:
-                    log.info("The waiting task was killed: run %r is cancelled.", self.run_id)
+                    log.info("The waiting task was killed: Mosaic accepted the cancel of run %r.", self.run_id)
         except MosaicError as error:
             log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)

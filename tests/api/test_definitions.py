@@ -325,6 +325,14 @@ def test_unknown_and_ambiguous_names_are_told_at_once_with_the_nearest() -> None
     assert "nodes.n3.tile='Clip': there is no tile of this name. Nearest: Clips." in message
 
 
+def test_the_ids_of_tiles_of_one_name_are_told_as_mosaic_writes_them() -> None:
+    types = NodeTypes([NodeType(node_type_id=f"type_{end}", node_type_name="Twin") for end in ("01HZX9", "02AbC")])
+    faults = Faults()
+    types.resolve(AgentDefinition(nodes=(DefinedNode(key="n", tile="Twin", params={}),)), faults)
+    with pytest.raises(MosaicValidationError, match="give its id: type_01HZX9, type_02AbC"):
+        faults.raise_any("definition")
+
+
 def test_parameters_are_checked_where_the_node_type_lists_them() -> None:
     assert resolved("Clips", num_clips=3) == {"n0": CLIPS}
     assert resolved("Captions", anything=3) == {"n0": CAPTIONS}

@@ -40,7 +40,14 @@ def test_a_time_is_read_in_all_its_forms(text: Any) -> None:
         "",
         "yesterday evening",
         "2026-13-01T00:00:00Z",
-        1782907200,
+        0,
+        17,
+        -1782907200,
+        float("nan"),
+        10**40,
+        "17",
+        "9999999999999999999",
+        "99999",
         True,
         None,
         {},
@@ -246,4 +253,6 @@ def test_whether_an_account_is_connected_may_be_unknown() -> None:
 def test_no_metric_takes_the_place_of_what_says_whose_it_is() -> None:
     entry = {"platform": "youtube", "metrics": {"views": 3, "platform": 5, "post_id": 6, "post_url": 7}}
     (row,) = PostAnalytics.model_validate({"post_id": "p", "platforms": [entry]}).as_rows()
-    assert row == {"post_id": "p", "platform": "youtube", "platform_post_id": None, "post_url": None, "views": 3}
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "post_id": "p", "platform": "youtube", "views": 3,
+    }  # fmt: skip

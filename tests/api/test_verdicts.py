@@ -37,7 +37,7 @@ AVATARS = {
     "ready": Standing.GOOD,
     "failed": Standing.BAD,
 }
-UNKNOWN = ["queued", "RUNNING", "", "success", "completed ", "paused", "0"]
+UNKNOWN = ["queued", "", "completed ", "paused", "0"]
 
 
 def test_the_tables_are_whole() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
@@ -57,3 +59,12 @@ def test_what_is_told_to_people_may_hold_anything() -> None:
 )
 def test_any_text_is_a_signature_or_is_not(signature: str | None, secret: str, fits: bool) -> None:
     assert signature_fits(signature, secret) is fits
+
+
+def test_the_status_of_an_event_is_known_in_other_spellings() -> None:
+    nodes = [{"original_node_id": "n", "status": "Timed_Out"}]
+    event = read_event(
+        json.dumps({"flag": "RUN_FINISHED", "run_id": "r", "status": "Canceled", "updated_nodes": nodes})
+    )
+    assert event.status == "cancelled"
+    assert event.updated_nodes[0].status == "failed"

@@ -30,7 +30,10 @@ def life(post_id: str, **options: Any) -> Life:
 
 
 def test_there_is_a_row_a_platform_with_the_metrics_as_columns(mosaic: Emulator, post_id: str) -> None:
-    rows = life(post_id).execute()
+    task = life(post_id)
+    rows = task.execute()
+    assert task.xcom("totals")["views"] == sum(row["views"] for row in rows)
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
     assert len({row["platform"] for row in rows}) == len(rows) == 2
     for row in rows:
         assert row["post_id"] == post_id

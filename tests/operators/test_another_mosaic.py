@@ -16,6 +16,7 @@ from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
+from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.tasks import outputs, runs
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -120,6 +121,46 @@ def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(other: OtherMos
     other.runs[0]["status"] = "completed"
     with pytest.raises(AirflowFailException, match="It had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
+
+
+@WAYS
+@pytest.mark.parametrize("status", ["Completed", "SUCCESS", "done"])
+def test_a_good_end_is_known_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
+    other.ends_as = status
+    task = life(deferrable=deferrable)
+    assert task.see_through() == "started-0"
+    assert task.xcom("status") == "completed"
+
+
+@WAYS
+@pytest.mark.parametrize("status", ["timed_out", "Error", "FAILED"])
+def test_a_bad_end_is_known_in_other_spellings_and_resumed_once(
+    other: OtherMosaic, clock: Clock, deferrable: bool, status: str
+) -> None:
+    other.ends_as = status
+    task = life(deferrable=deferrable)
+    with pytest.raises(MosaicRunFailedError, match=status):
+        task.see_through()
+    assert task.see_through() == "started-0"
+    assert other.requests.count("POST /agent_run/started-0/resume") == 1
+
+
+@WAYS
+@pytest.mark.parametrize("status", ["canceled", "Cancelled"])
+def test_what_others_have_cancelled_is_left_so_in_any_spelling(
+    other: OtherMosaic, deferrable: bool, status: str
+) -> None:
+    other.ends_as = status
+    with pytest.raises(AirflowFailException, match="Somebody else cancelled it"):
+        life(deferrable=deferrable).see_through()
+
+
+@pytest.mark.parametrize("status", ["Completed", "success"])
+def test_a_sensor_knows_an_end_in_other_spellings(other: OtherMosaic, status: str) -> None:
+    run_id = other.add("ended", status=status)["run_id"]
+    other.looks_until_end = 0
+    sensor = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, deferrable=False), store=None)
+    assert sensor.execute() == run_id
 
 
 @WAYS

@@ -211,5 +211,5 @@ def test_a_test_of_the_connection_shows_no_name_of_attack(monkeypatch: pytest.Mo
 
 
 def test_a_status_that_is_cleaned_is_not_taken_for_another_one() -> None:
-    for status in ("completed ", "completed\n", "\u200bcompleted", "completed\x1b", "Completed"):
+    for status in ("completed ", "completed\n", "\u200bcompleted", "completed\x1b"):
         assert Run(run_id="run-1", status=status).status != "completed"

@@ -111,3 +111,13 @@ def test_a_try_that_is_ended_in_the_middle_of_its_request_keeps_the_intent_and_s
     assert left is not None
     assert left.id is None
     assert "Whether it was done is unknown: a run of agent 'x'" in caplog.text
+
+
+def test_a_line_about_what_is_sent_again_names_it_as_it_is(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    course, _ = once(lambda look: [])
+    answers = iter([lost, lambda: "run_01HZY7"])
+    course = replace(course, what="a run of agent 'agent_01HZX9'", begin=lambda: next(answers)())
+    with caplog.at_level("INFO"):
+        assert course.ensure().id == "run_01HZY7"
+    assert "'agent_01HZX9'" in caplog.text
+    assert "agent_01hzx9" not in caplog.text

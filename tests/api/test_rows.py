@@ -1,0 +1,141 @@
+"""Rows for a warehouse: ids first, integers as integers, the same columns whatever is reported."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.billing import get_credits_usage
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.engagement import get_post_analytics, list_post_comments
+from airflow_provider_mosaic.api.observability import (
+    RunRow,
+    list_run_notifications,
+    list_run_tasks,
+    read_run_progress,
+)
+from airflow_provider_mosaic.api.paging import iterate
+from airflow_provider_mosaic.api.rows import Row, same_columns
+
+IDS = ["post_id", "platform", "platform_post_id", "post_url"]
+METRICS = ["likes", "comments", "shares", "impressions", "views", "video_views"]
+
+
+def read(call: Call[Any], body: Any) -> Any:
+    return call.result(Answer(200, {}, json.dumps(body).encode()))
+
+
+def analytics(totals: dict[str, Any], **platforms: dict[str, Any]) -> Any:
+    entries = [
+        {"platform": name, "platform_post_id": f"{name}-1", "metrics": metrics, "raw_metrics": {"plays": None, "n": 1}}
+        for name, metrics in platforms.items()
+    ]
+    return read(get_post_analytics("p"), {"analytics": {"totals": totals, "platforms": entries}})
+
+
+def test_all_platforms_have_the_same_columns_in_the_same_order_ids_first() -> None:
+    rows = analytics({"saves": 5}, youtube={"views": 3, "watch_time": 1.5}, x={"retweets": 2, "likes": 1}, tiktok={})
+    columns = [list(row) for row in rows.as_rows()]
+    assert columns == [[*IDS, *METRICS, "saves", "watch_time", "retweets"]] * 3
+    assert rows.as_rows()[2] == {**dict.fromkeys(columns[0]), "post_id": "p", "platform": "tiktok",
+                                 "platform_post_id": "tiktok-1"}  # fmt: skip
+
+
+def test_the_documented_metrics_are_columns_although_nothing_is_reported_of_them() -> None:
+    (row,) = analytics({}, x={}).as_rows()
+    assert list(row) == [*IDS, *METRICS]
+
+
+def test_a_count_stays_an_integer_and_a_fraction_a_fraction() -> None:
+    found = analytics(
+        {"views": 2**53 + 1, "likes": None}, x={"views": 860, "rate": 0.5, "likes": "41", "shares": True, "odd": "many"}
+    )
+    (row,) = found.as_rows()
+    assert [type(row[name]) for name in ("views", "rate", "likes")] == [int, float, int]
+    assert (row["views"], row["likes"], row["shares"], row["odd"]) == (860, 41, None, None)
+    assert found.totals == {"views": 2**53 + 1, "likes": None}
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_totals_and_raw_metrics_are_kept_as_they_came() -> None:
+    found = analytics({"views": 3}, x={"views": 3})
+    assert found.totals == {"views": 3}
+    assert found.platforms[0].raw_metrics == {"plays": None, "n": 1}
+
+
+def test_raw_metrics_of_another_shape_do_not_hide_the_metrics() -> None:
+    entry = {"platform": "x", "metrics": {"views": 3}, "raw_metrics": ["odd"]}
+    found = read(get_post_analytics("p"), {"analytics": {"platforms": [entry]}})
+    assert found.platforms[0].metrics == {"views": 3}
+
+
+def test_credits_are_whole_numbers_where_mosaic_counts_whole_ones() -> None:
+    row = {"date": "2026-06-12", "tile_id": "t", "tile_name": None, "credits_used": 120, "events": 4}
+    body = {"summary": {"total_credits_used": 120.5}, "breakdown": {"by_date_and_tile": [row]}}
+    usage = read(get_credits_usage(), body)
+    dumped = usage.by_date_and_tile[0].model_dump(mode="json")
+    assert [type(dumped[name]) for name in ("credits_used", "events")] == [int, int]
+    assert usage.total_credits_used == 120.5
+
+
+@pytest.mark.parametrize("value", [None, 0, "x"])
+def test_a_column_of_a_row_is_there_whatever_is_in_it(value: Any) -> None:
+    row = Row.model_validate({"progress": value, "status": None, "folder_id": "f", "id": 7}).as_row()
+    assert row == {"id": "7", "folder_id": "f", "status": None, "progress": value}
+    assert list(row) == ["id", "folder_id", "status", "progress"]
+
+
+def test_rows_of_different_fields_can_be_given_the_same_columns() -> None:
+    assert same_columns([{"b": 1, "x_id": "x"}, {"id": "i", "c": None}]) == [
+        {"id": None, "x_id": "x", "b": 1, "c": None},
+        {"id": "i", "x_id": None, "b": None, "c": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "own"),
+    [({"run_id": "r", "id": "i"}, "r"), ({"agent_state_id": "a"}, "a"), ({"run_id": None, "id": "i"}, "i"), ({}, None)],
+)
+def test_a_runs_row_knows_its_id_by_several_names(facts: dict[str, Any], own: str | None) -> None:
+    assert RunRow.model_validate(facts).id == own
+
+
+def test_rows_that_name_the_same_run_are_rows_of_their_own() -> None:
+    tasks = [{"run_id": "r", "task_id": f"t{number}"} for number in range(3)]
+    sent = [{"run_id": "r", "channel": channel} for channel in ("email", "slack")]
+    for listing, key, items in (
+        (list_run_tasks("r"), "tasks", tasks),
+        (list_run_notifications("r"), "notifications", sent),
+    ):
+        found = list(iterate(lambda call, key=key, items=items: read(call, {key: items}), listing))  # type: ignore[misc]
+        assert len(found) == len(items)
+
+
+def test_the_progress_of_a_run_has_the_tiles_of_all_pages() -> None:
+    cursors: list[Any] = []
+
+    def send(call: Call[Any]) -> Any:
+        cursors.append(call.query["cursor"])
+        page = len(cursors)
+        tiles = [{"agent_node_id": f"n{page}-{number}", "status": "completed"} for number in range(100)]
+        return read(
+            call,
+            {"completed_node_percent": 10.0 * page, "tiles": tiles, "next_cursor": f"c{page}" if page < 3 else None},
+        )
+
+    progress = read_run_progress(send, "r")
+    assert cursors == [None, "c1", "c2"]
+    assert len({tile.id for tile in progress.tiles}) == len(progress.tiles) == 300
+    assert (progress.completed_node_percent, progress.next_cursor) == (30.0, None)
+
+
+def test_the_progress_of_a_run_may_come_without_tiles() -> None:
+    progress = read_run_progress(lambda call: read(call, {"completed_node_percent": 50}), "r")
+    assert (progress.completed_node_percent, progress.tiles) == (50.0, ())
+
+
+def test_no_limit_is_asked_for_where_its_most_is_not_known() -> None:
+    assert "limit" not in list_post_comments("p").page("c").target
