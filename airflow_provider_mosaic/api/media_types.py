@@ -39,6 +39,7 @@ _MORE = {
 }
 _ALIASES = {
     "application/mp4": ".mp4",
+    "application/x-matroska": ".mkv",
     "application/ogg": ".ogg",
     "application/x-zip-compressed": ".zip",
     "audio/aacp": ".aac",
@@ -59,6 +60,7 @@ _ALIASES = {
     "text/xml": ".xml",
     "video/avi": ".avi",
     "video/m4v": ".m4v",
+    "video/x-mpeg": ".mpg",
     "video/matroska": ".mkv",
     "video/msvideo": ".avi",
     "video/vnd.avi": ".avi",

@@ -56,13 +56,13 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
     path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
     shown = str(storage or text)
     try:
-        data = _start_of(path)
+        data = _start_of(path, local=not (storage or scheme))
     except Exception as error:  # each kind of storage raises its own
         where = "" if storage or scheme else f" in {beside}"
         if is_missing(error):
             refuse(name, shown, f"there is no such file{where}.")
         if isinstance(error, NotADirectoryError):
-            refuse(name, shown, f"there is no such file{where}: a file that is no zip stands where a folder should.")
+            refuse(name, shown, f"there is no such file{where}: a file stands where a folder should.")
         if not may_pass(error):
             refuse(name, shown, f"it can't be read ({type(error).__name__}: {one_line(str(error))}).")
         raise MosaicTransportError(
@@ -78,13 +78,13 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
         refuse(name, shown, "it can't be read as text: it is not UTF-8.")
 
 
-def _start_of(path: Any) -> bytes:
+def _start_of(path: Any, *, local: bool) -> bytes:
     """As much of a file as may be read, and a byte more; a local one may be in a zip, as a DAG file may."""
     try:
         with path.open("rb") as file:
             return bytes(file.read(_MOST_TEXT + 1))
     except NotADirectoryError:
-        in_zip = _start_in_zip(os.path.normpath(path))
+        in_zip = _start_in_zip(os.path.normpath(path)) if local else None
         if in_zip is None:
             raise
         return in_zip
@@ -93,12 +93,11 @@ def _start_of(path: Any) -> bytes:
 def _start_in_zip(path: str) -> bytes | None:
     """The same of a path that leads into a zip, or out of it by "..", which only the path's text can tell."""
     import zipfile
-    import zlib
     from pathlib import Path
 
     archive = next((folder for folder in Path(path).parents if folder.is_file()), None)
     if archive is None:
-        return _start_of(Path(path))
+        return _start_of(Path(path), local=False)
     if not zipfile.is_zipfile(archive):
         return None
     member = Path(path).relative_to(archive).as_posix()
@@ -107,8 +106,9 @@ def _start_in_zip(path: str) -> bytes | None:
             return file.read(_MOST_TEXT + 1)
     except KeyError:
         raise FileNotFoundError(errno.ENOENT, "it is not in the zip", path) from None
-    except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError) as error:
-        # RuntimeError: it is encrypted, or compressed in a way that Python does not know.
+    except OSError:
+        raise
+    except Exception as error:  # it is damaged, encrypted, or compressed in a way that Python does not know
         raise ValueError(f"the zip can't be read: {error}") from error
 
 

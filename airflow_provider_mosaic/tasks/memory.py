@@ -354,5 +354,5 @@ def _unsigned(value: Any) -> Any:
             for name, item in query
             if not name.lower().startswith(_SIGNING_PREFIXES) and name.lower() not in _SIGNING
         ]
-        return urlunsplit(parts._replace(query=urlencode(kept)))
+        return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value
