@@ -307,7 +307,7 @@ class _Way:
         }
         if status == 429:
             return _Broken(MosaicRateLimitError(f"{head}.", **facts))
-        if status >= 500 or status == 408:
+        if status >= 500 or status in (408, 425):
             return _Broken(MosaicServerError(f"{head}; it may pass.", **facts))
         if status in (404, 410):
             return MosaicNotFoundError(f"{head}, to {self._renewals} fresh links too: the file is gone.", **facts)

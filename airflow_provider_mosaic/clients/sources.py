@@ -317,7 +317,7 @@ def _checked_answer(url: str, response: requests.Response) -> Found:
         refuse(
             "source", named, f"the server does not hand it out ({status}). Its link must be open, and not have expired."
         )
-    if status == 429 or status >= 500 or status == 408:
+    if status == 429 or status >= 500 or status in (408, 425):
         kind = MosaicRateLimitError if status == 429 else MosaicServerError
         raise kind(
             f"source={named!r}: the server answered {status}; it may pass.",

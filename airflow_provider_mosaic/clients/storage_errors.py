@@ -37,9 +37,10 @@ def is_missing(error: BaseException) -> bool:
     """
     Return whether an error says that there is no such file, and nothing else.
 
-    :param error: What a file system or a storage raised. Some raise their own classes with the number of the error.
+    :param error: What a file system or a storage raised. Some raise their own classes, with a number or a status.
     """
-    return isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno == errno.ENOENT)
+    number = error.errno if isinstance(error, OSError) else None
+    return isinstance(error, FileNotFoundError) or number == errno.ENOENT or _status(error) == 404
 
 
 def may_pass(error: BaseException) -> bool:

@@ -84,6 +84,7 @@ PERMANENT: list[Exception] = [
     OSError(errno.EINVAL, "invalid"),
     SMBOSError(errno.ENOENT, "no"),
     HttpError(403),
+    HttpError(404),
     ClientError(400),
     HttpResponseError(401),
     ValueError("embedded null byte"),
@@ -132,7 +133,8 @@ def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> Non
         with pytest.raises(MosaicError) as caught:
             act()
         assert not caught.value.transient
-    assert is_missing(error) is (getattr(error, "errno", None) == errno.ENOENT)
+    missing = getattr(error, "errno", None) == errno.ENOENT or getattr(error, "code", None) == 404
+    assert is_missing(error) is missing
 
 
 FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
