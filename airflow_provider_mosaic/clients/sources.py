@@ -368,8 +368,8 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
 
 def _no_room(named: str, error: OSError) -> MosaicValidationError:
     return MosaicValidationError(
-        f"source={named!r}: its length is only known at its end, and there is no room for it in the temporary directory "
-        f"(TMPDIR) of this worker ({error.strerror or error}). Nothing was sent. Free some.",
+        f"source={named!r}: its length is only known at its end, and there is no room for it in the temporary "
+        f"directory (TMPDIR) of this worker ({error.strerror or error}). Nothing was sent. Free some.",
         transient=True,
     )
 
