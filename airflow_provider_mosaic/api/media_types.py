@@ -78,7 +78,7 @@ _PLAYLISTS = frozenset(
     }
 )  # fmt: skip
 _PLAYLIST_SUFFIXES = frozenset({".m3u8", ".m3u", ".mpd", ".ism", ".ismc"})
-#: Types that servers give to files of which they know nothing.
+#: Types that servers use for files of an unknown format.
 _VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
 #: The suffix of a file of which only the kind is known: what Mosaic's tiles make, as far as that is documented.
 USUAL_SUFFIX = {"video": ".mp4", "image": ".png", "audio": ".mp3"}
@@ -113,9 +113,9 @@ def kind_of_suffix(suffix: str) -> str:
 
 def suffix_for(media_type: str, names: Iterable[str]) -> str:
     """
-    Return the suffix for a file that a server describes; empty when nothing says it.
+    Return the suffix for a file that a server describes; empty when it is unknown.
 
-    The type counts first. Only where it says no more than the kind, or nothing at all, a name counts, and of a name
+    The type counts first. Where it gives no more than the kind, or nothing at all, a name counts, and of a name
     only a suffix that is known here.
 
     :param media_type: In lower case, without parameters.
@@ -137,7 +137,7 @@ def is_playlist(media_type: str, names: Iterable[str]) -> bool:
     Return whether a file is a list of pieces to play (HLS, DASH) instead of a video.
 
     :param media_type: In lower case, without parameters.
-    :param names: Names of the file, which count where the type says nothing.
+    :param names: Names of the file, which count where the type gives nothing.
     """
     vague = media_type in _VAGUE or media_type.endswith("/xml")
     return media_type in _PLAYLISTS or (vague and any(_suffix(name) in _PLAYLIST_SUFFIXES for name in names))

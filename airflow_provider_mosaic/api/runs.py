@@ -85,8 +85,8 @@ class Output(Model):
     A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); before 2026 it was
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
 
-    How the outputs of the generation tiles look is not documented: an image or audio may be behind ``video_url``, or
-    behind a field of its own.
+    The shape of the outputs of the generation tiles is not documented: an image or audio may be behind ``video_url``,
+    or behind a field of its own.
     """
 
     output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))

@@ -277,10 +277,10 @@ class _Way:
             self._unreadable("sent it without its length, so that its end can't be told", response.status_code)
 
     def refuse_playlist(self, status: int) -> NoReturn:
-        """Refuse a list of pieces to play: saved as a file, it would look like the video and hold nothing of it."""
+        """Refuse a list of pieces to play: as a file, it would pass for the video."""
         self._unreadable(
             "sent a streaming playlist (HLS or DASH), which lists the pieces of a video and is no video. Nothing was "
-            "saved. Look at the output in Mosaic, or fetch the pieces with a tool for streams such as ffmpeg",
+            "saved. Open the output in Mosaic, or fetch the pieces with a tool for streams such as ffmpeg",
             status,
         )
 

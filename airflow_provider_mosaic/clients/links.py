@@ -289,7 +289,7 @@ def _name_in(path: str) -> str:
 
 def begins_playlist(block: bytes) -> bool:
     """
-    Return whether a file is a list of pieces to play (HLS, DASH), whatever its media type claims.
+    Return whether a file is a list of pieces to play (HLS, DASH), by its content.
 
     :param block: Its first bytes.
     """

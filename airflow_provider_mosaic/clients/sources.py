@@ -289,14 +289,14 @@ def _unreadable(named: str, error: BaseException) -> MosaicTransportError:
 
 
 def _refuse_unreadable(named: str, error: BaseException) -> NoReturn:
-    """Say why a source can't be read at all; what may pass is left to the retries."""
+    """Raise for a source that can't be read: an error that may pass is transient."""
     if isinstance(error, MosaicError):
         raise error
     words = f"{type(error).__name__}: {one_line(str(error), longest=300)}"
     if may_pass(error):
         raise MosaicTransportError(
-            f"source={named!r}: it could not be looked at ({words}). Nothing was sent; it may pass, so a retry tries "
-            "again.",
+            f"source={named!r}: it could not be read ({words}). Nothing was sent; the error may pass, so a retry "
+            "tries again.",
             effect_unknown=False,
         ) from error
     if isinstance(error, NotADirectoryError):

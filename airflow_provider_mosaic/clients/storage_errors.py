@@ -35,7 +35,7 @@ _PASSING_STATUSES = frozenset({408, 409, 423, 425, 429})
 
 def is_missing(error: BaseException) -> bool:
     """
-    Return whether an error says that there is no such file, and nothing else.
+    Return whether an error means that there is no such file, and nothing else.
 
     :param error: What a file system or a storage raised. Some raise their own classes, with a number or a status.
     """
@@ -57,12 +57,12 @@ def may_pass(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error of a storage's own library carries: of Google's, Azure's, aiohttp's, or AWS's."""
+    """Return the HTTP status in an error of a storage's own library: Google's, Azure's, aiohttp's, or AWS's."""
     if isinstance(error, OSError) and error.errno is not None:
         return None
     answer = getattr(error, "response", None)
-    told = answer.get("ResponseMetadata") if isinstance(answer, dict) else None
-    found = told.get("HTTPStatusCode") if isinstance(told, dict) else None
+    metadata = answer.get("ResponseMetadata") if isinstance(answer, dict) else None
+    found = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
     for value in (found, *(getattr(error, name, None) for name in ("status_code", "status", "code"))):
         if isinstance(value, str) and value.isascii() and value.isdecimal():
             value = int(value)

@@ -50,21 +50,21 @@ class Part(ABC):
         try:
             self._write(data)
         except Exception as error:  # each kind of storage raises its own
-            raise destination_fault(self._named, error, begun=True) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     def restart(self) -> None:
         """Throw away what is there and begin anew."""
         try:
             self._restart()
         except Exception as error:
-            raise destination_fault(self._named, error, begun=True) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     def commit(self) -> None:
         """Give it its name."""
         try:
             self._commit()
         except Exception as error:
-            raise destination_fault(self._named, error, begun=True) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     @abstractmethod
     def discard(self) -> None:
@@ -134,13 +134,13 @@ def storage_target(path: Any) -> Target:
     return _ObjectTarget(path) if protocol in _APPEARS_WHEN_WHOLE else _RenamingTarget(path)
 
 
-def destination_fault(named: str, error: Exception, *, begun: bool = False) -> MosaicError:
+def destination_fault(named: str, error: Exception, *, started: bool = False) -> MosaicError:
     """
     The error for a destination that does not take the file.
 
     :param named: The destination, as it may be shown.
     :param error: What the file system or the storage raised.
-    :param begun: Whether it had begun to take it. Then a library may raise nearly anything when a connection breaks.
+    :param started: Whether the transfer had started. Then a library may raise nearly anything for a connection error.
     """
     if isinstance(error, MosaicError):
         return error
@@ -150,7 +150,7 @@ def destination_fault(named: str, error: Exception, *, begun: bool = False) -> M
             f"destination={named!r}: there is no room for it ({error.strerror}); nothing is left there. Free some.",
             transient=True,
         )
-    if not may_pass(error) and (isinstance(error, OSError) or not begun):
+    if not may_pass(error) and (isinstance(error, OSError) or not started):
         return MosaicValidationError(f"destination={named!r}: it can't be written ({type(error).__name__}: {words}).")
     return MosaicTransportError(
         f"destination={named!r}: it could not be written to its end ({type(error).__name__}: {words}).",
@@ -349,7 +349,7 @@ class _Sftp:
 
 
 def _sftp_of(path: Any) -> _Sftp | None:
-    """The renames of a file system over SFTP: fsspec's own (paramiko) and Airflow's (sshfs); None for any other."""
+    """Return the renames of a file system over SFTP, fsspec's own (paramiko) or Airflow's (sshfs); else None."""
     fs = path.fs
     client: Any = getattr(fs, "ftp", None)
     if hasattr(client, "posix_rename"):
@@ -514,9 +514,9 @@ class _RenamedPart(Part):
             self._fs.mv(old, new)
 
     def _size(self, path: str) -> int | None:
-        """Bytes of a file; None when there surely is none: fsspec's question for one takes every error for a no."""
+        """Return the bytes of a file; None if there is none. fsspec's ``exists`` takes any error for a missing file."""
         with suppress(Exception):
-            # What was listed a while ago may be out of date.
+            # A cached listing may be out of date.
             self._fs.invalidate_cache(str(self._folder.path))
         try:
             return int(self._fs.info(path).get("size") or 0)

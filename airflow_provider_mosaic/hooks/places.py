@@ -67,7 +67,7 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
             refuse(name, shown, f"it can't be read ({type(error).__name__}: {one_line(str(error))}).")
         raise MosaicTransportError(
             f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
-            "was sent; it may pass, so a retry tries again.",
+            "was sent; the error may pass, so a retry tries again.",
             effect_unknown=False,
         ) from error
     if len(data) > _MOST_TEXT:
@@ -79,7 +79,7 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
 
 
 def _start_of(path: Any, *, local: bool) -> bytes:
-    """As much of a file as may be read, and a byte more; a local one may be in a zip, as a DAG file may."""
+    """Read as much of a file as is allowed, and a byte more. A local file may be in a zip, as a DAG file may."""
     try:
         with path.open("rb") as file:
             return bytes(file.read(_MOST_TEXT + 1))
@@ -91,7 +91,7 @@ def _start_of(path: Any, *, local: bool) -> bytes:
 
 
 def _start_in_zip(path: str) -> bytes | None:
-    """The same of a path that leads into a zip, or out of it by "..", which only the path's text can tell."""
+    """Read the same of a path into a zip, or out of it by ".."; None if the file in the way is no zip."""
     import zipfile
     from pathlib import Path
 
@@ -188,7 +188,7 @@ class Folder:
 
 
 def _size_at(path: Any) -> int | None:
-    """Bytes of a file; None for a folder. One request: fsspec's question for a folder takes every error for a no."""
+    """Return the bytes of a file; None for a folder. fsspec's ``isdir`` takes any error for a no, so it is not used."""
     if _is_storage_path(path):
         facts = path.fs.info(path.path)
         return None if facts.get("type") == "directory" else int(facts.get("size") or 0)
@@ -241,8 +241,8 @@ def _storage_path(name: str, uri: str) -> Any:
         if not may_pass(error):
             refuse(name, uri, f"its storage can't be opened ({words}).")
         raise MosaicTransportError(
-            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; it may pass, so a "
-            "retry tries again.",
+            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, so "
+            "a retry tries again.",
             effect_unknown=False,
         ) from error
     return path

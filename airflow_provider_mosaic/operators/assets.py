@@ -22,8 +22,8 @@ class MosaicUploadOperator(MosaicOperator):
 
     :param source: A local path, a URI of object storage (``s3://``, ``gs://``, ``file://``, ... or an
         ``ObjectStoragePath``), or an HTTP(S) URL that is open to anyone who has it.
-    :param asset_type: ``video``, ``audio`` or ``image``, whatever the file is called. Default: by the file's suffix,
-        which must then be one of the formats that Mosaic documents.
+    :param asset_type: ``video``, ``audio`` or ``image``; it overrides the suffix of the file. Default: by the file's
+        suffix, which must then be one of the formats that Mosaic documents.
     :param mosaic_conn_id: The connection.
     """
 

@@ -112,11 +112,11 @@ class DownloadTask:
                 f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to fetch.",
                 run_id=self._run_id,
             )
-        wanted = self._wanted(run)
+        files = self._files(run)
         names: dict[_File, str] = {}
         missing: list[tuple[_File, MosaicError]] = []
         # The renders first: what is beside them must not keep them waiting, and is named after them.
-        for file in sorted(wanted, key=lambda file: file.field in _EXTRAS):
+        for file in sorted(files, key=lambda file: file.field in _EXTRAS):
             try:
                 names[file] = self._fetched(run, file, names)
             except _MISSING as error:
@@ -135,10 +135,10 @@ class DownloadTask:
                 run_id=self._run_id,
             )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
-        return [self._folder.uri_of(names[file]) for file in wanted if file in names]
+        return [self._folder.uri_of(names[file]) for file in files if file in names]
 
-    def _wanted(self, run: Run) -> list[_File]:
-        """The files that there are links to, in the order of the outputs."""
+    def _files(self, run: Run) -> list[_File]:
+        """Return the files that there are links to, in the order of the outputs."""
         files: list[_File] = []
         for index, output in enumerate(run.outputs):
             fields = {part: PARTS[part] for part in self._parts}
@@ -191,7 +191,7 @@ class DownloadTask:
         return name
 
     def _named(self, file: _File, facts: Found, names: Mapping[_File, str]) -> str:
-        """The name of a file, by what its host tells of it; the same in each try."""
+        """Return the name of a file, by what its host reports; the same in each attempt."""
         kind = _KINDS.get(file.field, "video")
         part = file.part
         if file.field == "premiere_prproj_url":
@@ -204,7 +204,7 @@ class DownloadTask:
             if not suffix:
                 suffix = USUAL_SUFFIX[kind]
                 log.warning(
-                    "Nothing tells the format of output %r (content type %r): it is saved with %s.",
+                    "The format of output %r is unknown (content type %r). It is saved with the suffix %s.",
                     file.output.output_id,
                     facts.media_type,
                     suffix,

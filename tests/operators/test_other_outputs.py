@@ -149,7 +149,7 @@ def test_where_nothing_is_known_the_field_tells_and_a_hostile_name_nothing(
     with caplog.at_level(logging.WARNING):
         assert fetched(folder) == [f"out-1{usual}"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
-    assert "Nothing tells the format of output 'out-1'" in caplog.text
+    assert "The format of output 'out-1' is unknown" in caplog.text
 
 
 def test_a_retry_finds_what_is_there_under_the_name_that_it_got(host: Host, tmp_path: Path) -> None:
