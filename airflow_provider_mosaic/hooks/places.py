@@ -241,8 +241,8 @@ def _storage_path(name: str, uri: str) -> Any:
         if not may_pass(error):
             refuse(name, uri, f"its storage can't be opened ({words}).")
         raise MosaicTransportError(
-            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, so "
-            "a retry tries again.",
+            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, "
+            "so a retry tries again.",
             effect_unknown=False,
         ) from error
     return path
