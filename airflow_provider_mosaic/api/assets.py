@@ -98,20 +98,28 @@ class ViewLink(Model):
 
 def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[AssetType, str]:
     """
-    What kind of asset a file is, and its media type, from its suffix.
+    Return what kind of asset a file is, and its media type.
 
     :param name: The file's name.
-    :param asset_type: The kind that it is meant to be; None to take it from the suffix.
-    :raises MosaicValidationError: The suffix is none that Mosaic takes.
+    :param asset_type: The kind, which the caller knows better than the suffix; None to guess it from the suffix.
+    :raises MosaicValidationError: There is no kind, and the suffix is of no format that Mosaic documents.
     """
+    # The module needs the formats that are documented here.
+    from airflow_provider_mosaic.api.media_types import media_type_of_suffix
+
     suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
-    kinds = [asset_type] if asset_type else list(AssetType)
-    for kind in kinds:
+    for kind in [asset_type] if asset_type else list(AssetType):
         if suffix in MEDIA_TYPES[kind]:
             return kind, MEDIA_TYPES[kind][suffix]
-    taken = ", ".join(sorted(s for kind in kinds for s in MEDIA_TYPES[kind]))
-    meant = f" as {asset_type.value}" if asset_type else ""
-    refuse("source", name, f"Mosaic does not take {suffix or 'a file without a suffix'}{meant}; it takes {taken}.")
+    if asset_type:
+        return asset_type, media_type_of_suffix(name) or "application/octet-stream"
+    documented = ", ".join(sorted(suffix for kind in MEDIA_TYPES.values() for suffix in kind))
+    refuse(
+        "source",
+        name,
+        f"{suffix or 'a name without a suffix'} does not tell what it is. Nothing was sent. Set asset_type to video, "
+        f"audio or image to upload it as that. Mosaic documents these formats: {documented}.",
+    )
 
 
 def checked_asset_type(value: str | AssetType) -> AssetType:

@@ -20,9 +20,14 @@ MASK = "***"
 _TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}\.[\w\-.]+|(?<=Bearer )\S+", re.IGNORECASE)
 # A link's query is what signs it, its userinfo is a password, and its parameters and its fragment may be a token.
 _URL = re.compile(
-    r"(?P<head>://)(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#;\"'<>]*)(?P<parameters>;[^\s?#\"'<>]+)?"
+    r"(?P<head>://)(?P<userinfo>[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#;\"'<>]*)(?P<parameters>;[^\s?#\"'<>]+)?"
     r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?"
 )
+_NAMES_A_PLACE = re.compile(
+    r"(?<![a-z])(?:s3[an]?|gs|gcs|abfss?|adls?|az|wasbs?|sftp|ssh|smb|hdfs|file)\Z", re.IGNORECASE
+)
+_LONGEST_SCHEME = 5
+_PLACE = re.compile(r"[\w.\-]+@")
 # A password with a slash in it: what follows the colon is no port.
 _ODD_USERINFO = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
 # The same written as the value of another link's parameter, once or several times over.
@@ -279,10 +284,15 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _masked(link: re.Match[str]) -> str:
+    # In object storage the part before the @ names an Airflow connection, or Azure's container.
+    place = link["userinfo"] or ""
+    before = link.string[max(0, link.start() - _LONGEST_SCHEME - 1) : link.start()]
+    if not (_PLACE.fullmatch(place) and _NAMES_A_PLACE.search(before)):
+        place = ""
     parameters = f";{MASK}" if link["parameters"] else ""
     query = f"?{MASK}" if link["query"] else ""
     fragment = f"#{MASK}" if link["fragment"] else ""
-    return f"{link['head']}{link['rest']}{parameters}{query}{fragment}"
+    return f"{link['head']}{place}{link['rest']}{parameters}{query}{fragment}"
 
 
 def _masked_encoded(link: re.Match[str]) -> str:

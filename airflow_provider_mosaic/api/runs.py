@@ -83,9 +83,11 @@ class NodeErrors(Model):
 
 
 class RunInput(Model):
-    """An input of a run; both links are signed and expire."""
+    """An input of a run; its links are signed and expire."""
 
     video_url: Words = None
+    image_url: Words = None
+    audio_url: Words = None
     thumbnail_url: Words = None
 
 
@@ -93,10 +95,16 @@ class Output(Model):
     """
     A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); before 2026 it was
     not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
+
+    The shape of the outputs of the generation tiles is not documented: an image or audio may be behind ``video_url``,
+    or behind a field of its own.
     """
 
     output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
     video_url: Words = None
+    image_url: Words = None
+    audio_url: Words = None
+    file_url: Words = Field(default=None, validation_alias=AliasChoices("file_url", "media_url"))
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
     original_node_id: Label | None = None
@@ -104,6 +112,16 @@ class Output(Model):
     sources: Many[dict[str, Any]] = ()
 
     beside_the_point = frozenset({"sources"})
+
+    @property
+    def media_field(self) -> str | None:
+        """The field with the link to the render itself: a video, an image or audio; None while there is no link."""
+        return next((name for name in ("video_url", "image_url", "audio_url", "file_url") if getattr(self, name)), None)
+
+    @property
+    def media_url(self) -> str | None:
+        """The link to the render itself."""
+        return getattr(self, self.media_field) if self.media_field else None
 
 
 class Run(Model):

@@ -25,7 +25,15 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.faults import AnswerTooSlow
-from airflow_provider_mosaic.clients.links import BROKEN_WAY, Found, found, open_link, origin, way_fault
+from airflow_provider_mosaic.clients.links import (
+    BROKEN_WAY,
+    Found,
+    begins_playlist,
+    found,
+    open_link,
+    origin,
+    way_fault,
+)
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
 from airflow_provider_mosaic.clients.storage_answers import refusal_in
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -261,10 +269,20 @@ class _Way:
         """
         if facts.page:
             self._unreadable("answered an HTML page, as a proxy or a login page would send", response.status_code)
+        if facts.playlist:
+            self.refuse_playlist(response.status_code)
         if facts.encoded:
             self._unreadable(f"sent it compressed ({facts.encoded}), unasked", response.status_code)
         if not facts.delimited:
             self._unreadable("sent it without its length, so that its end can't be told", response.status_code)
+
+    def refuse_playlist(self, status: int) -> NoReturn:
+        """Refuse a list of pieces to play: as a file, it would pass for the video."""
+        self._unreadable(
+            "sent a streaming playlist (HLS or DASH), which lists the pieces of a video and is no video. Nothing was "
+            "saved. Open the output in Mosaic, or fetch the pieces with a tool for streams such as ffmpeg",
+            status,
+        )
 
     def _unreadable(self, how: str, status: int) -> NoReturn:
         raise MosaicResponseError(
@@ -289,7 +307,7 @@ class _Way:
         }
         if status == 429:
             return _Broken(MosaicRateLimitError(f"{head}.", **facts))
-        if status >= 500 or status == 408:
+        if status >= 500 or status in (408, 425):
             return _Broken(MosaicServerError(f"{head}; it may pass.", **facts))
         if status in (404, 410):
             return MosaicNotFoundError(f"{head}, to {self._renewals} fresh links too: the file is gone.", **facts)
@@ -393,6 +411,8 @@ class _Download:
                 raise self._way.broke(error) from None
             if not block:
                 break
+            if not self._received and begins_playlist(block):
+                self._way.refuse_playlist(response.status_code)
             wanted = _BLOCK if time.monotonic() - began < _SLOW * len(block) / _BLOCK else _SMALL_BLOCK
             if self._longest is not None and self._received + len(block) > self._longest:
                 raise _Longer

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
+from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import (
     MASK,
     label,
@@ -217,7 +218,9 @@ class Found:
     :param start: The first byte of this answer's part of the file.
     :param delimited: Whether the end of the body can be told from a broken connection.
     :param page: Whether it is a web page instead of a file.
+    :param playlist: Whether it is a list of pieces to play (HLS, DASH) instead of a file.
     :param encoded: How the body is compressed; empty when it is plain.
+    :param names: Names that the file may have, the best one first: of its link, of the answer, of where it was found.
     """
 
     size: int | None
@@ -228,7 +231,9 @@ class Found:
     start: int = 0
     delimited: bool = True
     page: bool = False
+    playlist: bool = False
     encoded: str = ""
+    names: tuple[str, ...] = ()
 
 
 def found(response: requests.Response) -> Found:
@@ -253,17 +258,22 @@ def found(response: requests.Response) -> Found:
     if response.status_code == 206:
         start = int(part[1]) if part else 0
         size = int(part[3]) if part and part[3] != "*" else None
+    file_name = _name_in(one_line(message.get_filename() or "", secrets_of(response)))
+    asked, landed = (file_name_of(each.url or "") for each in ([*response.history, response][0], response))
+    names = tuple(dict.fromkeys(name for name in (asked, file_name, landed) if name))
     return Found(
         size=size,
         media_type=media_type,
-        file_name=_name_in(one_line(message.get_filename() or "", secrets_of(response))),
+        file_name=file_name,
         # A weak one says that two versions serve alike, not that their bytes are the same.
         etag=etag if etag.startswith('"') else "",
         modified=headers.get("last-modified", "").strip(),
         start=start,
         delimited=chunked or counted,
         page=media_type in _WEB_PAGES,
+        playlist=is_playlist(media_type, names),
         encoded="" if encoded in _PLAIN else encoded if encoded in _CODINGS else "unknown",
+        names=names,
     )
 
 
@@ -275,3 +285,13 @@ def file_name_of(url: str) -> str:
 def _name_in(path: str) -> str:
     """The file's name of a path that a server gave, as it may be shown and written into a form."""
     return label(PurePosixPath(path.replace("\\", "/")).name)
+
+
+def begins_playlist(block: bytes) -> bool:
+    """
+    Return whether a file is a list of pieces to play (HLS, DASH), by its content.
+
+    :param block: Its first bytes.
+    """
+    head = block[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"#EXTM3U", b"<MPD")) or (head.startswith(b"<?xml") and b"<MPD" in head)

@@ -26,7 +26,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
-from airflow_provider_mosaic.api.redaction import one_line, redact
+from airflow_provider_mosaic.api.media_types import suffix_of_type
+from airflow_provider_mosaic.api.redaction import one_line, redact, visible
 from airflow_provider_mosaic.clients.links import (
     BROKEN_WAY,
     Found,
@@ -39,6 +40,7 @@ from airflow_provider_mosaic.clients.links import (
 )
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.clients.spool import Spool
+from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
 from airflow_provider_mosaic.clients.targets import check_room
 
@@ -64,7 +66,6 @@ _CHANGES = (
 )
 #: Bytes between two looks at how much is free on disk.
 _ROOM_CHECKED = 64 * 1024 * 1024
-_SUFFIX_OF = {media: suffix for kind in MEDIA_TYPES.values() for suffix, media in reversed(kind.items())}
 _SUFFIXES = frozenset(suffix for kind in MEDIA_TYPES.values() for suffix in kind)
 
 
@@ -116,7 +117,8 @@ def local_source(path: str | os.PathLike[str]) -> Source:
         size=facts.st_size,
         stamp=f"{facts.st_size}:{facts.st_mtime_ns}",
         open=lambda: cast("BinaryIO", where.open("rb", buffering=0)),
-        shown=named,
+        # A name that is no UTF-8 has half characters in it, which no log can hold.
+        shown=visible(named),
     )
 
 
@@ -287,13 +289,23 @@ def _unreadable(named: str, error: BaseException) -> MosaicTransportError:
 
 
 def _refuse_unreadable(named: str, error: BaseException) -> NoReturn:
+    """Raise for a source that can't be read: an error that may pass is transient."""
     if isinstance(error, MosaicError):
         raise error
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+    words = f"{type(error).__name__}: {one_line(str(error), longest=300)}"
+    if may_pass(error):
+        raise MosaicTransportError(
+            f"source={named!r}: it could not be read ({words}). Nothing was sent; the error may pass, so a retry "
+            "tries again.",
+            effect_unknown=False,
+        ) from error
+    if isinstance(error, NotADirectoryError):
+        refuse("source", named, "there is no such file, as seen from this worker: a file stands where a folder should.")
+    if is_missing(error):
         refuse("source", named, "there is no such file, as seen from this worker.")
     if isinstance(error, PermissionError):
-        refuse("source", named, "this worker may not read it.")
-    refuse("source", named, f"it can't be read ({type(error).__name__}: {one_line(str(error), longest=300)}).")
+        refuse("source", named, f"this worker may not read it ({words}).")
+    refuse("source", named, f"it can't be read ({words}).")
 
 
 def _checked_answer(url: str, response: requests.Response) -> Found:
@@ -305,7 +317,7 @@ def _checked_answer(url: str, response: requests.Response) -> Found:
         refuse(
             "source", named, f"the server does not hand it out ({status}). Its link must be open, and not have expired."
         )
-    if status == 429 or status >= 500 or status == 408:
+    if status == 429 or status >= 500 or status in (408, 425):
         kind = MosaicRateLimitError if status == 429 else MosaicServerError
         raise kind(
             f"source={named!r}: the server answered {status}; it may pass.",
@@ -319,6 +331,8 @@ def _checked_answer(url: str, response: requests.Response) -> Found:
     facts = found(response)
     if facts.page:
         refuse("source", named, "it leads to a web page, not to a file. Give the link of the file itself.")
+    if facts.playlist:
+        refuse("source", named, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent.")
     if facts.encoded:
         refuse("source", named, f"the server sends it only compressed ({facts.encoded}).")
     if facts.size == 0:
@@ -330,7 +344,10 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
     named = shown(url)
     if not facts.delimited:
         refuse("source", named, "the server does not say how long it is, nor where it ends.")
-    spool = Spool()
+    try:
+        spool = Spool()
+    except OSError as error:
+        raise _no_room(named, error) from error
     stream = _LinkStream(url, response)
     buffer = memoryview(bytearray(_LINK_BLOCK))
     checked = 0
@@ -343,10 +360,18 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
                 check_room(Path(tempfile.gettempdir()), None)
                 checked = spool.size
         except OSError as error:
-            refuse("source", named, f"its length is only known at its end, and there is no room for it here: {error}.")
+            raise _no_room(named, error) from error
     if not spool.size:
         refuse("source", named, "it is empty.")
     return spool
+
+
+def _no_room(named: str, error: OSError) -> MosaicValidationError:
+    return MosaicValidationError(
+        f"source={named!r}: its length is only known at its end, and there is no room for it in the temporary "
+        f"directory (TMPDIR) of this worker ({error.strerror or error}). Nothing was sent. Free some.",
+        transient=True,
+    )
 
 
 class _LinkStream(io.RawIOBase):
@@ -383,4 +408,5 @@ def _name(url: str, landed: str, facts: Found) -> str:
     for name in names:
         if PurePosixPath(name).suffix.lower() in _SUFFIXES:
             return name
-    return (names[0] if names else "source") + _SUFFIX_OF.get(facts.media_type, "")
+    first, suffix = (names[0] if names else "source"), suffix_of_type(facts.media_type)
+    return first if first.lower().endswith(suffix) else first + suffix

@@ -8,13 +8,16 @@ import os
 import secrets
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +50,21 @@ class Part(ABC):
         try:
             self._write(data)
         except Exception as error:  # each kind of storage raises its own
-            raise destination_fault(self._named, error) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     def restart(self) -> None:
         """Throw away what is there and begin anew."""
         try:
             self._restart()
         except Exception as error:
-            raise destination_fault(self._named, error) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     def commit(self) -> None:
         """Give it its name."""
         try:
             self._commit()
         except Exception as error:
-            raise destination_fault(self._named, error) from error
+            raise destination_fault(self._named, error, started=True) from error
 
     @abstractmethod
     def discard(self) -> None:
@@ -131,12 +134,13 @@ def storage_target(path: Any) -> Target:
     return _ObjectTarget(path) if protocol in _APPEARS_WHEN_WHOLE else _RenamingTarget(path)
 
 
-def destination_fault(named: str, error: Exception) -> MosaicError:
+def destination_fault(named: str, error: Exception, *, started: bool = False) -> MosaicError:
     """
     The error for a destination that does not take the file.
 
     :param named: The destination, as it may be shown.
     :param error: What the file system or the storage raised.
+    :param started: Whether the transfer had started. Then a library may raise nearly anything for a connection error.
     """
     if isinstance(error, MosaicError):
         return error
@@ -146,10 +150,8 @@ def destination_fault(named: str, error: Exception) -> MosaicError:
             f"destination={named!r}: there is no room for it ({error.strerror}); nothing is left there. Free some.",
             transient=True,
         )
-    if isinstance(error, (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)):
+    if not may_pass(error) and (isinstance(error, OSError) or not started):
         return MosaicValidationError(f"destination={named!r}: it can't be written ({type(error).__name__}: {words}).")
-    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL):
-        return MosaicValidationError(f"destination={named!r}: it can't be written ({words}).")
     return MosaicTransportError(
         f"destination={named!r}: it could not be written to its end ({type(error).__name__}: {words}).",
         effect_unknown=False,
@@ -323,6 +325,56 @@ class _RenamingTarget(Target):
         return _RenamedPart(self._path, self.shown)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sftp:
+    """
+    The renames of the SFTP protocol.
+
+    What fsspec's file systems make of them is not safe: where a server lacks OpenSSH's extension, one fails, and the
+    other copies by a shell and deletes the original, also when the copy failed.
+
+    :param replace: OpenSSH's extension, which takes a name that is not free in one step.
+    :param plain: What every server has; it takes only a free name.
+    """
+
+    replace: Callable[[str, str], object]
+    plain: Callable[[str, str], object]
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file to a name that is free."""
+        try:
+            self.replace(old, new)
+        except Exception:
+            self.plain(old, new)
+
+
+def _sftp_of(path: Any) -> _Sftp | None:
+    """Return the renames of a file system over SFTP, fsspec's own (paramiko) or Airflow's (sshfs); else None."""
+    fs = path.fs
+    client: Any = getattr(fs, "ftp", None)
+    if hasattr(client, "posix_rename"):
+        return _Sftp(replace=client.posix_rename, plain=client.rename)
+    pool = getattr(fs, "_pool", None)
+    if pool is None or path.protocol not in ("sftp", "ssh"):
+        return None
+    from fsspec.asyn import sync
+
+    def over_channel(method: str) -> Callable[[str, str], object]:
+        async def rename(old: str, new: str) -> None:
+            async with pool.get() as channel:
+                await getattr(channel, method)(old, new)
+
+        return lambda old, new: sync(fs.loop, rename, old, new)
+
+    return _Sftp(replace=over_channel("posix_rename"), plain=over_channel("rename"))
+
+
+def _moves_by_copy(fs: Any) -> bool:
+    from fsspec import AbstractFileSystem
+
+    return getattr(type(fs), "mv", None) is AbstractFileSystem.mv
+
+
 class _RenamedPart(Part):
     """A file under another name, renamed when it is whole. What stood there before is deleted only after that."""
 
@@ -332,6 +384,7 @@ class _RenamedPart(Part):
         self._folder = path.parent
         self._final = path.path
         self._part = self._beside()
+        self._sftp = _sftp_of(path)
         self._check_renames()
         self._stream = self._open()
 
@@ -346,6 +399,8 @@ class _RenamedPart(Part):
                 pass
             try:
                 self._rename(tried, self._part)
+                if self._size(tried) is not None or self._size(self._part) is None:
+                    raise NotImplementedError("a renamed file was still under its old name")
             except Exception as error:
                 raise MosaicValidationError(
                     f"destination={self._named!r}: its storage can't rename files ({type(error).__name__}: "
@@ -370,50 +425,74 @@ class _RenamedPart(Part):
 
     def _commit(self) -> None:
         self._stream.close()
-        if not self._fs.exists(self._final):
-            self._rename(self._part, self._final)
+        old = self._size(self._final)
+        if old is None:
+            self._place()
         elif not self._replaced():
-            self._replace_aside()
+            self._replace_aside(old)
+
+    def _place(self) -> None:
+        """Give the new file its name, which is free."""
+        size = self._size(self._part)
+        try:
+            self._rename(self._part, self._final)
+        except BaseException as error:
+            # It may have been done although its answer was lost.
+            if isinstance(error, Exception) and size is not None and self._stands_alone(size):
+                return
+            if _moves_by_copy(self._fs):
+                # Half a copy.
+                self._remove(self._final)
+            raise
+
+    def _stands_alone(self, size: int) -> bool:
+        try:
+            return self._size(self._part) is None and self._size(self._final) == size
+        except Exception:
+            return False
 
     def _replaced(self) -> bool:
         """Whether the storage could rename the new file onto the old one, in one step."""
         # Of fsspec's storages only SFTP promises that; many copy, which may break off in the middle of the old file.
-        if not hasattr(getattr(self._fs, "ftp", None), "posix_rename"):
+        if self._sftp is None:
             return False
         try:
-            self._fs.mv(self._part, self._final)
+            self._sftp.replace(self._part, self._final)
         except Exception:
-            if self._fs.exists(self._part) and self._fs.exists(self._final):
+            if self._size(self._part) is not None and self._size(self._final) is not None:
                 return False
             raise
         return True
 
-    def _replace_aside(self) -> None:
+    def _replace_aside(self, old: int) -> None:
         """Move the old file aside, the new one to its place, and delete the old one last."""
         aside = self._beside("old")
         try:
             self._rename(self._final, aside)
+            if self._size(aside) != old:
+                raise OSError("the old file is not whole after its move")
+            self._place()
         except BaseException as error:
-            if self._fs.exists(self._final):
-                self._remove(aside)
-            else:
-                self._restore(aside, error)
-            raise
-        try:
-            self._rename(self._part, self._final)
-        except BaseException as error:
-            self._restore(aside, error)
+            self._restore(aside, old, error)
             raise
         try:
             self._fs.rm_file(aside)
         except Exception as error:
             log.warning("%s: the old file stays beside the new one, as %s (%s).", self._named, aside, error)
 
-    def _restore(self, aside: str, error: BaseException) -> None:
-        """Give the old file its name back."""
+    def _restore(self, aside: str, old: int, error: BaseException) -> None:
+        """Give the old file its name back, unless it still has it."""
         try:
-            if self._fs.exists(aside):
-                self._rename(aside, self._final)
+            if self._size(self._part) is not None and self._size(self._final) == old:
+                # It was copied, perhaps in part, and never left its place.
+                self._remove(aside)
+                return
+            if self._size(aside) != old:
+                raise OSError("the old file is not whole")
+            if self._size(self._final) is not None:
+                # Half of the new file, or all of it.
+                self._fs.rm_file(self._final)
+            self._rename(aside, self._final)
         except Exception:
             raise MosaicTransportError(
                 f"destination={self._named!r}: the new file could not be put in its place ({type(error).__name__}). "
@@ -423,14 +502,28 @@ class _RenamedPart(Part):
 
     def _rename(self, old: str, new: str) -> None:
         """Rename a file to a name that is free."""
-        try:
+        if self._sftp is not None:
+            self._sftp.rename(old, new)
+        elif _moves_by_copy(self._fs):
+            # fsspec's own move does this too, but takes the signs *, ? and [ in a name for a pattern.
+            self._fs.cp_file(old, new)
+            if self._size(new) != self._size(old):
+                raise OSError("the copy within the storage is not whole")
+            self._fs.rm_file(old)
+        else:
             self._fs.mv(old, new)
-        except Exception:
-            # fsspec renames over SFTP by OpenSSH's extension alone, which not every server has.
-            plain = getattr(getattr(self._fs, "ftp", None), "rename", None)
-            if plain is None or not self._fs.exists(old) or self._fs.exists(new):
-                raise
-            plain(old, new)
+
+    def _size(self, path: str) -> int | None:
+        """Return the bytes of a file; None if there is none. fsspec's ``exists`` takes any error for a missing file."""
+        with suppress(Exception):
+            # A cached listing may be out of date.
+            self._fs.invalidate_cache(str(self._folder.path))
+        try:
+            return int(self._fs.info(path).get("size") or 0)
+        except Exception as error:
+            if is_missing(error):
+                return None
+            raise
 
     def discard(self) -> None:
         with suppress(Exception):
@@ -440,5 +533,4 @@ class _RenamedPart(Part):
     def _remove(self, *paths: str) -> None:
         for path in paths:
             with suppress(Exception):
-                if self._fs.exists(path):
-                    self._fs.rm_file(path)
+                self._fs.rm_file(path)

@@ -146,8 +146,9 @@ class _Body:
 def _judge(form: UploadForm, source: Source, what: str, response: requests.Response, *, whole: bool) -> None:
     host = origin(form.upload_url)
     status = response.status_code
-    if 200 <= status < 300:
-        if found(response).page:
+    # With a field such as success_action_redirect in the form, S3 and Google answer a stored file with a 303.
+    if 200 <= status < 300 or status == 303:
+        if status != 303 and found(response).page:
             raise MosaicResponseError(
                 f"Could not {what}: {host} answered an HTML page, as a proxy or a login page would send.",
                 status=status,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Any
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
+from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
-from airflow_provider_mosaic.clients.targets import Target, local_target, storage_target
+from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
+from airflow_provider_mosaic.clients.targets import Target, destination_fault, local_target, storage_target
+
+#: Bytes that are read of a text: more than the characters of the longest definition take.
+_MOST_TEXT = 8 * 1024 * 1024
 
 
 def source_at(place: Any, access: Access) -> Source:
@@ -45,15 +53,63 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
     scheme = _scheme(text)
     if scheme in ("http", "https"):
         refuse(name, text, "it is not read from a web address; give a path or s3://... .")
+    path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
+    shown = str(storage or text)
     try:
-        path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
-        return str(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        where = "there is no such file" if storage or scheme else f"there is no such file in {beside}"
-        refuse(name, str(storage or text), f"{where}.")
-    except (IsADirectoryError, PermissionError, ValueError) as error:
-        # ValueError: it is not UTF-8, or its name has NUL in it.
-        refuse(name, str(storage or text), f"it can't be read as text ({type(error).__name__}).")
+        data = _start_of(path, local=not (storage or scheme))
+    except Exception as error:  # each kind of storage raises its own
+        where = "" if storage or scheme else f" in {beside}"
+        if is_missing(error):
+            refuse(name, shown, f"there is no such file{where}.")
+        if isinstance(error, NotADirectoryError):
+            refuse(name, shown, f"there is no such file{where}: a file stands where a folder should.")
+        if not may_pass(error):
+            refuse(name, shown, f"it can't be read ({type(error).__name__}: {one_line(str(error))}).")
+        raise MosaicTransportError(
+            f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
+            "was sent; the error may pass, so a retry tries again.",
+            effect_unknown=False,
+        ) from error
+    if len(data) > _MOST_TEXT:
+        refuse(name, shown, f"it has more than {_MOST_TEXT:,} bytes, which no definition has.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        refuse(name, shown, "it can't be read as text: it is not UTF-8.")
+
+
+def _start_of(path: Any, *, local: bool) -> bytes:
+    """Read as much of a file as is allowed, and a byte more. A local file may be in a zip, as a DAG file may."""
+    try:
+        with path.open("rb") as file:
+            return bytes(file.read(_MOST_TEXT + 1))
+    except NotADirectoryError:
+        in_zip = _start_in_zip(os.path.normpath(path)) if local else None
+        if in_zip is None:
+            raise
+        return in_zip
+
+
+def _start_in_zip(path: str) -> bytes | None:
+    """Read the same of a path into a zip, or out of it by ".."; None if the file in the way is no zip."""
+    import zipfile
+    from pathlib import Path
+
+    archive = next((folder for folder in Path(path).parents if folder.is_file()), None)
+    if archive is None:
+        return _start_of(Path(path), local=False)
+    if not zipfile.is_zipfile(archive):
+        return None
+    member = Path(path).relative_to(archive).as_posix()
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+            return file.read(_MOST_TEXT + 1)
+    except KeyError:
+        raise FileNotFoundError(errno.ENOENT, "it is not in the zip", path) from None
+    except OSError:
+        raise
+    except Exception as error:  # it is damaged, encrypted, or compressed in a way that Python does not know
+        raise ValueError(f"the zip can't be read: {error}") from error
 
 
 class Folder:
@@ -74,6 +130,14 @@ class Folder:
                 refuse("destination", text, "files can't be written to a web address; give a path or s3://... .")
             self._storage = _storage_path("destination", text) if scheme else None
             self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - no symlink is to be resolved
+        try:
+            str(place).encode("utf-8")
+        except UnicodeEncodeError:
+            refuse(
+                "destination",
+                str(place),
+                "it is not UTF-8, and the list of paths that the task returns could not hold it. Choose another one.",
+            )
 
     def path_of(self, name: str) -> Any:
         """
@@ -102,14 +166,17 @@ class Folder:
         """
         path = self.path_of(name)
         try:
-            if path.is_dir():
-                refuse("destination", str(path), "a folder is where the file should go.")
-            return int(path.stat().st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            # What is in the way of a folder is told when the file is begun.
-            return None
-        except PermissionError as error:
-            refuse("destination", str(path), f"it may not be looked at ({type(error).__name__}).")
+            size = _size_at(path)
+        except Exception as error:  # each kind of storage raises its own
+            if is_missing(error) or isinstance(error, NotADirectoryError):
+                # What is in the way of a folder is told when the file is begun.
+                return None
+            if isinstance(error, PermissionError):
+                refuse("destination", str(path), f"it may not be looked at ({type(error).__name__}).")
+            raise destination_fault(redact(str(path)), error) from error
+        if size is None:
+            refuse("destination", str(path), "a folder is where the file should go.")
+        return size
 
     def uri_of(self, name: str) -> str:
         """
@@ -118,6 +185,15 @@ class Folder:
         :param name: Its name.
         """
         return str(self.path_of(name))
+
+
+def _size_at(path: Any) -> int | None:
+    """Return the bytes of a file; None for a folder. fsspec's ``isdir`` takes any error for a no, so it is not used."""
+    if _is_storage_path(path):
+        facts = path.fs.info(path.path)
+        return None if facts.get("type") == "directory" else int(facts.get("size") or 0)
+    found = path.stat()
+    return None if stat.S_ISDIR(found.st_mode) else int(found.st_size)
 
 
 def _scheme(text: str) -> str:
@@ -131,6 +207,8 @@ def _text(name: str, place: Any) -> str:
     text = os.fspath(place)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
         refuse(name, place, "it is empty. If it is templated, the task that should give it gave nothing.")
+    if "\0" in text:
+        refuse(name, text, "it has a NUL character in it, which no path has.")
     if "://" in text and "::" in text and _scheme(text) not in ("http", "https"):
         # Airflow's storage would read the first of a chain's parts alone.
         refuse(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
@@ -154,8 +232,19 @@ def _storage_path(name: str, uri: str) -> Any:
             attach(scheme, fs=_opened(name, uri, scheme))
         path = ObjectStoragePath(uri)
         path.fs  # noqa: B018 - the storage is opened only now
+    except MosaicError:
+        raise
     except (ValueError, ImportError, TypeError) as error:
         refuse(name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that brings it.")
+    except Exception as error:  # opening one may look up a connection, and make one
+        words = f"{type(error).__name__}: {one_line(str(error))}"
+        if not may_pass(error):
+            refuse(name, uri, f"its storage can't be opened ({words}).")
+        raise MosaicTransportError(
+            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, "
+            "so a retry tries again.",
+            effect_unknown=False,
+        ) from error
     return path
 
 
@@ -167,6 +256,8 @@ def _opened(name: str, uri: str, scheme: str) -> Any:
     except (ValueError, ImportError):
         raise
     except Exception as error:  # each kind raises its own for what it lacks
+        if isinstance(error, OSError) and may_pass(error):
+            raise
         refuse(
             name,
             uri,

@@ -26,7 +26,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
     keys of the definition; the agent's id as ``return_value``.
 
     :param definition: The definition: an object, or the path of a YAML or JSON file, which is taken as it is, without
-        templates. A relative path begins at the folder of the DAG file; a URI of object storage will do as well.
+        templates. A relative path begins at the folder of the DAG file, which may be in a zip with it; a URI of object
+        storage will do as well.
     :param agent_id: The agent. None for the one that has the definition's name.
     :param unknown_nodes: What becomes of nodes that the definition does not have, be it that a person added them or
         that they were in an earlier definition: ``keep`` them with their connections, or ``remove`` them.

@@ -22,7 +22,8 @@ class MosaicUploadOperator(MosaicOperator):
 
     :param source: A local path, a URI of object storage (``s3://``, ``gs://``, ``file://``, ... or an
         ``ObjectStoragePath``), or an HTTP(S) URL that is open to anyone who has it.
-    :param asset_type: ``video``, ``audio`` or ``image``. Default: by the file's suffix.
+    :param asset_type: ``video``, ``audio`` or ``image``; it overrides the suffix of the file. Default: by the file's
+        suffix, which must then be one of the formats that Mosaic documents.
     :param mosaic_conn_id: The connection.
     """
 
@@ -59,18 +60,21 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     """
     Fetch what a run has rendered into a folder or object storage.
 
-    Files are streamed, checked for their length, and appear under their name only when they are whole. Links that
-    expire on the way are renewed. A file that is there with the right length is not fetched again, so that a retry
-    goes on where the last try stopped.
+    Files are streamed, checked for their length, and appear under their name only when they are whole. A streaming
+    playlist (HLS, DASH) is no video, and is refused. Links that expire on the way are renewed. A file that is there
+    with the right length is not fetched again, so that a retry goes on where the last try stopped.
 
     The list of absolute paths or URIs is the ``return_value``.
 
     :param run_id: The run.
     :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
-    :param include: Which parts of each output: ``video``, ``thumbnail``, ``premiere`` (the Premiere Pro timeline). A
-        part that an output does not have is left out.
-    :param filename: The name of each file, with ``{output_id}``, ``{suffix}`` (``.mp4``, ``.jpg``, ``.premiere.zip``),
-        ``{run_id}``, ``{index}`` (from 0) and ``{part}``.
+    :param include: Which parts of each output: ``video`` (where there is none, the image or audio in its place),
+        ``image``, ``audio``, ``thumbnail``, ``premiere`` (the Premiere Pro timeline). A part that an output does not
+        have is left out; so is a thumbnail or a timeline whose file is missing, with a warning.
+    :param filename: The name of each file, with ``{output_id}``, ``{suffix}`` (``.mp4``, ``.png``, ``.mp3``, ...: by
+        the content type of the file, ``.jpg`` for most thumbnails, ``.premiere.zip``), ``{run_id}``, ``{index}`` (from
+        0) and ``{part}``. Where a picture and its thumbnail would have one name, the thumbnail's ends with
+        ``.thumbnail.jpg``.
     :param overwrite: Whether another file of that name is replaced; otherwise it is an error.
     :param mosaic_conn_id: The connection.
     """
@@ -82,7 +86,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         *,
         run_id: str,
         destination: str | ObjectStoragePath,
-        include: Iterable[str] = ("video", "thumbnail", "premiere"),
+        include: Iterable[str] = ("video", "image", "audio", "thumbnail", "premiere"),
         filename: str = "{output_id}{suffix}",
         overwrite: bool = False,
         mosaic_conn_id: str = "mosaic_default",

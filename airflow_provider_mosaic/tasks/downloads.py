@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, checked_list, refuse
-from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
-from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicResponseError,
+    MosaicRunFailedError,
+    MosaicTransportError,
+)
+from airflow_provider_mosaic.api.media_types import USUAL_SUFFIX, kind_of_suffix, suffix_for
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Output, Run
 from airflow_provider_mosaic.api.verdicts import judge_run
-from airflow_provider_mosaic.clients.downloading import fetch, look, measure
+from airflow_provider_mosaic.clients.downloading import Found, fetch, look, measure
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import Folder
@@ -24,16 +30,39 @@ from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
 
-#: What an output has, with the field of its link and the suffix where that is fixed.
+#: What an output may have, with the field of its link. Without a video, ``video`` is the image or audio in its place.
 PARTS = {
-    "video": ("video_url", None),
-    "thumbnail": ("thumbnail_url", ".jpg"),
-    "premiere": ("premiere_prproj_url", ".premiere.zip"),
+    "video": "video_url",
+    "image": "image_url",
+    "audio": "audio_url",
+    "thumbnail": "thumbnail_url",
+    "premiere": "premiere_prproj_url",
 }
+#: What is beside a render. Where it is missing, the render is fetched all the same.
+_EXTRAS = frozenset({"thumbnail_url", "premiere_prproj_url"})
+#: How it shows that a link leads to no file, unless it may pass.
+_MISSING = (MosaicNotFoundError, MosaicPermissionError, MosaicResponseError, MosaicTransportError)
+_KINDS = {"image_url": "image", "audio_url": "audio"}
 _NOT_IN_A_NAME = re.compile(r"[^\w.\- ]")
 #: Bytes. File systems take names of 255, and there may be more than the id in one.
 _LONGEST_NAME_PART = 180
-_VIDEO_SUFFIXES = {media: suffix for suffix, media in MEDIA_TYPES[AssetType.VIDEO].items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _File:
+    """
+    A file of an output.
+
+    :param output: The output.
+    :param index: Its place among the outputs.
+    :param part: What was asked for.
+    :param field: The field that has the link.
+    """
+
+    output: Output
+    index: int
+    part: str
+    field: str
 
 
 class DownloadTask:
@@ -60,7 +89,8 @@ class DownloadTask:
     ) -> None:
         self._hook = hook
         self._run_id = checked_id("run_id", run_id)
-        self._parts = [checked_choice("include", part, PARTS) for part in checked_list("include", include)]
+        # In their order, each once.
+        self._parts = {checked_choice("include", part, PARTS): None for part in checked_list("include", include)}.keys()
         self._filename = filename
         self._overwrite = checked_flag("overwrite", overwrite)
         self._folder = Folder(destination)
@@ -82,33 +112,53 @@ class DownloadTask:
                 f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to fetch.",
                 run_id=self._run_id,
             )
-        files: list[str] = []
-        names: set[str] = set()
-        for index, output in enumerate(run.outputs):
-            for part in self._parts:
-                if getattr(output, PARTS[part][0]):
-                    name = self._fetched(run, output, index, part, names)
-                    files.append(self._folder.uri_of(name))
-                elif part == "video":
-                    log.warning("Output %r has no video.", output.output_id)
-        if not files and "video" in self._parts:
+        files = self._files(run)
+        names: dict[_File, str] = {}
+        missing: list[tuple[_File, MosaicError]] = []
+        # The renders first: what is beside them must not keep them waiting, and is named after them.
+        for file in sorted(files, key=lambda file: file.field in _EXTRAS):
+            try:
+                names[file] = self._fetched(run, file, names)
+            except _MISSING as error:
+                if error.transient:
+                    raise
+                missing.append((file, error))
+                log.warning("Output %r comes without its %s. %s", file.output.output_id, file.part, error)
+        for file, gone in missing:
+            # The others are fetched by now: the task may not be tried again.
+            if file.field not in _EXTRAS or not names:
+                raise gone
+        if not names and self._parts & {"video", "image", "audio"}:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} with {len(run.outputs)} output(s), but gives no link to any of "
                 "them: nothing was fetched. A retry may find them.",
                 run_id=self._run_id,
             )
-        log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(files), len(run.outputs))
+        log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
+        return [self._folder.uri_of(names[file]) for file in files if file in names]
+
+    def _files(self, run: Run) -> list[_File]:
+        """Return the files that there are links to, in the order of the outputs."""
+        files: list[_File] = []
+        for index, output in enumerate(run.outputs):
+            fields = {part: PARTS[part] for part in self._parts}
+            if "video" in fields:
+                fields["video"] = output.media_field or PARTS["video"]
+            links: set[str] = set()
+            for part, field in fields.items():
+                link = getattr(output, field)
+                if link and link not in links:
+                    links.add(link)
+                    files.append(_File(output=output, index=index, part=part, field=field))
+                elif part == "video":
+                    log.warning("Output %r has no file.", output.output_id)
         return files
 
-    def _fetched(self, run: Run, output: Output, index: int, part: str, names: set[str]) -> str:
+    def _fetched(self, run: Run, file: _File, names: Mapping[_File, str]) -> str:
         """Fetch one file unless it is there already; its name."""
         policy = self._hook.access.link_policy
-        facts = look(_Links(self._hook, run, output, part), policy=policy)
-        suffix = PARTS[part][1] or _video_suffix(str(output.video_url)) or _VIDEO_SUFFIXES.get(facts.media_type or "")
-        name = self._name(output.output_id or f"output-{index}", index, part, suffix or ".mp4")
-        if name in names:
-            refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
-        names.add(name)
+        facts = look(_Links(self._hook, run, file), policy=policy)
+        name = self._named(file, facts, names)
         present = self._folder.size_of(name)
         uri = redact(self._folder.uri_of(name))
         if present is not None and not self._overwrite:
@@ -116,7 +166,7 @@ class DownloadTask:
             if whole is None:
                 # A host that does not tell the length beforehand tells it by sending the file.
                 whole = measure(
-                    _Links(self._hook, run, output, part),
+                    _Links(self._hook, run, file),
                     most=present,
                     policy=policy,
                     progress=lambda progress: log.info("%s", progress),
@@ -132,12 +182,44 @@ class DownloadTask:
                 "another destination or filename.",
             )
         size = fetch(
-            _Links(self._hook, run, output, part),
+            _Links(self._hook, run, file),
             self._folder.target(name),
             policy=policy,
             progress=lambda progress: log.info("%s", progress),
         )
         log.info("Fetched %s (%s).", uri, size_words(size))
+        return name
+
+    def _named(self, file: _File, facts: Found, names: Mapping[_File, str]) -> str:
+        """Return the name of a file, by what its host reports; the same in each attempt."""
+        kind = _KINDS.get(file.field, "video")
+        part = file.part
+        if file.field == "premiere_prproj_url":
+            suffix = ".premiere.zip"
+        elif file.field == "thumbnail_url":
+            suffix = suffix_for(facts.media_type, facts.names)
+            suffix = suffix if kind_of_suffix(suffix) == "image" else ".jpg"
+        else:
+            suffix = suffix_for(facts.media_type, facts.names)
+            if not suffix:
+                suffix = USUAL_SUFFIX[kind]
+                log.warning(
+                    "The format of output %r is unknown (content type %r). It is saved with the suffix %s.",
+                    file.output.output_id,
+                    facts.media_type,
+                    suffix,
+                )
+            if part == "video":
+                found = kind_of_suffix(suffix)
+                part = found if found in USUAL_SUFFIX else kind
+        output_id = file.output.output_id or f"output-{file.index}"
+        name = self._name(output_id, file.index, part, suffix)
+        theirs = {each for other, each in names.items() if other.index == file.index}
+        if name in theirs and "{suffix}" in self._filename and "{part}" not in self._filename:
+            # A picture and its thumbnail, both JPEGs.
+            name = self._name(output_id, file.index, part, f".{part}{suffix}")
+        if name in names.values():
+            refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
         return name
 
     def _name(self, output_id: str, index: int, part: str, suffix: str) -> str:
@@ -153,19 +235,21 @@ class DownloadTask:
             )
         if not name.strip("/ ") or name.startswith("/") or ".." in name.split("/"):
             refuse("filename", self._filename, "it must give the name of a file below the destination.")
+        if "\0" in name or name.encode("utf-8", "ignore").decode() != name:
+            refuse("filename", self._filename, "it must give a name in UTF-8, without NUL characters.")
         return name
 
 
 class _Links:
     """Links to one part of an output: the one that came with the run, then a fresh one each time it is asked for."""
 
-    def __init__(self, hook: MosaicHook, run: Run, output: Output, part: str) -> None:
+    def __init__(self, hook: MosaicHook, run: Run, file: _File) -> None:
         self._hook = hook
         self._run_id = run.run_id
-        self._output_id = output.output_id
-        self._index = run.outputs.index(output)
-        self._field = PARTS[part][0]
-        self._known: str | None = getattr(output, self._field)
+        self._output_id = file.output.output_id
+        self._index = file.index
+        self._field = file.field
+        self._known: str | None = getattr(file.output, file.field)
 
     def __call__(self) -> str:
         link, self._known = self._known, None
@@ -183,9 +267,3 @@ def _in_a_name(output_id: str) -> str:
     """An id of the server as a part of a file's name: it leads to no other folder, and hides nothing."""
     name = _NOT_IN_A_NAME.sub("_", output_id).lstrip(".")
     return name.encode("utf-8", "replace")[:_LONGEST_NAME_PART].decode("utf-8", "ignore") or "_"
-
-
-def _video_suffix(link: str) -> str | None:
-    """The suffix of a link's file name, if it is one of a video."""
-    suffix = PurePosixPath(urlsplit(link).path).suffix.lower()
-    return suffix if suffix in MEDIA_TYPES[AssetType.VIDEO] else None

@@ -333,7 +333,8 @@ def fingerprint(request: Any) -> str:
     :param request: Anything that JSON can write.
     """
     text = json.dumps(_unsigned(request), sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    # A file's name that is no UTF-8 has half characters in it.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _unsigned(value: Any) -> Any:
@@ -353,5 +354,5 @@ def _unsigned(value: Any) -> Any:
             for name, item in query
             if not name.lower().startswith(_SIGNING_PREFIXES) and name.lower() not in _SIGNING
         ]
-        return urlunsplit(parts._replace(query=urlencode(kept)))
+        return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value

@@ -18,7 +18,7 @@ _PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 def with_outputs(hook: MosaicHook, run: Run) -> Run:
     """
-    The run, read again a few times while it has ended well and shows no outputs, or one without its video.
+    The run, read again a few times while it has ended well and shows no outputs, or one without its file.
 
     Whether the outputs are there at once with the status is not documented
     (https://docs.mosaic.so/api/agent-runs/get-agent-run), and what is not seen here is not fetched or posted.
@@ -38,4 +38,4 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
 
 
 def _are_shown(run: Run) -> bool:
-    return bool(run.outputs) and all(output.video_url for output in run.outputs)
+    return bool(run.outputs) and all(output.media_url for output in run.outputs)

@@ -181,7 +181,7 @@ class PostTask:
                     "published. Copy them to hosting of your own and give media_urls.",
                 )
         run = with_outputs(self._hook, self._hook.get_run(order.run_id))
-        outputs = {output.output_id: output.video_url for output in run.outputs}
+        outputs = {output.output_id: output.media_url for output in run.outputs}
         if order.output_ids is None:
             _check_whole(run)
         wanted = order.output_ids or list(outputs)
@@ -190,7 +190,7 @@ class PostTask:
         for output_id in wanted:
             if not outputs.get(output_id):
                 known = ", ".join(outputs) or "none"
-                refuse("output_ids", output_id, f"run {order.run_id!r} has no such video; it has {known}.")
+                refuse("output_ids", output_id, f"run {order.run_id!r} has no such output with a file; it has {known}.")
         return [outputs[output_id] for output_id in wanted]
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:

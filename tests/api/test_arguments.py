@@ -398,17 +398,37 @@ def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: 
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "words"),
+    ("name", "words"),
     [
-        ("a.txt", None, "does not take .txt; it takes"),
-        ("a", None, "does not take a file without a suffix"),
-        (".mp4", None, "does not take a file without a suffix"),
-        ("a.mp4", AssetType.IMAGE, "does not take .mp4 as image; it takes .gif"),
-        ("a.mp3", AssetType.VIDEO, "does not take .mp3 as video; it takes .avi"),
+        ("a.txt", ".txt does not tell what it is"),
+        ("a.mxf", "Set asset_type to video, audio or image"),
+        ("a", "a name without a suffix does not tell what it is"),
+        (".mp4", "a name without a suffix does not tell what it is"),
     ],
 )
-def test_a_file_that_mosaic_does_not_take_is_refused(name: str, kind: AssetType | None, words: str) -> None:
-    refused("source", name, words, lambda: media_type_of(name, kind))
+def test_what_a_file_is_is_only_guessed_from_a_documented_suffix(name: str, words: str) -> None:
+    refused("source", name, words, lambda: media_type_of(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "media_type"),
+    [
+        ("a.mxf", AssetType.VIDEO, "application/mxf"),
+        ("a.MPG", AssetType.VIDEO, "video/mpeg"),
+        ("a.ts", AssetType.VIDEO, "video/mp2t"),
+        ("a.wmv", AssetType.VIDEO, "video/x-ms-wmv"),
+        ("a.3gp", AssetType.VIDEO, "video/3gpp"),
+        ("a.heic", AssetType.IMAGE, "image/heic"),
+        ("a.aiff", AssetType.AUDIO, "audio/aiff"),
+        ("a.mp4", AssetType.AUDIO, "video/mp4"),
+        ("a.mp3", AssetType.VIDEO, "audio/mpeg"),
+        ("a", AssetType.VIDEO, "application/octet-stream"),
+        ("a.txt", AssetType.VIDEO, "application/octet-stream"),
+        ("a.r3d", AssetType.VIDEO, "application/octet-stream"),
+    ],
+)
+def test_what_the_author_says_a_file_is_counts(name: str, kind: AssetType, media_type: str) -> None:
+    assert media_type_of(name, kind) == (kind, media_type)
 
 
 @pytest.mark.parametrize("value", ["Video", "film", "", None, 5])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
@@ -84,6 +86,43 @@ class Copying(Folder):
         Path(path).unlink()
 
 
+class Shell:
+    """A channel of asyncssh."""
+
+    async def posix_rename(self, old: str, new: str) -> None:
+        raise OSError("Operation unsupported")
+
+    async def rename(self, old: str, new: str) -> None:
+        if Path(new).exists():
+            raise OSError("Failure")
+        Path(old).rename(new)
+
+
+class Pool:
+    @asynccontextmanager
+    async def get(self) -> AsyncIterator[Shell]:
+        yield Shell()
+
+
+class OverSshfs(AsyncFileSystem, Folder):
+    """
+    Airflow's SFTP (sshfs) with a server that has no shell and not OpenSSH's extension: its move then fails, and
+    deletes the file that it should have moved.
+    """
+
+    cachable = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool = Pool()
+
+    info, rm_file, _open = Folder.info, Folder.rm_file, Folder._open
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        Path(path1).unlink()
+        raise OSError("Channel request failed")
+
+
 class InOneStep(Folder):
     """SFTP as OpenSSH serves it."""
 
@@ -100,6 +139,8 @@ class FakePath:
 
     def __init__(self, fs: Any, path: str | Path) -> None:
         self.fs, self.path = fs, str(path)
+        if isinstance(fs, OverSshfs):
+            self.protocol = "sftp"
         self.name = Path(path).name
 
     def __str__(self) -> str:
@@ -122,7 +163,7 @@ class FakePath:
         Path(self.path).mkdir(**options)
 
 
-KINDS = [Folder, Unsupported, ToFreeNames, Copying, InOneStep]
+KINDS = [Folder, Unsupported, OverSshfs, ToFreeNames, Copying, InOneStep]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -151,8 +192,11 @@ class Killed(BaseException):
 Failure = Callable[[], BaseException]
 
 
-@each_kind
-@pytest.mark.parametrize("failure", [lambda: OSError("gone"), Killed], ids=["error", "kill"])
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    # A kill arrives in the task's thread, never in fsspec's, where the renames over sshfs are.
+    [(kind, OSError) for kind in KINDS] + [(kind, Killed) for kind in KINDS if kind is not OverSshfs],
+)
 @pytest.mark.parametrize("at", range(1, 6))
 @pytest.mark.parametrize("halfway", [False, True])
 def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
@@ -177,6 +221,16 @@ def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
 
     if kind is Copying:
         storage.cp_file = failing(storage.cp_file)
+    elif kind is OverSshfs:
+
+        async def over_channel(channel: Shell, old: str, new: str) -> None:
+            failing(lambda old, new: Path(old).rename(new))(old, new)
+
+        monkeypatch.setattr(Shell, "rename", over_channel)
+    elif hasattr(storage, "ftp"):
+        storage.ftp = SimpleNamespace(
+            posix_rename=failing(storage.ftp.posix_rename), rename=failing(storage.ftp.rename)
+        )
     else:
         storage.mv = failing(storage.mv)
     try:
@@ -253,3 +307,91 @@ def test_an_adlfs_that_deletes_the_old_file_first_is_refused(
             target.begin(5)
         Path(path.path).unlink()
     assert isinstance(target.begin(5), targets.Part)
+
+
+class AnswerLost(ToFreeNames):
+    """The new file is put in its place, and the answer is lost."""
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        super().mv(path1, path2)
+        if path2.endswith("cut.mp4"):
+            raise OSError("the connection is gone")
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_rename_that_was_done_counts_although_its_answer_was_lost(old: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    if old is not None:
+        path.write_bytes(old)
+    fetch_to(AnswerLost(), path)
+    assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+@pytest.mark.parametrize("kind", [Folder, ToFreeNames, Copying, Unsupported])
+def test_a_look_that_fails_is_no_sign_that_there_is_no_old_file(kind: Any, at: int, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"old")
+    storage = kind()
+    look, looks = storage.info, 0
+
+    def failing(where: str, **options: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == at:
+            raise OSError("the server is busy")
+        return look(where, **options)
+
+    storage.info = failing
+    try:
+        fetch_to(storage, path)
+    except MosaicError:
+        assert path.read_bytes() == b"old"
+    else:
+        assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
+
+
+class CopyingHalf(Copying):
+    """A copy that ends in the middle without a word."""
+
+    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        content = Path(path1).read_bytes()
+        Path(path2).write_bytes(content[: len(content) // 2])
+
+
+def test_a_copy_that_is_not_whole_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+    with pytest.raises(MosaicError):
+        fetch_to(CopyingHalf(), tmp_path / "cut.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_is_not_whole_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(MosaicError):
+        fetch_to(CopyingHalf(), path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
+
+
+def test_signs_of_a_pattern_in_a_name_touch_no_other_file(tmp_path: Path) -> None:
+    other = tmp_path / "cut1.mp4"
+    other.write_bytes(b"another")
+    for name in ("cut[1].mp4", "cut*.mp4", "cut?.mp4"):
+        (tmp_path / name).write_bytes(b"old")
+        fetch_to(Copying(), tmp_path / name)
+        assert (tmp_path / name).read_bytes() == CONTENT
+        assert other.read_bytes() == b"another"
+
+
+def test_a_storage_whose_rename_only_seems_to_work_is_refused_before_the_transfer(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"old")
+    storage = Folder()
+    storage.mv = lambda old, new, **options: shutil.copyfile(old, new)  # type: ignore[method-assign,assignment]
+    with pytest.raises(MosaicValidationError, match="Nothing was fetched"):
+        fetch_to(storage, path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]

@@ -123,6 +123,7 @@ def test_a_link_is_followed_and_the_name_of_where_it_lands_counts_too() -> None:
         (raw(b"HTTP/1.0 200 OK\r\n\r\nabc"), MosaicValidationError, "how long"),
         (answer(429), MosaicRateLimitError, "429"),
         (answer(502), MosaicServerError, "502"),
+        (answer(425), MosaicServerError, "425"),
         (reset, MosaicTransportError, "broke"),
         (hang_up, MosaicTransportError, "broke"),
         (chunked(CONTENT, whole=False), MosaicTransportError, "broke"),

@@ -363,3 +363,28 @@ def test_a_large_upload_holds_at_most_eight_mebibytes(tmp_path: Path) -> None:
     assert child.returncode == 0, child.stderr
     assert host.taken == host.announced > size
     assert int(child.stdout) <= 8 * 1024
+
+
+@pytest.mark.parametrize("location", ["https://app.test/done?bucket=b&key=k&etag=e", "/done", None])
+@pytest.mark.parametrize("body", [b"", b"<html>See other</html>"])
+def test_a_303_is_how_a_form_with_a_redirect_is_answered_and_is_not_followed(
+    video: Path, location: str | None, body: bytes
+) -> None:
+    more = {"Content_Type": "text/html", **({"Location": location} if location else {})}
+    with HostileServer(answer(303, body, **more)) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert host.count == 1
+
+
+def test_a_303_before_the_whole_file_is_in_is_no_success(video: Path) -> None:
+    head = b"HTTP/1.1 303 See Other\r\nLocation: /done\r\nContent-Length: 0\r\n\r\n"
+    video.write_bytes(bytes(50_000_000))
+    with HastyHost(head, hangs_up=False) as host, pytest.raises(MosaicError) as caught:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_any_other_redirect_is_no_success(video: Path, status: int) -> None:
+    with HostileServer(answer(status, Location="/login")) as host, pytest.raises(MosaicResponseError, match="points"):
+        send_form(form_for(host.url), local_source(video), "video/mp4")

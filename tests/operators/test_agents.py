@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,25 @@ def test_a_file_beside_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, monk
         assert [life(None, definition=beside.name).execute()] == named(hook)
     finally:
         beside.unlink()
+
+
+def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+    archive = tmp_path / "dags.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("agents/nightly.yaml", definition_yaml(DEFINITION))
+    in_zip = str(archive / "dag.py")
+
+    def beside(definition: str) -> Life:
+        def make() -> MosaicApplyAgentOperator:
+            operator = MosaicApplyAgentOperator(task_id="apply", definition=definition)
+            # As Airflow sets it for a DAG file in a zip.
+            operator.dag.fileloc = in_zip
+            return operator
+
+        return Life(make, store=StateStore())
+
+    assert [beside("agents/nightly.yaml").execute()] == named(hook)
+    assert "there is no such file in" in gives_up(beside("agents/other.yaml"), MosaicValidationError)
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])

@@ -262,3 +262,9 @@ def test_what_is_asked_for_does(one: Any, other: Any) -> None:
 
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     assert fingerprint(["an-agent", {"video_ids": ["v"]}]) == "575f4d21d15ea47b4fda76a4ac8ee4ba"
+
+
+@pytest.mark.parametrize("text", ["/films/caf\udce9.mp4", "half \ud83d", "https://a.example/?q=\ud83d"])
+def test_half_a_character_is_part_of_a_request_as_any_other(text: str) -> None:
+    assert fingerprint({"text": text}) == fingerprint({"text": text})
+    assert fingerprint({"text": text}) != fingerprint({"text": f"{text}."})

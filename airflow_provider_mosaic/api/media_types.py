@@ -1,0 +1,147 @@
+"""Media types, and the suffixes of file names that stand for them. A server's name for a file is never taken whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from airflow_provider_mosaic.api.assets import MEDIA_TYPES
+
+#: Suffixes beside the formats that Mosaic documents. Not from the machine: a retry on another worker needs the same.
+_MORE = {
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
+    ".ts": "video/mp2t",
+    ".mts": "video/mp2t",
+    ".m2ts": "video/mp2t",
+    ".mxf": "application/mxf",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
+    ".ogv": "video/ogg",
+    ".3gp": "video/3gpp",
+    ".3g2": "video/3gpp2",
+    ".aiff": "audio/aiff",
+    ".aif": "audio/aiff",
+    ".wma": "audio/x-ms-wma",
+    ".amr": "audio/amr",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".tiff": "image/tiff",
+    ".tif": "image/tiff",
+    ".zip": "application/zip",
+    ".json": "application/json",
+    ".xml": "application/xml",
+    ".pdf": "application/pdf",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt",
+}
+_ALIASES = {
+    "application/mp4": ".mp4",
+    "application/x-matroska": ".mkv",
+    "application/ogg": ".ogg",
+    "application/x-zip-compressed": ".zip",
+    "audio/aacp": ".aac",
+    "audio/m4a": ".m4a",
+    "audio/mp3": ".mp3",
+    "audio/vnd.wave": ".wav",
+    "audio/wave": ".wav",
+    "audio/webm": ".webm",
+    "audio/x-aac": ".aac",
+    "audio/x-aiff": ".aiff",
+    "audio/x-flac": ".flac",
+    "audio/x-m4a": ".m4a",
+    "audio/x-mp3": ".mp3",
+    "audio/x-wav": ".wav",
+    "image/jpg": ".jpg",
+    "image/pjpeg": ".jpg",
+    "image/x-png": ".png",
+    "text/xml": ".xml",
+    "video/avi": ".avi",
+    "video/m4v": ".m4v",
+    "video/x-mpeg": ".mpg",
+    "video/matroska": ".mkv",
+    "video/msvideo": ".avi",
+    "video/vnd.avi": ".avi",
+}
+_TYPES = {suffix: media for kind in MEDIA_TYPES.values() for suffix, media in kind.items()} | _MORE
+_SUFFIXES = {media: suffix for suffix, media in reversed(_TYPES.items())} | _ALIASES
+_KIND_OF_SUFFIX = {
+    **{suffix: media.partition("/")[0] for suffix, media in _TYPES.items()},
+    ".mxf": "video",
+}
+_PLAYLISTS = frozenset(
+    {
+        "application/vnd.apple.mpegurl", "application/x-mpegurl", "application/mpegurl", "audio/mpegurl",
+        "audio/x-mpegurl", "application/dash+xml", "application/vnd.ms-sstr+xml",
+    }
+)  # fmt: skip
+_PLAYLIST_SUFFIXES = frozenset({".m3u8", ".m3u", ".mpd", ".ism", ".ismc"})
+#: Types that servers use for files of an unknown format.
+_VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
+#: The suffix of a file of which only the kind is known: what Mosaic's tiles make, as far as that is documented.
+USUAL_SUFFIX = {"video": ".mp4", "image": ".png", "audio": ".mp3"}
+
+
+def media_type_of_suffix(name: str) -> str:
+    """
+    Return the media type that a file's name stands for; empty when it is not known.
+
+    :param name: The file's name.
+    """
+    return _TYPES.get(_suffix(name), "")
+
+
+def suffix_of_type(media_type: str) -> str:
+    """
+    Return the suffix for a media type; empty when it is not known.
+
+    :param media_type: In lower case, without parameters.
+    """
+    return _SUFFIXES.get(media_type, "")
+
+
+def kind_of_suffix(suffix: str) -> str:
+    """
+    Return what a suffix stands for: ``video``, ``audio``, ``image`` or another first half of a media type.
+
+    :param suffix: In lower case, with its dot. Of one that is not known nothing is returned.
+    """
+    return _KIND_OF_SUFFIX.get(suffix, "")
+
+
+def suffix_for(media_type: str, names: Iterable[str]) -> str:
+    """
+    Return the suffix for a file that a server describes; empty when it is unknown.
+
+    The type counts first. Where it gives no more than the kind, or nothing at all, a name counts, and of a name
+    only a suffix that is known here.
+
+    :param media_type: In lower case, without parameters.
+    :param names: Names of the file, the best one first.
+    """
+    known = suffix_of_type(media_type)
+    if known:
+        return known
+    main = media_type.partition("/")[0]
+    for name in names:
+        suffix = _suffix(name)
+        if suffix in _TYPES and (main not in USUAL_SUFFIX or main == _KIND_OF_SUFFIX[suffix]):
+            return suffix
+    return USUAL_SUFFIX.get(main, "")
+
+
+def is_playlist(media_type: str, names: Iterable[str]) -> bool:
+    """
+    Return whether a file is a list of pieces to play (HLS, DASH) instead of a video.
+
+    :param media_type: In lower case, without parameters.
+    :param names: Names of the file, which count where the type gives nothing.
+    """
+    vague = media_type in _VAGUE or media_type.endswith("/xml")
+    return media_type in _PLAYLISTS or (vague and any(_suffix(name) in _PLAYLIST_SUFFIXES for name in names))
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).suffix.lower()
