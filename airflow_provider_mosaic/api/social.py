@@ -36,6 +36,7 @@ from airflow_provider_mosaic.api.models import (
     object_in,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.post_options import ProviderOptions, checked_provider_options
 from airflow_provider_mosaic.api.redaction import label
 
 
@@ -151,6 +152,7 @@ def create_post(
     media_urls: Iterable[str] | str | None = None,
     schedule_date: datetime | str | None = None,
     workspace_id: str | None = None,
+    provider_options: ProviderOptions | Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Call[Post]:
     """
@@ -163,6 +165,8 @@ def create_post(
     :param media_urls: Addresses of pictures or videos, to be reachable when the post is *published*.
     :param schedule_date: When to publish, with a time zone; None for now.
     :param workspace_id: The workspace; None for the organization's primary one.
+    :param provider_options: Fields of the publishing service, sent beside the others as they are: see
+        :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
     :param now: The present, for tests.
     :raises MosaicValidationError: An argument is wrong in itself.
     """
@@ -172,7 +176,7 @@ def create_post(
         refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
     if social_connection_ids is not None and platforms is not None:
         refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
-    body: dict[str, Any] = {"post": text}
+    body: dict[str, Any] = {"post": text, **checked_provider_options(provider_options)}
     if social_connection_ids is not None:
         ids = list(dict.fromkeys(checked_ids("social_connection_ids", social_connection_ids)))
         body["destinations"] = [{"social_connection_id": connection} for connection in ids]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.api.post_options import ProviderOptions
     from airflow_provider_mosaic.tasks.posts import PostTask
 
 
@@ -39,6 +40,12 @@ class MosaicSocialPostOperator(EndWaitOperator):
     :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made.
     :param output_ids: Which of its outputs. Default: all; then the run must have ended, and not badly.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
+    :param workspace_id: The workspace that the post belongs to. Default: the connection's, else the organization's
+        primary one.
+    :param provider_options: Options of the platforms, such as
+        ``{"youTubeOptions": {"title": "Episode 7", "visibility": "public"}}``. They are sent beside the other fields as
+        they are. Mosaic's documentation of March 2026 says that it forwards them to Ayrshare, whose names they have
+        (https://www.ayrshare.com/docs/apis/post/social-networks/youtube); whether it still does is not documented.
     :param wait_for_completion: Whether the task waits until the post is out.
     :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The longest pause between two looks, in seconds or as a timedelta.
@@ -57,8 +64,11 @@ class MosaicSocialPostOperator(EndWaitOperator):
         "run_id",
         "output_ids",
         "schedule_date",
+        "workspace_id",
+        "provider_options",
         "mosaic_conn_id",
     )
+    template_fields_renderers = {"provider_options": "json"}
     _begins = "post"
 
     def __init__(
@@ -71,6 +81,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
         run_id: str | None = None,
         output_ids: Iterable[str] | str | None = None,
         schedule_date: datetime | str | None = None,
+        workspace_id: str | None = None,
+        provider_options: ProviderOptions | Mapping[str, Any] | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
@@ -88,6 +100,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
         self.run_id = run_id
         self.output_ids = output_ids
         self.schedule_date = schedule_date
+        self.workspace_id = workspace_id
+        self.provider_options = provider_options
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -127,6 +141,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
             run_id=self.run_id,
             output_ids=self.output_ids,
             schedule_date=self.schedule_date,
+            workspace_id=self.workspace_id,
+            provider_options=self.provider_options,
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
