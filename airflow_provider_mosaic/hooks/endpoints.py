@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from airflow_provider_mosaic.api import (
@@ -20,7 +18,6 @@ from airflow_provider_mosaic.api import (
     storage_watchers,
     triggers,
 )
-from airflow_provider_mosaic.api.post_options import ProviderOptions
 from airflow_provider_mosaic.hooks.sending import Sender, sends, walks
 
 
@@ -103,35 +100,7 @@ class Endpoints(Sender):
     get_social_connection = sends(social.get_social_connection)
     create_connect_link = sends(social.create_connect_link)
     delete_social_connection = sends(social.delete_social_connection)
-
-    def create_post(
-        self,
-        text: str,
-        *,
-        social_connection_ids: Iterable[str] | str | None = None,
-        platforms: Iterable[str] | str | None = None,
-        media_urls: Iterable[str] | str | None = None,
-        schedule_date: datetime | str | None = None,
-        workspace_id: str | None = None,
-        provider_options: ProviderOptions | Mapping[str, Any] | None = None,
-    ) -> social.Post:
-        """
-        Publish or schedule a post: :func:`airflow_provider_mosaic.api.social.create_post`. **It is public.**
-
-        :raises MosaicAmbiguousOutcomeError: Whether it was made is unknown; look with :meth:`list_posts`.
-        """
-        return self.send(
-            social.create_post(
-                text,
-                social_connection_ids=social_connection_ids,
-                platforms=platforms,
-                media_urls=media_urls,
-                schedule_date=schedule_date,
-                workspace_id=workspace_id,
-                provider_options=provider_options,
-            )
-        )
-
+    create_post = sends(social.create_post)
     get_post = sends(social.get_post)
     list_posts = walks(social.list_posts)
     update_post = sends(social.update_post)
