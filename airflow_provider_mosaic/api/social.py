@@ -156,8 +156,8 @@ def create_post(
     now: datetime | None = None,
 ) -> Call[Post]:
     """
-    Publish or schedule a post. **It is public, and so is a second one.** When whether it was made is unknown, sending it
-    raises ``MosaicAmbiguousOutcomeError``: look in the list of posts.
+    Publish or schedule a post. **It is public, and so is a second one.** Where it is unknown whether a post was made,
+    the hook raises ``MosaicAmbiguousOutcomeError``: look into the list of posts before you send it again.
 
     :param text: What it says; may be empty where there are media.
     :param social_connection_ids: The accounts it goes to.

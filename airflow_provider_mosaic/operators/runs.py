@@ -40,8 +40,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     otherwise. When the answer to the start is lost, the agent's runs are looked through before anything is sent again.
     A person who clears the task asks for a new run and gets one.
 
-    An argument that another task should have given, and that came to nothing, is refused: no run is started without it.
-    So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    An argument that rendered to None is refused, unless ``optional`` names it: no run is started without it. So is a
+    None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
     XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` (``completed``,
@@ -86,6 +86,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
     operator_extra_links = (MosaicRunLink(),)
     _begins = "run"
+    _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
 
     def __init__(
         self,

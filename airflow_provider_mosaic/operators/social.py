@@ -26,8 +26,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
     everywhere. When the answer is lost, the list of posts is looked through before anything is sent again; so it is by
     a retry on an Airflow without a task state store (before 3.3), which can't remember the earlier try.
 
-    An argument that another task should have given, and that came to nothing, is refused: nothing is published without
-    it. So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    An argument that rendered to None is refused, unless ``optional`` names it: nothing is published without it. So is a
+    None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
     XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
@@ -70,6 +70,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
     )
     template_fields_renderers = {"provider_options": "json"}
     _begins = "post"
+    _may_be_empty = dict.fromkeys(("output_ids", "schedule_date", "workspace_id", "provider_options"))
 
     def __init__(
         self,
@@ -167,6 +168,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
+    _may_be_empty = {"social_connection_id": None}
 
     def __init__(
         self,
