@@ -3,8 +3,8 @@
 
 Metrics come late and change, so the posts that came out in the last `days` are measured again every night, also those
 that are out on some of their platforms only: one row a post and platform, and the comments beside them, as one JSON
-object a line, ready for a warehouse. It costs nothing, and uses the connection `mosaic_default` and the variable
-`mosaic_metrics`: the folder, or object storage prefix, for the files.
+object a line, ready for a warehouse. It starts no run; Mosaic documents no cost of reading. It uses the connection
+`mosaic_default` and the variable `mosaic_metrics`: the folder, or object storage prefix, for the files.
 """
 
 import json

@@ -4,8 +4,8 @@
 Trigger it with a `run`, a `text`, the `platforms`, and the time of publishing (`at`, with a time zone). It may be at
 most seven days ahead: the links to a run's outputs last that long, and the `post` task refuses a later time. **The post
 is public.** It is made once, whatever is retried. Then the DAG waits, without a worker, until it is out everywhere, and
-gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It costs no credits
-and uses the connection `mosaic_default`.
+gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It starts
+no run; Mosaic documents no cost of a post. It uses the connection `mosaic_default`.
 """
 
 from datetime import timedelta

@@ -66,7 +66,7 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
         kind, what, cure = (
             MosaicNeedsCreditsError,
             "stopped for want of credits",
-            "Buy credits, then resume it: only what is missing is done and paid.",
+            "Buy credits, then resume it: only what is missing is done again.",
         )
     said = f": {_short(run.status_message)}" if run.status_message else ""
     table = failed_nodes(run, nodes)
@@ -110,19 +110,15 @@ def post_failure(post: Post) -> MosaicPostFailedError:
 
     :param post: The post.
     """
-    out = [d.name for d in post.outcomes if _is_out(d.status, d.post_url)]
-    failed = [
-        f"{d.name}{f': {_short(d.message)}' if d.message else ''}"
-        for d in post.outcomes
-        if not _is_out(d.status, d.post_url)
-    ]
+    out = [d.name for d in post.outcomes if d.is_out]
+    failed = [f"{d.name}{f': {_short(d.message)}' if d.message else ''}" for d in post.outcomes if not d.is_out]
     sentences = [f"Post {post.post_id!r} ended as {post.status}."]
     if post.status == "rejected":
-        sentences.append("It was refused in approval, or deleted; it was not published.")
-    elif post.status == "failed":
-        sentences.append("Nothing is out.")
+        sentences.append("It was refused in approval, or deleted.")
     elif out:
         sentences.append(f"It is out on {_named(out)}.")
+    elif post.status == "failed":
+        sentences.append("Nothing is out.")
     failed = [*failed[:_MOST_NAMED], *_more(len(failed))]
     if failed and post.status != "rejected":
         sentences.append(f"It failed on {'; '.join(failed)}.")
@@ -141,10 +137,6 @@ def avatar_profile_failure(profile: AvatarProfile) -> MosaicError:
     return MosaicError(
         f"Avatar profile {profile.id!r} failed{said}. It stays so: mend its sources and make another one."
     )
-
-
-def _is_out(status: str | None, url: str | None) -> bool:
-    return status in ("posted", "success", "published") if status else bool(url)
 
 
 def _short(text: str | None) -> str:

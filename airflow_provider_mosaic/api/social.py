@@ -79,6 +79,11 @@ class Destination(Model):
     post_url: Words = None
 
     @property
+    def is_out(self) -> bool:
+        """Whether the post is out there, by what the answer shows."""
+        return self.status in ("posted", "success", "published") if self.status else bool(self.post_url)
+
+    @property
     def name(self) -> str:
         """What to call it in a message."""
         account = label(self.account_username or self.account_name or self.social_connection_id or "")
@@ -111,7 +116,7 @@ class Post(Model):
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
-    """The connected accounts; the API gives them in one answer."""
+    """The connected accounts. No paging is documented: the provider takes one answer for all of them."""
 
     def read(data: Any) -> tuple[SocialConnection, ...]:
         return tuple(SocialConnection.model_validate(item) for item in list_in(data, "connected_accounts"))
@@ -324,8 +329,9 @@ def update_post(
 
     :param post_id: The post.
     :param schedule_date: A new time; only while it is scheduled.
-    :param approve: Release a post that waits for approval, or refuse it.
-    :param disable_comments: Close its comments, where the platform can.
+    :param approve: True releases a post that waits for approval. What False does is not documented.
+    :param disable_comments: Close its comments, where the platform can. On LinkedIn this deletes those that there are,
+        by the documentation of the publishing service.
     :param platform_options: Options by platform.
     :param social_connection_id: Only for this account.
     """
@@ -352,7 +358,8 @@ def update_post(
 
 def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Call[None]:
     """
-    Delete a post; it stays in the list as rejected (https://docs.mosaic.so/api/social/delete-social-post).
+    Delete a post; its status is ``rejected`` then (https://docs.mosaic.so/api/social/delete-social-post). Whether it
+    stays in the list, and what becomes of it on platforms where it is out already, is not documented.
 
     :param post_id: The post.
     :param social_connection_id: Only at this account.

@@ -22,9 +22,11 @@ class MosaicSocialPostOperator(EndWaitOperator):
     """
     Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
 
-    A post is public. A retry never makes a post again of which something is out or may come out: only one that failed
-    everywhere. When the answer is lost, the list of posts is looked through before anything is sent again; so it is by
-    a retry on an Airflow without a task state store (before 3.3), which can't remember the earlier try.
+    A post is public. A retry never makes a post again of which something is out or may come out: only one whose status
+    is ``failed`` and that shows to be out nowhere. Mosaic does not say whether it tries such a post again by itself;
+    the provider assumes that it does not. When the answer is lost, the list of posts is looked through before anything
+    is sent again; so it is by a retry on an Airflow without a task state store (before 3.3), which can't remember the
+    earlier try.
 
     An argument that rendered to None is refused, unless ``optional`` names it: nothing is published without it. So is a
     None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
@@ -159,8 +161,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     Read the metrics of a post (https://docs.mosaic.so/api/social/get-social-post-analytics).
 
     The ``return_value`` is a list with one row a platform, ready for a warehouse: ``post_id``, ``platform``,
-    ``platform_post_id``, ``post_url``, and each metric that Mosaic tells as a column. A metric that is not known is
-    None. Metrics come late and change: read them again tomorrow.
+    ``platform_post_id``, ``post_url``, and each metric in the answer as a column. A metric that is not known is
+    None. How late the metrics come is not documented, and they change: read them again tomorrow.
 
     :param post_id: The post.
     :param social_connection_id: Only what one account tells of it.

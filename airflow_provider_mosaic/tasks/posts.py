@@ -25,14 +25,14 @@ from airflow_provider_mosaic.api.lookup import SKEW, post_candidates
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
+from airflow_provider_mosaic.api.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import HOPELESS
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import PostWait, timeout_of
+from airflow_provider_mosaic.tasks.post_waits import PostWait, is_out_nowhere, timeout_of
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
@@ -172,7 +172,7 @@ class PostTask:
                 f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is "
                 "not made again: clear the task if it should be."
             ) from error
-        if post.status == PostStatus.FAILED:
+        if is_out_nowhere(post):
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
             return False
         log.info("Post %r of an earlier try is %s: it is not made again.", post_id, post.status)
