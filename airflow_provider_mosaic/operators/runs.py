@@ -48,8 +48,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     ``partial_complete``, ``failed``, ``cancelled``, or a word that Mosaic may add) and ``output_ids`` at the end, good
     or bad; the run id as ``return_value``.
 
-    :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` shows it. In the editor it is the last part of the
-        agent's address, which Mosaic does not document.
+    :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` shows it. In the editor it is the last part of
+        the agent's address, which Mosaic does not document.
     :param video_urls: YouTube or HTTP(S) addresses of videos. For agents with one Video Input tile, as are the next
         three.
     :param video_ids: Ids of uploaded videos.
