@@ -87,7 +87,11 @@ class MosaicOperator(BaseOperator):
 
         with failing_at_once(), telling_if_blank(context, begins):
             for name, written in self._as_written(context).items():
-                for place, value in _came_to_nothing(name, written, getattr(self, name)):
+                rendered = getattr(self, name)
+                empty = list(_came_to_nothing(name, written, rendered))
+                if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
+                    empty.append((name, rendered))
+                for place, value in empty:
                     if place not in self.optional:
                         refuse(place, value, self._what_to_do(place))
             self._leave_out_empty()
@@ -100,8 +104,8 @@ class MosaicOperator(BaseOperator):
             else "It can't be left out."
         )
         return (
-            "it rendered to None. Nothing was sent. Look at what the template or reference takes it from: an upstream "
-            f"task that returned nothing or was skipped, or an empty parameter of the DAG run. {way_out}"
+            "it rendered to nothing. Nothing was sent. Look at what the template or reference takes it from: an "
+            f"upstream task that returned nothing or was skipped, or an empty parameter of the DAG run. {way_out}"
         )
 
     def _leave_out_empty(self) -> None:

@@ -53,7 +53,7 @@ def test_it_is_refused_by_name_and_nothing_is_sent(
 
 def complaints(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
     """What was refused, with what to do about it."""
-    pattern = r"AirflowFailException: MosaicValidationError: (\S+)=\S+: it rendered to None\. Nothing was sent\. (.*)"
+    pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to nothing\. Nothing was sent\. (.*)"
     return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
 
 

@@ -120,6 +120,8 @@ NOT_OPTIONAL = {
     "callback_url": lambda: run(callback_url=PARAM, update_params=PARAM, optional=["update_params"]),
     PROMPT_PLACE: lambda: run(update_params={NODE: PROMPT}, optional=["update_params"]),
     "update_params": lambda: run(update_params=PARAM, optional=[PROMPT_PLACE]),
+    "schedule_date": lambda: post(schedule_date="{{ params.nothing or '' }}"),
+    "workspace_id": lambda: post(workspace_id=" {{ params.nothing or '' }} "),
 }
 
 
