@@ -47,14 +47,14 @@ class MosaicOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """
-        Begin a mapped task, unless ``optional`` names what can't be.
+        Return the mapped task, or raise if ``optional`` names an argument that can't be.
 
         :param kwargs: What all items share.
-        :raises MosaicValidationError: It does.
+        :raises MosaicValidationError: ``optional`` is wrong.
         """
-        begun = super().partial(**kwargs)
-        cls._checked_optional(begun.kwargs.get("optional", ()))
-        return begun
+        mapped = super().partial(**kwargs)
+        cls._checked_optional(mapped.kwargs.get("optional", ()))
+        return mapped
 
     @classmethod
     def _checked_optional(cls, optional: Any) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class MosaicOperator(BaseOperator):
         )
 
     def _leave_out_empty(self) -> None:
-        """Leave out what is named in ``optional`` and rendered to nothing: in each process, since each renders anew."""
+        """Leave out what is named in ``optional`` and rendered to nothing. Each process renders its templates again."""
         for name in {place.partition("[")[0] for place in self.optional}:
             value = _without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)

@@ -38,8 +38,10 @@ class MosaicSocialPostOperator(EndWaitOperator):
     :param social_connection_ids: The connected accounts it goes to.
     :param platforms: Or the platforms, where each has one account: ``x``, ``linkedin``, ``instagram``, ``facebook``,
         ``tiktok``, ``youtube``.
-    :param media_urls: Addresses of media, reachable for anyone when the post is published.
-    :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made.
+    :param media_urls: Addresses of media, reachable for anyone when the post is published. A signed link that shows
+        that it ends before is refused.
+    :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made. They last 7
+        days, so that a later ``schedule_date`` is refused, and so is one after the end that a link shows.
     :param output_ids: Which of its outputs. Default: all; then the run must have ended, and not badly.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
     :param workspace_id: The workspace that the post belongs to. Default: the connection's, else the organization's

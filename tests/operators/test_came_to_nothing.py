@@ -101,7 +101,7 @@ def test_what_is_not_said_to_may_not(
 
 @pytest.mark.parametrize("rendered", [None, "None", ""])
 def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | None) -> None:
-    # Airflow renders the templates anew in each process.
+    # Airflow renders the templates again in each process.
     options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"]}
     task = run_life(StateStore(), deferrable=True, **options)
     assert task.see_through() == mosaic.runs()[0]["run_id"]
