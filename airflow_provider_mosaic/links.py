@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 #: XCom key under which a task pushes the address of its run, at once after the start.
 RUN_URL_KEY = "mosaic_run_url"
 
-# https://docs.mosaic.so/api/agents/creating-agents shows this address of an agent; none of a run is documented.
+# https://docs.mosaic.so/api/agents/creating-agents names the editor. The path is an assumption, a newer note of the
+# vendor's names another host, and no address of a run is documented.
 _EDITOR = "https://edit.mosaic.so/agents/"
 
 

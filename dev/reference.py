@@ -16,7 +16,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
 _HEAD = """# Operators and sensors
 
 Made from the docstrings by `make reference`. All arguments are keywords; every class also takes what Airflow's own
-`BaseOperator` (sensors: `BaseSensorOperator`) takes.
+`BaseOperator` (sensors: `BaseSensorOperator`) takes. Operators also take `optional`: the names of templated arguments
+that [may render to nothing](promises.md#what-is-not-there-is-not-left-out) and are left out then.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 
@@ -58,10 +59,15 @@ def _section(package: Any, name: str) -> str:
             "| --- | --- | --- |",
             *(row.replace("``", "`") for row in rows),
             "",
-            f"Templated: {templated}.",
+            f"Templated: {templated}.{_optional(cls)}",
             "",
         ]
     )
+
+
+def _optional(cls: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in getattr(cls, "_may_be_empty", ()))
+    return f" May be named in `optional`: {names}." if names else ""
 
 
 def _default(parameter: inspect.Parameter | None) -> str:

@@ -2,9 +2,9 @@
 ### Keep an agent in a file, and edit with it
 
 What the agent is to be stands in `mosaic_agent_as_code.yaml` beside this file, under version control. Before each run
-it is made so: the first time it is created, later only what differs is changed, and the log shows the difference. To
-change an agent is free; the run costs credits. Trigger it with a `recording` (a URL), a caption `style` for this run
-only, and a folder for its `results`. It uses the connection `mosaic_default`.
+it is made so: the first time it is created, later only what differs is changed, and the log shows the difference. The
+run costs credits; Mosaic documents no cost of changing an agent. Trigger it with a `recording` (a URL), a caption
+`style` for this run only, and a folder for its `results`. It uses the connection `mosaic_default`.
 """
 
 from airflow.sdk import Param, dag

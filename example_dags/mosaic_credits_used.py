@@ -2,8 +2,9 @@
 ### Write down what was spent
 
 One JSON object a line for each day and tile, ready for a warehouse, and the balance as the task's result. By itself it
-takes yesterday (in UTC); trigger it with another `day` to write that one again. It costs nothing, and uses the
-connection `mosaic_default` and the variable `mosaic_costs`: the folder, or object storage prefix, for the files.
+takes yesterday (in UTC); trigger it with another `day` to write that one again. It starts no run; Mosaic documents no
+cost of reading. It uses the connection `mosaic_default` and the variable `mosaic_costs`: the folder, or object storage
+prefix, for the files.
 """
 
 import json

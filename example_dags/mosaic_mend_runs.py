@@ -1,10 +1,10 @@
 """
 ### Resume the runs that failed, and end those that hang
 
-It looks at the runs of an `agent`, whoever started them. Those that failed since `days` ago are resumed: only what
-failed is done, and paid, again. Those that have been going on for more than `hours` are cancelled. Trigger it when the
-cause of the failures is gone, like too few credits. A resume costs credits, a cancel nothing. It uses the connection
-`mosaic_default`.
+It looks at the runs of an `agent`, whoever started them. Those that failed since `days` ago are resumed: only what is
+missing is done again. Those that have been going on for more than `hours` are cancelled. Trigger it when the cause of
+the failures is gone, like too few credits. What a resume costs is not documented: expect credits for what is done
+again. It uses the connection `mosaic_default`.
 """
 
 from airflow.sdk import Param, dag, task

@@ -1,10 +1,11 @@
 """
 ### Publish what a run has rendered at a time of your choosing, and know that it is out
 
-Trigger it with a `run`, a `text`, the `platforms`, and the time of publishing (`at`, with a time zone). **The post is
-public.** It is made once, whatever is retried. Then the DAG waits, without a worker, until it is out everywhere, and
-gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It costs no credits
-and uses the connection `mosaic_default`.
+Trigger it with a `run`, a `text`, the `platforms`, and the time of publishing (`at`, with a time zone). It may be at
+most seven days ahead: the links to a run's outputs last that long, and the `post` task refuses a later time. **The post
+is public.** It is made once, whatever is retried. Then the DAG waits, without a worker, until it is out everywhere, and
+gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It starts
+no run; Mosaic documents no cost of a post. It uses the connection `mosaic_default`.
 """
 
 from datetime import timedelta
@@ -35,8 +36,9 @@ def mosaic_publish_tonight():
         run_id="{{ params.run }}",
         schedule_date="{{ params.at }}",
     )
+    # The seven days that it may be ahead, and one for its platforms.
     out = MosaicSocialPostSensor(
-        task_id="wait", post_id=post.output, deferrable=True, timeout=timedelta(days=30).total_seconds()
+        task_id="wait", post_id=post.output, deferrable=True, timeout=timedelta(days=8).total_seconds()
     )
 
     @task

@@ -6,8 +6,8 @@ program, or another DAG. Nothing has to be reachable from outside: Airflow's tri
 two requests a minute. Several ends may come together; each run is fetched by a task of its own, and what was fetched
 already is not fetched again.
 
-It costs nothing. Set the agent below; it uses the connection `mosaic_default` and the variable `mosaic_results`: the
-folder, or object storage prefix, for the results.
+It starts no run; Mosaic documents no cost of reading. Set the agent below; it uses the connection `mosaic_default` and
+the variable `mosaic_results`: the folder, or object storage prefix, for the results.
 """
 
 from airflow.sdk import dag, task

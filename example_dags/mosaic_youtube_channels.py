@@ -2,8 +2,8 @@
 ### Let an agent edit every new video of some YouTube channels
 
 The list of channels is kept here, under version control, and made so at Mosaic every day: channels are added and
-removed until they are the ones that are wanted. Which runs the channels have started since yesterday is counted. To
-change the list is free; **each new video of a channel starts a run of the agent, which costs credits.**
+removed until they are the ones that are wanted. Which runs the channels have started since yesterday is counted. Mosaic
+documents no cost of changing the list; **each new video of a channel starts a run of the agent, which costs credits.**
 
 It uses the connection `mosaic_default` and these variables:
 

@@ -13,7 +13,8 @@ class Whoami(Model):
     """
     The owner of an API key. Older versions of the API answered with a user, so nothing here is certain to come.
 
-    ``scopes`` is None for a key without restrictions.
+    ``scopes`` is None for a key without restrictions, and where the answer has none. They are documented on the page of
+    restricted keys (https://docs.mosaic.so/api/api-key-scopes), and not in the sample of the introduction.
     """
 
     organization_id: Words = None
@@ -33,7 +34,7 @@ class Whoami(Model):
 
 
 def whoami() -> Call[Whoami]:
-    """Which organization the key belongs to. Works for any valid key and costs nothing."""
+    """Which organization the key belongs to. It works for any valid key and changes nothing."""
     return Call(what="check the API key", method="GET", path="/whoami", read=_read)
 
 

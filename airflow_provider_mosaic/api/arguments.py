@@ -22,7 +22,7 @@ import pendulum
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, redact
 
-#: Characters of the longest id. Mosaic's have 36; links that stand in the place of one are longer.
+#: Characters of the longest id. Those in Mosaic's documentation have at most 40; links in the place of one are longer.
 _LONGEST_ID = 500
 # What ends an id within a path, for Mosaic or for a proxy before it that decodes the path once more.
 _ENDS_AN_ID = re.compile(r"[/\\?#%]")

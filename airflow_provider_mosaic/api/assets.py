@@ -133,8 +133,9 @@ def checked_asset_type(value: str | AssetType) -> AssetType:
 
 def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
     """
-    Reserve an asset's id and get a signed form for its bytes. Each attempt needs a form of its own; one that is not
-    used lapses (https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url).
+    Reserve an asset's id and get a signed form for its bytes. Each attempt takes a form of its own; the provider
+    assumes that one that is not used lapses
+    (https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url).
 
     :param asset_type: What will be uploaded.
     """

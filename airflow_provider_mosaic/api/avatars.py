@@ -118,7 +118,7 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
 
 
 def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
-    """All profiles; the API gives them in one answer."""
+    """All profiles. No paging is documented: the provider takes one answer for all of them."""
 
     def read(data: Any) -> tuple[AvatarProfile, ...]:
         return tuple(AvatarProfile.model_validate(item) for item in list_in(data, "avatar_profiles"))

@@ -84,7 +84,10 @@ class MosaicConflictError(MosaicError):
 
 
 class MosaicRateLimitError(MosaicError):
-    """Too many requests (429): nothing was done, ask again after :attr:`MosaicError.retry_after` seconds."""
+    """
+    Too many requests (429): ask again after :attr:`MosaicError.retry_after` seconds. The provider assumes that nothing
+    was done.
+    """
 
     transient = True
 
@@ -145,7 +148,7 @@ class MosaicRunFailedError(MosaicError):
 
 
 class MosaicNeedsCreditsError(MosaicRunFailedError):
-    """A run stopped for want of credits: buy credits, then resume it (only what is missing is done and paid)."""
+    """A run stopped for want of credits: buy credits, then resume it (only what is missing is done again)."""
 
 
 class MosaicRunCancelledError(MosaicRunFailedError):

@@ -189,7 +189,7 @@ def _matched(
     pinned: dict[int, int] = {}
     for place, node in enumerate(definition.nodes):
         meant = node.node_id or known.get(node.key, "")
-        if meant in there and _type_of(there[meant]) == type_ids[node.key]:
+        if meant in there and _type_of(there[meant]) == type_ids[node.key].lower():
             pinned[place] = ids.index(meant)
         elif node.node_id is not None and meant in there:
             why = f"this node of the agent is a {_named(there[meant])}, not a {node.tile}."
@@ -202,7 +202,7 @@ def _matched(
     numbers, places = {key: i for i, key in enumerate(keys)}, {node_id: i for i, node_id in enumerate(ids)}
     matched = match(
         Graph(
-            types=[type_ids[key] for key in keys],
+            types=[type_ids[key].lower() for key in keys],
             params=[node.params for node in definition.nodes],
             edges=frozenset((numbers[source], numbers[target]) for source, target in definition.connections),
         ),

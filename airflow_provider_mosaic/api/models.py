@@ -34,7 +34,7 @@ from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, labe
 
 T = TypeVar("T")
 
-#: Characters of the longest id, time and status. Mosaic's ids are UUIDs.
+#: Characters of the longest time and status.
 _LONGEST_TIME, _LONGEST_STATUS = 64, 100
 
 

@@ -13,7 +13,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.models import status_key
 from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
 from airflow_provider_mosaic.api.social import UNCLEAR_ENDS, Post
@@ -67,7 +66,7 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
         kind, what, cure = (
             MosaicNeedsCreditsError,
             "stopped for want of credits",
-            "Buy credits, then resume it: only what is missing is done and paid.",
+            "Buy credits, then resume it: only what is missing is done again.",
         )
     said = f" (Mosaic calls it {run.reported_status!r})" if run.reported_status else ""
     said += f": {_short(run.status_message)}" if run.status_message else ""
@@ -112,20 +111,16 @@ def post_failure(post: Post) -> MosaicPostFailedError:
 
     :param post: The post.
     """
-    out = [d.name for d in post.outcomes if _is_out(d.status, d.post_url)]
-    failed = [
-        f"{d.name}{f': {_short(d.message)}' if d.message else ''}"
-        for d in post.outcomes
-        if not _is_out(d.status, d.post_url)
-    ]
+    out = [d.name for d in post.outcomes if d.is_out]
+    failed = [f"{d.name}{f': {_short(d.message)}' if d.message else ''}" for d in post.outcomes if not d.is_out]
     reported = f" (Mosaic calls it {post.reported_status!r})" if post.reported_status else ""
     sentences = [f"Post {post.post_id!r} ended as {post.status}{reported}."]
     if post.status == "rejected":
-        sentences.append("It was refused in approval, or deleted; it was not published.")
-    elif post.status == "failed":
-        sentences.append("Nothing is out.")
+        sentences.append("It was refused in approval, or deleted.")
     elif out:
         sentences.append(f"It is out on {_named(out)}.")
+    elif post.status == "failed":
+        sentences.append("Nothing is out.")
     if post.status in UNCLEAR_ENDS:
         sentences.append("Whether a part of it is out is not known, so it is not made again: check the accounts.")
     failed = [*failed[:_MOST_NAMED], *_more(len(failed))]
@@ -147,10 +142,6 @@ def avatar_profile_failure(profile: AvatarProfile) -> MosaicError:
     return MosaicError(
         f"Avatar profile {profile.id!r} failed{said}. It stays so: mend its sources and make another one."
     )
-
-
-def _is_out(status: str | None, url: str | None) -> bool:
-    return status_key(status) in ("posted", "success", "published") if status else bool(url)
 
 
 def _short(text: str | None) -> str:

@@ -94,7 +94,8 @@ class RunInput(Model):
 class Output(Model):
     """
     A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); before 2026 it was
-    not given. The links are signed and expire after 7 days or sooner, so they are fetched again when they are needed.
+    not given. The links are signed and expire: ``video_url`` after 7 days, the others at a time that is not documented.
+    So they are fetched again when they are needed.
 
     The shape of the outputs of the generation tiles is not documented: an image or audio may be behind ``video_url``,
     or behind a field of its own.
@@ -275,7 +276,8 @@ def start_run(
 
 def get_run(run_id: str) -> Call[Run]:
     """
-    The state of a run, its outputs with fresh links among it (https://docs.mosaic.so/api/agent-runs/get-agent-run).
+    The state of a run, with its outputs (https://docs.mosaic.so/api/agent-runs/get-agent-run). Whether each answer has
+    new links is not documented.
 
     :param run_id: The run.
     """
@@ -331,7 +333,8 @@ def cancel_run(run_id: str) -> Call[Cancelled]:
 
 def resume_run(run_id: str) -> Call[Resumed]:
     """
-    Go on with a failed or cancelled run: only what is missing is done, and paid, again
+    Resume a failed or cancelled run: nodes that failed, were cancelled or blocked, or had not started are queued again.
+    What that costs is not documented
     (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
 
     :param run_id: The run; its id stays. In any other state the answer is a conflict (409).

@@ -37,6 +37,7 @@ from airflow_provider_mosaic.api.models import (
     status_words,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.post_options import ProviderOptions, checked_provider_options
 from airflow_provider_mosaic.api.redaction import label
 
 
@@ -98,6 +99,11 @@ class Destination(Model):
     post_url: Words = None
 
     @property
+    def is_out(self) -> bool:
+        """Whether the post is out there, by what the answer shows."""
+        return self.status in ("posted", "success", "published") if self.status else bool(self.post_url)
+
+    @property
     def name(self) -> str:
         """What to call it in a message."""
         account = label(self.account_username or self.account_name or self.social_connection_id or "")
@@ -134,7 +140,7 @@ class Post(Model):
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
-    """The connected accounts; the API gives them in one answer."""
+    """The connected accounts. No paging is documented: the provider takes one answer for all of them."""
 
     def read(data: Any) -> tuple[SocialConnection, ...]:
         return tuple(SocialConnection.model_validate(item) for item in list_in(data, "connected_accounts"))
@@ -175,10 +181,12 @@ def create_post(
     media_urls: Iterable[str] | str | None = None,
     schedule_date: datetime | str | None = None,
     workspace_id: str | None = None,
+    provider_options: ProviderOptions | Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Call[Post]:
     """
-    Publish or schedule a post. **It is public, and so is a second one.**
+    Publish or schedule a post. **It is public, and so is a second one.** Where it is unknown whether a post was made,
+    the hook raises ``MosaicAmbiguousOutcomeError``: look into the list of posts before you send it again.
 
     :param text: What it says; may be empty where there are media.
     :param social_connection_ids: The accounts it goes to.
@@ -187,6 +195,8 @@ def create_post(
     :param media_urls: Addresses of pictures or videos, to be reachable when the post is *published*.
     :param schedule_date: When to publish, with a time zone; None for now.
     :param workspace_id: The workspace; None for the organization's primary one.
+    :param provider_options: Fields of the publishing service, sent beside the others as they are: see
+        :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
     :param now: The present, for tests.
     :raises MosaicValidationError: An argument is wrong in itself.
     """
@@ -196,7 +206,7 @@ def create_post(
         refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
     if social_connection_ids is not None and platforms is not None:
         refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
-    body: dict[str, Any] = {"post": text}
+    body: dict[str, Any] = {"post": text, **checked_provider_options(provider_options)}
     if social_connection_ids is not None:
         ids = list(dict.fromkeys(checked_ids("social_connection_ids", social_connection_ids)))
         body["destinations"] = [{"social_connection_id": connection} for connection in ids]
@@ -345,8 +355,9 @@ def update_post(
 
     :param post_id: The post.
     :param schedule_date: A new time; only while it is scheduled.
-    :param approve: Release a post that waits for approval, or refuse it.
-    :param disable_comments: Close its comments, where the platform can.
+    :param approve: True releases a post that waits for approval. What False does is not documented.
+    :param disable_comments: Close its comments, where the platform can. On LinkedIn this deletes those that there are,
+        by the documentation of the publishing service.
     :param platform_options: Options by platform.
     :param social_connection_id: Only for this account.
     """
@@ -373,7 +384,8 @@ def update_post(
 
 def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Call[None]:
     """
-    Delete a post; it stays in the list as rejected (https://docs.mosaic.so/api/social/delete-social-post).
+    Delete a post; its status is ``rejected`` then (https://docs.mosaic.so/api/social/delete-social-post). Whether it
+    stays in the list, and what becomes of it on platforms where it is out already, is not documented.
 
     :param post_id: The post.
     :param social_connection_id: Only at this account.

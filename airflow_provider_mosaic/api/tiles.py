@@ -11,13 +11,14 @@ from airflow_provider_mosaic.api.definitions import AgentDefinition, Faults
 from airflow_provider_mosaic.api.nearest import nearest, plain
 from airflow_provider_mosaic.api.node_types import NodeType
 
-# Ids of Mosaic are UUIDs (https://docs.mosaic.so/api/introduction); names of tiles are words.
+# The documented ids of node types and nodes are UUIDs, but not every id of Mosaic is one: another form is an id where
+# Mosaic itself lists it.
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def is_id(word: str) -> bool:
     """
-    Whether a word is an id and no name.
+    Whether a word has the form of an id, so that it can't be a name.
 
     :param word: What was given for a tile.
     """
@@ -55,8 +56,11 @@ class NodeTypes:
         found: dict[str, str] = {}
         for node in definition.nodes:
             place = f"nodes.{node.key}.tile"
+            listed_as_id = self._by_id.get(node.tile.lower())
             named = [] if is_id(node.tile) else self._named(node.tile)
-            if is_id(node.tile):
+            if listed_as_id is not None and not named:
+                found[node.key] = listed_as_id.node_type_id or node.tile
+            elif is_id(node.tile):
                 # Types that the list does not have may be there all the same: that is for Mosaic to say.
                 found[node.key] = node.tile.lower()
             elif not named:
@@ -67,7 +71,7 @@ class NodeTypes:
                 faults.add(place, node.tile, f"more than one tile has this name, give its id: {ids}.")
             else:
                 found[node.key] = named[0]
-            known = self._by_id.get(found.get(node.key, ""))
+            known = self._by_id.get(found.get(node.key, "").lower())
             listed = None if known is None else known.param_names
             for param in () if listed is None else sorted(set(node.params) - listed):
                 why = f"{node.tile} has no parameter of this name. {nearest(param, listed or ())}"
@@ -75,10 +79,9 @@ class NodeTypes:
         return found
 
     def _named(self, name: str) -> list[str]:
-        exact = [type_id for type_id, each in self._by_id.items() if each.node_type_name == name]
-        return exact or [
-            type_id for type_id, each in self._by_id.items() if plain(each.node_type_name or "") == plain(name) != ""
-        ]
+        ids = {each.node_type_id or "": each.node_type_name or "" for each in self._by_id.values()}
+        exact = [type_id for type_id, each in ids.items() if each == name]
+        return exact or [type_id for type_id, each in ids.items() if plain(each) == plain(name) != ""]
 
 
 def has_names(update_params: Mapping[str, Any]) -> bool:

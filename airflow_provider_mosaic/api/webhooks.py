@@ -48,7 +48,8 @@ class UpdatedNode(Model):
 
 class WebhookEvent(Model):
     """
-    An event: ``RUN_STARTED``, ``RUN_PROGRESS``, ``RUN_FINISHED`` or ``TEST``; any other flag is kept as the text it is.
+    An event: ``RUN_STARTED``, ``RUN_PROGRESS`` or ``RUN_FINISHED``, and ``TEST`` by the documentation of 2025; any
+    other flag is kept as the text it is.
 
     Events may come late, twice, in another order, or not at all.
     """
@@ -96,7 +97,7 @@ def read_event(body: bytes | str) -> WebhookEvent:
     The event that a webhook's body holds.
 
     :param body: The body as it was received, at most :data:`LONGEST_EVENT` bytes.
-    :raises MosaicResponseError: It is no event. Answer the request with 400: Mosaic sends what gets a 5xx again.
+    :raises MosaicResponseError: It is no event. Answer the request with 400: another sending would be no event either.
     """
     if len(body) > LONGEST_EVENT:
         raise MosaicResponseError(f"The webhook's body is longer than {LONGEST_EVENT // 1024 // 1024} MiB.")

@@ -104,15 +104,7 @@ class Endpoints(Sender):
     get_social_connection = sends(social.get_social_connection)
     create_connect_link = sends(social.create_connect_link)
     delete_social_connection = sends(social.delete_social_connection)
-
-    def create_post(self, text: str, **options: Any) -> social.Post:
-        """
-        Publish or schedule a post: :func:`airflow_provider_mosaic.api.social.create_post`. **It is public.**
-
-        :raises MosaicAmbiguousOutcomeError: Whether it was made is unknown; look with :meth:`list_posts`.
-        """
-        return self.send(social.create_post(text, **options))
-
+    create_post = sends(social.create_post)
     get_post = sends(social.get_post)
     list_posts = walks(social.list_posts)
     update_post = sends(social.update_post)

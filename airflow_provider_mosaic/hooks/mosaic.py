@@ -169,7 +169,7 @@ class MosaicHook(Endpoints, BaseHook):
             self._client = None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Mosaic once whose key this is (``GET /whoami``: free, and open to any valid key): somebody looks on."""
+        """Ask Mosaic once whose key this is (``GET /whoami``: open to any valid key): somebody looks on."""
         from airflow_provider_mosaic.clients.sync import send_within
 
         try:

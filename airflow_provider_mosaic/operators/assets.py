@@ -10,6 +10,9 @@ from airflow_provider_mosaic.operators.given import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
+_PARTS = ("video", "thumbnail", "premiere")
+_FILENAME = "{output_id}{suffix}"
+
 
 class MosaicUploadOperator(MosaicOperator):
     """
@@ -28,6 +31,7 @@ class MosaicUploadOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
+    _may_be_empty = {"asset_type": None}
 
     def __init__(
         self,
@@ -80,14 +84,15 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
+    _may_be_empty = {"include": _PARTS, "filename": _FILENAME}
 
     def __init__(
         self,
         *,
         run_id: str,
         destination: str | ObjectStoragePath,
-        include: Iterable[str] = ("video", "image", "audio", "thumbnail", "premiere"),
-        filename: str = "{output_id}{suffix}",
+        include: Iterable[str] = _PARTS,
+        filename: str = _FILENAME,
         overwrite: bool = False,
         mosaic_conn_id: str = "mosaic_default",
         **kwargs: Any,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
+# What a template makes of nothing: as text, as JSON, and of an empty list or object.
+_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 # Stands for what a mapped argument is written as: something that Airflow renders for each item.
 _MAPPED = "{{ mapped }}"
 
@@ -24,9 +27,51 @@ class MosaicOperator(BaseOperator):
     in its place is compared with what it came to. A None that the DAG file itself has means none; but for one among the
     values of ``expand()``, which may have come from anywhere. The entries of ``expand_kwargs()`` are taken as they are:
     who writes a None there has said so.
+
+    :param optional: Templated arguments that may render to nothing, and are left out then, such as
+        ``["callback_url"]`` for ``callback_url="{{ params.callback_url }}"``. A part of an argument is named as the
+        error names it: ``"update_params['Captions']['prompt']"``. Nothing is None, an empty text, list or object, and
+        the texts ``None`` and ``null``. An argument that decides what is paid or published for, such as the agent or
+        the media, can't be optional.
     """
 
     ui_color = "#e9e4fb"
+
+    #: The templated arguments that may be named in ``optional``, with what each means when it is left out.
+    _may_be_empty: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, *, optional: Iterable[str] | str = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.optional = self._checked_optional(optional)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """
+        Return the mapped task, or raise if ``optional`` names an argument that can't be.
+
+        :param kwargs: What all items share.
+        :raises MosaicValidationError: ``optional`` is wrong.
+        """
+        mapped = super().partial(**kwargs)
+        cls._checked_optional(mapped.kwargs.get("optional", ()))
+        return mapped
+
+    @classmethod
+    def _checked_optional(cls, optional: Any) -> tuple[str, ...]:
+        places = (optional,) if isinstance(optional, str) else optional
+        if not isinstance(places, Iterable):
+            _refuse("optional", optional, "it must be a list of names of arguments.")
+        places = tuple(places)
+        for place in places:
+            if not isinstance(place, str) or place.partition("[")[0] not in cls._may_be_empty:
+                may = ", ".join(cls._may_be_empty) or "none"
+                _refuse(
+                    "optional",
+                    place,
+                    f"this argument of {cls.__name__} can't be optional: it has no template, or the task would do "
+                    f"another thing without it. Take it out of the list. These can be: {may}.",
+                )
+        return tuple(place.replace('"', "'") for place in places)
 
     @contextmanager
     def _taking_arguments(self, context: Context, *, begins: str | None = None) -> Iterator[None]:
@@ -42,9 +87,32 @@ class MosaicOperator(BaseOperator):
 
         with failing_at_once(), telling_if_blank(context, begins):
             for name, written in self._as_written(context).items():
-                for place, value in _came_to_nothing(name, written, getattr(self, name)):
-                    refuse(place, value, "it came to nothing: look at the task that should have given it.")
+                rendered = getattr(self, name)
+                empty = list(_came_to_nothing(name, written, rendered))
+                if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
+                    empty.append((name, rendered))
+                for place, value in empty:
+                    if place not in self.optional:
+                        refuse(place, value, self._what_to_do(place))
+            self._leave_out_empty()
             yield
+
+    def _what_to_do(self, place: str) -> str:
+        way_out = (
+            f"If it may be empty, add optional=[{place!r}] to the task."
+            if place.partition("[")[0] in self._may_be_empty
+            else "It can't be left out."
+        )
+        return (
+            "it rendered to nothing. Nothing was sent. Look at what the template or reference takes it from: an "
+            f"upstream task that returned nothing or was skipped, or an empty parameter of the DAG run. {way_out}"
+        )
+
+    def _leave_out_empty(self) -> None:
+        """Leave out what is named in ``optional`` and rendered to nothing. Each process renders its templates again."""
+        for name in {place.partition("[")[0] for place in self.optional}:
+            value = _without_empty(name, getattr(self, name), self.optional)
+            setattr(self, name, self._may_be_empty[name] if value is None else value)
 
     def _as_written(self, context: Context) -> Mapping[str, Any]:
         """The templated arguments as the DAG file has them: Airflow renders a copy of the DAG's task."""
@@ -75,3 +143,35 @@ def _came_to_nothing(name: str, written: Any, rendered: Any) -> Iterator[tuple[s
     elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
         for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
             yield from _came_to_nothing(f"{name}[{i}]", before, after)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in _EMPTY_TEXTS
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
+
+
+def _without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
+    """Return a value without its optional parts that are empty; None for one that is empty itself."""
+    if place in optional and _is_empty(value):
+        return None
+    if isinstance(value, Mapping):
+        parts = {key: (f"{place}[{key!r}]", item) for key, item in value.items()}
+        return {
+            key: _without_empty(part, item, optional)
+            for key, (part, item) in parts.items()
+            if not (part in optional and _is_empty(item))
+        }
+    if isinstance(value, (list, tuple)):
+        items = [(f"{place}[{i}]", item) for i, item in enumerate(value)]
+        return [
+            _without_empty(part, item, optional) for part, item in items if not (part in optional and _is_empty(item))
+        ]
+    return value
+
+
+def _refuse(name: str, value: Any, why: str) -> None:
+    # Only who is refused loads it: a DAG file's import should cost nothing.
+    from airflow_provider_mosaic.api.arguments import refuse
+
+    refuse(name, value, why)

@@ -40,15 +40,16 @@ class MosaicRunAgentOperator(RunWaitOperator):
     otherwise. When the answer to the start is lost, the agent's runs are looked through before anything is sent again.
     A person who clears the task asks for a new run and gets one.
 
-    An argument that another task should have given, and that came to nothing, is refused: no run is started without it.
-    So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    An argument that rendered to None is refused, unless ``optional`` names it: no run is started without it. So is a
+    None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
     XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` (``completed``,
     ``partial_complete``, ``failed``, ``cancelled``, or a word that Mosaic may add) and ``output_ids`` at the end, good
     or bad; the run id as ``return_value``.
 
-    :param agent_id: The agent: the last part of its address in the editor.
+    :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` shows it. In the editor it is the last part of
+        the agent's address, which Mosaic does not document.
     :param video_urls: YouTube or HTTP(S) addresses of videos. For agents with one Video Input tile, as are the next
         three.
     :param video_ids: Ids of uploaded videos.
@@ -70,8 +71,9 @@ class MosaicRunAgentOperator(RunWaitOperator):
     :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the task succeeds),
         ``fail`` or ``skip``.
     :param durable: Whether a retry goes on with the run of an earlier try.
-    :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what failed is done, and paid,
-        again), start a ``new`` one, or ``fail``. What somebody else has cancelled is left so: the task fails at once.
+    :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what is missing is done again;
+        what a resume costs is not documented), start a ``new`` one, or ``fail``. What somebody else has cancelled is
+        left so: the task fails at once.
     :param on_ambiguous: When a start's answer was lost and one run is found that must be it: ``adopt`` it, or ``fail``
         and leave it to a person, who can name it in an Airflow Variable; the message says how.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
@@ -86,6 +88,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
     operator_extra_links = (MosaicRunLink(),)
     _begins = "run"
+    _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
 
     def __init__(
         self,
@@ -163,7 +166,8 @@ class MosaicResumeRunOperator(RunWaitOperator):
     Resume a run that failed or was cancelled, and wait for it
     (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
 
-    Only what is missing is done, and paid, again; the run's id stays. A run that is going on already is only waited
+    Mosaic queues the nodes again that failed, were cancelled or blocked, or had not started; the run's id stays. What a
+    resume costs is not documented: expect credits for what is done again. A run that is going on already is only waited
     for. One that is completed, or ended partly, can't be resumed: it is taken as it is. A retry, after the run failed
     again, resumes it once more; what somebody else has cancelled meanwhile is left so, and the task fails at once.
 

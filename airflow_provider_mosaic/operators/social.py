@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.api.post_options import ProviderOptions
     from airflow_provider_mosaic.tasks.posts import PostTask
 
 
@@ -21,12 +22,14 @@ class MosaicSocialPostOperator(EndWaitOperator):
     """
     Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
 
-    A post is public. A retry never makes a post again of which something is out or may come out: only one that failed
-    everywhere. When the answer is lost, the list of posts is looked through before anything is sent again; so it is by
-    a retry on an Airflow without a task state store (before 3.3), which can't remember the earlier try.
+    A post is public. A retry never makes a post again of which something is out or may come out: only one whose status
+    is ``failed`` and that shows to be out nowhere. Mosaic does not say whether it tries such a post again by itself;
+    the provider assumes that it does not. When the answer is lost, the list of posts is looked through before anything
+    is sent again; so it is by a retry on an Airflow without a task state store (before 3.3), which can't remember the
+    earlier try.
 
-    An argument that another task should have given, and that came to nothing, is refused: nothing is published without
-    it. So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
+    An argument that rendered to None is refused, unless ``optional`` names it: nothing is published without it. So is a
+    None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
     XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
@@ -35,10 +38,18 @@ class MosaicSocialPostOperator(EndWaitOperator):
     :param social_connection_ids: The connected accounts it goes to.
     :param platforms: Or the platforms, where each has one account: ``x``, ``linkedin``, ``instagram``, ``facebook``,
         ``tiktok``, ``youtube``.
-    :param media_urls: Addresses of media, reachable for anyone when the post is published.
-    :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made.
+    :param media_urls: Addresses of media, reachable for anyone when the post is published. A signed link that shows
+        that it ends before is refused.
+    :param run_id: Or a run whose outputs are the media; their links are fetched when the post is made. They last 7
+        days, so that a later ``schedule_date`` is refused, and so is one after the end that a link shows.
     :param output_ids: Which of its outputs. Default: all; then the run must have ended, and not badly.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
+    :param workspace_id: The workspace that the post belongs to. Default: the connection's, else the organization's
+        primary one.
+    :param provider_options: Options of the platforms, such as
+        ``{"youTubeOptions": {"title": "Episode 7", "visibility": "public"}}``. They are sent beside the other fields as
+        they are. Mosaic's documentation of March 2026 says that it forwards them to Ayrshare, whose names they have
+        (https://www.ayrshare.com/docs/apis/post/social-networks/youtube); whether it still does is not documented.
     :param wait_for_completion: Whether the task waits until the post is out.
     :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The longest pause between two looks, in seconds or as a timedelta.
@@ -57,9 +68,13 @@ class MosaicSocialPostOperator(EndWaitOperator):
         "run_id",
         "output_ids",
         "schedule_date",
+        "workspace_id",
+        "provider_options",
         "mosaic_conn_id",
     )
+    template_fields_renderers = {"provider_options": "json"}
     _begins = "post"
+    _may_be_empty = dict.fromkeys(("output_ids", "schedule_date", "workspace_id", "provider_options"))
 
     def __init__(
         self,
@@ -71,6 +86,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
         run_id: str | None = None,
         output_ids: Iterable[str] | str | None = None,
         schedule_date: datetime | str | None = None,
+        workspace_id: str | None = None,
+        provider_options: ProviderOptions | Mapping[str, Any] | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
@@ -88,6 +105,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
         self.run_id = run_id
         self.output_ids = output_ids
         self.schedule_date = schedule_date
+        self.workspace_id = workspace_id
+        self.provider_options = provider_options
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -127,6 +146,8 @@ class MosaicSocialPostOperator(EndWaitOperator):
             run_id=self.run_id,
             output_ids=self.output_ids,
             schedule_date=self.schedule_date,
+            workspace_id=self.workspace_id,
+            provider_options=self.provider_options,
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
@@ -144,7 +165,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     The ``return_value`` is a list with one row a platform, ready for a warehouse: ``post_id``, ``platform``,
     ``platform_post_id``, ``post_url``, and a column for each metric. All rows have the same columns, at least
     ``likes``, ``comments``, ``shares``, ``impressions``, ``views`` and ``video_views``; a metric that is not known is
-    None. The XCom ``totals`` has the sums over all platforms. Metrics come late and change: read them again tomorrow.
+    None. The XCom ``totals`` has the sums over all platforms. How late the metrics come is not documented, and they
+    change: read them again tomorrow.
 
     :param post_id: The post.
     :param social_connection_id: Only what one account tells of it.
@@ -152,6 +174,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
+    _may_be_empty = {"social_connection_id": None}
 
     def __init__(
         self,

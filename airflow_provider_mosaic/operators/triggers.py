@@ -43,6 +43,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         "mosaic_conn_id",
     )
     template_fields_renderers = {"filter_options": "json"}
+    _may_be_empty = {"callback_url": "unchanged"}
 
     def __init__(
         self,

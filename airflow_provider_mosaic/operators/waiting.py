@@ -45,6 +45,7 @@ class EndWaitOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.failing import failing_at_once
 
         with failing_at_once():
+            self._leave_out_empty()
             task = self._task()
             # dag.test() drops what a deferral hands on (https://github.com/apache/airflow/issues/69942).
             known = subject_id or checked_id(task.wait.key, (event or {}).get("id"))
@@ -109,6 +110,7 @@ class RunWaitOperator(EndWaitOperator):
         """
         # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
         if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            self._leave_out_empty()
             self._task().wait.abandoned(context)
         return super().resume_execution(next_method, next_kwargs, context)
 

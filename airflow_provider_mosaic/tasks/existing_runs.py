@@ -98,7 +98,7 @@ class ResumeTask:
 
 def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None) -> None:
     """
-    Have a run go on that failed or was cancelled: only what is missing is done, and paid, again.
+    Resume a run that failed or was cancelled: only what is missing is done again.
 
     :param hook: The connection.
     :param run: The run as it was read last.

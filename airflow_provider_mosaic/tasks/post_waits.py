@@ -52,8 +52,8 @@ class PostWait(EndWait[Post]):
         try:
             judge_post_end(subject, on_partial=self._order.on_partial)
         except MosaicPostFailedError as failure:
-            if subject.status == PostStatus.FAILED:
-                # Nothing is out: a retry makes it again.
+            if is_out_nowhere(subject):
+                # A retry makes it again.
                 raise
             raise fail_exception(failure) from failure
         return subject.post_id
@@ -65,6 +65,18 @@ class PostWait(EndWait[Post]):
                 "and is not made again."
             )
         )
+
+
+def is_out_nowhere(post: Post) -> bool:
+    """
+    Whether a post may be made again.
+
+    Mosaic lists ``failed`` beside ``partial_failure`` and does not say that nothing is out then: the provider assumes
+    it, unless a destination shows otherwise.
+
+    :param post: A post that has ended.
+    """
+    return post.status == PostStatus.FAILED and not any(destination.is_out for destination in post.outcomes)
 
 
 def judge_post_end(post: Post, *, on_partial: str) -> None:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_ids, checked_moment, refuse
+from airflow_provider_mosaic.api.arguments import (
+    checked_flag,
+    checked_id,
+    checked_ids,
+    checked_moment,
+    refuse,
+    stamp,
+)
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
-from airflow_provider_mosaic.api.lookup import post_candidates
+from airflow_provider_mosaic.api.link_expiry import expiry_of
+from airflow_provider_mosaic.api.lookup import SKEW, post_candidates
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
+from airflow_provider_mosaic.api.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.failing import HOPELESS
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import PostWait, timeout_of
+from airflow_provider_mosaic.tasks.post_waits import PostWait, is_out_nowhere, timeout_of
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
@@ -34,6 +43,7 @@ POST_ID_KEY = "mosaic_post_id"
 
 #: How long the link to an output lasts, by the documentation of GET /agent_run/{run_id}.
 _LINKS_LAST = timedelta(days=7)
+_LINK = re.compile(r"""https?://[^\s'"<>]+""", re.IGNORECASE)
 #: How many of the newest posts are looked through for one whose answer was lost.
 _NEWEST = 300
 #: A present in which no schedule is past.
@@ -54,6 +64,8 @@ class PostOrder:
     run_id: str | None
     output_ids: Any
     schedule_date: Any
+    workspace_id: str | None
+    provider_options: Any = field(repr=False)
     waiting: WaitOrder
     durable: bool
 
@@ -72,7 +84,8 @@ class PostOrder:
                 refuse("media_urls", media_urls, "give it or run_id, not both.")
         elif output_ids is not None:
             refuse("output_ids", output_ids, "it needs run_id: the run that rendered them.")
-        content = {name: order.pop(name) for name in ("text", "social_connection_ids", "platforms")}
+        names = ("text", "social_connection_ids", "platforms", "workspace_id", "provider_options")
+        content = {name: order.pop(name) for name in names}
         timeout = timeout_of(order.pop("timeout"), schedule_date)
         return cls(
             **content,
@@ -84,11 +97,12 @@ class PostOrder:
             waiting=WaitOrder.checked(timeout=timeout, **order),
         )
 
-    def call(self, media_urls: Any, *, now: datetime | None = None) -> Call[Post]:
+    def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
         """
         The request.
 
         :param media_urls: The media, by links that are fresh.
+        :param workspace_id: The workspace where the order names none.
         :param now: Before when a schedule is in the past.
         """
         return create_post(
@@ -97,6 +111,8 @@ class PostOrder:
             platforms=self.platforms,
             media_urls=media_urls,
             schedule_date=self.schedule_date,
+            workspace_id=workspace_id if self.workspace_id is None else self.workspace_id,
+            provider_options=self.provider_options,
             now=now,
         )
 
@@ -160,26 +176,44 @@ class PostTask:
                 f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is "
                 "not made again: clear the task if it should be."
             ) from error
-        if post.status == PostStatus.FAILED:
+        if is_out_nowhere(post):
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
             return False
         log.info("Post %r of an earlier try is %s: it is not made again.", post_id, post.status)
         return True
 
+    def _check_workspace(self) -> None:
+        """
+        Refuse a workspace whose posts the connection may not list: a lost answer would be looked for in vain, and the
+        post made twice.
+        """
+        wanted, narrowed = self._order.workspace_id, self._hook.access.workspace_id
+        if wanted is not None and narrowed is not None and wanted.lower() != narrowed.lower():
+            refuse(
+                "workspace_id",
+                wanted,
+                f"the connection {self._hook.mosaic_conn_id!r} is narrowed to workspace {narrowed!r}. Nothing was "
+                "posted. Use a connection without a workspace id, or leave the argument out.",
+            )
+
     def _media(self) -> Any:
         """Links to the media; those of outputs are fetched now, so that they last as long as they can."""
         order = self._order
+        now = datetime.now(timezone.utc)
+        # For a post of now, our clock and the signer's may differ.
+        due = now - SKEW if order.schedule_date is None else checked_moment("schedule_date", order.schedule_date)
+        for name in ("media_urls", "provider_options"):
+            for link in _links_in(getattr(order, name)):
+                _check_lasts(name, link, link, until=due)
         if order.run_id is None:
             return order.media_urls
-        if order.schedule_date is not None:
-            moment = checked_moment("schedule_date", order.schedule_date)
-            if moment - datetime.now(timezone.utc) > _LINKS_LAST:
-                refuse(
-                    "schedule_date",
-                    order.schedule_date,
-                    "the links to a run's outputs last 7 days, and the media must be reachable when the post is "
-                    "published. Copy them to hosting of your own and give media_urls.",
-                )
+        if due - now > _LINKS_LAST:
+            refuse(
+                "schedule_date",
+                order.schedule_date,
+                "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
+                "Nothing was posted. Copy them to hosting of your own and give media_urls.",
+            )
         run = with_outputs(self._hook, self._hook.get_run(order.run_id))
         outputs = {output.output_id: output.media_url for output in run.outputs}
         if order.output_ids is None:
@@ -191,11 +225,16 @@ class PostTask:
             if not outputs.get(output_id):
                 known = ", ".join(outputs) or "none"
                 refuse("output_ids", output_id, f"run {order.run_id!r} has no such output with a file; it has {known}.")
-        return [outputs[output_id] for output_id in wanted]
+        links = [str(outputs[output_id]) for output_id in wanted]
+        for output_id, link in zip(wanted, links, strict=True):
+            # Whether a link that is fetched now lasts its 7 days from now on is not documented.
+            _check_lasts("output_ids", output_id, link, until=due)
+        return links
 
     def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
         def begin() -> str:
-            post = self._made = self._hook.send(self._order.call(self._media()))
+            call = self._order.call(self._media(), workspace_id=self._hook.access.workspace_id)
+            post = self._made = self._hook.send(call)
             log.info("Made post %r, which is %s.", post.post_id, post.status)
             return post.post_id
 
@@ -223,11 +262,43 @@ class PostTask:
             adopt=True,
             timeout=self._order.waiting.timeout,
             advice="Look at the posts in Mosaic.",
+            allow=self._check_workspace,
             stands=self._stands,
             # What is made again has its own time of publishing.
             new_clock=True,
             tell=lambda post_id: context["ti"].xcom_push(key=POST_ID_KEY, value=post_id),
             may_be=lambda post_id: self._hook.get_post(post_id),
+        )
+
+
+def _links_in(value: Any) -> Iterator[str]:
+    """Return the links anywhere in an argument, also one that a template rendered to text."""
+    if isinstance(value, str):
+        yield from _LINK.findall(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _links_in(item)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _links_in(item)
+
+
+def _check_lasts(argument: str, named: str, link: str, *, until: datetime) -> None:
+    """
+    Refuse a link that shows that it no longer works when the post is published.
+
+    :param argument: The argument that gave it.
+    :param named: What that argument names it by.
+    :param link: The link.
+    :param until: When the post is published.
+    """
+    expiry = expiry_of(link)
+    if expiry is not None and expiry < until:
+        refuse(
+            argument,
+            named,
+            f"the link expires at {stamp(expiry)}, before the post is published: its media would be missing. Nothing "
+            "was posted. Give a link that lasts longer, such as one to hosting of your own.",
         )
 
 

@@ -133,7 +133,7 @@ class RunTask:
             return ""
         return (
             "No retry resumes it, since nothing is kept for the next try, on this Airflow or with durable=False. Buy "
-            "credits, then resume it with a MosaicResumeRunOperator: only what is missing is done and paid."
+            "credits, then resume it with a MosaicResumeRunOperator: only what is missing is done again."
         )
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:

@@ -139,6 +139,14 @@ def measure_posts(stage: Stage) -> dict[str, Any]:
         stage.ask("POST", "/social/post", {"post": text, "platforms": ["tiktok", "linkedin"]})["post_id"]
         for text in ("One", "Another")
     ]
+    # One that is out on TikTok alone.
+    stage.mosaic.configure(failing_platforms={"x": "Duplicate content"})
+    halved = stage.ask("POST", "/social/post", {"post": "Halved", "platforms": ["tiktok", "x"]})["post_id"]
+    poll(
+        lambda: stage.ask("GET", f"/social/post/{halved}")["status"] == "partial_failure",
+        timeout=30,
+        what="a post is out only partly",
+    )
     poll(
         lambda: all(stage.ask("GET", f"/social/post/{post_id}")["status"] == "posted" for post_id in made),
         timeout=30,
@@ -149,7 +157,9 @@ def measure_posts(stage: Stage) -> dict[str, Any]:
 
 def rows_for_a_warehouse(done: Done) -> None:
     measured = {post["post_id"] for post in done.stage.mosaic.posts() if post["description"] in ("One", "Another")}
+    (halved,) = (post["post_id"] for post in done.stage.mosaic.posts() if post["description"] == "Halved")
     metrics, comments = rows(done.xcom("write_metrics")), rows(done.xcom("write_comments"))
+    assert (halved, "tiktok") in {(row["post_id"], row["platform"]) for row in metrics}
     assert {(row["post_id"], row["platform"]) for row in metrics} >= {
         (post_id, platform) for post_id in measured for platform in ("tiktok", "linkedin")
     }

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_mosaic.api.agents import Agent, AgentGraph, AgentNode
 from airflow_provider_mosaic.api.definition_texts import definition_yaml, read_definition_text
 from airflow_provider_mosaic.api.definitions import (
     SCHEMA_PATH,
@@ -21,6 +22,7 @@ from airflow_provider_mosaic.api.definitions import (
     cycles,
 )
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.graph_changes import plan_changes
 from airflow_provider_mosaic.api.node_types import NodeType
 from airflow_provider_mosaic.api.tiles import NodeTypes
 
@@ -310,8 +312,30 @@ def test_a_tile_is_known_by_its_name_however_it_is_spelled_and_by_its_id() -> No
     found = resolved(
         "Captions", "captions", "ai b roll", "AI_B-ROLL", CLIPS.upper(), "0f0f0f0f-1111-4222-8333-444444444444"
     )
-    ids = [CAPTIONS, CAPTIONS, "1", "1", CLIPS, "0f0f0f0f-1111-4222-8333-444444444444"]
+    # As Mosaic lists them.
+    ids = [CAPTIONS.upper(), CAPTIONS.upper(), "1", "1", CLIPS, "0f0f0f0f-1111-4222-8333-444444444444"]
     assert list(found.values()) == ids
+
+
+def test_an_id_of_another_form_than_a_uuid_is_known_where_mosaic_lists_it() -> None:
+    types = NodeTypes(
+        [NodeType(node_type_id="nt-Abc7"), NodeType(node_type_id="nt-Abc8", node_type_name="Captions", params={})]
+    )
+    faults = Faults()
+    nodes = [DefinedNode(key=f"n{i}", tile=tile) for i, tile in enumerate(["nt-Abc7", "nt-abc8", "Captions"])]
+    definition = AgentDefinition(nodes=tuple(nodes))
+    found = types.resolve(definition, faults)
+    faults.raise_any("definition")
+    assert found == {"n0": "nt-Abc7", "n1": "nt-Abc8", "n2": "nt-Abc8"}
+    # It is sent as it is, and known again in the agent.
+    plan = plan_changes(definition, found, None, remove_unknown=False)
+    assert [step["node_type_id"] for step in plan.operations] == ["nt-Abc7", "nt-Abc8", "nt-Abc8"]
+    made = [
+        AgentNode(agent_node_id=f"m{i}", node_type=NodeType(node_type_id=found[node.key]))
+        for i, node in enumerate(nodes)
+    ]
+    graph = AgentGraph(agent=Agent(agent_id="a"), agent_nodes=tuple(made), connections=())
+    assert plan_changes(definition, found, graph, remove_unknown=True).nothing
 
 
 def test_unknown_and_ambiguous_names_are_told_at_once_with_the_nearest() -> None:
@@ -335,7 +359,7 @@ def test_the_ids_of_tiles_of_one_name_are_told_as_mosaic_writes_them() -> None:
 
 def test_parameters_are_checked_where_the_node_type_lists_them() -> None:
     assert resolved("Clips", num_clips=3) == {"n0": CLIPS}
-    assert resolved("Captions", anything=3) == {"n0": CAPTIONS}
+    assert resolved("Captions", anything=3) == {"n0": CAPTIONS.upper()}
     with pytest.raises(MosaicValidationError, match=r"nodes\.n0\.params\.num_clip=3: .*Nearest: num_clips\."):
         resolved("Clips", num_clip=3)
 

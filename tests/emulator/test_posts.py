@@ -90,6 +90,13 @@ def test_a_scheduled_post_waits_for_its_time(api: Api) -> None:
     assert api.post_end(answer["post_id"])["status"] == "posted"
 
 
+def test_options_of_the_publishing_service_are_taken_and_unknown_fields_are_not(api: Api) -> None:
+    options = {"youTubeOptions": {"title": "Premiere", "visibility": "public"}, "tikTokOptions": {}}
+    assert api.post("/social/post", {**TO_YOUTUBE, **options}).status_code == 200
+    for wrong in ({"youTubeOptions": "Premiere"}, {"youtube": {"title": "Premiere"}}):
+        assert api.post("/social/post", {**TO_YOUTUBE, **wrong}).status_code == 400
+
+
 def test_a_schedule_in_the_past_is_now_or_an_error(api: Api) -> None:
     body = {**TO_YOUTUBE, "schedule_date": "2020-01-01T00:00:00Z"}
     assert api.post_end(api.post("/social/post", body).json()["post_id"])["status"] == "posted"

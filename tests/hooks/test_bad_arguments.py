@@ -82,6 +82,7 @@ WRONG: dict[str, list[Any]] = {
     "approve": FLAGS,
     "disable_comments": FLAGS,
     "platform_options": [5, "text", []],
+    "provider_options": [5, "text", [], {"post": "x"}, {"youTubeOptions": {"visibility": "secret"}}],
     "limit": [0, 10_001, 1.5, "7", True],
     "enabled": ["False", 1, None],
     "threshold": [-1, 1_000_001, "5", math.nan, True],

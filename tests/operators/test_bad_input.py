@@ -87,6 +87,8 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "run_id": BAD_OPTIONAL_IDS,
             "output_ids": [["an-output"], []],
             "schedule_date": ["tomorrow", "2030-01-01T10:00:00", datetime(2030, 1, 1), 5, "2020-01-01T00:00:00Z"],
+            "workspace_id": BAD_OPTIONAL_IDS,
+            "provider_options": [5, "title", [], {"scheduleDate": "x"}, {"youTubeOptions": 5}],
             "wait_for_completion": BAD_FLAGS,
             "deferrable": BAD_FLAGS,
             "poll_interval": [*BAD_SECONDS, None],

@@ -1,4 +1,4 @@
-"""What docs/operations.md tells a person to do with a run that failed for good: only what is missing is paid again."""
+"""What docs/operations.md tells a person to do with a run that failed for good: only what is missing is done again."""
 
 from __future__ import annotations
 

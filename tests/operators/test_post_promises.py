@@ -14,6 +14,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPostFailedError,
 )
+from airflow_provider_mosaic.api.social import Post
+from airflow_provider_mosaic.clients.sync import SyncClient
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -282,4 +284,34 @@ def test_without_a_store_a_retry_does_not_post_again_what_may_be_its_own(mosaic:
     task = post_life(None, wait_for_completion=True, **BOTH)
     gives_up(task.see_through, MosaicPostFailedError)
     assert one_post(mosaic)["post_id"] in gives_up(task.see_through, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"posts_made": 1}
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["without waiting", "waiting"])
+def test_a_failed_post_that_shows_to_be_out_somewhere_is_not_made_again(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, wait: bool
+) -> None:
+    task = post_life(StateStore().killing_at("id"), wait_for_completion=wait, deferrable=True, **BOTH)
+    with pytest.raises(Killed):
+        task.execute()
+
+    # Mosaic does not say whether "failed" means that nothing is out.
+    destinations = (
+        {"platform": "youtube", "post_url": "https://youtu.be/1"}, {"platform": "tiktok", "message": "Video too long"},
+    )  # fmt: skip
+    read = SyncClient.send
+
+    def send(self: SyncClient, call: Any, **options: Any) -> Any:
+        answer = read(self, call, **options)
+        if not isinstance(answer, Post):
+            return answer
+        return Post.model_validate({"post_id": answer.post_id, "status": "failed", "destinations": destinations})
+
+    monkeypatch.setattr(SyncClient, "send", send)
+    if wait:
+        message = gives_up(task.see_through, MosaicPostFailedError)
+        assert "It is out on youtube" in message
+        assert "Nothing is out" not in message
+    else:
+        task.execute()
     assert effects(mosaic) == {"posts_made": 1}

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from airflow_provider_mosaic.emulator.answers import ApiError
@@ -38,6 +38,13 @@ class PostBody(BaseModel):
     media_urls: list[str] = []
     schedule_date: str | None = None
     workspace_id: str | None = None
+    # Options of the publishing service, which the page of March 2026 has Mosaic forward. They change nothing here.
+    youtube_options: dict[str, Any] | None = Field(None, alias="youTubeOptions")
+    tiktok_options: dict[str, Any] | None = Field(None, alias="tikTokOptions")
+    instagram_options: dict[str, Any] | None = Field(None, alias="instagramOptions")
+    facebook_options: dict[str, Any] | None = Field(None, alias="faceBookOptions")
+    linkedin_options: dict[str, Any] | None = Field(None, alias="linkedInOptions")
+    twitter_options: dict[str, Any] | None = Field(None, alias="twitterOptions")
 
 
 def find_post(exchange: Exchange, post_id: str) -> Post:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, task
+from airflow.sdk import DAG, Param, TaskGroup, task
 
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
     MosaicCreateAvatarProfileOperator,
+    MosaicDownloadOutputsOperator,
     MosaicPostAnalyticsOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
@@ -92,11 +93,42 @@ TAKEN = {
     "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
 }
+#: What may come to nothing: the DAG says so. The parameter ``nothing`` is optional, and empty.
+PARAM = "{{ params.nothing }}"
+PROMPT = {"number": 1, "prompt": PARAM}
+PROMPT_PLACE = f"update_params['{NODE}']['prompt']"
+OPTIONAL = {
+    "callback_url": lambda: run(callback_url=PARAM, optional=["callback_url"]),
+    "callback_url_by_one_text": lambda: run(callback_url=PARAM, optional="callback_url"),
+    "callback_url_as_empty_text": lambda: run(callback_url="{{ params.nothing or '' }}", optional=["callback_url"]),
+    "callback_url_as_json": lambda: run(callback_url="{{ params.nothing | tojson }}", optional=["callback_url"]),
+    "callback_url_of_a_task": lambda: run(callback_url=nothing(), optional=["callback_url"]),
+    "update_params": lambda: run(update_params=PARAM, optional=["update_params"]),
+    "prompt": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE]),
+    "prompt_in_other_quotes": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE.replace("'", '"')]),
+    "ignore_nodes": lambda: run(ignore_nodes="{{ params.none_of_them }}", optional=["ignore_nodes"]),
+    "min_credits": lambda: run(min_credits=PARAM, optional=["min_credits"]),
+    "callback_url_of_partial": lambda: MosaicRunAgentOperator.partial(
+        task_id="act", agent_id=AGENT, poll_interval=0.05, callback_url=PARAM, optional=["callback_url"]
+    ).expand(update_params=[{NODE: {"number": 1}}]),
+    "callback_url_of_expand": lambda: MosaicRunAgentOperator.partial(
+        task_id="act", agent_id=AGENT, poll_interval=0.05, optional=["callback_url"]
+    ).expand(callback_url=things([None])),
+}
+#: With a parameter that may be empty in the place of one, and another in the place of what was not said to be.
+NOT_OPTIONAL = {
+    "callback_url": lambda: run(callback_url=PARAM, update_params=PARAM, optional=["update_params"]),
+    PROMPT_PLACE: lambda: run(update_params={NODE: PROMPT}, optional=["update_params"]),
+    "update_params": lambda: run(update_params=PARAM, optional=[PROMPT_PLACE]),
+    "schedule_date": lambda: post(schedule_date="{{ params.nothing or '' }}"),
+    "workspace_id": lambda: post(workspace_id=" {{ params.nothing or '' }} "),
+}
 
 
-def all_of(name: str, cases: dict[str, Any]) -> DAG:
+def all_of(name: str, cases: dict[str, Any], **options: Any) -> DAG:
     """A DAG with a task ``act`` for each case, in a group whose number is the case's."""
-    with DAG(name, schedule=None) as dag:
+    params: Any = {"nothing": Param(None, type=["null", "string"]), "none_of_them": Param([], type="array")}
+    with DAG(name, schedule=None, params=params, **options) as dag:
         for number, build in enumerate(cases.values()):
             with TaskGroup(f"case_{number}"):
                 build()
@@ -105,5 +137,22 @@ def all_of(name: str, cases: dict[str, Any]) -> DAG:
 
 refused = all_of("came_to_nothing", REFUSED)
 taken = all_of("none_was_meant", TAKEN)
+optional = all_of("may_be_empty", OPTIONAL)
+natively_optional = all_of("may_be_none", OPTIONAL, render_template_as_native_obj=True)
+not_optional = all_of("may_not_be_empty", NOT_OPTIONAL)
+with DAG("callback_left_as_it_is", schedule=None, params={"nothing": Param(None, type=["null", "string"])}) as left:
+    channels(callback_url=PARAM, optional=["callback_url"])
+with DAG("post_of_now", schedule=None, params={"nothing": Param(None, type=["null", "string"])}) as post_of_now:
+    names = ["schedule_date", "workspace_id", "provider_options"]
+    post(**dict.fromkeys(names, PARAM), optional=names)
+with DAG("files", schedule=None, params={"nothing": Param(None, type=["null", "string"]), "run": ""}) as files:
+    MosaicDownloadOutputsOperator(
+        task_id="act",
+        run_id="{{ params.run }}",
+        destination="{{ dag_run.conf['folder'] }}",
+        include=PARAM,
+        filename=PARAM,
+        optional=["include", "filename"],
+    )
 with DAG("callback_came_to_nothing", schedule=None) as callback:
     REFUSED["callback_url_of_channels"]()

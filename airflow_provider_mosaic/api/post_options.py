@@ -1,0 +1,107 @@
+"""
+Options of a post that Mosaic hands on to the service that publishes it.
+
+Mosaic's page of March 2026 (https://docs.mosaic.so/api/social/post-social-post) says that fields it does not know are
+forwarded to Ayrshare. The part of the newest page that could tell whether this still holds could not be read. The names
+and values are Ayrshare's (https://www.ayrshare.com/docs/apis/post/social-networks/youtube).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from typing_extensions import Required, TypedDict
+
+from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_mapping, refuse
+
+_VISIBILITIES = ("public", "unlisted", "private")
+_YOUTUBE_FLAGS = ("madeForKids", "shorts", "notifySubscribers")
+_LONGEST_YOUTUBE_TITLE = 100
+#: The objects that hold the options of one platform.
+_PLATFORM_OBJECTS = (
+    "youTubeOptions",
+    "tikTokOptions",
+    "instagramOptions",
+    "faceBookOptions",
+    "linkedInOptions",
+    "twitterOptions",
+)
+#: What has an argument of its own, by the name without case and underscores: Mosaic and the publishing service spell
+#: the same field in different ways, and either would change what is posted, where, or when.
+_ARGUMENTS = {
+    "post": "text",
+    "destinations": "social_connection_ids",
+    "socialconnectionid": "social_connection_ids",
+    "platforms": "platforms",
+    "mediaurls": "media_urls",
+    "scheduledate": "schedule_date",
+    "workspaceid": "workspace_id",
+}
+
+
+class YouTubeOptions(TypedDict, total=False):
+    """Options of a YouTube video. Others are sent as they are."""
+
+    #: At most 100 characters. Required by Ayrshare.
+    title: Required[str]
+    #: Ayrshare's default is ``private``.
+    visibility: Literal["public", "unlisted", "private"]
+    #: Address of a JPEG or PNG.
+    thumbNail: str
+    playListId: str
+    tags: list[str]
+    madeForKids: bool
+    shorts: bool
+    notifySubscribers: bool
+
+
+class ProviderOptions(TypedDict, total=False):
+    """
+    Options of a post by platform, under Ayrshare's names. Only those of YouTube have types here; any other field is
+    sent as it is, too.
+    """
+
+    youTubeOptions: YouTubeOptions
+    tikTokOptions: Mapping[str, Any]
+    instagramOptions: Mapping[str, Any]
+    faceBookOptions: Mapping[str, Any]
+    linkedInOptions: Mapping[str, Any]
+    twitterOptions: Mapping[str, Any]
+
+
+def checked_provider_options(value: object) -> dict[str, Any]:
+    """
+    Return the options of a post as they are sent; an empty dict for None.
+
+    :param value: The options, also as text that a template rendered to.
+    :raises MosaicValidationError: They are no object, replace an argument, or a known one has a wrong value.
+    """
+    name = "provider_options"
+    if value is None:
+        return {}
+    options = checked_mapping(name, value)
+    for key in options:
+        argument = _ARGUMENTS.get(key.replace("_", "").lower())
+        if argument is not None:
+            refuse(f"{name}[{key!r}]", options[key], f"give the argument {argument} instead. Nothing was posted.")
+    for key in _PLATFORM_OBJECTS:
+        if key in options:
+            options[key] = checked_mapping(f"{name}[{key!r}]", options[key])
+    _check_youtube(f"{name}['youTubeOptions']", options.get("youTubeOptions", {}))
+    return options
+
+
+def _check_youtube(name: str, youtube: Mapping[str, Any]) -> None:
+    if "title" in youtube:
+        title = youtube["title"]
+        if not isinstance(title, str) or not title.strip() or len(title) > _LONGEST_YOUTUBE_TITLE:
+            refuse(
+                f"{name}['title']", title, f"it must be text of 1 to {_LONGEST_YOUTUBE_TITLE} characters. Nothing was "
+                "posted.",
+            )  # fmt: skip
+    if "visibility" in youtube:
+        checked_choice(f"{name}['visibility']", youtube["visibility"], _VISIBILITIES)
+    for flag in _YOUTUBE_FLAGS:
+        if flag in youtube:
+            checked_flag(f"{name}[{flag!r}]", youtube[flag])

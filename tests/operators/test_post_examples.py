@@ -1,0 +1,59 @@
+"""Which posts the example DAGs are about, and for how long they wait."""
+
+from __future__ import annotations
+
+import runpy
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, until
+
+from airflow_provider_mosaic.api.social import Post
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+
+
+def tasks_of(name: str) -> dict[str, Any]:
+    found = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    return dict(found[name]().task_dict)
+
+
+def measured(days: int = 7) -> set[str]:
+    return set(tasks_of("mosaic_measure_posts")["posts"].python_callable({"days": days}))
+
+
+def test_posts_that_are_out_only_partly_are_measured_too(mosaic: Emulator, hook: MosaicHook) -> None:
+    whole = hook.create_post("Whole", social_connection_ids=[ACCOUNT]).post_id
+    until(lambda: hook.get_post(whole).status == "posted")
+    mosaic.configure(failing_platforms={"tiktok": "Video too long"})
+    halved = hook.create_post("Halved", social_connection_ids=[ACCOUNT, OTHER_ACCOUNT]).post_id
+    until(lambda: hook.get_post(halved).status == "partial_failure")
+    later = datetime.now(timezone.utc) + timedelta(days=1)
+    hook.create_post("Not out yet", social_connection_ids=[ACCOUNT], schedule_date=later)
+    assert measured() == {whole, halved}
+
+
+def test_a_post_is_as_old_as_its_publication(monkeypatch: pytest.MonkeyPatch) -> None:
+    def days_ago(days: int) -> datetime:
+        return datetime.now(timezone.utc) - timedelta(days=days)
+
+    posts = [
+        Post(post_id="scheduled_long_before", status="posted", created_at=days_ago(20), scheduled_at=days_ago(1)),
+        Post(post_id="made_now", status="posted", created_at=days_ago(1)),
+        Post(post_id="without_a_time", status="posted"),
+        Post(post_id="old", status="posted", created_at=days_ago(20), scheduled_at=days_ago(9)),
+        Post(post_id="old_made_now", status="posted", created_at=days_ago(9)),
+    ]
+    monkeypatch.setattr(
+        MosaicHook, "list_posts", lambda self, status: iter([post for post in posts if post.status == status])
+    )
+    assert measured() == {"scheduled_long_before", "made_now", "without_a_time"}
+
+
+def test_nothing_waits_for_a_post_longer_than_its_links_can_last() -> None:
+    tasks = tasks_of("mosaic_publish_tonight")
+    assert timedelta(days=7) < timedelta(seconds=tasks["wait"].timeout) <= timedelta(days=8)
