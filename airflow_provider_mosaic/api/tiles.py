@@ -67,8 +67,7 @@ class NodeTypes:
                 names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
                 faults.add(place, node.tile, f"there is no tile of this name. {nearest(node.tile, names)}")
             elif len(named) > 1:
-                ids = ", ".join(self._by_id[each].node_type_id or each for each in named)
-                faults.add(place, node.tile, f"more than one tile has this name, give its id: {ids}.")
+                faults.add(place, node.tile, f"more than one tile has this name, give its id: {', '.join(named)}.")
             else:
                 found[node.key] = named[0]
             known = self._by_id.get(found.get(node.key, "").lower())

@@ -10,7 +10,7 @@ from airflow_provider_mosaic.operators.given import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-_PARTS = ("video", "thumbnail", "premiere")
+_PARTS = ("video", "image", "audio", "thumbnail", "premiere")
 _FILENAME = "{output_id}{suffix}"
 
 
