@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import Field
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
+from airflow_provider_mosaic.api.arguments import checked_id, refuse
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, text_in
+from airflow_provider_mosaic.api.options import AssetKind, validate_asset_kind
 from airflow_provider_mosaic.api.redaction import link_secrets, values
 
 #: Seconds to wait for a finalize: size, length and format can only be looked at now.
@@ -114,23 +115,23 @@ def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[Asset
     refuse("source", name, f"Mosaic does not take {suffix or 'a file without a suffix'}{meant}; it takes {taken}.")
 
 
-def checked_asset_type(value: str | AssetType) -> AssetType:
+def checked_asset_type(value: AssetKind | AssetType) -> AssetType:
     """
     An asset type from its name.
 
     :raises MosaicValidationError: There is no such type.
     """
-    return AssetType(checked_choice("asset_type", value, [kind.value for kind in AssetType]))
+    return AssetType(validate_asset_kind("asset_type", value))
 
 
-def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
+def begin_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
     """
     Reserve an asset's id and get a signed form for its bytes. Each attempt needs a form of its own; one that is not
     used lapses (https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url).
 
     :param asset_type: What will be uploaded.
     """
-    kind = AssetType(asset_type)
+    kind = checked_asset_type(asset_type)
     key = f"{kind.value}_id"
 
     def read(data: Any) -> UploadForm:
@@ -160,7 +161,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
     )
 
 
-def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
+def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[str]:
     """
     Tell Mosaic that the bytes are in place; the answer is the asset's id.
 
@@ -170,7 +171,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     :param asset_type: What was uploaded.
     :param asset_id: The id from :func:`begin_upload`.
     """
-    kind = AssetType(asset_type)
+    kind = checked_asset_type(asset_type)
     key = f"{kind.value}_id"
 
     def read(data: Any) -> str:
@@ -190,7 +191,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     )
 
 
-def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
+def get_view_url(asset_type: AssetKind | AssetType, asset_id: str) -> Call[ViewLink]:
     """
     Short-lived links to look at an uploaded asset
     (https://docs.mosaic.so/api/asset-management/post-uploads-get-view-url).
@@ -198,11 +199,12 @@ def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
     :param asset_type: What it is.
     :param asset_id: The asset.
     """
+    kind = checked_asset_type(asset_type)
     return Call(
-        what=f"get a link to {AssetType(asset_type).value} {asset_id!r}",
+        what=f"get a link to {kind.value} {asset_id!r}",
         method="POST",
         path="/uploads/get_view_url",
-        body={"asset_type": AssetType(asset_type).value, "asset_id": checked_id("asset_id", asset_id)},
+        body={"asset_type": kind.value, "asset_id": checked_id("asset_id", asset_id)},
         read=ViewLink.model_validate,
     )
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Context
+
+    from airflow_provider_mosaic.templated import Location, Reference, Text
 
 
 class MosaicUploadOperator(MosaicOperator):
@@ -27,19 +30,21 @@ class MosaicUploadOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
+    _options = options.UPLOAD
 
     def __init__(
         self,
         *,
-        source: str | ObjectStoragePath,
-        asset_type: str | None = None,
-        mosaic_conn_id: str = "mosaic_default",
+        source: Location,
+        asset_type: Text | None = None,
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.asset_type = asset_type
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> str:
         """
@@ -76,16 +81,17 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
+    _options = options.DOWNLOAD
 
     def __init__(
         self,
         *,
-        run_id: str,
-        destination: str | ObjectStoragePath,
-        include: Iterable[str] = ("video", "thumbnail", "premiere"),
-        filename: str = "{output_id}{suffix}",
+        run_id: Text,
+        destination: Location,
+        include: Iterable[options.OutputPart | Reference] | Text = ("video", "thumbnail", "premiere"),
+        filename: Text = "{output_id}{suffix}",
         overwrite: bool = False,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +101,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         self.filename = filename
         self.overwrite = overwrite
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> list[str]:
         """

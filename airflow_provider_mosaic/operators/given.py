@@ -1,15 +1,23 @@
-"""What operators with effects have in common: an argument that was given and came to nothing is refused."""
+"""
+What operators have in common: constants are validated where the DAG file is parsed, and an argument that was given and
+came to nothing is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+    from airflow_provider_mosaic.api.validators import Validator
 
 # Stands for what a mapped argument is written as: something that Airflow renders for each item.
 _MAPPED = "{{ mapped }}"
@@ -27,6 +35,40 @@ class MosaicOperator(BaseOperator):
     """
 
     ui_color = "#e9e4fb"
+
+    # By the time that it is read, Airflow has rendered it.
+    mosaic_conn_id: Any
+
+    #: A validator for each argument.
+    _options: ClassVar[Mapping[str, Validator]]
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """
+        Start a mapped task. The constants that its items share are validated now, the rest when an item runs.
+
+        :param kwargs: What all items share.
+        :raises MosaicValidationError: A constant is wrong.
+        """
+        shared = super().partial(**kwargs)
+        validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=shared.kwargs["dag"])
+        return shared
+
+    def _validate_constants(self, **given: Any) -> None:
+        """
+        Validate what is constant, at the end of the constructor.
+
+        :param given: The arguments that are not kept under their own names.
+        """
+        if is_mapped_item(self):
+            return
+        arguments = {**{name: getattr(self, name) for name in self._options.keys() - given.keys()}, **given}
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        validate_constants(self._options, arguments, template_fields=self.template_fields, dag=dag)
+        self._validate_together()
+
+    def _validate_together(self) -> None:
+        """Raise for arguments that exclude each other, or of which one is missing, whatever they are rendered to."""
 
     @contextmanager
     def _taking_arguments(self, context: Context, *, begins: str | None = None) -> Iterator[None]:

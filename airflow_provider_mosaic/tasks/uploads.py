@@ -27,7 +27,7 @@ class UploadTask:
     :param asset_type: What it is; None to take it from the suffix.
     """
 
-    def __init__(self, hook: MosaicHook, *, source: Any, asset_type: str | None) -> None:
+    def __init__(self, hook: MosaicHook, *, source: Any, asset_type: Any) -> None:
         self._hook = hook
         self._place = source
         self._meant = None if asset_type is None else checked_asset_type(asset_type)
