@@ -7,6 +7,7 @@ connection `mosaic_default` and the variable `mosaic_metrics`: the folder, or ob
 """
 
 import json
+from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
 from pendulum import now
@@ -23,20 +24,20 @@ from airflow_provider_mosaic.operators import MosaicPostAnalyticsOperator
     doc_md=__doc__,
     params={"days": Param(7, type="integer", minimum=1)},
 )
-def mosaic_measure_posts():
+def mosaic_measure_posts() -> None:
     @task
-    def posts(params: dict) -> list[str]:
-        since = now("UTC").subtract(days=params["days"])
+    def posts(**context: Any) -> list[str]:
+        since = now("UTC").subtract(days=context["params"]["days"])
         posted = MosaicHook().list_posts(status="posted")
         return [post.post_id for post in posted if post.created_at is None or post.created_at >= since]
 
     @task
-    def comments(post_id: str) -> list[dict]:
+    def comments(post_id: str) -> list[dict[str, Any]]:
         found = MosaicHook().list_post_comments(post_id)
         return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in found]
 
     @task
-    def write(name: str, rows_of_posts: list[list[dict]]) -> str:
+    def write(name: str, rows_of_posts: Any) -> str:
         folder = ObjectStoragePath(Variable.get("mosaic_metrics"))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}-{now('UTC'):%Y-%m-%d}.jsonl"

@@ -15,8 +15,9 @@ It uses the connection `mosaic_default` and these variables:
 """
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import ObjectStoragePath, Variable, dag, task, task_group
+from airflow.sdk import ObjectStoragePath, Variable, XComArg, dag, task, task_group
 
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -37,7 +38,7 @@ WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left hal
     tags=["mosaic"],
     doc_md=__doc__,
 )
-def mosaic_nightly_pipeline():
+def mosaic_nightly_pipeline() -> None:
     @task
     def new_recordings() -> list[dict[str, str]]:
         """List the recordings whose results are not whole yet, each with the folder for them."""
@@ -52,15 +53,15 @@ def mosaic_nightly_pipeline():
         ]
 
     @task
-    def whole(files: list[str], destination: str) -> None:
+    def whole(files: Any, destination: str) -> None:
         (ObjectStoragePath(destination) / WHOLE).write_text("\n".join(files))
 
     @task
-    def first_cut(output_ids: list[str]) -> list[str]:
-        return output_ids[:1]
+    def first_cut(output_ids: Any) -> list[str]:
+        return list(output_ids[:1])
 
     @task_group
-    def recording(source: str, destination: str):
+    def recording(source: str, destination: str) -> None:
         video = MosaicUploadOperator(task_id="upload", source=source)
         edit = MosaicRunAgentOperator(
             task_id="edit",
@@ -75,7 +76,7 @@ def mosaic_nightly_pipeline():
             text="New from the studio",
             platforms=["tiktok"],
             run_id=edit.output,
-            output_ids=first_cut(edit.output["output_ids"]),
+            output_ids=first_cut(XComArg(edit, key="output_ids")),
         )
         whole(download.output, destination) >> post
 

@@ -45,7 +45,7 @@ def load(layer):
 
 
 #: The modules of the API that a DAG file with an operator loads.
-VALIDATION = {"api.arguments", "api.options", "api.run_inputs", "api.validators"}
+VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.run_inputs", "api.validators"}
 
 
 def loaded_by(*stages: str) -> list[set[str]]:

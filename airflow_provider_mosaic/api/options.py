@@ -25,6 +25,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_path,
     validate_text,
 )
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.run_inputs import SOURCES, checked_params, validate_video_inputs
 from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
@@ -232,6 +233,17 @@ def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
             given.add(kind)
     if "video" not in given and not {"image", "audio"} <= given:
         refuse("video_url", None, "a profile needs a video, or an image and audio.")
+
+
+def validate_file_kind(source: str, asset_type: Any) -> None:
+    """
+    Raise MosaicValidationError if Mosaic does not take a file of this suffix.
+
+    :param source: A path or a URI. The file behind a web address may have another name, which is known later.
+    :param asset_type: What the file is meant to be; None to take it from the suffix.
+    """
+    if uri_scheme(source) not in ("http", "https") and "?" not in source:
+        media_type_of(source, None if asset_type is None else AssetType(asset_type))
 
 
 def validate_agent_is_named(agent_id: Any, name: Any) -> None:

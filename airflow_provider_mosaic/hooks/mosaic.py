@@ -13,9 +13,9 @@ from airflow_provider_mosaic.airflow_features import lookups_can_be_awaited
 from airflow_provider_mosaic.api import account, assets, runs
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import checked_name
-from airflow_provider_mosaic.api.assets import AssetType
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
 from airflow_provider_mosaic.api.paging import Listing, iterate
 from airflow_provider_mosaic.api.redaction import one_line
@@ -200,7 +200,7 @@ class MosaicHook(Endpoints, BaseHook):
 
         file = source_at(source, self.access)
         meant = None if asset_type is None else assets.checked_asset_type(asset_type)
-        kind, media_type = assets.media_type_of(file.name, meant)
+        kind, media_type = media_type_of(file.name, meant)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 
     def apply_agent(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.validation import is_constant
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,6 +47,10 @@ class MosaicUploadOperator(MosaicOperator):
         self.asset_type = asset_type
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants()
+
+    def _validate_together(self) -> None:
+        if is_constant((self.source, self.asset_type)) and isinstance(self.source, (str, os.PathLike)):
+            options.validate_file_kind(os.fspath(self.source), self.asset_type)
 
     def execute(self, context: Context) -> str:
         """

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, refuse
-from airflow_provider_mosaic.api.assets import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, AssetType
 from airflow_provider_mosaic.api.options import format_filename, validate_filename, validate_parts
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_going_on

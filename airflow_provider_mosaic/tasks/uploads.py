@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_mosaic.api.assets import AssetType, checked_asset_type, media_type_of
+from airflow_provider_mosaic.api.assets import checked_asset_type
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicValidationError
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.assets import finalize, store
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import source_at

@@ -48,7 +48,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         self,
         *,
         agent_id: str,
-        status: Iterable[str] | str | None = None,
+        status: Iterable[EndStatus] | EndStatus | None = None,
         mosaic_conn_id: str = "mosaic_default",
         poll_interval: float | timedelta = 60.0,
     ) -> None:

@@ -28,8 +28,7 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.sensors import MosaicCreditsSensor, MosaicRunSensor, MosaicSocialPostSensor
 from operators.test_bad_input import CASES, CLASSES
 
-#: What is wrong only when the task runs: files, connections and storages that are not there, a time that has passed,
-#: and what is inside of a definition.
+#: What is wrong only when the task runs: files, connections and storages that are not there, a time that has passed.
 LATER: set[tuple[str, str]] = {
     ("source", "/nowhere/film.mp4"),
     ("source", "nosuch://bucket/film.mp4"),
@@ -38,13 +37,16 @@ LATER: set[tuple[str, str]] = {
     ("mosaic_conn_id", "nowhere"),
     ("definition", "/nowhere/agent.yaml"),
     ("definition", "nosuch://bucket/agent.yaml"),
-    ("definition", "{'nodez': {}}"),
 }
 TEMPLATE = "{{ ti.xcom_pull() }}"
 
 #: What is wrong in itself; the message has the pattern in it.
 WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
-    (MosaicRunAgentOperator, {"on_partial": "failed"}, r"^on_partial='failed': .*warn, fail, skip\. Did you mean 'fail'"),
+    (
+        MosaicRunAgentOperator,
+        {"on_partial": "failed"},
+        r"^on_partial='failed': .*warn, fail, skip\. Did you mean 'fail'",
+    ),
     (MosaicRunAgentOperator, {"timeout": "1h"}, "^timeout='1h': it must be a number of seconds or a timedelta"),
     (MosaicRunAgentOperator, {"poll_interval": -1}, "^poll_interval=-1: it must be more than 0 seconds"),
     (MosaicRunAgentOperator, {"poll_interval": True}, "^poll_interval=True"),
@@ -55,7 +57,11 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (MosaicRunAgentOperator, {"video_ids": []}, r"^video_ids=\[\]: it is empty"),
     (MosaicRunAgentOperator, {"video_urls": [TEMPLATE, "ftp://a/b"]}, r"^video_urls\[1\]='ftp://a/b'"),
     (MosaicRunAgentOperator, {"cancel_on_kill": TEMPLATE}, "^cancel_on_kill=.*Airflow renders no templates here"),
-    (MosaicRunAgentOperator, {"video_inputs": [{"agent_node_id": "a"}], "video_ids": TEMPLATE}, "it excludes video_ids"),
+    (
+        MosaicRunAgentOperator,
+        {"video_inputs": TEMPLATE, "video_ids": TEMPLATE},
+        "it excludes video_ids",
+    ),
     (MosaicRunAgentOperator, {"update_params": {TEMPLATE: {"a": 1}}}, "this template was not rendered"),
     (MosaicDownloadOutputsOperator, {"include": ["vidoe"]}, r"^include\[0\]='vidoe': .*Did you mean 'video'"),
     (MosaicDownloadOutputsOperator, {"include": "video,premiere"}, r"^include\[0\]='video,premiere'"),
@@ -189,7 +195,7 @@ def test_a_dag_may_have_markers_of_its_own_for_templates() -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "[["}):
         MosaicRunAgentOperator(task_id="run", agent_id="[[ params.agent ]]")
         MosaicRunAgentOperator.partial(task_id="runs", agent_id="[[ params.agent ]]").expand(video_ids=[["a"]])
-        with pytest.raises(MosaicValidationError, match="^agent_id="):
+        with pytest.raises(MosaicValidationError, match=r"^agent_id="):
             MosaicRunAgentOperator(task_id="wrong", agent_id="(( params.agent ))")
 
 
@@ -198,5 +204,5 @@ def test_a_class_of_ones_own_may_render_more() -> None:
         template_fields = (*MosaicSocialPostOperator.template_fields, "timeout")
 
     Patient(task_id="post", text="Hello", social_connection_ids=[ACCOUNT], timeout="{{ params.patience }}")  # type: ignore[arg-type]
-    with pytest.raises(MosaicValidationError, match="^timeout='1h'"):
+    with pytest.raises(MosaicValidationError, match=r"^timeout='1h'"):
         Patient(task_id="post", text="Hello", social_connection_ids=[ACCOUNT], timeout="1h")  # type: ignore[arg-type]
