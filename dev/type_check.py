@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dev import environment
+from dev import environment, interpreters
 
 TYPES = environment.LOCAL / "types"
 ENVIRONMENT = TYPES / "environment"
@@ -42,7 +42,7 @@ def install_wheel() -> Path:
     stamp = hashlib.sha256(constraint.read_bytes() + project.read_bytes()).hexdigest()
     stamp_file = ENVIRONMENT / "made-from"
     if not (python.exists() and stamp_file.exists() and stamp_file.read_text() == stamp):
-        environment.run_uv("venv", "--quiet", "--clear", "--python", environment.interpreters.usual().path, ENVIRONMENT)
+        environment.run_uv("venv", "--quiet", "--clear", "--python", interpreters.usual().path, ENVIRONMENT)
         environment.run_uv(
             *("pip", "install", "--quiet", "--python", python, "--constraint", constraint),
             *("--group", f"{project}:types", wheel),

@@ -31,7 +31,7 @@ def mosaic_measure_posts() -> None:
         posted = MosaicHook().list_posts(status="posted")
         return [post.post_id for post in posted if post.created_at is None or post.created_at >= since]
 
-    @task
+    @task(map_index_template="{{ task.op_kwargs['post_id'] }}")
     def comments(post_id: str) -> list[dict[str, Any]]:
         found = MosaicHook().list_post_comments(post_id)
         return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in found]

@@ -27,6 +27,8 @@ from airflow_provider_mosaic.operators import (
 )
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+# The rows of the grid have the names of the recordings.
+NAME = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
 WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left half full
 
 
@@ -60,7 +62,7 @@ def mosaic_nightly_pipeline() -> None:
     def first_cut(output_ids: Any) -> list[str]:
         return list(output_ids[:1])
 
-    @task_group
+    @task_group(default_args={"map_index_template": NAME})
     def recording(source: str, destination: str) -> None:
         video = MosaicUploadOperator(task_id="upload", source=source)
         edit = MosaicRunAgentOperator(

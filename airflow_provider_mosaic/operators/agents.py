@@ -41,6 +41,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
     _options = options.APPLY_AGENT
+    _row_label_arguments = ("definition", "agent_id")
 
     def __init__(
         self,

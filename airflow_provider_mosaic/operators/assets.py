@@ -33,6 +33,7 @@ class MosaicUploadOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
     _options = options.UPLOAD
+    _row_label_arguments = ("source",)
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
     _options = options.DOWNLOAD
+    _row_label_arguments = ("destination", "run_id")
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
     _options = options.AVATAR_PROFILE
+    _row_label_arguments = ("name",)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_mosaic.row_labels import default_template, row_label
 from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class MosaicOperator(BaseOperator):
 
     #: A validator for each argument.
     _options: ClassVar[Mapping[str, Validator]]
+    #: The arguments that may tell the rows of a mapped task apart, the most telling one first.
+    _row_label_arguments: ClassVar[tuple[str, ...]]
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -52,7 +55,14 @@ class MosaicOperator(BaseOperator):
         """
         shared = super().partial(**kwargs)
         validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=shared.kwargs["dag"])
+        if shared.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
+            shared.kwargs["map_index_template"] = default_template(shared.kwargs["dag"])
         return shared
+
+    @property
+    def row_label(self) -> str:
+        """What tells this row of a mapped task from the others, for the task's ``map_index_template``."""
+        return row_label(self, self._row_label_arguments)
 
     def _validate_constants(self, **given: Any) -> None:
         """
@@ -60,10 +70,12 @@ class MosaicOperator(BaseOperator):
 
         :param given: The arguments that are not kept under their own names.
         """
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
+            self.map_index_template = default_template(dag)
         if is_mapped_item(self):
             return
         arguments = {**{name: getattr(self, name) for name in self._options.keys() - given.keys()}, **given}
-        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         validate_constants(self._options, arguments, template_fields=self.template_fields, dag=dag)
         self._validate_together()
 

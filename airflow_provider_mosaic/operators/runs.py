@@ -90,6 +90,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
     operator_extra_links = (MosaicRunLink(),)
     _begins = "run"
     _options = options.RUN_AGENT
+    _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
 
     def __init__(
         self,
@@ -195,6 +196,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     operator_extra_links = (MosaicRunLink(),)
     _options = options.RESUME_RUN
+    _row_label_arguments = ("run_id",)
 
     def __init__(
         self,
@@ -250,6 +252,7 @@ class MosaicCancelRunOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.CANCEL_RUN
+    _row_label_arguments = ("run_id",)
 
     def __init__(self, *, run_id: Text, mosaic_conn_id: Text = "mosaic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -63,6 +63,7 @@ class MosaicSocialPostOperator(EndWaitOperator):
     )
     _begins = "post"
     _options = options.POST
+    _row_label_arguments = ("platforms", "run_id", "media_urls", "text")
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
     _options = options.POST_ANALYTICS
+    _row_label_arguments = ("post_id",)
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     )
     template_fields_renderers = {"filter_options": "json"}
     _options = options.YOUTUBE_TRIGGER
+    _row_label_arguments = ("agent_id", "youtube_channels")
 
     def __init__(
         self,

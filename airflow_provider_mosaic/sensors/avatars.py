@@ -39,6 +39,7 @@ class MosaicAvatarProfileSensor(EndSensor):
 
     template_fields: Sequence[str] = ("avatar_profile_id", "mosaic_conn_id")
     _options = options.AVATAR_PROFILE_SENSOR
+    _row_label_arguments = ("avatar_profile_id",)
     _noun = "Avatar profile"
     _key = "avatar_profile_id"
 

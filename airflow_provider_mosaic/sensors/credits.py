@@ -39,6 +39,7 @@ class MosaicCreditsSensor(EndSensor):
 
     template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
     _options = options.CREDITS_SENSOR
+    _row_label_arguments = ("min_credits",)
     _name = "The balance"
 
     def __init__(

@@ -52,6 +52,7 @@ class MosaicRunSensor(EndSensor):
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.RUN_SENSOR
+    _row_label_arguments = ("run_id",)
     _noun = "Run"
     _key = "run_id"
 

@@ -41,6 +41,7 @@ class MosaicSocialPostSensor(EndSensor):
 
     template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
     _options = options.POST_SENSOR
+    _row_label_arguments = ("post_id",)
     _noun = "Post"
     _key = "post_id"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_mosaic.api.arguments import checked_seconds
+from airflow_provider_mosaic.row_labels import default_template, row_label
 from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class EndSensor(BaseSensorOperator):
 
     #: A validator for each argument.
     _options: ClassVar[Mapping[str, Validator]]
+    #: The arguments that may tell the rows of a mapped task apart.
+    _row_label_arguments: ClassVar[tuple[str, ...]]
     #: What it waits for, as a log line begins with it.
     _noun: ClassVar[str]
     #: The argument with its id, also of the trigger and of ``execute_complete``. Airflow's database keeps it over
@@ -79,14 +82,23 @@ class EndSensor(BaseSensorOperator):
         """
         shared = super().partial(**kwargs)
         validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=shared.kwargs["dag"])
+        if shared.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
+            shared.kwargs["map_index_template"] = default_template(shared.kwargs["dag"])
         return shared
+
+    @property
+    def row_label(self) -> str:
+        """What tells this row of a mapped task from the others, for the task's ``map_index_template``."""
+        return row_label(self, self._row_label_arguments)
 
     def _validate_constants(self) -> None:
         """Validate what is constant, at the end of the constructor."""
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
+            self.map_index_template = default_template(dag)
         if is_mapped_item(self):
             return
         arguments = {name: getattr(self, name) for name in self._options}
-        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         validate_constants(self._options, arguments, template_fields=self.template_fields, dag=dag)
 
     # What is a sensor's own

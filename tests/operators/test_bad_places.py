@@ -31,9 +31,9 @@ def test_a_source_that_is_no_such_file_is_refused(
 ) -> None:
     make(tmp_path / "film.mp4")
     [source] = tmp_path.iterdir()
+    # As an item of a mapped task, whose arguments are known only when it runs.
+    late: Any = {"_airflow_from_mapped": True}
     with pytest.raises(AirflowFailException, match=pattern) as failure:
-        # As an item of a mapped task, whose arguments are known only when it runs.
-        late: Any = {"_airflow_from_mapped": True}
         Life(lambda: MosaicUploadOperator(task_id="up", source=str(source), asset_type="video", **late)).execute()
     assert "source=" in str(failure.value)
     assert source.stem in str(failure.value)

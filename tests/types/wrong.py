@@ -24,7 +24,7 @@ hook = MosaicHook()
 hook.run_agent("a", video_id=["v"])  # wrong
 hook.run_agent(agent_id=5)  # wrong
 hook.create_post("t", platform="x")  # wrong
-hook.get_run("r").run_idd  # wrong
+status = hook.get_run("r").statuss  # wrong
 hook.upload_asset("/a.mp4", "movie")  # wrong
 hook.begin_upload("movie")  # wrong
 hook.list_runs("a", statuss="failed")  # wrong
