@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
+from tasks.lives import LATE
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
 
-#: As an item of a mapped task is made, whose arguments are known only when it runs.
-LATE = {"_airflow_from_mapped": True}
 NODE = "b0000004-0000-4000-8000-000000000002"
 
 INPUTS: list[tuple[dict[str, Any], str]] = [

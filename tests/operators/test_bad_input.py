@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
-from tasks.lives import gives_up
+from tasks.lives import LATE, gives_up
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic import operators, sensors
@@ -272,8 +272,7 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    # As an item of a mapped task, whose arguments are known only when it runs.
-    task = Life(lambda: kind(task_id="task", _airflow_from_mapped=True, **arguments), store=StateStore())
+    task = Life(lambda: kind(task_id="task", **LATE, **arguments), store=StateStore())
     message = gives_up(task.execute, MosaicValidationError)
     assert name in message
     shown = value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, effects, nothing_was_done, until
+from tasks.lives import LATE
 from tasks.standins import Life
 
 from airflow_provider_mosaic.emulator import Emulator
@@ -31,10 +32,8 @@ def test_a_source_that_is_no_such_file_is_refused(
 ) -> None:
     make(tmp_path / "film.mp4")
     [source] = tmp_path.iterdir()
-    # As an item of a mapped task, whose arguments are known only when it runs.
-    late: Any = {"_airflow_from_mapped": True}
     with pytest.raises(AirflowFailException, match=pattern) as failure:
-        Life(lambda: MosaicUploadOperator(task_id="up", source=str(source), asset_type="video", **late)).execute()
+        Life(lambda: MosaicUploadOperator(task_id="up", source=str(source), asset_type="video", **LATE)).execute()
     assert "source=" in str(failure.value)
     assert source.stem in str(failure.value)
     assert nothing_was_done(mosaic)
