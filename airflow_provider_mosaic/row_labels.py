@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
 
 #: An error in it would fail a task that has succeeded, so that it is nothing but an attribute of the operator.
-TEMPLATE = "{{ task.row_label | default('', true) }}"
+TEMPLATE = "{{ task.row_label | default(ti.map_index, true) }}"
 
 #: Characters. Airflow's database takes 250.
 _LONGEST = 100

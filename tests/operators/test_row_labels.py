@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.row_labels import TEMPLATE
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
+ROW = SimpleNamespace(map_index=3)
 #: A mapped task, what one of its rows is given, and the label of that row.
 ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
     (
@@ -69,8 +71,8 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
     ),
     (lambda: MosaicRunSensor.partial(task_id="t").expand(run_id=["r"]), {"run_id": "r"}, "r"),
     # Nothing to say: the number stays.
-    (lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[None]), {"source": None}, ""),
-    (lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(durable=[True]), {"durable": True}, ""),
+    (lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[None]), {"source": None}, "3"),
+    (lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(durable=[True]), {"durable": True}, "3"),
 ]
 
 
@@ -81,7 +83,7 @@ def test_a_row_is_labelled_with_what_it_is_mapped_over(
     with DAG("dag", schedule=None) as dag:
         mapped = make()
     item = mapped.unmap(row)
-    rendered = dag.get_template_env().from_string(mapped.map_index_template).render(task=item)
+    rendered = dag.get_template_env().from_string(mapped.map_index_template).render(task=item, ti=ROW)
     assert rendered == label
 
 
@@ -133,5 +135,5 @@ def test_a_label_never_fails_a_task() -> None:
     item = mapped.unmap({"source": "/a.mp4"})
     del item.source
     environment = dag.get_template_env()
-    assert environment.from_string(TEMPLATE).render(task=item) == ""
-    assert environment.from_string(TEMPLATE).render(task=object()) == ""
+    assert environment.from_string(TEMPLATE).render(task=item, ti=ROW) == "3"
+    assert environment.from_string(TEMPLATE).render(task=object(), ti=ROW) == "3"
