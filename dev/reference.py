@@ -19,8 +19,8 @@ Made from the docstrings by `make reference`. All arguments are keywords; every 
 `BaseOperator` (sensors: `BaseSensorOperator`) takes.
 
 Constants are validated when the DAG file is parsed, everything else when the task runs. The rows of a mapped task, and
-those of tasks in a mapped task group, are named by what differs between them: the name of a file, or an id. A row of
-which that says nothing keeps its number. To name them otherwise, set Airflow's `map_index_template`.
+those of tasks in a mapped task group, are named by what differs between them: the name of a file, or an id. Where
+nothing does, they keep their numbers. To name them otherwise, set Airflow's `map_index_template`.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 
