@@ -52,8 +52,9 @@ lint: environment
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: environment
+types: environment         ## also of all DAGs that the docs show, against the built wheel
 	$(BIN)/mypy -p airflow_provider_mosaic -p dev
+	@$(PYTHON) -m dev.type_check
 
 unit:                      ## everything that needs no running Airflow, real sockets included, with the built wheel
 	@$(PYTHON) -m dev.matrix unit

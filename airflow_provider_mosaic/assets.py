@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.sdk import Asset
 
+    from airflow_provider_mosaic.api.options import EndStatus
+
 
 def finished_runs(
     agent_id: str,
     *,
-    status: Iterable[str] | str | None = None,
+    status: Iterable[EndStatus] | EndStatus | None = None,
     mosaic_conn_id: str = "mosaic_default",
     poll_interval: float | timedelta = 60.0,
 ) -> Asset:

@@ -46,6 +46,12 @@ class TaskInstance:
     raw: Mapping[str, Any] = field(repr=False)
 
     @property
+    def row_label(self) -> str | None:
+        """What the grid shows in the place of ``map_index``."""
+        label: str | None = self.raw["rendered_map_index"]
+        return label
+
+    @property
     def name(self) -> str:
         """The task and its place in the mapping, as a person writes it."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"

@@ -287,7 +287,7 @@ def floors() -> list[str]:
 def compile_constraints() -> None:
     """Resolve the packages of each Airflow, of the floors on the oldest Python, and of the next Airflow."""
     for source in sorted(CONSTRAINTS.glob("airflow-*.in")):
-        everything = ("--group", "distributed", "--group", "peers", source.relative_to(ROOT))
+        everything = ("--group", "distributed", "--group", "peers", "--group", "types", source.relative_to(ROOT))
         _compile(source.with_suffix(".txt"), "--universal", "--python-version", OLDEST_PYTHON, *everything)
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(floors()))

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.operators import (
         "results": Param(type="string"),
     },
 )
-def mosaic_agent_as_code():
+def mosaic_agent_as_code() -> None:
     agent = MosaicApplyAgentOperator(task_id="agent", definition="mosaic_agent_as_code.yaml")
     run = MosaicRunAgentOperator(
         task_id="edit",

@@ -26,7 +26,7 @@ from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor
     doc_md=__doc__,
     params={name: Param(type="string") for name in ("picture", "speech", "name", "agent", "results")},
 )
-def mosaic_avatar():
+def mosaic_avatar() -> None:
     picture = MosaicUploadOperator(task_id="picture", source="{{ params.picture }}", asset_type="image")
     speech = MosaicUploadOperator(task_id="speech", source="{{ params.speech }}", asset_type="audio")
     profile = MosaicCreateAvatarProfileOperator(

@@ -8,9 +8,10 @@ prefix, for the files.
 """
 
 import json
+from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
-from pendulum import parse, yesterday
+from pendulum import from_format, yesterday
 
 from airflow_provider_mosaic.hooks import MosaicHook
 
@@ -23,10 +24,11 @@ from airflow_provider_mosaic.hooks import MosaicHook
     doc_md=__doc__,
     params={"day": Param(None, type=["null", "string"], format="date")},
 )
-def mosaic_credits_used():
+def mosaic_credits_used() -> None:
     @task
-    def write_usage(params: dict) -> str:
-        day = parse(params["day"]) if params["day"] else yesterday("UTC")
+    def write_usage(**context: Any) -> str:
+        asked = context["params"]["day"]
+        day = from_format(asked, "YYYY-MM-DD") if asked else yesterday("UTC")
         usage = MosaicHook().get_credits_usage(start_date=day, end_date=day.add(days=1).subtract(seconds=1))
         if usage.truncated:
             raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}: ask for shorter times.")

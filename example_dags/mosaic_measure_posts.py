@@ -8,6 +8,7 @@ object a line, ready for a warehouse. It starts no run; Mosaic documents no cost
 """
 
 import json
+from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
 from pendulum import now
@@ -24,22 +25,22 @@ from airflow_provider_mosaic.operators import MosaicPostAnalyticsOperator
     doc_md=__doc__,
     params={"days": Param(7, type="integer", minimum=1)},
 )
-def mosaic_measure_posts():
+def mosaic_measure_posts() -> None:
     @task
-    def posts(params: dict) -> list[str]:
-        since = now("UTC").subtract(days=params["days"])
+    def posts(**context: Any) -> list[str]:
+        since = now("UTC").subtract(days=context["params"]["days"])
         hook = MosaicHook()
         # A post that failed on one platform is out on the others, and a scheduled one is older than its publication.
         out = [post for status in ("posted", "partial_failure") for post in hook.list_posts(status=status)]
         return [post.post_id for post in out if (post.scheduled_at or post.created_at or since) >= since]
 
-    @task
-    def comments(post_id: str) -> list[dict]:
+    @task(map_index_template="{{ task.op_kwargs['post_id'] }}")
+    def comments(post_id: str) -> list[dict[str, Any]]:
         found = MosaicHook().list_post_comments(post_id)
         return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in found]
 
     @task
-    def write(name: str, rows_of_posts: list[list[dict]]) -> str:
+    def write(name: str, rows_of_posts: Any) -> str:
         folder = ObjectStoragePath(Variable.get("mosaic_metrics"))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}-{now('UTC'):%Y-%m-%d}.jsonl"

@@ -7,6 +7,8 @@ the failures is gone, like too few credits. What a resume costs is not documente
 again. It uses the connection `mosaic_default`.
 """
 
+from typing import Any
+
 from airflow.sdk import Param, dag, task
 from pendulum import now
 
@@ -25,14 +27,16 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
         "hours": Param(12, type="number", minimum=0),
     },
 )
-def mosaic_mend_runs():
+def mosaic_mend_runs() -> None:
     @task
-    def failed(params: dict) -> list[str]:
+    def failed(**context: Any) -> list[str]:
+        params = context["params"]
         since = now("UTC").subtract(seconds=round(params["days"] * 86400))
         return [run.run_id for run in MosaicHook().list_runs(params["agent"], status="failed", created_from=since)]
 
     @task
-    def hanging(params: dict) -> list[str]:
+    def hanging(**context: Any) -> list[str]:
+        params = context["params"]
         until = now("UTC").subtract(seconds=round(params["hours"] * 3600))
         return [run.run_id for run in MosaicHook().list_runs(params["agent"], status="running", created_to=until)]
 

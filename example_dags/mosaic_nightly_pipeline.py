@@ -15,8 +15,9 @@ It uses the connection `mosaic_default` and these variables:
 """
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import ObjectStoragePath, Variable, dag, task, task_group
+from airflow.sdk import ObjectStoragePath, Variable, XComArg, dag, task, task_group
 
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -26,6 +27,8 @@ from airflow_provider_mosaic.operators import (
 )
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+# The rows of the grid have the names of the recordings.
+NAME = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
 WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left half full
 
 
@@ -37,7 +40,7 @@ WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left hal
     tags=["mosaic"],
     doc_md=__doc__,
 )
-def mosaic_nightly_pipeline():
+def mosaic_nightly_pipeline() -> None:
     @task
     def new_recordings() -> list[dict[str, str]]:
         """List the recordings whose results are not whole yet, each with the folder for them."""
@@ -52,15 +55,15 @@ def mosaic_nightly_pipeline():
         ]
 
     @task
-    def whole(files: list[str], destination: str) -> None:
+    def whole(files: Any, destination: str) -> None:
         (ObjectStoragePath(destination) / WHOLE).write_text("\n".join(files))
 
     @task
-    def first_cut(output_ids: list[str]) -> list[str]:
-        return output_ids[:1]
+    def first_cut(output_ids: Any) -> list[str]:
+        return list(output_ids[:1])
 
-    @task_group
-    def recording(source: str, destination: str):
+    @task_group(default_args={"map_index_template": NAME})
+    def recording(source: str, destination: str) -> None:
         video = MosaicUploadOperator(task_id="upload", source=source)
         edit = MosaicRunAgentOperator(
             task_id="edit",
@@ -75,7 +78,7 @@ def mosaic_nightly_pipeline():
             text="New from the studio",
             platforms=["tiktok"],
             run_id=edit.output,
-            output_ids=first_cut(edit.output["output_ids"]),
+            output_ids=first_cut(XComArg(edit, key="output_ids")),
         )
         whole(download.output, destination) >> post
 

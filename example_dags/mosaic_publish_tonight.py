@@ -9,6 +9,7 @@ no run; Mosaic documents no cost of a post. It uses the connection `mosaic_defau
 """
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
@@ -28,7 +29,7 @@ from airflow_provider_mosaic.sensors import MosaicSocialPostSensor
         "at": Param(type="string", format="date-time"),
     },
 )
-def mosaic_publish_tonight():
+def mosaic_publish_tonight() -> None:
     post = MosaicSocialPostOperator(
         task_id="post",
         text="{{ params.text }}",
@@ -42,7 +43,7 @@ def mosaic_publish_tonight():
     )
 
     @task
-    def links(post_id: str) -> dict[str, str]:
+    def links(post_id: Any) -> dict[str, str]:
         outcomes = MosaicHook().get_post(post_id).outcomes
         return {outcome.name: outcome.post_url for outcome in outcomes if outcome.post_url}
 

@@ -20,7 +20,7 @@ from airflow_provider_mosaic.operators import (
     default_args={"retries": 2},
     params={name: Param(type="string") for name in ("recording", "agent", "results")},
 )
-def mosaic_quick_start():
+def mosaic_quick_start() -> None:
     video = MosaicUploadOperator(task_id="upload", source="{{ params.recording }}")
     run = MosaicRunAgentOperator(
         task_id="edit", agent_id="{{ params.agent }}", video_ids=[video.output], deferrable=True

@@ -10,6 +10,8 @@ It starts no run; Mosaic documents no cost of reading. Set the agent below; it u
 the variable `mosaic_results`: the folder, or object storage prefix, for the results.
 """
 
+from typing import Any
+
 from airflow.sdk import dag, task
 
 from airflow_provider_mosaic.assets import finished_runs
@@ -27,10 +29,11 @@ ENDED_WELL = finished_runs(AGENT, status=["completed", "partial_complete"])
     tags=["mosaic"],
     doc_md=__doc__,
 )
-def mosaic_run_finished():
+def mosaic_run_finished() -> None:
     @task
-    def ended(triggering_asset_events) -> list[str]:
-        return sorted({event.extra["payload"]["run_id"] for event in triggering_asset_events[ENDED_WELL]})
+    def ended(**context: Any) -> list[str]:
+        events = context["triggering_asset_events"][ENDED_WELL]
+        return sorted({event.extra["payload"]["run_id"] for event in events})
 
     MosaicDownloadOutputsOperator.partial(
         task_id="download", destination="{{ var.value.mosaic_results }}", filename="{run_id}/{output_id}{suffix}"

@@ -11,7 +11,7 @@ run; what the first run has rendered is not lost when that one is skipped. It us
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag
+from airflow.sdk import Param, XComArg, dag
 
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
 from airflow_provider_mosaic.sensors import MosaicCreditsSensor
@@ -27,7 +27,7 @@ from airflow_provider_mosaic.sensors import MosaicCreditsSensor
         "credits": Param(300, type="number", minimum=0),
     },
 )
-def mosaic_two_agents():
+def mosaic_two_agents() -> None:
     enough = MosaicCreditsSensor(
         task_id="enough_credits",
         min_credits="{{ params.credits }}",
@@ -40,7 +40,7 @@ def mosaic_two_agents():
     shorts = MosaicRunAgentOperator(
         task_id="make_shorts",
         agent_id="{{ params.editor }}",
-        node_render_ids=cuts.output["output_ids"],
+        node_render_ids=XComArg(cuts, key="output_ids"),
         min_credits="{{ params.credits / 2 }}",
         on_short_of_credits="skip",
         deferrable=True,

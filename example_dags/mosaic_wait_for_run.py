@@ -24,7 +24,7 @@ from airflow_provider_mosaic.sensors import MosaicRunSensor
         "results": Param(type="string", title="Results", description="The folder for the edited files"),
     },
 )
-def mosaic_wait_for_run():
+def mosaic_wait_for_run() -> None:
     finished = MosaicRunSensor(
         task_id="wait", run_id="{{ params.run_id }}", deferrable=True, timeout=timedelta(hours=12).total_seconds()
     )

@@ -13,6 +13,8 @@ It uses the connection `mosaic_default` and these variables:
 | `mosaic_channels` | the channels, as a JSON list of ids, addresses or handles |
 """
 
+from typing import Any
+
 from airflow.sdk import dag, task
 from pendulum import now
 
@@ -21,7 +23,7 @@ from airflow_provider_mosaic.operators import MosaicYouTubeTriggerOperator
 
 
 @dag(schedule="@daily", catchup=False, default_args={"retries": 2}, tags=["mosaic"], doc_md=__doc__)
-def mosaic_youtube_channels():
+def mosaic_youtube_channels() -> None:
     triggers = MosaicYouTubeTriggerOperator(
         task_id="channels",
         agent_id="{{ var.value.mosaic_channels_agent_id }}",
@@ -30,7 +32,7 @@ def mosaic_youtube_channels():
     )
 
     @task
-    def started(trigger_ids: list[str]) -> dict[str, int]:
+    def started(trigger_ids: Any) -> dict[str, int]:
         """How many runs there were since yesterday, by their status."""
         since = now("UTC").subtract(days=1)
         statuses = [

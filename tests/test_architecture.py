@@ -56,6 +56,10 @@ def test_no_text_is_recased_as_a_whole() -> None:
     assert found == []
 
 
+#: The modules of the API that a DAG file with an operator loads.
+VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.run_inputs", "api.validators"}
+
+
 def loaded_by(*stages: str) -> list[set[str]]:
     """The modules that each of some stages of code has loaded more than those before."""
     lines = ["import sys; before = set(sys.modules)"]
@@ -89,9 +93,26 @@ def loaded() -> dict[str, set[str]]:
 def test_a_dag_file_loads_little(loaded: dict[str, set[str]]) -> None:
     more = loaded["every operator and sensor"]
     assert {"operators.runs", "operators.assets", "operators.social", "sensors.runs"} <= ours(more)
-    assert layers(more).isdisjoint({"api", "clients", "hooks", "tasks", "triggers", "emulator"})
+    assert layers(more).isdisjoint({"clients", "hooks", "tasks", "triggers", "emulator"})
+    # What constants are validated with, and neither the models nor the endpoints.
+    assert {name for name in ours(more) if name.startswith("api.")} == VALIDATION
     foreign = {name.partition(".")[0] for name in more}
     assert foreign.isdisjoint({"requests", "urllib3", "fastapi", "uvicorn", "httpx", "pydantic", "fsspec", "tenacity"})
+
+
+def test_validating_the_constants_of_a_dag_file_loads_nothing_more() -> None:
+    operators = (
+        "from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator\n"
+        "from airflow_provider_mosaic.sensors import MosaicRunSensor"
+    )
+    tasks = (
+        "MosaicRunAgentOperator(task_id='run', agent_id='a', video_urls=['https://e.example/a.mp4'], timeout=5)\n"
+        "MosaicSocialPostOperator(task_id='post', text='t', platforms=['x'], schedule_date='2030-01-01T00:00:00Z')\n"
+        "MosaicRunSensor.partial(task_id='wait', poll_interval=5).expand(run_id=['a'])"
+    )
+    _, _, more = loaded_by(STAGES["what any DAG file loads"], operators, tasks)
+    assert ours(more) <= {"sensors.without_worker"}
+    assert {"requests", "urllib3", "httpx", "jsonschema", "yaml", "fsspec"}.isdisjoint(more)
 
 
 def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> None:

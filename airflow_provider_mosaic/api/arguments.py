@@ -3,30 +3,32 @@ Arguments, checked before anything is sent: each complaint names the argument, t
 
 Airflow renders templates to text, so a list may arrive as ``"['a', 'b']"`` and a mapped task's results as a lazy
 sequence; both are read as the lists they mean.
+
+Operators validate their constants with this module while a DAG file is parsed, so it loads nothing heavy until
+something is wrong.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import math
+import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import pendulum
-
-from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.redaction import MASK, redact
-
 #: Characters of the longest id. Those in Mosaic's documentation have at most 40; links in the place of one are longer.
 _LONGEST_ID = 500
 # What ends an id within a path, for Mosaic or for a proxy before it that decodes the path once more.
-_ENDS_AN_ID = re.compile(r"[/\\?#%]")
-_LARGEST = sys.float_info.max
+_ENDS_AN_ID = frozenset("/\\?#%")
+#: Seconds. Python and Airflow can't add much more to a date, and would fail after a run was started.
+_LONGEST_DURATION = 100 * 365 * 86400.0
+#: How alike two words are, from 0 to 1, for one to be suggested in the place of the other.
+_ALIKE = 0.6
 
 
 def refuse(name: str, value: object, why: str) -> NoReturn:
@@ -37,6 +39,9 @@ def refuse(name: str, value: object, why: str) -> NoReturn:
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
     """
+    from airflow_provider_mosaic.api.errors import MosaicValidationError
+    from airflow_provider_mosaic.api.redaction import redact
+
     shown = redact(representation(value))
     raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
 
@@ -65,7 +70,7 @@ def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
     text = checked_name(name, value, or_link=or_link)
     if or_link and "://" in text:
         return checked_url(name, text)
-    if not or_link and _ENDS_AN_ID.search(text):
+    if not or_link and not _ENDS_AN_ID.isdisjoint(text):
         refuse(
             name, value, "an id has no / \\ ? # % in it. Nothing was sent. Give the id alone, as Mosaic returned it."
         )
@@ -172,7 +177,7 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
     if not isinstance(value, str):
         refuse(name, value, f"it must be a URL as text, not {type(value).__name__}.")
     # Also what is no URL may have been meant as a signed one.
-    shown = re.sub(r"[?#].*", f"?{MASK}", value, flags=re.DOTALL)
+    shown = re.sub(r"[?#].*", "?***", value, flags=re.DOTALL)
     try:
         parts = urlsplit(value)
         host = parts.hostname
@@ -229,6 +234,8 @@ def checked_moment(name: str, value: object) -> datetime:
         try:
             moment: object = datetime.fromisoformat(value.strip().replace("Z", "+00:00").replace("z", "+00:00"))
         except ValueError:
+            import pendulum
+
             try:
                 # exact=True keeps a bare date or time from becoming midnight, and tz=None its zone from becoming UTC.
                 moment = pendulum.parse(value.strip(), exact=True, tz=None)
@@ -268,12 +275,14 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     # An int may be larger than any float, which math.isfinite does not take.
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not -_LARGEST <= seconds <= _LARGEST:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
         refuse(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
         refuse(
             name, value, f"it must be more than {least:g} seconds." if not least else f"it must be at least {least:g}."
         )
+    if seconds > _LONGEST_DURATION:
+        refuse(name, value, "it must be a number of seconds or a timedelta, of 100 years at most.")
     return float(seconds)
 
 
@@ -296,8 +305,78 @@ def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """
     words = tuple(choices)
     if not isinstance(value, str) or value not in words:
-        refuse(name, value, f"it must be one of {', '.join(words)}.")
+        refuse(name, value, f"it must be one of {', '.join(words)}.{suggestion(value, words)}")
     return value
+
+
+def suggestion(value: object, choices: Iterable[str], *, alike: float = _ALIKE) -> str:
+    """
+    Return a sentence with the choice that was probably meant, with a space in front; nothing if none is alike.
+
+    :param value: What was given.
+    :param choices: What would have been right.
+    :param alike: How alike they must be, from 0 to 1.
+    """
+    import difflib
+
+    word = value.strip().lower()[:100] if isinstance(value, str) else ""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=alike)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def checked_credits(name: str, value: object) -> float:
+    """
+    A number of credits, also from text that a template rendered to.
+
+    :param name: The argument's name.
+    :param value: The number.
+    :raises MosaicValidationError: It is none, or below zero.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        refuse(name, value, "it must be a number of credits, not below zero.")
+    return number
+
+
+def validate_text(name: str, value: object) -> str:
+    """
+    Return a text, which may be empty.
+
+    :raises MosaicValidationError: It is no text.
+    """
+    if not isinstance(value, str):
+        refuse(name, value, f"it must be text, not {type(value).__name__}.")
+    return value
+
+
+def validate_path(name: str, value: object) -> str:
+    """
+    Return a local path, or a URI, as text.
+
+    :param name: The argument's name.
+    :param value: Text, or a path object.
+    :raises MosaicValidationError: It is neither, it is empty, or its storages are chained.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        refuse(name, value, f"it must be a path or a URI, not {type(value).__name__}.")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
+        refuse(name, value, "it is empty. If it is templated, the task that should give it gave nothing.")
+    if "\0" in text:
+        refuse(name, text, "it has a NUL character in it, which no path has.")
+    if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
+        # Airflow's storage would read the first of a chain's parts alone.
+        refuse(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
+    return text
+
+
+def uri_scheme(text: str) -> str:
+    """Return the scheme of a URI in lower case; nothing for a path."""
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
 
 
 def _literal(text: str) -> object:

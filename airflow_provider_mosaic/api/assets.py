@@ -7,57 +7,19 @@ in that form, and :func:`finalize_upload` registers them (https://docs.mosaic.so
 
 from __future__ import annotations
 
-import enum
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, refuse
+from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.call import Call, UnreadableAnswer
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, text_in
+from airflow_provider_mosaic.api.options import AssetKind, validate_asset_kind
 from airflow_provider_mosaic.api.redaction import link_secrets, values
 
 #: Seconds to wait for a finalize: size, length and format can only be looked at now.
 _FINALIZE_PATIENCE = 180.0
-
-
-class AssetType(str, enum.Enum):
-    """What can be uploaded."""
-
-    VIDEO = "video"
-    AUDIO = "audio"
-    IMAGE = "image"
-
-
-#: The documented formats, by suffix, with the media type of the form's file part.
-MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
-    AssetType.VIDEO: {
-        ".mp4": "video/mp4",
-        ".mov": "video/quicktime",
-        ".avi": "video/x-msvideo",
-        ".webm": "video/webm",
-        ".mkv": "video/x-matroska",
-        ".m4v": "video/x-m4v",
-    },
-    AssetType.AUDIO: {
-        ".mp3": "audio/mpeg",
-        ".wav": "audio/wav",
-        ".m4a": "audio/mp4",
-        ".flac": "audio/flac",
-        ".ogg": "audio/ogg",
-        ".aac": "audio/aac",
-        ".opus": "audio/opus",
-    },
-    AssetType.IMAGE: {
-        ".png": "image/png",
-        ".jpg": "image/jpeg",
-        ".jpeg": "image/jpeg",
-        ".gif": "image/gif",
-        ".webp": "image/webp",
-        ".svg": "image/svg+xml",
-    },
-}
 
 
 class UploadForm(Model):
@@ -96,42 +58,16 @@ class ViewLink(Model):
     thumbnail_url: Words = Field(default=None, repr=False)
 
 
-def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[AssetType, str]:
-    """
-    Return what kind of asset a file is, and its media type.
-
-    :param name: The file's name.
-    :param asset_type: The kind, which the caller knows better than the suffix; None to guess it from the suffix.
-    :raises MosaicValidationError: There is no kind, and the suffix is of no format that Mosaic documents.
-    """
-    # The module needs the formats that are documented here.
-    from airflow_provider_mosaic.api.media_types import media_type_of_suffix
-
-    suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
-    for kind in [asset_type] if asset_type else list(AssetType):
-        if suffix in MEDIA_TYPES[kind]:
-            return kind, MEDIA_TYPES[kind][suffix]
-    if asset_type:
-        return asset_type, media_type_of_suffix(name) or "application/octet-stream"
-    documented = ", ".join(sorted(suffix for kind in MEDIA_TYPES.values() for suffix in kind))
-    refuse(
-        "source",
-        name,
-        f"{suffix or 'a name without a suffix'} does not tell what it is. Nothing was sent. Set asset_type to video, "
-        f"audio or image to upload it as that. Mosaic documents these formats: {documented}.",
-    )
-
-
-def checked_asset_type(value: str | AssetType) -> AssetType:
+def checked_asset_type(value: AssetKind | AssetType) -> AssetType:
     """
     An asset type from its name.
 
     :raises MosaicValidationError: There is no such type.
     """
-    return AssetType(checked_choice("asset_type", value, [kind.value for kind in AssetType]))
+    return AssetType(validate_asset_kind("asset_type", value))
 
 
-def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
+def begin_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
     """
     Reserve an asset's id and get a signed form for its bytes. Each attempt takes a form of its own; the provider
     assumes that one that is not used lapses
@@ -139,7 +75,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
 
     :param asset_type: What will be uploaded.
     """
-    kind = AssetType(asset_type)
+    kind = checked_asset_type(asset_type)
     key = f"{kind.value}_id"
 
     def read(data: Any) -> UploadForm:
@@ -170,7 +106,7 @@ def begin_upload(asset_type: AssetType) -> Call[UploadForm]:
     )
 
 
-def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
+def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[str]:
     """
     Tell Mosaic that the bytes are in place; the answer is the asset's id.
 
@@ -180,7 +116,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     :param asset_type: What was uploaded.
     :param asset_id: The id from :func:`begin_upload`.
     """
-    kind = AssetType(asset_type)
+    kind = checked_asset_type(asset_type)
     key = f"{kind.value}_id"
 
     def read(data: Any) -> str:
@@ -200,7 +136,7 @@ def finalize_upload(asset_type: AssetType, asset_id: str) -> Call[str]:
     )
 
 
-def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
+def get_view_url(asset_type: AssetKind | AssetType, asset_id: str) -> Call[ViewLink]:
     """
     Short-lived links to look at an uploaded asset
     (https://docs.mosaic.so/api/asset-management/post-uploads-get-view-url).
@@ -208,11 +144,12 @@ def get_view_url(asset_type: AssetType, asset_id: str) -> Call[ViewLink]:
     :param asset_type: What it is.
     :param asset_id: The asset.
     """
+    kind = checked_asset_type(asset_type)
     return Call(
-        what=f"get a link to {AssetType(asset_type).value} {asset_id!r}",
+        what=f"get a link to {kind.value} {asset_id!r}",
         method="POST",
         path="/uploads/get_view_url",
-        body={"asset_type": AssetType(asset_type).value, "asset_id": checked_id("asset_id", asset_id)},
+        body={"asset_type": kind.value, "asset_id": checked_id("asset_id", asset_id)},
         read=ViewLink.model_validate,
     )
 

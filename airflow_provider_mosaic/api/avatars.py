@@ -8,11 +8,9 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in, status_words
-
-_SOURCES = ("video", "image", "audio")
+from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
 
 
 class AvatarStatus(str, enum.Enum):
@@ -69,21 +67,17 @@ def create_avatar_profile(
     :param image_id: The picture as an uploaded asset.
     :param audio_id: The speech as an uploaded asset.
     """
-    if not isinstance(name, str) or not name.strip():
-        refuse("name", name, "a profile needs a name.")
-    urls = {"video": video_url, "image": image_url, "audio": audio_url}
-    ids = {"video": video_id, "image": image_id, "audio": audio_id}
-    sources: dict[str, str] = {}
-    for kind in _SOURCES:
-        if urls[kind] is not None and ids[kind] is not None:
-            refuse(f"{kind}_id", ids[kind], f"give it or {kind}_url, not both.")
-        if urls[kind] is not None:
-            sources[f"{kind}_url"] = checked_url(f"{kind}_url", urls[kind])
-        if ids[kind] is not None:
-            sources[f"{kind}_id"] = checked_id(f"{kind}_id", ids[kind])
-    given = {source.partition("_")[0] for source in sources}
-    if "video" not in given and not {"image", "audio"} <= given:
-        refuse("video_url", None, "a profile needs a video, or an image and audio.")
+    validate_profile_name("name", name)
+    given = {
+        "video_url": video_url,
+        "image_url": image_url,
+        "audio_url": audio_url,
+        "video_id": video_id,
+        "image_id": image_id,
+        "audio_id": audio_id,
+    }
+    sources = {key: AVATAR_PROFILE[key](key, value) for key, value in given.items() if value is not None}
+    validate_avatar_sources(sources)
     return Call(
         what=f"create avatar profile {name!r}",
         method="POST",

@@ -6,7 +6,6 @@ What moves money is never sent again by itself: the API has nothing that would m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -51,23 +50,6 @@ def balance_words(credits: Credits) -> str:
     if credits.unlimited:
         return "unlimited"
     return "not told" if credits.balance is None else f"{credits.balance:g} credits"
-
-
-def checked_credits(name: str, value: object) -> float:
-    """
-    A number of credits, also from text that a template rendered to.
-
-    :param name: The argument's name.
-    :param value: The number.
-    :raises MosaicValidationError: It is none, or below zero.
-    """
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        refuse(name, value, "it must be a number of credits, not below zero.")
-    return number
 
 
 class UsageRow(Model):

@@ -12,8 +12,6 @@ import yaml  # type: ignore[import-untyped]
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.definitions import Faults
 
-#: How the names of files with a definition end.
-SUFFIXES = (".yaml", ".yml", ".json")
 #: Characters of the longest text, and values of the largest definition: a thousand nodes with a hundred parameters.
 _LONGEST_TEXT, _MOST_VALUES = 1024 * 1024, 100_000
 _LONGEST_INT = 400

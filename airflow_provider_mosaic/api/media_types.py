@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from airflow_provider_mosaic.api.assets import MEDIA_TYPES
+from airflow_provider_mosaic.api.arguments import refuse
+
+
+class AssetType(str, enum.Enum):
+    """What can be uploaded."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    IMAGE = "image"
+
+
+#: The documented formats, by suffix, with the media type of the form's file part.
+MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
+    AssetType.VIDEO: {
+        ".mp4": "video/mp4",
+        ".mov": "video/quicktime",
+        ".avi": "video/x-msvideo",
+        ".webm": "video/webm",
+        ".mkv": "video/x-matroska",
+        ".m4v": "video/x-m4v",
+    },
+    AssetType.AUDIO: {
+        ".mp3": "audio/mpeg",
+        ".wav": "audio/wav",
+        ".m4a": "audio/mp4",
+        ".flac": "audio/flac",
+        ".ogg": "audio/ogg",
+        ".aac": "audio/aac",
+        ".opus": "audio/opus",
+    },
+    AssetType.IMAGE: {
+        ".png": "image/png",
+        ".jpg": "image/jpeg",
+        ".jpeg": "image/jpeg",
+        ".gif": "image/gif",
+        ".webp": "image/webp",
+        ".svg": "image/svg+xml",
+    },
+}
 
 #: Suffixes beside the formats that Mosaic documents. Not from the machine: a retry on another worker needs the same.
 _MORE = {
@@ -82,6 +121,29 @@ _PLAYLIST_SUFFIXES = frozenset({".m3u8", ".m3u", ".mpd", ".ism", ".ismc"})
 _VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
 #: The suffix of a file of which only the kind is known: what Mosaic's tiles make, as far as that is documented.
 USUAL_SUFFIX = {"video": ".mp4", "image": ".png", "audio": ".mp3"}
+
+
+def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[AssetType, str]:
+    """
+    Return what kind of asset a file is, and its media type.
+
+    :param name: The file's name.
+    :param asset_type: The kind, which the caller knows better than the suffix; None to guess it from the suffix.
+    :raises MosaicValidationError: There is no kind, and the suffix is of no format that Mosaic documents.
+    """
+    suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
+    for kind in [asset_type] if asset_type else list(AssetType):
+        if suffix in MEDIA_TYPES[kind]:
+            return kind, MEDIA_TYPES[kind][suffix]
+    if asset_type:
+        return asset_type, media_type_of_suffix(name) or "application/octet-stream"
+    documented = ", ".join(sorted(suffix for kind in MEDIA_TYPES.values() for suffix in kind))
+    refuse(
+        "source",
+        name,
+        f"{suffix or 'a name without a suffix'} does not tell what it is. Nothing was sent. Set asset_type to video, "
+        f"audio or image to upload it as that. Mosaic documents these formats: {documented}.",
+    )
 
 
 def media_type_of_suffix(name: str) -> str:

@@ -70,14 +70,14 @@ class ProviderOptions(TypedDict, total=False):
     twitterOptions: Mapping[str, Any]
 
 
-def checked_provider_options(value: object) -> dict[str, Any]:
+def checked_provider_options(name: str, value: object) -> dict[str, Any]:
     """
     Return the options of a post as they are sent; an empty dict for None.
 
+    :param name: The argument's name.
     :param value: The options, also as text that a template rendered to.
     :raises MosaicValidationError: They are no object, replace an argument, or a known one has a wrong value.
     """
-    name = "provider_options"
     if value is None:
         return {}
     options = checked_mapping(name, value)

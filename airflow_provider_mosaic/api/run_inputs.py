@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import (
-    checked_id,
-    checked_ids,
-    checked_list,
-    checked_mapping,
-    checked_name,
-    checked_urls,
-    refuse,
-)
+from airflow_provider_mosaic.api.arguments import checked_id, checked_mapping, checked_name, checked_url, refuse
+from airflow_provider_mosaic.api.validators import ListOf
+
+
+def _validate_mimir_asset(name: str, value: Any) -> dict[str, Any]:
+    asset = checked_mapping(name, value)
+    checked_id(f"{name}.id", asset.get("id"))
+    return asset
+
 
 #: The ways to name inputs, shorthand for agents with one Video Input tile.
-INPUT_FORMS = ("video_urls", "video_ids", "node_render_ids", "mimir_assets")
+SOURCES = {
+    "video_urls": ListOf(checked_url),
+    "video_ids": ListOf(checked_id),
+    "node_render_ids": ListOf(checked_id),
+    "mimir_assets": ListOf(_validate_mimir_asset),
+}
+INPUT_FORMS = tuple(SOURCES)
 
 
 def checked_videos(video_inputs: object, shorthands: Mapping[str, object]) -> dict[str, Any]:
@@ -27,28 +33,39 @@ def checked_videos(video_inputs: object, shorthands: Mapping[str, object]) -> di
     :param shorthands: What is given under each of :data:`INPUT_FORMS`; None for nothing.
     :raises MosaicValidationError: One is wrong in itself, or both ways are taken at once.
     """
-    given = {form: value for form, value in shorthands.items() if value is not None}
-    if video_inputs is None:
-        return {form: _checked_sources(form, form, value) for form, value in given.items()}
-    if given:
+    validate_one_way(video_inputs, shorthands)
+    if video_inputs is not None:
+        return {"video_inputs": validate_video_inputs("video_inputs", video_inputs)}
+    return {form: SOURCES[form](form, value) for form, value in shorthands.items() if value is not None}
+
+
+def validate_one_way(video_inputs: object, shorthands: Mapping[str, object]) -> None:
+    """
+    Raise if the videos of a run are given in both ways.
+
+    :param video_inputs: An entry for each Video Input tile; None for none.
+    :param shorthands: What is given under each of :data:`INPUT_FORMS`; None for nothing.
+    :raises MosaicValidationError: Both are given.
+    """
+    given = [form for form, value in shorthands.items() if value is not None]
+    if given and video_inputs is not None:
         refuse(
             "video_inputs",
             video_inputs,
             f"it excludes {', '.join(given)}: put them into the entries, or leave video_inputs out.",
         )
-    entries = checked_list("video_inputs", video_inputs)
-    return {"video_inputs": [_checked_input(f"video_inputs[{i}]", entry) for i, entry in enumerate(entries)]}
 
 
-def checked_params(update_params: object) -> dict[str, Any]:
+def checked_params(name: str, update_params: object) -> dict[str, Any]:
     """
     Parameters by tile as they are sent.
 
+    :param name: The argument's name.
     :param update_params: ``{tile: {name: value}}``; a tile by its id or its name.
     :raises MosaicValidationError: It is not that.
     """
-    params = checked_mapping("update_params", update_params)
-    return {_checked_tile(node): checked_mapping(f"update_params[{node!r}]", value) for node, value in params.items()}
+    params = checked_mapping(name, update_params)
+    return {_checked_tile(node): checked_mapping(f"{name}[{node!r}]", value) for node, value in params.items()}
 
 
 def _checked_tile(key: Any) -> str:
@@ -58,17 +75,6 @@ def _checked_tile(key: Any) -> str:
     return checked_name("update_params key", key)
 
 
-def _checked_sources(form: str, name: str, value: Any) -> list[Any]:
-    if form == "video_urls":
-        return checked_urls(name, value)
-    if form == "mimir_assets":
-        assets = [checked_mapping(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
-        for i, asset in enumerate(assets):
-            checked_id(f"{name}[{i}].id", asset.get("id"))
-        return assets
-    return checked_ids(name, value)
-
-
 def _checked_input(name: str, entry: Any) -> dict[str, Any]:
     checked = checked_mapping(name, entry)
     if checked.get("agent_node_id") is None:
@@ -76,7 +82,7 @@ def _checked_input(name: str, entry: Any) -> dict[str, Any]:
     checked_id(f"{name}.agent_node_id", checked["agent_node_id"])
     for form in INPUT_FORMS:
         if checked.get(form) is not None:
-            checked[form] = _checked_sources(form, f"{name}.{form}", checked[form])
+            checked[form] = SOURCES[form](f"{name}.{form}", checked[form])
     if not any(checked.get(form) for form in INPUT_FORMS):
         refuse(name, checked, f"it has no source: give one of {', '.join(INPUT_FORMS)}.")
     bounds = [_checked_bound(name, key, checked) for key in ("input_clip_start_ms", "input_clip_end_ms")]
@@ -85,6 +91,9 @@ def _checked_input(name: str, entry: Any) -> dict[str, Any]:
             name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it begins."
         )
     return {key: value for key, value in checked.items() if value is not None}
+
+
+validate_video_inputs = ListOf(_checked_input)
 
 
 def _checked_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:

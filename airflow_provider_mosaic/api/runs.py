@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
-from airflow_provider_mosaic.api.arguments import checked_ids, checked_url, joined_statuses, optional_moment
+from airflow_provider_mosaic.api.arguments import checked_ids, joined_statuses, optional_moment
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import (
     Count,
@@ -27,6 +27,7 @@ from airflow_provider_mosaic.api.models import (
     status_words,
 )
 from airflow_provider_mosaic.api.node_types import NodeType
+from airflow_provider_mosaic.api.options import validate_callback
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import checked_params, checked_videos
 
@@ -223,10 +224,10 @@ def start_run(
     video_urls: Iterable[str] | str | None = None,
     video_ids: Iterable[str] | str | None = None,
     node_render_ids: Iterable[str] | str | None = None,
-    mimir_assets: Iterable[Mapping[str, Any]] | None = None,
-    video_inputs: Iterable[Mapping[str, Any]] | None = None,
-    update_params: Mapping[str, Mapping[str, Any]] | None = None,
-    ignore_nodes: Iterable[str] | None = None,
+    mimir_assets: Iterable[Mapping[str, Any]] | str | None = None,
+    video_inputs: Iterable[Mapping[str, Any]] | str | None = None,
+    update_params: Mapping[str, Mapping[str, Any]] | str | None = None,
+    ignore_nodes: Iterable[str] | str | None = None,
     callback_url: str | None = None,
 ) -> Call[str]:
     """
@@ -247,6 +248,7 @@ def start_run(
     :param ignore_nodes: Nodes of the agent to leave out.
     :param callback_url: Where the webhooks of this run go.
     :raises MosaicValidationError: An argument is wrong in itself.
+    :raises MosaicAmbiguousOutcomeError: Whether a run was started is unknown; look with :func:`list_runs`.
     """
     shorthands = {
         "video_urls": video_urls,
@@ -256,11 +258,11 @@ def start_run(
     }
     body = checked_videos(video_inputs, shorthands)
     if update_params is not None:
-        body["update_params"] = checked_params(update_params)
+        body["update_params"] = checked_params("update_params", update_params)
     if ignore_nodes is not None:
         body["ignore_nodes"] = checked_ids("ignore_nodes", ignore_nodes)
     if callback_url is not None:
-        body["callback_url"] = checked_url("callback_url", callback_url, secure=True)
+        body["callback_url"] = validate_callback("callback_url", callback_url)
     return Call(
         what=f"start a run of agent {agent_id!r}",
         method="POST",

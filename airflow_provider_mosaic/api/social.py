@@ -13,7 +13,6 @@ from airflow_provider_mosaic.api.arguments import (
     checked_flag,
     checked_id,
     checked_ids,
-    checked_list,
     checked_mapping,
     checked_moment,
     checked_url,
@@ -22,6 +21,7 @@ from airflow_provider_mosaic.api.arguments import (
     optional_text,
     refuse,
     stamp,
+    validate_text,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import (
@@ -35,6 +35,12 @@ from airflow_provider_mosaic.api.models import (
     list_in,
     object_in,
     status_words,
+)
+from airflow_provider_mosaic.api.options import (
+    Platform,
+    validate_destinations_of_post,
+    validate_platforms,
+    validate_post_has_content,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, checked_provider_options
@@ -177,7 +183,7 @@ def create_post(
     text: str,
     *,
     social_connection_ids: Iterable[str] | str | None = None,
-    platforms: Iterable[str] | str | None = None,
+    platforms: Iterable[Platform] | str | None = None,
     media_urls: Iterable[str] | str | None = None,
     schedule_date: datetime | str | None = None,
     workspace_id: str | None = None,
@@ -199,24 +205,19 @@ def create_post(
         :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
     :param now: The present, for tests.
     :raises MosaicValidationError: An argument is wrong in itself.
+    :raises MosaicAmbiguousOutcomeError: Whether it was made is unknown; look with :func:`list_posts`.
     """
-    if not isinstance(text, str):
-        refuse("text", text, f"it must be text, not {type(text).__name__}.")
-    if social_connection_ids is None and platforms is None:
-        refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
-    if social_connection_ids is not None and platforms is not None:
-        refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
-    body: dict[str, Any] = {"post": text, **checked_provider_options(provider_options)}
+    validate_text("text", text)
+    validate_destinations_of_post(social_connection_ids, platforms)
+    body: dict[str, Any] = {"post": text, **checked_provider_options("provider_options", provider_options)}
     if social_connection_ids is not None:
         ids = list(dict.fromkeys(checked_ids("social_connection_ids", social_connection_ids)))
         body["destinations"] = [{"social_connection_id": connection} for connection in ids]
     if platforms is not None:
-        names = [checked_id(f"platforms[{i}]", p).lower() for i, p in enumerate(checked_list("platforms", platforms))]
-        body["platforms"] = list(dict.fromkeys(names))
+        body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
     if media_urls is not None:
         body["media_urls"] = checked_urls("media_urls", media_urls)
-    elif not text.strip():
-        refuse("text", text, "the post has neither text nor media.")
+    validate_post_has_content(text, has_media=media_urls is not None)
     if schedule_date is not None:
         moment = checked_moment("schedule_date", schedule_date)
         if moment < (now or datetime.now(timezone.utc)) - timedelta(seconds=1):

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from airflow_provider_mosaic.api.arguments import checked_id, checked_list, checked_mapping, checked_url, refuse
+from airflow_provider_mosaic.api.arguments import checked_mapping, checked_url, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
 from airflow_provider_mosaic.api.models import Id, Many, Model, Words, object_in
+from airflow_provider_mosaic.api.options import validate_channels
 
 
 class Unchanged(enum.Enum):
@@ -101,7 +102,7 @@ def add_youtube_channels(
     :param min_seconds: The shortest video that is taken. The limits also say which trigger is meant.
     :param max_seconds: The longest video that is taken.
     """
-    body: dict[str, Any] = {"youtube_channels": _checked_channels(youtube_channels)}
+    body: dict[str, Any] = {"youtube_channels": validate_channels("youtube_channels", youtube_channels)}
     if trigger_callback_url is not UNCHANGED:
         body["trigger_callback_url"] = (
             None
@@ -140,7 +141,7 @@ def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str
         method="POST",
         path="/agent/{agent_id}/triggers/remove_youtube_channels",
         ids={"agent_id": agent_id},
-        body={"youtube_channels": _checked_channels(youtube_channels)},
+        body={"youtube_channels": validate_channels("youtube_channels", youtube_channels)},
         read=lambda data: None,
     )
 
@@ -161,11 +162,6 @@ def _channel_id(channel: Any) -> Any:
     """The id in an address of a channel that has one; anything else as it is."""
     found = _CHANNEL_ADDRESS.fullmatch(channel) if isinstance(channel, str) else None
     return found[1] if found else channel
-
-
-def _checked_channels(value: Iterable[str] | str) -> list[str]:
-    channels = checked_list("youtube_channels", value)
-    return [checked_id(f"youtube_channels[{i}]", channel, or_link=True) for i, channel in enumerate(channels)]
 
 
 def _checked_length(name: str, value: object) -> int:

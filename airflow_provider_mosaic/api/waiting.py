@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from airflow_provider_mosaic.api.arguments import checked_seconds, refuse
+from airflow_provider_mosaic.api.arguments import checked_credits, checked_seconds, refuse
 from airflow_provider_mosaic.api.avatars import AvatarProfile
-from airflow_provider_mosaic.api.billing import Credits, balance_words, checked_credits
+from airflow_provider_mosaic.api.billing import Credits, balance_words
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,

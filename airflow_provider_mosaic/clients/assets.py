@@ -10,13 +10,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from airflow_provider_mosaic.api.assets import AssetType, begin_upload, finalize_upload, get_view_url
+from airflow_provider_mosaic.api.assets import begin_upload, finalize_upload, get_view_url
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
     MosaicNotFoundError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync import SyncClient

@@ -16,7 +16,6 @@ import requests
 from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.arguments import checked_url, refuse
-from airflow_provider_mosaic.api.assets import MEDIA_TYPES
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRateLimitError,
@@ -26,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
-from airflow_provider_mosaic.api.media_types import suffix_of_type
+from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
 from airflow_provider_mosaic.api.redaction import one_line, redact, visible
 from airflow_provider_mosaic.clients.links import (
     BROKEN_WAY,

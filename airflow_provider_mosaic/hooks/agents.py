@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.agents import AgentChange, create_agent, update_agent
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, refuse
+from airflow_provider_mosaic.api.arguments import checked_flag
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.definitions import AgentDefinition, Faults, checked_definition
 from airflow_provider_mosaic.api.errors import (
@@ -20,6 +20,12 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.exports import exported
 from airflow_provider_mosaic.api.graph_changes import AgentPlan, plan_changes
+from airflow_provider_mosaic.api.options import (
+    APPLY_AGENT,
+    is_definition_itself,
+    validate_agent_is_named,
+    validate_definition_suffix,
+)
 from airflow_provider_mosaic.api.search import PAUSES
 from airflow_provider_mosaic.api.tiles import NodeTypes, by_node_id, has_names
 from airflow_provider_mosaic.hooks.namesakes import Namesakes
@@ -79,24 +85,20 @@ class ApplyOrder:
 
         :raises MosaicValidationError: One of them is wrong; of the definition, every fault is told.
         """
-        if agent_id is not None:
-            checked_id("agent_id", agent_id)
-        checked_choice("unknown_nodes", unknown_nodes, ("keep", "remove"))
-        checked_flag("dry_run", dry_run)
+        for name, value in (("agent_id", agent_id), ("unknown_nodes", unknown_nodes), ("dry_run", dry_run)):
+            APPLY_AGENT[name](name, value)
         defined = checked_definition(_document(definition, beside))
-        if agent_id is None and not (defined.name or "").strip():
-            refuse("agent_id", agent_id, "neither it nor the definition's name says which agent is meant.")
+        validate_agent_is_named(agent_id, defined.name)
         return cls(definition=defined, agent_id=agent_id, remove_unknown=unknown_nodes == "remove", dry_run=dry_run)
 
 
 def _document(definition: Any, beside: str) -> Any:
     """The definition itself, or what its file holds."""
-    if isinstance(definition, Mapping) or (isinstance(definition, str) and definition.lstrip().startswith("{")):
+    if is_definition_itself(definition):
         return definition
-    from airflow_provider_mosaic.api.definition_texts import SUFFIXES, read_definition_text
+    from airflow_provider_mosaic.api.definition_texts import read_definition_text
 
-    if not str(definition).lower().endswith(SUFFIXES):
-        refuse("definition", definition, f"it must be an object (dict) or the path of a file ({', '.join(SUFFIXES)}).")
+    validate_definition_suffix("definition", definition)
     return read_definition_text(text_at("definition", definition, beside=beside), name=str(definition))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_mosaic.api import (
     account,
@@ -19,6 +19,15 @@ from airflow_provider_mosaic.api import (
     triggers,
 )
 from airflow_provider_mosaic.hooks.sending import Sender, sends, walks
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.call import Call
+
+
+def _with_node_ids(hook: Endpoints, call: Call[str]) -> Call[str]:
+    from airflow_provider_mosaic.hooks.agents import with_node_ids
+
+    return with_node_ids(hook, call)
 
 
 class Endpoints(Sender):
@@ -39,17 +48,7 @@ class Endpoints(Sender):
     get_node_type = sends(node_types.get_node_type)
 
     # Runs
-
-    def run_agent(self, agent_id: str, **inputs: Any) -> str:
-        """
-        Start a run and return its id: :func:`airflow_provider_mosaic.api.runs.start_run`. **It costs credits.**
-
-        :raises MosaicAmbiguousOutcomeError: Whether a run was started is unknown; look with :meth:`list_runs`.
-        """
-        from airflow_provider_mosaic.hooks.agents import with_node_ids
-
-        return self.send(with_node_ids(self, runs.start_run(agent_id, **inputs)))
-
+    run_agent = sends(runs.start_run, name="run_agent", prepare=_with_node_ids)
     get_run = sends(runs.get_run)
     get_run_nodes = sends(runs.get_run_nodes)
     list_runs = walks(runs.list_runs)
@@ -68,18 +67,9 @@ class Endpoints(Sender):
     list_notification_configurations = walks(observability.list_notification_configurations)
 
     # Assets
-
-    def begin_upload(self, asset_type: str) -> assets.UploadForm:
-        """:func:`airflow_provider_mosaic.api.assets.begin_upload`."""
-        return self.send(assets.begin_upload(assets.checked_asset_type(asset_type)))
-
-    def finalize_upload(self, asset_type: str, asset_id: str) -> str:
-        """:func:`airflow_provider_mosaic.api.assets.finalize_upload`."""
-        return self.send(assets.finalize_upload(assets.checked_asset_type(asset_type), asset_id))
-
-    def get_view_url(self, asset_type: str, asset_id: str) -> assets.ViewLink:
-        """:func:`airflow_provider_mosaic.api.assets.get_view_url`."""
-        return self.send(assets.get_view_url(assets.checked_asset_type(asset_type), asset_id))
+    begin_upload = sends(assets.begin_upload)
+    finalize_upload = sends(assets.finalize_upload)
+    get_view_url = sends(assets.get_view_url)
 
     # Avatar profiles
     create_avatar_profile = sends(avatars.create_avatar_profile)

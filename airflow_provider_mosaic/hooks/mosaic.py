@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
@@ -14,6 +15,8 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import checked_name
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
+from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
 from airflow_provider_mosaic.api.paging import Listing, iterate
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import RetryPolicy
@@ -22,6 +25,8 @@ from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
 from airflow_provider_mosaic.hooks.endpoints import Endpoints
 
 if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
     # The HTTP libraries are loaded with the first call, not with the DAG file that imports the hook.
     from airflow_provider_mosaic.clients.aio import AsyncClient
     from airflow_provider_mosaic.clients.sync import SyncClient
@@ -180,7 +185,9 @@ class MosaicHook(Endpoints, BaseHook):
         workspace = f", in workspace {self.access.workspace_id}" if self.access.workspace_id else ""
         return True, f"Connected to {self.access.base_url} as {owner.name}{workspace}, with {scopes}."
 
-    def upload_asset(self, source: Any, asset_type: str | None = None) -> str:
+    def upload_asset(
+        self, source: str | os.PathLike[str] | ObjectStoragePath, asset_type: AssetKind | AssetType | None = None
+    ) -> str:
         """
         Upload a file whole: reserve, store, finalize (https://docs.mosaic.so/api/asset-management/upload-flow).
 
@@ -193,15 +200,15 @@ class MosaicHook(Endpoints, BaseHook):
 
         file = source_at(source, self.access)
         meant = None if asset_type is None else assets.checked_asset_type(asset_type)
-        kind, media_type = assets.media_type_of(file.name, meant)
+        kind, media_type = media_type_of(file.name, meant)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 
     def apply_agent(
         self,
-        definition: Mapping[str, Any] | str,
+        definition: Mapping[str, Any] | str | os.PathLike[str] | ObjectStoragePath,
         *,
         agent_id: str | None = None,
-        unknown_nodes: Literal["keep", "remove"] = "keep",
+        unknown_nodes: UnknownNodes = "keep",
         dry_run: bool = False,
     ) -> AppliedAgent:
         """

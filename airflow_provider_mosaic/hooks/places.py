@@ -8,8 +8,9 @@ import stat
 from typing import Any
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.api.arguments import checked_url, refuse, uri_scheme, validate_path
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
+from airflow_provider_mosaic.api.options import validate_destination
 from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
 from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
@@ -30,8 +31,8 @@ def source_at(place: Any, access: Access) -> Source:
     """
     if _is_storage_path(place):
         return storage_source(place)
-    text = _text("source", place)
-    scheme = _scheme(text)
+    text = validate_path("source", place)
+    scheme = uri_scheme(text)
     if scheme in ("http", "https"):
         return url_source(checked_url("source", text), policy=access.link_policy)
     return storage_source(_storage_path("source", text)) if scheme else local_source(text)
@@ -49,8 +50,8 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
     from pathlib import Path
 
     storage = place if _is_storage_path(place) else None
-    text = "" if storage is not None else _text(name, place)
-    scheme = _scheme(text)
+    text = "" if storage is not None else validate_path(name, place)
+    scheme = uri_scheme(text)
     if scheme in ("http", "https"):
         refuse(name, text, "it is not read from a web address; give a path or s3://... .")
     path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
@@ -124,10 +125,8 @@ class Folder:
         if _is_storage_path(place):
             self._storage: Any = place
         else:
-            text = _text("destination", place)
-            scheme = _scheme(text)
-            if scheme in ("http", "https"):
-                refuse("destination", text, "files can't be written to a web address; give a path or s3://... .")
+            text = validate_destination("destination", place)
+            scheme = uri_scheme(text)
             self._storage = _storage_path("destination", text) if scheme else None
             self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - no symlink is to be resolved
         try:
@@ -196,25 +195,6 @@ def _size_at(path: Any) -> int | None:
     return None if stat.S_ISDIR(found.st_mode) else int(found.st_size)
 
 
-def _scheme(text: str) -> str:
-    scheme, separator, _ = text.partition("://")
-    return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
-
-
-def _text(name: str, place: Any) -> str:
-    if not isinstance(place, (str, os.PathLike)):
-        refuse(name, place, f"it must be a path or a URI, not {type(place).__name__}.")
-    text = os.fspath(place)
-    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
-        refuse(name, place, "it is empty. If it is templated, the task that should give it gave nothing.")
-    if "\0" in text:
-        refuse(name, text, "it has a NUL character in it, which no path has.")
-    if "://" in text and "::" in text and _scheme(text) not in ("http", "https"):
-        # Airflow's storage would read the first of a chain's parts alone.
-        refuse(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
-    return text
-
-
 def _is_storage_path(place: Any) -> bool:
     from airflow.sdk import ObjectStoragePath
 
@@ -225,7 +205,7 @@ def _storage_path(name: str, uri: str) -> Any:
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import attach, has_fs
 
-    scheme = _scheme(uri)
+    scheme = uri_scheme(uri)
     try:
         if not has_fs(scheme):
             # Airflow knows the storages of its installed providers; fsspec knows more, which need no connection.

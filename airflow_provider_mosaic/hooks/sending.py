@@ -35,17 +35,25 @@ class Sender(ABC):
         """Walk through a list."""
 
 
-def sends(endpoint: Callable[P, Call[T]]) -> Callable[Concatenate[Sender, P], T]:
+def sends(
+    endpoint: Callable[P, Call[T]],
+    *,
+    name: str | None = None,
+    prepare: Callable[[Any, Call[T]], Call[T]] = lambda sender, call: call,
+) -> Callable[Concatenate[Sender, P], T]:
     """
     A method that sends the call of an endpoint.
 
     :param endpoint: The function of ``api``; the method takes the same arguments.
+    :param name: The method's name, where it is another one than that of the function.
+    :param prepare: Called with the sender and the call; returns the call to send.
     """
 
     def method(self: Sender, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.send(endpoint(*args, **kwargs))
+        return self.send(prepare(self, endpoint(*args, **kwargs)))
 
     _present(method, endpoint, gives="{}")
+    method.__name__ = method.__qualname__ = name or endpoint.__name__
     return method
 
 

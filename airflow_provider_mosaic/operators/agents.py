@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_mosaic.templated import Location, Text
 
 
 class MosaicApplyAgentOperator(MosaicOperator):
@@ -38,16 +41,18 @@ class MosaicApplyAgentOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
+    _options = options.APPLY_AGENT
+    _row_label_arguments = ("definition", "agent_id")
 
     def __init__(
         self,
         *,
-        definition: Mapping[str, Any] | str,
-        agent_id: str | None = None,
-        unknown_nodes: Literal["keep", "remove"] = "keep",
+        definition: Mapping[str, Any] | Location,
+        agent_id: Text | None = None,
+        unknown_nodes: options.UnknownNodes = "keep",
         dry_run: bool = False,
         durable: bool = True,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,6 +63,12 @@ class MosaicApplyAgentOperator(MosaicOperator):
         self._dry_run = dry_run
         self.durable = durable
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants(dry_run=dry_run)
+
+    def _validate_together(self) -> None:
+        if isinstance(self.definition, Mapping):
+            # The name may be a template, which has text in it.
+            options.validate_agent_is_named(self.agent_id, self.definition.get("name"))
 
     def execute(self, context: Context) -> str | None:
         """

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.validation import is_constant
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Context
 
-_PARTS = ("video", "image", "audio", "thumbnail", "premiere")
+    from airflow_provider_mosaic.templated import Location, Reference, Text
+
+_PARTS: tuple[options.OutputPart, ...] = ("video", "image", "audio", "thumbnail", "premiere")
 _FILENAME = "{output_id}{suffix}"
 
 
@@ -32,19 +37,26 @@ class MosaicUploadOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
     _may_be_empty = {"asset_type": None}
+    _options = options.UPLOAD
+    _row_label_arguments = ("source",)
 
     def __init__(
         self,
         *,
-        source: str | ObjectStoragePath,
-        asset_type: str | None = None,
-        mosaic_conn_id: str = "mosaic_default",
+        source: Location,
+        asset_type: Text | None = None,
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.asset_type = asset_type
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
+
+    def _validate_together(self) -> None:
+        if is_constant((self.source, self.asset_type)) and isinstance(self.source, (str, os.PathLike)):
+            options.validate_file_kind(os.fspath(self.source), self.asset_type)
 
     def execute(self, context: Context) -> str:
         """
@@ -85,16 +97,18 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
     _may_be_empty = {"include": _PARTS, "filename": _FILENAME}
+    _options = options.DOWNLOAD
+    _row_label_arguments = ("destination", "run_id")
 
     def __init__(
         self,
         *,
-        run_id: str,
-        destination: str | ObjectStoragePath,
-        include: Iterable[str] = _PARTS,
-        filename: str = _FILENAME,
+        run_id: Text,
+        destination: Location,
+        include: Iterable[options.OutputPart | Reference] | Text = _PARTS,
+        filename: Text = _FILENAME,
         overwrite: bool = False,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,6 +118,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         self.filename = filename
         self.overwrite = overwrite
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> list[str]:
         """

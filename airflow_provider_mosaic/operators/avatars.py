@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_mosaic.templated import Text
 
 _SOURCES = ("video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id")
 
@@ -39,19 +42,21 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
+    _options = options.AVATAR_PROFILE
+    _row_label_arguments = ("name",)
 
     def __init__(
         self,
         *,
-        name: str,
-        video_url: str | None = None,
-        image_url: str | None = None,
-        audio_url: str | None = None,
-        video_id: str | None = None,
-        image_id: str | None = None,
-        audio_id: str | None = None,
+        name: Text,
+        video_url: Text | None = None,
+        image_url: Text | None = None,
+        audio_url: Text | None = None,
+        video_id: Text | None = None,
+        image_id: Text | None = None,
+        audio_id: Text | None = None,
         durable: bool = True,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +69,10 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         self.audio_id = audio_id
         self.durable = durable
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
+
+    def _validate_together(self) -> None:
+        options.validate_avatar_sources({source: getattr(self, source) for source in _SOURCES})
 
     def execute(self, context: Context) -> str:
         """

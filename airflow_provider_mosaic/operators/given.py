@@ -1,4 +1,7 @@
-"""What operators with effects have in common: an argument that was given and came to nothing is refused."""
+"""
+What operators have in common: constants are validated where the DAG file is parsed, and an argument that was given and
+came to nothing is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_mosaic.row_labels import default_template, row_label
+from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+    from airflow_provider_mosaic.api.validators import Validator
 
 # What a template makes of nothing: as text, as JSON, and of an empty list or object.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
@@ -37,6 +45,13 @@ class MosaicOperator(BaseOperator):
 
     ui_color = "#e9e4fb"
 
+    # By the time that it is read, Airflow has rendered it.
+    mosaic_conn_id: Any
+
+    #: A validator for each argument.
+    _options: ClassVar[Mapping[str, Validator]]
+    #: The arguments that may tell the rows of a mapped task apart, the most telling one first.
+    _row_label_arguments: ClassVar[tuple[str, ...]]
     #: The templated arguments that may be named in ``optional``, with what each means when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
 
@@ -47,14 +62,40 @@ class MosaicOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """
-        Return the mapped task, or raise if ``optional`` names an argument that can't be.
+        Start a mapped task. The constants that its items share are validated now, the rest when an item runs.
 
         :param kwargs: What all items share.
-        :raises MosaicValidationError: ``optional`` is wrong.
+        :raises MosaicValidationError: A constant is wrong, or ``optional`` names an argument that can't be.
         """
-        mapped = super().partial(**kwargs)
-        cls._checked_optional(mapped.kwargs.get("optional", ()))
-        return mapped
+        shared = super().partial(**kwargs)
+        cls._checked_optional(shared.kwargs.get("optional", ()))
+        validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=shared.kwargs["dag"])
+        if shared.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
+            shared.kwargs["map_index_template"] = default_template(shared.kwargs["dag"])
+        return shared
+
+    @property
+    def row_label(self) -> str:
+        """What tells this row of a mapped task from the others, for the task's ``map_index_template``."""
+        return row_label(self, self._row_label_arguments)
+
+    def _validate_constants(self, **given: Any) -> None:
+        """
+        Validate what is constant, at the end of the constructor.
+
+        :param given: The arguments that are not kept under their own names.
+        """
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
+            self.map_index_template = default_template(dag)
+        if is_mapped_item(self):
+            return
+        arguments = {**{name: getattr(self, name) for name in self._options.keys() - given.keys()}, **given}
+        validate_constants(self._options, arguments, template_fields=self.template_fields, dag=dag)
+        self._validate_together()
+
+    def _validate_together(self) -> None:
+        """Raise for arguments that exclude each other, or of which one is missing, whatever they are rendered to."""
 
     @classmethod
     def _checked_optional(cls, optional: Any) -> tuple[str, ...]:

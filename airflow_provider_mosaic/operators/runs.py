@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicRunLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import RunWaitOperator
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
+    from airflow_provider_mosaic.templated import Reference, Text, Texts
 
 #: The arguments that say what a run works on, by their names in the API.
 _INPUTS = (
@@ -89,31 +92,33 @@ class MosaicRunAgentOperator(RunWaitOperator):
     operator_extra_links = (MosaicRunLink(),)
     _begins = "run"
     _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
+    _options = options.RUN_AGENT
+    _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
 
     def __init__(
         self,
         *,
-        agent_id: str,
-        video_urls: Iterable[str] | str | None = None,
-        video_ids: Iterable[str] | str | None = None,
-        node_render_ids: Iterable[str] | str | None = None,
-        mimir_assets: Iterable[Mapping[str, Any]] | None = None,
-        video_inputs: Iterable[Mapping[str, Any]] | None = None,
-        update_params: Mapping[str, Mapping[str, Any]] | None = None,
-        ignore_nodes: Iterable[str] | None = None,
-        callback_url: str | None = None,
+        agent_id: Text,
+        video_urls: Texts | None = None,
+        video_ids: Texts | None = None,
+        node_render_ids: Texts | None = None,
+        mimir_assets: Iterable[Mapping[str, Any] | Reference] | Text | None = None,
+        video_inputs: Iterable[Mapping[str, Any] | Reference] | Text | None = None,
+        update_params: Mapping[str, Mapping[str, Any] | Text] | Text | None = None,
+        ignore_nodes: Texts | None = None,
+        callback_url: Text | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = timedelta(hours=24),
-        on_partial: Literal["warn", "fail", "skip"] = "warn",
+        on_partial: options.OnPartial = "warn",
         durable: bool = True,
-        on_retry: Literal["resume", "new", "fail"] = "resume",
-        on_ambiguous: Literal["adopt", "fail"] = "adopt",
+        on_retry: options.OnRetry = "resume",
+        on_ambiguous: options.OnAmbiguous = "adopt",
         cancel_on_kill: bool = True,
-        min_credits: float | str | None = None,
-        on_short_of_credits: Literal["fail", "skip"] = "fail",
-        mosaic_conn_id: str = "mosaic_default",
+        min_credits: float | Text | None = None,
+        on_short_of_credits: options.OnShortOfCredits = "fail",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -138,6 +143,10 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.min_credits = min_credits
         self.on_short_of_credits = on_short_of_credits
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
+
+    def _validate_together(self) -> None:
+        validate_one_way(self.video_inputs, {form: getattr(self, form) for form in INPUT_FORMS})
 
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -190,18 +199,20 @@ class MosaicResumeRunOperator(RunWaitOperator):
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     operator_extra_links = (MosaicRunLink(),)
+    _options = options.RESUME_RUN
+    _row_label_arguments = ("run_id",)
 
     def __init__(
         self,
         *,
-        run_id: str,
+        run_id: Text,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = timedelta(hours=24),
-        on_partial: Literal["warn", "fail", "skip"] = "warn",
+        on_partial: options.OnPartial = "warn",
         cancel_on_kill: bool = True,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -213,6 +224,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
         self.on_partial = on_partial
         self.cancel_on_kill = cancel_on_kill
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def _task(self) -> ResumeTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -244,11 +256,14 @@ class MosaicCancelRunOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    _options = options.CANCEL_RUN
+    _row_label_arguments = ("run_id",)
 
-    def __init__(self, *, run_id: str, mosaic_conn_id: str = "mosaic_default", **kwargs: Any) -> None:
+    def __init__(self, *, run_id: Text, mosaic_conn_id: Text = "mosaic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id = run_id
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> str:
         """
@@ -260,4 +275,4 @@ class MosaicCancelRunOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.existing_runs import cancel
 
         with self._taking_arguments(context):
-            return cancel(MosaicHook(self.mosaic_conn_id), self.run_id)
+            return cancel(MosaicHook(self.mosaic_conn_id), self._options["run_id"]("run_id", self.run_id))

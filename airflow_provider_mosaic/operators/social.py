@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.post_options import ProviderOptions
     from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.templated import Reference, Text, Texts
 
 
 class MosaicSocialPostOperator(EndWaitOperator):
@@ -75,26 +77,28 @@ class MosaicSocialPostOperator(EndWaitOperator):
     template_fields_renderers = {"provider_options": "json"}
     _begins = "post"
     _may_be_empty = dict.fromkeys(("output_ids", "schedule_date", "workspace_id", "provider_options"))
+    _options = options.POST
+    _row_label_arguments = ("platforms", "run_id", "media_urls", "text")
 
     def __init__(
         self,
         *,
-        text: str,
-        social_connection_ids: Iterable[str] | str | None = None,
-        platforms: Iterable[str] | str | None = None,
-        media_urls: Iterable[str] | str | None = None,
-        run_id: str | None = None,
-        output_ids: Iterable[str] | str | None = None,
-        schedule_date: datetime | str | None = None,
-        workspace_id: str | None = None,
-        provider_options: ProviderOptions | Mapping[str, Any] | None = None,
+        text: Text,
+        social_connection_ids: Texts | None = None,
+        platforms: Iterable[options.Platform | Reference] | Text | None = None,
+        media_urls: Texts | None = None,
+        run_id: Text | None = None,
+        output_ids: Texts | None = None,
+        schedule_date: datetime | Text | None = None,
+        workspace_id: Text | None = None,
+        provider_options: ProviderOptions | Mapping[str, Any] | Text | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = timedelta(hours=2),
-        on_partial: Literal["warn", "fail", "skip"] = "fail",
+        on_partial: options.OnPartial = "fail",
         durable: bool = True,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,6 +118,14 @@ class MosaicSocialPostOperator(EndWaitOperator):
         self.on_partial = on_partial
         self.durable = durable
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
+
+    def _validate_together(self) -> None:
+        options.validate_destinations_of_post(self.social_connection_ids, self.platforms)
+        options.validate_media_of_post(run_id=self.run_id, media_urls=self.media_urls, output_ids=self.output_ids)
+        if isinstance(self.text, str):
+            has_media = self.media_urls is not None or self.run_id is not None
+            options.validate_post_has_content(self.text, has_media=has_media)
 
     def execute_complete(
         self,
@@ -175,19 +187,22 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
     _may_be_empty = {"social_connection_id": None}
+    _options = options.POST_ANALYTICS
+    _row_label_arguments = ("post_id",)
 
     def __init__(
         self,
         *,
-        post_id: str,
-        social_connection_id: str | None = None,
-        mosaic_conn_id: str = "mosaic_default",
+        post_id: Text,
+        social_connection_id: Text | None = None,
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.post_id = post_id
         self.social_connection_id = social_connection_id
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """
@@ -195,14 +210,12 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.api.arguments import checked_id
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
         with self._taking_arguments(context):
-            if self.social_connection_id is not None:
-                checked_id("social_connection_id", self.social_connection_id)
-            hook = MosaicHook(self.mosaic_conn_id)
-            found = hook.get_post_analytics(self.post_id, social_connection_id=self.social_connection_id)
+            given = {"social_connection_id": self.social_connection_id, "post_id": self.post_id}
+            ids = {name: self._options[name](name, value) for name, value in given.items()}
+            found = MosaicHook(self.mosaic_conn_id).get_post_analytics(**ids)
         rows = found.as_rows()
         context["ti"].xcom_push(key="totals", value=found.totals)
         self.log.info("Post %r has metrics of %d platform(s).", self.post_id, len(rows))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_mosaic.templated import Text, Texts
 
 
 class MosaicYouTubeTriggerOperator(MosaicOperator):
@@ -44,16 +47,18 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     )
     template_fields_renderers = {"filter_options": "json"}
     _may_be_empty = {"callback_url": "unchanged"}
+    _options = options.YOUTUBE_TRIGGER
+    _row_label_arguments = ("agent_id", "youtube_channels")
 
     def __init__(
         self,
         *,
-        agent_id: str,
-        youtube_channels: Iterable[str] | str,
-        filter_options: Mapping[str, Any] | None = None,
-        callback_url: str | None = "unchanged",
+        agent_id: Text,
+        youtube_channels: Texts,
+        filter_options: Mapping[str, Any] | Text | None = None,
+        callback_url: Text | None = "unchanged",
         exclusive: bool = False,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,6 +68,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         self.callback_url = callback_url
         self.exclusive = exclusive
         self.mosaic_conn_id = mosaic_conn_id
+        self._validate_constants()
 
     def execute(self, context: Context) -> list[str]:
         """

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.avatars import AvatarProfile
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
 
 
@@ -36,23 +38,26 @@ class MosaicAvatarProfileSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("avatar_profile_id", "mosaic_conn_id")
+    _options = options.AVATAR_PROFILE_SENSOR
+    _row_label_arguments = ("avatar_profile_id",)
     _noun = "Avatar profile"
     _key = "avatar_profile_id"
 
     def __init__(
         self,
         *,
-        avatar_profile_id: str,
+        avatar_profile_id: Text,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.avatar_profile_id = avatar_profile_id
+        self._validate_constants()
 
     def _read(self, hook: MosaicHook) -> AvatarProfile:
-        return hook.get_avatar_profile(self.avatar_profile_id)
+        return hook.get_avatar_profile(self._id)
 
     def _judge(self, subject: AvatarProfile) -> Verdict:
         from airflow_provider_mosaic.api.verdicts import judge_avatar_profile

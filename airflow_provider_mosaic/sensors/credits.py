@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.api.arguments import checked_credits
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.billing import Credits
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
 
@@ -35,26 +38,24 @@ class MosaicCreditsSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
+    _options = options.CREDITS_SENSOR
+    _row_label_arguments = ("min_credits",)
     _name = "The balance"
 
     def __init__(
         self,
         *,
-        min_credits: float | str,
+        min_credits: float | Text,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 60.0,
-        mosaic_conn_id: str = "mosaic_default",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.min_credits = min_credits
-
-    def _check(self) -> None:
-        self._wanted()
+        self._validate_constants()
 
     def _wanted(self) -> float:
-        from airflow_provider_mosaic.api.billing import checked_credits
-
         return checked_credits("min_credits", self.min_credits)
 
     def _read(self, hook: MosaicHook) -> Credits:

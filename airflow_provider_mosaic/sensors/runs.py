@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.runs import Run
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 
@@ -49,17 +51,19 @@ class MosaicRunSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    _options = options.RUN_SENSOR
+    _row_label_arguments = ("run_id",)
     _noun = "Run"
     _key = "run_id"
 
     def __init__(
         self,
         *,
-        run_id: str,
+        run_id: Text,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
-        on_partial: Literal["warn", "fail", "skip"] = "warn",
-        mosaic_conn_id: str = "mosaic_default",
+        on_partial: options.OnPartial = "warn",
+        mosaic_conn_id: Text = "mosaic_default",
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         **kwargs: Any,
@@ -75,6 +79,7 @@ class MosaicRunSensor(EndSensor):
         self.start_from_trigger = start_from_trigger
         # Airflow looks for it by this name: it refuses it together with listeners, which would not hear of the end.
         self.end_from_trigger = end_from_trigger
+        self._validate_constants()
         if end_from_trigger is True:
             from airflow_provider_mosaic.sensors.without_worker import check_nothing_is_lost
 
@@ -110,15 +115,8 @@ class MosaicRunSensor(EndSensor):
                 check_no_item(self, context["ti"].map_index)
         return super().execute(context)
 
-    def _check(self) -> None:
-        from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag
-
-        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
-        checked_flag("start_from_trigger", self.start_from_trigger)
-        checked_flag("end_from_trigger", self.end_from_trigger)
-
     def _read(self, hook: MosaicHook) -> Run:
-        return hook.get_run(self.run_id)
+        return hook.get_run(self._id)
 
     def _judge(self, subject: Run) -> Verdict:
         from airflow_provider_mosaic.api.verdicts import judge_run
@@ -145,8 +143,6 @@ class MosaicRunSensor(EndSensor):
         from airflow_provider_mosaic.api.arguments import checked_seconds
         from airflow_provider_mosaic.sensors.without_worker import start_arguments
 
-        # No worker looks at them before the wait begins.
-        self._check()
         return start_arguments(
             "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger",
             templated={"run_id": self.run_id, "mosaic_conn_id": self.mosaic_conn_id},

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.social import Post
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 
@@ -38,30 +40,28 @@ class MosaicSocialPostSensor(EndSensor):
     """
 
     template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
+    _options = options.POST_SENSOR
+    _row_label_arguments = ("post_id",)
     _noun = "Post"
     _key = "post_id"
 
     def __init__(
         self,
         *,
-        post_id: str,
+        post_id: Text,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
-        on_partial: Literal["warn", "fail", "skip"] = "fail",
-        mosaic_conn_id: str = "mosaic_default",
+        on_partial: options.OnPartial = "fail",
+        mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(deferrable=deferrable, poll_interval=poll_interval, mosaic_conn_id=mosaic_conn_id, **kwargs)
         self.post_id = post_id
         self.on_partial = on_partial
-
-    def _check(self) -> None:
-        from airflow_provider_mosaic.api.arguments import checked_choice
-
-        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
+        self._validate_constants()
 
     def _read(self, hook: MosaicHook) -> Post:
-        return hook.get_post(self.post_id)
+        return hook.get_post(self._id)
 
     def _judge(self, subject: Post) -> Verdict:
         from airflow_provider_mosaic.api.verdicts import judge_post

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_provider_mosaic.api.arguments import checked_seconds
+from airflow_provider_mosaic.row_labels import default_template, row_label
+from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_mosaic.api.validators import Validator
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.api.waiting import UnknownStatuses
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.templated import Text
 
 
 class EndSensor(BaseSensorOperator):
@@ -32,6 +39,13 @@ class EndSensor(BaseSensorOperator):
 
     ui_color = "#e9e4fb"
 
+    # By the time that it is read, Airflow has rendered it.
+    mosaic_conn_id: Any
+
+    #: A validator for each argument.
+    _options: ClassVar[Mapping[str, Validator]]
+    #: The arguments that may tell the rows of a mapped task apart.
+    _row_label_arguments: ClassVar[tuple[str, ...]]
     #: What it waits for, as a log line begins with it.
     _noun: ClassVar[str]
     #: The argument with its id, also of the trigger and of ``execute_complete``. Airflow's database keeps it over
@@ -39,10 +53,20 @@ class EndSensor(BaseSensorOperator):
     _key: ClassVar[str]
 
     def __init__(
-        self, *, deferrable: bool, poll_interval: float | timedelta, mosaic_conn_id: str, **kwargs: Any
+        self, *, deferrable: bool, poll_interval: float | timedelta, mosaic_conn_id: Text, **kwargs: Any
     ) -> None:
-        if "poke_interval" not in (kwargs.get("default_args") or {}):
-            kwargs.setdefault("poke_interval", poll_interval)
+        default_args = kwargs.get("default_args") or {}
+        try:
+            # Airflow itself would complain of its poke_interval, and take True for a second.
+            checked_seconds("poll_interval", poll_interval)
+            if timeout := kwargs.get("timeout", default_args.get("timeout")):
+                checked_seconds("timeout", timeout)
+        except Exception:
+            if not is_mapped_item(self):
+                raise
+        else:
+            if "poke_interval" not in default_args:
+                kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(**kwargs)
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -50,10 +74,36 @@ class EndSensor(BaseSensorOperator):
         self._has_looked = False
         self._unknown: UnknownStatuses | None = None
 
-    # What is a sensor's own
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """
+        Start a mapped task. The constants that its items share are validated now, the rest when an item runs.
 
-    def _check(self) -> None:
-        """Refuse wrong arguments, before anything is read; an id is checked where it is sent."""
+        :param kwargs: What all items share.
+        :raises MosaicValidationError: A constant is wrong.
+        """
+        shared = super().partial(**kwargs)
+        validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=shared.kwargs["dag"])
+        if shared.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
+            shared.kwargs["map_index_template"] = default_template(shared.kwargs["dag"])
+        return shared
+
+    @property
+    def row_label(self) -> str:
+        """What tells this row of a mapped task from the others, for the task's ``map_index_template``."""
+        return row_label(self, self._row_label_arguments)
+
+    def _validate_constants(self) -> None:
+        """Validate what is constant, at the end of the constructor."""
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
+            self.map_index_template = default_template(dag)
+        if is_mapped_item(self):
+            return
+        arguments = {name: getattr(self, name) for name in self._options}
+        validate_constants(self._options, arguments, template_fields=self.template_fields, dag=dag)
+
+    # What is a sensor's own
 
     @abstractmethod
     def _read(self, hook: MosaicHook) -> Any:
@@ -120,7 +170,6 @@ class EndSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.api.arguments import checked_flag, checked_seconds
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
@@ -129,9 +178,8 @@ class EndSensor(BaseSensorOperator):
         hook = MosaicHook(self.mosaic_conn_id)
         try:
             with failing_at_once(*HOPELESS):
-                checked_flag("deferrable", self.deferrable)
-                checked_seconds("poll_interval", self.poll_interval)
-                self._check()
+                for name, validator in self._options.items():
+                    validator(name, getattr(self, name))
                 first = not (self._has_looked or self._was_rescheduled(context))
                 # It may have begun just now: that it is not there is believed after a while.
                 look = partial(read_new, lambda: self._read(hook))
@@ -210,7 +258,6 @@ class EndSensor(BaseSensorOperator):
 
     def _defer(self, context: Context, began: float | None = None) -> NoReturn:
         """Wait in the triggerer; another deferral of the same try does not prolong its clocks."""
-        from airflow_provider_mosaic.api.arguments import checked_seconds
         from airflow_provider_mosaic.tasks.waiting import earliest_deadline, start_of_try
 
         began = start_of_try(context, began)

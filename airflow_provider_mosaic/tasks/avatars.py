@@ -36,9 +36,9 @@ class AvatarTask:
         self,
         hook: MosaicHook,
         *,
-        name: str,
-        sources: Mapping[str, str | None],
-        durable: bool,
+        name: Any,
+        sources: Mapping[str, Any],
+        durable: Any,
         operator_class: type[Any],
     ) -> None:
         self._hook = hook

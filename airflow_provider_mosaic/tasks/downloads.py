@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id, checked_list, refuse
+from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, refuse
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.api.media_types import USUAL_SUFFIX, kind_of_suffix, suffix_for
+from airflow_provider_mosaic.api.options import format_filename, validate_filename, validate_parts
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Output, Run
@@ -81,20 +82,19 @@ class DownloadTask:
         self,
         hook: MosaicHook,
         *,
-        run_id: str,
+        run_id: Any,
         destination: Any,
-        include: Iterable[str],
-        filename: str,
-        overwrite: bool,
+        include: Any,
+        filename: Any,
+        overwrite: Any,
     ) -> None:
         self._hook = hook
         self._run_id = checked_id("run_id", run_id)
         # In their order, each once.
-        self._parts = {checked_choice("include", part, PARTS): None for part in checked_list("include", include)}.keys()
-        self._filename = filename
+        self._parts = dict.fromkeys(validate_parts("include", include)).keys()
+        self._filename = validate_filename("filename", filename)
         self._overwrite = checked_flag("overwrite", overwrite)
         self._folder = Folder(destination)
-        self._name("0" * 8, 0, "video", ".mp4")
 
     def download(self) -> list[str]:
         """
@@ -223,21 +223,15 @@ class DownloadTask:
         return name
 
     def _name(self, output_id: str, index: int, part: str, suffix: str) -> str:
-        try:
-            name = self._filename.format(
-                output_id=_in_a_name(output_id), run_id=self._run_id, index=index, part=part, suffix=suffix
-            )
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            refuse(
-                "filename",
-                self._filename,
-                f"it may hold {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
-            )
-        if not name.strip("/ ") or name.startswith("/") or ".." in name.split("/"):
-            refuse("filename", self._filename, "it must give the name of a file below the destination.")
-        if "\0" in name or name.encode("utf-8", "ignore").decode() != name:
-            refuse("filename", self._filename, "it must give a name in UTF-8, without NUL characters.")
-        return name
+        return format_filename(
+            "filename",
+            self._filename,
+            output_id=_in_a_name(output_id),
+            run_id=self._run_id,
+            index=index,
+            part=part,
+            suffix=suffix,
+        )
 
 
 class _Links:

@@ -44,7 +44,7 @@ class ResumeTask:
     :param run_id: The run.
     """
 
-    def __init__(self, order: WaitOrder, hook: MosaicHook, *, run_id: str) -> None:
+    def __init__(self, order: WaitOrder, hook: MosaicHook, *, run_id: Any) -> None:
         self._order = order
         self._hook = hook
         self._run_id = checked_id("run_id", run_id)
@@ -185,7 +185,7 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     :returns: The run id.
     :raises MosaicError: It goes on, or it is not known.
     """
-    checked_id("run_id", run_id)
+    run_id = checked_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
     except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:

@@ -10,18 +10,12 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import (
-    checked_flag,
-    checked_id,
-    checked_ids,
-    checked_moment,
-    refuse,
-    stamp,
-)
+from airflow_provider_mosaic.api.arguments import checked_moment, refuse, stamp
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.lookup import SKEW, post_candidates
+from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.reports import still_going_on
 from airflow_provider_mosaic.api.runs import Run
 from airflow_provider_mosaic.api.search import Candidate
@@ -78,12 +72,8 @@ class PostOrder:
 
         :raises MosaicValidationError: One of them is wrong.
         """
-        if run_id is not None:
-            checked_id("run_id", run_id)
-            if media_urls is not None:
-                refuse("media_urls", media_urls, "give it or run_id, not both.")
-        elif output_ids is not None:
-            refuse("output_ids", output_ids, "it needs run_id: the run that rendered them.")
+        run_id = POST["run_id"]("run_id", run_id)
+        validate_media_of_post(run_id=run_id, media_urls=media_urls, output_ids=output_ids)
         names = ("text", "social_connection_ids", "platforms", "workspace_id", "provider_options")
         content = {name: order.pop(name) for name in names}
         timeout = timeout_of(order.pop("timeout"), schedule_date)
@@ -91,9 +81,9 @@ class PostOrder:
             **content,
             run_id=run_id,
             media_urls=media_urls,
-            output_ids=None if output_ids is None else checked_ids("output_ids", output_ids),
+            output_ids=POST["output_ids"]("output_ids", output_ids),
             schedule_date=schedule_date,
-            durable=checked_flag("durable", durable),
+            durable=POST["durable"]("durable", durable),
             waiting=WaitOrder.checked(timeout=timeout, **order),
         )
 

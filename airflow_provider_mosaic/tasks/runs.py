@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, refuse
-from airflow_provider_mosaic.api.billing import checked_credits
+from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
@@ -19,6 +18,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.lookup import SKEW, run_candidates, runs_before
+from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
@@ -62,7 +62,7 @@ class RunOrder:
     def checked(
         cls,
         *,
-        agent_id: str,
+        agent_id: Any,
         inputs: Mapping[str, Any],
         durable: Any,
         on_retry: Any,
@@ -80,11 +80,11 @@ class RunOrder:
             agent_id=agent_id,
             inputs=inputs,
             waiting=WaitOrder.checked(**waiting),
-            durable=checked_flag("durable", durable),
-            on_retry=checked_choice("on_retry", on_retry, ("resume", "new", "fail")),
-            on_ambiguous=checked_choice("on_ambiguous", on_ambiguous, ("adopt", "fail")),
-            min_credits=None if min_credits is None else checked_credits("min_credits", min_credits),
-            on_short_of_credits=checked_choice("on_short_of_credits", on_short_of_credits, ("fail", "skip")),
+            durable=RUN_AGENT["durable"]("durable", durable),
+            on_retry=RUN_AGENT["on_retry"]("on_retry", on_retry),
+            on_ambiguous=RUN_AGENT["on_ambiguous"]("on_ambiguous", on_ambiguous),
+            min_credits=RUN_AGENT["min_credits"]("min_credits", min_credits),
+            on_short_of_credits=RUN_AGENT["on_short_of_credits"]("on_short_of_credits", on_short_of_credits),
         )
 
 

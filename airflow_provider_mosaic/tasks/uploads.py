@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_mosaic.api.assets import AssetType, checked_asset_type, media_type_of
+from airflow_provider_mosaic.api.assets import checked_asset_type
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicValidationError
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.assets import finalize, store
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import source_at
@@ -27,7 +28,7 @@ class UploadTask:
     :param asset_type: What it is; None to take it from the suffix.
     """
 
-    def __init__(self, hook: MosaicHook, *, source: Any, asset_type: str | None) -> None:
+    def __init__(self, hook: MosaicHook, *, source: Any, asset_type: Any) -> None:
         self._hook = hook
         self._place = source
         self._meant = None if asset_type is None else checked_asset_type(asset_type)

@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_mosaic.api import errors
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
+from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.waiting import SETTLING, Faults, Watch, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -93,18 +93,13 @@ class WaitOrder:
     cancel_on_kill: bool = False
 
     @classmethod
-    def checked(cls, *, poll_interval: Any, timeout: Any, on_partial: Any, **flags: Any) -> WaitOrder:
+    def checked(cls, **options: Any) -> WaitOrder:
         """
         An order from an operator's arguments.
 
         :raises MosaicValidationError: One of them is wrong.
         """
-        return cls(
-            poll_interval=checked_seconds("poll_interval", poll_interval),
-            timeout=None if timeout is None else checked_seconds("timeout", timeout),
-            on_partial=checked_choice("on_partial", on_partial, ("warn", "fail", "skip")),
-            **{name: checked_flag(name, flag) for name, flag in flags.items()},
-        )
+        return cls(**{name: RUN_AGENT[name](name, value) for name, value in options.items()})
 
 
 class EndWait(ABC, Generic[S]):

@@ -5,27 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_mosaic.api.arguments import (
-    checked_flag,
-    checked_id,
-    checked_list,
-    checked_mapping,
-    checked_url,
-    refuse,
-)
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
 from airflow_provider_mosaic.api.triggers import UNCHANGED, YouTubeTrigger, checked_filter
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
-
-#: The word for a callback that is neither set nor removed.
-KEEP = "unchanged"
 
 #: Seconds between the looks at what a change has come to.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -54,19 +44,20 @@ class WantedTrigger:
 
         :raises MosaicValidationError: One of them is wrong.
         """
-        channels = checked_list("youtube_channels", youtube_channels)
-        if callback_url is not None and callback_url != KEEP:
-            checked_url("callback_url", callback_url, secure=True)
+        given = {
+            "youtube_channels": youtube_channels,
+            "callback_url": callback_url,
+            "agent_id": agent_id,
+            "filter_options": filter_options,
+            "exclusive": exclusive,
+        }
+        options = {name: YOUTUBE_TRIGGER[name](name, value) for name, value in given.items()}
         return cls(
-            agent_id=checked_id("agent_id", agent_id),
-            channels=tuple(
-                dict.fromkeys(
-                    checked_id(f"youtube_channels[{i}]", channel, or_link=True) for i, channel in enumerate(channels)
-                )
-            ),
-            filter_options={} if filter_options is None else _checked_filter_options(filter_options),
-            callback_url=callback_url,
-            exclusive=checked_flag("exclusive", exclusive),
+            agent_id=options["agent_id"],
+            channels=tuple(dict.fromkeys(options["youtube_channels"])),
+            filter_options=checked_filter("filter_options", options["filter_options"] or {}),
+            callback_url=options["callback_url"],
+            exclusive=options["exclusive"],
         )
 
     def is_at(self, trigger: YouTubeTrigger) -> bool:
@@ -149,7 +140,7 @@ class YouTubeTask:
         ]
 
     def _callback_differs(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
-        if self._wanted.callback_url == KEEP:
+        if self._wanted.callback_url == KEEP_CALLBACK:
             return False
         return any((trigger.callback_url or None) != self._wanted.callback_url for trigger in self._here(triggers))
 
@@ -178,7 +169,7 @@ class YouTubeTask:
         added = self._hook.add_youtube_channels(
             wanted.agent_id,
             channels,
-            trigger_callback_url=UNCHANGED if wanted.callback_url == KEEP else wanted.callback_url,
+            trigger_callback_url=UNCHANGED if wanted.callback_url == KEEP_CALLBACK else wanted.callback_url,
             min_seconds=duration.get("min_seconds"),
             max_seconds=duration.get("max_seconds"),
         )
@@ -222,24 +213,3 @@ def _names(channel: str) -> tuple[str, str]:
     if pieces and pieces[0].startswith("@"):
         return "handle", _bare(pieces[0])
     return "else", channel
-
-
-def _checked_filter_options(value: Any) -> dict[str, Any]:
-    options = checked_mapping("filter_options", value)
-    unknown = set(options) - {"duration"}
-    if unknown:
-        refuse("filter_options", value, f"{', '.join(sorted(unknown))} is not known: it may hold duration.")
-    bounds = options.get("duration")
-    if bounds is not None and (not isinstance(bounds, Mapping) or set(bounds) - {"min_seconds", "max_seconds"}):
-        refuse("filter_options", value, "its duration must be an object that may hold min_seconds and max_seconds.")
-    for name, limit in _limits(bounds):
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            refuse(f"filter_options.duration.{name}", limit, "it must be a whole number of seconds.")
-    limits = dict(_limits(bounds))
-    if len(limits) == 2 and limits["min_seconds"] > limits["max_seconds"]:
-        refuse("filter_options", value, "its min_seconds is more than its max_seconds.")
-    return checked_filter("filter_options", options)
-
-
-def _limits(bounds: Any) -> Iterator[tuple[str, Any]]:
-    return ((name, limit) for name, limit in (bounds or {}).items() if limit is not None)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_mosaic.airflow_features import asset_state_store
 from airflow_provider_mosaic.api.arguments import (
-    checked_choice,
     checked_id,
     checked_list,
     checked_name,
     checked_seconds,
 )
+from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
 
 # A DAG file makes this trigger where it is read: what watches is loaded in the triggerer.
 
 #: How a run can end, in the API's words.
-STATUSES = ("completed", "partial_complete", "failed", "cancelled")
+STATUSES: tuple[str, ...] = get_args(EndStatus)
 
 
 class MosaicRunFinishedTrigger(BaseEventTrigger):
@@ -48,7 +48,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         self,
         *,
         agent_id: str,
-        status: Iterable[str] | str | None = None,
+        status: Iterable[EndStatus] | EndStatus | None = None,
         mosaic_conn_id: str = "mosaic_default",
         poll_interval: float | timedelta = 60.0,
     ) -> None:
@@ -56,7 +56,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         self.agent_id = checked_id("agent_id", agent_id)
         # In one order, so that the same watch is the same trigger for Airflow, which compares these arguments.
         self.status = (
-            None if status is None else sorted({checked_choice("status", each, STATUSES) for each in _listed(status)})
+            None if status is None else sorted({validate_end_status("status", each) for each in _listed(status)})
         )
         self.mosaic_conn_id = checked_name("mosaic_conn_id", mosaic_conn_id)
         self.poll_interval = checked_seconds("poll_interval", poll_interval)

@@ -8,13 +8,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_id
+from airflow_provider_mosaic.api.arguments import checked_flag, checked_id
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
     MosaicResponseError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.options import validate_on_partial
 from airflow_provider_mosaic.api.runs import Run, cancel_run, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import watch_run
@@ -96,7 +97,7 @@ class MosaicRunTrigger(BaseTrigger):
         checked_id("run_id", self.run_id)
         for name in ("cancel_on_kill", "end_task", "soft_fail"):
             checked_flag(name, getattr(self, name))
-        checked_choice("on_partial", self.on_partial, ("warn", "fail", "skip"))
+        validate_on_partial("on_partial", self.on_partial)
         watch = watch_run(
             self.run_id,
             poll_interval=self.poll_interval,

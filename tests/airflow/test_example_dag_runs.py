@@ -164,6 +164,11 @@ def rows_for_a_warehouse(done: Done) -> None:
         (post_id, platform) for post_id in measured for platform in ("tiktok", "linkedin")
     }
     assert {row["post_id"] for row in comments} >= measured
+    # The grid names the posts, by the operator's own label and by the template of a task.
+    labels = {
+        (task.task_id, task.row_label) for task in done.stage.airflow.rest.task_instances(done.dag_id, done.run_id)
+    }
+    assert labels >= {(task_id, post_id) for task_id in ("metrics", "comments") for post_id in measured}
 
 
 # Avatars
@@ -320,6 +325,9 @@ def test_what_failed_is_resumed_and_what_hangs_is_ended(
     assert (stage.run(failed)["status"], stage.run(hanging)["status"]) == ("completed", "cancelled")
     counts = mosaic.counts()
     assert (counts.runs_started, counts.runs_resumed, counts.runs_cancelled) == (3, 1, 1)
+    # By default a row of the grid is named by what its task is mapped over.
+    labels = {task.task_id: task.row_label for task in airflow.rest.task_instances(dag_id, run_id)}
+    assert labels == {"failed": None, "hanging": None, "cancel": hanging, "resume": failed}
 
 
 def test_every_example_is_run_by_a_test() -> None:

@@ -68,6 +68,7 @@ def test_an_example_uses_public_names_only(path: Path) -> None:
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert modules <= {
         "datetime",
+        "typing",
         "pendulum",
         "airflow.sdk",
         "airflow_provider_mosaic.assets",

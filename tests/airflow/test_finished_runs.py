@@ -57,6 +57,11 @@ def fetched(airflow: AirflowInstance, results: Path) -> set[str]:
 
     runs = poll(over, timeout=120, what=f"every run of {DAG_ID} is over")
     assert {(run["state"], run["run_type"]) for run in runs} == {("success", "asset_triggered")}
+    # On every Airflow the grid names a row by the run that it fetches.
+    for run in runs:
+        tasks = airflow.rest.task_instances(DAG_ID, run["dag_run_id"])
+        labels = sorted(str(task.row_label) for task in tasks if task.task_id == "download")
+        assert labels == airflow.rest.xcom(DAG_ID, run["dag_run_id"], "ended")
     return {path.parent.name for path in results.glob("*/*.mp4")}
 
 

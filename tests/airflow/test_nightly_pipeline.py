@@ -43,6 +43,9 @@ def test_every_recording_is_edited_fetched_and_posted_once(
         **{f"recording.{step}[{place}]": ("success", 1) for step in STEPS for place in range(len(films))},
     }
     assert run.state == "success"
+    # The grid names the recordings.
+    labels = {(task.map_index, task.row_label) for task in airflow.rest.task_instances(DAG_ID, run_id)}
+    assert labels == {(-1, None), *enumerate(sorted(film.name for film in films))}
     files: list[Path] = []
     for film in films:
         found = [path for path in (studio / "results" / film.stem).iterdir() if path.name != "_SUCCESS"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api import account, agents, assets, node_types, runs, social
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.paging import Listing
 
 AGENT = "0b0a6d4e-5a51-4f0d-8a6c-3d1f6d0a9c77"
@@ -187,16 +188,16 @@ CORE_SAMPLES: dict[str, Sample] = {
             },
             (f"{kind.value}_id", "upload_url", "upload_fields"),
         )
-        for kind in assets.AssetType
+        for kind in AssetType
     },
     **{
         f"finalize_upload:{kind.value}": Sample(
             assets.finalize_upload(kind, f"{kind.value}-1"), {f"{kind.value}_id": f"{kind.value}-1"}
         )
-        for kind in assets.AssetType
+        for kind in AssetType
     },
     "get_view_url": Sample(
-        assets.get_view_url(assets.AssetType.VIDEO, "video-1"),
+        assets.get_view_url(AssetType.VIDEO, "video-1"),
         {
             "asset_type": "video",
             "asset_id": "video-1",

@@ -26,9 +26,10 @@ from airflow_provider_mosaic.api.arguments import (
     checked_url,
     checked_urls,
 )
-from airflow_provider_mosaic.api.assets import AssetType, checked_asset_type, media_type_of
+from airflow_provider_mosaic.api.assets import checked_asset_type
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.runs import cancel_run, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.social import create_post, get_post
 

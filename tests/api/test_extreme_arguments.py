@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.arguments import (
+    checked_credits,
     checked_id,
     checked_list,
     checked_mapping,
     checked_moment,
     checked_seconds,
 )
-from airflow_provider_mosaic.api.billing import checked_credits
 from airflow_provider_mosaic.api.definitions import checked_definition
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 

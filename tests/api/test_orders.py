@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.assets import AssetType, begin_upload
+from airflow_provider_mosaic.api.assets import begin_upload
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.runs import start_run
 from airflow_provider_mosaic.api.social import create_post
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.assets import AssetType, begin_upload
+from airflow_provider_mosaic.api.assets import begin_upload
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.redaction import label, link_secrets, redact
 from airflow_provider_mosaic.api.runs import get_run, start_run
 from airflow_provider_mosaic.api.social import create_post

@@ -6,7 +6,7 @@ import pytest
 import tenacity
 
 from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import AssetType, begin_upload, finalize_upload, get_view_url
+from airflow_provider_mosaic.api.assets import begin_upload, finalize_upload, get_view_url
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
@@ -14,6 +14,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.pacing import LONGEST_QUIET
 from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
 from airflow_provider_mosaic.api.runs import cancel_run, resume_run, start_run

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_mosaic.api.arguments import checked_credits
 from airflow_provider_mosaic.api.avatars import AvatarProfile, AvatarStatus
-from airflow_provider_mosaic.api.billing import Credits, balance_words, checked_credits
+from airflow_provider_mosaic.api.billing import Credits, balance_words
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.social import Post, PostStatus

@@ -10,9 +10,10 @@ import pytest
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import AssetType, UploadForm, finalize_upload
+from airflow_provider_mosaic.api.assets import UploadForm, finalize_upload
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.api.runs import get_run, resume_run, start_run

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_mosaic.api.access import USER_AGENT, Access
 from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import AssetType, finalize_upload
+from airflow_provider_mosaic.api.assets import finalize_upload
 from airflow_provider_mosaic.api.call import Call, Repeat
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.api.runs import cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.social import create_post

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.agents import create_agent
-from airflow_provider_mosaic.api.assets import AssetType, begin_upload
+from airflow_provider_mosaic.api.assets import begin_upload
 from airflow_provider_mosaic.api.billing import get_credits
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
@@ -17,6 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.running import running_runs
 from airflow_provider_mosaic.api.runs import get_run, list_runs

@@ -74,3 +74,16 @@ def test_an_override_of_a_method_may_go_on_with_what_it_overrides() -> None:
     hook = Careful()
     hook.cancel_run("r")
     assert hook.targets == ["asked first", "POST /agent_run/r/cancel"]
+
+
+def test_no_method_hides_its_arguments() -> None:
+    methods = {name: method for name, method in vars(Endpoints).items() if inspect.isfunction(method)}
+    assert {"run_agent", "create_post", "begin_upload"} <= methods.keys()
+    hiding = {
+        name
+        for name, method in methods.items()
+        for parameter in inspect.signature(method).parameters.values()
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    assert hiding == set()
+    assert {name for name, method in methods.items() if method.__name__ != name} == set()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, Clock, sent
+from tasks.lives import LATE
 from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.definition_texts import definition_yaml
@@ -174,7 +175,7 @@ def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emula
     assert "Nearest: Video Generation" in gives_up(life(StateStore(), definition=wrong), MosaicValidationError)
     gives_up(life(StateStore(), agent_id="gone"), MosaicNotFoundError)
     unnamed = {"nodes": DEFINITION["nodes"]}
-    assert "which agent is meant" in gives_up(life(StateStore(), definition=unnamed), MosaicValidationError)
+    assert "which agent is meant" in gives_up(life(StateStore(), definition=unnamed, **LATE), MosaicValidationError)
     assert changes(mosaic) == {"created": 0, "updated": 0}
 
 

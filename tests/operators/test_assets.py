@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.clients import assets, downloading
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
@@ -231,7 +232,7 @@ def test_a_conflict_at_finalize_is_looked_up_too(mosaic: Emulator, film: Path) -
                 raise MosaicConflictError("It is finalized already.", status=409)
             return self._hook.send(call)
 
-    assert finalize(Refusing(MosaicHook()), assets.AssetType.VIDEO, asset_id) == asset_id  # type: ignore[arg-type]
+    assert finalize(Refusing(MosaicHook()), AssetType.VIDEO, asset_id) == asset_id  # type: ignore[arg-type]
 
 
 def test_nothing_of_the_form_lies_in_the_store(mosaic: Emulator, film: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import Clock, effects, sent
+from tasks.lives import LATE
 from tasks.standins import DagRun, Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import (
@@ -176,5 +177,5 @@ def test_a_source_that_is_not_there_burns_no_retries(mosaic: Emulator) -> None:
 def test_wrong_combinations_are_refused_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
-    assert pattern in gives_up(life(StateStore(), **options), MosaicValidationError)
+    assert pattern in gives_up(life(StateStore(), **options, **LATE), MosaicValidationError)
     assert mosaic.requests() == []

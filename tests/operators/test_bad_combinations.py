@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
+from tasks.lives import LATE
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic.emulator import Emulator
@@ -52,7 +53,7 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
     mosaic: Emulator, arguments: dict[str, Any], pattern: str
 ) -> None:
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **arguments), store=StateStore())
+    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **LATE, **arguments), store=StateStore())
     with pytest.raises(AirflowFailException, match=pattern):
         run.execute()
     assert nothing_was_done(mosaic)
@@ -73,5 +74,5 @@ def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
 )
 def test_wrong_combinations_for_a_post_are_refused(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
     with pytest.raises(AirflowFailException, match=pattern):
-        Life(lambda: MosaicSocialPostOperator(task_id="post", **arguments), store=StateStore()).execute()
+        Life(lambda: MosaicSocialPostOperator(task_id="post", **LATE, **arguments), store=StateStore()).execute()
     assert nothing_was_done(mosaic)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
-from tasks.lives import gives_up
+from tasks.lives import LATE, gives_up
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic import operators, sensors
@@ -274,7 +274,7 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    task = Life(lambda: kind(task_id="task", **arguments), store=StateStore())
+    task = Life(lambda: kind(task_id="task", **LATE, **arguments), store=StateStore())
     message = gives_up(task.execute, MosaicValidationError)
     assert name in message
     shown = value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -318,5 +318,5 @@ def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
     evidence: Counter[str], kind: type[Any], value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    with pytest.raises(Exception, match="poke_interval"):
+    with pytest.raises(MosaicValidationError, match="poll_interval="):
         kind(task_id="wait", **CLASSES[kind], poll_interval=value)

@@ -12,6 +12,7 @@ from clients.servers import HostileServer
 from clients.storage_acts import file
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, effects, nothing_was_done, until
+from tasks.lives import LATE
 from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicTransportError
@@ -35,7 +36,7 @@ def test_a_source_that_is_no_such_file_is_refused(
     make(tmp_path / "film.mp4")
     [source] = tmp_path.iterdir()
     with pytest.raises(AirflowFailException, match=pattern) as failure:
-        Life(lambda: MosaicUploadOperator(task_id="up", source=str(source))).execute()
+        Life(lambda: MosaicUploadOperator(task_id="up", source=str(source), **LATE)).execute()
     assert "source=" in str(failure.value)
     assert source.stem in str(failure.value)
     assert nothing_was_done(mosaic)

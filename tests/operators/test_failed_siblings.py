@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fixtures import ACCOUNT, START, Clock, effects, sent
-from tasks.lives import end_of_first_try, gives_up, one_post, post_life, run_life
+from tasks.lives import LATE, end_of_first_try, gives_up, one_post, post_life, run_life
 from tasks.standins import DagRun, Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
@@ -41,8 +41,8 @@ REFUSED: dict[str, tuple[str | None, dict[str, Any]]] = {
     "the key may not": ("forbidden", {}),
     "Mosaic does not know the agent": ("not_found", {}),
     "Mosaic refuses an argument": (None, {"ignore_nodes": ["b0000004-0000-4000-8000-0000000000ff"]}),
-    "an argument is wrong": (None, {"video_urls": ["no address"]}),
-    "another argument is wrong": (None, {"poll_interval": "often"}),
+    "an argument is wrong": (None, {"video_urls": ["no address"], **LATE}),
+    "another argument is wrong": (None, {"poll_interval": "often", **LATE}),
     "there is no such connection": (None, {"mosaic_conn_id": "gone"}),
     "Mosaic can't be reached": (None, {"mosaic_conn_id": "away"}),
     "there are too few credits": (None, {"min_credits": 1e9}),
@@ -108,7 +108,7 @@ def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRu
     store = StateStore().killing_at("intent")
     with pytest.raises(Killed):
         a_sibling(dag_run, store).execute()
-    sibling = a_sibling(dag_run, store, poll_interval="often")
+    sibling = a_sibling(dag_run, store, poll_interval="often", **LATE)
     sibling.try_number = 1
     fails(sibling)
     return sibling
@@ -242,7 +242,7 @@ def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, r
     for task, path, bad in ((post, "/social/post", wrong), (profile, "/avatar-profiles/create", {"name": ""})):
         dag_run = DagRun()
         if refused:
-            sibling = task(dag_run, 1, **bad)
+            sibling = task(dag_run, 1, **bad, **LATE)
             fails(sibling)
             assert sibling.xcom(TOLD) == 1
         name = "post" if task is post else "avatar"

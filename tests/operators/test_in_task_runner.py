@@ -82,6 +82,22 @@ def test_mapped_tasks_each_start_their_own_run(dags: dict[str, DAG], mosaic: Emu
     run = dags[f"mapped_{way}"].test()
     assert states(run) == {f"run_{number}": "success" for number in range(3)}
     assert effects(mosaic) == {"runs_started": 3}
+    # What they are mapped over makes no good label: the grid shows the numbers.
+    assert {ti.map_index: ti.rendered_map_index for ti in instances(run)} == {0: "0", 1: "1", 2: "2"}
+
+
+def test_a_row_of_a_mapped_task_and_of_a_mapped_group_has_the_name_of_its_file(
+    dags: dict[str, DAG], mosaic: Emulator, tmp_path: Path
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(SAMPLE_VIDEO.read_bytes())
+    run = dags["named_rows"].test(run_conf={"folder": str(tmp_path)})
+    labels = {(ti.task_id, ti.map_index): ti.rendered_map_index for ti in instances(run)}
+    assert labels == {
+        (task_id, number): name
+        for task_id in ("upload", "each.upload")
+        for number, name in ((0, "a.mp4"), (1, "b.mp4"))
+    }
 
 
 def test_an_answer_that_was_lost_in_a_mapped_task_is_found_although_its_siblings_have_runs(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import AGENT, Clock, effects, sent
+from tasks.lives import LATE
 from tasks.standins import Life
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicValidationError
@@ -254,5 +255,5 @@ def test_wrong_wishes_are_refused_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=pattern):
-        life([A], **options).execute()
+        life([A], **options, **LATE).execute()
     assert mosaic.requests() == []

@@ -278,7 +278,7 @@ def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_th
 def test_the_pause_on_a_worker_is_poke_interval_where_that_is_given(kind: Kind) -> None:
     def poke_interval(defaults: dict[str, Any], **options: Any) -> float:
         with DAG("dag", schedule=None, default_args=defaults):
-            return float(kind.make(1, **options).poke_interval)
+            return float(kind.make("1", **options).poke_interval)
 
     assert poke_interval({}, poll_interval=7) == 7
     assert poke_interval({"poll_interval": 7}) == 7

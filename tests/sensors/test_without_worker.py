@@ -89,7 +89,7 @@ def test_a_pull_without_map_indexes_is_refused_where_the_dag_is_read(name: str) 
 @pytest.mark.parametrize("name", ["run_id", "mosaic_conn_id"])
 @pytest.mark.parametrize("value", [None, 5, ["r"]])
 def test_what_is_no_text_is_refused_where_the_dag_is_read(name: str, value: Any) -> None:
-    with pytest.raises(MosaicValidationError, match=f"{name}=.*it must be text"):
+    with pytest.raises(MosaicValidationError, match=f"{name}=.*it must be an id as text"):
         sensor(**{name: value})
 
 

@@ -14,6 +14,8 @@ from tasks.airflow_exceptions import AirflowFailException
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, started, until
 from tasks.standins import DagRun, Killed, Life, StateStore
 
+#: Makes an operator as an item of a mapped task: its arguments are validated only when it runs.
+LATE: dict[str, Any] = {"_airflow_from_mapped": True}
 #: Two destinations of a post.
 BOTH = {"social_connection_ids": [ACCOUNT, OTHER_ACCOUNT]}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task_group
 
 from airflow_provider_mosaic.operators import (
     MosaicCancelRunOperator,
@@ -63,6 +64,19 @@ def mapped(name: str, deferrable: bool) -> DAG:
     return dag
 
 
+def named(name: str) -> DAG:
+    films = [f"{{{{ dag_run.conf['folder'] }}}}/{film}.mp4" for film in ("a", "b")]
+
+    @task_group
+    def each(source: Any) -> None:
+        MosaicUploadOperator(task_id="upload", source=source)
+
+    with DAG(name, schedule=None) as dag:
+        MosaicUploadOperator.partial(task_id="upload").expand(source=films)
+        each.expand(source=films)
+    return dag
+
+
 def the_rest(name: str, deferrable: bool) -> DAG:
     common = {"poll_interval": 0.05, "deferrable": deferrable}
     with DAG(name, schedule=None) as dag:
@@ -97,3 +111,4 @@ with DAG("retried", schedule=None) as retried:
     MosaicRunAgentOperator(
         task_id="run", agent_id=OUT_OF_NOTHING, retries=1, retry_delay=timedelta(0), poll_interval=0.05
     )
+named_rows = named("named_rows")

@@ -1,0 +1,345 @@
+"""
+The options of operators and sensors: the words that they take, and one validator for each.
+
+The same validators run on the constants of a DAG file while it is parsed, and on all options when a task runs. This
+module loads nothing heavy, as every DAG file that imports an operator loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from airflow_provider_mosaic.api.arguments import (
+    checked_credits,
+    checked_flag,
+    checked_id,
+    checked_mapping,
+    checked_moment,
+    checked_name,
+    checked_seconds,
+    checked_url,
+    refuse,
+    suggestion,
+    uri_scheme,
+    validate_path,
+    validate_text,
+)
+from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
+from airflow_provider_mosaic.api.post_options import checked_provider_options
+from airflow_provider_mosaic.api.run_inputs import SOURCES, checked_params, validate_video_inputs
+from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
+
+#: What a partial success means for the task.
+OnPartial = Literal["warn", "fail", "skip"]
+OnRetry = Literal["resume", "new", "fail"]
+OnAmbiguous = Literal["adopt", "fail"]
+OnShortOfCredits = Literal["fail", "skip"]
+UnknownNodes = Literal["keep", "remove"]
+#: What can be uploaded.
+AssetKind = Literal["video", "audio", "image"]
+#: What an output consists of.
+OutputPart = Literal["video", "image", "audio", "thumbnail", "premiere"]
+#: The platforms that Mosaic documents.
+Platform = Literal["x", "linkedin", "instagram", "facebook", "tiktok", "youtube"]
+#: How a run can end, in the API's words.
+EndStatus = Literal["completed", "partial_complete", "failed", "cancelled"]
+
+#: How the names of files with a definition end.
+DEFINITION_SUFFIXES = (".yaml", ".yml", ".json")
+#: The word for a callback that is neither set nor removed.
+KEEP_CALLBACK = "unchanged"
+# A platform is taken for a misspelled one only if it is this much like it: Mosaic may add others.
+_MISSPELLED = 0.75
+
+
+def validate_platform(name: str, value: Any) -> str:
+    """
+    Return a platform in lower case. One that Mosaic does not document passes, unless it is a misspelled one.
+
+    :raises MosaicValidationError: It is no word, or misspelled.
+    """
+    word = checked_id(name, value).lower()
+    platforms = get_args(Platform)
+    meant = "" if word in platforms else suggestion(word, platforms, alike=_MISSPELLED)
+    if meant:
+        refuse(name, value, f"Mosaic documents {', '.join(platforms)}.{meant}")
+    return word
+
+
+def validate_profile_name(name: str, value: Any) -> str:
+    """Return the name of an avatar profile, or raise MosaicValidationError if it is empty."""
+    if not isinstance(value, str) or not value.strip():
+        refuse(name, value, "a profile needs a name.")
+    return value
+
+
+def validate_destination(name: str, value: Any) -> str:
+    """
+    Return a folder, or a URI of object storage, as text.
+
+    :raises MosaicValidationError: It is none, or a web address.
+    """
+    text = validate_path(name, value)
+    if uri_scheme(text) in ("http", "https"):
+        refuse(name, text, "files can't be written to a web address; give a path or s3://... .")
+    return text
+
+
+def validate_filename(name: str, value: Any) -> str:
+    """
+    Return the template of a file's name, after it was tried.
+
+    :raises MosaicValidationError: It does not give the name of a file below a folder.
+    """
+    format_filename(name, value, output_id="0" * 8, run_id="0" * 8, index=0, part="video", suffix=".mp4")
+    return str(value)
+
+
+def format_filename(name: str, template: Any, **fields: Any) -> str:
+    """
+    Return the name of a file, which may have folders in front.
+
+    :param name: The option.
+    :param template: What the user gave.
+    :param fields: ``output_id``, ``run_id``, ``index``, ``part`` and ``suffix``.
+    :raises MosaicValidationError: It does not give the name of a file below a folder.
+    """
+    try:
+        filename = str(template.format(**fields))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        refuse(
+            name,
+            template,
+            f"it may hold {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
+        )
+    if not filename.strip("/ ") or filename.startswith("/") or ".." in filename.split("/"):
+        refuse(name, template, "it must give the name of a file below the destination.")
+    if "\0" in filename or filename.encode("utf-8", "ignore").decode() != filename:
+        refuse(name, template, "it must give a name in UTF-8, without NUL characters.")
+    return filename
+
+
+def validate_callback(name: str, value: Any) -> str:
+    """Return the address of a webhook receiver, or raise MosaicValidationError if the secret would travel in plain."""
+    return checked_url(name, value, secure=True)
+
+
+def validate_trigger_callback(name: str, value: Any) -> str | None:
+    """Return the address of a webhook receiver, None, or the word that leaves it as it is."""
+    return value if value is None or value == KEEP_CALLBACK else validate_callback(name, value)
+
+
+def validate_channel(name: str, value: Any) -> str:
+    """Return a YouTube channel: its id, its handle, or its address."""
+    return checked_id(name, value, or_link=True)
+
+
+def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
+    """
+    Return the filter of a YouTube trigger.
+
+    :raises MosaicValidationError: It is not ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``, or less.
+    """
+    options = checked_mapping(name, value)
+    unknown = set(options) - {"duration"}
+    if unknown:
+        refuse(name, value, f"{', '.join(sorted(unknown))} is not known: it may hold duration.")
+    bounds = options.get("duration")
+    if bounds is not None and (not isinstance(bounds, Mapping) or set(bounds) - {"min_seconds", "max_seconds"}):
+        refuse(name, value, "its duration must be an object that may hold min_seconds and max_seconds.")
+    limits = {key: limit for key, limit in (bounds or {}).items() if limit is not None}
+    for key, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            refuse(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
+    if len(limits) == 2 and limits["min_seconds"] > limits["max_seconds"]:
+        refuse(name, value, "its min_seconds is more than its max_seconds.")
+    return options
+
+
+def validate_definition(name: str, value: Any) -> Any:
+    """
+    Return the definition of an agent. Only its outside is validated: what is inside takes long.
+
+    :param name: The option.
+    :param value: An object, JSON text, or the path of a file.
+    :raises MosaicValidationError: It is none of them.
+    """
+    if is_definition_itself(value):
+        return checked_mapping(name, value)
+    validate_definition_suffix(name, value)
+    path = validate_path(name, value)
+    if uri_scheme(path) in ("http", "https"):
+        refuse(name, path, "it is not read from a web address; give a path or s3://... .")
+    return path
+
+
+def is_definition_itself(value: Any) -> bool:
+    """Return whether a definition is given as an object or as JSON, and not as the path of a file."""
+    return isinstance(value, Mapping) or (isinstance(value, str) and value.lstrip().startswith("{"))
+
+
+def validate_definition_suffix(name: str, value: Any) -> None:
+    """Raise MosaicValidationError unless a path is that of a file that may have a definition in it."""
+    if not str(value).lower().endswith(DEFINITION_SUFFIXES):
+        refuse(name, value, f"it must be an object (dict) or the path of a file ({', '.join(DEFINITION_SUFFIXES)}).")
+
+
+validate_on_partial = one_of(OnPartial)
+validate_on_retry = one_of(OnRetry)
+validate_on_ambiguous = one_of(OnAmbiguous)
+validate_on_short_of_credits = one_of(OnShortOfCredits)
+validate_unknown_nodes = one_of(UnknownNodes)
+validate_asset_kind = one_of(AssetKind)
+validate_platforms = ListOf(validate_platform)
+validate_parts = ListOf(one_of(OutputPart))
+validate_end_status = one_of(EndStatus)
+validate_channels = ListOf(validate_channel)
+
+# What goes together
+
+
+def validate_destinations_of_post(social_connection_ids: Any, platforms: Any) -> None:
+    """Raise MosaicValidationError unless a post has one kind of destinations."""
+    if social_connection_ids is None and platforms is None:
+        refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
+    if social_connection_ids is not None and platforms is not None:
+        refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
+
+
+def validate_media_of_post(*, run_id: Any, media_urls: Any, output_ids: Any) -> None:
+    """Raise MosaicValidationError unless a post's media come from one place."""
+    if run_id is not None and media_urls is not None:
+        refuse("media_urls", media_urls, "give it or run_id, not both.")
+    if run_id is None and output_ids is not None:
+        refuse("output_ids", output_ids, "it needs run_id: the run that rendered them.")
+
+
+def validate_post_has_content(text: str, *, has_media: bool) -> None:
+    """Raise MosaicValidationError if a post is empty."""
+    if not has_media and not text.strip():
+        refuse("text", text, "the post has neither text nor media.")
+
+
+def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
+    """
+    Raise MosaicValidationError unless an avatar profile has a video, or an image and audio, each given in one way.
+
+    :param sources: What is given, by ``video_url``, ``video_id`` and so on.
+    """
+    given = set()
+    for kind in ("video", "image", "audio"):
+        ways = [sources.get(f"{kind}_{way}") is not None for way in ("url", "id")]
+        if all(ways):
+            refuse(f"{kind}_id", sources[f"{kind}_id"], f"give it or {kind}_url, not both.")
+        if any(ways):
+            given.add(kind)
+    if "video" not in given and not {"image", "audio"} <= given:
+        refuse("video_url", None, "a profile needs a video, or an image and audio.")
+
+
+def validate_file_kind(source: str, asset_type: Any) -> None:
+    """
+    Raise MosaicValidationError if Mosaic does not take a file of this suffix.
+
+    :param source: A path or a URI. The file behind a web address may have another name, which is known later.
+    :param asset_type: What the file is meant to be; None to take it from the suffix.
+    """
+    if uri_scheme(source) not in ("http", "https") and "?" not in source:
+        media_type_of(source, None if asset_type is None else AssetType(asset_type))
+
+
+def validate_agent_is_named(agent_id: Any, name: Any) -> None:
+    """Raise MosaicValidationError if neither an id nor a definition's name says which agent is meant."""
+    if agent_id is None and (name is None or (isinstance(name, str) and not name.strip())):
+        refuse("agent_id", agent_id, "neither it nor the definition's name says which agent is meant.")
+
+
+# What each class takes: a validator for each option
+
+CONNECTION: Mapping[str, Validator] = {"mosaic_conn_id": checked_name}
+POLLING: Mapping[str, Validator] = {**CONNECTION, "deferrable": checked_flag, "poll_interval": checked_seconds}
+WAITING: Mapping[str, Validator] = {
+    **POLLING,
+    "wait_for_completion": checked_flag,
+    "timeout": optional(checked_seconds),
+    "on_partial": validate_on_partial,
+}
+RUN_AGENT: Mapping[str, Validator] = {
+    **WAITING,
+    "agent_id": checked_id,
+    **{form: optional(validator) for form, validator in SOURCES.items()},
+    "video_inputs": optional(validate_video_inputs),
+    "update_params": optional(checked_params),
+    "ignore_nodes": optional(ListOf(checked_id)),
+    "callback_url": optional(validate_callback),
+    "durable": checked_flag,
+    "on_retry": validate_on_retry,
+    "on_ambiguous": validate_on_ambiguous,
+    "cancel_on_kill": checked_flag,
+    "min_credits": optional(checked_credits),
+    "on_short_of_credits": validate_on_short_of_credits,
+}
+RESUME_RUN: Mapping[str, Validator] = {**WAITING, "run_id": checked_id, "cancel_on_kill": checked_flag}
+CANCEL_RUN: Mapping[str, Validator] = {**CONNECTION, "run_id": checked_id}
+UPLOAD: Mapping[str, Validator] = {**CONNECTION, "source": validate_path, "asset_type": optional(validate_asset_kind)}
+DOWNLOAD: Mapping[str, Validator] = {
+    **CONNECTION,
+    "run_id": checked_id,
+    "destination": validate_destination,
+    "include": validate_parts,
+    "filename": validate_filename,
+    "overwrite": checked_flag,
+}
+POST: Mapping[str, Validator] = {
+    **WAITING,
+    "text": validate_text,
+    "social_connection_ids": optional(ListOf(checked_id)),
+    "platforms": optional(validate_platforms),
+    "media_urls": optional(ListOf(checked_url)),
+    "run_id": optional(checked_id),
+    "output_ids": optional(ListOf(checked_id)),
+    # That it is not in the past is validated when the task runs: the DAG file stays, and time does not.
+    "schedule_date": optional(checked_moment),
+    "workspace_id": optional(checked_id),
+    "provider_options": optional(checked_provider_options),
+    "durable": checked_flag,
+}
+POST_ANALYTICS: Mapping[str, Validator] = {
+    **CONNECTION,
+    "post_id": checked_id,
+    "social_connection_id": optional(checked_id),
+}
+AVATAR_PROFILE: Mapping[str, Validator] = {
+    **CONNECTION,
+    "name": validate_profile_name,
+    **{f"{kind}_url": optional(checked_url) for kind in ("video", "image", "audio")},
+    **{f"{kind}_id": optional(checked_id) for kind in ("video", "image", "audio")},
+    "durable": checked_flag,
+}
+YOUTUBE_TRIGGER: Mapping[str, Validator] = {
+    **CONNECTION,
+    "agent_id": checked_id,
+    "youtube_channels": validate_channels,
+    "filter_options": optional(validate_filter_options),
+    "callback_url": validate_trigger_callback,
+    "exclusive": checked_flag,
+}
+APPLY_AGENT: Mapping[str, Validator] = {
+    **CONNECTION,
+    "definition": validate_definition,
+    "agent_id": optional(checked_id),
+    "unknown_nodes": validate_unknown_nodes,
+    "dry_run": checked_flag,
+    "durable": checked_flag,
+}
+RUN_SENSOR: Mapping[str, Validator] = {
+    **POLLING,
+    "run_id": checked_id,
+    "on_partial": validate_on_partial,
+    "start_from_trigger": checked_flag,
+    "end_from_trigger": checked_flag,
+}
+POST_SENSOR: Mapping[str, Validator] = {**POLLING, "post_id": checked_id, "on_partial": validate_on_partial}
+AVATAR_PROFILE_SENSOR: Mapping[str, Validator] = {**POLLING, "avatar_profile_id": checked_id}
+CREDITS_SENSOR: Mapping[str, Validator] = {**POLLING, "min_credits": checked_credits}

@@ -1,0 +1,141 @@
+"""The rows of mapped tasks have labels that tell them apart, unless the user has other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, ObjectStoragePath, task_group
+
+from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+)
+from airflow_provider_mosaic.row_labels import TEMPLATE
+from airflow_provider_mosaic.sensors import MosaicRunSensor
+
+ROW = SimpleNamespace(map_index=3)
+#: A mapped task, what one of its rows is given, and the label of that row.
+ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
+    (
+        lambda: MosaicUploadOperator.partial(task_id="t").expand(source=["/in/talk one.mp4"]),
+        {"source": "/in/talk one.mp4"},
+        "talk one.mp4",
+    ),
+    (
+        lambda: MosaicUploadOperator.partial(task_id="t").expand(source=["https://a/b.mp4?sig=hush"]),
+        {"source": "https://a/b.mp4?sig=hush#hush"},
+        "b.mp4",
+    ),
+    (
+        lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[ObjectStoragePath("file:///in/b.mp4")]),
+        {"source": ObjectStoragePath("file:///in/b.mp4")},
+        "b.mp4",
+    ),
+    (
+        lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(video_ids=[["v", "w"]]),
+        {"video_ids": ["v", "w"]},
+        "v +1",
+    ),
+    (
+        lambda: MosaicRunAgentOperator.partial(task_id="t", video_ids=["v"]).expand(agent_id=["a"]),
+        {"agent_id": "a"},
+        "a",
+    ),
+    (
+        lambda: MosaicDownloadOutputsOperator.partial(task_id="t", destination="/out").expand(run_id=["r"]),
+        {"run_id": "r"},
+        "r",
+    ),
+    (
+        lambda: MosaicDownloadOutputsOperator.partial(task_id="t").expand_kwargs(
+            [{"run_id": "r", "destination": "/o/a"}]
+        ),
+        {"run_id": "r", "destination": "/o/a"},
+        "a",
+    ),
+    (
+        lambda: MosaicSocialPostOperator.partial(task_id="t", platforms=["x"]).expand(text=["words " * 99]),
+        {"text": "words " * 99},
+        f"{('words ' * 99)[:99]}…",
+    ),
+    (
+        lambda: MosaicApplyAgentOperator.partial(task_id="t").expand(definition=[{"name": "Nightly", "nodes": {}}]),
+        {"definition": {"name": "Nightly", "nodes": {}}},
+        "Nightly",
+    ),
+    (lambda: MosaicRunSensor.partial(task_id="t").expand(run_id=["r"]), {"run_id": "r"}, "r"),
+    # Nothing to say: the number stays.
+    (lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[None]), {"source": None}, "3"),
+    (lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(durable=[True]), {"durable": True}, "3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "row", "label"), ROWS, ids=lambda value: "task" if callable(value) else str(value)[:40]
+)
+def test_a_row_is_labelled_with_what_it_is_mapped_over(
+    make: Callable[[], Any], row: dict[str, Any], label: str
+) -> None:
+    with DAG("dag", schedule=None) as dag:
+        mapped = make()
+    item = mapped.unmap(row)
+    rendered = dag.get_template_env().from_string(mapped.map_index_template).render(task=item, ti=ROW)
+    assert rendered == label
+
+
+def test_tasks_of_a_mapped_group_are_labelled_with_what_differs() -> None:
+    @task_group
+    def each(source: Any) -> None:
+        video = MosaicUploadOperator(task_id="upload", source=source)
+        MosaicRunAgentOperator(task_id="edit", agent_id="a", video_ids=[video.output])
+
+    with DAG("dag", schedule=None) as dag:
+        each.expand(source=["/in/a.mp4", "/in/b.mp4"])
+    upload = dag.task_dict["each.upload"].prepare_for_execution()
+    edit = dag.task_dict["each.edit"].prepare_for_execution()
+    assert upload.map_index_template == edit.map_index_template == TEMPLATE
+    upload.source = "/in/b.mp4"
+    edit.video_ids = ["v"]
+    assert (upload.row_label, edit.row_label) == ("b.mp4", "v")
+
+
+def test_a_template_of_the_users_stays() -> None:
+    own = "{{ task.source }}"
+
+    @task_group(default_args={"map_index_template": own})
+    def each(source: Any) -> None:
+        MosaicUploadOperator(task_id="upload", source=source)
+
+    with DAG("dag", schedule=None) as dag:
+        each.expand(source=["/a.mp4"])
+        given = MosaicUploadOperator.partial(task_id="given", map_index_template=own).expand(source=["/a.mp4"])
+        none = MosaicUploadOperator.partial(task_id="none", map_index_template=None).expand(source=["/a.mp4"])
+    with DAG("other", schedule=None, default_args={"map_index_template": own}):
+        shared = MosaicRunSensor.partial(task_id="shared").expand(run_id=["r"])
+    assert dag.task_dict["each.upload"].map_index_template == own
+    assert (given.map_index_template, none.map_index_template, shared.map_index_template) == (own, None, own)
+
+
+def test_a_task_that_is_not_mapped_has_no_label() -> None:
+    with DAG("dag", schedule=None):
+        assert MosaicUploadOperator(task_id="upload", source="/a.mp4").map_index_template is None
+
+
+def test_a_label_never_fails_a_task() -> None:
+    with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "[["}):
+        # Its markers would make our template a text.
+        mapped = MosaicUploadOperator.partial(task_id="odd").expand(source=["/a.mp4"])
+    assert mapped.map_index_template is None
+    with DAG("dag", schedule=None) as dag:
+        mapped = MosaicUploadOperator.partial(task_id="upload").expand(source=["/a.mp4"])
+    item = mapped.unmap({"source": "/a.mp4"})
+    del item.source
+    environment = dag.get_template_env()
+    assert environment.from_string(TEMPLATE).render(task=item, ti=ROW) == "3"
+    assert environment.from_string(TEMPLATE).render(task=object(), ti=ROW) == "3"
