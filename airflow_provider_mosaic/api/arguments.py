@@ -11,7 +11,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import Any, NoReturn
@@ -29,16 +29,40 @@ _ENDS_AN_ID = re.compile(r"[/\\?#%]")
 _LARGEST = sys.float_info.max
 
 
-def refuse(name: str, value: object, why: str) -> NoReturn:
+def refuse(
+    name: str, value: object, why: str, *, items: Iterable[str] = (), to_do: str | Sequence[str] = ()
+) -> NoReturn:
     """
     Refuse an argument.
 
     :param name: The argument.
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
+    :param items: What there is to choose from, one line each.
+    :param to_do: What else can be done, one choice a text.
     """
     shown = redact(representation(value))
-    raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
+    raise MosaicValidationError(
+        redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"),
+        items=[redact(f"  {item}") for item in items],
+        to_do=to_do,
+    )
+
+
+def not_text(value: object) -> str:
+    """
+    Return why something is no text, as it follows what it should be, and what to do about it.
+
+    :param value: What was given.
+    """
+    if value is None:
+        return (
+            "not None. A task that returns nothing, or that was skipped, gives None: look at the one that gives this."
+        )
+    return (
+        f"not {type(value).__name__}. If the DAG has render_template_as_native_obj=True, text that looks like a Python "
+        "value becomes one: write {{ ... | tojson }} in the template, which keeps the text."
+    )
 
 
 def representation(value: object) -> str:
@@ -82,7 +106,7 @@ def checked_name(name: str, value: object, *, or_link: bool = False) -> str:
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be an id as text, not {type(value).__name__}.")
+        refuse(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
         refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
@@ -109,7 +133,9 @@ def optional_text(name: str, value: object) -> str | None:
     """
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
+        refuse(name, value, f"it must be text, {not_text(value)}")
+    if not value.strip():
         refuse(name, value, "it must be text with something in it; leave it out for none.")
     return value
 
@@ -170,7 +196,7 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
     :raises MosaicValidationError: It is not one.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be a URL as text, not {type(value).__name__}.")
+        refuse(name, value, f"it must be a URL as text, {not_text(value)}")
     # Also what is no URL may have been meant as a signed one.
     shown = re.sub(r"[?#].*", f"?{MASK}", value, flags=re.DOTALL)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from airflow_provider_mosaic.api.arguments import checked_id, checked_url, refuse
+from airflow_provider_mosaic.api.arguments import checked_id, checked_url, not_text, refuse
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in
 
@@ -57,7 +57,9 @@ def create_avatar_profile(
     :param image_id: The picture as an uploaded asset.
     :param audio_id: The speech as an uploaded asset.
     """
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
+        refuse("name", name, f"a profile needs a name as text, {not_text(name)}")
+    if not name.strip():
         refuse("name", name, "a profile needs a name.")
     urls = {"video": video_url, "image": image_url, "audio": audio_url}
     ids = {"video": video_id, "image": image_id, "audio": audio_id}

@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_moment,
     checked_url,
     checked_urls,
+    not_text,
     optional_id,
     optional_text,
     refuse,
@@ -88,7 +89,7 @@ class Destination(Model):
 class Post(Model):
     """A post. The text is ``post`` in a request and ``description`` in an answer."""
 
-    beside_the_point = frozenset({"platforms", "destinations", "results"})
+    beside_the_point = frozenset({"platforms", "destinations", "results", "links"})
 
     post_id: Id
     status: Status = "unknown"
@@ -98,6 +99,8 @@ class Post(Model):
     platforms: Many[str] = ()
     destinations: Many[Destination] = ()
     results: Many[Destination] = ()
+    #: Addresses by platform, as an older form has them beside the results.
+    links: Many[Destination] = ()
 
     @property
     def outcomes(self) -> tuple[Destination, ...]:
@@ -167,7 +170,7 @@ def create_post(
     :raises MosaicValidationError: An argument is wrong in itself.
     """
     if not isinstance(text, str):
-        refuse("text", text, f"it must be text, not {type(text).__name__}.")
+        refuse("text", text, f"it must be text, {not_text(text)}")
     if social_connection_ids is None and platforms is None:
         refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
     if social_connection_ids is not None and platforms is not None:

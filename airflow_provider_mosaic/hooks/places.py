@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.api.arguments import checked_url, not_text, refuse
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
 from airflow_provider_mosaic.clients.targets import Target, local_target, storage_target
 
@@ -127,7 +127,7 @@ def _scheme(text: str) -> str:
 
 def _text(name: str, place: Any) -> str:
     if not isinstance(place, (str, os.PathLike)):
-        refuse(name, place, f"it must be a path or a URI, not {type(place).__name__}.")
+        refuse(name, place, f"it must be a path or a URI as text, {not_text(place)}")
     text = os.fspath(place)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
         refuse(name, place, "it is empty. If it is templated, the task that should give it gave nothing.")

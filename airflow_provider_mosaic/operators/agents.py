@@ -37,6 +37,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
 
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
+    _means = "No run was started. What the agent is now is used by every run that starts from now on."
+    _retry = "compares the agent again and changes only what differs"
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class MosaicUploadOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
+    _means = "There is no asset to start a run with. No run was started, and nothing was published."
+    _retry = "uploads the file again, or only what is missing of it"
 
     def __init__(
         self,
@@ -63,7 +66,8 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     expire on the way are renewed. A file that is there with the right length is not fetched again, so that a retry
     goes on where the last try stopped.
 
-    The list of absolute paths or URIs is the ``return_value``.
+    The list of absolute paths or URIs is the ``return_value``; XCom ``mosaic_agent_url`` has the address of the page of
+    the run's agent, where the connection leads to Mosaic itself.
 
     :param run_id: The run.
     :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
@@ -76,6 +80,9 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
+    operator_extra_links = (MosaicAgentLink(),)
+    _means = "The run and its outputs stay as they are: nothing was paid again. Files that are complete stay."
+    _retry = "fetches only what is missing"
 
     def __init__(
         self,
@@ -114,4 +121,4 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
                 filename=self.filename,
                 overwrite=self.overwrite,
             )
-            return task.download()
+            return task.download(context)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_mosaic.api.errors import MosaicError
+    from airflow_provider_mosaic.tasks.failing import Stakes
 
 # Stands for what a mapped argument is written as: something that Airflow renders for each item.
 _MAPPED = "{{ mapped }}"
@@ -28,6 +31,17 @@ class MosaicOperator(BaseOperator):
 
     ui_color = "#e9e4fb"
 
+    #: What a failure means for money or publicity, where the error does not say it.
+    _means: ClassVar[str] = "No run was started, and nothing was published."
+    #: What a retry does.
+    _retry: ClassVar[str] = "starts over"
+
+    def _stakes(self, error: MosaicError) -> Stakes:
+        """What a failure of the task means, as far as the error does not say it."""
+        from airflow_provider_mosaic.tasks.failing import Stakes
+
+        return Stakes(means=self._means, retry=self._retry)
+
     @contextmanager
     def _taking_arguments(self, context: Context, *, begins: str | None = None) -> Iterator[None]:
         """
@@ -37,11 +51,12 @@ class MosaicOperator(BaseOperator):
         :param begins: The kind of things that the task begins, if other tasks must be able to tell whose they are.
         """
         from airflow_provider_mosaic.api.arguments import refuse
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
         from airflow_provider_mosaic.tasks.memory import telling_if_blank
 
-        with failing_at_once(), telling_if_blank(context, begins):
+        with telling(context, self._stakes), failing_at_once(), telling_if_blank(context, begins):
             for name, written in self._as_written(context).items():
+                setattr(self, name, _kept(written, getattr(self, name)))
                 for place, value in _came_to_nothing(name, written, getattr(self, name)):
                     refuse(place, value, "it came to nothing: look at the task that should have given it.")
             yield
@@ -61,6 +76,22 @@ class MosaicOperator(BaseOperator):
         # What is left is a reference to what another task gives.
         written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
         return {name: written.get(name) for name in self.template_fields}
+
+
+def _kept(written: Any, rendered: Any) -> Any:
+    """
+    What was rendered, with each text of the DAG file that has no template in it as it stands there.
+
+    With ``render_template_as_native_obj`` Airflow makes the title ``1_000`` a number and ``True`` a bool.
+    """
+    if isinstance(written, str):
+        templated = any(mark in written for mark in ("{{", "{%", "{#"))
+        return rendered if templated or isinstance(rendered, str) else written
+    if type(written) is type(rendered) is dict:
+        return {key: _kept(written.get(key), value) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(map(_kept, written, rendered))
+    return rendered
 
 
 def _came_to_nothing(name: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_mosaic.links import MosaicPostLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 
@@ -29,7 +30,9 @@ class MosaicSocialPostOperator(EndWaitOperator):
     it. So is a None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
-    XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
+    XCom: ``mosaic_post_id`` at once; ``post_urls``, where it is out, once the task knows: a list with ``platform``,
+    ``account`` and ``url`` of each destination whose address Mosaic tells, mostly only after
+    ``wait_for_completion=True``; the post id as ``return_value``.
 
     :param text: What it says; may be empty where there are media.
     :param social_connection_ids: The connected accounts it goes to.
@@ -59,7 +62,10 @@ class MosaicSocialPostOperator(EndWaitOperator):
         "schedule_date",
         "mosaic_conn_id",
     )
+    operator_extra_links = (MosaicPostLink(),)
     _begins = "post"
+    _means = "Nothing was published by this try."
+    _retry = "checks its arguments again"
 
     def __init__(
         self,
@@ -151,6 +157,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("post_id", "social_connection_id", "mosaic_conn_id")
+    _means = "The task only reads: nothing was paid or published."
+    _retry = "reads the metrics again"
 
     def __init__(
         self,

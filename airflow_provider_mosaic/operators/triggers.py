@@ -43,6 +43,8 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         "mosaic_conn_id",
     )
     template_fields_renderers = {"filter_options": "json"}
+    _means = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
+    _retry = "compares the channels again and changes only what differs"
 
     def __init__(
         self,

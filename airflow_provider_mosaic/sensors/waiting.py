@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -16,8 +17,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.tasks.failing import Stakes
+
+
+def _check_poll_interval(value: Any) -> None:
+    """Refuse by its name what Airflow would refuse as ``poke_interval``; the rest is checked when the task runs."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if not isinstance(number, (int, float)) or not number >= 0:
+        # Only who is refused loads it: a DAG file's import should cost nothing.
+        from airflow_provider_mosaic.api.arguments import checked_seconds
+
+        checked_seconds("poll_interval", value)
 
 
 class EndSensor(BaseSensorOperator):
@@ -40,6 +53,7 @@ class EndSensor(BaseSensorOperator):
     def __init__(
         self, *, deferrable: bool, poll_interval: float | timedelta, mosaic_conn_id: str, **kwargs: Any
     ) -> None:
+        _check_poll_interval(poll_interval)
         if "poke_interval" not in (kwargs.get("default_args") or {}):
             kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(**kwargs)
@@ -47,6 +61,9 @@ class EndSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.mosaic_conn_id = mosaic_conn_id
         self._has_looked = False
+        # What the log has shown of it last, and whether the triggerer's has shown the rest.
+        self._shown: str | None = None
+        self._was_deferred = False
 
     # What is a sensor's own
 
@@ -65,7 +82,7 @@ class EndSensor(BaseSensorOperator):
         """How it stands, in a few words for the log."""
         return self._judge(subject).status
 
-    def _finish(self, subject: Any, hook: MosaicHook) -> None:
+    def _finish(self, context: Context, subject: Any, hook: MosaicHook) -> None:
         """Fail or skip by how it ended."""
 
     @abstractmethod
@@ -103,11 +120,23 @@ class EndSensor(BaseSensorOperator):
         :param context: The task's context.
         """
         if not self.deferrable:
-            return super().execute(context)
+            with self._telling_timeout(context):
+                return super().execute(context)
         with self._failing_softly():
             if seen := self.poke(context):
                 return seen.xcom_value
         self._defer(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral; when its time is over, say so.
+
+        :param next_method: What Airflow wants to be called.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        with self._telling_timeout(context):
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
         """
@@ -118,38 +147,53 @@ class EndSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.api.arguments import checked_flag, checked_seconds
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.failing import telling
+
+        hook = MosaicHook(self.mosaic_conn_id)
+        with telling(context, self._stakes, level=self._level):
+            try:
+                return self._look(context, hook)
+            except MosaicError as error:
+                if not error.transient:
+                    raise
+                # Faults pass, and the sensor's own timeout bounds the wait.
+                self.log.warning("%s Looking again later.", error)
+                return None
+            finally:
+                hook.close()
+
+    def _look(self, context: Context, hook: MosaicHook) -> PokeReturnValue | None:
+        from airflow_provider_mosaic.api.arguments import checked_flag, checked_seconds
+        from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
         from airflow_provider_mosaic.tasks.waiting import read_held, read_new
 
-        hook = MosaicHook(self.mosaic_conn_id)
-        try:
-            with failing_at_once(*HOPELESS):
-                checked_flag("deferrable", self.deferrable)
-                checked_seconds("poll_interval", self.poll_interval)
-                self._check()
-                first = not (self._has_looked or self._was_rescheduled(context))
-                # It may have begun just now: that it is not there is believed after a while.
-                look = partial(read_new, lambda: self._read(hook))
-                subject = look() if first else read_held(hook, look, name=self._name)
-                self._has_looked = True
-            self.log.info("%s is %s.", self._name, self._words(subject))
-            if not self._judge(subject).ended:
-                return None
-            # Another look would show the same.
-            with failing_at_once(MosaicError):
-                self._finish(subject, hook)
-            return PokeReturnValue(True, self._result(subject))
-        except MosaicError as error:
-            if not error.transient:
-                raise
-            # Faults pass, and the sensor's own timeout bounds the wait.
-            self.log.warning("%s Looking again later.", error)
+        with failing_at_once(*HOPELESS):
+            checked_flag("deferrable", self.deferrable)
+            checked_seconds("poll_interval", self.poll_interval)
+            self._check()
+            first = not (self._has_looked or self._was_rescheduled(context))
+            # It may have begun just now: that it is not there is believed after a while.
+            look = partial(read_new, lambda: self._read(hook))
+            subject = look() if first else read_held(hook, look, name=self._name)
+            self._has_looked = True
+        ended = self._judge(subject).ended
+        self._show(self._words(subject), ended=ended)
+        if not ended:
             return None
-        finally:
-            hook.close()
+        # Another look would show the same.
+        with failing_at_once(MosaicError):
+            self._finish(context, subject, hook)
+        return PokeReturnValue(True, self._result(subject))
+
+    def _show(self, words: str, *, ended: bool) -> None:
+        """Log how it stands when that has changed, unless the triggerer's log shows it."""
+        there = self.deferrable and (self._was_deferred or not ended)
+        if words != self._shown and not there:
+            self.log.info("%s is %s.", self._name, words)
+        self._shown = words
 
     def _was_rescheduled(self, context: Context) -> bool:
         """Whether an earlier look, in another process, gave the worker back."""
@@ -168,22 +212,23 @@ class EndSensor(BaseSensorOperator):
             the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
         """
         from airflow_provider_mosaic.api.errors import MosaicError
-        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
+        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once, telling
         from airflow_provider_mosaic.tasks.waiting import read_event
 
         for name, value in waited.items():
             if value:
                 setattr(self, name, value)
-        self._has_looked = True
+        self._has_looked = self._was_deferred = True
         with self._failing_softly():
-            try:
-                with failing_at_once(*HOPELESS):
-                    read_event(event, self._id, self._name)
-            except MosaicError as error:
-                if not error.transient:
-                    raise
-                # The trigger's patience is over, as at a long outage; on a worker it would be waited for as well.
-                self.log.warning("%s Looking again.", error)
+            with telling(context, self._stakes, level=self._level):
+                try:
+                    with failing_at_once(*HOPELESS):
+                        read_event(event, self._id, self._name)
+                except MosaicError as error:
+                    if not error.transient:
+                        raise
+                    # The trigger's patience is over, as at a long outage; on a worker it would be waited for as well.
+                    self.log.warning("%s Looking again.", error)
             if seen := self.poke(context):
                 return seen.xcom_value
         # It is going on again, or it can't be read just now.
@@ -209,6 +254,44 @@ class EndSensor(BaseSensorOperator):
             timeout=timedelta(seconds=max(0.0, began + self.timeout - time.time())),
         )
         raise AssertionError("defer does not return")
+
+    @property
+    def _level(self) -> int:
+        """The level of the lines of a failure: a sensor that may fail softly is skipped."""
+        return logging.WARNING if self.soft_fail or self.never_fail else logging.ERROR
+
+    def _stakes(self, error: MosaicError) -> Stakes:
+        """What a failure of the sensor means, as far as the error does not say it."""
+        from airflow_provider_mosaic.tasks.failing import Stakes
+
+        return Stakes(
+            means="The sensor only reads: it has started, cancelled and published nothing.",
+            retry="waits again",
+            choices=("Clear this task to wait again.",),
+        )
+
+    @contextmanager
+    def _telling_timeout(self, context: Context) -> Iterator[None]:
+        """Airflow's own end of the wait says only how long it took."""
+        from airflow.providers.common.compat.sdk import AirflowSkipException
+
+        from airflow_provider_mosaic.tasks.failing import log_lines
+
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if type(error).__name__ in ("AirflowSensorTimeout", "TaskDeferralTimeout"):
+                log_lines(
+                    (
+                        f"{self._name} has not ended within timeout={timedelta(seconds=self.timeout)}.",
+                        "The sensor only reads: what it has waited for was not cancelled, and may keep running.",
+                        "Clear this task to wait again, or give it a longer timeout.",
+                    ),
+                    level=self._level,
+                )
+            raise
 
     @contextmanager
     def _failing_softly(self) -> Iterator[None]:

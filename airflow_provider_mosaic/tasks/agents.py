@@ -98,6 +98,7 @@ class ApplyTask:
         record = once.memory.recall()
         if record is None or record.id is None:
             record = once.decided(record) or record
+        once.memory.say_why_not()
         if record is None:
             return once.start()
         if record.id is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from airflow_provider_mosaic.clients.downloading import fetch, look, measure
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import Folder
+from airflow_provider_mosaic.links import agent_url, push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -66,14 +67,16 @@ class DownloadTask:
         self._folder = Folder(destination)
         self._name("0" * 8, 0, "video", ".mp4")
 
-    def download(self) -> list[str]:
+    def download(self, context: Mapping[str, Any]) -> list[str]:
         """
         Fetch what is asked for.
 
+        :param context: The task's context.
         :returns: Absolute paths or URIs, in the order of the outputs.
         :raises MosaicRunFailedError: The run is still going on, or it rendered nothing.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
+        push_agent_link(context, agent_url(run.agent_id, self._hook.access.base_url))
         verdict = judge_run(run)
         if not verdict.ended:
             raise still_going_on(run, before="its outputs are fetched")
@@ -94,7 +97,8 @@ class DownloadTask:
         if not files and "video" in self._parts:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} with {len(run.outputs)} output(s), but gives no link to any of "
-                "them: nothing was fetched. A retry may find them.",
+                "them: nothing was fetched.",
+                to_do="The links may come later.",
                 run_id=self._run_id,
             )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(files), len(run.outputs))

@@ -193,7 +193,8 @@ class EndWait(ABC, Generic[S]):
         self, context: Mapping[str, Any], subject_id: str, clocks: Clocks, *, begun: float | None
     ) -> str | Deferral:
         course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "begun": begun}
-        watch = self._watch(subject_id, noted=log.info, **course)
+        # What is waited for in the triggerer is logged there.
+        watch = self._watch(subject_id, noted=log.debug if self._order.deferrable else log.info, **course)
         call = self._read(subject_id)
         while not self._stopped():
             try:
