@@ -56,9 +56,7 @@ def not_text(value: object) -> str:
     :param value: What was given.
     """
     if value is None:
-        return (
-            "not None. A task that returns nothing, or that was skipped, gives None: look at the one that gives this."
-        )
+        return "not None. A task that returns nothing, or is skipped, gives None: look at the task that gives this."
     return (
         f"not {type(value).__name__}. If the DAG has render_template_as_native_obj=True, text that looks like a Python "
         "value becomes one: write {{ ... | tojson }} in the template, which keeps the text."

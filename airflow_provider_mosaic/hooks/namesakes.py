@@ -101,7 +101,8 @@ class Namesakes:
         raise MosaicConflictError(
             f"Somebody else has made an agent of the name {name!r} at the same moment, a little earlier: {ids}. The "
             f"one that this apply made, {agent_id!r}, gives way: {left}.",
-            to_do="Apply it again: it goes on with what is there." if deleted else "Delete those not needed.",
+            means="A retry, or another apply, continues with the one that is there." if deleted else "",
+            to_do="" if deleted else "Delete those not needed.",
             transient=deleted,
         )
 

@@ -13,6 +13,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
     MosaicError,
+    MosaicNeedsCreditsError,
+    MosaicRunFailedError,
     MosaicRunPartialError,
     MosaicValidationError,
 )
@@ -67,6 +69,7 @@ class ResumeTask:
         return Stakes(
             means=self.wait.may_run if self.wait.held else f"Run {run_id!r} was not resumed by this try.",
             retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
+            retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
             # Mosaic resumes no run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)

@@ -19,7 +19,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
     MosaicError,
-    MosaicNeedsCreditsError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicValidationError,
@@ -36,8 +35,6 @@ HOPELESS: tuple[type[MosaicError], ...] = (
     MosaicValidationError,
     MosaicAmbiguousOutcomeError,
 )
-#: A retry helps only after somebody has done something about them.
-_NEED_HANDS = (MosaicAuthenticationError, MosaicPermissionError, MosaicNeedsCreditsError)
 
 
 class MosaicFailException(AirflowFailException):
@@ -66,11 +63,13 @@ class Stakes:
     :param means: What it means for money or publicity.
     :param retry: What a retry does, as it follows "Airflow tries the task again, which".
     :param choices: What a user can do when no retry follows, one choice a text.
+    :param retry_settles: Whether a retry does what the error advises, so that a user must not do it as well.
     """
 
     means: str
     retry: str
     choices: tuple[str, ...] = ("Clear this task to try again.",)
+    retry_settles: bool = False
 
 
 @contextmanager
@@ -142,8 +141,8 @@ def _tell(error: MosaicError, context: Mapping[str, Any], stakes: Stakes, level:
     if final or tries >= most:
         to_do = (*error.to_do, *stakes.choices)
     else:
-        hands = error.to_do if isinstance(error, _NEED_HANDS) else ()
-        to_do = (*hands, f"Airflow tries the task again (try {tries + 1} of {most}), which {stakes.retry}.")
+        advice = () if stakes.retry_settles else error.to_do
+        to_do = (*advice, f"Airflow tries the task again (try {tries + 1} of {most}), which {stakes.retry}.")
     error.set_consequences(means=error.means or stakes.means, to_do=to_do)
     log_lines(error.lines, level=level)
 

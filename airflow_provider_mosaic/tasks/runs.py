@@ -129,6 +129,8 @@ class RunTask:
             means=f"Run {run_id!r} may keep running, and cost credits.",
             retry=self._retry(context, run_id, error),
             choices=self._choices(context, run_id, error),
+            # More credits must come from a user.
+            retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
 
     def _retry(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:

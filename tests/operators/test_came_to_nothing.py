@@ -44,7 +44,7 @@ def test_it_is_refused_by_name_and_nothing_is_sent(
     assert ends(run, dags["REFUSED"]) == dict.fromkeys(dags["REFUSED"], "failed")
     assert nothing_was_done(mosaic)
     complaint = (
-        r"AirflowFailException: MosaicValidationError: (\S+)=\S+: it came to nothing: look at the task that should"
+        r"MosaicFailException: MosaicValidationError: (\S+)=\S+: it came to nothing: look at the task that should"
     )
     named = set(re.findall(complaint, caplog.text + "".join(capfd.readouterr())))
     assert named == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
