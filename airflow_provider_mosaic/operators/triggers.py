@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url, push_agent_link
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     A channel that is given by its address or handle is known again by the handle that Mosaic tells of it, which may
     come late; until then it is sent again, which changes nothing. Ids (``UC...``) are sure.
 
-    The list of trigger ids, which is one as a rule, is the ``return_value``.
+    The list of trigger ids, which is one as a rule, is the ``return_value``; XCom ``mosaic_agent_url`` has the address
+    of the agent's page, where the connection leads to Mosaic itself.
 
     :param agent_id: The agent.
     :param youtube_channels: All channels that the trigger should have: ids, addresses or handles.
@@ -43,6 +45,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         "mosaic_conn_id",
     )
     template_fields_renderers = {"filter_options": "json"}
+    operator_extra_links = (MosaicAgentLink(),)
     _means = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
     _retry = "compares the channels again and changes only what differs"
 
@@ -82,4 +85,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
                 callback_url=self.callback_url,
                 exclusive=self.exclusive,
             )
-            return YouTubeTask(MosaicHook(self.mosaic_conn_id), wanted).make_so()
+            hook = MosaicHook(self.mosaic_conn_id)
+            push_agent_link(context, agent_url(wanted.agent_id, hook.access.base_url))
+            return YouTubeTask(hook, wanted).make_so()

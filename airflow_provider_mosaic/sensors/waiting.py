@@ -63,6 +63,7 @@ class EndSensor(BaseSensorOperator):
         self._has_looked = False
         # What the log has shown of it last, and whether the triggerer's has shown the rest.
         self._shown: str | None = None
+        self._fault: str | None = None
         self._was_deferred = False
 
     # What is a sensor's own
@@ -159,7 +160,9 @@ class EndSensor(BaseSensorOperator):
                 if not error.transient:
                     raise
                 # Faults pass, and the sensor's own timeout bounds the wait.
-                self.log.warning("%s Looking again later.", error)
+                if str(error) != self._fault:
+                    self.log.warning("%s Looking again later.", error)
+                self._fault = str(error)
                 return None
             finally:
                 hook.close()
@@ -179,6 +182,7 @@ class EndSensor(BaseSensorOperator):
             look = partial(read_new, lambda: self._read(hook))
             subject = look() if first else read_held(hook, look, name=self._name)
             self._has_looked = True
+        self._fault = None
         ended = self._judge(subject).ended
         self._show(self._words(subject), ended=ended)
         if not ended:

@@ -290,6 +290,24 @@ def test_an_ambiguous_start_leaves_no_address(mosaic: Emulator, clock: Clock) ->
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
 
 
+@pytest.mark.usefixtures("as_mosaic_itself")
+def test_every_task_that_knows_an_agent_leads_to_its_page(mosaic: Emulator, hook: MosaicHook, tmp_path: Any) -> None:
+    run_id = hook.run_agent(AGENT)
+    until(lambda: hook.get_run(run_id).status == "completed")
+    page = f"https://edit.mosaic.so/agents/{AGENT}"
+    for make in (
+        lambda: MosaicRunSensor(task_id="task", run_id=run_id),
+        lambda: MosaicDownloadOutputsOperator(task_id="task", run_id=run_id, destination=str(tmp_path)),
+        lambda: MosaicApplyAgentOperator(task_id="task", agent_id=AGENT, definition={"nodes": {}}, dry_run=True),
+        lambda: MosaicYouTubeTriggerOperator(task_id="task", agent_id=AGENT, youtube_channels=["@demo"]),
+    ):
+        task = Life(make)
+        task.see_through()
+        assert task.xcom("mosaic_agent_url") == page
+        assert task.xcom("_link_MosaicAgentLink") == page
+        assert [link.xcom_key for link in task.operator.operator_extra_links] == ["_link_MosaicAgentLink"]
+
+
 # Where a post is out
 
 
