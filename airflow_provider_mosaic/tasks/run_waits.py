@@ -274,7 +274,7 @@ class RunWait(EndWait[Run]):
     def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
         if self._killed:
             return self._killed_error(context, subject_id)
-        what = self._let_go(subject_id)
+        what = f"Run {subject_id!r}: {self._let_go(subject_id)}"
         self._note_cancel(context)
         self._push_as_it_is(context, subject_id)
         # Both are None where dag.test() has dropped the deadline.
@@ -288,7 +288,7 @@ class RunWait(EndWait[Run]):
         return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}.", means=what)
 
     def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
-        what = self._came_of_it or self._let_go(run_id)
+        what = f"Run {run_id!r}: {self._came_of_it or self._let_go(run_id)}"
         self._note_cancel(context)
         return MosaicRunCancelledError(
             f"The task was killed while it waited for run {run_id!r}.", means=what, run_id=run_id
