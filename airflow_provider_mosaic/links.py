@@ -67,7 +67,7 @@ class _PushedLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """
-        What the task pushed; None, for which Airflow shows no button, if there is nothing.
+        What the task pushed; empty, for which Airflow shows no button, if there is nothing.
 
         :param operator: The task's operator.
         :param ti_key: The task instance.
@@ -75,7 +75,8 @@ class _PushedLink(BaseOperatorLink):
         from airflow.providers.common.compat.sdk import XCom
 
         value = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
-        return value if isinstance(value, str) and value else None  # type: ignore[return-value]
+        # Airflow would show a None as a button that leads to "None".
+        return value if isinstance(value, str) else ""
 
 
 class MosaicAgentLink(_PushedLink):

@@ -80,11 +80,18 @@ class Decisions:
         :param candidates: The ids that it may be.
         """
         values = [self._example(each) for each in candidates[:_MOST_SHOWN]] or [self._example("<its id>")]
+        last = "If none is this task's, clear this task. It starts a new one."
+        if len(values) == 1:
+            return (
+                f"If it is this task's, set the Airflow Variable {self.variable!r} to {values[0]} and clear this task. "
+                "The task continues with that one.",
+                last,
+            )
         return (
             f"If one of them is this task's, set the Airflow Variable {self.variable!r} to its value and clear this "
             "task. The task continues with that one:",
             *(f"  {value}" for value in values),
-            "If none is this task's, clear this task. It starts a new one.",
+            last,
         )
 
     def way_on(self, id: str) -> tuple[str, ...]:

@@ -143,7 +143,9 @@ def test_candidates_and_choices_are_one_a_line(
     told = lines(caplog)
     heading = told.index("Candidates:")
     assert told[heading + 1].startswith(f"  {run_id} (running, since ")
-    assert f'  {{"manual__2026-01-01": "{run_id}"}}' in told
+    value = f'{{"manual__2026-01-01": "{run_id}"}}'
+    assert any(f"set the Airflow Variable 'mosaic_adopt.dag.run' to {value} and clear" in line for line in told)
+    assert told[-1].startswith("If none is this task's, clear this task")
     assert "Nothing was sent again, so nothing was paid or published twice." in told
     assert not any("keep running" in line for line in told)
     assert len(shown(error)) == 1
