@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
@@ -22,11 +25,15 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.tasks.failing import MosaicFailException
+
 __all__ = [
     "MosaicAmbiguousOutcomeError",
     "MosaicAuthenticationError",
     "MosaicConflictError",
     "MosaicError",
+    "MosaicFailException",
     "MosaicNeedsCreditsError",
     "MosaicNotFoundError",
     "MosaicPermissionError",
@@ -41,3 +48,10 @@ __all__ = [
     "MosaicTransportError",
     "MosaicValidationError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It is Airflow's as well, which nobody else who names an error loads.
+    if name == "MosaicFailException":
+        return import_module("airflow_provider_mosaic.tasks.failing").MosaicFailException
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

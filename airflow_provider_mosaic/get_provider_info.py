@@ -47,5 +47,8 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": modules(
             "triggers.runs", "triggers.social", "triggers.credits", "triggers.avatars", "triggers.finished_runs"
         ),
-        "extra-links": ["airflow_provider_mosaic.links.MosaicRunLink"],
+        "extra-links": [
+            "airflow_provider_mosaic.links.MosaicAgentLink",
+            "airflow_provider_mosaic.links.MosaicPostLink",
+        ],
     }

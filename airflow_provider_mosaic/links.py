@@ -1,9 +1,10 @@
-"""The link from a task to Mosaic."""
+"""The links from a task to Mosaic, and to what it has published."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
@@ -11,41 +12,62 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-#: XCom key under which a task pushes the address of its run, at once after the start.
-RUN_URL_KEY = "mosaic_run_url"
+#: XCom key under which a task pushes the address of the page of its run's agent; a run has no documented address.
+AGENT_URL_KEY = "mosaic_agent_url"
 
 # https://docs.mosaic.so/api/agents/creating-agents names the editor. The path is an assumption, a newer note of the
-# vendor's names another host, and no address of a run is documented.
+# vendor's names another host, and no address of a run, an asset or a post is documented.
 _EDITOR = "https://edit.mosaic.so/agents/"
+#: The only API whose agents that editor shows.
+_API_HOST = "api.mosaic.so"
 
 
-def agent_url(agent_id: str) -> str:
+def agent_url(agent_id: str | None, base_url: str) -> str | None:
     """
-    The editor's page of an agent, which shows its runs.
+    Return the address of an agent's page in the editor, which shows its runs.
 
-    :param agent_id: The agent.
+    :param agent_id: The agent, if it is known.
+    :param base_url: Where the API is.
+    :returns: None for a local Mosaic or another host: the editor does not know its agents.
     """
+    if not agent_id or urlsplit(base_url).hostname != _API_HOST:
+        return None
     return _EDITOR + quote(agent_id, safe="", errors="replace")
 
 
-class MosaicRunLink(BaseOperatorLink):
+def push_agent_link(context: Mapping[str, Any], url: str | None) -> None:
     """
-    A button on the task that leads to the run's agent in Mosaic's editor.
+    Push the address of an agent's page for users and for the button; nothing where there is none.
 
-    Airflow stores a link when a slice of the task has ended. The operator pushes it under the same key right after the
-    start, so that it is there while the task runs, waits, and after it failed.
+    :param context: The task's context.
+    :param url: The address.
     """
+    if url is not None:
+        context["ti"].xcom_push(key=AGENT_URL_KEY, value=url)
+        context["ti"].xcom_push(key=MosaicAgentLink().xcom_key, value=url)
 
-    name = "Mosaic"
 
-    @property
-    def xcom_key(self) -> str:
-        """Where Airflow keeps the link."""
-        return RUN_URL_KEY
+def push_post_link(context: Mapping[str, Any], url: str) -> None:
+    """
+    Push where a post is out for the button.
+
+    :param context: The task's context.
+    :param url: The address.
+    """
+    context["ti"].xcom_push(key=MosaicPostLink().xcom_key, value=url)
+
+
+class _PushedLink(BaseOperatorLink):
+    """
+    A button whose address the task pushes as soon as it is known.
+
+    Airflow stores a link itself when a slice of the task has ended. The task pushes it under the same key before, so
+    that it is there while the task waits.
+    """
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """
-        What the operator pushed; empty before a run was started.
+        What the task pushed; empty, for which Airflow shows no button, if there is nothing.
 
         :param operator: The task's operator.
         :param ti_key: The task instance.
@@ -53,4 +75,17 @@ class MosaicRunLink(BaseOperatorLink):
         from airflow.providers.common.compat.sdk import XCom
 
         value = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
+        # Airflow would show a None as a button that leads to "None".
         return value if isinstance(value, str) else ""
+
+
+class MosaicAgentLink(_PushedLink):
+    """A button that leads to the agent's page in Mosaic's editor."""
+
+    name = "Mosaic"
+
+
+class MosaicPostLink(_PushedLink):
+    """A button that leads to the post where it is out; to the first of its destinations that has an address."""
+
+    name = "Post"

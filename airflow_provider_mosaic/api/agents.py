@@ -7,7 +7,14 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, model_validator
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_id, checked_list, checked_mapping, refuse
+from airflow_provider_mosaic.api.arguments import (
+    checked_choice,
+    checked_id,
+    checked_list,
+    checked_mapping,
+    not_text,
+    refuse,
+)
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, Repeat
 from airflow_provider_mosaic.api.models import Count, Id, Many, Model, Time, Words, id_in, object_in
 from airflow_provider_mosaic.api.node_types import NodeType
@@ -247,11 +254,15 @@ def duplicate_agent(
 def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if name is not None:
-        if not isinstance(name, str) or not 1 <= len(name) <= 120:
+        if not isinstance(name, str):
+            refuse("name", name, f"it must be text, {not_text(name)}")
+        if not 1 <= len(name) <= 120:
             refuse("name", name, "it must be text of 1 to 120 characters.")
         body["name"] = name
     if description is not None:
-        if not isinstance(description, str) or len(description) > 5000:
+        if not isinstance(description, str):
+            refuse("description", description, f"it must be text, {not_text(description)}")
+        if len(description) > 5000:
             refuse("description", description, "it must be text of at most 5000 characters.")
         body["description"] = description
     if visibility is not None:

@@ -257,14 +257,17 @@ def error_for(
     kind, advice = _CODES.get((status, _code(answer)), _ADVICE.get(status, (MosaicError, "")))
     if advice:
         words = scope_words(method, path)
-        return kind(f"{head} {advice.replace('{needs}', f' ({words})' if words else '')}", **facts)
+        advice = advice.replace("{needs}", f" ({words})" if words else "")
+        # That nothing was done is what it means, and nothing that a user can do.
+        facts["means" if kind is MosaicRateLimitError else "to_do"] = advice
+        return kind(head, **facts)
     if status == 408:
         return MosaicServerError(f"{head} The server gave up waiting.", **facts)
     if status >= 500:
         # A 503 that says when to come back was refused before any work; every other 5xx leaves open what was done.
         refused = status == 503 and retry_after is not None
         advice = "Nothing was done." if refused else "The server failed; it may pass."
-        return MosaicServerError(f"{head} {advice}", effect_unknown=not refused, **facts)
+        return MosaicServerError(head, means=advice, effect_unknown=not refused, **facts)
     if 300 <= status < 400:
         elsewhere = (
             "It points to another address, which the API key is not sent to: check the connection's host."
@@ -272,7 +275,8 @@ def error_for(
             else "It names no address to ask instead: check the connection's host."
         )
         return MosaicResponseError(
-            f"{head} {why_not_followed or elsewhere}",
+            head,
+            to_do=why_not_followed or elsewhere,
             # "See the result over there": only after it was done (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
             effect_unknown=status == 303,
             **facts,

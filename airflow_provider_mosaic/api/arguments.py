@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import Any, NoReturn
@@ -31,19 +31,41 @@ _LONGEST_DURATION = 100 * 365 * 86400.0
 _ALIKE = 0.6
 
 
-def refuse(name: str, value: object, why: str) -> NoReturn:
+def refuse(
+    name: str, value: object, why: str, *, items: Iterable[str] = (), to_do: str | Sequence[str] = ()
+) -> NoReturn:
     """
     Refuse an argument.
 
     :param name: The argument.
     :param value: What was given; links in it are shown without their query.
     :param why: What is wrong and what to do, as it follows the value.
+    :param items: What there is to choose from, one line each.
+    :param to_do: What else can be done, one choice a text.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
 
     shown = redact(representation(value))
-    raise MosaicValidationError(redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"))
+    raise MosaicValidationError(
+        redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"),
+        items=[redact(f"  {item}") for item in items],
+        to_do=to_do,
+    )
+
+
+def not_text(value: object) -> str:
+    """
+    Return why something is no text, as it follows what it should be, and what to do about it.
+
+    :param value: What was given.
+    """
+    if value is None:
+        return "not None. A task that returns nothing, or is skipped, gives None: look at the task that gives this."
+    return (
+        f"not {type(value).__name__}. If the DAG has render_template_as_native_obj=True, text that looks like a Python "
+        "value becomes one: write {{ ... | tojson }} in the template, which keeps the text."
+    )
 
 
 def representation(value: object) -> str:
@@ -87,7 +109,7 @@ def checked_name(name: str, value: object, *, or_link: bool = False) -> str:
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be an id as text, not {type(value).__name__}.")
+        refuse(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
         refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
@@ -114,7 +136,9 @@ def optional_text(name: str, value: object) -> str | None:
     """
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
+        refuse(name, value, f"it must be text, {not_text(value)}")
+    if not value.strip():
         refuse(name, value, "it must be text with something in it; leave it out for none.")
     return value
 
@@ -175,7 +199,7 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
     :raises MosaicValidationError: It is not one.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be a URL as text, not {type(value).__name__}.")
+        refuse(name, value, f"it must be a URL as text, {not_text(value)}")
     # Also what is no URL may have been meant as a signed one.
     shown = re.sub(r"[?#].*", "?***", value, flags=re.DOTALL)
     try:
@@ -348,7 +372,7 @@ def validate_text(name: str, value: object) -> str:
     :raises MosaicValidationError: It is no text.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be text, not {type(value).__name__}.")
+        refuse(name, value, f"it must be text, {not_text(value)}")
     return value
 
 
@@ -361,7 +385,7 @@ def validate_path(name: str, value: object) -> str:
     :raises MosaicValidationError: It is neither, it is empty, or its storages are chained.
     """
     if not isinstance(value, (str, os.PathLike)):
-        refuse(name, value, f"it must be a path or a URI, not {type(value).__name__}.")
+        refuse(name, value, f"it must be a path or a URI as text, {not_text(value)}")
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
         refuse(name, value, "it is empty. If it is templated, the task that should give it gave nothing.")

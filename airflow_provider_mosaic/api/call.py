@@ -161,8 +161,8 @@ class Call(Generic[T]):
         if self.repeat is Repeat.SAFE or not error.effect_unknown or isinstance(error, MosaicAmbiguousOutcomeError):
             return error
         return MosaicAmbiguousOutcomeError(
-            f"Whether Mosaic did this is unknown: {self.what}. It may have been done, and paid or published, so it was "
-            f"not sent again. What came back: {error}",
+            f"Whether Mosaic did this is unknown: {self.what}.",
+            means=f"It may have been done, and paid or published, so it was not sent again. What came back: {error}",
             status=error.status,
             method=self.method,
             path=self.path,

@@ -21,7 +21,13 @@ class MosaicError(Exception):
     """
     Anything that Mosaic, or the way to it, did not do.
 
-    :param message: What happened, to what, and what to do next.
+    Its text is made of :attr:`what`, :attr:`means`, :attr:`to_do` and :attr:`items`. A task logs each of them on a line
+    of its own before it fails.
+
+    :param message: What happened, with the id.
+    :param means: What that means for money or publicity.
+    :param to_do: What the person on call can do; several choices are several texts.
+    :param items: Lines that belong to what happened, one each: candidates, nodes, faults.
     :param status: HTTP status of the answer, if there was one.
     :param method: HTTP method of the request.
     :param path: Path *template* of the request, for example ``/agent_run/{run_id}``.
@@ -40,6 +46,9 @@ class MosaicError(Exception):
         self,
         message: str,
         *,
+        means: str = "",
+        to_do: str | Sequence[str] = (),
+        items: Sequence[str] = (),
         status: int | None = None,
         method: str | None = None,
         path: str | None = None,
@@ -48,7 +57,12 @@ class MosaicError(Exception):
         effect_unknown: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(masked(message)[:_LONGEST_MESSAGE])
+        super().__init__()
+        #: What happened, with the id.
+        self.what = masked(message)[:_LONGEST_MESSAGE]
+        #: Lines that belong to what happened.
+        self.items = tuple(masked(item)[:_LONGEST_MESSAGE] for item in items)
+        self.set_consequences(means=means, to_do=to_do)
         self.status = status
         self.method = method
         self.path = path
@@ -58,6 +72,26 @@ class MosaicError(Exception):
             self.transient = transient
         if effect_unknown is not None:
             self.effect_unknown = effect_unknown
+
+    def set_consequences(self, *, means: str, to_do: str | Sequence[str]) -> None:
+        """
+        Replace what follows from the error. The task that fails by it knows more than the code that raised it.
+
+        :param means: What it means for money or publicity.
+        :param to_do: What the person on call can do.
+        """
+        texts = (to_do,) if isinstance(to_do, str) else to_do
+        #: What it means for money or publicity; empty where only the task that fails by it can know.
+        self.means = masked(means)[:_LONGEST_MESSAGE]
+        #: What the person on call can do, one choice a text.
+        self.to_do = tuple(masked(text)[:_LONGEST_MESSAGE] for text in texts if text)
+        sentences = " ".join(filter(None, (self.what, self.means, *self.to_do)))
+        self.args = ("\n".join((sentences, *self.items))[:_LONGEST_MESSAGE],)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Its parts, one a line: what happened, its items, what it means, what to do."""
+        return tuple(line for part in (self.what, *self.items, self.means, *self.to_do) for line in part.splitlines())
 
 
 class MosaicAuthenticationError(MosaicError):

@@ -33,4 +33,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return f"Nearest: {', '.join(by_plain[each] for each in close)}."
     if not words:
         return "There is none at all."
-    return f"There is: {', '.join(words[:30])}{', ...' if len(words) > 30 else ''}."
+    return f"There is:{one_a_line([*words[:30], *(['...'] if len(words) > 30 else [])])}"
+
+
+def one_a_line(choices: Iterable[str]) -> str:
+    """
+    Write choices one a line, as the end of a complaint.
+
+    :param choices: What there is to choose from.
+    """
+    return "".join(f"\n    {choice}" for choice in choices)

@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_name,
     checked_seconds,
     checked_url,
+    not_text,
     refuse,
     suggestion,
     uri_scheme,
@@ -69,7 +70,9 @@ def validate_platform(name: str, value: Any) -> str:
 
 def validate_profile_name(name: str, value: Any) -> str:
     """Return the name of an avatar profile, or raise MosaicValidationError if it is empty."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
+        refuse(name, value, f"a profile needs a name as text, {not_text(value)}")
+    if not value.strip():
         refuse(name, value, "a profile needs a name.")
     return value
 

@@ -8,7 +8,7 @@ Nothing here reads a list or waits.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,8 @@ from datetime import datetime
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: Seconds between the looks after that, in which only the owners of what was there by then are waited for.
 SETTLING = (2.0, 4.0, 8.0)
+#: Seconds between two lines that say that a search goes on.
+SAID_EVERY = 15.0
 #: Looks in a row that must show the same one before it is taken; with their pauses a quarter of a minute.
 LOOKS_ALONE = 5
 
@@ -64,6 +66,40 @@ class Siblings:
     owned: frozenset[str] = frozenset()
     unsettled: frozenset[str] | None = frozenset()
     waiting: frozenset[str] = frozenset()
+
+
+class Patience:
+    """
+    The lines of a search that takes long: the person who reads the log must not take it for a task that hangs.
+
+    :param line: What to log every quarter of a minute.
+    :param now: When the search began, in seconds since the epoch.
+    """
+
+    def __init__(self, line: str, now: float) -> None:
+        self._line = line
+        self._began = self._said = now
+
+    def pieces(self, pause: float) -> list[float]:
+        """
+        Return the parts of a pause, none longer than the time between two lines.
+
+        :param pause: Seconds.
+        """
+        whole = int(pause // SAID_EVERY)
+        rest = pause - whole * SAID_EVERY
+        return [SAID_EVERY] * whole + ([rest] if rest > 0 else [])
+
+    def say(self, log: Callable[[str], None], now: float) -> None:
+        """
+        Log the line if it is due.
+
+        :param log: Gets the line.
+        :param now: Seconds since the epoch.
+        """
+        if now - self._said >= SAID_EVERY - 0.5:
+            self._said = now
+            log(f"{self._line} ({now - self._began:.0f} s)")
 
 
 class Search:

@@ -120,7 +120,7 @@ class Destination(Model):
 class Post(Model):
     """A post. The text is ``post`` in a request and ``description`` in an answer."""
 
-    beside_the_point = frozenset({"platforms", "destinations", "results"})
+    beside_the_point = frozenset({"platforms", "destinations", "results", "links"})
 
     status_words = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
@@ -134,6 +134,8 @@ class Post(Model):
     platforms: Many[str] = ()
     destinations: Many[Destination] = ()
     results: Many[Destination] = ()
+    #: Addresses by platform, as an older form has them beside the results.
+    links: Many[Destination] = ()
 
     @property
     def outcomes(self) -> tuple[Destination, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api.agents import AgentGraph
 from airflow_provider_mosaic.api.definitions import AgentDefinition, Faults
-from airflow_provider_mosaic.api.nearest import nearest, plain
+from airflow_provider_mosaic.api.nearest import nearest, one_a_line, plain
 from airflow_provider_mosaic.api.node_types import NodeType
 
 # The documented ids of node types and nodes are UUIDs, but not every id of Mosaic is one: another form is an id where
@@ -67,7 +67,7 @@ class NodeTypes:
                 names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
                 faults.add(place, node.tile, f"there is no tile of this name. {nearest(node.tile, names)}")
             elif len(named) > 1:
-                faults.add(place, node.tile, f"more than one tile has this name, give its id: {', '.join(named)}.")
+                faults.add(place, node.tile, f"more than one tile has this name, give its id:{one_a_line(named)}")
             else:
                 found[node.key] = named[0]
             known = self._by_id.get(found.get(node.key, "").lower())
@@ -121,7 +121,7 @@ def _node_of(graph: AgentGraph, key: str, faults: Faults) -> str | None:
         return found[0]
     agent = f"agent {graph.agent.agent_id!r}"
     if found:
-        why = f"{agent} has more than one tile of this name, give the id: {', '.join(found)}."
+        why = f"{agent} has more than one tile of this name, give the id:{one_a_line(found)}"
     else:
         why = f"{agent} has no tile of this name. {nearest(key, filter(None, nodes.values()))}"
     faults.add("update_params", key, why)

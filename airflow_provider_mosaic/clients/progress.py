@@ -24,6 +24,14 @@ def size_words(size: float) -> str:
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 9.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
+def exact_time_words(seconds: float) -> str:
+    """A span of time that is over, so exact that it agrees with the speed beside it."""
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60} s" if 90 <= whole < 600 else time_words(seconds)
+
+
 def time_words(seconds: float) -> str:
     """A span of time, as exact as a person wants it."""
     whole = max(1, round(seconds))
@@ -61,7 +69,7 @@ class Progress:
     def __str__(self) -> str:
         name = label(self.name)
         if self.finished:
-            return f"{name}: {size_words(self.done)} in {time_words(self.seconds)}, {size_words(self.rate)}/s"
+            return f"{name}: {size_words(self.done)} in {exact_time_words(self.seconds)}, {size_words(self.rate)}/s"
         if not self.total:
             return f"{name}: {size_words(self.done)}, {size_words(self.rate)}/s"
         through, whole = size_words(self.done), size_words(self.total)
@@ -129,8 +137,9 @@ class ProgressLines:
 
         :param done: Bytes in all.
         """
-        moment = self._now()
-        self._tell(done, done / max(moment - self._began, 1e-3), moment, finished=True)
+        # A clock that stands still would give no speed.
+        moment = max(self._now(), self._began + 1e-3)
+        self._tell(done, done / (moment - self._began), moment, finished=True)
 
     def _tell(self, done: int, rate: float, moment: float, *, finished: bool = False) -> None:
         if self._told is not None:

@@ -26,7 +26,7 @@ from airflow_provider_mosaic.api.options import (
     validate_agent_is_named,
     validate_definition_suffix,
 )
-from airflow_provider_mosaic.api.search import PAUSES
+from airflow_provider_mosaic.api.search import PAUSES, Patience
 from airflow_provider_mosaic.api.tiles import NodeTypes, by_node_id, has_names
 from airflow_provider_mosaic.hooks.namesakes import Namesakes
 from airflow_provider_mosaic.hooks.places import text_at
@@ -236,7 +236,8 @@ class Apply:
             try:
                 change = self._hook.send(call)
             except MosaicAmbiguousOutcomeError as lost:
-                log.warning("%s Looking at the agent.", lost)
+                for line in (*lost.lines, "Looking at the agent, for up to two minutes."):
+                    log.warning("%s", line)
                 self._did = [*done, f"A{update} was sent, and its answer was lost."]
                 now = self._look(agent_id, plan.node_ids, PAUSES)
                 if now.nothing:
@@ -264,11 +265,14 @@ class Apply:
 
     def _look(self, agent_id: str, known: Mapping[str, str], pauses: tuple[float, ...]) -> AgentPlan:
         """What is still to be done, looked at until there is nothing or the pauses are over."""
+        patience = Patience(f"Still looking at agent {agent_id!r}; nothing is sent meanwhile.", time.time())
         for pause in (*pauses, None):
             now = self._plan(agent_id, known)
             if now.nothing or pause is None:
                 return now
-            time.sleep(pause)
+            for piece in patience.pieces(pause):
+                time.sleep(piece)
+                patience.say(log.info, time.time())
         raise AssertionError("the last look returns")
 
     def _refused(self, agent_id: str, plan: AgentPlan, error: MosaicError) -> MosaicError:

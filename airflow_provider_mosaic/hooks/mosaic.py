@@ -251,3 +251,15 @@ def cancel_quickly(access: Access, run_id: str) -> None:
     from airflow_provider_mosaic.clients.sync import send_within
 
     send_within(_LONGEST_CANCEL, access, runs.cancel_run(run_id))
+
+
+def read_quickly(access: Access, run_id: str) -> runs.Run:
+    """
+    Read a run when a task is about to end: one request on a connection of its own, for three seconds at most.
+
+    :param access: The address and the key.
+    :param run_id: The run.
+    """
+    from airflow_provider_mosaic.clients.sync import send_within
+
+    return send_within(_LONGEST_CANCEL, access, runs.get_run(run_id))

@@ -56,15 +56,15 @@ class Namesakes:
             return ids[0] if ids else None
         return (choose or self.refuse_several)(ids)
 
-    def refuse_several(self, ids: Sequence[str], more: str = "") -> NoReturn:
+    def refuse_several(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
         """
         Refuse to choose between several.
 
         :param ids: The agents.
-        :param more: What else can be done about it.
+        :param more: What else can be done about it, one choice a text.
         """
-        why = f"more than one agent has this name, say which by agent_id: {', '.join(ids)}. {more}"
-        refuse("definition.name", self._name, why.strip())
+        why = "more than one agent has this name, say which by agent_id:"
+        refuse("definition.name", self._name, why, items=ids, to_do=more)
 
     def give_way(self, agent_id: str) -> None:
         """
@@ -100,8 +100,9 @@ class Namesakes:
         deleted = left == "it was deleted"
         raise MosaicConflictError(
             f"Somebody else has made an agent of the name {name!r} at the same moment, a little earlier: {ids}. The "
-            f"one that this apply made, {agent_id!r}, gives way: {left}. "
-            + ("A retry, or another apply, goes on with what is there." if deleted else "Delete those not needed."),
+            f"one that this apply made, {agent_id!r}, gives way: {left}.",
+            means="A retry, or another apply, continues with the one that is there." if deleted else "",
+            to_do="" if deleted else "Delete those not needed.",
             transient=deleted,
         )
 

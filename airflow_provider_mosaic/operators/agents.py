@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
     answer is lost, the list of agents is looked through for that name before anything is sent again.
 
     XCom: ``mosaic_agent_id``; ``operations``, how many there were; ``node_ids``, the ids of the agent's nodes by the
-    keys of the definition; the agent's id as ``return_value``.
+    keys of the definition; ``mosaic_agent_url``, the address of its page, where the connection leads to Mosaic itself;
+    the agent's id as ``return_value``.
 
     :param definition: The definition: an object, or the path of a YAML or JSON file, which is taken as it is, without
         templates. A relative path begins at the folder of the DAG file, which may be in a zip with it; a URI of object
@@ -43,6 +45,9 @@ class MosaicApplyAgentOperator(MosaicOperator):
     template_fields_renderers = {"definition": "json"}
     _options = options.APPLY_AGENT
     _row_label_arguments = ("definition", "agent_id")
+    operator_extra_links = (MosaicAgentLink(),)
+    _means = "No run was started. What the agent is now is used by every run that starts from now on."
+    _retry = "compares the agent again and changes only what differs"
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.validation import is_constant
 
@@ -39,6 +40,8 @@ class MosaicUploadOperator(MosaicOperator):
     _may_be_empty = {"asset_type": None}
     _options = options.UPLOAD
     _row_label_arguments = ("source",)
+    _means = "There is no asset to start a run with. No run was started, and nothing was published."
+    _retry = "uploads the file again, or only what is missing of it"
 
     def __init__(
         self,
@@ -80,7 +83,8 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     playlist (HLS, DASH) is no video, and is refused. Links that expire on the way are renewed. A file that is there
     with the right length is not fetched again, so that a retry goes on where the last try stopped.
 
-    The list of absolute paths or URIs is the ``return_value``.
+    The list of absolute paths or URIs is the ``return_value``; XCom ``mosaic_agent_url`` has the address of the page of
+    the run's agent, where the connection leads to Mosaic itself.
 
     :param run_id: The run.
     :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
@@ -99,6 +103,9 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     _may_be_empty = {"include": _PARTS, "filename": _FILENAME}
     _options = options.DOWNLOAD
     _row_label_arguments = ("destination", "run_id")
+    operator_extra_links = (MosaicAgentLink(),)
+    _means = "The run and its outputs stay as they are: nothing was paid again. Files that are complete stay."
+    _retry = "fetches only what is missing"
 
     def __init__(
         self,
@@ -138,4 +145,4 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
                 filename=self.filename,
                 overwrite=self.overwrite,
             )
-            return task.download()
+            return task.download(context)

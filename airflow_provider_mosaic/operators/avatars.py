@@ -44,6 +44,8 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
     _options = options.AVATAR_PROFILE
     _row_label_arguments = ("name",)
+    _means = "No avatar profile was made by this try."
+    _retry = "checks its arguments again"
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.avatars import AvatarTask
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
 
         with self._taking_arguments(context, begins="avatar_profile"):
             task = AvatarTask(
@@ -92,5 +94,5 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
                 durable=self.durable,
                 operator_class=MosaicCreateAvatarProfileOperator,
             )
-        with failing_at_once():
+        with telling(context, task.stakes), failing_at_once():
             return task.make(context)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
+    from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.api.validators import Validator
+    from airflow_provider_mosaic.tasks.failing import Stakes
 
 # What a template makes of nothing: as text, as JSON, and of an empty list or object.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
@@ -52,6 +54,10 @@ class MosaicOperator(BaseOperator):
     _options: ClassVar[Mapping[str, Validator]]
     #: The arguments that may tell the rows of a mapped task apart, the most telling one first.
     _row_label_arguments: ClassVar[tuple[str, ...]]
+    #: What a failure means for money or publicity, where the error does not say it.
+    _means: ClassVar[str] = "No run was started, and nothing was published."
+    #: What a retry does.
+    _retry: ClassVar[str] = "starts over"
     #: The templated arguments that may be named in ``optional``, with what each means when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
 
@@ -114,6 +120,12 @@ class MosaicOperator(BaseOperator):
                 )
         return tuple(place.replace('"', "'") for place in places)
 
+    def _stakes(self, error: MosaicError) -> Stakes:
+        """What a failure of the task means, as far as the error does not say it."""
+        from airflow_provider_mosaic.tasks.failing import Stakes
+
+        return Stakes(means=self._means, retry=self._retry)
+
     @contextmanager
     def _taking_arguments(self, context: Context, *, begins: str | None = None) -> Iterator[None]:
         """
@@ -123,12 +135,13 @@ class MosaicOperator(BaseOperator):
         :param begins: The kind of things that the task begins, if other tasks must be able to tell whose they are.
         """
         from airflow_provider_mosaic.api.arguments import refuse
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
         from airflow_provider_mosaic.tasks.memory import telling_if_blank
 
-        with failing_at_once(), telling_if_blank(context, begins):
+        with telling(context, self._stakes), failing_at_once(), telling_if_blank(context, begins):
             for name, written in self._as_written(context).items():
-                rendered = getattr(self, name)
+                rendered = _kept(written, getattr(self, name))
+                setattr(self, name, rendered)
                 empty = list(_came_to_nothing(name, written, rendered))
                 if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
                     empty.append((name, rendered))
@@ -170,6 +183,22 @@ class MosaicOperator(BaseOperator):
         # What is left is a reference to what another task gives.
         written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
         return {name: written.get(name) for name in self.template_fields}
+
+
+def _kept(written: Any, rendered: Any) -> Any:
+    """
+    What was rendered, with each text of the DAG file that has no template in it as it stands there.
+
+    With ``render_template_as_native_obj`` Airflow makes the title ``1_000`` a number and ``True`` a bool.
+    """
+    if isinstance(written, str):
+        templated = any(mark in written for mark in ("{{", "{%", "{#"))
+        return rendered if templated or isinstance(rendered, str) else written
+    if type(written) is type(rendered) is dict:
+        return {key: _kept(written.get(key), value) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(map(_kept, written, rendered))
+    return rendered
 
 
 def _came_to_nothing(name: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
-from airflow_provider_mosaic.links import MosaicRunLink
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import RunWaitOperator
 
@@ -47,9 +47,10 @@ class MosaicRunAgentOperator(RunWaitOperator):
     None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
-    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once after the start; ``status`` (``completed``,
-    ``partial_complete``, ``failed``, ``cancelled``, or a word that Mosaic may add) and ``output_ids`` at the end, good
-    or bad; the run id as ``return_value``.
+    XCom: ``mosaic_run_id`` at once after the start, and ``mosaic_agent_url``, the address of the agent's page, where
+    the connection leads to Mosaic itself; ``status`` (``completed``, ``partial_complete``, ``failed``, ``cancelled``,
+    or a word that Mosaic may add) and ``output_ids`` at the end of the wait, good or bad; the run id as
+    ``return_value``, also of a run that ended partly.
 
     :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` shows it. In the editor it is the last part of
         the agent's address, which Mosaic does not document.
@@ -71,8 +72,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
         come sooner.
     :param timeout: The longest time from the first try's start to the run's end; then the run is cancelled and the
         task fails without retries. None waits for ever.
-    :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the task succeeds),
-        ``fail`` or ``skip``.
+    :param on_partial: What a run means that rendered some outputs and failed at others: ``fail`` (the ids of its
+        outputs are in XCom all the same), ``warn`` (the task succeeds) or ``skip``.
     :param durable: Whether a retry goes on with the run of an earlier try.
     :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what is missing is done again;
         what a resume costs is not documented), start a ``new`` one, or ``fail``. What somebody else has cancelled is
@@ -89,11 +90,13 @@ class MosaicRunAgentOperator(RunWaitOperator):
 
     template_fields: Sequence[str] = ("agent_id", *_INPUTS, "min_credits", "mosaic_conn_id")
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
-    operator_extra_links = (MosaicRunLink(),)
+    operator_extra_links = (MosaicAgentLink(),)
     _begins = "run"
     _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
     _options = options.RUN_AGENT
     _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
+    _means = "No run was started by this try, and nothing was paid."
+    _retry = "checks its arguments again"
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = timedelta(hours=24),
-        on_partial: options.OnPartial = "warn",
+        on_partial: options.OnPartial = "fail",
         durable: bool = True,
         on_retry: options.OnRetry = "resume",
         on_ambiguous: options.OnAmbiguous = "adopt",
@@ -180,8 +183,8 @@ class MosaicResumeRunOperator(RunWaitOperator):
     for. One that is completed, or ended partly, can't be resumed: it is taken as it is. A retry, after the run failed
     again, resumes it once more; what somebody else has cancelled meanwhile is left so, and the task fails at once.
 
-    XCom: ``mosaic_run_id`` and ``mosaic_run_url`` at once; ``status`` and ``output_ids`` at the end, good or bad; the
-    run id as ``return_value``.
+    XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, good
+    or bad; the run id as ``return_value``, also of a run that ended partly.
 
     :param run_id: The run.
     :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the resume.
@@ -190,15 +193,15 @@ class MosaicResumeRunOperator(RunWaitOperator):
         come sooner.
     :param timeout: The longest time from the first try's resume to the run's end; then the run is cancelled and the
         task fails without retries. None waits for ever.
-    :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the task succeeds),
-        ``fail`` or ``skip``.
+    :param on_partial: What a run means that rendered some outputs and failed at others: ``fail`` (the ids of its
+        outputs are in XCom all the same), ``warn`` (the task succeeds) or ``skip``.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
         that is marked or cleared, this needs Airflow 3.3 or newer.
     :param mosaic_conn_id: The connection.
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
-    operator_extra_links = (MosaicRunLink(),)
+    operator_extra_links = (MosaicAgentLink(),)
     _options = options.RESUME_RUN
     _row_label_arguments = ("run_id",)
 
@@ -210,7 +213,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = timedelta(hours=24),
-        on_partial: options.OnPartial = "warn",
+        on_partial: options.OnPartial = "fail",
         cancel_on_kill: bool = True,
         mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
@@ -258,6 +261,8 @@ class MosaicCancelRunOperator(MosaicOperator):
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.CANCEL_RUN
     _row_label_arguments = ("run_id",)
+    _means = "The run may keep running, and cost credits."
+    _retry = "cancels the run again"
 
     def __init__(self, *, run_id: Text, mosaic_conn_id: Text = "mosaic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)

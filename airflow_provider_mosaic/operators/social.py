@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicPostLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import EndWaitOperator
 
@@ -34,7 +35,9 @@ class MosaicSocialPostOperator(EndWaitOperator):
     None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
     ``expand_kwargs()``.
 
-    XCom: ``mosaic_post_id`` at once; the post id as ``return_value``.
+    XCom: ``mosaic_post_id`` at once; ``post_urls``, where it is out, once the task knows: a list with ``platform``,
+    ``account`` and ``url`` of each destination whose address Mosaic tells, mostly only after
+    ``wait_for_completion=True``; the post id as ``return_value``.
 
     :param text: What it says; may be empty where there are media.
     :param social_connection_ids: The connected accounts it goes to.
@@ -74,11 +77,14 @@ class MosaicSocialPostOperator(EndWaitOperator):
         "provider_options",
         "mosaic_conn_id",
     )
+    operator_extra_links = (MosaicPostLink(),)
     template_fields_renderers = {"provider_options": "json"}
     _begins = "post"
     _may_be_empty = dict.fromkeys(("output_ids", "schedule_date", "workspace_id", "provider_options"))
     _options = options.POST
     _row_label_arguments = ("platforms", "run_id", "media_urls", "text")
+    _means = "Nothing was published by this try."
+    _retry = "checks its arguments again"
 
     def __init__(
         self,
@@ -189,6 +195,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     _may_be_empty = {"social_connection_id": None}
     _options = options.POST_ANALYTICS
     _row_label_arguments = ("post_id",)
+    _means = "The task only reads: nothing was paid or published."
+    _retry = "reads the metrics again"
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url, push_agent_link
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     A channel that is given by its address or handle is known again by the handle that Mosaic tells of it, which may
     come late; until then it is sent again, which changes nothing. Ids (``UC...``) are sure.
 
-    The list of trigger ids, which is one as a rule, is the ``return_value``.
+    The list of trigger ids, which is one as a rule, is the ``return_value``; XCom ``mosaic_agent_url`` has the address
+    of the agent's page, where the connection leads to Mosaic itself.
 
     :param agent_id: The agent.
     :param youtube_channels: All channels that the trigger should have: ids, addresses or handles.
@@ -49,6 +51,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     _may_be_empty = {"callback_url": "unchanged"}
     _options = options.YOUTUBE_TRIGGER
     _row_label_arguments = ("agent_id", "youtube_channels")
+    operator_extra_links = (MosaicAgentLink(),)
+    _means = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
+    _retry = "compares the channels again and changes only what differs"
 
     def __init__(
         self,
@@ -87,4 +92,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
                 callback_url=self.callback_url,
                 exclusive=self.exclusive,
             )
-            return YouTubeTask(MosaicHook(self.mosaic_conn_id), wanted).make_so()
+            hook = MosaicHook(self.mosaic_conn_id)
+            push_agent_link(context, agent_url(wanted.agent_id, hook.access.base_url))
+            return YouTubeTask(hook, wanted).make_so()

@@ -11,7 +11,9 @@ from airflow_provider_mosaic.operators.given import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+    from airflow_provider_mosaic.tasks.failing import Stakes
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import RunTask
     from airflow_provider_mosaic.tasks.waiting import Deferral
@@ -42,22 +44,23 @@ class EndWaitOperator(MosaicOperator):
     ) -> str:
         """Go on after the wait in the triggerer."""
         from airflow_provider_mosaic.api.arguments import checked_id
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
 
-        with failing_at_once():
+        with telling(context, self._left_alone), failing_at_once():
             self._leave_out_empty()
             task = self._task()
             # dag.test() drops what a deferral hands on (https://github.com/apache/airflow/issues/69942).
             known = subject_id or checked_id(task.wait.key, (event or {}).get("id"))
+        task.waits_for(known)
         return self._see_to(context, task, lambda: task.wait.go_on(context, event, known, **clocks))
 
     def _see_to(
         self, context: Context, task: RunTask | ResumeTask | PostTask, act: Callable[[], str | Deferral]
     ) -> str:
-        from airflow_provider_mosaic.tasks.failing import failing_at_once
+        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
 
         self._took_up(task)
-        with failing_at_once(*task.hopeless(context)):
+        with telling(context, lambda error: task.stakes(context, error)), failing_at_once(*task.hopeless(context)):
             outcome = act()
         if isinstance(outcome, str):
             return outcome
@@ -65,6 +68,11 @@ class EndWaitOperator(MosaicOperator):
             trigger=outcome.trigger, method_name="execute_complete", kwargs=outcome.kwargs, timeout=outcome.timeout
         )
         raise AssertionError("defer does not return")
+
+    def _left_alone(self, error: MosaicError) -> Stakes:
+        from airflow_provider_mosaic.tasks.failing import Stakes
+
+        return Stakes(means="What the task has waited for was left alone, and may keep running.", retry=self._retry)
 
     def _took_up(self, task: Any) -> None:
         """From here on the task may be killed."""

@@ -12,6 +12,8 @@ from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_mosaic.api.avatars import AvatarProfile
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -64,7 +66,7 @@ class MosaicAvatarProfileSensor(EndSensor):
 
         return judge_avatar_profile(subject)
 
-    def _finish(self, subject: AvatarProfile, hook: MosaicHook) -> None:
+    def _finish(self, context: Context, subject: AvatarProfile, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.reports import avatar_profile_failure
         from airflow_provider_mosaic.api.verdicts import Standing
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url, push_agent_link
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
@@ -30,15 +31,17 @@ class MosaicRunSensor(EndSensor):
     It only looks: it never starts and never cancels a run. A run that ended badly fails the sensor without retries,
     since another look would show the same; with ``soft_fail`` it is skipped.
 
-    The run id is the ``return_value``.
+    XCom: ``status`` and ``output_ids`` at the end, good or bad, and ``mosaic_agent_url``, the address of the page of
+    the run's agent, where the connection leads to Mosaic itself; the run id as ``return_value``, also of a run that
+    ended partly.
 
     :param run_id: The run.
     :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
         shorter. Without a triggerer it is the sensor's ``poke_interval``.
     :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
-    :param on_partial: What a run means that rendered some outputs and failed at others: ``warn`` (the sensor succeeds),
-        ``fail`` or ``skip``.
+    :param on_partial: What a run means that rendered some outputs and failed at others: ``fail`` (the ids of its
+        outputs are in XCom all the same), ``warn`` (the sensor succeeds) or ``skip``.
     :param mosaic_conn_id: The connection.
     :param start_from_trigger: Whether the wait begins in the triggerer, so that a worker is needed once, for the end
         (Airflow 3.3 and newer; elsewhere it begins on a worker). ``run_id`` may be a constant, a template over
@@ -53,6 +56,7 @@ class MosaicRunSensor(EndSensor):
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.RUN_SENSOR
     _row_label_arguments = ("run_id",)
+    operator_extra_links = (MosaicAgentLink(),)
     _noun = "Run"
     _key = "run_id"
 
@@ -62,7 +66,7 @@ class MosaicRunSensor(EndSensor):
         run_id: Text,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 30.0,
-        on_partial: options.OnPartial = "warn",
+        on_partial: options.OnPartial = "fail",
         mosaic_conn_id: Text = "mosaic_default",
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
@@ -126,10 +130,20 @@ class MosaicRunSensor(EndSensor):
     def _words(self, subject: Run) -> str:
         return f"{subject.status}: {subject.node_status_counts}"
 
-    def _finish(self, subject: Run, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of
+    def _finish(self, context: Context, subject: Run, hook: MosaicHook) -> None:
+        from airflow_provider_mosaic.api.errors import MosaicRunPartialError
+        from airflow_provider_mosaic.tasks.outputs import with_outputs
+        from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of, push_end
 
-        judge_end(subject, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
+        run = with_outputs(hook, subject)
+        push_end(context, run)
+        push_agent_link(context, agent_url(run.agent_id, hook.access.base_url))
+        try:
+            judge_end(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
+        except MosaicRunPartialError:
+            # A user who takes what there is marks the task as success: what follows finds the run then.
+            context["ti"].xcom_push(key="return_value", value=run.run_id)
+            raise
 
     def _trigger_class(self) -> type[MosaicRunTrigger]:
         from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.links import MosaicPostLink
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_mosaic.api.social import Post
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -27,7 +30,7 @@ class MosaicSocialPostSensor(EndSensor):
     beyond, so the sensor's ``timeout`` must reach that far. A post that did not come out fails the sensor without
     retries, since another look would show the same; with ``soft_fail`` it is skipped.
 
-    The post id is the ``return_value``.
+    The post id is the ``return_value``; XCom ``post_urls`` has where it is out, as far as Mosaic tells it.
 
     :param post_id: The post.
     :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
@@ -42,6 +45,7 @@ class MosaicSocialPostSensor(EndSensor):
     template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
     _options = options.POST_SENSOR
     _row_label_arguments = ("post_id",)
+    operator_extra_links = (MosaicPostLink(),)
     _noun = "Post"
     _key = "post_id"
 
@@ -68,9 +72,10 @@ class MosaicSocialPostSensor(EndSensor):
 
         return judge_post(subject)
 
-    def _finish(self, subject: Post, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.post_waits import judge_post_end
+    def _finish(self, context: Context, subject: Post, hook: MosaicHook) -> None:
+        from airflow_provider_mosaic.tasks.post_waits import judge_post_end, push_post_urls
 
+        push_post_urls(context, subject)
         judge_post_end(subject, on_partial=self.on_partial)
 
     def _trigger_class(self) -> type[MosaicSocialPostTrigger]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.api.validators import Validator
     from airflow_provider_mosaic.api.verdicts import Verdict
     from airflow_provider_mosaic.api.waiting import UnknownStatuses
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+    from airflow_provider_mosaic.tasks.failing import Stakes
     from airflow_provider_mosaic.templated import Text
 
 
@@ -73,6 +76,10 @@ class EndSensor(BaseSensorOperator):
         self.mosaic_conn_id = mosaic_conn_id
         self._has_looked = False
         self._unknown: UnknownStatuses | None = None
+        # What the log has shown of it last, and whether the triggerer's has shown the rest.
+        self._shown: str | None = None
+        self._fault: str | None = None
+        self._was_deferred = False
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -117,7 +124,7 @@ class EndSensor(BaseSensorOperator):
         """How it stands, in a few words for the log."""
         return self._judge(subject).status
 
-    def _finish(self, subject: Any, hook: MosaicHook) -> None:
+    def _finish(self, context: Context, subject: Any, hook: MosaicHook) -> None:
         """Fail or skip by how it ended."""
 
     @abstractmethod
@@ -155,11 +162,23 @@ class EndSensor(BaseSensorOperator):
         :param context: The task's context.
         """
         if not self.deferrable:
-            return super().execute(context)
+            with self._telling_timeout(context):
+                return super().execute(context)
         with self._failing_softly():
             if seen := self.poke(context):
                 return seen.xcom_value
         self._defer(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral; when its time is over, say so.
+
+        :param next_method: What Airflow wants to be called.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        with self._telling_timeout(context):
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
         """
@@ -172,36 +191,53 @@ class EndSensor(BaseSensorOperator):
         """
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.failing import telling
+
+        hook = MosaicHook(self.mosaic_conn_id)
+        with telling(context, self._stakes, level=self._level):
+            try:
+                return self._look(context, hook)
+            except MosaicError as error:
+                if not error.transient:
+                    raise
+                # Faults pass, and the sensor's own timeout bounds the wait.
+                if str(error) != self._fault:
+                    self.log.warning("%s Looking again later.", error)
+                self._fault = str(error)
+                return None
+            finally:
+                hook.close()
+
+    def _look(self, context: Context, hook: MosaicHook) -> PokeReturnValue | None:
+        from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
         from airflow_provider_mosaic.tasks.waiting import read_held, read_new
 
-        hook = MosaicHook(self.mosaic_conn_id)
-        try:
-            with failing_at_once(*HOPELESS):
-                for name, validator in self._options.items():
-                    validator(name, getattr(self, name))
-                first = not (self._has_looked or self._was_rescheduled(context))
-                # It may have begun just now: that it is not there is believed after a while.
-                look = partial(read_new, lambda: self._read(hook))
-                subject = look() if first else read_held(hook, look, name=self._name)
-                self._has_looked = True
-            self.log.info("%s is %s.", self._name, self._words(subject))
-            verdict = self._judge(subject)
-            self._warn_of_unknown(verdict, context)
-            if not verdict.ended:
-                return None
-            # Another look would show the same.
-            with failing_at_once(MosaicError):
-                self._finish(subject, hook)
-            return PokeReturnValue(True, self._result(subject))
-        except MosaicError as error:
-            if not error.transient:
-                raise
-            # Faults pass, and the sensor's own timeout bounds the wait.
-            self.log.warning("%s Looking again later.", error)
+        with failing_at_once(*HOPELESS):
+            for name, validator in self._options.items():
+                validator(name, getattr(self, name))
+            first = not (self._has_looked or self._was_rescheduled(context))
+            # It may have begun just now: that it is not there is believed after a while.
+            look = partial(read_new, lambda: self._read(hook))
+            subject = look() if first else read_held(hook, look, name=self._name)
+            self._has_looked = True
+        self._fault = None
+        verdict = self._judge(subject)
+        self._show(self._words(subject), ended=verdict.ended)
+        self._warn_of_unknown(verdict, context)
+        if not verdict.ended:
             return None
-        finally:
-            hook.close()
+        # Another look would show the same.
+        with failing_at_once(MosaicError):
+            self._finish(context, subject, hook)
+        return PokeReturnValue(True, self._result(subject))
+
+    def _show(self, words: str, *, ended: bool) -> None:
+        """Log how it stands when that has changed, unless the triggerer's log shows it."""
+        there = self.deferrable and (self._was_deferred or not ended)
+        if words != self._shown and not there:
+            self.log.info("%s is %s.", self._name, words)
+        self._shown = words
 
     def _warn_of_unknown(self, verdict: Verdict, context: Context) -> None:
         """Warn of a status that stays unknown. A sensor that gives its worker back remembers no earlier read."""
@@ -235,22 +271,23 @@ class EndSensor(BaseSensorOperator):
             the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
         """
         from airflow_provider_mosaic.api.errors import MosaicError
-        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once
+        from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once, telling
         from airflow_provider_mosaic.tasks.waiting import read_event
 
         for name, value in waited.items():
             if value:
                 setattr(self, name, value)
-        self._has_looked = True
+        self._has_looked = self._was_deferred = True
         with self._failing_softly():
-            try:
-                with failing_at_once(*HOPELESS):
-                    read_event(event, self._id, self._name)
-            except MosaicError as error:
-                if not error.transient:
-                    raise
-                # The trigger's patience is over, as at a long outage; on a worker it would be waited for as well.
-                self.log.warning("%s Looking again.", error)
+            with telling(context, self._stakes, level=self._level):
+                try:
+                    with failing_at_once(*HOPELESS):
+                        read_event(event, self._id, self._name)
+                except MosaicError as error:
+                    if not error.transient:
+                        raise
+                    # The trigger's patience is over, as at a long outage; on a worker it would be waited for as well.
+                    self.log.warning("%s Looking again.", error)
             if seen := self.poke(context):
                 return seen.xcom_value
         # It is going on again, or it can't be read just now.
@@ -275,6 +312,44 @@ class EndSensor(BaseSensorOperator):
             timeout=timedelta(seconds=max(0.0, began + self.timeout - time.time())),
         )
         raise AssertionError("defer does not return")
+
+    @property
+    def _level(self) -> int:
+        """The level of the lines of a failure: a sensor that may fail softly is skipped."""
+        return logging.WARNING if self.soft_fail or self.never_fail else logging.ERROR
+
+    def _stakes(self, error: MosaicError) -> Stakes:
+        """What a failure of the sensor means, as far as the error does not say it."""
+        from airflow_provider_mosaic.tasks.failing import Stakes
+
+        return Stakes(
+            means="The sensor only reads: it has started, cancelled and published nothing.",
+            retry="waits again",
+            choices=("Clear this task to wait again.",),
+        )
+
+    @contextmanager
+    def _telling_timeout(self, context: Context) -> Iterator[None]:
+        """Airflow's own end of the wait says only how long it took."""
+        from airflow.providers.common.compat.sdk import AirflowSkipException
+
+        from airflow_provider_mosaic.tasks.failing import log_lines
+
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if type(error).__name__ in ("AirflowSensorTimeout", "TaskDeferralTimeout"):
+                log_lines(
+                    (
+                        f"{self._name} has not ended within timeout={timedelta(seconds=self.timeout)}.",
+                        "The sensor only reads: what it has waited for was not cancelled, and may keep running.",
+                        "Clear this task to wait again, or give it a longer timeout.",
+                    ),
+                    level=self._level,
+                )
+            raise
 
     @contextmanager
     def _failing_softly(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.links import agent_url, push_agent_link
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.waiting import read_begun
@@ -51,11 +52,13 @@ class ApplyTask:
             agent_id = str(self._ensured(self._once(context)).id)
             # At once: what follows may fail, and an agent without nodes is there.
             push(key=AGENT_ID_KEY, value=agent_id)
+            push_agent_link(context, agent_url(agent_id, self._hook.access.base_url))
             return agent_id
 
         applied = self._apply.run(create, choose=lambda ids: self._chosen(self._once(context), ids))
         if applied.agent_id is not None:
             push(key=AGENT_ID_KEY, value=applied.agent_id)
+            push_agent_link(context, agent_url(applied.agent_id, self._hook.access.base_url))
         push(key="operations", value=applied.operations)
         push(key="node_ids", value=dict(applied.node_ids))
         return applied.agent_id
@@ -98,6 +101,7 @@ class ApplyTask:
         record = once.memory.recall()
         if record is None or record.id is None:
             record = once.decided(record) or record
+        once.memory.say_why_not()
         if record is None:
             return once.start()
         if record.id is None:

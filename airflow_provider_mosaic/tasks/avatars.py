@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow_provider_mosaic.api.arguments import checked_flag
 from airflow_provider_mosaic.api.avatars import create_avatar_profile
-from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.failing import Stakes
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
@@ -46,6 +47,18 @@ class AvatarTask:
         self._call = create_avatar_profile(name, **sources)
         self._durable = checked_flag("durable", durable)
         self._operator_class = operator_class
+
+    def stakes(self, error: MosaicError) -> Stakes:
+        """
+        Return what a failure of the task means.
+
+        :param error: What happened.
+        """
+        return Stakes(
+            means="No avatar profile was made by this try.",
+            retry="makes the profile, unless it finds one that an earlier try has made",
+            choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to make the profile.",),
+        )
 
     def make(self, context: Mapping[str, Any]) -> str:
         """

@@ -73,27 +73,37 @@ class Decisions:
             f"Nothing was sent. Set it to {self._example('<its id>')}, or delete it; then clear this task."
         )
 
-    def invitation(self, candidates: Sequence[str]) -> str:
+    def invitation(self, candidates: Sequence[str]) -> tuple[str, ...]:
         """
-        How a person says which one it is.
+        Return how a user says which one it is, one line a choice. The values are ready to be copied.
 
         :param candidates: The ids that it may be.
         """
-        values = " or ".join(self._example(each) for each in candidates[:_MOST_SHOWN]) or self._example("<its id>")
+        values = [self._example(each) for each in candidates[:_MOST_SHOWN]] or [self._example("<its id>")]
+        last = "If none is this task's, clear this task. It starts a new one."
+        if len(values) == 1:
+            return (
+                f"If it is this task's, set the Airflow Variable {self.variable!r} to {values[0]} and clear this task. "
+                "The task continues with that one.",
+                last,
+            )
         return (
-            f"If one of them is this task's, set the Airflow Variable {self.variable!r} to {values} and clear this "
-            "task: it goes on with that one. If none is, clear this task: it begins anew."
+            f"If one of them is this task's, set the Airflow Variable {self.variable!r} to its value and clear this "
+            "task. The task continues with that one:",
+            *(f"  {value}" for value in values),
+            last,
         )
 
-    def way_on(self, id: str) -> str:
+    def way_on(self, id: str) -> tuple[str, ...]:
         """
-        How a person has the task go on with one that is known.
+        Return how a user makes the task continue with one that is known, one line a choice.
 
         :param id: The id.
         """
         return (
-            f"To go on with it, set the Airflow Variable {self.variable!r} to {self._example(id)} and clear this task. "
-            "To begin anew, clear this task alone."
+            f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._example(id)} and clear this "
+            "task: only what is missing is paid.",
+            "To start a new one, which is paid from the beginning, clear this task alone.",
         )
 
     def _example(self, id: str) -> str:

@@ -27,6 +27,7 @@ from airflow_provider_mosaic.clients.downloading import Found, fetch, look, meas
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import Folder
+from airflow_provider_mosaic.links import agent_url, push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -96,14 +97,16 @@ class DownloadTask:
         self._overwrite = checked_flag("overwrite", overwrite)
         self._folder = Folder(destination)
 
-    def download(self) -> list[str]:
+    def download(self, context: Mapping[str, Any]) -> list[str]:
         """
         Fetch what is asked for.
 
+        :param context: The task's context.
         :returns: Absolute paths or URIs, in the order of the outputs.
         :raises MosaicRunFailedError: The run is still going on, or it rendered nothing.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
+        push_agent_link(context, agent_url(run.agent_id, self._hook.access.base_url))
         verdict = judge_run(run)
         if not verdict.ended:
             raise still_going_on(run, before="its outputs are fetched")
@@ -131,7 +134,8 @@ class DownloadTask:
         if not names and self._parts & {"video", "image", "audio"}:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} with {len(run.outputs)} output(s), but gives no link to any of "
-                "them: nothing was fetched. A retry may find them.",
+                "them: nothing was fetched.",
+                to_do="The links may come later.",
                 run_id=self._run_id,
             )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))

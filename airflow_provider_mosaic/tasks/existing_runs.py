@@ -13,14 +13,17 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
     MosaicError,
+    MosaicNeedsCreditsError,
     MosaicResponseError,
+    MosaicRunFailedError,
     MosaicRunPartialError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.links import agent_url
+from airflow_provider_mosaic.tasks.failing import Stakes, fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after_cancel
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder
@@ -48,7 +51,7 @@ class ResumeTask:
         self._order = order
         self._hook = hook
         self._run_id = checked_id("run_id", run_id)
-        self.wait = RunWait(order, hook, way_on=lambda *_: "Clear this task to resume it all the same.")
+        self.wait = RunWait(order, hook)
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -57,6 +60,32 @@ class ResumeTask:
         :param context: The task's context.
         """
         return (MosaicRunPartialError,)
+
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+        """
+        Return what a failure of the task means.
+
+        :param context: The task's context.
+        :param error: What happened.
+        """
+        run_id = self._run_id
+        return Stakes(
+            means=self.wait.may_run if self.wait.held else f"Run {run_id!r} was not resumed by this try.",
+            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
+            retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
+            # Mosaic resumes no run that ended partly.
+            choices=()
+            if isinstance(error, MosaicRunPartialError)
+            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is paid.",),
+        )
+
+    def waits_for(self, run_id: str) -> None:
+        """
+        After a deferral: this is the run.
+
+        :param run_id: The run.
+        """
+        self._run_id = run_id
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -68,12 +97,15 @@ class ResumeTask:
         run_id = self._run_id
         memory = TaskMemory(context, kind="resume", request=run_id)
         record = memory.recall()
+        if memory.cleared_id is None:
+            # After a clear it is the same run that is resumed.
+            memory.say_why_not()
         run = self._hook.get_run(run_id)
         if (record is None or not record.noted) and run.status == RunStatus.CANCELLED:
             # Whoever cancelled it, this task is asked for to have it go on: also if this try dies before it does.
             self.wait.permit(context).give(run_id)
         deadline = self._deadline(memory, record)
-        push_run(context, run_id, run.agent_id)
+        push_run(context, run_id, agent_url(run.agent_id, self._hook.access.base_url))
         standing = judge_run(run).standing
         if standing is Standing.BAD:
             if record is not None and record.noted:
@@ -109,7 +141,7 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
     """
     if deadline is not None and time.time() >= deadline:
         # What is resumed now would be cancelled at once, and paid.
-        raise fail_exception(wait.failure(run, "The time given for it is over: it is not resumed."))
+        raise fail_exception(wait.failure(context, run, "The time given for it is over: it is not resumed."))
     try:
         resumed = hook.resume_run(run.run_id)
     except (MosaicConflictError, MosaicValidationError) as conflict:
@@ -118,7 +150,7 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
         if judge_run(now).ended and now.status == run.status:
             # No retry can help: the state that refuses the resume stays.
             why = conflict.detail or "its state does not allow it"
-            raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
+            raise fail_exception(wait.failure(context, now, f"It can't be resumed: {why}.")) from conflict
         log.info("Run %r was resumed by someone else: going on with it.", run.run_id)
     except MosaicAmbiguousOutcomeError as lost:
         # A second resume is refused, so looking is enough: if the first took effect, the run is going on.

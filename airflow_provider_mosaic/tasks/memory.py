@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store
+from airflow_provider_mosaic.api.signatures import signs
 from airflow_provider_mosaic.tasks.decisions import Decisions
 
 log = logging.getLogger(__name__)
@@ -32,22 +33,6 @@ NOTHING_BEGUN_KEY = "mosaic_nothing_begun"
 _VERSION = 1
 # How far back an earlier try is looked for when Airflow does not say when the DAG run began.
 _LONGEST_ORDER = 24 * 3600.0
-# What signs a link changes with each rendering of a template and is not part of what is asked for.
-_SIGNING_PREFIXES = ("x-goog-", "x-amz-")
-_SIGNING = frozenset(
-    {
-        "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
-        "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
-        # Alibaba OSS; its x-oss-process is asked for and no signature
-        "ossaccesskeyid", "security-token", "x-oss-signature-version", "x-oss-credential", "x-oss-date",
-        "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
-        # Tencent COS
-        "q-sign-algorithm", "q-ak", "q-sign-time", "q-key-time", "q-header-list", "q-url-param-list", "q-signature",
-        "x-cos-security-token",
-        # Huawei OBS
-        "accesskeyid", "x-obs-security-token",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +112,25 @@ class TaskMemory:
         self.decisions = Decisions(context)
         #: What the order before the clear began, once it was looked for.
         self.cleared_id: str | None = None
+        # Why the task does not continue with what an earlier try left. A user's decision may make it untrue.
+        self._unsaid: tuple[int, str] | None = None
+
+    def say_why_not(self) -> None:
+        """Log why the task does not continue with what an earlier try left, if there was anything; once."""
+        if self._unsaid is not None:
+            log.log(self._unsaid[0], "%s", self._unsaid[1])
+            self._unsaid = None
+
+    def forget_why_not(self) -> None:
+        """A user has decided that the task continues with it."""
+        self._unsaid = None
 
     def recall(self) -> Record | None:
-        """What an earlier try of the same order left; None if there is nothing to go on with."""
+        """
+        What an earlier try of the same order left; None if there is nothing to go on with.
+
+        Whoever asks calls :meth:`say_why_not` once it is known that no user has decided otherwise.
+        """
         if self._store is None:
             return self._possible
         stored = self._read()
@@ -141,14 +142,17 @@ class TaskMemory:
         if "blank_until" in stored:
             return None
         if stored.get("order") != self._order:
-            log.info("The task was cleared: it begins anew and does not go on with %s.", self._named(stored))
+            self._unsaid = (
+                logging.INFO,
+                f"The task was cleared: it starts over and does not continue {self._named(stored)}.",
+            )
             self.cleared_id = stored.get("id")
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            log.warning(
-                "The task's arguments are not those of its earlier try: it begins anew and leaves %s alone, which may "
-                "still be going on.",
-                self._named(stored),
+            self._unsaid = (
+                logging.WARNING,
+                f"The task's arguments are not those of its earlier try: it starts over and leaves "
+                f"{self._named(stored)} alone, which may still be running.",
             )
             return None
         record = Record(
@@ -160,10 +164,10 @@ class TaskMemory:
             facts=stored.get("facts") or {},
         )
         if self._may_be_cleared(stored):
-            log.warning(
-                "Whether this is a retry or the task was cleared can't be told, since its retries were lowered in the "
-                "DAG file meanwhile: it does not go on with %s unasked.",
-                self._named(stored),
+            self._unsaid = (
+                logging.WARNING,
+                "Whether this is a retry or the task was cleared is unknown, since its retries were lowered in the DAG "
+                f"file: it does not continue {self._named(stored)} unless a user decides so.",
             )
             return replace(record, noted=False, id=None, facts={})
         return record
@@ -349,10 +353,7 @@ def _unsigned(value: Any) -> Any:
         except ValueError:
             # A text that only begins like a link.
             return value
-        kept = [
-            (name, item)
-            for name, item in query
-            if not name.lower().startswith(_SIGNING_PREFIXES) and name.lower() not in _SIGNING
-        ]
+        # It changes with each rendering of a template and is not part of what is asked for.
+        kept = [(name, item) for name, item in query if not signs(name)]
         return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value

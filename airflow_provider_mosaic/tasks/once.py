@@ -19,8 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.search import PAUSES, SETTLING, Candidate, Finding, Search, Siblings
-from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.api.search import PAUSES, SETTLING, Candidate, Finding, Patience, Search, Siblings
+from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Once:
         cleared_id = self.memory.cleared_id
         if record is None or record.id is None:
             record = self.decided(record) or record
+        self.memory.say_why_not()
         if cleared_id is not None and (record is None or record.id != cleared_id):
             self.cleared(cleared_id)
         if record is None:
@@ -115,6 +116,7 @@ class Once:
         log.warning(
             "By the Airflow Variable %r, %r is %s: going on with it.", self.memory.decisions.variable, named, self.what
         )
+        self.memory.forget_why_not()
         record = replace(record, id=named)
         self.memory.follow(record)
         return record
@@ -151,7 +153,12 @@ class Once:
         began = time.time()
         if deadline is not None and began >= deadline:
             # The clock began with the first try: what is begun now would only be given up, and paid.
-            raise fail_exception(MosaicTimeoutError(f"The time given for {self.what} is over: it is not begun again."))
+            raise fail_exception(
+                MosaicTimeoutError(
+                    f"The time given for {self.what} is over: it is not begun again.",
+                    means="Nothing was started or published by this try.",
+                )
+            )
         self.allow()
         before = self.present(began)
         record = Record(
@@ -167,7 +174,7 @@ class Once:
         try:
             begun = replace(record, id=self.begin())
         except MosaicAmbiguousOutcomeError as lost:
-            log.warning("%s Looking for it.", lost)
+            log_lines((*lost.lines, "Looking for it, for up to two minutes."), level=logging.WARNING)
             found = self._look(record, lost=lost)
             if found is not None:
                 return found
@@ -177,7 +184,7 @@ class Once:
                 raise self._unclear(named, lost) from lost
             if again:
                 # It was not done, twice: what came back says why.
-                raise (lost.__cause__ or lost) from None
+                raise self._not_done(lost) from None
             log.warning("There is no sign of %s: sending the request once more.", self.what)
             return self._send(record, again=True)
         except MosaicError:
@@ -187,8 +194,8 @@ class Once:
         except BaseException:
             # Airflow ends a try like that when its execution_timeout is over.
             log.warning(
-                "This try was ended while the request was on its way. Whether it was done is unknown: %s. A retry "
-                "looks before it sends anything. %s",
+                "This try was ended while the request was on its way. Whether it was done is unknown: %s. The next "
+                "try, if there is one, looks before it sends anything. %s",
                 self.what,
                 self.advice,
             )
@@ -209,6 +216,7 @@ class Once:
         search = Search(own_request=lost is not None)
         until = time.time() + sum(PAUSES)
         pauses, settling = iter(PAUSES), iter(SETTLING)
+        patience = Patience(f"Still looking for {self.what}; nothing is sent meanwhile.", time.time())
         while True:
             left = until - time.time()
             over = left <= 0.5
@@ -223,7 +231,9 @@ class Once:
                 return self._noted(found)
             if finding is not Finding.LOOK_AGAIN or pause is None:
                 raise self._unclear(candidates, lost) from lost
-            time.sleep(pause)
+            for piece in patience.pieces(pause):
+                time.sleep(piece)
+                patience.say(log.info, time.time())
 
     def _look_once(
         self, search: Search, record: Record, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
@@ -240,15 +250,23 @@ class Once:
         siblings = self.siblings(lost is None) if candidates else Siblings()
         return search.look(candidates, siblings, over=over, last=last)
 
+    def _not_done(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
+        """What came back last, for a request that went out twice and was not carried out."""
+        why = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
+        means = f"The request was sent twice, and the lists do not show {self.what}: nothing seems to have been done."
+        why.set_consequences(means=means, to_do=why.to_do)
+        return why
+
     def _unclear(
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
         ids = [candidate.id for candidate in candidates]
-        listed = "; ".join(map(str, candidates[:10])) or "none that could be told apart"
-        cause = f" What came back: {lost.__cause__ or lost}" if lost else " An earlier try died in the middle of it."
+        cause = f"What came back: {lost.__cause__ or lost}" if lost else "An earlier try died in the middle of it."
+        listed = [f"  {candidate}" for candidate in candidates[:10]] or ["  none that could be told apart"]
         return MosaicAmbiguousOutcomeError(
-            f"Whether this was begun is unknown: {self.what}.{cause} {why or f'Candidates: {listed}.'} Nothing was "
-            f"sent again, so nothing was paid or published twice. {self.advice} "
-            f"{self.memory.decisions.invitation(ids)}",
+            f"Whether this was begun is unknown: {self.what}. {cause}{f' {why}' if why else ''}",
+            means="Nothing was sent again, so nothing was paid or published twice.",
+            to_do=(self.advice, *self.memory.decisions.invitation(ids)),
+            items=[] if why else ["Candidates:", *listed],
             candidates=ids,
         )

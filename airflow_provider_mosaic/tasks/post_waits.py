@@ -12,15 +12,20 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.api.arguments import checked_moment, checked_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.api.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post
 from airflow_provider_mosaic.api.waiting import Watch, watch_post
-from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.links import push_post_link
+from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
 from airflow_provider_mosaic.tasks.waiting import Clocks, EndWait
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
+
+#: XCom key under which a task pushes where its post is out.
+POST_URLS_KEY = "post_urls"
 
 
 class PostWait(EndWait[Post]):
@@ -49,20 +54,21 @@ class PostWait(EndWait[Post]):
         return self._finish(context, post)
 
     def _finish(self, context: Mapping[str, Any], subject: Post) -> str:
+        push_post_urls(context, subject)
         try:
             judge_post_end(subject, on_partial=self._order.on_partial)
         except MosaicPostFailedError as failure:
             if is_out_nowhere(subject):
                 # A retry makes it again.
                 raise
-            raise fail_exception(failure) from failure
+            raise fail_exception(failure) from None
         return subject.post_id
 
     def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
         return fail_exception(
             MosaicTimeoutError(
-                f"Post {subject_id!r} is not out in the time given for it. It may come out yet: it was not withdrawn, "
-                "and is not made again."
+                f"Post {subject_id!r} is not out in the time given for it.",
+                means="It may come out yet: it was not withdrawn, and is not made again.",
             )
         )
 
@@ -89,14 +95,31 @@ def judge_post_end(post: Post, *, on_partial: str) -> None:
     """
     standing = judge_post(post).standing
     if standing is Standing.GOOD:
-        log.info("Post %r is out.", post.post_id)
+        urls = public_urls(post)
+        log.info("Post %r is out%s", post.post_id, ":" if urls else ".")
+        for place in urls:
+            log.info("  %s: %s", place.name, place.url)
         return
     failure = post_failure(post)
     if standing is Standing.BAD or on_partial == "fail":
         raise failure
     if on_partial == "skip":
         raise AirflowSkipException(str(failure))
-    log.warning("%s", failure)
+    log_lines(failure.lines, level=logging.WARNING)
+
+
+def push_post_urls(context: Mapping[str, Any], post: Post) -> None:
+    """
+    Push where a post is out: one row a destination whose address Mosaic has told.
+
+    :param context: The task's context.
+    :param post: The post.
+    """
+    urls = public_urls(post)
+    if not urls:
+        return
+    context["ti"].xcom_push(key=POST_URLS_KEY, value=[place.as_row() for place in urls])
+    push_post_link(context, urls[0].url)
 
 
 def timeout_of(timeout: Any, schedule_date: Any) -> Any:

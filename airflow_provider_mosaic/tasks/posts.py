@@ -12,7 +12,13 @@ from typing import Any
 
 from airflow_provider_mosaic.api.arguments import checked_moment, refuse, stamp
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPostFailedError,
+    MosaicRunFailedError,
+)
 from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.lookup import SKEW, post_candidates
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
@@ -22,11 +28,11 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.failing import HOPELESS
+from airflow_provider_mosaic.tasks.failing import HOPELESS, Stakes
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import PostWait, is_out_nowhere, timeout_of
+from airflow_provider_mosaic.tasks.post_waits import PostWait, is_out_nowhere, push_post_urls, timeout_of
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
@@ -120,8 +126,9 @@ class PostTask:
         self._order = order
         self._hook = hook
         self._operator_class = operator_class
+        self._known: str | None = None
+        self._answer: Post | None = None
         self.wait = PostWait(order.waiting, hook)
-        self._made: Post | None = None
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -131,6 +138,40 @@ class PostTask:
         """
         # Without a memory a retry does not go on with the post.
         return () if remembers(context, durable=self._order.durable) else HOPELESS
+
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+        """
+        Return what a failure of the task means.
+
+        :param context: The task's context.
+        :param error: What happened.
+        """
+        post_id = self._known
+        if isinstance(error, MosaicAmbiguousOutcomeError):
+            return Stakes(means="", retry="looks for the post before it publishes anything", choices=())
+        if post_id is None:
+            return Stakes(
+                means="Nothing was published by this try.",
+                retry="publishes the post, unless it finds one that an earlier try has made",
+                choices=("Clear this task to publish the post.",),
+            )
+        again = "makes the post again, since nothing of it is out"
+        kept = f"continues with post {post_id!r} and publishes nothing twice"
+        blind = "looks for the post that this try has made, and fails if there is one"
+        remembered = remembers(context, durable=self._order.durable)
+        return Stakes(
+            means=f"Post {post_id!r} is not withdrawn: it may be out, or come out yet.",
+            retry=(again if isinstance(error, MosaicPostFailedError) else kept) if remembered else blind,
+            choices=(f"Look at post {post_id!r} in Mosaic. Clearing this task publishes a second post.",),
+        )
+
+    def waits_for(self, post_id: str) -> None:
+        """
+        After a deferral: this is the post.
+
+        :param post_id: The post.
+        """
+        self._known = post_id
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -145,10 +186,16 @@ class PostTask:
         memory = TaskMemory(context, kind="post", request=request, durable=order.durable)
         record = self._once(context, memory).ensure()
         post_id = str(record.id)
-        if self._made is not None and not self._order.waiting.wait_for_completion and judge_post(self._made).ended:
+        if self._answer is not None and not self._order.waiting.wait_for_completion and judge_post(self._answer).ended:
             # The answer to the request has told the end already.
-            return self.wait.finish(context, self._made)
+            return self.wait.finish(context, self._answer)
         return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.began)
+
+    def _made(self, context: Mapping[str, Any], post_id: str) -> None:
+        self._known = post_id
+        context["ti"].xcom_push(key=POST_ID_KEY, value=post_id)
+        if self._answer is not None:
+            push_post_urls(context, self._answer)
 
     def _sought(self) -> dict[str, Any]:
         """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
@@ -163,10 +210,11 @@ class PostTask:
             post = read_begun(self._hook, get_post(post_id), begun=record.began)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
-                f"Post {post_id!r}, which an earlier try made, is not there any more. It may have been out, so it is "
-                "not made again: clear the task if it should be."
+                f"Post {post_id!r}, which an earlier try made, is not there any more.",
+                means="It may have been out, so it is not made again: clear the task if it should be.",
             ) from error
         if is_out_nowhere(post):
+            self._known = None
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
             return False
         log.info("Post %r of an earlier try is %s: it is not made again.", post_id, post.status)
@@ -213,8 +261,8 @@ class PostTask:
             refuse("run_id", order.run_id, "the run has no outputs to post.")
         for output_id in wanted:
             if not outputs.get(output_id):
-                known = ", ".join(outputs) or "none"
-                refuse("output_ids", output_id, f"run {order.run_id!r} has no such output with a file; it has {known}.")
+                why = f"run {order.run_id!r} has no such output with a file; it has:"
+                refuse("output_ids", output_id, why, items=list(outputs) or ["none"])
         links = [str(outputs[output_id]) for output_id in wanted]
         for output_id, link in zip(wanted, links, strict=True):
             # Whether a link that is fetched now lasts its 7 days from now on is not documented.
@@ -224,8 +272,9 @@ class PostTask:
     def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
         def begin() -> str:
             call = self._order.call(self._media(), workspace_id=self._hook.access.workspace_id)
-            post = self._made = self._hook.send(call)
+            post = self._hook.send(call)
             log.info("Made post %r, which is %s.", post.post_id, post.status)
+            self._answer = post
             return post.post_id
 
         def newest() -> Iterator[Post]:
@@ -256,7 +305,7 @@ class PostTask:
             stands=self._stands,
             # What is made again has its own time of publishing.
             new_clock=True,
-            tell=lambda post_id: context["ti"].xcom_push(key=POST_ID_KEY, value=post_id),
+            tell=lambda post_id: self._made(context, post_id),
             may_be=lambda post_id: self._hook.get_post(post_id),
         )
 
@@ -302,9 +351,11 @@ def _check_whole(run: Run) -> None:
     verdict = judge_run(run)
     if not verdict.ended:
         raise still_going_on(run, before="its outputs are posted, or say which ones by output_ids")
+    if verdict.standing is Standing.PARTIAL:
+        log.warning("Run %r ended partly: only its %d output(s) are posted.", run.run_id, len(run.outputs))
     if verdict.standing is Standing.BAD:
         raise MosaicRunFailedError(
-            f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids. Resume it, or "
-            "post another run.",
+            f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids.",
+            to_do="Resume it, or post another run.",
             run_id=run.run_id,
         )

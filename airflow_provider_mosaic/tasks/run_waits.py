@@ -18,16 +18,17 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicRunCancelledError,
     MosaicRunFailedError,
+    MosaicRunPartialError,
     MosaicTimeoutError,
 )
-from airflow_provider_mosaic.api.reports import failed_nodes, run_failure
+from airflow_provider_mosaic.api.reports import node_lines, run_failure
 from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import Watch, watch_run
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
-from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly, read_quickly
+from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.cancels import Permit
-from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -41,17 +42,16 @@ RUN_ID_KEY = "mosaic_run_id"
 _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
-def push_run(context: Mapping[str, Any], run_id: str, agent_id: str | None) -> None:
+def push_run(context: Mapping[str, Any], run_id: str, agent_link: str | None) -> None:
     """
     Push the id and the link: they are needed most when the task does not come to its end.
 
     :param context: The task's context.
     :param run_id: The run.
-    :param agent_id: Its agent, if it is known.
+    :param agent_link: Address of its agent's page, if it is known.
     """
     context["ti"].xcom_push(key=RUN_ID_KEY, value=run_id)
-    if agent_id:
-        context["ti"].xcom_push(key=RUN_URL_KEY, value=agent_url(agent_id))
+    push_agent_link(context, agent_link)
 
 
 class RunWait(EndWait[Run]):
@@ -61,7 +61,6 @@ class RunWait(EndWait[Run]):
     :param order: How to wait.
     :param hook: The connection.
     :param cure: What a person can do about a run that ended badly, if it is not the usual.
-    :param way_on: How a person has a run go on that somebody else has cancelled.
     :param durable: Whether anything is kept for the next try.
     """
 
@@ -74,18 +73,26 @@ class RunWait(EndWait[Run]):
         hook: MosaicHook,
         *,
         cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
-        way_on: Callable[[Mapping[str, Any], Run], str],
         durable: bool = True,
     ) -> None:
         super().__init__(order, hook)
         self._cure = cure
-        self._way_on = way_on
         self._durable = durable
         self._held: str | None = None
         self._killed = False
         self._came_of_it = ""
         self._cancelled: str | None = None
         self._left: Mapping[str, Any] | None = None
+
+    @property
+    def held(self) -> str | None:
+        """The run that a kill cancels, once there is one."""
+        return self._held
+
+    @property
+    def may_run(self) -> str:
+        """What it means that the wait for the run failed."""
+        return f"Run {self._held!r} may keep running, and cost credits." if self._held else ""
 
     def hold(self, run_id: str) -> None:
         """
@@ -120,13 +127,15 @@ class RunWait(EndWait[Run]):
         with self._leaving(context):
             return super().go_on(context, event, subject_id, deadline=deadline, began=began)
 
-    def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
+    def failure(self, context: Mapping[str, Any], run: Run, advice: str) -> MosaicRunFailedError:
         """
-        The story of a run that did not end as it should.
+        The story of a run that did not end as it should; its status and outputs are pushed.
 
+        :param context: The task's context.
         :param run: The run.
         :param advice: What happens next, or what to do.
         """
+        push_end(context, run)
         return run_failure(run, nodes_of(self._hook, run), advice=advice)
 
     # Who cancelled it
@@ -147,8 +156,8 @@ class RunWait(EndWait[Run]):
         :param run: The run.
         """
         if run.status == RunStatus.CANCELLED and not self.permit(context).holds(run.run_id):
-            advice = f"Somebody else cancelled it, not this task: no retry has it go on. {self._way_on(context, run)}"
-            raise fail_exception(self.failure(run, advice))
+            advice = "Somebody else cancelled it, not this task: no retry has it go on."
+            raise fail_exception(self.failure(context, run, advice))
 
     def _note_cancel(self, context: Mapping[str, Any]) -> None:
         if self._cancelled is not None:
@@ -177,9 +186,12 @@ class RunWait(EndWait[Run]):
         self._killed = True
         if self._held is not None:
             self._came_of_it = self._let_go(self._held, in_a_hurry=True)
+            log.warning("Run %r: %s", self._held, self._came_of_it)
         if self._left is not None:
             # Otherwise it is noted by the code that the signal has interrupted, which may be talking to Airflow now.
             self._note_cancel(self._left)
+            if self._held is not None:
+                self._push_as_it_is(self._left, self._held)
 
     def abandoned(self, context: Mapping[str, Any]) -> None:
         """
@@ -190,8 +202,9 @@ class RunWait(EndWait[Run]):
         ti = context["ti"]
         run_id = ti.xcom_pull(task_ids=ti.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         if run_id:
-            self._let_go(run_id)
+            log.warning("Run %r: %s", run_id, self._let_go(run_id))
             self._note_cancel(context)
+            self._push_as_it_is(context, run_id)
 
     def end_cleared(self, run_id: str) -> None:
         """
@@ -200,7 +213,7 @@ class RunWait(EndWait[Run]):
         :param run_id: The run.
         """
         if self.cancels and not self._has_ended(run_id):
-            self._let_go(run_id)
+            log.warning("Run %r: %s", run_id, self._let_go(run_id))
 
     def _let_go(self, run_id: str, *, in_a_hurry: bool = False) -> str:
         """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
@@ -223,7 +236,6 @@ class RunWait(EndWait[Run]):
                 said = "It had ended already."
             else:
                 said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
-        log.warning("Run %r: %s", run_id, said)
         return said
 
     def _said_of_cancel(self, run_id: str) -> str:
@@ -265,38 +277,63 @@ class RunWait(EndWait[Run]):
 
     def _finish(self, context: Mapping[str, Any], subject: Run) -> str:
         run = with_outputs(self._hook, subject)
-        context["ti"].xcom_push(key="status", value=run.status)
-        context["ti"].xcom_push(key="output_ids", value=run.output_ids)
+        push_end(context, run)
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
         self.heed_cancel(context, run)
-        judge_end(
-            run,
-            on_partial=self._order.on_partial,
-            nodes_of=lambda run: nodes_of(self._hook, run),
-            cure=self._cure(context, run),
-        )
+        try:
+            judge_end(
+                run,
+                on_partial=self._order.on_partial,
+                nodes_of=lambda run: nodes_of(self._hook, run),
+                cure=self._cure(context, run),
+            )
+        except MosaicRunPartialError:
+            # A user who takes what there is marks the task as success: what follows finds the run then.
+            context["ti"].xcom_push(key="return_value", value=run.run_id)
+            raise
         return run.run_id
 
     def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
         if self._killed:
             return self._killed_error(context, subject_id)
-        what = self._let_go(subject_id)
+        what = f"Run {subject_id!r}: {self._let_go(subject_id)}"
         self._note_cancel(context)
+        self._push_as_it_is(context, subject_id)
         # Both are None where dag.test() has dropped the deadline.
         if clocks.deadline == clocks.first_to_run_out:
             limit = timedelta(seconds=self._order.timeout or 0)
             # This clock began with the first try: a retry would be out of time at once.
             return fail_exception(
-                MosaicTimeoutError(f"Run {subject_id!r} has not ended within timeout={limit}. {what}")
+                MosaicTimeoutError(f"Run {subject_id!r} has not ended within timeout={limit}.", means=what)
             )
         limit = context["ti"].task.execution_timeout
-        return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}. {what}")
+        return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}.", means=what)
 
     def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
-        what = self._came_of_it or self._let_go(run_id)
+        what = f"Run {run_id!r}: {self._came_of_it or self._let_go(run_id)}"
         self._note_cancel(context)
-        return MosaicRunCancelledError(f"The task was killed while it waited for run {run_id!r}. {what}", run_id=run_id)
+        return MosaicRunCancelledError(
+            f"The task was killed while it waited for run {run_id!r}.", means=what, run_id=run_id
+        )
+
+    def _push_as_it_is(self, context: Mapping[str, Any], run_id: str) -> None:
+        """Push the status and the outputs of a run that is not waited for any more; if it can't be read, neither."""
+        try:
+            push_end(context, read_quickly(self._hook.access, run_id))
+        except MosaicError as error:
+            log.info("The status of run %r at the end of the wait is not known: %s", run_id, error)
+
+
+def push_end(context: Mapping[str, Any], run: Run) -> None:
+    """
+    Push how a run stands at the end of the wait for it, good or bad.
+
+    :param context: The task's context.
+    :param run: The run.
+    """
+    context["ti"].xcom_push(key="status", value=run.status)
+    context["ti"].xcom_push(key="output_ids", value=run.output_ids)
 
 
 def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:
@@ -354,6 +391,6 @@ def judge_end(run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunN
     if standing is Standing.BAD or on_partial == "fail":
         raise run_failure(run, nodes, advice=cure)
     story = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) are there."
-    log.warning("%s Failed nodes:\n%s", story, failed_nodes(run, nodes))
+    log_lines((story, *node_lines(run, nodes)), level=logging.WARNING)
     if on_partial == "skip":
         raise AirflowSkipException(story)

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
     MosaicError,
     MosaicNeedsCreditsError,
     MosaicNotFoundError,
@@ -24,10 +25,11 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.agents import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.tasks.credits import require_credits
 from airflow_provider_mosaic.tasks.decisions import Decisions
 from airflow_provider_mosaic.tasks.existing_runs import outlast_kill, resume
-from airflow_provider_mosaic.tasks.failing import HOPELESS
+from airflow_provider_mosaic.tasks.failing import HOPELESS, Stakes
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
@@ -105,9 +107,60 @@ class RunTask:
             order.waiting,
             hook,
             cure=self._cure,
-            way_on=lambda context, run: Decisions(context).way_on(run.run_id),
             durable=order.durable,
         )
+        self._known: str | None = None
+
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+        """
+        Return what a failure of the task means.
+
+        :param context: The task's context.
+        :param error: What happened.
+        """
+        run_id = self._known
+        if run_id is None:
+            return Stakes(
+                means="No run was started, and nothing was paid.",
+                retry="starts a run, unless it finds one that an earlier try has started",
+                choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to start a run.",),
+            )
+        return Stakes(
+            means=f"Run {run_id!r} may keep running, and cost credits.",
+            retry=self._retry(context, run_id, error),
+            choices=self._choices(context, run_id, error),
+            # More credits must come from a user.
+            retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
+        )
+
+    def _retry(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
+        if not remembers(context, durable=self._order.durable):
+            return "looks for what this try has started, and fails if there is anything"
+        if not isinstance(error, MosaicRunFailedError):
+            return f"continues with run {run_id!r}: nothing is paid twice"
+        if self._order.on_retry == "new":
+            return "starts a new run, which is paid from the beginning"
+        return f"resumes run {run_id!r}: only what is missing is paid"
+
+    def _choices(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> tuple[str, ...]:
+        if isinstance(error, MosaicRunPartialError):
+            return (
+                "To take the outputs that are there, mark this task as success and clear the tasks after it.",
+                "To start a new run, which is paid from the beginning, clear this task.",
+            )
+        return Decisions(context).way_on(run_id)
+
+    def _started(self, context: Mapping[str, Any], run_id: str) -> None:
+        self._known = run_id
+        push_run(context, run_id, agent_url(self._order.agent_id, self._hook.access.base_url))
+
+    def waits_for(self, run_id: str) -> None:
+        """
+        After a deferral: this is the run.
+
+        :param run_id: The run.
+        """
+        self._known = run_id
 
     def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
@@ -200,7 +253,7 @@ class RunTask:
             allow=allow,
             stands=lambda record: self._stands(context, record),
             cleared=self.wait.end_cleared,
-            tell=lambda run_id: push_run(context, run_id, order.agent_id),
+            tell=lambda run_id: self._started(context, run_id),
             may_be=lambda run_id: self._may_be(context, run_id),
         )
 
@@ -215,6 +268,12 @@ class RunTask:
 
     def _stands(self, context: Mapping[str, Any], record: Record) -> bool:
         """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
+        stands = self._continues(context, record)
+        if not stands:
+            self._known = None
+        return stands
+
+    def _continues(self, context: Mapping[str, Any], record: Record) -> bool:
         run_id = str(record.id)
         try:
             run = read_begun(self._hook, get_run(run_id), begun=record.began)
@@ -233,6 +292,6 @@ class RunTask:
             log.info("Run %r of an earlier try is %s: starting a new one.", run_id, verdict.status)
             return False
         if self._order.on_retry == "fail":
-            raise self.wait.failure(run, "It is left as it is, since on_retry='fail'.")
+            raise self.wait.failure(context, run, "It is left as it is, since on_retry='fail'.")
         resume(self._hook, run, self.wait, context, deadline=record.deadline)
         return True

@@ -45,6 +45,7 @@ class UploadTask:
         # A file that changed between two tries has another stamp, and is another upload.
         memory = TaskMemory(context, kind="upload", request=[source.shown, source.stamp, kind.value])
         record = memory.recall()
+        memory.say_why_not()
         if record is not None and record.id is not None:
             if record.facts.get("finalized"):
                 log.info("An earlier try has uploaded %s as %s %r.", source.shown, kind.value, record.id)

@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.search import Patience
 from airflow_provider_mosaic.api.waiting import SETTLING, Faults, Watch, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -188,7 +189,8 @@ class EndWait(ABC, Generic[S]):
         self, context: Mapping[str, Any], subject_id: str, clocks: Clocks, *, begun: float | None
     ) -> str | Deferral:
         course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "begun": begun}
-        watch = self._watch(subject_id, noted=log.info, **course)
+        # What is waited for in the triggerer is logged there.
+        watch = self._watch(subject_id, noted=log.debug if self._order.deferrable else log.info, **course)
         call = self._read(subject_id)
         while not self._stopped():
             try:
@@ -230,6 +232,7 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
     :raises MosaicNotFoundError: It is not there.
     """
     pause = 1.0
+    patience = Patience("What an earlier try began is not found yet; it may need time to appear.", time.time())
     while True:
         try:
             return read_held(hook, lambda: hook.send(call), name="What an earlier try began")
@@ -237,7 +240,9 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
             left = begun + SETTLING - time.time()
             if left <= 0:
                 raise
-            time.sleep(min(pause, left))
+            for piece in patience.pieces(min(pause, left)):
+                time.sleep(piece)
+                patience.say(log.info, time.time())
             pause *= 2
 
 

@@ -46,8 +46,8 @@ class MosaicRunTrigger(BaseTrigger):
     :param cancel_on_kill: Whether the run is cancelled when a person marks or clears the deferred task (Airflow 3.3 and
         newer; which of these it was can't be told). A restart of the triggerer cancels nothing.
     :param end_task: Whether the task ends here, without a worker. The event is Airflow's own then.
-    :param on_partial: What a run means then that rendered some outputs and failed at others: ``warn`` (the task
-        succeeds), ``fail`` or ``skip``.
+    :param on_partial: What a run means then that rendered some outputs and failed at others: ``fail``, ``warn`` (the
+        task succeeds) or ``skip``.
     :param soft_fail: Whether a task that would fail then is skipped.
     """
 
@@ -61,7 +61,7 @@ class MosaicRunTrigger(BaseTrigger):
         begun: float | None = None,
         cancel_on_kill: bool = False,
         end_task: bool = False,
-        on_partial: str = "warn",
+        on_partial: str = "fail",
         soft_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -51,4 +51,5 @@ def test_airflow_finds_the_hook_of_the_connection_type(manager: ProvidersManager
 
 
 def test_the_link_of_a_task_is_registered(manager: ProvidersManager) -> None:
-    assert "airflow_provider_mosaic.links.MosaicRunLink" in manager.extra_links_class_names
+    for link in ("MosaicAgentLink", "MosaicPostLink"):
+        assert f"airflow_provider_mosaic.links.{link}" in manager.extra_links_class_names

@@ -85,9 +85,9 @@ def test_the_operator_waits_deferred_with_its_run_and_its_link_in_sight(
     (run,) = mosaic.runs()
     assert run["status"] == "running"
     assert airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_id") == run["run_id"]
-    (link,) = airflow.rest.links(DAG_ID, run_id, "edit").values()
-    assert link == airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_url")
-    assert mosaic.agent_id in str(link)
+    # Mosaic's own editor does not know the agents of a local Mosaic: there is no button, and no address.
+    assert not any(airflow.rest.links(DAG_ID, run_id, "edit").values())
+    assert "mosaic_agent_url" not in airflow.rest.xcoms(DAG_ID, run_id, "edit")
     # The triggerer has taken it up, and it stays there while the run goes on.
     edit = poll(
         lambda: edit if (edit := airflow.rest.task_instance(DAG_ID, run_id, "edit")).raw["triggerer_job"] else None,

@@ -344,8 +344,9 @@ def test_unknown_and_ambiguous_names_are_told_at_once_with_the_nearest() -> None
     message = str(refused.value)
     assert "4 faults" in message
     assert "nodes.n0.tile='Captons': there is no tile of this name. Nearest: Captions." in message
-    assert "nodes.n1.tile='Twin': more than one tile has this name, give its id: 2, 3." in message
-    assert "nodes.n2.tile='???': there is no tile of this name. There is: AI B-Roll, Captions, Clips, Twin" in message
+    assert "nodes.n1.tile='Twin': more than one tile has this name, give its id:\n    2\n    3\n" in message
+    choices = "\n    AI B-Roll\n    Captions\n    Clips\n    Twin\n"
+    assert f"nodes.n2.tile='???': there is no tile of this name. There is:{choices}" in message
     assert "nodes.n3.tile='Clip': there is no tile of this name. Nearest: Clips." in message
 
 

@@ -10,7 +10,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.reports import failed_nodes, post_failure, run_failure
+from airflow_provider_mosaic.api.reports import node_lines, post_failure, run_failure
 from airflow_provider_mosaic.api.runs import Run, RunNode
 from airflow_provider_mosaic.api.social import Post
 
@@ -68,18 +68,37 @@ def test_the_failed_nodes_are_a_table_with_their_names_and_messages() -> None:
         node("blocked", original_node_id="n3", node_type={"node_type_name": "AI Music"}, needs_credits=True),
         node("cancelled", original_node_id=None, node_type=None),
     ]
-    assert failed_nodes(failed, nodes).splitlines() == [
+    assert node_lines(failed, nodes) == (
+        "Failed nodes:",
         "  Captions  n1  timed out; again",
         "  node      ?  odd",
+        "Nodes that were cancelled or did not start:",
         "  AI Music  n3  short of credits",
         "  node      clone  cancelled",
-    ]
-    assert failed_nodes(run(), []) == ""
+    )
+    assert node_lines(run(), []) == ()
+
+
+def test_a_node_that_was_cancelled_is_not_called_a_failed_one() -> None:
+    failure = run_failure(run("cancelled"), [node("cancelled"), node("blocked", original_node_id="n2")])
+    assert "Failed nodes" not in str(failure)
+    assert "Nodes that were cancelled or did not start:\n  Captions  n1  cancelled" in str(failure)
+
+
+def test_the_parts_of_a_failure_are_lines_of_their_own() -> None:
+    lines = run_failure(run(errors=[{"original_node_id": "n1", "messages": ["timed out"]}])).lines
+    assert lines == (
+        "Run 'r' of agent 'a' failed.",
+        "Failed nodes:",
+        "  node  n1  timed out",
+        "Nothing was rendered.",
+        "Mend the cause, then resume it or start a new run.",
+    )
 
 
 def test_messages_hold_no_secrets_and_are_not_endless() -> None:
-    text = failed_nodes(
-        run(errors=[{"original_node_id": "n", "messages": ["https://s.example/v?sig=hush " + "x" * 5000]}])
+    text = "\n".join(
+        node_lines(run(errors=[{"original_node_id": "n", "messages": ["https://s.example/v?sig=hush " + "x" * 5000]}]))
     )
     assert "hush" not in text
     assert len(text) < 400

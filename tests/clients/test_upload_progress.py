@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words, time_words
 
 MIB = 1024 * 1024
@@ -31,6 +35,19 @@ def test_a_line_says_size_share_rate_and_time_left() -> None:
     assert str(told[0]) == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
     assert str(told[1]) == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
     assert str(told[-1]) == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.004, 0.27, 1.4, 9.96, 44.0, 100.0, 599.0, 4321.0])
+def test_the_speed_of_a_finished_transfer_agrees_with_the_time_beside_it(seconds: float) -> None:
+    line = str(told_over(total=5 * GIB, step=5 * GIB, steps=1, seconds=seconds)[-1])
+    size, time, speed = re.fullmatch(r"cut\.mp4: (.+) in (.+), (.+)/s", line).groups()  # type: ignore[union-attr]
+    units = {"s": 1, "min": 60, "h": 3600, "MB": MIB, "GB": GIB, "TB": 1024 * GIB}
+
+    def value(words: str) -> float:
+        parts = words.split()
+        return sum(float(n) * units[unit] for n, unit in zip(parts[::2], parts[1::2], strict=True))
+
+    assert value(size) / value(time) == pytest.approx(value(speed), rel=0.1)
 
 
 def test_a_quick_transfer_has_one_line_and_a_long_one_about_ten() -> None:

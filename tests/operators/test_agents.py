@@ -63,7 +63,7 @@ def named(hook: MosaicHook, name: str = "Nightly") -> list[str]:
 def gives_up(task: Life, kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         task.execute()
-    assert type(failure.value.__cause__) is kind
+    assert type(failure.value.error) is kind
     return str(failure.value)
 
 

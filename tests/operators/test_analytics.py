@@ -61,7 +61,7 @@ def test_a_post_that_is_nowhere_yet_may_be_out_at_the_next_try(mosaic: Emulator,
 def test_a_post_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException) as failure:
         life("no-such-post").execute()
-    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert type(failure.value.error) is MosaicNotFoundError
 
 
 def test_a_server_that_fails_for_good_burns_a_retry(mosaic: Emulator, post_id: str, clock: Clock) -> None:

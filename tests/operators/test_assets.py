@@ -56,7 +56,7 @@ def uploads(source: Any, store: StateStore | None = None, **options: Any) -> Lif
 def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         act()
-    assert type(failure.value.__cause__) is kind
+    assert type(failure.value.error) is kind
     assert str(failure.value).startswith(f"{kind.__name__}: ")
     return str(failure.value)
 

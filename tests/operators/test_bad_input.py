@@ -318,5 +318,5 @@ def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
     evidence: Counter[str], kind: type[Any], value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    with pytest.raises(MosaicValidationError, match="poll_interval="):
+    with pytest.raises(MosaicValidationError, match=r"^poll_interval="):
         kind(task_id="wait", **CLASSES[kind], poll_interval=value)

@@ -218,7 +218,7 @@ def test_a_person_who_cancels_what_a_task_has_resumed_is_heeded(
 
     with Meanwhile(cancel):
         message = gives_up(task.see_through, MosaicRunCancelledError)
-    assert "Clear this task to resume it all the same." in message
+    assert "once more: only what is missing is paid." in message
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 

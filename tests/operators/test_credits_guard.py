@@ -37,7 +37,7 @@ def test_with_too_few_nothing_is_started_and_no_retry_is_burned(mosaic: Emulator
     store = StateStore()
     with pytest.raises(AirflowFailException, match=r"MosaicNeedsCreditsError: .*min_credits=100") as failure:
         life(store).execute()
-    assert type(failure.value.__cause__) is MosaicNeedsCreditsError
+    assert type(failure.value.error) is MosaicNeedsCreditsError
     assert f"{credits:g} credits" in str(failure.value)
     assert effects(mosaic) == {}
     assert sent(mosaic, "POST " + START) == 0

@@ -52,6 +52,7 @@ def cancelling(run_id: str) -> Life:
 
 
 @WAYS
+@pytest.mark.usefixtures("as_mosaic_itself")
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
     mosaic: Emulator, run_id: str, deferrable: bool, status: str
@@ -63,7 +64,7 @@ def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
     assert mosaic.runs()[0]["status"] == "completed"
     assert task.xcom("mosaic_run_id") == run_id
-    assert task.xcom("mosaic_run_url") == f"https://edit.mosaic.so/agents/{AGENT}"
+    assert task.xcom("mosaic_agent_url") == f"https://edit.mosaic.so/agents/{AGENT}"
     assert task.xcom("status") == "completed"
     assert task.xcom("output_ids") == mosaic.runs()[0]["output_ids"]
 
@@ -183,7 +184,7 @@ def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(
     mosaic.finish_run(run_id, "failed")
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
         resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).see_through()
-    assert type(over.value.__cause__) is MosaicTimeoutError
+    assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
 
@@ -285,7 +286,7 @@ def test_a_trigger_that_airflow_gave_up_leaves_no_run_behind(mosaic: Emulator, r
 def test_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="MosaicNotFoundError") as failure:
         resuming("no-such-run").execute()
-    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert type(failure.value.error) is MosaicNotFoundError
     assert effects(mosaic) == {}
 
 

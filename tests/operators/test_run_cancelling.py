@@ -52,7 +52,7 @@ def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(mosai
     task = life(timeout=timedelta(seconds=0.3), deferrable=deferrable)
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=0:00:00.300000.*cancelled") as over:
         task.see_through()
-    assert type(over.value.__cause__) is MosaicTimeoutError
+    assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     assert mosaic.runs()[0]["status"] == "cancelled"
 

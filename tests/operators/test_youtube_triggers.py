@@ -228,14 +228,14 @@ def test_a_channel_that_leads_nowhere_burns_no_retries(mosaic: Emulator, hook: M
     life([A]).execute()
     with pytest.raises(AirflowFailException, match="@nobody") as failure:
         life(["@nobody"]).execute()
-    assert type(failure.value.__cause__) is MosaicValidationError
+    assert type(failure.value.error) is MosaicValidationError
     assert list(there(hook).values()) == [{A}]
 
 
 def test_an_agent_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException) as failure:
         life([A], agent_id="no-such-agent").execute()
-    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert type(failure.value.error) is MosaicNotFoundError
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_a_bad_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kin
     mosaic.inject("unauthorized", method="GET", path=kind.path, times=None)
     with pytest.raises(AirflowFailException) as failure:
         life(kind.make, subject, deferrable=deferrable).execute()
-    assert type(failure.value.__cause__) is MosaicAuthenticationError
+    assert type(failure.value.error) is MosaicAuthenticationError
 
 
 @EVERY_KIND
@@ -256,7 +256,7 @@ def test_rescheduling_gives_the_worker_back_between_looks(mosaic: Emulator, hook
 def test_what_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, name: str, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException) as failure:
         life(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
-    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert type(failure.value.error) is MosaicNotFoundError
     assert sent(mosaic, "GET " + KINDS[name].path) == 5
 
 
@@ -296,7 +296,7 @@ BOTH = [ACCOUNT, OTHER_ACCOUNT]
 def ends_as(act: Callable[[], Any]) -> type[BaseException]:
     with pytest.raises((AirflowFailException, AirflowSkipException)) as failure:
         act()
-    return AirflowSkipException if isinstance(failure.value, AirflowSkipException) else type(failure.value.__cause__)
+    return AirflowSkipException if isinstance(failure.value, AirflowSkipException) else type(failure.value.error)
 
 
 @WAYS

@@ -207,7 +207,7 @@ def test_faults_pass(
 def test_a_run_that_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException, match=r"MosaicNotFoundError: .*'no-such-run'") as failure:
         sensor("no-such-run", deferrable=deferrable).execute()
-    assert type(failure.value.__cause__) is MosaicNotFoundError
+    assert type(failure.value.error) is MosaicNotFoundError
     assert sent(mosaic, "GET " + GET_RUN) == 5
 
 
@@ -223,7 +223,7 @@ def test_a_bad_key_fails_without_retries(mosaic: Emulator, run_id: str, deferrab
     mosaic.inject("unauthorized", method="GET", path=GET_RUN, times=None)
     with pytest.raises(AirflowFailException) as failure:
         sensor(run_id, deferrable=deferrable).execute()
-    assert type(failure.value.__cause__) is MosaicAuthenticationError
+    assert type(failure.value.error) is MosaicAuthenticationError
 
 
 def test_a_rescheduling_sensor_gives_its_worker_back_between_looks(mosaic: Emulator, run_id: str) -> None:

@@ -202,7 +202,8 @@ def test_airflow_is_told_that_the_task_ends_in_its_trigger_so_that_it_can_refuse
     ("status", "options", "end"),
     [
         ("completed", {}, TaskSuccessEvent),
-        ("partial_complete", {}, TaskSuccessEvent),
+        ("partial_complete", {}, TaskFailedEvent),
+        ("partial_complete", {"on_partial": "warn"}, TaskSuccessEvent),
         ("partial_complete", {"on_partial": "fail"}, TaskFailedEvent),
         ("partial_complete", {"on_partial": "skip"}, TaskSkippedEvent),
         ("failed", {}, TaskFailedEvent),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from airflow_provider_mosaic import links
 from airflow_provider_mosaic.clients.sync import SyncClient
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -71,6 +72,12 @@ def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
 def mosaic(mosaic_emulator: Emulator, mosaic_connection: str) -> Emulator:
     """A local Mosaic, and the connection ``mosaic_default`` to it."""
     return mosaic_emulator
+
+
+@pytest.fixture
+def as_mosaic_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's address is taken for that of Mosaic, whose editor shows its agents."""
+    monkeypatch.setattr(links, "_API_HOST", "127.0.0.1")
 
 
 @pytest.fixture

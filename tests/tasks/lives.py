@@ -67,7 +67,7 @@ def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
     """The message of a failure that burns no retries."""
     with pytest.raises(AirflowFailException) as failure:
         act()
-    assert type(failure.value.__cause__) is kind
+    assert type(failure.value.error) is kind
     assert str(failure.value).startswith(f"{kind.__name__}: ")
     return str(failure.value)
 

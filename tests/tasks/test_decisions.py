@@ -86,16 +86,16 @@ def test_what_cannot_be_read_is_refused_with_the_name_and_the_cure(
 
 
 def test_the_invitation_has_what_to_set_word_for_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = decisions(map_index=3).invitation(["one", "two"])
-    assert repr(VARIABLE) in said
-    values = [text.partition(" and clear")[0] for text in said.partition(" to ")[2].split(" or ")]
-    for value, named in zip(values[:2], ["one", "two"], strict=True):
+    first, *values, last = decisions(map_index=3).invitation(["one", "two"])
+    assert repr(VARIABLE) in first
+    assert "clear this task" in last
+    for value, named in zip(map(str.strip, values), ["one", "two"], strict=True):
         decide(monkeypatch, value)
         assert decisions(map_index=3).read() == named
 
 
 def test_where_there_is_no_candidate_the_invitation_still_says_how() -> None:
-    assert '{"manual__1": "<its id>"}' in decisions().invitation([])
+    assert '{"manual__1": "<its id>"}' in "".join(decisions().invitation([]))
 
 
 def test_a_name_that_airflow_would_refuse_is_made_shorter_and_differs_by_task() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.errors import MosaicServerError
 from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -79,7 +80,21 @@ def test_a_lookup_says_what_was_lost_and_what_was_found(
     assert "is unknown" in text
     assert "Looking for it" in text
     assert f"Found a run of agent '{AGENT}': {run_id}" in text
-    assert len(ours(caplog)) <= 10
+    assert len([line for line in ours(caplog) if "Still looking" not in line]) <= 10
+
+
+def test_a_search_says_every_quarter_of_a_minute_that_it_goes_on(
+    mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.inject("server_error", method="POST", path=START, times=None, status=502)
+    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT), store=StateStore())
+    with caplog.at_level(logging.INFO), pytest.raises(MosaicServerError, match="502"):
+        run.execute()
+    still = [line for line in ours(caplog) if line.startswith("Still looking")]
+    # Two searches of two minutes, since the request goes out twice.
+    assert len(still) == 16
+    assert [line.rpartition("(")[2] for line in still[:4]] == ["15 s)", "30 s)", "45 s)", "60 s)"]
+    assert not any(pause > 15 for pause in clock.pauses)
 
 
 def links_in(mosaic: Emulator) -> set[str]:

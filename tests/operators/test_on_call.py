@@ -1,0 +1,401 @@
+"""What a failure leaves for the person on call: lines in the log, XComs, one exception."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
+from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.lives import post_life, run_life
+from tasks.standins import Deferred, Life, StateStore
+
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunFailedError
+from airflow_provider_mosaic.api.public_urls import public_urls
+from airflow_provider_mosaic.api.social import Post
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
+    MosaicCancelRunOperator,
+    MosaicCreateAvatarProfileOperator,
+    MosaicDownloadOutputsOperator,
+    MosaicPostAnalyticsOperator,
+    MosaicResumeRunOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+    MosaicYouTubeTriggerOperator,
+)
+from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
+
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[str]:
+    return [
+        each.getMessage()
+        for each in caplog.records
+        if each.levelno >= level and each.name.startswith("airflow_provider_mosaic")
+    ]
+
+
+def shown(error: BaseException) -> list[BaseException]:
+    """The exceptions that Airflow shows of one: it follows causes, and contexts that are not suppressed."""
+    found = [error]
+    while (link := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        found.append(error := link)
+    return found
+
+
+def fails(act: Callable[[], Any]) -> Exception:
+    with pytest.raises((AirflowFailException, MosaicError)) as failure:
+        act()
+    return failure.value
+
+
+# Every operator: three lines or more, and one exception
+
+OPERATORS: dict[type[Any], dict[str, Any]] = {
+    MosaicApplyAgentOperator: {"definition": {"name": "x", "nodes": {}}},
+    MosaicCancelRunOperator: {"run_id": "r"},
+    MosaicCreateAvatarProfileOperator: {"name": "Host", "video_url": "https://cdn.example.org/host.mp4"},
+    MosaicDownloadOutputsOperator: {"run_id": "r", "destination": "/tmp/mosaic-nothing"},
+    MosaicPostAnalyticsOperator: {"post_id": "p"},
+    MosaicResumeRunOperator: {"run_id": "r"},
+    MosaicRunAgentOperator: {"agent_id": AGENT},
+    MosaicSocialPostOperator: {"text": "Hello", "social_connection_ids": [ACCOUNT]},
+    MosaicYouTubeTriggerOperator: {"agent_id": AGENT, "youtube_channels": ["@demo"]},
+    MosaicRunSensor: {"run_id": "r"},
+    MosaicSocialPostSensor: {"post_id": "p"},
+}
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=lambda kind: kind.__name__)
+@WAYS
+def test_what_no_retry_cures_is_told_in_lines_and_shown_once(
+    mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, kind: type[Any], deferrable: bool
+) -> None:
+    mosaic.inject("unauthorized", times=None)
+    waits = {"deferrable": deferrable} if "deferrable" in kind.__init__.__code__.co_varnames else {}
+    task = Life(lambda: kind(task_id="task", **OPERATORS[kind], **waits), store=StateStore())
+    error = fails(task.execute)
+    what, *_, means, to_do = told = lines(caplog)
+    assert 3 <= len(told) <= 6
+    assert "answered 401" in what
+    assert means
+    assert all(len(line) < 300 for line in told)
+    assert "lear this task" in to_do
+    assert isinstance(error, AirflowFailException)
+    assert len(shown(error)) == 1
+    assert str(error).startswith(f"MosaicAuthenticationError: {what}")
+    for line in told:
+        assert str(error).count(line) == 1
+
+
+def test_an_upload_says_that_there_is_no_asset(
+    mosaic: Emulator, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = fails(Life(lambda: MosaicUploadOperator(task_id="up", source=str(tmp_path / "no.mp4"))).execute)
+    assert any("There is no asset" in line for line in lines(caplog))
+    assert len(shown(error)) == 1
+
+
+# What a retry does, and what is left to a user
+
+
+@WAYS
+def test_a_try_that_is_retried_says_what_the_retry_does_and_the_last_what_a_user_can(
+    mosaic: Emulator, caplog: pytest.LogCaptureFixture, deferrable: bool
+) -> None:
+    mosaic.configure(failing_nodes={"Video Generation": "The model is away"})
+    task = run_life(StateStore(), deferrable=deferrable)
+    for number in (1, 2, 3):
+        caplog.clear()
+        error = fails(task.see_through)
+        assert isinstance(error, MosaicRunFailedError)
+        assert len(shown(error)) == 1
+        run_id = mosaic.runs()[0]["run_id"]
+        told = "\n".join(lines(caplog))
+        retried = f"Airflow tries the task again (try {number + 1} of 3), which resumes run '{run_id}'"
+        assert (retried in told) is (number < 3)
+        assert ("clear this task" in told.lower()) is (number == 3)
+        assert ("paid from the beginning" in told) is (number == 3)
+        assert all(line in str(error) for line in lines(caplog))
+
+
+def test_a_start_that_is_refused_says_that_nothing_was_paid(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    mosaic.inject("not_found", method="POST", path=START)
+    fails(run_life(StateStore()).execute)
+    assert "No run was started, and nothing was paid." in lines(caplog)
+
+
+def test_candidates_and_choices_are_one_a_line(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("answer_lost", method="POST", path=START)
+    error = fails(run_life(StateStore(), on_ambiguous="fail").execute)
+    run_id = mosaic.runs()[0]["run_id"]
+    told = lines(caplog)
+    heading = told.index("Candidates:")
+    assert told[heading + 1].startswith(f"  {run_id} (running, since ")
+    value = f'{{"manual__2026-01-01": "{run_id}"}}'
+    assert any(f"set the Airflow Variable 'mosaic_adopt.dag.run' to {value} and clear" in line for line in told)
+    assert told[-1].startswith("If none is this task's, clear this task")
+    assert "Nothing was sent again, so nothing was paid or published twice." in told
+    assert not any("keep running" in line for line in told)
+    assert len(shown(error)) == 1
+
+
+def test_a_sensor_that_fails_softly_warns(mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    mosaic.finish_run(run_id, "failed")
+    with caplog.at_level(logging.INFO), pytest.raises(Exception, match=r"(?i)skip"):
+        Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, soft_fail=True)).execute()
+    assert lines(caplog) == []
+    assert any(line.startswith(f"Run '{run_id}' of agent") for line in lines(caplog, logging.WARNING))
+
+
+def test_a_sensor_out_of_time_says_that_nothing_was_cancelled(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, timeout=0.1, poke_interval=0.2))
+    with pytest.raises(AirflowSensorTimeout):
+        task.execute()
+    assert lines(caplog)[0].startswith(f"Run '{run_id}' has not ended within timeout=0:00:00.1")
+    assert "not cancelled" in lines(caplog)[1]
+
+
+# The same line is not there twice, and none is contradicted
+
+
+@pytest.mark.parametrize("kind", ["operator", "sensor"])
+def test_the_worker_does_not_repeat_what_the_triggerer_has_logged(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    if kind == "operator":
+        task = run_life(StateStore(), deferrable=True)
+    else:
+        watched = hook.run_agent(AGENT)
+        task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=watched, deferrable=True, poll_interval=0.05))
+    with caplog.at_level(logging.INFO):
+        deferred = task.execute()
+        assert isinstance(deferred, Deferred)
+        mosaic.finish_run(started(mosaic))
+        task.resume(deferred, deferred.wait())
+    told = lines(caplog, logging.INFO)
+    assert len(told) == len(set(told)) <= 5
+    assert sum("is completed:" in line for line in told) == 1
+    assert any("is completed with 1 output(s)" in line for line in told)
+
+
+def test_a_sensor_on_a_worker_logs_a_change_and_not_a_poll(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+
+    def many_polls() -> None:
+        until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > 10)
+        mosaic.finish_run(run_id)
+
+    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
+    with caplog.at_level(logging.INFO), Meanwhile(many_polls):
+        task.execute()
+    told = lines(caplog, logging.INFO)
+    assert len(told) == len(set(told)) <= 5
+
+
+def test_what_a_user_has_decided_is_not_contradicted(
+    mosaic: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), timeout=0.2)
+    fails(task.execute)
+    run_id = mosaic.runs()[0]["run_id"]
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", f'{{"manual__2026-01-01": "{run_id}"}}')
+    task.clear()
+    mosaic.configure(hold_runs=False)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert task.see_through() == run_id
+    told = "\n".join(lines(caplog, logging.INFO))
+    assert "going on with it" in told
+    assert "does not continue" not in told
+
+
+# Partial runs
+
+
+@pytest.mark.parametrize("way", ["operator", "resume", "sensor"])
+@WAYS
+def test_a_partial_run_fails_by_default_and_its_outputs_stay_in_reach(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, way: str, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    if way == "operator":
+        task = run_life(StateStore(), deferrable=deferrable)
+    else:
+        run_id = hook.run_agent(AGENT)
+        kind = MosaicRunSensor if way == "sensor" else MosaicResumeRunOperator
+        task = Life(
+            lambda: kind(task_id="run", run_id=run_id, deferrable=deferrable, poll_interval=0.05), store=StateStore()
+        )
+    with Meanwhile(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
+        error = fails(task.see_through)
+    run = mosaic.runs()[0]
+    assert "MosaicRunPartialError" in str(error)
+    assert task.xcom("status") == "partial_complete"
+    assert task.xcom("output_ids") == run["output_ids"]
+    # What follows finds the run once a user has marked the task as success.
+    assert task.xcom("return_value") == run["run_id"]
+    assert any("rendered" in line for line in lines(caplog))
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+# XCom of what is over
+
+
+@WAYS
+@pytest.mark.parametrize("clock_of", ["timeout", "execution_timeout"])
+def test_the_status_and_the_outputs_are_there_after_a_timeout_too(
+    mosaic: Emulator, deferrable: bool, clock_of: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), deferrable=deferrable, **{clock_of: timedelta(seconds=0.3)})
+    fails(task.see_through)
+    assert task.xcom("status") == "cancelled"
+    assert task.xcom("output_ids") == []
+
+
+def test_the_status_is_there_when_a_retry_finds_that_it_has_ended(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_life(StateStore(), on_retry="fail", wait_for_completion=False)
+    task.execute()
+    mosaic.finish_run(mosaic.runs()[0]["run_id"], "failed")
+    fails(task.execute)
+    assert task.xcom("status") == "failed"
+
+
+def test_an_ambiguous_start_leaves_no_address(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_life(StateStore(), on_ambiguous="fail")
+    fails(task.execute)
+    assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
+
+
+@pytest.mark.usefixtures("as_mosaic_itself")
+def test_every_task_that_knows_an_agent_leads_to_its_page(mosaic: Emulator, hook: MosaicHook, tmp_path: Any) -> None:
+    run_id = hook.run_agent(AGENT)
+    until(lambda: hook.get_run(run_id).status == "completed")
+    page = f"https://edit.mosaic.so/agents/{AGENT}"
+    for make in (
+        lambda: MosaicRunSensor(task_id="task", run_id=run_id),
+        lambda: MosaicDownloadOutputsOperator(task_id="task", run_id=run_id, destination=str(tmp_path)),
+        lambda: MosaicApplyAgentOperator(task_id="task", agent_id=AGENT, definition={"nodes": {}}, dry_run=True),
+        lambda: MosaicYouTubeTriggerOperator(task_id="task", agent_id=AGENT, youtube_channels=["@demo"]),
+    ):
+        task = Life(make)
+        task.see_through()
+        assert task.xcom("mosaic_agent_url") == page
+        assert task.xcom("_link_MosaicAgentLink") == page
+        assert [link.xcom_key for link in task.operator.operator_extra_links] == ["_link_MosaicAgentLink"]
+
+
+# Where a post is out
+
+
+@pytest.mark.parametrize("outcomes", ["destinations", "results"])
+@pytest.mark.parametrize("way", ["operator", "sensor"])
+@WAYS
+def test_a_post_says_where_it_is_out(
+    mosaic: Emulator,
+    hook: MosaicHook,
+    caplog: pytest.LogCaptureFixture,
+    outcomes: str,
+    way: str,
+    deferrable: bool,
+) -> None:
+    mosaic.configure(post_outcomes=outcomes)
+    if way == "operator":
+        task = post_life(
+            StateStore(),
+            social_connection_ids=[ACCOUNT, OTHER_ACCOUNT],
+            wait_for_completion=True,
+            deferrable=deferrable,
+        )
+    else:
+        post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT, OTHER_ACCOUNT]).post_id
+        task = Life(
+            lambda: MosaicSocialPostSensor(task_id="post", post_id=post_id, deferrable=deferrable, poll_interval=0.05)
+        )
+    with caplog.at_level(logging.INFO):
+        task.see_through()
+    rows = task.xcom("post_urls")
+    assert len(rows) == 2
+    for row in rows:
+        assert row["url"].startswith(f"https://{row['platform']}.example/")
+        assert any(row["url"] in line and row["platform"] in line for line in lines(caplog, logging.INFO))
+    assert task.xcom("_link_MosaicPostLink") == rows[0]["url"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_shown"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", True),
+        ("https://www.facebook.com/permalink.php?story_fbid=pfbid0abc123&id=1", True),
+        ("https://storage.example.org/a.mp4?X-Goog-Signature=hush", False),
+        ("https://cdn.example.org/a.mp4?Expires=1&Signature=hush", False),
+        ("https://user:hush@x.example/1", False),
+        ("javascript:alert(1)", False),
+        ("https://x.example/1\n2", False),
+        ("https://x.example/" + "1" * 3000, False),
+        ("", False),
+    ],
+)
+def test_only_public_addresses_are_shown(url: str, is_shown: bool) -> None:
+    places = [{"platform": "youtube", "post_url": url}]
+    for field in ("destinations", "results", "links"):
+        found = public_urls(Post.model_validate({"post_id": "p", field: places}))
+        assert [place.url for place in found] == ([url] if is_shown else [])
+
+
+# Native rendering
+
+
+@pytest.mark.parametrize(("written", "rendered"), [("1_000", 1000), ("True", True), ("None", None), ("[1]", [1])])
+def test_a_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
+    from airflow_provider_mosaic.operators.given import _kept
+
+    assert _kept(written, rendered) == written
+    assert _kept({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
+    assert _kept("{{ title }}", rendered) == rendered
+
+
+@pytest.mark.parametrize("value", [1000, True, 1.5, ["a"]])
+def test_a_templated_text_that_became_something_else_names_native_rendering(mosaic: Emulator, value: Any) -> None:
+    for kind, arguments in (
+        (MosaicSocialPostOperator, {"text": value, "social_connection_ids": [ACCOUNT]}),
+        (MosaicRunAgentOperator, {"agent_id": value}),
+        (MosaicRunSensor, {"run_id": value}),
+        (MosaicUploadOperator, {"source": value}),
+        (MosaicCreateAvatarProfileOperator, {"name": value, "video_url": "https://cdn.example.org/host.mp4"}),
+    ):
+        error = fails(Life(lambda kind=kind, arguments=arguments: kind(task_id="task", **arguments)).execute)  # type: ignore[misc]
+        assert "render_template_as_native_obj=True" in str(error)
+    assert effects(mosaic) == {}
+
+
+def test_an_id_that_is_none_names_the_argument_and_what_gives_none(mosaic: Emulator) -> None:
+    error = fails(Life(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
+    assert "run_id=None" in str(error)
+    assert "A task that returns nothing" in str(error)
+    assert "NoneType" not in str(error)
