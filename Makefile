@@ -58,7 +58,7 @@ types: environment
 unit:                      ## everything that needs no running Airflow, real sockets included, with the built wheel
 	@$(PYTHON) -m dev.matrix unit
 
-e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
+e2e: environment           ## a real scheduler, DAG processor, triggerer and API server; DATABASE=postgresql: not on SQLite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m airflow
 
 bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said

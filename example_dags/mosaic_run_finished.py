@@ -3,8 +3,8 @@
 
 It starts by itself when a run of the agent ends well that a person started in the editor, a YouTube channel, another
 program, or another DAG. Nothing has to be reachable from outside: Airflow's triggerer looks at the agent's runs, with
-two requests a minute. Several ends may come together; each run is fetched by a task of its own, and what was fetched
-already is not fetched again.
+two requests a minute. An event holds all runs that ended since the last poll, and a DAG run may get several events;
+each run is fetched by a task of its own, and what was fetched already is not fetched again.
 
 It costs nothing. Set the agent below; it uses the connection `mosaic_default` and the variable `mosaic_results`: the
 folder, or object storage prefix, for the results.
@@ -30,7 +30,8 @@ ENDED_WELL = finished_runs(AGENT, status=["completed", "partial_complete"])
 def mosaic_run_finished():
     @task
     def ended(triggering_asset_events) -> list[str]:
-        return sorted({event.extra["payload"]["run_id"] for event in triggering_asset_events[ENDED_WELL]})
+        payloads = [event.extra.get("payload", {}) for event in triggering_asset_events[ENDED_WELL]]
+        return sorted({run["run_id"] for payload in payloads for run in payload.get("runs", [])})
 
     MosaicDownloadOutputsOperator.partial(
         task_id="download", destination="{{ var.value.mosaic_results }}", filename="{run_id}/{output_id}{suffix}"

@@ -95,11 +95,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         async with aclosing(watch.ends()) as ends:
             async for ended in ends:
                 yield TriggerEvent(
-                    {
-                        "runs": [
-                            {"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status} for end in ended
-                        ]
-                    }
+                    {"runs": [{"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status} for end in ended]}
                 )
 
 

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 #: Seconds after an end was told until that is noted. Airflow writes events down about once a second; one that was noted
 #: before it was written would be lost with a triggerer that dies in between.
 _HANDOVER = 5.0
-#: Seconds from one event to the next, at least. An event that Airflow saves while the one before it still waits for its
-#: DAG run reaches the DAG only with a later event (https://github.com/apache/airflow/issues/56050), so the scheduler gets
-#: the time of a slow loop.
+#: Seconds from one event to the next, at least. An event that Airflow saves while the one before it still waits for
+#: its DAG run reaches the DAG only with a later event (https://github.com/apache/airflow/issues/56050), so the
+#: scheduler gets the time of a slow loop.
 _EVENT_INTERVAL = 30.0
 #: Runs in one event, at most: some 130 bytes each, in Airflow's database and in what a task reads of it.
 _MOST_RUNS = 200

@@ -111,5 +111,5 @@ def test_two_names_are_two_watches_for_airflow() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", 5])
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
-    with pytest.raises(MosaicValidationError, match="^name="):
+    with pytest.raises(MosaicValidationError, match=r"^name="):
         finished_runs("a", name=name)
