@@ -10,6 +10,8 @@ It costs nothing. Set the agent below; it uses the connection `mosaic_default` a
 folder, or object storage prefix, for the results.
 """
 
+from datetime import datetime
+
 from airflow.sdk import dag, task
 
 from airflow_provider_mosaic.assets import finished_runs
@@ -21,7 +23,9 @@ ENDED_WELL = finished_runs(AGENT, status=["completed", "partial_complete"])
 
 @dag(
     schedule=[ENDED_WELL],
-    catchup=False,
+    # What was told while the DAG was off comes with the next event, also from Airflow 3.4 on.
+    start_date=datetime(2026, 1, 1),
+    catchup=True,
     is_paused_upon_creation=True,  # it begins to watch when it is turned on
     default_args={"retries": 2},
     tags=["mosaic"],
