@@ -135,4 +135,4 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     # Any part of it may be the key.
     parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
     said = f"{type(error).__name__}: {one_line(str(error), parts)}"
-    return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: there is no such connection ({said}). {cure}")
+    return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: the connection was not found ({said}). {cure}")
