@@ -59,7 +59,7 @@ types: environment         ## also of all DAGs that the docs show, against the b
 unit:                      ## everything that needs no running Airflow, real sockets included, with the built wheel
 	@$(PYTHON) -m dev.matrix unit
 
-e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
+e2e: environment           ## a real scheduler, DAG processor, triggerer and API server; DATABASE=postgresql: not on SQLite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m airflow
 
 bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said

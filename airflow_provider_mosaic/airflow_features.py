@@ -14,6 +14,7 @@ awaited lookups     ``SUPERVISOR_COMMS.asend`` (no           a connection is loo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -57,6 +58,19 @@ def lookups_can_be_awaited() -> bool:
 
     comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
     return comms is None or hasattr(comms, "asend")
+
+
+def searches_database() -> bool:
+    """
+    Return whether Airflow searches its database for a connection.
+
+    In a process that is neither a task nor a part of Airflow, such as a Python shell, the SDK searches the environment
+    and the secrets backends alone.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    in_task = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
+    return in_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
 
 
 class AssetStateStore(Protocol):

@@ -14,9 +14,15 @@ CONNECTION_TYPE = "mosaic"
 HOOK_CLASS = "airflow_provider_mosaic.hooks.mosaic.MosaicHook"
 HOOK_NAME = "Mosaic"
 
-HIDDEN_FIELDS = ("login", "port", "schema")
+# The port is shown for the Test button of Airflow 3.3.1 and 3.3.2, which sends 0 for none, and takes 0 for another port
+# than the stored one: "Bad Request" (https://github.com/apache/airflow/pull/73298).
+HIDDEN_FIELDS = ("login", "schema")
 RELABELING = {"host": "Base URL", "password": "API key"}
-PLACEHOLDERS = {"host": "https://api.mosaic.so", "password": "mk_..."}
+PLACEHOLDERS = {
+    "host": "https://api.mosaic.so",
+    "password": "mk_...",
+    "port": "443, for the Test button of Airflow 3.3",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

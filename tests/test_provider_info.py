@@ -114,7 +114,8 @@ def test_the_form_arrives_labelled() -> None:
     assert form["extra_fields"]["webhook_secret"]["schema"]["format"] == "password"
     shown = form["standard_fields"]
     assert (shown["host"]["title"], shown["password"]["title"]) == ("Base URL", "API key")
-    assert all(shown[name]["hidden"] for name in ("login", "port", "url_schema"))
+    assert all(shown[name]["hidden"] for name in ("login", "url_schema"))
+    assert not shown["port"]["hidden"]
 
 
 def test_reading_the_metadata_loads_nothing_heavy() -> None:

@@ -197,7 +197,7 @@ def _checked_base_url(value: object, *, allow_http: bool) -> str:
     if not text.isprintable() or " " in text:
         refuse("host", value, "it has spaces in it.")
     if "://" not in text:
-        refuse("host", value, f"it has no scheme: write https://{text or 'api.mosaic.so'}.")
+        refuse("host", value, f"it has no scheme: write {_with_scheme(text)}.")
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError for a port that is none
@@ -217,6 +217,13 @@ def _checked_base_url(value: object, *, allow_http: bool) -> str:
             "to that host, set allow_http to true in the connection's extra.",
         )
     return text
+
+
+def _with_scheme(text: str) -> str:
+    """Return the address that a text without a scheme probably means: only this machine is reached over http."""
+    authority = text.lstrip("/") or "api.mosaic.so"
+    host = authority.partition("]")[0].lstrip("[") if authority.startswith("[") else authority.partition(":")[0]
+    return f"{'http' if is_loopback(host) else 'https'}://{authority}"
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:

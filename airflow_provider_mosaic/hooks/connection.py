@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.airflow_features import searches_database
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.arguments import refuse
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
@@ -16,6 +19,8 @@ from airflow_provider_mosaic.connection_form import CONNECTION_TYPE
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 def access_of(connection: Connection) -> Access:
@@ -59,10 +64,15 @@ def _base_url(connection: Connection) -> Any:
     # A connection URI keeps scheme and port apart from the host.
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
-    authority = host.partition("://")[2]
-    if connection.port and "://" in host and ":" not in authority.rpartition("]")[2]:
-        host = f"{host.rstrip('/')}:{connection.port}"
-    return host
+    scheme, separator, authority = host.rpartition("://")
+    with contextlib.suppress(ValueError):
+        authority = f"[{IPv6Address(authority)}]"
+    has_port = ":" in authority.rpartition("]")[2]
+    # The Test button of Airflow 3.3.1 and 3.3.2 fails for a connection without a port
+    # (https://github.com/apache/airflow/pull/73298), so the usual one must change nothing.
+    if connection.port and not has_port and connection.port != _USUAL_PORTS.get(scheme):
+        authority = f"{authority.rstrip('/')}:{connection.port}"
+    return f"{scheme}{separator}{authority}"
 
 
 def _extra(connection: Connection) -> Mapping[str, Any]:
@@ -117,7 +127,12 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     if variable in os.environ:
         # Airflow goes on looking elsewhere, and says only in its log that it could not read this.
         cure = f"{variable} is set, but holds neither JSON nor a URI that can be read."
+    elif not searches_database():
+        cure = (
+            "This process is no task, so Airflow did not search its database, where the UI saves connections. Run "
+            f"`airflow connections test {conn_id}` for a connection that was saved there, or set {variable}."
+        )
     # Any part of it may be the key.
     parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
     said = f"{type(error).__name__}: {one_line(str(error), parts)}"
-    return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: there is no such connection ({said}). {cure}")
+    return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: the connection was not found ({said}). {cure}")

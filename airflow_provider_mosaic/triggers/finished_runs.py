@@ -15,6 +15,7 @@ from airflow_provider_mosaic.api.arguments import (
     checked_list,
     checked_name,
     checked_seconds,
+    optional_text,
 )
 from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
 
@@ -26,11 +27,13 @@ STATUSES: tuple[str, ...] = get_args(EndStatus)
 
 class MosaicRunFinishedTrigger(BaseEventTrigger):
     """
-    Give an event for each run of an agent that ends, whoever started it: a person, a trigger, the API, another DAG.
+    Fire whenever runs of an agent have ended, whoever started them: a user, a trigger, the API, another DAG.
 
     It is made for Airflow's ``AssetWatcher``; :func:`airflow_provider_mosaic.assets.finished_runs` puts both together.
-    It only reads, never ends by itself, and needs two requests a look and one for each run that has ended. The event's
-    payload is ``{"run_id": ..., "agent_id": ..., "status": ...}``. A run that is resumed ends again.
+    It only reads, never ends by itself, and needs two requests a poll and one for each run that has ended. An event
+    holds all runs that ended since the last poll, at most 200; its payload is
+    ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. Two events are at least 30 seconds apart, so
+    that Airflow can create the DAG run of one before the next arrives. A run that is resumed ends again.
 
     It begins with the runs that are going on when it is first looked: what had ended before is not told. Where Airflow
     keeps an asset's state (3.3 and newer), it goes on after a restart of the triggerer where it stopped, and tells
@@ -41,7 +44,9 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     :param status: Only ends in these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``.
         Default: all.
     :param mosaic_conn_id: The connection.
-    :param poll_interval: The pause between two looks, in seconds or as a timedelta.
+    :param poll_interval: The pause between two polls, in seconds or as a timedelta.
+    :param asset_name: The name of the asset that is watched, where two assets would otherwise have triggers with the
+        same arguments: Airflow makes one trigger of these, and keeps no state for it.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         status: Iterable[EndStatus] | EndStatus | None = None,
         mosaic_conn_id: str = "mosaic_default",
         poll_interval: float | timedelta = 60.0,
+        asset_name: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.agent_id = checked_id("agent_id", agent_id)
@@ -60,6 +66,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         )
         self.mosaic_conn_id = checked_name("mosaic_conn_id", mosaic_conn_id)
         self.poll_interval = checked_seconds("poll_interval", poll_interval)
+        self.asset_name = optional_text("asset_name", asset_name)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments, as Airflow keeps them."""
@@ -70,11 +77,12 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
                 "status": self.status,
                 "mosaic_conn_id": self.mosaic_conn_id,
                 "poll_interval": self.poll_interval,
+                "asset_name": self.asset_name,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch for ever, and give an event for each end."""
+        """Watch for ever, and yield an event for the runs that have ended since the last poll."""
         from airflow_provider_mosaic.triggers.watching import RunsWatch
 
         watch = RunsWatch(
@@ -85,8 +93,10 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
             store=asset_state_store(self),
         )
         async with aclosing(watch.ends()) as ends:
-            async for end in ends:
-                yield TriggerEvent({"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status})
+            async for ended in ends:
+                yield TriggerEvent(
+                    {"runs": [{"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status} for end in ended]}
+                )
 
 
 def _listed(status: Iterable[str] | str) -> list[Any]:

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from airflow_provider_mosaic.airflow_features import AssetStateStore
@@ -25,6 +25,12 @@ log = logging.getLogger(__name__)
 #: Seconds after an end was told until that is noted. Airflow writes events down about once a second; one that was noted
 #: before it was written would be lost with a triggerer that dies in between.
 _HANDOVER = 5.0
+#: Seconds from one event to the next, at least. An event that Airflow saves while the one before it still waits for
+#: its DAG run reaches the DAG only with a later event (https://github.com/apache/airflow/issues/56050), so the
+#: scheduler gets the time of a slow loop.
+_EVENT_INTERVAL = 30.0
+#: Runs in one event, at most: some 130 bytes each, in Airflow's database and in what a task reads of it.
+_MOST_RUNS = 200
 #: What is noted without an end, at the most every so many seconds: the list of new runs overlaps by more.
 _NOTE_EVERY = 300.0
 _LONGEST_PAUSE = 600.0
@@ -62,19 +68,17 @@ class RunsWatch:
         watched = json.dumps([agent_id, status, mosaic_conn_id])
         self._key = f"mosaic_finished_runs_{hashlib.sha256(watched.encode()).hexdigest()[:16]}"
 
-    async def ends(self) -> AsyncGenerator[RunEnd, None]:
-        """Each run that ends, once, for ever."""
+    async def ends(self) -> AsyncGenerator[list[RunEnd], None]:
+        """Yield the runs that have ended since the last poll: one list a poll, none of them empty, each run once."""
         known = await self._begin()
         session = Session(MosaicHook(self._mosaic_conn_id).look_up_access)
         faults, told_of = 0, ""
         try:
             while True:
-                told, asked_pause = False, 0.0
+                ended: list[RunEnd] = []
+                all_read, asked_pause = True, 0.0
                 try:
-                    async for end in self._look(session, known):
-                        log.info("Run %r of agent %r has ended: %s.", end.run_id, end.agent_id, end.status)
-                        told = True
-                        yield end
+                    all_read = await self._look(session, known, ended)
                 except MosaicError as error:
                     # A person may mend what is wrong, like a key or an agent's id: nobody would start the watch again.
                     faults += 1
@@ -86,15 +90,22 @@ class RunsWatch:
                     if faults:
                         log.info("The runs of agent %r can be watched again.", self._agent_id)
                     faults = 0
-                if told:
+                pause = max(self._pause(faults), asked_pause) if all_read else 0.0
+                if ended:
+                    yield ended
                     await asyncio.sleep(_HANDOVER)
-                await self._note(known, told=told)
-                await asyncio.sleep(max(self._pause(faults), asked_pause))
+                    pause = max(pause, _EVENT_INTERVAL) - _HANDOVER
+                await self._note(known, told=bool(ended))
+                await asyncio.sleep(pause)
         finally:
             await session.aclose()
 
-    async def _look(self, session: Session, known: EndsOfRuns) -> AsyncIterator[RunEnd]:
-        """One look; it is whole when it comes to its end."""
+    async def _look(self, session: Session, known: EndsOfRuns, ended: list[RunEnd]) -> bool:
+        """
+        Poll once, and append the runs that have ended to a list, which is right also where the poll breaks off.
+
+        :returns: Whether all runs were read; False if the list was full before. The next poll reads the rest.
+        """
 
         async def listed(**narrowed: Any) -> list[Run]:
             listing = list_runs(self._agent_id, **narrowed).all_or_error(most_pages=_MOST_PAGES)
@@ -106,14 +117,18 @@ class RunsWatch:
         running = await listed(status=RunStatus.RUNNING.value)
         recent = await listed(created_from=known.since)
         for run_id in known.saw(running, recent, now=began):
+            if len(ended) >= _MOST_RUNS:
+                return False
             try:
                 run = await session.send(get_run(run_id))
             except MosaicNotFoundError:
                 run = None
             end = known.read(run_id, run, now=time.time())
             if end is not None:
-                yield end
+                log.info("Run %r of agent %r has ended: %s.", end.run_id, end.agent_id, end.status)
+                ended.append(end)
         known.looked(now=began)
+        return True
 
     def _pause(self, faults: int) -> float:
         grown = self._poll_interval * 2.0 ** min(faults, 16)

@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_mosaic.emulator import Emulator
 from dev import recordings
 from dev.airflow_instance import AirflowInstance
+from dev.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,19 @@ def mosaic_process(folder: Path) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def airflow(folder: Path, mosaic_process: Emulator) -> Iterator[AirflowInstance]:
+def sql_connection(folder: Path) -> Iterator[str | None]:
+    """The address of Airflow's database; None for a SQLite file in its home (``make e2e DATABASE=postgresql``)."""
+    kind = os.environ.get("DATABASE") or "sqlite"
+    assert kind in ("sqlite", "postgresql"), kind
+    if kind == "sqlite":
+        yield None
+    else:
+        with Postgres(folder / "postgresql") as server:
+            yield server.sql_connection
+
+
+@pytest.fixture(scope="session")
+def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) -> Iterator[AirflowInstance]:
     """A real Airflow with the example DAGs and those of the tests."""
     instance = AirflowInstance(
         folder / "airflow",
@@ -50,6 +63,7 @@ def airflow(folder: Path, mosaic_process: Emulator) -> Iterator[AirflowInstance]
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         },
+        sql_connection=sql_connection,
     )
     with instance:
         yield instance

@@ -1,17 +1,24 @@
-"""A DAG that starts when a run ends that another program started, also over the death of a triggerer."""
+"""
+DAGs that start when runs end that another program started, also over the death of a triggerer and over a pause.
+
+These tests take minutes: two events of a watch are 30 seconds apart.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.catalogue import GENERATION_AGENT_ID
+from airflow_provider_mosaic.emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll
@@ -23,11 +30,12 @@ LIST = "GET /agent/{agent_id}/runs"
 SOURCE = Path(__file__).resolve().parents[2] / "example_dags" / f"{DAG_ID}.py"
 
 
-def start_elsewhere(mosaic: Emulator) -> str:
+def start_elsewhere(mosaic: Emulator, agent_id: str = GENERATION_AGENT_ID) -> str:
     """Start a run as another program does."""
+    videos = {} if agent_id == GENERATION_AGENT_ID else {"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}
     request = urllib.request.Request(
-        f"{mosaic.url}/agent/{GENERATION_AGENT_ID}/run",
-        data=b"{}",
+        f"{mosaic.url}/agent/{agent_id}/run",
+        data=json.dumps(videos).encode(),
         headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -44,8 +52,8 @@ def wait_for_a_look(mosaic: Emulator) -> None:
     )
 
 
-def dag_runs(airflow: AirflowInstance) -> list[dict[str, Any]]:
-    return list(airflow.rest.get(f"/api/v2/dags/{DAG_ID}/dagRuns", limit=100)["dag_runs"])
+def dag_runs(airflow: AirflowInstance, dag_id: str = DAG_ID) -> list[dict[str, Any]]:
+    return list(airflow.rest.get(f"/api/v2/dags/{dag_id}/dagRuns", limit=100)["dag_runs"])
 
 
 def fetched(airflow: AirflowInstance, results: Path) -> set[str]:
@@ -122,11 +130,142 @@ def test_a_run_that_ends_starts_the_dag_and_a_restart_of_the_triggerer_loses_non
     assert fetched(airflow, results) == expected
     # Each run was told once.
     told = [
-        event["extra"]["payload"]["run_id"]
+        run["run_id"]
         for event in airflow.rest.get("/api/v2/assets/events", limit=100)["asset_events"]
-        if "payload" in event["extra"]
+        if event["name"].startswith("mosaic_finished_runs.")
+        for run in event["extra"]["payload"]["runs"]
     ]
     assert sorted(told) == sorted(expected)
+
+
+# Bursts and pauses
+
+BURST = 50
+SHARED_DAGS = ("ended_always_on", "ended_paused_for_a_while", "ended_one_at_a_time")
+BURST_SOURCE = Path(__file__).parent / "dags" / "ended_runs.py"
+
+
+def polls(mosaic: Emulator, agent_id: str) -> int:
+    """Return how many requests have asked for the runs of an agent."""
+    return sum(request["path"] == f"/agent/{agent_id}/runs" for request in mosaic.requests())
+
+
+def wait_for_a_poll(mosaic: Emulator, agent_id: str) -> None:
+    """Wait until a poll of an agent's runs has started and ended after now."""
+    before = polls(mosaic, agent_id)
+    poll(lambda: polls(mosaic, agent_id) >= before + 4, timeout=120, what=f"the triggerer polls agent {agent_id}")
+
+
+def told(airflow: AirflowInstance, dag_id: str) -> list[str]:
+    """Return the runs that all DAG runs of a DAG were told so far, one that was told twice twice."""
+    found = [run["dag_run_id"] for run in dag_runs(airflow, dag_id) if run["state"] == "success"]
+    return sorted(run_id for each in found for run_id in airflow.rest.xcom(dag_id, each, "ended"))
+
+
+def wait_until_told(airflow: AirflowInstance, dag_id: str, expected: list[str]) -> None:
+    """Wait until a DAG was told of runs, each of them once."""
+    poll(lambda: len(told(airflow, dag_id)) >= len(expected), timeout=180, what=f"{dag_id} was told of its runs")
+    assert told(airflow, dag_id) == sorted(expected)
+
+
+def end_together(mosaic: Emulator, agent_id: str, count: int = BURST) -> list[str]:
+    """Start runs, and end all of them within a moment."""
+    started = [start_elsewhere(mosaic, agent_id) for _ in range(count)]
+    for run_id in started:
+        # Nothing is rendered for it, which would take minutes.
+        mosaic.finish_run(run_id, "failed")
+    return started
+
+
+@pytest.fixture
+def switch(airflow: AirflowInstance, mosaic: Emulator) -> Iterator[Callable[..., None]]:
+    """Turn DAGs of the file on or off, and let Airflow read it, which starts and stops their watches."""
+    mosaic.configure(hold_runs=True)
+    reads = itertools.count()
+
+    def switch(*dag_ids: str, on: bool) -> None:
+        for dag_id in dag_ids:
+            airflow.wait_for_dag(dag_id)
+            airflow.rest.patch(f"/api/v2/dags/{dag_id}", {"is_paused": not on})
+        (airflow.dags_folder / BURST_SOURCE.name).write_text(BURST_SOURCE.read_text() + "\n" * next(reads))
+
+    yield switch
+    switch(*SHARED_DAGS, "ended_alone", on=False)
+    for agent_id in (GENERATION_AGENT_ID, CLIPS_AGENT_ID):
+        wait_for_silence(mosaic, agent_id)
+
+
+def wait_for_silence(mosaic: Emulator, agent_id: str) -> None:
+    """Wait until nothing polls an agent any more; a watch polls each second, and for 30 seconds after an event not."""
+    seen: list[int] = []
+
+    def silent() -> bool:
+        seen.append(polls(mosaic, agent_id))
+        return len(seen) > 8 and len(set(seen[-8:])) == 1
+
+    poll(silent, timeout=180, pause=5, what=f"nothing polls agent {agent_id} any more")
+
+
+def create_asset_event(airflow: AirflowInstance, name: str) -> None:
+    """Create an event of an asset, as a user does in the UI; it has no payload."""
+    (asset,) = airflow.rest.get("/api/v2/assets", name_pattern=name)["assets"]
+    airflow.rest.post("/api/v2/assets/events", {"asset_id": asset["id"], "extra": {}})
+
+
+def test_a_burst_of_ended_runs_reaches_each_dag_once_also_over_a_pause(
+    airflow: AirflowInstance, mosaic: Emulator, switch: Callable[..., None]
+) -> None:
+    hold = (airflow.dags_folder / BURST_SOURCE.name).with_suffix(".hold")
+    hold.touch()
+    switch(*SHARED_DAGS, "ended_alone", on=True)
+    for agent_id in (GENERATION_AGENT_ID, CLIPS_AGENT_ID):
+        wait_for_a_poll(mosaic, agent_id)
+    shared, alone = end_together(mosaic, GENERATION_AGENT_ID), end_together(mosaic, CLIPS_AGENT_ID)
+    for dag_id in ("ended_always_on", "ended_paused_for_a_while"):
+        wait_until_told(airflow, dag_id, shared)
+    wait_until_told(airflow, "ended_alone", alone)
+    assert len(dag_runs(airflow, "ended_always_on")) <= 2
+
+    # Off for a while: the asset of one DAG is still watched for the others, that of the fourth by nothing.
+    # What was told is saved some seconds after its event; a watch that stops before tells it again.
+    wait_for_a_poll(mosaic, CLIPS_AGENT_ID)
+    switch("ended_paused_for_a_while", "ended_alone", on=False)
+    wait_for_silence(mosaic, CLIPS_AGENT_ID)
+    missed_shared, missed_alone = end_together(mosaic, GENERATION_AGENT_ID), end_together(mosaic, CLIPS_AGENT_ID)
+    wait_until_told(airflow, "ended_always_on", shared + missed_shared)
+    switch("ended_paused_for_a_while", "ended_alone", on=True)
+    wait_for_a_poll(mosaic, CLIPS_AGENT_ID)
+    if _keeps_state():
+        alone += missed_alone
+        wait_until_told(airflow, "ended_alone", alone)
+    # https://github.com/apache/airflow/issues/49857: what was told meanwhile waits for the next event.
+    wait_until_told(airflow, "ended_paused_for_a_while", shared)
+
+    # One more event brings everything that waited.
+    shared += missed_shared + end_together(mosaic, GENERATION_AGENT_ID, 1)
+    alone += end_together(mosaic, CLIPS_AGENT_ID, 1)
+    for dag_id in ("ended_always_on", "ended_paused_for_a_while"):
+        wait_until_told(airflow, dag_id, shared)
+    wait_until_told(airflow, "ended_alone", alone)
+
+    # https://github.com/apache/airflow/issues/56050: a DAG that had as many DAG runs as it may have gets the first of
+    # the events that came meanwhile. The others wait for one more, which a user can create.
+    hold.unlink()
+    if _strands_events():
+        poll(lambda: states(airflow, "ended_one_at_a_time") == ["success"] * 2, timeout=120, what="its second DAG run")
+        assert set(told(airflow, "ended_one_at_a_time")) < set(shared)
+        create_asset_event(airflow, "ended_shared")
+    wait_until_told(airflow, "ended_one_at_a_time", shared)
+
+
+def states(airflow: AirflowInstance, dag_id: str) -> list[str]:
+    """Return the states of all DAG runs of a DAG."""
+    return [str(run["state"]) for run in dag_runs(airflow, dag_id)]
+
+
+def _strands_events() -> bool:
+    """Return whether this Airflow has not the fix of https://github.com/apache/airflow/pull/70972."""
+    return Version(version("apache-airflow-core")).release < (3, 4)
 
 
 def _keeps_state() -> bool:

@@ -50,7 +50,7 @@ def test_an_address_is_scheme_and_host(host: str, clean: str) -> None:
     ("host", "words"),
     [
         ("api.mosaic.so", "no scheme: write https://api.mosaic.so"),
-        ("localhost:8080", "no scheme: write https://localhost:8080"),
+        ("localhost:8080", "no scheme: write http://localhost:8080"),
         ("", "no scheme: write https://api.mosaic.so"),
         ("https://api.mosaic.so/v1", "it has a path; write https://api.mosaic.so only"),
         ("https://api.mosaic.so?x=hush", "it has a path"),

@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.connection_form import EXTRA_FIELDS, connection_type_info
-from airflow_provider_mosaic.hooks.connection import access_of
+from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 KEY = "mk_live_hush"
@@ -122,6 +122,15 @@ URI_KEY = f"mosaic://:{KEY}@"
         (as_json(password=KEY, host="http://127.0.0.1:8080", port=8080), {"base_url": "http://127.0.0.1:8080"}),
         (as_json(password=KEY, host="127.0.0.1", port=8080, schema="http"), {"base_url": "http://127.0.0.1:8080"}),
         (as_json(password=KEY, host="api.mosaic.so", schema="https"), {}),
+        # The port that the Test button of Airflow 3.3.2 needs, wherever the connection leads.
+        (as_json(password=KEY, port=443), {}),
+        (as_json(password=KEY, host="https://api.mosaic.so", port=443), {}),
+        (as_json(password=KEY, host="api.mosaic.so", schema="https", port=443), {}),
+        (as_json(password=KEY, host="http://127.0.0.1:8080", port=443), {"base_url": "http://127.0.0.1:8080"}),
+        (as_json(password=KEY, host="http://127.0.0.1", port=80), {"base_url": "http://127.0.0.1"}),
+        (as_json(password=KEY, host="https://127.0.0.1", port=80), {"base_url": "https://127.0.0.1:80"}),
+        (f"{URI_KEY}:443", {}),
+        (f"{URI_KEY}{quote('https://api.mosaic.so', safe='')}:443", {}),
         (as_json(password=KEY, host="http://[::1]", port=8080), {"base_url": "http://[::1]:8080"}),
         (as_json(password=KEY, extra={"workspace_id": "w", "timeout": 5}), {"workspace_id": "w", "timeout": 5.0}),
         (as_json(password=KEY, extra={"workspace_id": " w ", "timeout": "7.5"}), {"workspace_id": "w", "timeout": 7.5}),
@@ -172,6 +181,16 @@ def test_a_connection_is_an_address_and_a_key(
             "host='api.mosaic.so': it has no scheme: write https://api.mosaic.so",
         ),
         (f"{URI_KEY}api.mosaic.so", "it has no scheme: write https://api.mosaic.so"),
+        (as_json(password=KEY, host="127.0.0.1", port=8765), "it has no scheme: write http://127.0.0.1:8765."),
+        (as_json(password=KEY, host="127.0.0.1:8765"), "it has no scheme: write http://127.0.0.1:8765."),
+        (as_json(password=KEY, host="localhost", port=8765), "it has no scheme: write http://localhost:8765."),
+        (as_json(password=KEY, host="localhost"), "it has no scheme: write http://localhost."),
+        (as_json(password=KEY, host="[::1]", port=8765), "it has no scheme: write http://[::1]:8765."),
+        (as_json(password=KEY, host="::1", port=8765), "it has no scheme: write http://[::1]:8765."),
+        (as_json(password=KEY, host="mosaic.test", port=8765), "it has no scheme: write https://mosaic.test:8765."),
+        (as_json(password=KEY, host="mosaic.test:8765", port=443), "it has no scheme: write https://mosaic.test:8765."),
+        (f"{URI_KEY}127.0.0.1:8765", "it has no scheme: write http://127.0.0.1:8765."),
+        (as_json(password=KEY, host="//127.0.0.1", port=8765), "it has no scheme: write http://127.0.0.1:8765."),
         (as_json(password=KEY, host="https://api.mosaic.so/v1"), "it has a path; write https://api.mosaic.so only"),
         (as_json(password=KEY, host="https://someone:hush@api.mosaic.so"), "user or password"),
         (as_json(password=KEY, host="someone:hush@api.mosaic.so"), "user or password"),
@@ -255,6 +274,27 @@ def test_a_variable_that_cannot_be_read_is_told_from_one_that_is_not_there(
 ) -> None:
     assert f"{VARIABLE} is set, but holds neither JSON nor a URI" in complaint_about(connection, monkeypatch)
     assert f"or set {VARIABLE}." in complaint_about(None, monkeypatch)
+
+
+def test_a_plain_process_says_that_the_database_was_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaint = complaint_about(None, monkeypatch)
+    assert "Airflow did not search its database" in complaint
+    assert "Run `airflow connections test mosaic_default`" in complaint
+
+
+@pytest.mark.parametrize("process", ["task", "server"])
+def test_a_process_that_searches_the_database_says_where_to_make_a_connection(
+    process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    if process == "task":
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+    else:
+        monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    said = str(lookup_error("mosaic_default", ValueError("it isn't defined")))
+    assert "Make one of type 'mosaic' under Admin > Connections" in said
+    assert "database" not in said
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             # Which connections there are is looked up in the triggerer, again and again: it may be made later.
             "mosaic_conn_id": [None, 5, ""],
             "poll_interval": [0, -1, "30", math.nan, True, timedelta(0)],
+            "asset_name": [5, "", " "],
         },
     ),
 }

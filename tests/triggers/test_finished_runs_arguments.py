@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from airflow_provider_mosaic.triggers.finished_runs import STATUSES
 ARGUMENTS: list[dict[str, Any]] = [
     {"agent_id": "a"},
     {"agent_id": "a", "status": ["completed", "failed"], "mosaic_conn_id": "other", "poll_interval": 5.5},
+    {"agent_id": "a", "asset_name": "edited_videos"},
 ]
 
 
@@ -41,7 +43,7 @@ def test_airflow_takes_what_it_keeps_for_what_the_dag_file_says(given: dict[str,
 
 def test_arguments_of_0_1_0_still_make_a_watch() -> None:
     kept = {"agent_id": "a", "status": ["failed"], "mosaic_conn_id": "mosaic_default", "poll_interval": 60.0}
-    assert MosaicRunFinishedTrigger(**kept).serialize()[1] == kept
+    assert MosaicRunFinishedTrigger(**kept).serialize()[1] == kept | {"asset_name": None}
 
 
 def test_the_order_of_statuses_makes_no_other_watch() -> None:
@@ -85,6 +87,29 @@ def test_the_same_arguments_give_the_same_asset_and_others_another() -> None:
         finished_runs("b").name,
         finished_runs("a", status="failed").name,
         finished_runs("a", mosaic_conn_id="other").name,
+        finished_runs("a", poll_interval=30).name,
+        finished_runs("a", poll_interval=30.5).name,
         asset.name,
     }
-    assert len(names) == 5
+    assert len(names) == 7
+    assert finished_runs("a", poll_interval=timedelta(minutes=1)).name == finished_runs("a").name
+
+
+def test_the_dags_author_can_name_the_asset() -> None:
+    assert finished_runs("a", name="edited_videos").name == "edited_videos"
+
+
+def test_two_names_are_two_watches_for_airflow() -> None:
+    """Airflow makes one trigger of those with the same arguments, and keeps no state for one that two assets share."""
+    hashes = set()
+    for name in (None, "edited_videos", "others"):
+        (watcher,) = finished_runs("a", name=name).watchers
+        assert isinstance(watcher.trigger, BaseEventTrigger)
+        hashes.add(BaseEventTrigger.hash(*watcher.trigger.serialize()))
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("name", ["", " ", 5])
+def test_a_name_that_is_none_is_refused(name: Any) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^name="):
+        finished_runs("a", name=name)

@@ -29,9 +29,9 @@ def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(held: Emulator, 
         held.finish_run(second, "cancelled")
         held.finish_run(hook.run_agent(AGENT), "failed")
         async with Watching(store) as restarted:
-            await restarted.until(lambda: len(restarted.events) >= 2)
+            await restarted.until(lambda: len(restarted.runs) >= 2)
             await restarted.a_whole_look(held)
-        return [watching.events, restarted.events]
+        return [watching.runs, restarted.runs]
 
     before, after = run_bounded(course())
     assert before == [ended(first)]
@@ -50,11 +50,11 @@ def test_an_event_is_noted_as_told_only_when_airflow_had_time_to_write_it_down(
         async with Watching(store) as watching:
             await watching.until(lambda: store.sets)
             held.finish_run(run_id)
-            await watching.until(lambda: watching.events)
+            await watching.until(lambda: watching.runs)
         # It died before: rather twice than never.
         async with Watching(store) as restarted:
-            await restarted.until(lambda: restarted.events)
-        return [watching.events, restarted.events]
+            await restarted.until(lambda: restarted.runs)
+        return [watching.runs, restarted.runs]
 
     assert run_bounded(course()) == [[ended(run_id)], [ended(run_id)]]
 
@@ -69,9 +69,9 @@ def test_without_a_store_a_restart_begins_from_now(held: Emulator, hook: MosaicH
         async with Watching() as restarted:
             await restarted.a_whole_look(held)
             held.finish_run(second)
-            await restarted.until(lambda: restarted.events)
+            await restarted.until(lambda: restarted.runs)
             await restarted.a_whole_look(held)
-        return [watching.events, restarted.events]
+        return [watching.runs, restarted.runs]
 
     assert run_bounded(course()) == [[], [ended(second)]]
 
@@ -88,10 +88,10 @@ def test_an_airflow_that_can_not_say_yet_where_the_watch_stopped_is_waited_for(
         held.finish_run(run_id)
         store.broken_gets, store.broken_sets = 2, 2
         async with Watching(store) as restarted:
-            await restarted.until(lambda: restarted.events)
+            await restarted.until(lambda: restarted.runs)
             await restarted.until(lambda: store.broken_sets == 0 and run_id in str(store.texts))
             await restarted.a_whole_look(held)
-            return restarted.events
+            return restarted.runs
 
     assert run_bounded(course()) == [ended(run_id)]
 
@@ -103,8 +103,8 @@ def test_a_watch_of_several_assets_goes_on_without_a_store(held: Emulator, hook:
         async with Watching(SeveralAssets()) as watching:
             await watching.a_whole_look(held)
             held.finish_run(run_id)
-            await watching.until(lambda: watching.events)
-            return watching.events
+            await watching.until(lambda: watching.runs)
+            return watching.runs
 
     assert run_bounded(course()) == [ended(run_id)]
 

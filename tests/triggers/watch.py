@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,13 @@ class Watching:
         self.trigger = MosaicRunFinishedTrigger(**{"agent_id": AGENT, "poll_interval": 0.05, **options})
         self.trigger.asset_state_store = store
         self.events: list[dict[str, Any]] = []
+        #: The monotonic time of each event.
+        self.times: list[float] = []
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The ended runs of all events."""
+        return [run for event in self.events for run in event["runs"]]
 
     async def __aenter__(self) -> Watching:
         self._task = asyncio.create_task(self._collect())
@@ -68,6 +76,7 @@ class Watching:
     async def _collect(self) -> None:
         async for event in self.trigger.run():
             self.events.append(through_airflow(event.payload))
+            self.times.append(time.monotonic())
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
@@ -91,8 +100,9 @@ class Watching:
 
 @pytest.fixture
 def quick_handover(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow has written an event down sooner."""
+    """Airflow has saved an event, and created its DAG run, sooner."""
     monkeypatch.setattr(module, "_HANDOVER", 0.05)
+    monkeypatch.setattr(module, "_EVENT_INTERVAL", 0.05)
 
 
 @pytest.fixture
@@ -103,5 +113,5 @@ def held(mosaic: Emulator) -> Emulator:
 
 
 def ended(run_id: str, status: str = "completed") -> dict[str, str]:
-    """The event of a run of the agent."""
+    """A run of the agent in the payload of an event."""
     return {"run_id": run_id, "agent_id": AGENT, "status": status}
