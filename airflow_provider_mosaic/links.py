@@ -49,7 +49,7 @@ class MosaicRunLink(BaseOperatorLink):
         :param operator: The task's operator.
         :param ti_key: The task instance.
         """
-        from airflow.providers.common.compat.sdk import XCom
+        from airflow_provider_mosaic.airflow_features import read_link_xcom
 
-        value = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
+        value = read_link_xcom(ti_key, self.xcom_key)
         return value if isinstance(value, str) else ""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
@@ -30,7 +31,8 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
     """
     Turn what no retry can cure into Airflow's failure without retries, raised from the original.
 
-    A refusal that outlasted a wait is left to the retries: they go on with what the task holds, which costs nothing.
+    A refusal that outlasted a wait is left to the retries: they go on with what the task holds, which costs nothing. So
+    is a connection that Airflow did not return: its API server or its secrets backend may be back by then.
 
     :param more: Kinds of errors that are hopeless here besides those that always are; a refusal that outlasted a wait
         too, if its kind is among them.
@@ -38,7 +40,8 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
     try:
         yield
     except (*HOPELESS, *more) as error:
-        if error.transient and not (is_refusal(error) and isinstance(error, more)):
+        lost = isinstance(error, MosaicConnectionError) or not (is_refusal(error) and isinstance(error, more))
+        if error.transient and lost:
             raise
         raise fail_exception(error) from error
 

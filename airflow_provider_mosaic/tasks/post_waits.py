@@ -22,12 +22,17 @@ from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
 
+#: XCom key under which a task pushes the id of its post, at once after it was made.
+POST_ID_KEY = "mosaic_post_id"
+
 
 class PostWait(EndWait[Post]):
     """The wait until one post is out, or is known not to come out."""
 
     noun = "Post"
     key = "post_id"
+    id_key = POST_ID_KEY
+    kinds = ("post",)
 
     def _read(self, subject_id: str) -> Call[Post]:
         return get_post(subject_id)

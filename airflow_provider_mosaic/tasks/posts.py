@@ -19,18 +19,16 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, PostStatus, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.bookkeeping import push_xcom
 from airflow_provider_mosaic.tasks.failing import HOPELESS
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import PostWait, timeout_of
+from airflow_provider_mosaic.tasks.post_waits import POST_ID_KEY, PostWait, timeout_of
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
-
-#: XCom key under which a task pushes the id of its post, at once after it was made.
-POST_ID_KEY = "mosaic_post_id"
 
 #: How long the link to an output lasts, by the documentation of GET /agent_run/{run_id}.
 _LINKS_LAST = timedelta(days=7)
@@ -222,7 +220,7 @@ class PostTask:
             stands=self._stands,
             # What is made again has its own time of publishing.
             new_clock=True,
-            tell=lambda post_id: context["ti"].xcom_push(key=POST_ID_KEY, value=post_id),
+            tell=lambda post_id: push_xcom(context, POST_ID_KEY, post_id, subject=f"post {post_id!r}"),
             may_be=lambda post_id: self._hook.get_post(post_id),
         )
 

@@ -25,13 +25,18 @@ from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import Watch, watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly
 from airflow_provider_mosaic.links import RUN_URL_KEY, agent_url
+from airflow_provider_mosaic.tasks.bookkeeping import push_link, push_xcom
 from airflow_provider_mosaic.tasks.cancels import Permit
 from airflow_provider_mosaic.tasks.failing import fail_exception
+from airflow_provider_mosaic.tasks.outages import api_server_is_away
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
+
+#: Seconds of the five that Airflow leaves a killed task, for the question whether its API server is away.
+_LONGEST_QUESTION = 1.5
 
 #: XCom key under which a task pushes the id of its run, at once after the start.
 RUN_ID_KEY = "mosaic_run_id"
@@ -45,9 +50,9 @@ def push_run(context: Mapping[str, Any], run_id: str, agent_id: str | None) -> N
     :param run_id: The run.
     :param agent_id: Its agent, if it is known.
     """
-    context["ti"].xcom_push(key=RUN_ID_KEY, value=run_id)
+    push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
     if agent_id:
-        context["ti"].xcom_push(key=RUN_URL_KEY, value=agent_url(agent_id))
+        push_link(context, RUN_URL_KEY, agent_url(agent_id), subject=f"run {run_id!r}")
 
 
 class RunWait(EndWait[Run]):
@@ -63,6 +68,8 @@ class RunWait(EndWait[Run]):
 
     noun = "Run"
     key = "run_id"
+    id_key = RUN_ID_KEY
+    kinds = ("run", "resume")
 
     def __init__(
         self,
@@ -79,6 +86,8 @@ class RunWait(EndWait[Run]):
         self._durable = durable
         self._held: str | None = None
         self._killed = False
+        # Whether Airflow ended the task because its API server was away.
+        self._in_outage = False
         self._came_of_it = ""
         self._cancelled: str | None = None
         self._left: Mapping[str, Any] | None = None
@@ -171,23 +180,25 @@ class RunWait(EndWait[Run]):
     def killed(self) -> None:
         """Cancel the run with one short request: about five seconds are left before the process is killed."""
         self._killed = True
+        # A user's mark or clear reaches the task through the API server. While that is away, a lost heartbeat ends it.
+        self._in_outage = self._order.cancel_on_kill and api_server_is_away(_LONGEST_QUESTION)
         if self._held is not None:
             self._came_of_it = self._let_go(self._held, in_a_hurry=True)
         if self._left is not None:
             # Otherwise it is noted by the code that the signal has interrupted, which may be talking to Airflow now.
             self._note_cancel(self._left)
 
-    def abandoned(self, context: Mapping[str, Any]) -> None:
-        """
-        Cancel the run of a task whose trigger Airflow gave up: it would go on, and cost, unseen.
+    def _known_id(self, context: Mapping[str, Any]) -> str | None:
+        known = super()._known_id(context)
+        if known is not None:
+            # From now on a kill cancels it.
+            self.hold(known)
+        return known
 
-        :param context: The task's context.
-        """
-        ti = context["ti"]
-        run_id = ti.xcom_pull(task_ids=ti.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
-        if run_id:
-            self._let_go(run_id)
-            self._note_cancel(context)
+    def _abandon(self, context: Mapping[str, Any], subject_id: str) -> None:
+        # It would go on, and cost, unseen.
+        self._let_go(subject_id)
+        self._note_cancel(context)
 
     def end_cleared(self, run_id: str) -> None:
         """
@@ -202,6 +213,13 @@ class RunWait(EndWait[Run]):
         """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
         if not self._order.cancel_on_kill:
             return "It goes on, since cancel_on_kill is off."
+        if self._in_outage:
+            said = (
+                "It keeps running: Airflow's API server does not answer, so no user ended the task. A retry continues "
+                "with it; without one, wait for it with a MosaicRunSensor or cancel it in the editor."
+            )
+            log.warning("Run %r: %s", run_id, said)
+            return said
         try:
             if in_a_hurry:
                 cancel_quickly(self._hook.access, run_id)
@@ -242,8 +260,8 @@ class RunWait(EndWait[Run]):
 
     def _finish(self, context: Mapping[str, Any], subject: Run) -> str:
         run = with_outputs(self._hook, subject)
-        context["ti"].xcom_push(key="status", value=run.status)
-        context["ti"].xcom_push(key="output_ids", value=run.output_ids)
+        push_xcom(context, "status", run.status, subject=f"run {run.run_id!r}")
+        push_xcom(context, "output_ids", run.output_ids, subject=f"run {run.run_id!r}")
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
         self.heed_cancel(context, run)
