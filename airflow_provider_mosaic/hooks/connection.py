@@ -126,7 +126,6 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     )
     if variable in os.environ:
         # Airflow goes on looking elsewhere, and says only in its log that it could not read this.
-        transient = False
         cure = f"{variable} is set, but holds neither JSON nor a URI that can be read."
     # Any part of it may be the key.
     parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))

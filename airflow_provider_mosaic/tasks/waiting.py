@@ -261,6 +261,9 @@ class EndWait(ABC, Generic[S]):
             try:
                 subject = self._look(call, subject_id, patiently=over)
             except MosaicError as error:
+                if over and is_refusal(error):
+                    # It lasted minutes, and what can't be read can't be cancelled: a retry goes on with it.
+                    raise
                 watch.failed(error)
                 if is_refusal(error):
                     # Somebody may mend the key meanwhile.

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tasks.fixtures import clock, hook, mosaic, short_doubts
+from tasks.fixtures import clock, hook, lookups, mosaic, short_doubts
 
-__all__ = ["clock", "hook", "mosaic", "short_doubts"]
+__all__ = ["clock", "hook", "lookups", "mosaic", "short_doubts"]
