@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from dev.airflow_instance import AirflowInstance
 from dev.processes import DeadlineExceededError, poll
@@ -86,6 +87,21 @@ def kill_hard(name: str) -> Callable[[AirflowInstance], None]:
     return disturb
 
 
+def stay_away(airflow: AirflowInstance) -> None:
+    """End the API server until workers have lost their heartbeat, and start a new one."""
+    log = airflow.services["scheduler"].log
+    before = _given_up(log)
+    airflow.kill("api-server", signal.SIGKILL)
+    poll(lambda: _given_up(log) > before or None, timeout=120, what="a worker gives its task up")
+    # The task's process has five seconds after that.
+    time.sleep(6)
+    airflow.restart("api-server")
+
+
+def _given_up(log: Path) -> int:
+    return log.read_text(errors="replace").count("Too many failed heartbeats")
+
+
 #: In the order in which they are done. A scheduler that is asked to end waits for its workers, so for tasks on workers
 #: only its death is of interest.
 GROUPS = (
@@ -103,5 +119,14 @@ GROUPS = (
             kill_hard("scheduler"),
             Outcome(started=1, tries=2),
         ),
+    ),
+    (
+        Restart(
+            "5 while polling, API server away until the heartbeat is lost",
+            "worker",
+            stay_away,
+            Outcome(started=1, tries=2),
+        ),
+        Restart("API server restarted while deferred", "deferred", kill_hard("api-server")),
     ),
 )
