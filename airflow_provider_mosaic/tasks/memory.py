@@ -200,17 +200,19 @@ class TaskMemory:
         Remember a record before the request is sent.
 
         :param record: What to remember, without an id.
-        :raises MosaicTransportError: It could not be recorded: nothing may be sent then.
+        :raises Exception: It could not be recorded: nothing may be sent then.
         """
         try:
             self.keep(record)
         except Exception as error:
-            raise MosaicTransportError(
-                f"Airflow's task state store could not record that a {self._kind} is about to be started "
-                f"({type(error).__name__}: {one_line(str(error))}). Nothing was sent, so nothing is paid or published. "
-                "A retry starts it when the store is back.",
-                effect_unknown=False,
-            ) from error
+            log.error(
+                "Airflow's task state store could not record that the task starts its %s (%s: %s). Nothing was sent, "
+                "so nothing is paid or published. A retry starts it when the store is back.",
+                self._kind.replace("_", " "),
+                type(error).__name__,
+                one_line(str(error)),
+            )
+            raise
 
     def _save(self, record: Record) -> None:
         if self._store is not None:
