@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_seconds
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicTimeoutError,
+    MosaicTransportError,
+)
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.waiting import SETTLING, Faults, Watch, is_refusal
@@ -228,12 +233,26 @@ class EndWait(ABC, Generic[S]):
     def _known_id(self, context: Mapping[str, Any]) -> str | None:
         """What the task waits for, where Airflow does not hand it on: by its XCom or its state store."""
         ti = context["ti"]
-        try:
-            known = ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index)
-        except Exception as error:
-            log.warning("The XCom %r could not be read: %s", self.id_key, one_line(str(error)))
-            known = None
-        return known or recorded_id(context, self.kinds)
+        failure: Exception | None = None
+        for read in (
+            lambda: ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index),
+            lambda: recorded_id(context, self.kinds),
+        ):
+            try:
+                known = read()
+            except Exception as error:
+                failure = error
+            else:
+                if known:
+                    return str(known)
+        if failure is None:
+            return None
+        raise MosaicTransportError(
+            f"Airflow gave up the wait of task {ti.task_id!r}, and its {self.noun.lower()}'s id could not be read from "
+            f"XCom or the task state store ({type(failure).__name__}: {one_line(str(failure))}). It may be going on. A "
+            "retry continues with it; without one, look for it in Mosaic.",
+            effect_unknown=False,
+        ) from failure
 
     def _look(self, call: Call[S], subject_id: str, *, patiently: bool) -> S:
         """

@@ -433,6 +433,28 @@ def test_airflows_own_limit_cancels_a_run_also_when_its_xcom_is_gone(mosaic: Emu
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
+def test_a_run_whose_id_cannot_be_read_just_now_is_left_to_the_retries(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    task = run_life(store, deferrable=True)
+    task.execute()
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the bucket is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TaskInstance, "xcom_pull", away)
+        store.broken_gets = 1
+        with pytest.raises(MosaicTransportError, match="A retry continues with it"):
+            task.give_up()
+        # One of the two is enough.
+        with pytest.raises(TaskDeferralTimeout):
+            task.give_up()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
 def test_airflows_own_limit_cancels_a_run_also_when_a_lookup_fails(
     mosaic: Emulator, clock: Clock, lookups: Lookups
 ) -> None:
