@@ -24,6 +24,7 @@ from airflow_provider_mosaic.sensors import (
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 SOFT = pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft_fail"])
 Ready = Callable[[], None]
+AVATAR = "/avatar-profiles/{avatar_profile_id}"
 
 
 def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[Life, Ready]:
@@ -43,9 +44,9 @@ def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tupl
         return Life(lambda: MosaicSocialPostSensor(post_id=post_id, **arguments)), publish
     if kind == "avatar":
         profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
-        ready = until(lambda: hook.get_avatar_profile(profile.id).status == "ready")
-        assert ready
-        return Life(lambda: MosaicAvatarProfileSensor(avatar_profile_id=profile.id, **arguments)), lambda: None
+        until(lambda: hook.get_avatar_profile(profile.id).status == "ready")
+        mosaic.inject("unknown_status", method="GET", path=AVATAR, times=None, status="almost")
+        return Life(lambda: MosaicAvatarProfileSensor(avatar_profile_id=profile.id, **arguments)), mosaic.clear_faults
     return Life(lambda: MosaicCreditsSensor(min_credits=10, **arguments)), lambda: mosaic.configure(credits=100)
 
 
@@ -102,8 +103,6 @@ def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
 def test_a_deferred_sensor_goes_on_through_lookups_that_fail(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, kind: str, soft_fail: bool
 ) -> None:
-    if kind == "avatar":
-        pytest.skip("it is ready at once here")
     task, ready = waits(kind, mosaic, hook, deferrable=True, soft_fail=soft_fail)
     deferred = task.execute()
     ready()
@@ -132,11 +131,12 @@ def test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing(
 def test_what_ended_while_the_sensor_queued_for_a_worker_is_taken(
     mosaic: Emulator, hook: MosaicHook, kind: str
 ) -> None:
-    if kind == "avatar":
-        pytest.skip("it is ready at once here")
     task, ready = waits(kind, mosaic, hook, deferrable=True, execution_timeout=timedelta(seconds=60))
     deferred = task.execute()
-    trigger_id = next((deferred.kwargs[key] for key in ("run_id", "post_id") if key in deferred.kwargs), "credits")
+    trigger_id = next(
+        (deferred.kwargs[key] for key in ("run_id", "post_id", "avatar_profile_id") if key in deferred.kwargs),
+        "credits",
+    )
     timeout = {"outcome": "timeout", "id": trigger_id}
     with pytest.raises(MosaicTimeoutError):
         task.resume(deferred, timeout)
