@@ -174,7 +174,7 @@ def fault_house(folder: Path, *, mosaics: int, kind: str = "sqlite") -> Iterator
                     **QUICK_TO_GIVE_UP,
                     "MOSAIC_FAULTS_CONTROL": str(folder / "control"),
                     "PYTHONPATH": str(Path(__file__).parent / "backends"),
-                    "AIRFLOW__SECRETS__BACKEND": "faulty_secrets.FaultySecrets",
+                    # Not of the API server, which would ask it once more for each lookup.
                     "AIRFLOW__WORKERS__SECRETS_BACKEND": "faulty_secrets.FaultySecrets",
                     **{
                         f"AIRFLOW_CONN_MOSAIC_{number}": mosaic.airflow_connection()

@@ -122,7 +122,7 @@ def break_airflow(seams: list[str], try_number: int, folder: Path) -> None:
             "AIRFLOW__WORKERS__STATE_STORE_BACKEND": (
                 "airflow.providers.common.io.state_store.backend.StateStoreObjectStorageBackend"
             ),
-            "AIRFLOW__COMMON.IO__STATE_STORE_OBJECTSTORAGE_PATH": f"file://{folder}/state",
+            "AIRFLOW__COMMON_IO__STATE_STORE_OBJECTSTORAGE_PATH": f"file://{folder}/state",
         }
         if try_number == 2:
             shutil.rmtree(folder / "state")
@@ -192,6 +192,7 @@ def run_shape(name: str, **arguments: Any) -> None:
 
 
 run_shape("retried", **RETRIED)
+run_shape("retried_later", retries=2, retry_delay=timedelta(seconds=40))
 run_shape("once")
 run_shape("kept", cancel_on_kill=False)
 run_shape("timeout", timeout=8, **RETRIED)
