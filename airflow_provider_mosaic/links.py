@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -35,28 +34,6 @@ def agent_url(agent_id: str | None, base_url: str) -> str | None:
     return _EDITOR + quote(agent_id, safe="", errors="replace")
 
 
-def push_agent_link(context: Mapping[str, Any], url: str | None) -> None:
-    """
-    Push the address of an agent's page for users and for the button; nothing where there is none.
-
-    :param context: The task's context.
-    :param url: The address.
-    """
-    if url is not None:
-        context["ti"].xcom_push(key=AGENT_URL_KEY, value=url)
-        context["ti"].xcom_push(key=MosaicAgentLink().xcom_key, value=url)
-
-
-def push_post_link(context: Mapping[str, Any], url: str) -> None:
-    """
-    Push where a post is out for the button.
-
-    :param context: The task's context.
-    :param url: The address.
-    """
-    context["ti"].xcom_push(key=MosaicPostLink().xcom_key, value=url)
-
-
 class _PushedLink(BaseOperatorLink):
     """
     A button whose address the task pushes as soon as it is known.
@@ -72,9 +49,9 @@ class _PushedLink(BaseOperatorLink):
         :param operator: The task's operator.
         :param ti_key: The task instance.
         """
-        from airflow.providers.common.compat.sdk import XCom
+        from airflow_provider_mosaic.airflow_features import read_link_xcom
 
-        value = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
+        value = read_link_xcom(ti_key, self.xcom_key)
         # Airflow would show a None as a button that leads to "None".
         return value if isinstance(value, str) else ""
 

@@ -26,7 +26,8 @@ class MosaicRetryPolicy(ExceptionRetryPolicy):
     When to try again after which error of Mosaic; anything else is left to the task's own settings.
 
     :param busy: The delay after too many requests, or too many runs at once.
-    :param broken: The delay after a server or connection that failed, or an answer that could not be read.
+    :param broken: The delay after a server or connection that failed, an answer that could not be read, or a
+        connection that Airflow did not return.
     :param short_of_credits: The delay after a run that stopped for want of credits; the retry resumes it.
     """
 
@@ -53,6 +54,7 @@ class MosaicRetryPolicy(ExceptionRetryPolicy):
                         f"{_ERRORS}.MosaicServerError",
                         f"{_ERRORS}.MosaicTransportError",
                         f"{_ERRORS}.MosaicResponseError",
+                        f"{_ERRORS}.MosaicConnectionError",
                     ],
                     action=RetryAction.RETRY,
                     retry_delay=broken,

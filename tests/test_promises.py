@@ -15,6 +15,7 @@ PAGE = (TESTS.parent / "docs" / "promises.md").read_text(encoding="utf-8")
 CANCELLING = "operators/test_run_cancelling.py"
 EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
+OUTAGES = "operators/test_airflow_outages.py"
 
 #: By the first words of a row; a part of a test's parameter in brackets must be found in its module.
 CLOCKS = {
@@ -49,6 +50,10 @@ CLOCKS = {
         "api/test_waiting.py::test_only_refusals_in_a_row_count",
         "triggers/test_triggers.py::test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mended",
         "triggers/test_triggers.py::test_fewer_refusals_or_ones_that_did_not_last_are_borne",
+        f"{OUTAGES}::test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task",
+        "sensors/test_airflow_outages.py::test_a_poking_sensor_bears_lookups_that_fail_for_minutes",
+        "triggers/test_triggers.py::test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back",
+        "triggers/test_triggers.py::test_a_missing_connection_is_believed_after_some_lookups_and_named",
     ],
     "the shortest deferral": [
         "triggers/test_poller.py::test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor",
@@ -64,6 +69,7 @@ CLOCKS = {
     ],
     "the trigger's limit": [
         f"{CANCELLING}::test_when_airflow_gives_up_on_the_trigger_the_run_is_cancelled_before_the_task_fails",
+        f"{OUTAGES}::test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on",
         f"{EXITS}::test_an_exit_cancels_what_it_should[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
@@ -88,6 +94,11 @@ CANCELS = {
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[SIGTERM while polling]",
+    ],
+    "Airflow kills a worker's task because its API server is away": [
+        f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
+        "tasks/test_outages.py::test_what_the_health_page_says",
+        "tasks/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
     ],
     "a worker's process is killed hard": [
         "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",
@@ -123,6 +134,44 @@ CANCELS = {
     ],
 }
 
+SERVICES = {
+    "the lookup of the connection, before": [
+        f"{OUTAGES}::test_a_lookup_that_fails_at_the_start_is_left_to_the_retries",
+        f"{OUTAGES}::test_the_retry_starts_what_a_failed_lookup_prevented",
+        "sensors/test_airflow_outages.py::test_lookups_that_go_on_failing_fail_the_try_and_skip_nothing",
+    ],
+    "the lookup of the connection, during": [
+        f"{OUTAGES}::test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated",
+        "sensors/test_airflow_outages.py::test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing",
+        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised"
+        "[lookup of the connection fails at the triggerer's first look]",
+    ],
+    "the record that something is about to be started": [
+        f"{OUTAGES}::test_nothing_is_sent_when_the_intent_cannot_be_recorded",
+    ],
+    "the record of an id, or an XCom": [
+        f"{OUTAGES}::test_a_run_whose_xcom_cannot_be_written_is_waited_for",
+        f"{OUTAGES}::test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written",
+        f"{OUTAGES}::test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on",
+        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[XCom can't be written after the start]",
+    ],
+    "reading the task state store": [
+        f"{OUTAGES}::test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries",
+        f"{OUTAGES}::test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting",
+    ],
+    "a record whose value is gone": [
+        f"{OUTAGES}::test_an_entry_whose_object_is_gone_is_doubt",
+        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[state store has lost the entry by the retry]",
+    ],
+    "reading the Variable": [f"{OUTAGES}::test_a_variable_that_cannot_be_read_is_not_taken_for_none"],
+    "the API server, under a task that waits": [
+        *CANCELS["Airflow kills a worker's task because its API server is away"]
+    ],
+    "the API server, under a deferred task": [
+        f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
+    ],
+}
+
 #: What is said beside the tables.
 BESIDES = {
     "`cancel_on_kill=False` lets the run go on": [
@@ -132,6 +181,11 @@ BESIDES = {
         f"{CANCELLING}::test_told_so_a_trigger_that_is_given_up_lets_the_run_go_on",
         "operators/test_run_orders.py::test_told_so_a_clear_leaves_the_old_run_alone",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
+    ],
+    "each of these clocks is believed only after one more look": [
+        f"{OUTAGES}::test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken",
+        f"{OUTAGES}::test_a_post_that_came_out_meanwhile_is_taken",
+        "sensors/test_airflow_outages.py::test_what_ended_while_the_sensor_queued_for_a_worker_is_taken",
     ],
     "When a person clears a task, it starts a new run": [
         "operators/test_run_orders.py::test_a_clear_starts_afresh_whatever_became_of_the_old_run",
@@ -157,7 +211,9 @@ BESIDES = {
     ],
 }
 
-EVERY_TEST = sorted({test for table in (CLOCKS, CANCELS, BESIDES) for tests in table.values() for test in tests})
+EVERY_TEST = sorted(
+    {test for table in (CLOCKS, CANCELS, SERVICES, BESIDES) for tests in table.values() for test in tests}
+)
 
 
 def rows_under(title: str) -> list[str]:
@@ -169,7 +225,9 @@ def rows_under(title: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("title", "covered"), [("The table of clocks", CLOCKS), ("What cancels a run", CANCELS)], ids=["clocks", "cancels"]
+    ("title", "covered"),
+    [("The table of clocks", CLOCKS), ("What cancels a run", CANCELS), ("When Airflow itself fails", SERVICES)],
+    ids=["clocks", "cancels", "services"],
 )
 def test_every_row_has_its_tests_and_every_entry_its_row(title: str, covered: dict[str, list[str]]) -> None:
     rows = rows_under(title)

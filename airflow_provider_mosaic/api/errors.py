@@ -113,6 +113,15 @@ class MosaicValidationError(MosaicError):
     """
 
 
+class MosaicConnectionError(MosaicValidationError):
+    """
+    The Airflow connection can't be used: something in it is wrong, or Airflow returned none.
+
+    Airflow reports a connection that its API server or secrets backend could not return just now as one that is not
+    defined. A failed lookup is therefore :attr:`~MosaicError.transient`.
+    """
+
+
 class MosaicConflictError(MosaicError):
     """The thing is not in a state that allows this (409)."""
 

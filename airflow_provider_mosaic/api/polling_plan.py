@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
+    MosaicConnectionError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicValidationError,
@@ -164,7 +165,9 @@ class PollingPlan:
         :param first_page: Whether it was the first; a later one may be refused for its cursor, which grows old.
         :returns: For how many seconds.
         """
-        self._refusals = self._refusals + 1 if first_page and isinstance(error, _REFUSALS) else 0
+        # Without a connection the list was not even asked for.
+        refused = isinstance(error, _REFUSALS) and not isinstance(error, MosaicConnectionError)
+        self._refusals = self._refusals + 1 if first_page and refused else 0
         rest = _REFUSED_REST if self._refusals >= _BELIEVED_REFUSALS else self._rest
         self._leave_alone(rest, now=now)
         return rest

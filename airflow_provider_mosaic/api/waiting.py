@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.billing import Credits, balance_words
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNeedsCreditsError,
     MosaicNotFoundError,
@@ -68,13 +69,16 @@ _REFUSALS = (
 
 def is_refusal(error: MosaicError) -> bool:
     """
-    Whether the server refused a look: 401, 403, or any 4xx other than "not found" and "too many".
+    Whether the server refused a look: 401, 403, or any 4xx other than "not found" and "too many"; or the connection
+    can't be used, so that nothing was sent.
 
     Nothing about a look changes between two of them, so none of these speaks of what is waited for. An argument that
     was refused before it was sent is none.
 
     :param error: The error; also one that a trigger's event has told of, which is transient then.
     """
+    if isinstance(error, MosaicConnectionError):
+        return True
     return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
 
 

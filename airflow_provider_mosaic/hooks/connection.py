@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mosaic.airflow_features import searches_database
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.arguments import refuse
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicConnectionError,
+    MosaicError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.redaction import one_line, values
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE
 
@@ -31,7 +36,7 @@ def access_of(connection: Connection) -> Access:
     happen on an event loop.
 
     :param connection: A connection of type ``mosaic``; JSON in a secrets backend often names no type.
-    :raises MosaicValidationError: Something in it is missing or wrong; the message names the connection and the field.
+    :raises MosaicConnectionError: Something in it is missing or wrong; the message names the connection and the field.
     """
     extra = _extra(connection)
     options: dict[str, Any] = {}
@@ -52,7 +57,7 @@ def access_of(connection: Connection) -> Access:
                 options[name] = _flag(name, extra[name])
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
     except MosaicValidationError as error:
-        raise MosaicValidationError(f"Connection {connection.conn_id!r}: {error}") from None
+        raise MosaicConnectionError(f"Connection {connection.conn_id!r}: {error}") from None
 
 
 def _base_url(connection: Connection) -> Any:
@@ -84,7 +89,7 @@ def _extra(connection: Connection) -> Mapping[str, Any]:
     except (ValueError, TypeError, RecursionError):
         extra = None
     if not isinstance(extra, Mapping):
-        raise MosaicValidationError(f"Connection {connection.conn_id!r}: its extra is not a JSON object.")
+        raise MosaicConnectionError(f"Connection {connection.conn_id!r}: its extra is not a JSON object.")
     return extra
 
 
@@ -123,7 +128,12 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
             effect_unknown=False,
         )
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    cure = f"Make one of type 'mosaic' under Admin > Connections, or set {variable}."
+    # Airflow raises the same for a connection that its API server or a secrets backend could not return just now.
+    transient = isinstance(error, AirflowNotFoundException)
+    cure = (
+        "If it is defined, Airflow's API server or its secrets backend did not answer: a later lookup may find it. If "
+        f"not, make one of type 'mosaic' under Admin > Connections, or set {variable}."
+    )
     if variable in os.environ:
         # Airflow goes on looking elsewhere, and says only in its log that it could not read this.
         cure = f"{variable} is set, but holds neither JSON nor a URI that can be read."
@@ -135,4 +145,6 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     # Any part of it may be the key.
     parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
     said = f"{type(error).__name__}: {one_line(str(error), parts)}"
-    return MosaicValidationError(f"mosaic_conn_id={conn_id!r}: the connection was not found ({said}). {cure}")
+    return MosaicConnectionError(
+        f"mosaic_conn_id={conn_id!r}: Airflow returned no such connection ({said}). {cure}", transient=transient
+    )

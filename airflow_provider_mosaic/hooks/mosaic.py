@@ -79,7 +79,7 @@ class MosaicHook(Endpoints, BaseHook):
         """
         The address and the key of the connection, looked up once.
 
-        :raises MosaicValidationError: The connection is missing, or something in it is.
+        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
         :raises MosaicTransportError: It could not be looked up just now.
         """
         if self._access is None:
@@ -118,7 +118,7 @@ class MosaicHook(Endpoints, BaseHook):
         """
         The address and the key of the connection as they are now, looked up without holding the event loop.
 
-        :raises MosaicValidationError: The connection is missing, or something in it is.
+        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
         :raises MosaicTransportError: It could not be looked up just now.
         """
         from airflow.providers.common.compat.connection import get_async_connection
@@ -138,7 +138,7 @@ class MosaicHook(Endpoints, BaseHook):
         """
         A client for triggers, to be closed by the caller; the connection is looked up without holding the event loop.
 
-        :raises MosaicValidationError: The connection is missing, or something in it is.
+        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
         :raises MosaicTransportError: It could not be looked up just now.
         """
         from airflow_provider_mosaic.clients.aio import AsyncClient

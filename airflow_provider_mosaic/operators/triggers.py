@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url, push_agent_link
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         :param context: The task's context.
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import WantedTrigger, YouTubeTask
 
         with self._taking_arguments(context):
@@ -93,5 +94,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
                 exclusive=self.exclusive,
             )
             hook = MosaicHook(self.mosaic_conn_id)
-            push_agent_link(context, agent_url(wanted.agent_id, hook.access.base_url))
+            url = agent_url(wanted.agent_id, hook.access.base_url)
+            push_agent_link(context, url, subject=f"agent {wanted.agent_id!r}")
             return YouTubeTask(hook, wanted).make_so()

@@ -74,6 +74,27 @@ class EndWaitOperator(MosaicOperator):
 
         return Stakes(means="What the task has waited for was left alone, and may keep running.", retry=self._retry)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral; when Airflow gave up on the trigger, read the end first, and cancel a run that goes on.
+
+        :param next_method: What Airflow wants to be called.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
+
+            self._leave_out_empty()
+            task = self._task()
+            self._took_up(task)
+            with telling(context, lambda error: task.stakes(context, error)), failing_at_once(*task.hopeless(context)):
+                ended = task.wait.outlasted(context)
+            if ended is not None:
+                return ended
+        return super().resume_execution(next_method, next_kwargs, context)
+
     def _took_up(self, task: Any) -> None:
         """From here on the task may be killed."""
 
@@ -107,20 +128,6 @@ class RunWaitOperator(EndWaitOperator):
         :param began: When the try began, in seconds since the epoch.
         """
         return self._go_on(context, event, run_id, deadline=deadline, began=began)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Go on after a deferral; when Airflow gave up on the trigger, cancel the run before the task fails.
-
-        :param next_method: What Airflow wants to be called.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
-        # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
-        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
-            self._leave_out_empty()
-            self._task().wait.abandoned(context)
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Cancel the run, within the few seconds that are left."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url, push_agent_link
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
@@ -132,17 +132,19 @@ class MosaicRunSensor(EndSensor):
 
     def _finish(self, context: Context, subject: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError
+        from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
         from airflow_provider_mosaic.tasks.outputs import with_outputs
         from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of, push_end
 
         run = with_outputs(hook, subject)
         push_end(context, run)
-        push_agent_link(context, agent_url(run.agent_id, hook.access.base_url))
+        url = agent_url(run.agent_id, hook.access.base_url)
+        push_agent_link(context, url, subject=f"run {run.run_id!r}")
         try:
             judge_end(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
         except MosaicRunPartialError:
             # A user who takes what there is marks the task as success: what follows finds the run then.
-            context["ti"].xcom_push(key="return_value", value=run.run_id)
+            push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
 
     def _trigger_class(self) -> type[MosaicRunTrigger]:

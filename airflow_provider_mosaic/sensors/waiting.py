@@ -171,13 +171,19 @@ class EndSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Go on after a deferral; when its time is over, say so.
+        Go on after a deferral; when the sensor's timeout is over, look first: it may have queued for a worker since.
 
         :param next_method: What Airflow wants to be called.
         :param next_kwargs: Its arguments.
         :param context: The task's context.
         """
         with self._telling_timeout(context):
+            # What Airflow calls and says when a trigger's time is over (TriggerFailureReason.TRIGGER_TIMEOUT).
+            if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+                self._has_looked = True
+                with self._failing_softly():
+                    if seen := self.poke(context):
+                        return seen.xcom_value
             return super().resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
@@ -189,7 +195,7 @@ class EndSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.failing import telling
 
@@ -198,7 +204,9 @@ class EndSensor(BaseSensorOperator):
             try:
                 return self._look(context, hook)
             except MosaicError as error:
-                if not error.transient:
+                # A connection that is not there is looked up for some minutes, not until the sensor's timeout: its
+                # name may be wrong.
+                if not error.transient or isinstance(error, MosaicConnectionError):
                     raise
                 # Faults pass, and the sensor's own timeout bounds the wait.
                 if str(error) != self._fault:
@@ -270,7 +278,7 @@ class EndSensor(BaseSensorOperator):
         :param waited: The argument that names what was waited for, as it was then. It is not there if the wait began in
             the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
         """
-        from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
         from airflow_provider_mosaic.tasks.failing import HOPELESS, failing_at_once, telling
         from airflow_provider_mosaic.tasks.waiting import read_event
 
@@ -278,11 +286,15 @@ class EndSensor(BaseSensorOperator):
             if value:
                 setattr(self, name, value)
         self._has_looked = self._was_deferred = True
+        over: MosaicTimeoutError | None = None
         with self._failing_softly():
             with telling(context, self._stakes, level=self._level):
                 try:
                     with failing_at_once(*HOPELESS):
                         read_event(event, self._id, self._name)
+                except MosaicTimeoutError as error:
+                    # The task may have queued for a worker since, and what it waits for has ended.
+                    over = error
                 except MosaicError as error:
                     if not error.transient:
                         raise
@@ -290,6 +302,9 @@ class EndSensor(BaseSensorOperator):
                     self.log.warning("%s Looking again.", error)
             if seen := self.poke(context):
                 return seen.xcom_value
+            if over is not None:
+                with telling(context, self._stakes, level=self._level):
+                    raise over
         # It is going on again, or it can't be read just now.
         self._defer(context, began)
 
@@ -356,11 +371,13 @@ class EndSensor(BaseSensorOperator):
         """Where the sensor does not loop by itself, the failure that ``soft_fail`` turns into a skip."""
         from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-        from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError
 
         try:
             yield
         except (AirflowFailException, MosaicError) as failure:
-            if self.soft_fail or self.never_fail:
+            # A connection that Airflow did not return says nothing about what is waited for, and a retry may find it.
+            soft = self.soft_fail and not isinstance(failure, MosaicConnectionError)
+            if soft or self.never_fail:
                 raise AirflowSkipException(f"Skipped, since the sensor may fail softly: {failure}") from failure
             raise

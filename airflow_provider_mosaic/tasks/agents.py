@@ -13,7 +13,8 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import agent_url, push_agent_link
+from airflow_provider_mosaic.links import agent_url
+from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.waiting import read_begun
@@ -46,21 +47,26 @@ class ApplyTask:
         :param context: The task's context.
         :returns: The agent's id; None in a dry run of an agent that is still to be made.
         """
-        push = context["ti"].xcom_push
+
+        def push(key: str, value: Any, *, of: str) -> None:
+            push_xcom(context, key, value, subject=f"agent {of!r}")
 
         def create() -> str:
             agent_id = str(self._ensured(self._once(context)).id)
             # At once: what follows may fail, and an agent without nodes is there.
-            push(key=AGENT_ID_KEY, value=agent_id)
-            push_agent_link(context, agent_url(agent_id, self._hook.access.base_url))
+            push(AGENT_ID_KEY, agent_id, of=agent_id)
+            url = agent_url(agent_id, self._hook.access.base_url)
+            push_agent_link(context, url, subject=f"agent {agent_id!r}")
             return agent_id
 
         applied = self._apply.run(create, choose=lambda ids: self._chosen(self._once(context), ids))
         if applied.agent_id is not None:
-            push(key=AGENT_ID_KEY, value=applied.agent_id)
-            push_agent_link(context, agent_url(applied.agent_id, self._hook.access.base_url))
-        push(key="operations", value=applied.operations)
-        push(key="node_ids", value=dict(applied.node_ids))
+            push(AGENT_ID_KEY, applied.agent_id, of=applied.agent_id)
+            url = agent_url(applied.agent_id, self._hook.access.base_url)
+            push_agent_link(context, url, subject=f"agent {applied.agent_id!r}")
+        made = str(applied.agent_id or self._order.definition.name)
+        push("operations", applied.operations, of=made)
+        push("node_ids", dict(applied.node_ids), of=made)
         return applied.agent_id
 
     def _once(self, context: Mapping[str, Any]) -> Once:

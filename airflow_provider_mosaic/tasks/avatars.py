@@ -11,6 +11,7 @@ from airflow_provider_mosaic.api.avatars import create_avatar_profile
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.bookkeeping import push_xcom
 from airflow_provider_mosaic.tasks.failing import Stakes
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
@@ -106,7 +107,9 @@ class AvatarTask:
             timeout=None,
             advice="Look at the avatar profiles in Mosaic.",
             stands=self._stands,
-            tell=lambda profile_id: context["ti"].xcom_push(key=AVATAR_PROFILE_ID_KEY, value=profile_id),
+            tell=lambda profile_id: push_xcom(
+                context, AVATAR_PROFILE_ID_KEY, profile_id, subject=f"avatar profile {profile_id!r}"
+            ),
             may_be=lambda profile_id: self._hook.get_avatar_profile(profile_id),
         )
 

@@ -6,13 +6,13 @@ Mosaic does not say who has cancelled a run. What somebody else has stopped, no 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mosaic.airflow_features import task_state_store
-
-log = logging.getLogger(__name__)
+from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.tasks.bookkeeping import save_best_effort
 
 _KEY = "mosaic_may_resume"
 _VERSION = 1
@@ -37,25 +37,38 @@ class Permit:
         """
         if self._store is None:
             return
-        try:
-            self._store.set(_KEY, {"version": _VERSION, "run": run_id})
-        except Exception:
-            log.exception("Could not note that run %r may be resumed: if it is cancelled, no retry does so.", run_id)
+        store = self._store
+        save_best_effort(
+            lambda: store.set(_KEY, {"version": _VERSION, "run": run_id}),
+            what=f"in the task state store that run {run_id!r} may be resumed",
+            consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
+        )
 
     def holds(self, run_id: str) -> bool:
         """
         Whether it is permitted.
 
         :param run_id: The run.
+        :raises MosaicTransportError: The store could not be read.
         """
-        stored = self._store.get(_KEY) if self._store else None
+        try:
+            stored = self._store.get(_KEY) if self._store else None
+        except Exception as error:
+            raise MosaicTransportError(
+                f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}). Run "
+                f"{run_id!r} is cancelled, and the store has whether this task did that; nothing was sent. A retry "
+                "reads it again.",
+                effect_unknown=False,
+            ) from error
         return isinstance(stored, Mapping) and stored.get("version") == _VERSION and stored.get("run") == run_id
 
     def use(self) -> None:
         """The run goes on: who cancels it from now on means it. A fault of the store is logged."""
         if self._store is None:
             return
-        try:
-            self._store.delete(_KEY)
-        except Exception:
-            log.exception("Could not note that the run goes on again.")
+        store = self._store
+        save_best_effort(
+            lambda: store.delete(_KEY),
+            what="in the task state store that the run is going on again",
+            consequence="Should somebody cancel it in Mosaic now, a retry would resume it.",
+        )

@@ -12,8 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_mosaic.airflow_features import read_variable
 from airflow_provider_mosaic.api.arguments import checked_id
-from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
+from airflow_provider_mosaic.api.redaction import one_line
 
 #: As long as the name of a Variable may be (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
@@ -40,13 +42,19 @@ class Decisions:
         The id that a person has named for this task instance; None if nobody has.
 
         :raises MosaicValidationError: The Variable can't be read as what it should be.
+        :raises MosaicTransportError: It could not be read just now.
         """
         if not self._may_be_needed:
             return None
-        from airflow.sdk import Variable
-
-        # As text: Airflow takes a Variable that is no JSON for one that is not there, when it is asked for JSON.
-        text = Variable.get(self.variable, default=None)
+        try:
+            text = read_variable(self.variable)
+        except Exception as error:
+            raise MosaicTransportError(
+                f"The Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
+                f"{one_line(str(error))}). It may name what this task takes up, so nothing was sent, and nothing is "
+                "paid. A retry reads it again.",
+                effect_unknown=False,
+            ) from error
         if text is None:
             return None
         try:

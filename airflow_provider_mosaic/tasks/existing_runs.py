@@ -12,6 +12,7 @@ from airflow_provider_mosaic.api.arguments import checked_id
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNeedsCreditsError,
     MosaicResponseError,
@@ -144,6 +145,9 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
         raise fail_exception(wait.failure(context, run, "The time given for it is over: it is not resumed."))
     try:
         resumed = hook.resume_run(run.run_id)
+    except MosaicConnectionError:
+        # Nothing was sent: it is no answer.
+        raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
         # Somebody else may have resumed it a moment ago, be it an earlier try that was killed.
         now = _looked_at_again(hook, run)
@@ -220,6 +224,8 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     run_id = checked_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
+    except MosaicConnectionError:
+        raise
     except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
         # How a run that has ended refuses to be cancelled is not documented, so the run itself is asked.
         run = hook.get_run(run_id)

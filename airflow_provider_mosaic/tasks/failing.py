@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
@@ -77,7 +78,8 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
     """
     Turn what no retry can cure into Airflow's failure without retries.
 
-    A refusal that outlasted a wait is left to the retries: they go on with what the task holds, which costs nothing.
+    A refusal that outlasted a wait is left to the retries: they go on with what the task holds, which costs nothing. So
+    is a connection that Airflow did not return: its API server or its secrets backend may be back by then.
 
     :param more: Kinds of errors that are hopeless here besides those that always are; a refusal that outlasted a wait
         too, if its kind is among them.
@@ -85,7 +87,8 @@ def failing_at_once(*more: type[MosaicError]) -> Iterator[None]:
     try:
         yield
     except (*HOPELESS, *more) as error:
-        if error.transient and not (is_refusal(error) and isinstance(error, more)):
+        lost = isinstance(error, MosaicConnectionError) or not (is_refusal(error) and isinstance(error, more))
+        if error.transient and lost:
             raise
         raise fail_exception(error) from _telling_cause(error)
 

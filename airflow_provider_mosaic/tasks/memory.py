@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -20,8 +20,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store
+from airflow_provider_mosaic.airflow_features import TaskStateStore, task_state_store, whole_entries_can_vanish
+from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.signatures import signs
+from airflow_provider_mosaic.tasks.bookkeeping import save_best_effort
 from airflow_provider_mosaic.tasks.decisions import Decisions
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 NOTHING_BEGUN_KEY = "mosaic_nothing_begun"
 
 _VERSION = 1
+#: What the store returns for an entry that was never written.
+_ABSENT: Any = object()
 # How far back an earlier try is looked for when Airflow does not say when the DAG run began.
 _LONGEST_ORDER = 24 * 3600.0
 
@@ -130,14 +135,24 @@ class TaskMemory:
         What an earlier try of the same order left; None if there is nothing to go on with.
 
         Whoever asks calls :meth:`say_why_not` once it is known that no user has decided otherwise.
+
+        :raises MosaicTransportError: The store could not be read, and an earlier try may have begun something.
         """
         if self._store is None:
             return self._possible
-        stored = self._read()
+        entry = self._entry()
+        if entry is _ABSENT and not (self._possible is not None and whole_entries_can_vanish()):
+            self._blank = self._ti.try_number == 1
+            return None
+        stored = self._readable(entry)
         if stored is None:
-            if self._store.get(self._key) is None:
-                return None
-            log.warning("What an earlier try has noted can't be read: another version of this provider may have.")
+            if self._possible is not None:
+                log.warning(
+                    "What an earlier try of %s %r may have recorded is gone or can't be read: it is looked for before "
+                    "anything is sent.",
+                    self._kind,
+                    self._ti.task_id,
+                )
             return self._possible
         if "blank_until" in stored:
             return None
@@ -178,6 +193,30 @@ class TaskMemory:
 
         :param record: What to remember. It must hold no secret: whoever may see the task may see it.
         """
+        self._save(record)
+        # From now on a request may go out.
+        self._blank_before, self._blank = self._blank is True, False
+
+    def intend(self, record: Record) -> None:
+        """
+        Remember a record before the request is sent.
+
+        :param record: What to remember, without an id.
+        :raises Exception: It could not be recorded: nothing may be sent then.
+        """
+        try:
+            self.keep(record)
+        except Exception as error:
+            log.error(
+                "Airflow's task state store could not record that the task starts its %s (%s: %s). Nothing was sent, "
+                "so nothing is paid or published. A retry starts it when the store is back.",
+                self._kind.replace("_", " "),
+                type(error).__name__,
+                one_line(str(error)),
+            )
+            raise
+
+    def _save(self, record: Record) -> None:
         if self._store is not None:
             entry: dict[str, Any] = {
                 **asdict(record),
@@ -190,8 +229,6 @@ class TaskMemory:
                 "clears": self._clears,
             }
             self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
-        # From now on a request may go out.
-        self._blank_before, self._blank = self._blank is True, False
 
     def note(self, record: Record) -> None:
         """
@@ -199,10 +236,11 @@ class TaskMemory:
 
         :param record: What to remember, with its id.
         """
-        try:
-            self.keep(record)
-        except Exception:
-            log.exception("Could not note %s %s: a retry would have to look for it.", self._kind, record.id)
+        save_best_effort(
+            lambda: self.keep(record),
+            what=f"{self._kind} {record.id!r} in the task state store",
+            consequence=f"The task continues with {self._kind} {record.id!r}. A retry would have to search for it.",
+        )
 
     def decided(self) -> str | None:
         """
@@ -228,10 +266,18 @@ class TaskMemory:
 
         :param record: What to remember, with its id.
         """
-        self.keep(record)
-        if self._store is not None:
-            self._store.set(self._followed_key, {"version": _VERSION, "ids": [*self._followed(), record.id]})
-            return
+        try:
+            self.keep(record)
+            if self._store is not None:
+                self._store.set(self._followed_key, {"version": _VERSION, "ids": [*self._followed(), record.id]})
+                return
+        except Exception as error:
+            raise MosaicTransportError(
+                f"Airflow's task state store could not record that {self._kind} {record.id!r} is this task's "
+                f"({type(error).__name__}: {one_line(str(error))}). Nothing was sent, so nothing is paid or published. "
+                "A retry does it when the store is back.",
+                effect_unknown=False,
+            ) from error
         log.warning(
             "Nothing is kept for the next try, on this Airflow or with durable=False: delete the Variable %r when the "
             "task has ended, or a clear will take up %s %r once more.",
@@ -249,7 +295,12 @@ class TaskMemory:
         """
         self._blank = surely and self._blank_before
         if self._store is not None:
-            self._store.delete(self._key)
+            store = self._store
+            save_best_effort(
+                lambda: store.delete(self._key),
+                what=f"that no {self._kind} was started",
+                consequence="Nothing was started. A retry searches for it before it sends the request.",
+            )
 
     @contextmanager
     def telling_if_blank(self) -> Iterator[None]:
@@ -269,7 +320,7 @@ class TaskMemory:
     def _tell_if_blank(self) -> None:
         try:
             if self._blank is None:
-                self._read()
+                self._readable(self._store.get(self._key, _ABSENT) if self._store else _ABSENT)
             if not self._blank:
                 return
             self._ti.xcom_push(key=NOTHING_BEGUN_KEY, value=self._ti.map_index)
@@ -278,8 +329,27 @@ class TaskMemory:
         except Exception:
             log.warning("Could not tell the other tasks of this DAG run that nothing was begun.", exc_info=True)
 
-    def _read(self) -> Mapping[str, Any] | None:
-        stored = self._store.get(self._key) if self._store else None
+    def _entry(self) -> Any:
+        """The entry as it is stored: None if its value is gone, ``_ABSENT`` if it was never written."""
+        assert self._store is not None  # noqa: S101 - the caller has looked
+        try:
+            return self._store.get(self._key, _ABSENT)
+        except FileNotFoundError:
+            # A state backend that keeps values elsewhere, and has lost this one.
+            return None
+        except Exception as error:
+            if self._possible is None:
+                # A new order of a cleared task, or the first try: whatever was begun before is left alone.
+                log.warning("Airflow's task state store could not be read: %s", one_line(str(error)))
+                return _ABSENT
+            raise MosaicTransportError(
+                f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}). An "
+                f"earlier try may have started a {self._kind}, so nothing was sent and nothing is paid. A retry reads "
+                "it again; clear the task to start anew.",
+                effect_unknown=False,
+            ) from error
+
+    def _readable(self, stored: Any) -> Mapping[str, Any] | None:
         if (
             not isinstance(stored, Mapping)
             or stored.get("version") != _VERSION
@@ -312,6 +382,23 @@ def telling_if_blank(context: Mapping[str, Any], kind: str | None) -> AbstractCo
     :param kind: The kind of things; None for a task that begins nothing that others look for.
     """
     return nullcontext() if kind is None else TaskMemory(context, kind=kind, request=None).telling_if_blank()
+
+
+def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
+    """
+    The id that this order of the task has recorded last.
+
+    :param context: The task's context.
+    :param kinds: See :class:`TaskMemory`; the first one that is there counts.
+    """
+    store, order = task_state_store(context), int(context["ti"].max_tries or 0)
+    if store is None:
+        return None
+    for kind in kinds:
+        stored = store.get(f"mosaic_{kind}")
+        if isinstance(stored, Mapping) and stored.get("order") == order and stored.get("id"):
+            return str(stored["id"])
+    return None
 
 
 def remembers(context: Mapping[str, Any], *, durable: bool) -> bool:

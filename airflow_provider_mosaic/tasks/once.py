@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNotFoundError,
     MosaicTimeoutError,
@@ -108,6 +109,9 @@ class Once:
             return None
         try:
             self.may_be(named)
+        except MosaicConnectionError:
+            # It was not read, so nothing is known to be wrong with what is named.
+            raise
         except (MosaicNotFoundError, MosaicValidationError) as error:
             raise self.memory.decisions.refusal(f"it names {named!r}. {error}") from error
         if record is None or not record.noted:
@@ -167,7 +171,7 @@ class Once:
             before=None if before is None else before.ids,
             before_until=None if before is None else before.until,
         )
-        self.memory.keep(record)
+        self.memory.intend(record)
         return self._send(record)
 
     def _send(self, record: Record, *, again: bool = False) -> Record:

@@ -17,7 +17,8 @@ from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.api.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post
 from airflow_provider_mosaic.api.waiting import Watch, watch_post
-from airflow_provider_mosaic.links import push_post_link
+from airflow_provider_mosaic.links import MosaicPostLink
+from airflow_provider_mosaic.tasks.bookkeeping import push_link, push_xcom
 from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
 from airflow_provider_mosaic.tasks.waiting import Clocks, EndWait
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: XCom key under which a task pushes where its post is out.
 POST_URLS_KEY = "post_urls"
+#: XCom key under which a task pushes the id of its post, at once after it was made.
+POST_ID_KEY = "mosaic_post_id"
 
 
 class PostWait(EndWait[Post]):
@@ -33,6 +36,8 @@ class PostWait(EndWait[Post]):
 
     noun = "Post"
     key = "post_id"
+    id_key = POST_ID_KEY
+    kinds = ("post",)
 
     def _read(self, subject_id: str) -> Call[Post]:
         return get_post(subject_id)
@@ -118,8 +123,9 @@ def push_post_urls(context: Mapping[str, Any], post: Post) -> None:
     urls = public_urls(post)
     if not urls:
         return
-    context["ti"].xcom_push(key=POST_URLS_KEY, value=[place.as_row() for place in urls])
-    push_post_link(context, urls[0].url)
+    subject = f"post {post.post_id!r}"
+    push_xcom(context, POST_URLS_KEY, [place.as_row() for place in urls], subject=subject)
+    push_link(context, MosaicPostLink().xcom_key, urls[0].url, subject=subject)
 
 
 def timeout_of(timeout: Any, schedule_date: Any) -> Any:

@@ -28,18 +28,22 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.bookkeeping import push_xcom
 from airflow_provider_mosaic.tasks.failing import HOPELESS, Stakes
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
 from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import PostWait, is_out_nowhere, push_post_urls, timeout_of
+from airflow_provider_mosaic.tasks.post_waits import (
+    POST_ID_KEY,
+    PostWait,
+    is_out_nowhere,
+    push_post_urls,
+    timeout_of,
+)
 from airflow_provider_mosaic.tasks.siblings import SiblingTasks
 from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
-
-#: XCom key under which a task pushes the id of its post, at once after it was made.
-POST_ID_KEY = "mosaic_post_id"
 
 #: How long the link to an output lasts, by the documentation of GET /agent_run/{run_id}.
 _LINKS_LAST = timedelta(days=7)
@@ -193,7 +197,7 @@ class PostTask:
 
     def _made(self, context: Mapping[str, Any], post_id: str) -> None:
         self._known = post_id
-        context["ti"].xcom_push(key=POST_ID_KEY, value=post_id)
+        push_xcom(context, POST_ID_KEY, post_id, subject=f"post {post_id!r}")
         if self._answer is not None:
             push_post_urls(context, self._answer)
 

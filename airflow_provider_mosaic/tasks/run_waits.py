@@ -26,14 +26,18 @@ from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus, get_run
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.api.waiting import Watch, watch_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly, read_quickly
-from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
 from airflow_provider_mosaic.tasks.cancels import Permit
 from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
+from airflow_provider_mosaic.tasks.outages import api_server_is_away
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
+
+#: Seconds of the five that Airflow leaves a killed task, for the question whether its API server is away.
+_LONGEST_QUESTION = 1.5
 
 #: XCom key under which a task pushes the id of its run, at once after the start.
 RUN_ID_KEY = "mosaic_run_id"
@@ -50,8 +54,8 @@ def push_run(context: Mapping[str, Any], run_id: str, agent_link: str | None) ->
     :param run_id: The run.
     :param agent_link: Address of its agent's page, if it is known.
     """
-    context["ti"].xcom_push(key=RUN_ID_KEY, value=run_id)
-    push_agent_link(context, agent_link)
+    push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_agent_link(context, agent_link, subject=f"run {run_id!r}")
 
 
 class RunWait(EndWait[Run]):
@@ -66,6 +70,8 @@ class RunWait(EndWait[Run]):
 
     noun = "Run"
     key = "run_id"
+    id_key = RUN_ID_KEY
+    kinds = ("run", "resume")
 
     def __init__(
         self,
@@ -80,6 +86,8 @@ class RunWait(EndWait[Run]):
         self._durable = durable
         self._held: str | None = None
         self._killed = False
+        # Whether Airflow ended the task because its API server was away.
+        self._in_outage = False
         self._came_of_it = ""
         self._cancelled: str | None = None
         self._left: Mapping[str, Any] | None = None
@@ -184,6 +192,8 @@ class RunWait(EndWait[Run]):
     def killed(self) -> None:
         """Cancel the run with one short request: about five seconds are left before the process is killed."""
         self._killed = True
+        # A user's mark or clear reaches the task through the API server. While that is away, a lost heartbeat ends it.
+        self._in_outage = self._order.cancel_on_kill and api_server_is_away(_LONGEST_QUESTION)
         if self._held is not None:
             self._came_of_it = self._let_go(self._held, in_a_hurry=True)
             log.warning("Run %r: %s", self._held, self._came_of_it)
@@ -193,18 +203,18 @@ class RunWait(EndWait[Run]):
             if self._held is not None:
                 self._push_as_it_is(self._left, self._held)
 
-    def abandoned(self, context: Mapping[str, Any]) -> None:
-        """
-        Cancel the run of a task whose trigger Airflow gave up: it would go on, and cost, unseen.
+    def _known_id(self, context: Mapping[str, Any]) -> str | None:
+        known = super()._known_id(context)
+        if known is not None:
+            # From now on a kill cancels it.
+            self.hold(known)
+        return known
 
-        :param context: The task's context.
-        """
-        ti = context["ti"]
-        run_id = ti.xcom_pull(task_ids=ti.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
-        if run_id:
-            log.warning("Run %r: %s", run_id, self._let_go(run_id))
-            self._note_cancel(context)
-            self._push_as_it_is(context, run_id)
+    def _abandon(self, context: Mapping[str, Any], subject_id: str) -> None:
+        # It would go on, and cost, unseen.
+        log.warning("Run %r: %s", subject_id, self._let_go(subject_id))
+        self._note_cancel(context)
+        self._push_as_it_is(context, subject_id)
 
     def end_cleared(self, run_id: str) -> None:
         """
@@ -219,6 +229,11 @@ class RunWait(EndWait[Run]):
         """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
         if not self._order.cancel_on_kill:
             return "It goes on, since cancel_on_kill is off."
+        if self._in_outage:
+            return (
+                "It keeps running: Airflow's API server does not answer, so no user ended the task. A retry continues "
+                "with it; without one, wait for it with a MosaicRunSensor or cancel it in the editor."
+            )
         try:
             if in_a_hurry:
                 cancel_quickly(self._hook.access, run_id)
@@ -290,7 +305,7 @@ class RunWait(EndWait[Run]):
             )
         except MosaicRunPartialError:
             # A user who takes what there is marks the task as success: what follows finds the run then.
-            context["ti"].xcom_push(key="return_value", value=run.run_id)
+            push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
         return run.run_id
 
@@ -332,8 +347,8 @@ def push_end(context: Mapping[str, Any], run: Run) -> None:
     :param context: The task's context.
     :param run: The run.
     """
-    context["ti"].xcom_push(key="status", value=run.status)
-    context["ti"].xcom_push(key="output_ids", value=run.output_ids)
+    push_xcom(context, "status", run.status, subject=f"run {run.run_id!r}")
+    push_xcom(context, "output_ids", run.output_ids, subject=f"run {run.run_id!r}")
 
 
 def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:

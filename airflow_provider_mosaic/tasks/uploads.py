@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_mosaic.api.assets import checked_asset_type
-from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.assets import finalize, store
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -53,6 +53,8 @@ class UploadTask:
             log.info("An earlier try has stored %s already: only the finalize is left.", source.shown)
             try:
                 return self._finalized(memory, record, kind)
+            except MosaicConnectionError:
+                raise
             except (MosaicNotFoundError, MosaicValidationError) as error:
                 log.warning("What the earlier try stored can't be used any more: uploading anew. %s", error)
         record = Record(began=time.time(), id=store(self._hook.client, source, kind, media_type))

@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicTimeoutError,
+    MosaicTransportError,
+)
 from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.search import Patience
 from airflow_provider_mosaic.api.waiting import SETTLING, Faults, Watch, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.memory import recorded_id
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -115,6 +122,10 @@ class EndWait(ABC, Generic[S]):
     noun: ClassVar[str]
     #: What ``execute_complete`` calls the id. Airflow's database keeps it over upgrades.
     key: ClassVar[str]
+    #: XCom key of the id.
+    id_key: ClassVar[str]
+    #: Under which kinds the task state store may have it: see ``TaskMemory``.
+    kinds: ClassVar[tuple[str, ...]]
 
     def __init__(self, order: WaitOrder, hook: MosaicHook) -> None:
         self._order = order
@@ -179,23 +190,96 @@ class EndWait(ABC, Generic[S]):
         :param began: When the try began, in seconds since the epoch, as it was handed on.
         """
         clocks = Clocks.of(context, deadline, began)
+        over = False
         try:
             read_event(event, subject_id, f"{self.noun} {subject_id!r}")
         except MosaicTimeoutError:
-            raise self._given_up(context, subject_id, clocks)  # noqa: B904 - it has its cause, if it needs one
-        return self._wait(context, subject_id, clocks, begun=None)
+            # The task may have queued for a worker since, and what it waits for has ended.
+            over = True
+        return self._wait(context, subject_id, clocks, begun=None, over=over)
+
+    def outlasted(self, context: Mapping[str, Any]) -> str | None:
+        """
+        Go on after Airflow gave up the trigger: read the end, which may have come since, or give up too.
+
+        :param context: The task's context.
+        :returns: The id, if it has ended well; None if the task must fail for Airflow's timeout.
+        """
+        subject_id = self._known_id(context)
+        if subject_id is None:
+            return None
+        watch = self._watch(
+            subject_id, noted=log.info, poll_interval=self._order.poll_interval, deadline=None, begun=None
+        )
+        try:
+            subject = self._look(self._read(subject_id), subject_id, patiently=True)
+        except MosaicError as error:
+            if is_refusal(error):
+                raise
+            log.warning("%s %r could not be read. %s", self.noun, subject_id, error)
+        else:
+            if watch.saw(subject).ended:
+                return self._finish(context, subject)
+        self._abandon(context, subject_id)
+        return None
+
+    def _abandon(self, context: Mapping[str, Any], subject_id: str) -> None:
+        """The task fails, for Airflow's timeout: what becomes of what it waited for."""
+
+    def _known_id(self, context: Mapping[str, Any]) -> str | None:
+        """What the task waits for, where Airflow does not hand it on: by its XCom or its state store."""
+        ti = context["ti"]
+        failure: Exception | None = None
+        for read in (
+            lambda: ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index),
+            lambda: recorded_id(context, self.kinds),
+        ):
+            try:
+                known = read()
+            except Exception as error:
+                failure = error
+            else:
+                if known:
+                    return str(known)
+        if failure is None:
+            return None
+        raise MosaicTransportError(
+            f"Airflow gave up the wait of task {ti.task_id!r}, and its {self.noun.lower()}'s id could not be read from "
+            f"XCom or the task state store ({type(failure).__name__}: {one_line(str(failure))}). It may be going on. A "
+            "retry continues with it; without one, look for it in Mosaic.",
+            effect_unknown=False,
+        ) from failure
+
+    def _look(self, call: Call[S], subject_id: str, *, patiently: bool) -> S:
+        """
+        Read what is waited for: once, since another look follows; or with every patience, when the clock is over and
+        this look decides.
+        """
+        if not patiently:
+            return self._hook.send(call, retries=ONCE)
+        return read_held(self._hook, lambda: self._hook.send(call), name=f"{self.noun} {subject_id!r}")
 
     def _wait(
-        self, context: Mapping[str, Any], subject_id: str, clocks: Clocks, *, begun: float | None
+        self,
+        context: Mapping[str, Any],
+        subject_id: str,
+        clocks: Clocks,
+        *,
+        begun: float | None,
+        over: bool = False,
     ) -> str | Deferral:
         course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "begun": begun}
         # What is waited for in the triggerer is logged there.
         watch = self._watch(subject_id, noted=log.debug if self._order.deferrable else log.info, **course)
         call = self._read(subject_id)
+        over = over or watch.expired
         while not self._stopped():
             try:
-                subject = self._hook.send(call, retries=ONCE)
+                subject = self._look(call, subject_id, patiently=over)
             except MosaicError as error:
+                if over and is_refusal(error):
+                    # It lasted minutes, and what can't be read can't be cancelled: a retry goes on with it.
+                    raise
                 watch.failed(error)
                 if is_refusal(error):
                     # Somebody may mend the key meanwhile.
@@ -203,7 +287,7 @@ class EndWait(ABC, Generic[S]):
             else:
                 if watch.saw(subject).ended:
                     return self._finish(context, subject)
-            if watch.expired or self._stopped():
+            if over or watch.expired or self._stopped():
                 break
             if self._order.deferrable:
                 return Deferral(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_mosaic.api.arguments import checked_flag, checked_id
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
+    MosaicConnectionError,
     MosaicError,
     MosaicResponseError,
     MosaicValidationError,
@@ -23,9 +25,15 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.polling import wait_for_run
 from airflow_provider_mosaic.triggers.waits import ENDED
 
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.clients.aio import AsyncClient
+
 #: Airflow would make a logger for each trigger, a third of all objects that a wait consists of. Whose line it is comes
 #: from the context.
 log = logging.getLogger(__name__)
+
+#: Seconds between the lookups of the connection by a killed trigger; Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
+_LOOKUP_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class MosaicRunTrigger(BaseTrigger):
@@ -122,7 +130,8 @@ class MosaicRunTrigger(BaseTrigger):
             skipped = self.soft_fail or (partial and self.on_partial == "skip")
         else:
             log.error("The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long"))
-            skipped = self.soft_fail
+            # A connection that Airflow did not return says nothing about the run, and a retry may find it.
+            skipped = self.soft_fail and event.get("error") != MosaicConnectionError.__name__
         return TaskSkippedEvent() if skipped else TaskFailedEvent()
 
     async def on_kill(self) -> None:
@@ -130,7 +139,7 @@ class MosaicRunTrigger(BaseTrigger):
         if not self.cancel_on_kill:
             return
         try:
-            async with await MosaicHook(self.mosaic_conn_id).open_async_client() as client:
+            async with await self._client() as client:
                 try:
                     await client.send(cancel_run(self.run_id))
                 except (MosaicConflictError, MosaicValidationError, MosaicResponseError):
@@ -142,3 +151,16 @@ class MosaicRunTrigger(BaseTrigger):
                     log.info("The waiting task was killed: Mosaic accepted the cancel of run %r.", self.run_id)
         except MosaicError as error:
             log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)
+
+    async def _client(self) -> AsyncClient:
+        """A client; the connection is looked up again a few times, since nobody else would cancel the run."""
+        hook = MosaicHook(self.mosaic_conn_id)
+        for pause in _LOOKUP_PAUSES:
+            try:
+                return await hook.open_async_client()
+            except MosaicError as error:
+                if not error.transient:
+                    raise
+                log.warning("Run %r is not cancelled yet. %s", self.run_id, error)
+            await asyncio.sleep(pause)
+        return await hook.open_async_client()

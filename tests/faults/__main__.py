@@ -13,6 +13,7 @@ import time
 
 from dev.postgres import PostgresMissingError, programs
 
+from .airflow_faults import MOMENTS as AIRFLOW_FAULTS
 from .cases import cases
 from .exits import MOMENTS as EXITS
 from .house import DATABASES, fault_house, forget, new_folder
@@ -42,7 +43,7 @@ def main() -> int:
         except PostgresMissingError as error:
             print(error)
             return 2
-    wanted = [case for case in cases((*MOMENTS, *EXITS)) if only in case.name]
+    wanted = [case for case in cases((*MOMENTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]
     groups = [[restart for restart in group if only in restart.name] for group in GROUPS]
     folder = new_folder("faults")
     with fault_house(folder, mosaics=MOSAICS, kind=kind) as house:

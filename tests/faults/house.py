@@ -27,6 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DATABASES = ("sqlite", "postgresql")
 
+#: A worker asks an API server that is away as often as by default, but for seconds and not for minutes.
+QUICK_TO_GIVE_UP = {
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "1",
+}
+
 #: Told of each line as soon as it is there.
 Tell = Callable[[Line], None]
 
@@ -165,7 +171,11 @@ def fault_house(folder: Path, *, mosaics: int, kind: str = "sqlite") -> Iterator
                 sql_connection=stack.enter_context(database(folder, kind)),
                 environment={
                     **IMPATIENCE,
+                    **QUICK_TO_GIVE_UP,
                     "MOSAIC_FAULTS_CONTROL": str(folder / "control"),
+                    "PYTHONPATH": str(Path(__file__).parent / "backends"),
+                    # Not of the API server, which would ask it once more for each lookup.
+                    "AIRFLOW__WORKERS__SECRETS_BACKEND": "faulty_secrets.FaultySecrets",
                     **{
                         f"AIRFLOW_CONN_MOSAIC_{number}": mosaic.airflow_connection()
                         for number, mosaic in enumerate(made)

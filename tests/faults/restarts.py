@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from dev.airflow_instance import AirflowInstance
 from dev.processes import DeadlineExceededError, poll
@@ -28,16 +29,18 @@ class Restart:
     :param mode: Where the task waits.
     :param disturb: What is done.
     :param expected: What it must come to.
+    :param shape: How the task is set up.
     """
 
     what: str
     mode: str
     disturb: Callable[[AirflowInstance], None]
     expected: Outcome = ONCE
+    shape: str = "run_retried"
 
     def case(self, *steps: Step) -> Case:
         """Its case, with these steps."""
-        moment = Moment(self.what, "run_retried", (self.mode,), steps, self.expected)
+        moment = Moment(self.what, self.shape, (self.mode,), steps, self.expected)
         return Case(moment=moment, mode=self.mode)
 
     @property
@@ -86,6 +89,21 @@ def kill_hard(name: str) -> Callable[[AirflowInstance], None]:
     return disturb
 
 
+def stay_away(airflow: AirflowInstance) -> None:
+    """End the API server until workers have lost their heartbeat, and start a new one."""
+    log = airflow.services["scheduler"].log
+    before = _given_up(log)
+    airflow.kill("api-server", signal.SIGKILL)
+    poll(lambda: _given_up(log) > before or None, timeout=120, what="a worker gives its task up")
+    # The task's process has five seconds after that.
+    time.sleep(6)
+    airflow.restart("api-server")
+
+
+def _given_up(log: Path) -> int:
+    return log.read_text(errors="replace").count("Too many failed heartbeats")
+
+
 #: In the order in which they are done. A scheduler that is asked to end waits for its workers, so for tasks on workers
 #: only its death is of interest.
 GROUPS = (
@@ -103,5 +121,16 @@ GROUPS = (
             kill_hard("scheduler"),
             Outcome(started=1, tries=2),
         ),
+    ),
+    (
+        Restart(
+            "5 while polling, API server away until the heartbeat is lost",
+            "worker",
+            stay_away,
+            Outcome(started=1, tries=2),
+            # Airflow uses up a try for each start of a process that can't reach its API server.
+            "run_retried_later",
+        ),
+        Restart("API server restarted while deferred", "deferred", kill_hard("api-server")),
     ),
 )

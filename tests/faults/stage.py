@@ -91,7 +91,11 @@ class Stage:
         self.run_id = f"case_{time.time_ns()}"
         self._folder = control / self.run_id
         self._folder.mkdir(parents=True)
-        self._connection = connection
+        # One whose lookups fail when they are told to.
+        faulty = "faulty_lookups" in seams
+        self._connection = connection.replace("mosaic_", "faulty_") if faulty else connection
+        self._away = control / f"{self._connection}.away"
+        self._away.unlink(missing_ok=True)
         self._seams = seams
         #: A run that was there before the task.
         self.earlier_run = ""
@@ -194,6 +198,19 @@ class Stage:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+    def begin_a_run(self) -> None:
+        """Somebody has started a run, and the task is to wait for it."""
+        body = {"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}
+        self.earlier_run = self._ask("POST", START.format(agent_id=SOME_AGENT), body)["run_id"]
+
+    def lookups_fail(self, times: int) -> None:
+        """The next lookups of the connection fail."""
+        self._away.write_text(str(times))
+
+    def until_lookups_failed(self) -> None:
+        """Wait until all of them have failed."""
+        poll(lambda: self._away.read_text() == "0" or None, timeout=90, pause=0.1, what="lookups that failed")
 
     def hold_runs(self) -> None:
         """Runs go on until they are let go."""

@@ -30,11 +30,18 @@ hold: Step = Stage.hold_runs
 let_go: Step = Stage.let_go
 lose_machine: Step = Stage.lose_machine
 failed_before: Step = Stage.begin_and_fail_a_run
+begun_before: Step = Stage.begin_a_run
+lookups_failed: Step = Stage.until_lookups_failed
 
 
 def fault(kind: str, method: str, path: str, **options: Any) -> Step:
     """The next request of a kind meets a fault."""
     return lambda stage: stage.mosaic.inject(kind, method=method, path=path, **options)
+
+
+def lookups_fail(times: int) -> Step:
+    """The next lookups of the connection fail."""
+    return lambda stage: stage.lookups_fail(times)
 
 
 def requested(method: str, path: str, times: int = 1) -> Step:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .airflow_faults import MOMENTS as AIRFLOW_FAULTS
 from .cases import cases
 from .exits import MOMENTS as EXITS
 from .house import fault_house, forget, new_folder
@@ -22,6 +23,9 @@ TELLING = {
     ("SIGTERM while starting", "deferred"),
     ("SIGTERM while polling", "worker"),
     ("SIGTERM while polling, cancel_on_kill=False", "worker"),
+    ("lookup of the connection fails at the triggerer's first look", "deferred"),
+    ("XCom can't be written after the start", "worker"),
+    ("state store has lost the entry by the retry", "worker"),
     ("clear of a succeeded task", "worker"),
     ("clear of a succeeded task", "deferred"),
     ("clear of a failed task", "worker"),
@@ -30,7 +34,9 @@ TELLING = {
     ("clear of a waiting task: the old run alone is cancelled", "deferred"),
     ("clear of a deferred task before the triggerer has it", "deferred"),
 }
-CASES = {case.name: case for case in cases((*MOMENTS, *EXITS)) if (case.moment.what, case.mode) in TELLING}
+CASES = {
+    case.name: case for case in cases((*MOMENTS, *AIRFLOW_FAULTS, *EXITS)) if (case.moment.what, case.mode) in TELLING
+}
 
 
 @pytest.fixture(scope="module")

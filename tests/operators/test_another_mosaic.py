@@ -15,6 +15,7 @@ from tasks.other_mosaic import OtherMosaic, serving
 from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.tasks import outputs, runs
@@ -114,11 +115,19 @@ def test_a_cancel_without_a_body_is_a_cancel(other: OtherMosaic) -> None:
     assert other.runs[0]["status"] == "cancelled"
 
 
-def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(other: OtherMosaic) -> None:
+def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(
+    other: OtherMosaic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = life(timeout=60, deferrable=True)
     other.looks_until_end = 10**6
     deferred = task.execute()
-    other.runs[0]["status"] = "completed"
+    cancel = MosaicHook.cancel_run
+
+    def cancel_too_late(hook: MosaicHook, run_id: str) -> Any:
+        other.runs[0]["status"] = "completed"
+        return cancel(hook, run_id)
+
+    monkeypatch.setattr(MosaicHook, "cancel_run", cancel_too_late)
     with pytest.raises(AirflowFailException, match="It had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 

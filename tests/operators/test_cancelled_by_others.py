@@ -176,7 +176,7 @@ def test_where_it_cannot_be_noted_a_person_is_asked(mosaic: Emulator, clock: Clo
     mosaic.configure(hold_runs=True)
     store = StateStore()
     task = run_life(store, execution_timeout=timedelta(seconds=0.3))
-    store.after_set = lambda value: setattr(store, "broken_sets", 1 if "id" in value else 0)
+    store.after_set = lambda value: setattr(store, "broken_sets", 9 if "id" in value else 0)
     with pytest.raises(MosaicTimeoutError):
         task.execute()
     gives_up(task.execute, MosaicRunCancelledError)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
-from tasks.fixtures import AGENT, START, Clock, effects, sent, started
+from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
 from tasks.standins import Deferred, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
@@ -121,14 +121,13 @@ def test_told_so_a_clock_that_ran_out_lets_the_run_go_on(mosaic: Emulator, defer
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_run_that_ended_in_the_last_moment_is_not_cancelled_and_the_message_says_so(mosaic: Emulator) -> None:
+def test_a_run_that_ended_in_the_last_moment_is_taken(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = life(timeout=60, deferrable=True)
     deferred = task.execute()
     mosaic.finish_run(started(mosaic))
-    with pytest.raises(AirflowFailException, match="It had ended already"):
-        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
-    assert mosaic.runs()[0]["status"] == "completed"
+    assert task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)}) == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])
@@ -136,8 +135,13 @@ def test_whatever_a_cancel_of_an_ended_run_answers_it_is_no_failure(mosaic: Emul
     mosaic.configure(hold_runs=True, cancel_terminal_status=status)
     task = life(timeout=60, deferrable=True)
     deferred = task.execute()
-    mosaic.finish_run(started(mosaic))
-    with pytest.raises(AirflowFailException) as failure:
+    mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
+
+    def end_it() -> None:
+        until(lambda: sent(mosaic, "POST " + CANCEL))
+        mosaic.finish_run(started(mosaic))
+
+    with Meanwhile(end_it), pytest.raises(AirflowFailException) as failure:
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
     assert "may go on" not in str(failure.value)
 

@@ -87,6 +87,38 @@ def hook(mosaic: Emulator) -> Iterator[MosaicHook]:
     hook.close()
 
 
+class Lookups:
+    """The lookups of connections on workers: as many as wanted fail, as Airflow has them fail."""
+
+    def __init__(self) -> None:
+        self._failing = 0.0
+
+    def fail(self, times: float = float("inf")) -> None:
+        """Let the next ones fail."""
+        self._failing = times
+
+    def one_fails(self) -> bool:
+        """Whether the present one does."""
+        self._failing -= 1
+        return self._failing >= 0
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
+    """Airflow's API server fails at times, and its client reports that there is no such connection."""
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    lookups, real = Lookups(), MosaicHook.get_connection
+
+    def get_connection(conn_id: str) -> Any:
+        if lookups.one_fails():
+            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+        return real(conn_id)
+
+    monkeypatch.setattr(MosaicHook, "get_connection", staticmethod(get_connection))
+    return lookups
+
+
 def until(look: Callable[[], Any], seconds: float = 10.0) -> Any:
     """Look until there is something to see."""
     deadline = time.monotonic() + seconds

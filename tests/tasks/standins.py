@@ -35,10 +35,20 @@ class StateStore:
         #: Every value that was set, in order, with its key.
         self.history: list[tuple[str, Any]] = []
         self.broken_sets = 0
+        self.broken_gets = 0
+        self._lost: set[str] = set()
+        self._raising = False
         #: Is told of each value after it was kept.
         self.after_set: Callable[[dict[str, Any]], None] = lambda value: None
 
     def get(self, key: str, default: Any = None) -> Any:
+        if self.broken_gets:
+            self.broken_gets -= 1
+            raise RuntimeError("the API server is away")
+        if key in self._lost:
+            if self._raising:
+                raise FileNotFoundError(key)
+            return None
         return json.loads(self._texts[key]) if key in self._texts else default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
@@ -49,6 +59,7 @@ class StateStore:
             self.broken_sets -= 1
             raise RuntimeError("the API server is away")
         self._texts[key] = text
+        self._lost.discard(key)
         self.history.append((key, json.loads(text)))
         self.after_set(json.loads(text))
 
@@ -57,6 +68,14 @@ class StateStore:
 
     def clear(self) -> None:
         self._texts.clear()
+
+    def lose(self, *, raising: bool = False) -> None:
+        """
+        Lose the objects in which a backend on object storage keeps the values; Airflow's database keeps the entries.
+
+        :param raising: Whether the backend raises for them; that of the common.io provider returns None.
+        """
+        self._lost, self._raising = set(self._texts), raising
 
     def killing_at(self, moment: str) -> StateStore:
         """

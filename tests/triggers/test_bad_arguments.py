@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.emulator import Emulator
 
 IDS: list[Any] = [None, 5, "", "None", "{{ run_id }}", "two words"]
-CONNECTIONS: list[Any] = [None, 5, "", "nowhere"]
+CONNECTIONS: list[Any] = [None, 5, ""]
 SECONDS: list[Any] = [0, -1, "30", math.nan, True, None]
 FLAGS: list[Any] = ["False", 1, None]
 MOMENTS: list[Any] = ["tomorrow", True, [1.0]]

@@ -25,6 +25,7 @@ from airflow_provider_mosaic.triggers import (
     MosaicRunTrigger,
     MosaicSocialPostTrigger,
 )
+from airflow_provider_mosaic.triggers import runs as triggers_runs
 
 GET_RUN = "/agent_run/{run_id}"
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
@@ -187,10 +188,65 @@ def test_a_server_that_is_away_is_waited_for(mosaic: Emulator, monkeypatch: pyte
     assert (event["error"], event["transient"]) == ("MosaicTransportError", True)
 
 
-def test_a_missing_connection_ends_the_wait_at_once_and_names_it() -> None:
+def test_a_missing_connection_is_believed_after_some_lookups_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise they would also have to last five minutes.
+    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
     event = event_of(waits_for("r", mosaic_conn_id="nowhere"))
-    assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicValidationError", False)
+    assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicConnectionError", True)
     assert "mosaic_conn_id='nowhere'" in event["message"]
+
+
+WRONG = json.dumps({"conn_type": "mosaic", "password": ""})
+
+
+@pytest.mark.parametrize("broken", [None, WRONG], ids=["not found", "without a key"])
+def test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back(
+    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch, broken: str | None
+) -> None:
+    good = mosaic.airflow_connection()
+    if broken is None:
+        monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", broken)
+    mosaic.finish_run(run_id)
+
+    async def wait() -> dict[str, Any]:
+        waiting_for = asyncio.create_task(anext(waits_for(run_id).run()))
+        await asyncio.sleep(0.3)
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
+        return dict((await waiting_for).payload)
+
+    assert run_bounded(wait())["outcome"] == "ended"
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_wait_that_ends_the_task_fails_for_a_missing_connection_and_never_skips_for_it(
+    monkeypatch: pytest.MonkeyPatch, soft_fail: bool
+) -> None:
+    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
+    trigger = waits_for("r", mosaic_conn_id="nowhere", end_task=True, soft_fail=soft_fail)
+
+    async def wait() -> Any:
+        return await anext(trigger.run())
+
+    assert type(run_bounded(wait())).__name__ == "TaskFailedEvent"
+
+
+def test_a_killed_trigger_looks_its_connection_up_again_until_it_can_cancel(
+    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers_runs, "_LOOKUP_PAUSES", (0.05,) * 4)
+    good = mosaic.airflow_connection()
+    monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
+
+    async def kill() -> None:
+        killed = asyncio.create_task(waits_for(run_id, cancel_on_kill=True).on_kill())
+        await asyncio.sleep(0.08)
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
+        await killed
+
+    run_bounded(kill())
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
 def test_a_connection_that_cannot_be_looked_up_for_a_while_does_not_end_the_wait(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -26,6 +27,7 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
     MosaicUploadOperator,
 )
+from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 CONTROL = Path(os.environ["MOSAIC_FAULTS_CONTROL"])
 AGENT = "a0000000-0000-4000-8000-000000000001"
@@ -84,9 +86,46 @@ def prepare(context: Mapping[str, Any]) -> None:
     around(RunWait, "go_on", before="die_at_resume")
     around(RunWait, "_finish", after="die_at_end")
     around(RunWait, "_let_go", after="die_after_cancel")
+    break_airflow(seams, ti.try_number, folder)
     if "deaf_trigger" in seams:
         # As if the trigger never looked at its clock: Airflow's own is over first.
         setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
+
+
+def break_airflow(seams: list[str], try_number: int, folder: Path) -> None:
+    """Let what Airflow keeps for this task fail, as the seams say."""
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    def away(method: Callable[..., Any], fails: Callable[..., bool]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if fails(*args, **kwargs):
+                raise ConnectionError("the storage is away")
+            return method(self, *args, **kwargs)
+
+        return wrapped
+
+    def replace(owner: Any, name: str, fails: Callable[..., bool]) -> None:
+        setattr(owner, name, away(getattr(owner, name), fails))
+
+    if "xcom_away" in seams:
+        replace(RuntimeTaskInstance, "xcom_push", lambda *args, **kwargs: True)
+    if "store_away_at_intent" in seams and try_number == 1:
+        replace(TaskStateStoreAccessor, "set", lambda key, value, **kwargs: True)
+    if "store_away_at_id" in seams:
+        replace(TaskStateStoreAccessor, "set", lambda key, value, **kwargs: "id" in value)
+    if "store_away_at_retry" in seams and try_number == 2:
+        replace(TaskStateStoreAccessor, "get", lambda *args, **kwargs: True)
+    if "object_gone" in seams:
+        os.environ |= {
+            "AIRFLOW__WORKERS__STATE_STORE_BACKEND": (
+                "airflow.providers.common.io.state_store.backend.StateStoreObjectStorageBackend"
+            ),
+            "AIRFLOW__COMMON_IO__STATE_STORE_OBJECTSTORAGE_PATH": f"file://{folder}/state",
+        }
+        if try_number == 2:
+            shutil.rmtree(folder / "state")
 
 
 def shape(dag_id: str, operator: type[Any], before: Callable[[], BaseOperator] | None = None, **arguments: Any) -> None:
@@ -153,6 +192,7 @@ def run_shape(name: str, **arguments: Any) -> None:
 
 
 run_shape("retried", **RETRIED)
+run_shape("retried_later", retries=2, retry_delay=timedelta(seconds=40))
 run_shape("once")
 run_shape("kept", cancel_on_kill=False)
 run_shape("timeout", timeout=8, **RETRIED)
@@ -189,6 +229,15 @@ shape(
     video_url="https://cdn.example.org/host.mp4",
     **RETRIED,
 )
+for waiting in ("worker", "deferred"):
+    shape(
+        f"run_sensed_{waiting}",
+        MosaicRunSensor,
+        run_id="{{ params.run }}",
+        poll_interval=1,
+        deferrable=waiting == "deferred",
+        soft_fail=True,
+    )
 for name, before in (("refused", refused), ("lost", lost)):
     shape(
         f"run_beside_{name}_worker",

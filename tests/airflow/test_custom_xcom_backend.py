@@ -1,0 +1,70 @@
+"""The task's link where XComs are kept in object storage: it needs an Airflow of its own, which takes half a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mosaic.emulator import Emulator
+from dev.airflow_instance import AirflowInstance
+from dev.processes import poll
+
+pytestmark = pytest.mark.airflow
+
+BACKEND = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
+DAG_ID = "edit_on_a_worker"
+DAG = """
+from airflow.sdk import DAG
+
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+
+with DAG("edit_on_a_worker", schedule=None):
+    MosaicRunAgentOperator(
+        task_id="edit",
+        agent_id="a0000000-0000-4000-8000-000000000004",
+        deferrable=False,
+        poll_interval=1,
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow_elsewhere(folder: Path, mosaic_process: Emulator) -> Iterator[AirflowInstance]:
+    """An Airflow with another XCom backend, which keeps values of all sizes elsewhere."""
+    file = folder / "edit_on_a_worker.py"
+    file.write_text(DAG)
+    instance = AirflowInstance(
+        folder / "airflow-elsewhere",
+        dags=[file],
+        environment={
+            "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
+            "AIRFLOW__CORE__XCOM_BACKEND": BACKEND,
+            "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"file://{folder}/xcoms",
+            "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "0",
+        },
+    )
+    with instance:
+        yield instance
+
+
+def test_the_link_leads_to_the_agent_while_the_task_runs_on_a_worker_and_after(
+    airflow_elsewhere: AirflowInstance, mosaic: Emulator, folder: Path
+) -> None:
+    airflow = airflow_elsewhere
+    mosaic.configure(hold_runs=True)
+    run_id = airflow.trigger(DAG_ID)
+    poll(lambda: mosaic.runs() or None, timeout=90, what="the run has started")
+
+    def link() -> str | None:
+        return airflow.rest.links(DAG_ID, run_id, "edit").get("Mosaic")
+
+    seen = poll(link, timeout=30, what="the link is there")
+    assert seen.startswith("https://edit.mosaic.so/agents/")
+    assert airflow.rest.task_instance(DAG_ID, run_id, "edit").state == "running"
+    mosaic.configure(hold_runs=False)
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert link() == seen
+    # The others are elsewhere.
+    assert [path for path in (folder / "xcoms").rglob("*") if path.is_file()]

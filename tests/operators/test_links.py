@@ -1,0 +1,77 @@
+"""The link of a task: Airflow's UI reads it from the database, also with a custom XCom backend."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time import xcom as xcom_module
+from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
+
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.tasks.run_waits import push_run
+
+KEY = SimpleNamespace(dag_id="dag", task_id="run", run_id="manual__1", map_index=3)
+
+
+class Elsewhere(BaseXCom):
+    """A backend that keeps values elsewhere, and knows only what it has kept."""
+
+    values: dict[str, Any] = {}
+
+    @staticmethod
+    def serialize_value(value: Any, *, key: str | None = None, **_: Any) -> str:
+        Elsewhere.values[f"ref:{key}"] = value
+        return f"ref:{key}"
+
+    @staticmethod
+    def deserialize_value(result: Any) -> Any:
+        return Elsewhere.values[result.value]
+
+
+class Database:
+    """What a supervisor does with XComs."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+
+    def send(self, msg: Any) -> Any:
+        if isinstance(msg, SetXCom):
+            assert (msg.dag_id, msg.task_id, msg.run_id, msg.map_index) == ("dag", "run", "manual__1", 3)
+            self.rows[msg.key] = msg.value
+            return None
+        assert isinstance(msg, GetXCom)
+        return XComResult(key=msg.key, value=self.rows.get(msg.key))
+
+
+@pytest.fixture(params=[BaseXCom, Elsewhere], ids=["Airflow's backend", "another backend"])
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Database:
+    database = Database()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", database, raising=False)
+    monkeypatch.setattr(xcom_module, "XCom", request.param)
+    return database
+
+
+def context() -> dict[str, Any]:
+    def push(key: str, value: Any) -> None:
+        xcom_module.XCom.set(key, value, **vars(KEY))
+
+    return {"ti": SimpleNamespace(xcom_push=push, **vars(KEY))}
+
+
+def test_the_database_has_the_address_at_once_and_the_operator_reads_it(database: Database) -> None:
+    address = agent_url("an-agent", "https://api.mosaic.so")
+    push_run(context(), "a-run", address)
+    assert database.rows[MosaicAgentLink().xcom_key] == address
+    operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
+    # What Airflow stores once more when a part of the task has ended.
+    assert MosaicAgentLink().get_link(operator, ti_key=KEY) == address  # type: ignore[arg-type]
+
+
+def test_without_a_run_there_is_no_link(database: Database) -> None:
+    operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
+    assert MosaicAgentLink().get_link(operator, ti_key=KEY) == ""  # type: ignore[arg-type]

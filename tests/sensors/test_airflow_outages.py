@@ -1,0 +1,168 @@
+"""A connection that Airflow does not return for a while: no sensor is skipped for it, and none gives up at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tasks.airflow_exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout
+from tasks.fixtures import ACCOUNT, AGENT, Clock, Lookups, effects, until
+from tasks.standins import Deferred, Life
+
+from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicTimeoutError
+from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.sensors import (
+    MosaicAvatarProfileSensor,
+    MosaicCreditsSensor,
+    MosaicRunSensor,
+    MosaicSocialPostSensor,
+)
+
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+SOFT = pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft_fail"])
+Ready = Callable[[], None]
+AVATAR = "/avatar-profiles/{avatar_profile_id}"
+
+
+def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[Life, Ready]:
+    """A sensor whose end has not come, and what makes it come."""
+    mosaic.configure(hold_runs=True, hold_posts=True, credits=0)
+    arguments: dict[str, Any] = {"task_id": "wait", "poll_interval": 0.05, **options}
+    if kind == "run":
+        run_id = hook.run_agent(AGENT)
+        return Life(lambda: MosaicRunSensor(run_id=run_id, **arguments)), lambda: mosaic.finish_run(run_id)
+    if kind == "post":
+        post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+
+        def publish() -> None:
+            mosaic.configure(hold_posts=False)
+            until(lambda: mosaic.posts()[0]["status"] == "posted")
+
+        return Life(lambda: MosaicSocialPostSensor(post_id=post_id, **arguments)), publish
+    if kind == "avatar":
+        profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
+        until(lambda: hook.get_avatar_profile(profile.id).status == "ready")
+        mosaic.inject("unknown_status", method="GET", path=AVATAR, times=None, status="almost")
+        return Life(lambda: MosaicAvatarProfileSensor(avatar_profile_id=profile.id, **arguments)), mosaic.clear_faults
+    return Life(lambda: MosaicCreditsSensor(min_credits=10, **arguments)), lambda: mosaic.configure(credits=100)
+
+
+KINDS = pytest.mark.parametrize("kind", ["run", "post", "avatar", "credits"])
+
+
+def returned(value: Any) -> Any:
+    """What a poking sensor returns is wrapped until Airflow takes it."""
+    return getattr(value, "xcom_value", value)
+
+
+@KINDS
+@WAYS
+@SOFT
+def test_the_first_look_of_a_sensor_outlives_lookups_that_fail(
+    mosaic: Emulator, hook: MosaicHook, lookups: Lookups, kind: str, deferrable: bool, soft_fail: bool
+) -> None:
+    task, ready = waits(kind, mosaic, hook, deferrable=deferrable, soft_fail=soft_fail)
+    ready()
+    lookups.fail(2)
+    assert returned(task.see_through()) is not None
+
+
+@WAYS
+@SOFT
+def test_lookups_that_go_on_failing_fail_the_try_and_skip_nothing(
+    mosaic: Emulator, hook: MosaicHook, lookups: Lookups, deferrable: bool, soft_fail: bool
+) -> None:
+    task, _ = waits("run", mosaic, hook, deferrable=deferrable, soft_fail=soft_fail)
+    lookups.fail()
+    with pytest.raises(MosaicConnectionError):
+        task.execute()
+
+
+@SOFT
+def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, soft_fail: bool
+) -> None:
+    task, ready = waits("run", mosaic, hook, deferrable=False, soft_fail=soft_fail)
+    operator = task._new()
+    assert operator.poke({}) is None
+    lookups.fail(20)
+    ready()
+    assert returned(operator.poke({})) is not None
+    lookups.fail()
+    with pytest.raises(MosaicConnectionError):
+        operator.poke({})
+    # As a refusal is borne.
+    assert sum(clock.pauses) >= 300
+
+
+@KINDS
+@SOFT
+def test_a_deferred_sensor_goes_on_through_lookups_that_fail(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, kind: str, soft_fail: bool
+) -> None:
+    task, ready = waits(kind, mosaic, hook, deferrable=True, soft_fail=soft_fail)
+    deferred = task.execute()
+    ready()
+    event = deferred.wait()
+    lookups.fail(7)
+    assert returned(task.resume(deferred, event)) is not None
+
+
+@SOFT
+def test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, soft_fail: bool
+) -> None:
+    task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=soft_fail)
+    deferred = task.execute()
+    lookups.fail()
+    gone = {"outcome": "error", "error": "MosaicConnectionError", "message": "gone", "transient": True}
+    for event in (None, {**gone, "id": deferred.kwargs["run_id"]}):
+        with pytest.raises(MosaicConnectionError):
+            task.resume(deferred, event)
+
+
+# A wait that comes back late
+
+
+@KINDS
+def test_what_ended_while_the_sensor_queued_for_a_worker_is_taken(
+    mosaic: Emulator, hook: MosaicHook, kind: str
+) -> None:
+    task, ready = waits(kind, mosaic, hook, deferrable=True, execution_timeout=timedelta(seconds=60))
+    deferred = task.execute()
+    trigger_id = next(
+        (deferred.kwargs[key] for key in ("run_id", "post_id", "avatar_profile_id") if key in deferred.kwargs),
+        "credits",
+    )
+    timeout = {"outcome": "timeout", "id": trigger_id}
+    with pytest.raises(MosaicTimeoutError):
+        task.resume(deferred, timeout)
+    with pytest.raises((AirflowSensorTimeout, TaskDeferralTimeout)):
+        task.give_up()
+    ready()
+    assert returned(task.resume(deferred, timeout)) is not None
+    assert returned(task.give_up()) is not None
+
+
+def test_at_its_timeout_a_sensor_is_not_skipped_for_lookups_that_fail(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups
+) -> None:
+    task, ready = waits("run", mosaic, hook, deferrable=True, soft_fail=True)
+    assert isinstance(task.execute(), Deferred)
+    lookups.fail()
+    with pytest.raises(MosaicConnectionError):
+        task.give_up()
+    lookups.fail(3)
+    ready()
+    assert returned(task.give_up()) is not None
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_sensor_whose_time_is_over_is_still_skipped_softly(mosaic: Emulator, hook: MosaicHook) -> None:
+    task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=True)
+    task.execute()
+    with pytest.raises(AirflowSkipException):
+        task.give_up()
