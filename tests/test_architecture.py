@@ -57,7 +57,7 @@ def test_no_text_is_recased_as_a_whole() -> None:
 
 
 #: The modules of the API that a DAG file with an operator loads.
-VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.run_inputs", "api.validators"}
+VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs", "api.validators"}
 
 
 def loaded_by(*stages: str) -> list[set[str]]:

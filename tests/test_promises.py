@@ -115,6 +115,7 @@ CANCELS = {
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked success]",
     ],
+    "the DAG run is over its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_it_cancels_the_run"],
     "the triggerer or scheduler is restarted, moved, or dies": [
         f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
         "triggers/test_triggers.py::test_the_deadline_is_kept_by_the_wall_clock_over_a_restart",

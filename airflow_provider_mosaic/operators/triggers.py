@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.given import MosaicOperator
 
 if TYPE_CHECKING:
@@ -94,6 +94,5 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
                 exclusive=self.exclusive,
             )
             hook = MosaicHook(self.mosaic_conn_id)
-            url = agent_url(wanted.agent_id, hook.access.base_url)
-            push_agent_link(context, url, subject=f"agent {wanted.agent_id!r}")
+            push_agent_link(context, hook, wanted.agent_id, subject=f"agent {wanted.agent_id!r}")
             return YouTubeTask(hook, wanted).make_so()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.sensors.waiting import EndSensor
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class MosaicRunSensor(EndSensor):
 
         run = with_outputs(hook, subject)
         push_end(context, run)
-        url = agent_url(run.agent_id, hook.access.base_url)
-        push_agent_link(context, url, subject=f"run {run.run_id!r}")
+        push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
         try:
             judge_end(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
         except MosaicRunPartialError:

@@ -13,7 +13,6 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
 from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory
 from airflow_provider_mosaic.tasks.once import Once
@@ -55,15 +54,13 @@ class ApplyTask:
             agent_id = str(self._ensured(self._once(context)).id)
             # At once: what follows may fail, and an agent without nodes is there.
             push(AGENT_ID_KEY, agent_id, of=agent_id)
-            url = agent_url(agent_id, self._hook.access.base_url)
-            push_agent_link(context, url, subject=f"agent {agent_id!r}")
+            push_agent_link(context, self._hook, agent_id, subject=f"agent {agent_id!r}")
             return agent_id
 
         applied = self._apply.run(create, choose=lambda ids: self._chosen(self._once(context), ids))
         if applied.agent_id is not None:
             push(AGENT_ID_KEY, applied.agent_id, of=applied.agent_id)
-            url = agent_url(applied.agent_id, self._hook.access.base_url)
-            push_agent_link(context, url, subject=f"agent {applied.agent_id!r}")
+            push_agent_link(context, self._hook, applied.agent_id, subject=f"agent {applied.agent_id!r}")
         made = str(applied.agent_id or self._order.definition.name)
         push("operations", applied.operations, of=made)
         push("node_ids", dict(applied.node_ids), of=made)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.airflow_features import push_link_xcom
+from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.links import AGENT_URL_KEY, MosaicAgentLink
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.links import AGENT_URL_KEY, MosaicAgentLink, agent_url
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +85,20 @@ def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -
     )
 
 
-def push_agent_link(context: Mapping[str, Any], url: str | None, *, subject: str) -> None:
+def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
     """
-    Push the address of an agent's page, for users and for the button.
+    Push the address of an agent's page, for users and for the button, where it has one.
 
     :param context: The task's context.
-    :param url: The address; None if there is none.
-    :param subject: What it belongs to, with its id.
+    :param hook: The connection, which says whether the editor knows the agent.
+    :param agent_id: The agent, if it is known.
+    :param subject: What the link belongs to, with its id.
     """
+    try:
+        url = agent_url(agent_id, hook.access.base_url)
+    except MosaicError as error:
+        log.info("No link to the agent of %s, since the connection could not be read: %s", subject, error)
+        return
     if url is not None:
         push_xcom(context, AGENT_URL_KEY, url, subject=subject)
         push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)

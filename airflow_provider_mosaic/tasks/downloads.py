@@ -27,7 +27,6 @@ from airflow_provider_mosaic.clients.downloading import Found, fetch, look, meas
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.places import Folder
-from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
@@ -107,7 +106,7 @@ class DownloadTask:
         :raises MosaicRunFailedError: The run is still going on, or it rendered nothing.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
-        push_agent_link(context, agent_url(run.agent_id, self._hook.access.base_url), subject=f"run {run.run_id!r}")
+        push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
         verdict = judge_run(run)
         if not verdict.ended:
             raise still_going_on(run, before="its outputs are fetched")

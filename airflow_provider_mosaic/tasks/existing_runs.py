@@ -23,7 +23,6 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.runs import Run, RunStatus
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.tasks.failing import Stakes, fail_exception
 from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after_cancel
@@ -106,7 +105,7 @@ class ResumeTask:
             # Whoever cancelled it, this task is asked for to have it go on: also if this try dies before it does.
             self.wait.permit(context).give(run_id)
         deadline = self._deadline(memory, record)
-        push_run(context, run_id, agent_url(run.agent_id, self._hook.access.base_url))
+        push_run(context, self._hook, run_id, run.agent_id)
         standing = judge_run(run).standing
         if standing is Standing.BAD:
             if record is not None and record.noted:

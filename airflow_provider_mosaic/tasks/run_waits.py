@@ -46,16 +46,17 @@ RUN_ID_KEY = "mosaic_run_id"
 _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
-def push_run(context: Mapping[str, Any], run_id: str, agent_link: str | None) -> None:
+def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """
     Push the id and the link: they are needed most when the task does not come to its end.
 
     :param context: The task's context.
+    :param hook: The connection.
     :param run_id: The run.
-    :param agent_link: Address of its agent's page, if it is known.
+    :param agent_id: Its agent, if it is known.
     """
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
-    push_agent_link(context, agent_link, subject=f"run {run_id!r}")
+    push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
 class RunWait(EndWait[Run]):

@@ -25,7 +25,6 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.api.verdicts import Standing, judge_run
 from airflow_provider_mosaic.hooks.agents import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.tasks.credits import require_credits
 from airflow_provider_mosaic.tasks.decisions import Decisions
 from airflow_provider_mosaic.tasks.existing_runs import outlast_kill, resume
@@ -152,7 +151,7 @@ class RunTask:
 
     def _started(self, context: Mapping[str, Any], run_id: str) -> None:
         self._known = run_id
-        push_run(context, run_id, agent_url(self._order.agent_id, self._hook.access.base_url))
+        push_run(context, self._hook, run_id, self._order.agent_id)
 
     def waits_for(self, run_id: str) -> None:
         """

@@ -40,7 +40,7 @@ SIGNED = "https://s.example/a.mp4?sig=hush"
 NO_IDS: list[tuple[Any, str]] = [
     ("", "it must be an id"),
     ("  ", "it must be an id"),
-    (None, "as text, not NoneType"),
+    (None, "as text, not None"),
     ("None", "the task that should give it gave nothing"),
     ("null", "the task that should give it gave nothing"),
     (5, "as text, not int"),
@@ -191,7 +191,7 @@ def test_a_url_is_what_begins_with_http(value: str) -> None:
         ("https://a.example:port/", "not a URL"),
         ("https://a.example:99999/", "not a URL"),
         ("https://[::1/", "not a URL"),
-        (None, "not NoneType"),
+        (None, "not None"),
         (["https://a.example"], "not list"),
     ],
 )
@@ -238,7 +238,7 @@ def ring() -> dict[str, Any]:
         ([], "not list"),
         ("text", "not str"),
         ("{broken", "not str"),
-        (None, "not NoneType"),
+        (None, "not None"),
         ({1: 2}, "its key 1 must be text"),
         ({"a": {1, 2}}, "can't be written as JSON"),
         ({"a": NOW}, "can't be written as JSON"),

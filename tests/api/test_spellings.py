@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.avatars import AvatarProfile, get_avatar_profile
 from airflow_provider_mosaic.api.models import parse_time, status_key
-from airflow_provider_mosaic.api.reports import avatar_profile_failure, failed_nodes, post_failure, run_failure
+from airflow_provider_mosaic.api.reports import avatar_profile_failure, node_lines, post_failure, run_failure
 from airflow_provider_mosaic.api.running import running_runs
 from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
 from airflow_provider_mosaic.api.social import Destination, Post, PostStatus
@@ -81,7 +81,7 @@ def test_the_story_of_an_end_has_the_servers_own_word() -> None:
 @pytest.mark.parametrize("status", ["Failed", "error", "BLOCKED", "Canceled", "timed_out", "PartialComplete"])
 def test_a_tile_that_failed_is_named_in_any_spelling(status: str) -> None:
     node = RunNode.model_validate({"original_node_id": "n-1", "status": status})
-    assert "n-1" in failed_nodes(Run(run_id="r", status="failed"), [node])
+    assert any("n-1" in line for line in node_lines(Run(run_id="r", status="failed"), [node]))
 
 
 @pytest.mark.parametrize("status", ["Posted", "SUCCESS", "published", "completed"])

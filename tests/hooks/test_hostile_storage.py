@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clients.servers import HostileServer, answer
@@ -57,7 +58,7 @@ def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
                 overwrite=False,
             )
             with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
-                task.download()
+                task.download({"ti": SimpleNamespace(xcom_push=lambda **_: None)})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -293,7 +293,7 @@ def test_a_process_that_searches_the_database_says_where_to_make_a_connection(
     else:
         monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     said = str(lookup_error("mosaic_default", ValueError("it isn't defined")))
-    assert "Make one of type 'mosaic' under Admin > Connections" in said
+    assert "make one of type 'mosaic' under Admin > Connections" in said
     assert "database" not in said
 
 

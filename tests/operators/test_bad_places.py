@@ -105,7 +105,9 @@ def test_a_destination_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("in the way")
     place = f"{tmp_path}/{destination}"
     fetch = Life(
-        lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id=run_id, destination=place, filename=filename)
+        lambda: MosaicDownloadOutputsOperator(
+            task_id="fetch", run_id=run_id, destination=place, filename=filename, **LATE
+        )
     )
     with pytest.raises(AirflowFailException, match=pattern) as failure:
         fetch.execute()
@@ -122,7 +124,7 @@ def test_a_source_that_no_file_can_be_burns_no_retries(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AirflowFailException, match=f"source=.*{pattern}"):
-        Life(lambda: MosaicUploadOperator(task_id="up", source=f"{tmp_path}/{source}")).execute()
+        Life(lambda: MosaicUploadOperator(task_id="up", source=f"{tmp_path}/{source}", **LATE)).execute()
     assert nothing_was_done(mosaic)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tasks.fixtures import AGENT, START, effects, nothing_was_done
-from tasks.lives import rendered, run_life
+from tasks.lives import LATE, rendered, run_life
 from tasks.standins import StateStore
 
 from airflow_provider_mosaic import operators
@@ -102,7 +102,7 @@ def test_what_is_not_said_to_may_not(
 @pytest.mark.parametrize("rendered", [None, "None", ""])
 def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | None) -> None:
     # Airflow renders the templates again in each process.
-    options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"]}
+    options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"], **LATE}
     task = run_life(StateStore(), deferrable=True, **options)
     assert task.see_through() == mosaic.runs()[0]["run_id"]
     mosaic.configure(hold_runs=True)
@@ -160,7 +160,7 @@ def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
         for place in (name, f"{name}['x']", [name], [5], 5):
             with pytest.raises(MosaicValidationError, match="optional="):
                 kind.partial(task_id="task", optional=place)
-    needed = {
+    needed = LATE | {
         parameter.name: "x"
         for parameter in inspect.signature(inspect.unwrap(kind.__init__)).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty

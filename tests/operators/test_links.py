@@ -65,7 +65,8 @@ def context() -> dict[str, Any]:
 
 def test_the_database_has_the_address_at_once_and_the_operator_reads_it(database: Database) -> None:
     address = agent_url("an-agent", "https://api.mosaic.so")
-    push_run(context(), "a-run", address)
+    hook: Any = SimpleNamespace(access=SimpleNamespace(base_url="https://api.mosaic.so"))
+    push_run(context(), hook, "a-run", "an-agent")
     assert database.rows[MosaicAgentLink().xcom_key] == address
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     # What Airflow stores once more when a part of the task has ended.

@@ -274,7 +274,7 @@ def test_a_render_that_is_missing_fails_the_task_and_so_does_a_thumbnail_that_wa
     host.outputs = [{"id": "a", "video_url": host.link("/a", None, b"", 404), "thumbnail_url": host.link("/t", None)}]
     with pytest.raises(AirflowFailException) as failure:
         fetched(tmp_path)
-    assert isinstance(failure.value.__cause__, MosaicNotFoundError)
+    assert isinstance(failure.value.error, MosaicNotFoundError)
     host.outputs = [{"id": "a", "thumbnail_url": host.link("/a", None, b"", 404)}]
     with pytest.raises(AirflowFailException):
         fetched(tmp_path, include=["thumbnail"])

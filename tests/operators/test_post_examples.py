@@ -23,7 +23,7 @@ def tasks_of(name: str) -> dict[str, Any]:
 
 
 def measured(days: int = 7) -> set[str]:
-    return set(tasks_of("mosaic_measure_posts")["posts"].python_callable({"days": days}))
+    return set(tasks_of("mosaic_measure_posts")["posts"].python_callable(params={"days": days}))
 
 
 def test_posts_that_are_out_only_partly_are_measured_too(mosaic: Emulator, hook: MosaicHook) -> None:

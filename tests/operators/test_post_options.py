@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tasks.fixtures import Clock, effects, sent
-from tasks.lives import gives_up, one_post, post_life, rendered
+from tasks.lives import LATE, gives_up, one_post, post_life, rendered
 from tasks.standins import StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
@@ -79,7 +79,7 @@ def test_what_is_templated_includes_them() -> None:
     ],
 )
 def test_wrong_options_are_refused_by_name_and_nothing_is_posted(mosaic: Emulator, options: Any, name: str) -> None:
-    message = gives_up(post_life(StateStore(), provider_options=options).execute, MosaicValidationError)
+    message = gives_up(post_life(StateStore(), provider_options=options, **LATE).execute, MosaicValidationError)
     assert f"{name}=" in message
     assert effects(mosaic) == {}
 
@@ -147,7 +147,7 @@ def test_a_workspace_that_the_connection_does_not_list_is_refused(
 
 
 def test_a_workspace_that_is_no_id_is_refused(mosaic: Emulator) -> None:
-    message = gives_up(post_life(StateStore(), workspace_id="a b").execute, MosaicValidationError)
+    message = gives_up(post_life(StateStore(), workspace_id="a b", **LATE).execute, MosaicValidationError)
     assert "workspace_id='a b'" in message
     assert effects(mosaic) == {}
 

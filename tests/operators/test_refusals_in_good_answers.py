@@ -85,7 +85,7 @@ def test_a_start_that_is_refused_is_sent_once_and_its_words_are_shown(
     saying_no.answers[START] = {"success": False, "detail": "The agent is archived"}
     with pytest.raises(AirflowFailException, match="The agent is archived") as failure:
         running(deferrable=deferrable).execute()
-    assert type(failure.value.__cause__) is MosaicValidationError
+    assert type(failure.value.error) is MosaicValidationError
     assert saying_no.sent(START) == 1
     assert clock.pauses == []
 
@@ -120,9 +120,9 @@ def test_a_start_whose_no_names_a_run_that_no_list_shows_is_left_to_a_person(
     saying_no: SayingNo, clock: Clock, field: str
 ) -> None:
     saying_no.answers[START] = {"success": False, field: "made-1", "detail": "Late"}
-    with pytest.raises(AirflowFailException, match=r"made-1.*Variable") as failure:
+    with pytest.raises(AirflowFailException, match=r"(?s)made-1.*Variable") as failure:
         running().execute()
-    assert type(failure.value.__cause__) is MosaicAmbiguousOutcomeError
+    assert type(failure.value.error) is MosaicAmbiguousOutcomeError
     assert saying_no.sent(START) == 1
 
 

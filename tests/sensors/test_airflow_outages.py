@@ -87,13 +87,14 @@ def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
 ) -> None:
     task, ready = waits("run", mosaic, hook, deferrable=False, soft_fail=soft_fail)
     operator = task._new()
-    assert operator.poke({}) is None
+    context = task._context()
+    assert operator.poke(context) is None
     lookups.fail(20)
     ready()
-    assert returned(operator.poke({})) is not None
+    assert returned(operator.poke(context)) is not None
     lookups.fail()
     with pytest.raises(MosaicConnectionError):
-        operator.poke({})
+        operator.poke(context)
     # As a refusal is borne.
     assert sum(clock.pauses) >= 300
 

@@ -68,7 +68,7 @@ def test_a_watch_says_that_the_list_has_no_end_and_misses_nothing(
             return watching.events
 
     with caplog.at_level(logging.INFO):
-        assert run_bounded(course()) == [ended("r0")]
+        assert run_bounded(course()) == [{"runs": [ended("r0")]}]
     [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert f"The runs of agent '{AGENT}' can't be watched just now" in line
     assert "pages in a row without a new item" in line
