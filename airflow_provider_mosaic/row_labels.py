@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from airflow_provider_mosaic.validation import is_constant
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
 
-#: An error in it would fail a task that has succeeded, so that it is nothing but an attribute of the operator.
-TEMPLATE = "{{ task.row_label | default(ti.map_index, true) }}"
+#: An error in it would fail a task that has succeeded, so that it is nothing but one call.
+TEMPLATE = "{{ task.row_label(ti) }}"
 
 #: Characters. Airflow's database takes 250.
 _LONGEST = 100
@@ -28,22 +29,34 @@ def default_template(dag: DAG | None) -> str | None:
     return None if getattr(dag, "jinja_environment_kwargs", None) else TEMPLATE
 
 
-def row_label(task: BaseOperator, arguments: Sequence[str]) -> str:
+def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> str:
     """
-    Return what tells a row of a mapped task, or of a mapped group, from the others; nothing if that is not known.
+    Return what tells a row of a mapped task, or of a mapped group, from the others; its number if that is not known.
 
     :param task: The operator of the row, rendered.
     :param arguments: The arguments that may tell it, the most telling one first.
+    :param map_index: The row.
     """
+    label = str(map_index)
     try:
         differing = set(_differing(task, arguments))
-        for name in arguments:
-            if name in differing and (label := _label(name, getattr(task, name))):
-                return label
+        labels = (_label(name, getattr(task, name)) for name in arguments if name in differing)
+        label = next(filter(None, labels), label)
+        if task.dag.render_template_as_native_obj and _is_literal(label):
+            # Airflow fails a task whose label is rendered to a number, after all that the task has done.
+            return f"#{label}"
     except Exception as error:
         # A label is not worth a task.
         task.log.debug("No label for the row: %s", type(error).__name__)
-    return ""
+    return label
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except Exception:
+        return False
+    return True
 
 
 def _differing(task: BaseOperator, arguments: Sequence[str]) -> Iterator[str]:

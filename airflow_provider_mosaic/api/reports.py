@@ -146,8 +146,9 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     if failed and post.status != PostStatus.REJECTED:
         means.append(f"It failed on {'; '.join(failed)}.")
     partial = post.status == PostStatus.PARTIAL_FAILURE
+    reported = f" (Mosaic calls it {post.reported_status!r})" if post.reported_status else ""
     return MosaicPostFailedError(
-        f"Post {post.post_id!r} ended as {post.status}.",
+        f"Post {post.post_id!r} ended as {post.status}{reported}.",
         means=" ".join(means),
         to_do="It is not sent again as a whole: make a new post for the destinations that failed." if partial else "",
         post_id=post.post_id,

@@ -80,10 +80,9 @@ class MosaicOperator(BaseOperator):
             shared.kwargs["map_index_template"] = default_template(shared.kwargs["dag"])
         return shared
 
-    @property
-    def row_label(self) -> str:
-        """What tells this row of a mapped task from the others, for the task's ``map_index_template``."""
-        return row_label(self, self._row_label_arguments)
+    def row_label(self, ti: Any) -> str:
+        """Return what tells a row of a mapped task from the others, for the task's ``map_index_template``."""
+        return row_label(self, self._row_label_arguments, ti.map_index)
 
     def _validate_constants(self, **given: Any) -> None:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from tasks.airflow_exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout
@@ -87,7 +88,7 @@ def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
 ) -> None:
     task, ready = waits("run", mosaic, hook, deferrable=False, soft_fail=soft_fail)
     operator = task._new()
-    context = task._context()
+    context: Any = {"ti": MagicMock(try_number=1, max_tries=0), "task": operator}
     assert operator.poke(context) is None
     lookups.fail(20)
     ready()
