@@ -33,13 +33,17 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
+#: Files whose tests share an Airflow and take minutes: they run beside the others, on an Airflow of their process.
+LONG_FILES = frozenset({"test_finished_runs.py"})
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the two groups of `make e2e`: tests that share one Airflow, and those that have one of their own."""
+    """Name the two groups of `make e2e`: tests that share one Airflow, and those that are slow or have their own."""
     for item in items:
         if item.get_closest_marker("airflow"):
-            shared = "airflow" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("shared Airflow" if shared else "own Airflow"))
+            shared = "airflow" in getattr(item, "fixturenames", ()) and item.path.name not in LONG_FILES
+            item.add_marker(pytest.mark.xdist_group("shared Airflow" if shared else "own or slow"))
 
 
 _EVIDENCE = pytest.StashKey[Counter[str]]()

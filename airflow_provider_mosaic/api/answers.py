@@ -318,7 +318,8 @@ def refusal_error(
     if method == "GET":
         return MosaicResponseError(f"{head} Nothing was read. Check the id, the API key and the host.", **facts)
     return MosaicValidationError(
-        f"{head} Mosaic refused it, so nothing was started, paid or published by it. Fix the cause that it gives, then "
-        "run the task again.",
+        head,
+        means="Mosaic refused it, so nothing was started, paid or published by it.",
+        to_do="Fix the cause that it gives, then clear the task.",
         **facts,
     )
