@@ -6,7 +6,7 @@ BIN := .local/airflow-$(AIRFLOW)/bin
 # Containers and CI machines often set it; then every process of Airflow compiles what it imports, at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-matrix test-exhaustive test-hostile test-floors test-next test-faults soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+.PHONY: demo test test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
 demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
 	@$(BIN)/python -m dev.demo
@@ -59,8 +59,11 @@ types: environment         ## also of all DAGs that the docs show, against the b
 unit:                      ## everything that needs no running Airflow, real sockets included, with the built wheel
 	@$(PYTHON) -m dev.matrix unit
 
-e2e: environment           ## a real scheduler, DAG processor, triggerer and API server; DATABASE=postgresql: not on SQLite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m airflow
+e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m "airflow and not bursts"
+
+test-bursts: environment   ## 50 runs that end together, again and again, while DAGs are paused; DATABASE=postgresql: not on SQLite
+	$(BIN)/python -m pytest -m bursts
 
 bench: environment         ## figures beside peers, as ratios in one run; a missed goal is said
 	$(BIN)/python benchmarks/table.py

@@ -65,9 +65,7 @@ COMPATIBILITY = (
 REAL_AIRFLOW = (
     "tests/airflow/test_quick_start.py",
     "tests/airflow/test_connection_form.py",
-    # Not the bursts beside it: they take minutes, and `make e2e` has them.
-    "tests/airflow/test_finished_runs.py::"
-    "test_a_run_that_ends_starts_the_dag_and_a_restart_of_the_triggerer_loses_none",
+    "tests/airflow/test_finished_runs.py",
 )
 
 
@@ -90,7 +88,7 @@ ALL_UNIT_TESTS = (
 COMPATIBILITY_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not airflow and not alone and not exhaustive", *COMPATIBILITY)
 )
-REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow", *REAL_AIRFLOW))
+REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow and not bursts", *REAL_AIRFLOW))
 API_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
 )

@@ -43,7 +43,7 @@ def mosaic_process(folder: Path) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def sql_connection(folder: Path) -> Iterator[str | None]:
-    """The address of Airflow's database; None for a SQLite file in its home (``make e2e DATABASE=postgresql``)."""
+    """The address of Airflow's database; None for a SQLite file in its home (``make test-bursts DATABASE=postgresql``)."""
     kind = os.environ.get("DATABASE") or "sqlite"
     assert kind in ("sqlite", "postgresql"), kind
     if kind == "sqlite":

@@ -212,6 +212,7 @@ def create_asset_event(airflow: AirflowInstance, name: str) -> None:
     airflow.rest.post("/api/v2/assets/events", {"asset_id": asset["id"], "extra": {}})
 
 
+@pytest.mark.bursts
 def test_a_burst_of_ended_runs_reaches_each_dag_once_also_over_a_pause(
     airflow: AirflowInstance, mosaic: Emulator, switch: Callable[..., None]
 ) -> None:
