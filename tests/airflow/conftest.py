@@ -43,7 +43,7 @@ def mosaic_process(folder: Path) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def sql_connection(folder: Path) -> Iterator[str | None]:
-    """The address of Airflow's database; None for a SQLite file in its home (``make test-bursts DATABASE=postgresql``)."""
+    """Return the address of Airflow's database; None for a SQLite file in its home (`DATABASE`, see the Makefile)."""
     kind = os.environ.get("DATABASE") or "sqlite"
     assert kind in ("sqlite", "postgresql"), kind
     if kind == "sqlite":
