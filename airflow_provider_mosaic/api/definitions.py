@@ -25,6 +25,9 @@ from airflow_provider_mosaic.api.redaction import redact
 #: Where the definition's JSON Schema is, for editors and other tools.
 SCHEMA_PATH = Path(__file__).with_name("agent_definition.schema.json")
 
+#: Faults that a message shows: a definition of a wrong kind has tens of thousands.
+_MOST_SHOWN = 100
+
 _WORDS = {"string": "text", "object": "an object", "array": "a list"}
 
 
@@ -65,19 +68,27 @@ class AgentDefinition:
 
 
 class Faults:
-    """All that is wrong with something, collected so that it is told at once."""
+    """All that is wrong with something, collected so that it is told at once. The first hundred faults are shown."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self._count = 0
 
-    def add(self, place: str, value: object, why: str) -> None:
+    def add(self, place: str, value: object, why: str, *, unknown: str = "", known: Iterable[str] = ()) -> None:
         """
-        Note a fault.
+        Record a fault.
 
         :param place: Where it is.
         :param value: What stands there.
         :param why: What is wrong and what to do.
+        :param unknown: A word that is not known; those of ``known`` that are nearest to it are named.
+        :param known: The words that would have done.
         """
+        self._count += 1
+        if self._count > _MOST_SHOWN:
+            return
+        if unknown:
+            why = f"{why} {nearest(unknown, known)}"
         shown = redact(representation(value))
         self._lines.append(redact(f"{place}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
 
@@ -89,8 +100,10 @@ class Faults:
         :raises MosaicValidationError: There are some.
         """
         if self._lines:
-            many = f"{len(self._lines)} faults" if len(self._lines) > 1 else "a fault"
-            raise MosaicValidationError(f"{name}: it has {many}.\n  " + "\n  ".join(self._lines))
+            many = f"{self._count} faults" if self._count > 1 else "a fault"
+            more = self._count - len(self._lines)
+            lines = [*self._lines, f"... and {more} more"] if more else self._lines
+            raise MosaicValidationError(f"{name}: it has {many}.\n  " + "\n  ".join(lines))
 
 
 @functools.cache
@@ -199,7 +212,7 @@ def _check_keys(faults: Faults, nodes: tuple[DefinedNode, ...], chains: list[lis
         place = f"connections[{i}]"
         for j, key in enumerate(chain):
             if key not in keys:
-                faults.add(f"{place}[{j}]", key, f"there is no node with this key. {nearest(key, keys)}")
+                faults.add(f"{place}[{j}]", key, "there is no node with this key.", unknown=key, known=keys)
         for link in pairwise(chain):
             if link[0] == link[1]:
                 faults.add(place, link[0], "this tile leads into itself.")
@@ -220,7 +233,7 @@ def _tell(faults: Faults, error: Any) -> None:
         known = error.schema["properties"]
         for unknown in sorted(set(value) - set(known)):
             spot = f"{place}.{unknown}".lstrip(".")
-            faults.add(spot, value[unknown], f"there is no field {unknown} here. {nearest(unknown, known)}")
+            faults.add(spot, value[unknown], f"there is no field {unknown} here.", unknown=unknown, known=known)
     elif error.validator == "type":
         came = "nothing: leave it out" if value is None else type(value).__name__
         faults.add(where, value, f"it must be {_WORDS.get(rule, rule)}, not {came}.")

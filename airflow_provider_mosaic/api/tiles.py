@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api.agents import AgentGraph
 from airflow_provider_mosaic.api.definitions import AgentDefinition, Faults
-from airflow_provider_mosaic.api.nearest import nearest, one_a_line, plain
+from airflow_provider_mosaic.api.nearest import one_a_line, plain
 from airflow_provider_mosaic.api.node_types import NodeType
 
 # The documented ids of node types and nodes are UUIDs, but not every id of Mosaic is one: another form is an id where
@@ -65,7 +65,7 @@ class NodeTypes:
                 found[node.key] = node.tile.lower()
             elif not named:
                 names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
-                faults.add(place, node.tile, f"there is no tile of this name. {nearest(node.tile, names)}")
+                faults.add(place, node.tile, "there is no tile of this name.", unknown=node.tile, known=names)
             elif len(named) > 1:
                 faults.add(place, node.tile, f"more than one tile has this name, give its id:{one_a_line(named)}")
             else:
@@ -73,8 +73,9 @@ class NodeTypes:
             known = self._by_id.get(found.get(node.key, "").lower())
             listed = None if known is None else known.param_names
             for param in () if listed is None else sorted(set(node.params) - listed):
-                why = f"{node.tile} has no parameter of this name. {nearest(param, listed or ())}"
-                faults.add(f"nodes.{node.key}.params.{param}", node.params[param], why)
+                place = f"nodes.{node.key}.params.{param}"
+                why = f"{node.tile} has no parameter of this name."
+                faults.add(place, node.params[param], why, unknown=param, known=listed or ())
         return found
 
     def _named(self, name: str) -> list[str]:
@@ -121,8 +122,9 @@ def _node_of(graph: AgentGraph, key: str, faults: Faults) -> str | None:
         return found[0]
     agent = f"agent {graph.agent.agent_id!r}"
     if found:
-        why = f"{agent} has more than one tile of this name, give the id:{one_a_line(found)}"
+        many = f"{agent} has more than one tile of this name, give the id:{one_a_line(found)}"
+        faults.add("update_params", key, many)
     else:
-        why = f"{agent} has no tile of this name. {nearest(key, filter(None, nodes.values()))}"
-    faults.add("update_params", key, why)
+        names = filter(None, nodes.values())
+        faults.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=names)
     return None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_mosaic.api import definitions
 from airflow_provider_mosaic.api.agents import Agent, AgentGraph, AgentNode
 from airflow_provider_mosaic.api.definition_texts import definition_yaml, read_definition_text
 from airflow_provider_mosaic.api.definitions import (
@@ -393,3 +394,18 @@ def test_a_text_that_nothing_stores_is_refused_by_its_place(text: str, place: st
     params = {text: 1} if place == "key" else {"prompt": [text]}
     with pytest.raises(MosaicValidationError, match=r"nodes\.a\.params.*NUL or half of a surrogate pair"):
         checked_definition({"nodes": {"a": {"tile": "Clips", "params": params}}})
+
+
+def test_of_tens_of_thousands_of_faults_a_hundred_are_shown_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing each with two thousand names would take minutes."""
+    compared = []
+    monkeypatch.setattr(definitions, "nearest", lambda word, known: compared.append(word) or "")
+    definition = {
+        "nodes": {f"n{i}": {"tile": "Rough Cut", "params": {}} for i in range(2_000)},
+        "connections": [[f"x{i}", f"y{i}"] for i in range(10_000)],
+    }
+    with pytest.raises(MosaicValidationError) as failure:
+        checked_definition(definition)
+    assert "it has 20000 faults." in str(failure.value)
+    assert str(failure.value).endswith("... and 19900 more")
+    assert len(compared) == 100

@@ -250,6 +250,7 @@ def test_a_triggers_kill_that_cannot_cancel_raises_nothing(
         mosaic.inject("forbidden", method="POST", path=CANCEL)
     else:
         monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
+        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._LOOKUP_PAUSES", (0.1,))
     asyncio.run(deferred.trigger().on_kill())
     assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)
 
