@@ -92,6 +92,7 @@ REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow and not
 API_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
 )
+HOSTILE_TESTS = Step(name="hostile", arguments=("-q", "-m", "hostile"))
 
 
 @dataclass(kw_only=True)
@@ -141,7 +142,7 @@ def unit_jobs() -> list[MatrixJob]:
 
 def matrix_jobs() -> list[MatrixJob]:
     """Return the jobs of ``make test-matrix`` on this machine."""
-    jobs = floor_jobs()
+    jobs = [floors(API_TESTS)]
     pythons = list(interpreters.installed())
     tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
     full = os.environ.get("FULL", "") not in ("", "0")
@@ -153,9 +154,14 @@ def matrix_jobs() -> list[MatrixJob]:
     return jobs
 
 
+def floors(*steps: Step) -> MatrixJob:
+    """Return a job with the oldest dependencies, on the oldest Python."""
+    return MatrixJob(constraint="floors", python=next(iter(interpreters.installed())), steps=steps)
+
+
 def floor_jobs() -> list[MatrixJob]:
     """Return the job of ``make test-floors``."""
-    return [MatrixJob(constraint="floors", python=next(iter(interpreters.installed())), steps=[API_TESTS])]
+    return [floors(API_TESTS, HOSTILE_TESTS)]
 
 
 def next_jobs() -> list[MatrixJob]:
