@@ -92,7 +92,7 @@ REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow and not
 API_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
 )
-HOSTILE_TESTS = Step(name="hostile", arguments=("-q", "-m", "hostile"))
+HOSTILE_TESTS = Step(name="hostile", arguments=("-m", "hostile"))
 
 
 @dataclass(kw_only=True)
