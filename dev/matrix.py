@@ -5,11 +5,10 @@
     python -m dev.matrix floors  # the oldest dependencies: the API and its clients
     python -m dev.matrix next    # unit and compatibility tests on the pre-release in constraints/next.in
 
-The oldest Airflow gets the oldest Python, the last one before the newest gets the newest Python; the newest Airflow
-gets the Pythons that are left. ``FULL=1`` takes every Airflow with every Python that is installed here. What touches no
-Airflow is tested once, by ``unit``; the API and its clients once more with the oldest dependencies that
-``pyproject.toml`` allows. What needs a running Airflow is tested on the newest one by ``make e2e``, and here on the
-others.
+Every Airflow and every Python is tested once; ``FULL=1`` takes every Airflow with every Python that is installed here.
+What touches no Airflow is tested once, by ``unit``; the API and its clients once more with the oldest dependencies that
+``pyproject.toml`` allows, on the oldest Python, where every module is imported and every example DAG parsed. What needs
+a running Airflow is tested on the newest one by ``make e2e``, and here on the others.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -90,7 +89,11 @@ COMPATIBILITY_TESTS = Step(
 )
 REAL_AIRFLOW_TESTS = Step(name="real Airflow", arguments=("-m", "airflow and not bursts", *REAL_AIRFLOW))
 API_TESTS = Step(
-    name="tests", arguments=(*PARALLEL, "-m", "not alone and not exhaustive", "tests/api", "tests/clients")
+    name="tests",
+    arguments=(
+        *(*PARALLEL, "-m", "not airflow and not alone and not exhaustive"),
+        *("tests/api", "tests/clients", "tests/airflow/test_example_dags.py", "tests/test_architecture.py"),
+    ),
 )
 HOSTILE_TESTS = Step(name="hostile", arguments=("-m", "hostile"))
 
@@ -112,26 +115,21 @@ class MatrixJob:
         return f"{self.constraint}-py{self.python}"
 
 
-def pair_versions(airflows: Sequence[str], pythons: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give each Airflow one Python: the oldest pair, the newest pair, and the others between them."""
-    intervals = max(len(airflows) - 1, 1)
-    for place, airflow in enumerate(airflows):
-        yield airflow, pythons[(place * (len(pythons) - 1) + intervals // 2) // intervals]
-
-
 def pairs_to_test(
     airflows: Sequence[str], pythons: Sequence[str], tested: tuple[str, str], *, full: bool
 ) -> list[tuple[str, str]]:
     """Return the pairs of an Airflow and a Python to test, oldest first.
 
     :param tested: the pair that ``make test`` has tested; it is left out.
-    :param full: every Airflow with every Python; otherwise every Airflow and every Python at least once.
+    :param full: every Airflow with every Python; otherwise every Airflow and every Python once, but for the oldest
+        Python, which is that of the oldest dependencies.
     """
     if full:
         return [pair for pair in product(airflows, pythons) if pair != tested]
-    pairs = list(pair_versions(airflows[:-1], pythons))
-    used = {tested[1], *(python for _, python in pairs)}
-    return [*pairs, *((airflows[-1], python) for python in pythons if python not in used)]
+    left = [python for python in pythons[1:] if python != tested[1]] or list(pythons)
+    older = airflows[:-1]
+    pairs = [(airflow, left[min(place, len(left) - 1)]) for place, airflow in enumerate(older)]
+    return [*pairs, *((airflows[-1], python) for python in left[len(older) :])]
 
 
 def unit_jobs() -> list[MatrixJob]:

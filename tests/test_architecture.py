@@ -110,7 +110,9 @@ def test_validating_the_constants_of_a_dag_file_loads_nothing_more() -> None:
         "MosaicSocialPostOperator(task_id='post', text='t', platforms=['x'], schedule_date='2030-01-01T00:00:00Z')\n"
         "MosaicRunSensor.partial(task_id='wait', poll_interval=5).expand(run_id=['a'])"
     )
-    _, _, more = loaded_by(STAGES["what any DAG file loads"], operators, tasks)
+    # What any task costs: on Airflow 3.1 the first one loads its API.
+    plain = "BaseOperator(task_id='plain'); BaseSensorOperator.partial(task_id='mapped').expand(mode=['poke'])"
+    _, _, _, more = loaded_by(STAGES["what any DAG file loads"], plain, operators, tasks)
     assert ours(more) <= {"sensors.without_worker"}
     assert {"requests", "urllib3", "httpx", "jsonschema", "yaml", "fsspec"}.isdisjoint(more)
 
