@@ -26,7 +26,7 @@ test-exhaustive: environment   ## everything of a kind where `make unit` takes a
 test-hostile: environment  ## hostile servers, one attack at a time: the longest, the most memory, the secrets in any log
 	$(BIN)/python -m pytest -q -m hostile
 
-test-floors:               ## the API, its clients and all attacks with the oldest dependencies that pyproject.toml allows
+test-floors:               ## the API and its clients, attacks on them too, with the oldest dependencies that pyproject.toml allows
 	@$(PYTHON) -m dev.matrix floors
 
 test-next:                 ## the built wheel on the next Airflow, before its release

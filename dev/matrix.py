@@ -95,7 +95,6 @@ API_TESTS = Step(
         *("tests/api", "tests/clients", "tests/airflow/test_example_dags.py", "tests/test_architecture.py"),
     ),
 )
-HOSTILE_TESTS = Step(name="hostile", arguments=("-m", "hostile"))
 
 
 @dataclass(kw_only=True)
@@ -140,7 +139,7 @@ def unit_jobs() -> list[MatrixJob]:
 
 def matrix_jobs() -> list[MatrixJob]:
     """Return the jobs of ``make test-matrix`` on this machine."""
-    jobs = [floors(API_TESTS)]
+    jobs = floor_jobs()
     pythons = list(interpreters.installed())
     tested = (environment.NEWEST_AIRFLOW, interpreters.usual().minor)
     full = os.environ.get("FULL", "") not in ("", "0")
@@ -152,14 +151,9 @@ def matrix_jobs() -> list[MatrixJob]:
     return jobs
 
 
-def floors(*steps: Step) -> MatrixJob:
-    """Return a job with the oldest dependencies, on the oldest Python."""
-    return MatrixJob(constraint="floors", python=next(iter(interpreters.installed())), steps=steps)
-
-
 def floor_jobs() -> list[MatrixJob]:
-    """Return the job of ``make test-floors``."""
-    return [floors(API_TESTS, HOSTILE_TESTS)]
+    """Return the job of ``make test-floors``: the oldest dependencies, on the oldest Python."""
+    return [MatrixJob(constraint="floors", python=next(iter(interpreters.installed())), steps=[API_TESTS])]
 
 
 def next_jobs() -> list[MatrixJob]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,8 +32,9 @@ def test_an_upload_form_that_leads_to_an_inner_host_gets_nothing(
     film.write_bytes(b"a film")
     form = {"video_id": "v1", "upload_url": INNER, "upload_fields": {"key": "k"}}
     with HostileServer(answer(200, form)) as host:
-        with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
-            hook_of(host, monkeypatch).upload_asset(str(film))
+        hook = hook_of(host, monkeypatch)
+        with closing(hook), pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+            hook.upload_asset(str(film))
         assert host.count == 1
 
 
@@ -49,15 +51,16 @@ def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
             "outputs": [{"output_id": "o1", "video_url": link}],
         }
         with HostileServer(answer(200, run)) as host:
+            hook = hook_of(host, monkeypatch)
             task = DownloadTask(
-                hook_of(host, monkeypatch),
+                hook,
                 run_id="r1",
                 destination=tmp_path,
                 include=["video"],
                 filename="{output_id}{suffix}",
                 overwrite=False,
             )
-            with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+            with closing(hook), pytest.raises(MosaicResponseError, match="Nothing was sent there"):
                 task.download({"ti": SimpleNamespace(xcom_push=lambda **_: None)})
     assert list(tmp_path.iterdir()) == []
 
