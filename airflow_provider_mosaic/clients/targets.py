@@ -53,7 +53,7 @@ class Part(ABC):
             raise destination_fault(self._named, error, started=True) from error
 
     def restart(self) -> None:
-        """Throw away what is there and begin anew."""
+        """Discard what is there and start again."""
         try:
             self._restart()
         except Exception as error:

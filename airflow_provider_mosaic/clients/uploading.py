@@ -50,8 +50,8 @@ def send_form(
     """
     Send a source's bytes to the storage host, once.
 
-    A transfer that breaks can't be gone on with: it is begun anew with a fresh form. Every error for which that may
-    help is :attr:`MosaicError.transient`; a :class:`MosaicPermissionError` among them says that this form was refused.
+    A transfer that breaks cannot be resumed: start it again with a fresh form. Every error for which that may help
+    is :attr:`MosaicError.transient`; a :class:`MosaicPermissionError` among them says that this form was refused.
 
     :param form: The signed form.
     :param source: What is sent.

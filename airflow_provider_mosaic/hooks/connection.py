@@ -122,7 +122,7 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     # A ValueError is Airflow's answer to a connection in the environment that it can't read. Its words may hold the
     # key: that is why nobody keeps it as a cause.
     if not isinstance(error, (AirflowNotFoundException, ValueError)):
-        # The API server or a secrets backend is away: it may be back soon, and what is waited for goes on meanwhile.
+        # The API server or a secrets backend is away and may be back soon. What is waited for keeps running.
         return MosaicTransportError(
             f"mosaic_conn_id={conn_id!r}: it could not be looked up ({type(error).__name__}: {one_line(str(error))}).",
             effect_unknown=False,

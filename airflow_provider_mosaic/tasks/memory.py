@@ -110,7 +110,7 @@ class TaskMemory:
         self._possible = Record(began=_start_of(context), noted=False) if durable and may_be_retry else None
         self._fingerprint = fingerprint(request)
         self._ti = ti
-        # Whether surely no try of this task instance has begun anything, whatever the order; None: it is to be read.
+        # Whether certainly no try of this task instance has started anything; None: not read yet.
         self._blank: bool | None = True if ti.try_number == 1 else None
         self._blank_before = False
         #: What a person has decided.

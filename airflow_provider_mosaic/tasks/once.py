@@ -43,9 +43,9 @@ class Once:
     :param timeout: Seconds from the intent until waiting stops; kept in the record.
     :param advice: Where a person can look when it can't be cleared up.
     :param allow: Raises if it should not be begun now; it is asked before anything is noted or sent.
-    :param stands: Whether what an earlier try has begun is gone on with; otherwise it is begun again.
+    :param stands: Return whether to continue with what an earlier try started. If not, it is started again.
     :param new_clock: Whether what is begun again has all of its time; otherwise the first try's clock goes on.
-    :param cleared: Is told what the order before a person's clear has begun, before it is begun again.
+    :param cleared: Called with the id of what was started before a user's clear, before it is started again.
     :param tell: Is told the id as soon as it is known, be it an earlier try's, and whatever then becomes of this one.
     :param may_be: Reads what a person has named for it, and raises if that is not there or can't be it.
     """
@@ -98,7 +98,7 @@ class Once:
 
     def decided(self, record: Record | None) -> Record | None:
         """
-        What a person has named for it, noted as if an earlier try had begun it.
+        Return what a user has named for it, saved as if an earlier try had started it.
 
         :param record: What an earlier try left, without an id.
         :returns: The record, with the id; None if nobody has named anything.
@@ -140,7 +140,7 @@ class Once:
 
     def go_on(self, record: Record) -> Record:
         """
-        Go on after an earlier try that noted its intent and no id: look first, and begin it only if it is not there.
+        Resume after an earlier try that saved its intent and no id: search first, and start it only if it is not there.
 
         :param record: What the earlier try left.
         :returns: The record, with the id.

@@ -164,7 +164,7 @@ class EndWait(ABC, Generic[S]):
         :param context: The task's context.
         :param subject_id: What was begun.
         :param deadline: The order's own deadline, in seconds since the epoch.
-        :param begun: When it was begun, in seconds since the epoch, if this task has begun it.
+        :param begun: When it was started, in seconds since the epoch, if this task has started it.
         :returns: The id, or how to wait for it in the triggerer.
         """
         if not self._order.wait_for_completion:
@@ -282,7 +282,7 @@ class EndWait(ABC, Generic[S]):
                     raise
                 watch.failed(error)
                 if is_refusal(error):
-                    # Somebody may mend the key meanwhile.
+                    # The API key may have been replaced since.
                     self._hook.renew()
             else:
                 if watch.saw(subject).ended:
@@ -332,7 +332,7 @@ def read_begun(hook: MosaicHook, call: Call[S], *, begun: float) -> S:
 
 def read_new(read: Callable[[], S]) -> S:
     """
-    Read what somebody else may have begun a moment ago, and nobody has read yet. That it is not there, or may not be
+    Read for the first time what may have been started elsewhere a moment ago. That it is not there, or may not be
     read, is believed after a quarter of a minute: a wrong key was wrong from the start.
 
     :param read: Reads it.

@@ -80,7 +80,7 @@ class RunsWatch:
                 try:
                     all_read = await self._look(session, known, ended)
                 except MosaicError as error:
-                    # A person may mend what is wrong, like a key or an agent's id: nobody would start the watch again.
+                    # A user may fix what is wrong, like a key or an agent's id; nothing would start the watch again.
                     faults += 1
                     asked_pause = bounded_quiet(error.retry_after or 0.0)
                     if faults == 1 or (not error.transient and str(error) != told_of):
@@ -153,7 +153,7 @@ class RunsWatch:
                 )
                 self._store = None
             except Exception as error:
-                # To begin anew would be to lose what ended meanwhile.
+                # A fresh start would lose what ended in the meantime.
                 faults += 1
                 if faults == 1:
                     log.warning("Airflow can't be asked yet where the watch stopped: %s", error)
