@@ -54,7 +54,7 @@ class AirflowInstance:
         dags: Iterable[Path] = (),
         environment: Mapping[str, str] | None = None,
         sql_connection: str | None = None,
-        parallelism: int = 4,
+        parallelism: int = 8,
     ) -> None:
         self.home = home.resolve()
         self.python = str(python)

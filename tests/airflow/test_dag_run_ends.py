@@ -24,7 +24,10 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[str | None, str]]:
-    """All of them at the same time; Airflow needs a minute for the one that has to be out of time."""
+    """Run all DAGs at the same time: a ``dagrun_timeout`` takes a minute.
+
+    Six tasks hold or need a slot of the executor, so it must have more than that: a queued task would miss the timeout.
+    """
     mosaic = mosaic_process
     mosaic.reset()
     mosaic.configure(hold_runs=True)
