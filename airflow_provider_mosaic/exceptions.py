@@ -27,7 +27,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.tasks.failing import MosaicFailException
+    from airflow_provider_mosaic.durable.failures import MosaicFailException
 
 __all__ = [
     "MosaicAmbiguousOutcomeError",
@@ -55,5 +55,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # It is Airflow's as well, which nobody else who names an error loads.
     if name == "MosaicFailException":
-        return import_module("airflow_provider_mosaic.tasks.failing").MosaicFailException
+        return import_module("airflow_provider_mosaic.durable.failures").MosaicFailException
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -49,7 +49,7 @@ class _PushedLink(BaseOperatorLink):
         :param operator: The task's operator.
         :param ti_key: The task instance.
         """
-        from airflow_provider_mosaic.airflow_features import read_link_xcom
+        from airflow_provider_mosaic.airflow_compat import read_link_xcom
 
         value = read_link_xcom(ti_key, self.xcom_key)
         # Airflow would show a None as a button that leads to "None".

@@ -16,7 +16,7 @@ try:
 except ImportError as error:  # pragma: no cover - on Airflow before 3.3
     raise ImportError("MosaicRetryPolicy needs an Airflow that has retry policies: 3.3 or newer.") from error
 
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid
 
 _ERRORS = "airflow_provider_mosaic.exceptions"
 
@@ -40,7 +40,7 @@ class MosaicRetryPolicy(ExceptionRetryPolicy):
     ) -> None:
         for name, delay in (("busy", busy), ("broken", broken), ("short_of_credits", short_of_credits)):
             if not isinstance(delay, timedelta) or delay < timedelta(0):
-                refuse(name, delay, "it must be a timedelta, not below zero.")
+                raise_invalid(name, delay, "it must be a timedelta, not below zero.")
         super().__init__(
             rules=[
                 RetryRule(

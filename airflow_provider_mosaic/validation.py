@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.validators import ListOf, Validator
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def validate_constants(
         if is_constant(value, markers):
             validator(name, value)
         elif name not in template_fields:
-            refuse(name, value, "Airflow renders no templates here, and no outputs of tasks: give a constant.")
+            raise_invalid(name, value, "Airflow renders no templates here, and no outputs of tasks: give a constant.")
         elif isinstance(validator, ListOf) and isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
                 if is_constant(item, markers):

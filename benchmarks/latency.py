@@ -31,8 +31,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from goals import Row, report
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
 from dev.airflow_rest import TaskInstance
 from dev.processes import poll

@@ -125,11 +125,11 @@ def ours(kind: str, address: str, file: str) -> None:
     """One transfer in this process; prints what it took."""
     import requests
 
-    from airflow_provider_mosaic.api.assets import UploadForm
+    from airflow_provider_mosaic.api.endpoints.assets import UploadForm
     from airflow_provider_mosaic.api.link_policy import LinkPolicy
-    from airflow_provider_mosaic.clients.downloading import fetch, local_target
+    from airflow_provider_mosaic.clients.download import fetch, local_target
     from airflow_provider_mosaic.clients.sources import local_source
-    from airflow_provider_mosaic.clients.uploading import send_form
+    from airflow_provider_mosaic.clients.upload import send_form
 
     form = UploadForm(asset_id="a", upload_url=f"{address}/", upload_fields={"key": "k", "policy": "p"})
 

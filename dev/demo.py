@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from airflow_provider_mosaic.emulator import Emulator
+from mosaic_emulator import Emulator
+
 from dev import recordings
 from dev.airflow_instance import AirflowInstance
 from dev.airflow_rest import TaskInstance

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
+
 from dev.airflow_instance import AirflowFailedError
 from dev.distributed_engine import TRIGGERERS, WORKERS, DistributedAirflow
 from dev.distributed_watch import Slice, Watch
@@ -31,7 +32,7 @@ from dev.redis import RedisFailedError
 from dev.soak_ledger import Findings, Pipeline, audit
 
 ROOT = Path(__file__).resolve().parents[1]
-DAG_ID = "distributed_night"
+DAG_ID = "distributed_pipeline"
 UPLOAD, EDIT, DOWNLOAD = (f"pipeline.{step}" for step in ("upload", "edit", "download"))
 #: One DAG run for each, with an agent of its own: what the scheduler does in each loop grows faster than the mapped
 #: tasks of a DAG run. They are the agents of the local Mosaic that take one video.
@@ -274,7 +275,7 @@ def play(folder: Path, number: int, started: set[int]) -> bool:
     with Emulator(directory=folder / "mosaic", render="tiny", node_seconds=NODE_SECONDS) as mosaic:
         engine = DistributedAirflow(
             folder,
-            dags=[ROOT / "dev" / "dags" / "distributed_night.py"],
+            dags=[ROOT / "dev" / "dags" / "distributed_pipeline.py"],
             environment={"AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
         )
         try:

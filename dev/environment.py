@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,9 @@ from dev import interpreters
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / ".local"
 CONSTRAINTS = ROOT / "constraints"
+# The two distributions of this repository.
+PROVIDER = ROOT
+EMULATOR = ROOT / "emulator"
 NEWEST_AIRFLOW = "3.3"
 OLDEST_PYTHON = "3.10"
 # Airflow 3.4 gives up Python 3.10.
@@ -173,7 +176,8 @@ def run_uv(*arguments: str | Path) -> None:
 
 
 def _stamp(constraint: Path, group: str, python: str) -> str:
-    parts = [constraint.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), group.encode(), python.encode()]
+    projects = [(project / "pyproject.toml").read_bytes() for project in (PROVIDER, EMULATOR)]
+    parts = [constraint.read_bytes(), *projects, group.encode(), python.encode()]
     # An editable installation points to this folder: a moved checkout needs a new one.
     parts.append(str(ROOT).encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
@@ -238,29 +242,28 @@ def ensure(airflow: str = NEWEST_AIRFLOW, *, python: str | None = None, group: s
             minor = base.minor
         else:
             print(f"Renewing {path.relative_to(ROOT)} (Python {minor}) ...", file=sys.stderr, flush=True)
-        _install(path, ["--editable", f"{ROOT}[emulator]"], constraint, group)
+        _install(path, ["--editable", EMULATOR, "--editable", PROVIDER], constraint, group)
         stamp_file.write_text(_stamp(constraint, group, minor))
     return Environment(path=path, airflow=airflow, python_minor=minor)
 
 
-def clean_with_wheel(wheel: Path, constraint: str, python: str, *, path: Path) -> Path:
-    """Make an environment from nothing that holds the wheel, as a user's does, and what the tests need.
+def clean_with_wheels(wheels: Sequence[Path], constraint: str, python: str, *, path: Path) -> Path:
+    """Make an environment from nothing that holds the wheels, as a user's does, and what the tests need.
 
     :param constraint: the name of a constraint file, like ``airflow-3.1``.
     :returns: its interpreter.
     """
     run_uv("venv", "--quiet", "--clear", "--python", _interpreter(python).path, path)
-    requirement = f"airflow-provider-mosaic[emulator] @ {wheel.resolve().as_uri()}"
-    _install(path, [requirement], _constraint(constraint), "test")
+    _install(path, [*wheels], _constraint(constraint), "test")
     return path / "bin" / "python"
 
 
-def build_wheel(directory: Path) -> Path:
-    """Build the wheel from the checkout."""
+def build_wheels(directory: Path) -> list[Path]:
+    """Build the wheels of the provider and the emulator from the checkout."""
     shutil.rmtree(directory, ignore_errors=True)
-    run_uv("build", "--quiet", "--wheel", "--python", interpreters.usual().path, "--out-dir", directory, ROOT)
-    (wheel,) = directory.glob("*.whl")
-    return wheel
+    for project in (PROVIDER, EMULATOR):
+        run_uv("build", "--quiet", "--wheel", "--python", interpreters.usual().path, "--out-dir", directory, project)
+    return sorted(directory.glob("*.whl"))
 
 
 def _compile(target: Path, *sources: str | Path) -> None:
@@ -268,20 +271,20 @@ def _compile(target: Path, *sources: str | Path) -> None:
     print(f"Resolving {target.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
     run_uv(
         *("pip", "compile", "--quiet", "--upgrade", "--no-emit-index-url", "--no-emit-find-links"),
-        *("--no-header", "--no-annotate", "pyproject.toml", "--extra", "emulator", *sources),
+        *("--no-header", "--no-annotate", "pyproject.toml", "emulator/pyproject.toml", *sources),
         *("--output-file", target.relative_to(ROOT)),
     )
 
 
 def floors() -> list[str]:
-    """Return the oldest version of each dependency that ``pyproject.toml`` allows, as pinned requirements."""
+    """Return the oldest version of each dependency that the two distributions allow, as pinned requirements."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib  # comes with pytest
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [each.replace(">=", "==") for each in project["dependencies"] + project["optional-dependencies"]["emulator"]]
+    projects = [tomllib.loads((each / "pyproject.toml").read_text())["project"] for each in (PROVIDER, EMULATOR)]
+    return sorted({each.replace(">=", "==") for project in projects for each in project["dependencies"]})
 
 
 def compile_constraints() -> None:

@@ -29,12 +29,12 @@ from dev import environment, interpreters
 from dev.processes import tail
 
 MATRIX = environment.LOCAL / "matrix"
-PACKAGE = "airflow_provider_mosaic"
+PACKAGES = ("airflow_provider_mosaic", "mosaic_emulator")
 
 # Prints where the provider is imported from, and the versions that the table shows.
 WHAT_IS_INSTALLED = f"""
-import importlib.metadata, platform, {PACKAGE}
-print({PACKAGE}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
+import importlib.metadata, platform, {", ".join(PACKAGES)}
+print({PACKAGES[0]}.__file__, importlib.metadata.version("apache-airflow-core"), platform.python_version(), sep="\\n")
 """
 
 # Seconds after which a step is ended that hangs where pytest itself notices nothing; the longest takes 5 minutes.
@@ -47,16 +47,17 @@ PARALLEL = ("-n", "2", "--dist", "worksteal")
 COMPATIBILITY = (
     "tests/airflow/test_discovery.py",
     "tests/airflow/test_example_dags.py",
-    "tests/emulator/test_pytest_plugin.py",
     "tests/hooks/test_hostile_storage.py",
     "tests/hooks/test_mosaic_hook.py",
-    "tests/hooks/test_places.py",
+    "tests/hooks/test_paths.py",
+    "tests/durable",
     "tests/operators",
     "tests/sensors",
     "tests/tasks",
     "tests/triggers",
     "tests/test_architecture.py",
     "tests/test_provider_info.py",
+    "tests/test_pytest_plugin.py",
     "tests/test_retry_policy.py",
     "tests/test_webhook_receiver.py",
 )
@@ -83,6 +84,7 @@ class Step:
 ALL_UNIT_TESTS = (
     Step(name="tests", arguments=(*PARALLEL, "--durations=20", "-m", "not airflow and not alone and not exhaustive")),
     Step(name="alone", arguments=("--durations=5", "-m", "alone")),
+    Step(name="emulator", arguments=("-c", "emulator/pyproject.toml", *PARALLEL, "--durations=5", "emulator/tests")),
 )
 COMPATIBILITY_TESTS = Step(
     name="tests", arguments=(*PARALLEL, "-m", "not airflow and not alone and not exhaustive", *COMPATIBILITY)
@@ -92,7 +94,15 @@ API_TESTS = Step(
     name="tests",
     arguments=(
         *(*PARALLEL, "-m", "not airflow and not alone and not exhaustive"),
-        *("tests/api", "tests/clients", "tests/airflow/test_example_dags.py", "tests/test_architecture.py"),
+        *(
+            "tests/api",
+            "tests/clients",
+            "tests/agents_as_code/test_definition.py",
+            "tests/agents_as_code/test_diff.py",
+            "tests/agents_as_code/test_matching.py",
+            "tests/airflow/test_example_dags.py",
+            "tests/test_architecture.py",
+        ),
     ),
 )
 
@@ -169,12 +179,12 @@ def closing_line(log: Path) -> str:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy the checkout without the package, so that nothing but the installed wheel can be imported."""
-    here = (".git", ".local", PACKAGE, "dist", "build")
+    """Copy the checkout without the packages, so that nothing but the installed wheels can be imported."""
+    here = (".git", ".local", "dist", "build")
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         top = here if Path(folder) == environment.ROOT else ()
-        return [name for name in names if name in top or name == "__pycache__" or name.endswith("_cache")]
+        return [name for name in names if name in (*top, *PACKAGES, "__pycache__") or name.endswith("_cache")]
 
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(environment.ROOT, target, ignore=left_out)
@@ -186,9 +196,9 @@ class JobRunner:
     :param stream: print what pytest prints, instead of keeping it in a file.
     """
 
-    def __init__(self, job: MatrixJob, wheel: Path, *, stream: bool) -> None:
+    def __init__(self, job: MatrixJob, wheels: Sequence[Path], *, stream: bool) -> None:
         self.job = job
-        self.wheel = wheel
+        self.wheels = wheels
         self.stream = stream
         self.folder = MATRIX / job.name
         self.checkout = self.folder / "checkout"
@@ -212,8 +222,8 @@ class JobRunner:
     def _install(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         copy_checkout(self.checkout)
-        interpreter = environment.clean_with_wheel(
-            self.wheel, self.job.constraint, self.job.python, path=self.folder / "environment"
+        interpreter = environment.clean_with_wheels(
+            self.wheels, self.job.constraint, self.job.python, path=self.folder / "environment"
         )
         asked = subprocess.run(
             [interpreter, "-c", WHAT_IS_INSTALLED], cwd=self.checkout, capture_output=True, text=True, check=False
@@ -289,15 +299,15 @@ def main() -> int:
     asked = parser.parse_args().jobs
     with environment.locked("matrix"):
         try:
-            wheel = environment.build_wheel(MATRIX / "wheel")
+            wheels = environment.build_wheels(MATRIX / "wheels")
         except environment.BuildError as error:
-            print(f"The wheel could not be built.\n{error}", file=sys.stderr)
+            print(f"The wheels could not be built.\n{error}", file=sys.stderr)
             return 1
-        print(f"Built {wheel.name}", flush=True)
+        print(f"Built {', '.join(wheel.name for wheel in wheels)}", flush=True)
         jobs = JOBS[asked]()
         for job in jobs:
             print(f"{job.name} ...", flush=True)
-            JobRunner(job, wheel, stream=asked == "unit").run()
+            JobRunner(job, wheels, stream=asked == "unit").run()
             if job.failure is not None:
                 print(f"{job.name} failed: {job.failure}", flush=True)
     failed = sum(job.failure is not None for job in jobs)

@@ -22,16 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
+
 from dev.airflow_instance import AirflowFailedError, AirflowInstance
 from dev.airflow_rest import RestError, TaskInstance
-from dev.impatient_airflow import IMPATIENCE
+from dev.fast_airflow import FAST_INTERVALS
 from dev.processes import living
 from dev.soak_ledger import Findings, Pipeline, audit, runs_by_recording
 
 ROOT = Path(__file__).resolve().parents[1]
-DAG_ID = "soak_night"
+DAG_ID = "soak_pipeline"
 STEPS = ("upload", "edit", "download", "post")
 #: The agents that take one video; one night at a time for each.
 AGENTS = tuple(f"a0000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 5))
@@ -317,7 +318,7 @@ def main() -> int:
                 folder / "airflow",
                 dags=[ROOT / "tests" / "faults" / "soak"],
                 parallelism=8,
-                environment={**IMPATIENCE, "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
+                environment={**FAST_INTERVALS, "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
             )
         )
         say(f"Airflow is up at {airflow.url}, Mosaic at {mosaic.url}")

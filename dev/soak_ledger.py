@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_mosaic.emulator import Emulator
+from mosaic_emulator import Emulator
 
 ACTIVE = frozenset({"running", "queued", "pending", "processing"})
 

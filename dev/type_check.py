@@ -33,11 +33,11 @@ COMMANDS = {
 }
 
 
-def install_wheel() -> Path:
-    """Install the wheel of the checkout into an environment with the type checkers, and return its interpreter."""
+def install_wheels() -> Path:
+    """Install the wheels of the checkout into an environment with the type checkers, and return its interpreter."""
     constraint = environment.CONSTRAINTS / f"airflow-{environment.NEWEST_AIRFLOW}.txt"
     project = environment.ROOT / "pyproject.toml"
-    wheel = environment.build_wheel(TYPES / "wheel")
+    wheels = environment.build_wheels(TYPES / "wheels")
     python = ENVIRONMENT / "bin" / "python"
     stamp = hashlib.sha256(constraint.read_bytes() + project.read_bytes()).hexdigest()
     stamp_file = ENVIRONMENT / "made-from"
@@ -45,10 +45,12 @@ def install_wheel() -> Path:
         environment.run_uv("venv", "--quiet", "--clear", "--python", interpreters.usual().path, ENVIRONMENT)
         environment.run_uv(
             *("pip", "install", "--quiet", "--python", python, "--constraint", constraint),
-            *("--group", f"{project}:types", wheel),
+            "--group",
+            f"{project}:types",
+            *wheels,
         )
         stamp_file.write_text(stamp)
-    environment.run_uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", wheel)
+    environment.run_uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", *wheels)
     return python
 
 
@@ -93,7 +95,7 @@ def main() -> int:
     """Check everything; the exit code says whether all is well."""
     with environment.locked("types"):
         try:
-            python = install_wheel()
+            python = install_wheels()
         except environment.BuildError as error:
             print(error, file=sys.stderr)
             return 1

@@ -7,15 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
+from mosaic_emulator.catalogue import NODE_TYPES
 
-from airflow_provider_mosaic.api.agents import AgentGraph
-from airflow_provider_mosaic.api.definition_texts import read_definition_text
-from airflow_provider_mosaic.api.definitions import SCHEMA_PATH, Faults, checked_definition
+from airflow_provider_mosaic.agents_as_code.definition import SCHEMA_PATH, validate_definition
+from airflow_provider_mosaic.agents_as_code.definition_yaml import read_definition_text
+from airflow_provider_mosaic.agents_as_code.diff import plan_changes
+from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
+from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
+from airflow_provider_mosaic.api.endpoints.node_types import NodeType
+from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.graph_changes import plan_changes
-from airflow_provider_mosaic.api.node_types import NodeType
-from airflow_provider_mosaic.api.tiles import NodeTypes
-from airflow_provider_mosaic.emulator.catalogue import NODE_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
@@ -33,8 +34,8 @@ def indented(first_words: str) -> str:
     "text", [YAML, (ROOT / "example_dags" / "mosaic_agent_as_code.yaml").read_text()], ids=["page", "example"]
 )
 def test_a_definition_that_is_shown_is_one(text: str) -> None:
-    definition = checked_definition(read_definition_text(text, name="shown.yaml"))
-    faults = Faults()
+    definition = validate_definition(read_definition_text(text, name="shown.yaml"))
+    faults = ErrorCollector()
     assert set(TYPES.resolve(definition, faults)) == {node.key for node in definition.nodes}
     faults.raise_any("definition")
 
@@ -49,8 +50,8 @@ def test_the_table_has_every_field_of_the_schema() -> None:
 
 def test_the_complaint_that_is_shown_is_the_one_that_comes() -> None:
     nodes = {"captions": {"tile": "Captons"}, "cut": {"tile": "Rough"}}
-    faults = Faults()
-    TYPES.resolve(checked_definition({"nodes": nodes}), faults)
+    faults = ErrorCollector()
+    TYPES.resolve(validate_definition({"nodes": nodes}), faults)
     with pytest.raises(MosaicValidationError) as refused:
         faults.raise_any("definition")
     assert f"MosaicValidationError: {refused.value}" == indented("MosaicValidationError: definition")
@@ -58,8 +59,8 @@ def test_the_complaint_that_is_shown_is_the_one_that_comes() -> None:
 
 def test_the_difference_that_is_shown_is_how_it_is_told() -> None:
     definition = read_definition_text(YAML, name="shown.yaml")
-    faults = Faults()
-    kinds = TYPES.resolve(checked_definition(definition), faults)
+    faults = ErrorCollector()
+    kinds = TYPES.resolve(validate_definition(definition), faults)
     ids = {"captions": "c2d9b6a0-0b84-4e3b-9a49-7f3a2ce1d4b8"}
     there = AgentGraph.model_validate(
         {
@@ -81,7 +82,7 @@ def test_the_difference_that_is_shown_is_how_it_is_told() -> None:
     definition["nodes"]["captions"]["params"]["caption_style"] = "scaling"
     definition["nodes"]["music"] = {"tile": "AI Music"}
     definition["connections"].append(["cut", "music"])
-    wanted = checked_definition({"nodes": definition["nodes"], "connections": definition["connections"]})
+    wanted = validate_definition({"nodes": definition["nodes"], "connections": definition["connections"]})
     plan = plan_changes(wanted, TYPES.resolve(wanted, faults), there, remove_unknown=False)
     first, *lines = indented("This changes at agent").splitlines()
     assert first.endswith(f"operations: {len(plan.operations)}.")

@@ -51,7 +51,6 @@ def test_no_text_is_recased_as_a_whole() -> None:
         for path in ROOT.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("capitalize", "title", "swapcase")
-        and path.relative_to(ROOT).parts[0] != "emulator"
     ]  # fmt: skip
     assert found == []
 
@@ -93,7 +92,7 @@ def loaded() -> dict[str, set[str]]:
 def test_a_dag_file_loads_little(loaded: dict[str, set[str]]) -> None:
     more = loaded["every operator and sensor"]
     assert {"operators.runs", "operators.assets", "operators.social", "sensors.runs"} <= ours(more)
-    assert layers(more).isdisjoint({"clients", "hooks", "tasks", "triggers", "emulator"})
+    assert layers(more).isdisjoint({"clients", "hooks", "tasks", "triggers"})
     # What constants are validated with, and neither the models nor the endpoints.
     assert {name for name in ours(more) if name.startswith("api.")} == VALIDATION
     foreign = {name.partition(".")[0] for name in more}
@@ -119,21 +118,21 @@ def test_validating_the_constants_of_a_dag_file_loads_nothing_more() -> None:
 
 def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> None:
     assert "hooks.mosaic" in ours(loaded["the hook"])
-    assert layers(loaded["the hook"]).isdisjoint({"clients", "tasks", "triggers", "emulator"})
+    assert layers(loaded["the hook"]).isdisjoint({"clients", "tasks", "triggers"})
     assert "requests" not in loaded["the hook"]
 
 
 def test_importing_a_trigger_loads_nothing_that_works_in_a_task(loaded: dict[str, set[str]]) -> None:
     assert "triggers.runs" in ours(loaded["every trigger"])
-    assert layers(loaded["every trigger"]).isdisjoint({"tasks", "emulator"})
+    assert layers(loaded["every trigger"]).isdisjoint({"tasks"})
 
 
 def test_a_triggerer_does_not_load_what_workers_send_with() -> None:
     # Airflow imports a trigger on its event loop: whatever that takes stops everybody's triggers.
     airflow = "import airflow.sdk, airflow.triggers.base\nfrom airflow.providers.common.compat.sdk import conf"
     _, more = loaded_by(f"{airflow}\nfrom airflow.sdk import BaseHook", STAGES["every trigger"])
-    assert {"clients.aio", "clients.faults"} <= ours(more)
-    assert "clients.sync" not in ours(more)
+    assert {"clients.async_client", "clients.error_mapper"} <= ours(more)
+    assert "clients.sync_client" not in ours(more)
     assert {"requests", "urllib3"}.isdisjoint(more)
 
 
@@ -143,10 +142,10 @@ def test_a_client_of_a_triggerer_is_made_without_it_too(monkeypatch: pytest.Monk
         monkeypatch.delenv(name.upper(), raising=False)
     [modules] = loaded_by(
         "from airflow_provider_mosaic.api.access import Access\n"
-        "from airflow_provider_mosaic.clients.aio import AsyncClient\n"
+        "from airflow_provider_mosaic.clients.async_client import AsyncClient\n"
         "AsyncClient(Access(api_key='mk_a'))"
     )
-    assert "clients.aio" in ours(modules)
+    assert "clients.async_client" in ours(modules)
     assert {"requests", "urllib3"}.isdisjoint(modules)
 
 
@@ -154,33 +153,19 @@ def test_a_dag_file_that_watches_runs_loads_nothing_that_does_the_watching() -> 
     code = "from airflow_provider_mosaic.assets import finished_runs; finished_runs('agent')"
     _, more = loaded_by(STAGES["what any DAG file loads"], code)
     assert "triggers.finished_runs" in ours(more)
-    assert layers(more).isdisjoint({"clients", "hooks", "tasks", "emulator"})
-    assert "api.runs" not in ours(more)
+    assert layers(more).isdisjoint({"clients", "hooks", "tasks"})
+    assert "api.endpoints.runs" not in ours(more)
 
 
 def test_the_api_and_the_transports_run_without_airflow() -> None:
     [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')\nload('clients')")
     assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]
-    assert {"api.runs", "clients.sync", "clients.aio"} <= ours(modules)
+    assert {"api.endpoints.runs", "clients.sync_client", "clients.async_client"} <= ours(modules)
 
 
 def test_the_api_opens_no_sockets() -> None:
     [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')")
     assert modules.isdisjoint({"requests", "httpx", "urllib3", "http.client"})
-
-
-def test_the_emulator_is_a_reading_of_its_own() -> None:
-    [modules] = loaded_by(
-        "import airflow_provider_mosaic.emulator.server, airflow_provider_mosaic.emulator.pytest_plugin"
-    )
-    assert "emulator.routes.runs" in ours(modules)
-    assert {name.partition(".")[0] for name in ours(modules)} == {"emulator"}
-    assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]
-
-
-def test_the_pytest_plugin_costs_nothing_until_it_is_used() -> None:
-    [modules] = loaded_by("import pytest, airflow_provider_mosaic.emulator.pytest_plugin")
-    assert modules.isdisjoint({"fastapi", "uvicorn", "httpx", "pydantic", "airflow", "requests"})
 
 
 #: The name that is imported, where it is another one than that of the distribution.
@@ -189,7 +174,6 @@ COMPAT = "apache-airflow-providers-common-compat"
 #: What is there whenever the module's code is called, since that is who calls it.
 BROUGHT = {
     "connection_form.py": {"wtforms", "wtforms.validators"},
-    "emulator/pytest_plugin.py": {"pytest"},
 }
 
 
@@ -213,7 +197,6 @@ def declared(requirements: list[str]) -> set[str]:
 def test_whatever_is_imported_is_declared_or_comes_with_python() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     everywhere = declared(project["dependencies"])
-    in_the_emulator = everywhere | declared(project["optional-dependencies"]["emulator"])
     undeclared = {
         (str(path.relative_to(ROOT)), name)
         for path in ROOT.rglob("*.py")
@@ -223,7 +206,7 @@ def test_whatever_is_imported_is_declared_or_comes_with_python() -> None:
             if name.startswith("airflow.providers.common.compat")
             else DISTRIBUTIONS.get(name.partition(".")[0], name.partition(".")[0].replace("_", "-"))
         )
-        not in (in_the_emulator if path.is_relative_to(ROOT / "emulator") else everywhere)
+        not in everywhere
     }
     assert undeclared == set()
 

@@ -12,7 +12,7 @@ import pytest
 from dev import distributed_engine, postgres, redis
 
 ROOT = Path(__file__).parent.parent
-DAG_FILE = ROOT / "dev" / "dags" / "distributed_night.py"
+DAG_FILE = ROOT / "dev" / "dags" / "distributed_pipeline.py"
 
 
 def test_a_machine_without_the_programs_is_told_the_packages_and_how_to_get_them(
@@ -61,13 +61,13 @@ def test_the_page_names_the_packages_that_the_command_asks_for() -> None:
 
 
 def test_the_pipelines_bring_to_its_end_what_has_begun_and_survive_lost_workers() -> None:
-    space: dict[str, object] = {"__name__": "distributed_night"}
+    space: dict[str, object] = {"__name__": "distributed_pipeline"}
     exec(compile(DAG_FILE.read_text(encoding="utf-8"), str(DAG_FILE), "exec"), space)
     from airflow.sdk import DAG
 
     from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
-    dag = space["distributed_night"]()  # type: ignore[operator]
+    dag = space["distributed_pipeline"]()  # type: ignore[operator]
     assert isinstance(dag, DAG)
     steps = [f"pipeline.{step}" for step in ("upload", "edit", "download")]
     assert set(steps) < set(dag.task_ids)

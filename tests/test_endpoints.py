@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from api.every_sample import SAMPLES, endpoint_functions
 from fastapi.routing import APIRoute
+from mosaic_emulator.routes import API_ROUTERS
 
-from airflow_provider_mosaic.api.answers import Answer, error_for
 from airflow_provider_mosaic.api.models import Model
-from airflow_provider_mosaic.emulator.routes import API_ROUTERS
-from airflow_provider_mosaic.hooks.endpoints import Endpoints
+from airflow_provider_mosaic.api.responses import Response, error_for
+from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -104,7 +104,7 @@ def test_each_row_names_the_page_that_it_rests_on(row: Row) -> None:
 @EACH_ROW
 def test_each_row_is_a_call_of_its_function(row: Row) -> None:
     module, name = row.function.split(".")
-    assert callable(getattr(import_module(f"airflow_provider_mosaic.api.{module}"), name))
+    assert callable(getattr(import_module(f"airflow_provider_mosaic.api.endpoints.{module}"), name))
     sent = set()
     for key, sample in SAMPLES.items():
         if key.partition(":")[0] == name:
@@ -120,7 +120,7 @@ def test_each_row_is_a_method_of_the_hook(row: Row) -> None:
     name = row.function.partition(".")[2]
     assert row.hook == OTHER_NAMES.get(name, name)
     assert callable(getattr(MosaicHook, row.hook))
-    assert hasattr(Endpoints, row.hook)
+    assert hasattr(EndpointMethods, row.hook)
 
 
 @EACH_ROW
@@ -133,7 +133,7 @@ def test_nothing_is_called_that_is_not_in_the_table() -> None:
     assert of_the_client() - documented() == set()
     named = {row.function.partition(".")[2] for row in ROWS}
     assert {name for name, _ in endpoint_functions()} == named
-    methods = {name for name, _ in inspect.getmembers(Endpoints, inspect.isfunction) if not name.startswith("_")}
+    methods = {name for name, _ in inspect.getmembers(EndpointMethods, inspect.isfunction) if not name.startswith("_")}
     assert methods - {"send", "iterate"} == {row.hook for row in ROWS}
 
 
@@ -171,7 +171,7 @@ def error_rows() -> dict[int, tuple[str, str]]:
 
 
 def exception_for(status: int) -> str:
-    return type(error_for(Answer(status), what="x", method="GET", path="/whoami")).__name__
+    return type(error_for(Response(status), what="x", method="GET", path="/whoami")).__name__
 
 
 def test_each_error_of_the_table_becomes_its_exception() -> None:
@@ -191,7 +191,10 @@ def test_no_status_that_is_not_in_the_table_becomes_another_exception_than_the_p
 
 def test_the_page_on_security_names_fields_that_there_are() -> None:
     named = set(re.findall(r"`(\w+_url)`", (DOCS / "security.md").read_text(encoding="utf-8")))
-    modules = [import_module(f"airflow_provider_mosaic.api.{name}") for name in ("runs", "assets", "social", "avatars")]
+    modules = [
+        import_module(f"airflow_provider_mosaic.api.endpoints.{name}")
+        for name in ("runs", "assets", "social", "avatars")
+    ]
     models = [each for module in modules for _, each in inspect.getmembers(module, inspect.isclass)]
     fields = {name for model in models if issubclass(model, Model) for name in model.model_fields}
     assert named

@@ -25,9 +25,9 @@ CLOCKS = {
     ],
     "the wait for a run": [
         f"{CANCELLING}::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",
-        "operators/test_run_orders.py::test_the_deadline_is_that_of_the_first_try",
-        "operators/test_run_orders.py::test_a_new_run_of_a_retry_has_no_new_deadline",
-        "operators/test_run_orders.py::test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on",
+        "operators/test_run_options.py::test_the_deadline_is_that_of_the_first_try",
+        "operators/test_run_options.py::test_a_new_run_of_a_retry_has_no_new_deadline",
+        "operators/test_run_options.py::test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on",
         "operators/test_existing_runs.py::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",
         "triggers/test_triggers.py::test_the_deadline_is_kept_by_the_wall_clock_over_a_restart",
         f"{EXITS}::test_an_exit_cancels_what_it_should[timeout on a worker]",
@@ -39,15 +39,15 @@ CLOCKS = {
         "triggers/test_triggers.py::test_the_posts_deadline_is_kept",
     ],
     "faults while polling": [
-        "api/test_waiting.py::test_faults_are_borne_to_a_number_and_for_a_time",
-        "api/test_waiting.py::test_many_faults_in_a_short_time_are_borne",
-        "api/test_waiting.py::test_few_faults_in_a_long_time_are_borne",
+        "api/test_poll_state.py::test_faults_are_borne_to_a_number_and_for_a_time",
+        "api/test_poll_state.py::test_many_faults_in_a_short_time_are_borne",
+        "api/test_poll_state.py::test_few_faults_in_a_long_time_are_borne",
         "triggers/test_triggers.py::test_a_wait_outlives_nineteen_faults_in_a_row_and_gives_up_at_the_twentieth",
     ],
     "refusals while polling": [
-        "api/test_waiting.py::test_a_refusal_is_believed_after_several_that_lasted_and_left_to_the_retries_then",
-        "api/test_waiting.py::test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_borne",
-        "api/test_waiting.py::test_only_refusals_in_a_row_count",
+        "api/test_poll_state.py::test_a_refusal_is_believed_after_several_that_lasted_and_left_to_the_retries_then",
+        "api/test_poll_state.py::test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_borne",
+        "api/test_poll_state.py::test_only_refusals_in_a_row_count",
         "triggers/test_triggers.py::test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mended",
         "triggers/test_triggers.py::test_fewer_refusals_or_ones_that_did_not_last_are_borne",
         f"{OUTAGES}::test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task",
@@ -97,8 +97,8 @@ CANCELS = {
     ],
     "Airflow kills a worker's task because its API server is away": [
         f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
-        "tasks/test_outages.py::test_what_the_health_page_says",
-        "tasks/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
+        "durable/test_outages.py::test_what_the_health_page_says",
+        "durable/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
     ],
     "a worker's process is killed hard": [
         "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",
@@ -106,9 +106,9 @@ CANCELS = {
     ],
     "a deferred task is marked failed, marked success or cleared": [
         f"{CANCELLING}::test_a_deferred_task_that_is_killed_has_its_run_cancelled_by_its_trigger",
-        "operators/test_run_orders.py::"
+        "operators/test_run_options.py::"
         "test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone",
-        "operators/test_run_orders.py::test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did",
+        "operators/test_run_options.py::test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did",
         "operators/test_existing_runs.py::"
         "test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_late_kill",
         "airflow/test_cleared_resume.py::test_a_deferred_resume_that_is_cleared_has_its_run_going_on",
@@ -180,7 +180,7 @@ BESIDES = {
         f"{CANCELLING}::test_told_so_a_kill_lets_the_run_go_on",
         f"{CANCELLING}::test_told_so_the_trigger_cancels_nothing",
         f"{CANCELLING}::test_told_so_a_trigger_that_is_given_up_lets_the_run_go_on",
-        "operators/test_run_orders.py::test_told_so_a_clear_leaves_the_old_run_alone",
+        "operators/test_run_options.py::test_told_so_a_clear_leaves_the_old_run_alone",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
     ],
     "each of these clocks is believed only after one more look": [
@@ -189,8 +189,8 @@ BESIDES = {
         "sensors/test_airflow_outages.py::test_what_ended_while_the_sensor_queued_for_a_worker_is_taken",
     ],
     "When a person clears a task, it starts a new run": [
-        "operators/test_run_orders.py::test_a_clear_starts_afresh_whatever_became_of_the_old_run",
-        "operators/test_run_orders.py::test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run",
+        "operators/test_run_options.py::test_a_clear_starts_afresh_whatever_became_of_the_old_run",
+        "operators/test_run_options.py::test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run",
         "operators/test_post_promises.py::test_a_clear_makes_the_post_again",
     ],
     "A `MosaicResumeRunOperator` has no other run to go to": [
@@ -198,14 +198,14 @@ BESIDES = {
         "test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run_goes_on",
     ],
     "say so in an Airflow Variable": [
-        "operators/test_decisions.py::test_the_run_that_a_person_names_is_gone_on_with",
-        "operators/test_decisions.py::test_the_post_that_a_person_names_is_gone_on_with",
-        "operators/test_decisions.py::test_the_profile_that_a_person_names_is_gone_on_with",
-        "airflow/test_decision.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
+        "operators/test_manual_adoption.py::test_the_run_that_a_person_names_is_gone_on_with",
+        "operators/test_manual_adoption.py::test_the_post_that_a_person_names_is_gone_on_with",
+        "operators/test_manual_adoption.py::test_the_profile_that_a_person_names_is_gone_on_with",
+        "airflow/test_manual_adoption.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
     ],
     "a decision is followed once": [
-        "operators/test_decisions.py::test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew",
-        "operators/test_decisions.py::test_without_a_store_the_log_says_that_the_variable_must_go",
+        "operators/test_manual_adoption.py::test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew",
+        "operators/test_manual_adoption.py::test_without_a_store_the_log_says_that_the_variable_must_go",
     ],
     "A run that stopped for want of credits": [
         "operators/test_run_retries.py::test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run",

@@ -20,7 +20,7 @@ import pytest
 
 uvicorn = pytest.importorskip("uvicorn")
 
-from airflow_provider_mosaic.emulator import Emulator  # noqa: E402
+from mosaic_emulator import Emulator  # noqa: E402
 
 PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
 AGENT = "a0000000-0000-4000-8000-000000000004"

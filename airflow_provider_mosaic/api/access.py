@@ -10,12 +10,18 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from airflow_provider_mosaic import __version__
-from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, checked_seconds, is_loopback, refuse
+from airflow_provider_mosaic.api.arguments import (
+    is_loopback,
+    raise_invalid,
+    validate_flag,
+    validate_id,
+    validate_seconds,
+)
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.api.redaction import MASK, remember
+from airflow_provider_mosaic.api.responses import Response
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
@@ -60,17 +66,17 @@ class Access:
             raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
         object.__setattr__(self, "api_key", key)
         remember(key)
-        checked_flag("allow_http", self.allow_http)
-        checked_flag("allow_private_storage", self.allow_private_storage)
+        validate_flag("allow_http", self.allow_http)
+        validate_flag("allow_private_storage", self.allow_private_storage)
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url, allow_http=self.allow_http))
-        if self.workspace_id is not None and not checked_id("workspace_id", self.workspace_id).isascii():
-            refuse(
+        if self.workspace_id is not None and not validate_id("workspace_id", self.workspace_id).isascii():
+            raise_invalid(
                 "workspace_id", self.workspace_id, "a workspace id has only ASCII characters: it is sent as a header."
             )
         for name in ("timeout", "connect_timeout"):
             # Sockets take no times that are very long.
-            if checked_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
-                refuse(name, getattr(self, name), f"it must be at most {_LONGEST_TIMEOUT:.0f} seconds.")
+            if validate_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
+                raise_invalid(name, getattr(self, name), f"it must be at most {_LONGEST_TIMEOUT:.0f} seconds.")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -108,7 +114,7 @@ class Access:
         return max(self.timeout, call.patience or 0.0)
 
 
-def redirected(method: str, url: str, answer: Answer) -> str | None:
+def redirected(method: str, url: str, answer: Response) -> str | None:
     """
     Return where to send a call next, with the key; None if the answer is no redirect or one that is not followed.
 
@@ -130,7 +136,7 @@ def redirected(method: str, url: str, answer: Answer) -> str | None:
     return urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
 
 
-def why_not_followed(method: str, url: str, answer: Answer) -> str:
+def why_not_followed(method: str, url: str, answer: Response) -> str:
     """
     Return what a redirect that is not followed means and what to do; empty if it leads to another host or nowhere.
 
@@ -168,7 +174,7 @@ def why_not_followed(method: str, url: str, answer: Answer) -> str:
     )
 
 
-def _redirect_target(url: str, answer: Answer) -> SplitResult | None:
+def _redirect_target(url: str, answer: Response) -> SplitResult | None:
     """Return the address that a redirect names; None if there is none that every library reads alike."""
     location = answer.headers.get("location")
     if answer.status not in _REDIRECTS or not location:
@@ -190,27 +196,29 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 def _checked_base_url(value: object, *, allow_http: bool) -> str:
     if not isinstance(value, str):
-        refuse("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
+        raise_invalid("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
     text = value.strip().rstrip("/")
     if "@" in text or "%" in text:
-        refuse("host", MASK, "it holds a user or password, or an escape; the API key belongs into the password field.")
+        raise_invalid(
+            "host", MASK, "it holds a user or password, or an escape; the API key belongs into the password field."
+        )
     if not text.isprintable() or " " in text:
-        refuse("host", value, "it has spaces in it.")
+        raise_invalid("host", value, "it has spaces in it.")
     if "://" not in text:
-        refuse("host", value, f"it has no scheme: write {_with_scheme(text)}.")
+        raise_invalid("host", value, f"it has no scheme: write {_with_scheme(text)}.")
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError for a port that is none
     except ValueError:
-        refuse("host", value, "it is not an address; write for example https://api.mosaic.so.")
+        raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        refuse("host", value, "it must begin with https:// (or http:// for a local emulator) and name a host.")
+        raise_invalid("host", value, "it must begin with https:// (or http:// for a local emulator) and name a host.")
     if not _AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
-        refuse("host", value, "it is not an address; write for example https://api.mosaic.so, an IDN as xn--...")
+        raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so, an IDN as xn--...")
     if parts.path or parts.query or parts.fragment:
-        refuse("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
+        raise_invalid("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
-        refuse(
+        raise_invalid(
             "host",
             value,
             f"over http:// the API key travels unencrypted. Write https://{parts.netloc}; or, if you trust the network "
@@ -227,5 +235,5 @@ def _with_scheme(text: str) -> str:
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Header names in lower case, as :class:`Answer` keeps them."""
+    """Header names in lower case, as :class:`Response` keeps them."""
     return {name.lower(): value for name, value in headers.items()}

@@ -31,7 +31,7 @@ _LONGEST_DURATION = 100 * 365 * 86400.0
 _ALIKE = 0.6
 
 
-def refuse(
+def raise_invalid(
     name: str, value: object, why: str, *, items: Iterable[str] = (), to_do: str | Sequence[str] = ()
 ) -> NoReturn:
     """
@@ -80,26 +80,26 @@ def representation(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def checked_id(name: str, value: object, *, or_link: bool = False) -> str:
+def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
     """
     Return an id that stays one segment of a path, without an escape.
 
     :param name: The argument's name.
-    :param value: The id, as :func:`checked_name` wants it, without ``/``, a backslash, ``?``, ``#`` and ``%``.
+    :param value: The id, as :func:`validate_name` wants it, without ``/``, a backslash, ``?``, ``#`` and ``%``.
     :param or_link: Whether the API takes a link in its place, as it does for a YouTube channel.
     :raises MosaicValidationError: It is not.
     """
-    text = checked_name(name, value, or_link=or_link)
+    text = validate_name(name, value, or_link=or_link)
     if or_link and "://" in text:
-        return checked_url(name, text)
+        return validate_url(name, text)
     if not or_link and not _ENDS_AN_ID.isdisjoint(text):
-        refuse(
+        raise_invalid(
             name, value, "an id has no / \\ ? # % in it. Nothing was sent. Give the id alone, as Mosaic returned it."
         )
     return text
 
 
-def checked_name(name: str, value: object, *, or_link: bool = False) -> str:
+def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     """
     Return an id or a name that is sent in no path, such as that of a connection.
 
@@ -109,23 +109,23 @@ def checked_name(name: str, value: object, *, or_link: bool = False) -> str:
     :raises MosaicValidationError: It is not.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be an id as text, {not_text(value)}")
+        raise_invalid(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
-        refuse(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
+        raise_invalid(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
     if "{{" in value or "{%" in value:
-        refuse(name, value, "this template was not rendered.")
+        raise_invalid(name, value, "this template was not rendered.")
     if "://" in value and not or_link:
-        refuse(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
+        raise_invalid(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
-        refuse(name, value, "an id has no spaces and no control characters in it.")
+        raise_invalid(name, value, "an id has no spaces and no control characters in it.")
     if len(value) > _LONGEST_ID:
-        refuse(name, value, f"it has {len(value):,} characters; an id has at most {_LONGEST_ID}.")
+        raise_invalid(name, value, f"it has {len(value):,} characters; an id has at most {_LONGEST_ID}.")
     return value
 
 
 def optional_id(name: str, value: object) -> str | None:
-    """An id as :func:`checked_id` wants it, or None."""
-    return None if value is None else checked_id(name, value)
+    """An id as :func:`validate_id` wants it, or None."""
+    return None if value is None else validate_id(name, value)
 
 
 def optional_text(name: str, value: object) -> str | None:
@@ -137,9 +137,9 @@ def optional_text(name: str, value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        refuse(name, value, f"it must be text, {not_text(value)}")
+        raise_invalid(name, value, f"it must be text, {not_text(value)}")
     if not value.strip():
-        refuse(name, value, "it must be text with something in it; leave it out for none.")
+        raise_invalid(name, value, "it must be text with something in it; leave it out for none.")
     return value
 
 
@@ -152,11 +152,11 @@ def joined_statuses(value: object) -> str | None:
     """
     if value is None:
         return None
-    words = [value] if isinstance(value, str) else checked_list("status", value)
+    words = [value] if isinstance(value, str) else validate_list("status", value)
     return ",".join(optional_text("status", word) or "" for word in words)
 
 
-def checked_list(name: str, value: object) -> list[Any]:
+def validate_list(name: str, value: object) -> list[Any]:
     """
     A list with something in it, also from text that a template rendered to, and from any sequence or set.
 
@@ -170,26 +170,26 @@ def checked_list(name: str, value: object) -> list[Any]:
     if isinstance(value, str):
         value = _literal(value) if value.strip().startswith("[") else [value]
         if isinstance(value, str):
-            refuse(name, value, "it begins like a list but can't be read as one: write it as JSON.")
+            raise_invalid(name, value, "it begins like a list but can't be read as one: write it as JSON.")
     if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
-        refuse(name, value, f"it must be a list, not {type(value).__name__}.")
+        raise_invalid(name, value, f"it must be a list, not {type(value).__name__}.")
     items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else list(value)
     if not items:
-        refuse(name, items, "it is empty. Leave it out, or look at the task that should have filled it.")
+        raise_invalid(name, items, "it is empty. Leave it out, or look at the task that should have filled it.")
     return items
 
 
-def checked_ids(name: str, value: object) -> list[str]:
-    """A list of ids, each checked by :func:`checked_id`."""
-    return [checked_id(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+def validate_ids(name: str, value: object) -> list[str]:
+    """A list of ids, each checked by :func:`validate_id`."""
+    return [validate_id(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
-def checked_urls(name: str, value: object) -> list[str]:
-    """A list of HTTP(S) URLs, each checked by :func:`checked_url`."""
-    return [checked_url(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+def validate_urls(name: str, value: object) -> list[str]:
+    """A list of HTTP(S) URLs, each checked by :func:`validate_url`."""
+    return [validate_url(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
-def checked_url(name: str, value: object, *, secure: bool = False) -> str:
+def validate_url(name: str, value: object, *, secure: bool = False) -> str:
     """
     An absolute HTTP(S) URL.
 
@@ -199,7 +199,7 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
     :raises MosaicValidationError: It is not one.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be a URL as text, {not_text(value)}")
+        raise_invalid(name, value, f"it must be a URL as text, {not_text(value)}")
     # Also what is no URL may have been meant as a signed one.
     shown = re.sub(r"[?#].*", "?***", value, flags=re.DOTALL)
     try:
@@ -207,14 +207,14 @@ def checked_url(name: str, value: object, *, secure: bool = False) -> str:
         host = parts.hostname
         parts.port  # noqa: B018 - raises ValueError for a port that is none
     except ValueError:
-        refuse(name, shown, "it is not a URL.")
+        raise_invalid(name, shown, "it is not a URL.")
     if parts.scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
-        refuse(name, shown, "it must be a full URL that begins with https:// or http://.")
+        raise_invalid(name, shown, "it must be a full URL that begins with https:// or http://.")
     # Some libraries take it for a slash: "http://evil\\@localhost" is not this machine for all of them.
     if "\\" in parts.netloc:
-        refuse(name, shown, "its host has a backslash in it.")
+        raise_invalid(name, shown, "its host has a backslash in it.")
     if secure and parts.scheme.lower() == "http" and not is_loopback(host):
-        refuse(name, shown, "use https://: what is sent there carries the webhook secret.")
+        raise_invalid(name, shown, "use https://: what is sent there carries the webhook secret.")
     return value
 
 
@@ -226,7 +226,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def checked_mapping(name: str, value: object) -> dict[str, Any]:
+def validate_mapping(name: str, value: object) -> dict[str, Any]:
     """
     An object with text keys, also from text that a template rendered to.
 
@@ -235,19 +235,19 @@ def checked_mapping(name: str, value: object) -> dict[str, Any]:
     if isinstance(value, str) and value.strip().startswith("{"):
         value = _literal(value)
     if not isinstance(value, Mapping):
-        refuse(name, value, f"it must be an object (dict), not {type(value).__name__}.")
+        raise_invalid(name, value, f"it must be an object (dict), not {type(value).__name__}.")
     for key in value:
         if not isinstance(key, str):
-            refuse(name, value, f"its key {key!r} must be text.")
+            raise_invalid(name, value, f"its key {key!r} must be text.")
     mapping = dict(value)
     try:
         json.dumps(mapping, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        refuse(name, value, f"it can't be written as JSON ({error}).")
+        raise_invalid(name, value, f"it can't be written as JSON ({error}).")
     return mapping
 
 
-def checked_moment(name: str, value: object) -> datetime:
+def validate_datetime(name: str, value: object) -> datetime:
     """
     A point in time with its time zone, in UTC.
 
@@ -264,24 +264,24 @@ def checked_moment(name: str, value: object) -> datetime:
                 # exact=True keeps a bare date or time from becoming midnight, and tz=None its zone from becoming UTC.
                 moment = pendulum.parse(value.strip(), exact=True, tz=None)
             except (ValueError, TypeError, OverflowError):
-                refuse(name, value, "it is not a time in ISO 8601, such as 2026-09-01T17:00:00Z.")
+                raise_invalid(name, value, "it is not a time in ISO 8601, such as 2026-09-01T17:00:00Z.")
     else:
         moment = value
     if not isinstance(moment, datetime):
-        refuse(name, value, "it must be a date with a time, such as 2026-09-01T17:00:00Z.")
+        raise_invalid(name, value, "it must be a date with a time, such as 2026-09-01T17:00:00Z.")
     if moment.tzinfo is None:
-        refuse(name, value, "it has no time zone: end it with Z for UTC, or with an offset such as +02:00.")
+        raise_invalid(name, value, "it has no time zone: end it with Z for UTC, or with an offset such as +02:00.")
     try:
         return moment.astimezone(timezone.utc)
     except OverflowError:
-        refuse(name, value, "it is at the very end of the calendar.")
+        raise_invalid(name, value, "it is at the very end of the calendar.")
     except ValueError:
-        refuse(name, value, "its offset from UTC is a day or more.")
+        raise_invalid(name, value, "its offset from UTC is a day or more.")
 
 
 def optional_moment(name: str, value: object) -> str | None:
-    """A point in time as :func:`checked_moment` wants it and :func:`stamp` writes it, or None."""
-    return None if value is None else stamp(checked_moment(name, value))
+    """A point in time as :func:`validate_datetime` wants it and :func:`stamp` writes it, or None."""
+    return None if value is None else stamp(validate_datetime(name, value))
 
 
 def stamp(moment: datetime) -> str:
@@ -289,7 +289,7 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
+def validate_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """
     A duration in seconds.
 
@@ -300,28 +300,28 @@ def checked_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     # An int may be larger than any float, which math.isfinite does not take.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
-        refuse(name, value, "it must be a number of seconds or a timedelta.")
+        raise_invalid(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
-        refuse(
+        raise_invalid(
             name, value, f"it must be more than {least:g} seconds." if not least else f"it must be at least {least:g}."
         )
     if seconds > _LONGEST_DURATION:
-        refuse(name, value, "it must be a number of seconds or a timedelta, of 100 years at most.")
+        raise_invalid(name, value, "it must be a number of seconds or a timedelta, of 100 years at most.")
     return float(seconds)
 
 
-def checked_flag(name: str, value: object) -> bool:
+def validate_flag(name: str, value: object) -> bool:
     """
     A switch.
 
     :raises MosaicValidationError: It is no bool; the text ``"False"`` would switch it on.
     """
     if not isinstance(value, bool):
-        refuse(name, value, "it must be True or False.")
+        raise_invalid(name, value, "it must be True or False.")
     return value
 
 
-def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
+def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """
     One of some words.
 
@@ -329,7 +329,7 @@ def checked_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """
     words = tuple(choices)
     if not isinstance(value, str) or value not in words:
-        refuse(name, value, f"it must be one of {', '.join(words)}.{suggestion(value, words)}")
+        raise_invalid(name, value, f"it must be one of {', '.join(words)}.{suggestion(value, words)}")
     return value
 
 
@@ -348,7 +348,7 @@ def suggestion(value: object, choices: Iterable[str], *, alike: float = _ALIKE) 
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def checked_credits(name: str, value: object) -> float:
+def validate_credits(name: str, value: object) -> float:
     """
     A number of credits, also from text that a template rendered to.
 
@@ -361,7 +361,7 @@ def checked_credits(name: str, value: object) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
-        refuse(name, value, "it must be a number of credits, not below zero.")
+        raise_invalid(name, value, "it must be a number of credits, not below zero.")
     return number
 
 
@@ -372,7 +372,7 @@ def validate_text(name: str, value: object) -> str:
     :raises MosaicValidationError: It is no text.
     """
     if not isinstance(value, str):
-        refuse(name, value, f"it must be text, {not_text(value)}")
+        raise_invalid(name, value, f"it must be text, {not_text(value)}")
     return value
 
 
@@ -385,15 +385,15 @@ def validate_path(name: str, value: object) -> str:
     :raises MosaicValidationError: It is neither, it is empty, or its storages are chained.
     """
     if not isinstance(value, (str, os.PathLike)):
-        refuse(name, value, f"it must be a path or a URI as text, {not_text(value)}")
+        raise_invalid(name, value, f"it must be a path or a URI as text, {not_text(value)}")
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
-        refuse(name, value, "it is empty. If it is templated, the task that should give it gave nothing.")
+        raise_invalid(name, value, "it is empty. If it is templated, the task that should give it gave nothing.")
     if "\0" in text:
-        refuse(name, text, "it has a NUL character in it, which no path has.")
+        raise_invalid(name, text, "it has a NUL character in it, which no path has.")
     if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
         # Airflow's storage would read the first of a chain's parts alone.
-        refuse(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
+        raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
     return text
 
 

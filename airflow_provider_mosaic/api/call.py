@@ -16,8 +16,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
-from airflow_provider_mosaic.api.answers import Answer, describe_body, error_for, refusal_error
-from airflow_provider_mosaic.api.arguments import checked_id
+from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -27,6 +26,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.redaction import label, redact
 from airflow_provider_mosaic.api.refusals import denial_in, texts_in
+from airflow_provider_mosaic.api.responses import Response, describe_body, error_for, refusal_error
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ _MAX_BYTES = 1024 * 1024
 MAX_BYTES_OF_MANY = 16 * 1024 * 1024
 
 
-class Repeat(enum.Enum):
+class RetrySafety(enum.Enum):
     """What sending a call once more would do."""
 
     #: Nothing that one sending had not done: reads, finalize, cancel.
@@ -70,7 +70,7 @@ class Call(Generic[T]):
     :param is_normal: Whether a body that seems to say no is a normal answer to this call.
     """
 
-    what: str
+    description: str
     method: str
     path: str
     read: Callable[[Json], T] = field(repr=False)
@@ -78,7 +78,7 @@ class Call(Generic[T]):
     ids: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: Json = field(default=None, repr=False)
-    repeat: Repeat = Repeat.SAFE
+    retry_safety: RetrySafety = RetrySafety.SAFE
     patience: float | None = None
     max_bytes: int = _MAX_BYTES
     makes: str = field(default="", repr=False)
@@ -86,9 +86,9 @@ class Call(Generic[T]):
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
-            checked_id(name, value)
+            validate_id(name, value)
         # It holds ids, which come from outside: a key in the place of one is no reason to show it.
-        object.__setattr__(self, "what", redact(self.what))
+        object.__setattr__(self, "what", redact(self.description))
 
     @property
     def target(self) -> str:
@@ -102,8 +102,8 @@ class Call(Generic[T]):
             query = urlencode({name: value for name, value in self.query.items() if value is not None})
         except UnicodeEncodeError:
             raise MosaicValidationError(
-                f"Could not {self.what}: an argument has half of a surrogate pair in it. Nothing was sent. Pass whole "
-                "characters."
+                f"Could not {self.description}: an argument contains half of a surrogate "
+                "pair. Nothing was sent. Pass whole characters."
             ) from None
         return f"{path}?{query}" if query else path
 
@@ -112,7 +112,7 @@ class Call(Generic[T]):
         """The body as it is sent."""
         return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
-    def result(self, answer: Answer, secrets: tuple[str, ...] = (), *, why_not_followed: str = "") -> T:
+    def result(self, answer: Response, secrets: tuple[str, ...] = (), *, why_not_followed: str = "") -> T:
         """
         What the answer means.
 
@@ -123,8 +123,8 @@ class Call(Generic[T]):
         """
         facts: dict[str, Any] = {"method": self.method, "path": self.path}
         if not answer.good:
-            raise error_for(answer, what=self.what, secrets=secrets, why_not_followed=why_not_followed, **facts)
-        came = f"Could not {self.what}: {self.method} {self.path} answered {answer.status}"
+            raise error_for(answer, what=self.description, secrets=secrets, why_not_followed=why_not_followed, **facts)
+        came = f"Could not {self.description}: {self.method} {self.path} answered {answer.status}"
         try:
             data = answer.json(self.decode)
         except ValueError:
@@ -137,7 +137,7 @@ class Call(Generic[T]):
         self._raise_if_denied(data, answer, secrets)
         try:
             return self.read(data)
-        except (UnreadableAnswer, ValueError, ArithmeticError, RecursionError) as error:
+        except (InvalidResponse, ValueError, ArithmeticError, RecursionError) as error:
             # An answer that is empty where it should not be may be whole the next time; a missing field will not come.
             raise MosaicResponseError(
                 f"{came}, but {_complaint(error) if data is not None else 'its body is empty'}.",
@@ -146,22 +146,28 @@ class Call(Generic[T]):
                 **facts,
             ) from None
 
-    def _raise_if_denied(self, data: Json, answer: Answer, secrets: tuple[str, ...]) -> None:
+    def _raise_if_denied(self, data: Json, answer: Response, secrets: tuple[str, ...]) -> None:
         sent = (*self.ids.values(), *texts_in(self.body))
         denial = denial_in(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
         if denial is not None and not self.is_normal(data):
-            raise refusal_error(denial, answer, what=self.what, method=self.method, path=self.path, secrets=secrets)
+            raise refusal_error(
+                denial, answer, what=self.description, method=self.method, path=self.path, secrets=secrets
+            )
 
-    def settled(self, error: MosaicError) -> MosaicError:
+    def final_error(self, error: MosaicError) -> MosaicError:
         """
         What a final failure of this call means: where an effect is possible and unknown, exactly that.
 
         :param error: The failure after which the call is not sent again.
         """
-        if self.repeat is Repeat.SAFE or not error.effect_unknown or isinstance(error, MosaicAmbiguousOutcomeError):
+        if (
+            self.retry_safety is RetrySafety.SAFE
+            or not error.effect_unknown
+            or isinstance(error, MosaicAmbiguousOutcomeError)
+        ):
             return error
         return MosaicAmbiguousOutcomeError(
-            f"Whether Mosaic did this is unknown: {self.what}.",
+            f"Whether Mosaic did this is unknown: {self.description}.",
             means=f"It may have been done, and paid or published, so it was not sent again. What came back: {error}",
             status=error.status,
             method=self.method,
@@ -171,12 +177,12 @@ class Call(Generic[T]):
         )
 
 
-class UnreadableAnswer(Exception):  # noqa: N818 - it never leaves this layer
+class InvalidResponse(Exception):  # noqa: N818 - it never leaves this layer
     """A reader's complaint about an answer that is JSON but not what it needs."""
 
 
 def _complaint(error: Exception) -> str:
-    if isinstance(error, UnreadableAnswer):
+    if isinstance(error, InvalidResponse):
         return str(error)
     if not isinstance(error, ValidationError):
         return f"a value in it can't be read ({type(error).__name__})"

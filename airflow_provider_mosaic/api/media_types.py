@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid
 
 
 class AssetType(str, enum.Enum):
@@ -138,7 +138,7 @@ def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[Asset
     if asset_type:
         return asset_type, media_type_of_suffix(name) or "application/octet-stream"
     documented = ", ".join(sorted(suffix for kind in MEDIA_TYPES.values() for suffix in kind))
-    refuse(
+    raise_invalid(
         "source",
         name,
         f"{suffix or 'a name without a suffix'} does not tell what it is. Nothing was sent. Set asset_type to video, "

@@ -26,8 +26,8 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from airflow_provider_mosaic.api.arguments import checked_id
-from airflow_provider_mosaic.api.call import UnreadableAnswer
+from airflow_provider_mosaic.api.arguments import validate_id
+from airflow_provider_mosaic.api.call import InvalidResponse
 from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
@@ -50,9 +50,9 @@ class Model(BaseModel):
     )
 
     #: What a ``status`` means, by its words in lower case: the documented one for each of its spellings.
-    status_words: ClassVar[Mapping[str, str]] = {}
+    documented_statuses: ClassVar[Mapping[str, str]] = {}
     #: Fields on which nothing turns: one that can't be read counts as absent, for no wait may fail by it.
-    beside_the_point: ClassVar[frozenset[str]] = frozenset()
+    lenient_fields: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -63,7 +63,7 @@ class Model(BaseModel):
             if not isinstance(data, Mapping):
                 raise
             wrong = {place["loc"][0] for place in error.errors(include_url=False, include_input=False) if place["loc"]}
-            if not wrong <= cls.beside_the_point:
+            if not wrong <= cls.lenient_fields:
                 raise
             return handler({name: value for name, value in data.items() if name not in wrong})
 
@@ -77,7 +77,7 @@ class Model(BaseModel):
             for name, value in data.items()
             if value is not None
         }
-        return _with_documented_status(present, cls.status_words) if cls.status_words else present
+        return _with_documented_status(present, cls.documented_statuses) if cls.documented_statuses else present
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -199,7 +199,7 @@ def _clean_status(text: str) -> str:
 def _id(value: str) -> str:
     try:
         if REPLACEMENT not in value and not holds_known_secret(value):
-            return checked_id("id", value)
+            return validate_id("id", value)
     except MosaicValidationError:
         pass
     raise ValueError("an id is one segment of a path, without spaces or control characters")
@@ -229,10 +229,10 @@ def object_in(data: Any) -> dict[str, Any]:
     """
     The object that an answer must be.
 
-    :raises UnreadableAnswer: It is something else.
+    :raises InvalidResponse: It is something else.
     """
     if not isinstance(data, Mapping):
-        raise UnreadableAnswer(f"it is a {type(data).__name__} where an object was expected")
+        raise InvalidResponse(f"it is a {type(data).__name__} where an object was expected")
     return dict(data)
 
 
@@ -240,16 +240,16 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
     """
     The objects under ``key``; a null there is no object at all, a missing key is an error.
 
-    :raises UnreadableAnswer: There is no list.
+    :raises InvalidResponse: There is no list.
     """
     answer = object_in(data)
     if key not in answer:
-        raise UnreadableAnswer(f"the field '{key}' is missing")
+        raise InvalidResponse(f"the field '{key}' is missing")
     items = answer[key]
     if items is None:
         return []
     if not isinstance(items, list):
-        raise UnreadableAnswer(f"'{key}' is a {type(items).__name__} where a list was expected")
+        raise InvalidResponse(f"'{key}' is a {type(items).__name__} where a list was expected")
     return [object_in(item) for item in items if item is not None]
 
 
@@ -257,20 +257,20 @@ def id_in(data: Any, *keys: str) -> str:
     """
     Return the id that :func:`text_in` finds.
 
-    :raises UnreadableAnswer: There is none, or it can't be an id.
+    :raises InvalidResponse: There is none, or it can't be an id.
     """
     text = text_in(data, *keys)
     try:
         return _id(text)
     except ValueError as error:
-        raise UnreadableAnswer(f"'{keys[0]}' is wrong: {error}") from None
+        raise InvalidResponse(f"'{keys[0]}' is wrong: {error}") from None
 
 
 def text_in(data: Any, *keys: str) -> str:
     """
     The first of some fields that holds a text, or a number in the place of one.
 
-    :raises UnreadableAnswer: None does; the first one's name is said.
+    :raises InvalidResponse: None does; the first one's name is said.
     """
     answer = object_in(data)
     for key in keys:
@@ -278,4 +278,4 @@ def text_in(data: Any, *keys: str) -> str:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if isinstance(text, str) and text.strip():
             return text
-    raise UnreadableAnswer(f"the field '{keys[0]}' is missing")
+    raise InvalidResponse(f"the field '{keys[0]}' is missing")

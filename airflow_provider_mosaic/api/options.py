@@ -11,24 +11,24 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from airflow_provider_mosaic.api.arguments import (
-    checked_credits,
-    checked_flag,
-    checked_id,
-    checked_mapping,
-    checked_moment,
-    checked_name,
-    checked_seconds,
-    checked_url,
     not_text,
-    refuse,
+    raise_invalid,
     suggestion,
     uri_scheme,
+    validate_credits,
+    validate_datetime,
+    validate_flag,
+    validate_id,
+    validate_mapping,
+    validate_name,
     validate_path,
+    validate_seconds,
     validate_text,
+    validate_url,
 )
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.api.post_options import checked_provider_options
-from airflow_provider_mosaic.api.run_inputs import SOURCES, checked_params, validate_video_inputs
+from airflow_provider_mosaic.api.post_options import validate_provider_options
+from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
 from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
 #: What a partial success means for the task.
@@ -60,20 +60,20 @@ def validate_platform(name: str, value: Any) -> str:
 
     :raises MosaicValidationError: It is no word, or misspelled.
     """
-    word = checked_id(name, value).lower()
+    word = validate_id(name, value).lower()
     platforms = get_args(Platform)
     meant = "" if word in platforms else suggestion(word, platforms, alike=_MISSPELLED)
     if meant:
-        refuse(name, value, f"Mosaic documents {', '.join(platforms)}.{meant}")
+        raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{meant}")
     return word
 
 
 def validate_profile_name(name: str, value: Any) -> str:
     """Return the name of an avatar profile, or raise MosaicValidationError if it is empty."""
     if not isinstance(value, str):
-        refuse(name, value, f"a profile needs a name as text, {not_text(value)}")
+        raise_invalid(name, value, f"a profile needs a name as text, {not_text(value)}")
     if not value.strip():
-        refuse(name, value, "a profile needs a name.")
+        raise_invalid(name, value, "a profile needs a name.")
     return value
 
 
@@ -85,7 +85,7 @@ def validate_destination(name: str, value: Any) -> str:
     """
     text = validate_path(name, value)
     if uri_scheme(text) in ("http", "https"):
-        refuse(name, text, "files can't be written to a web address; give a path or s3://... .")
+        raise_invalid(name, text, "files can't be written to a web address; give a path or s3://... .")
     return text
 
 
@@ -111,21 +111,21 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
     try:
         filename = str(template.format(**fields))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
-        refuse(
+        raise_invalid(
             name,
             template,
             f"it may hold {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
         )
     if not filename.strip("/ ") or filename.startswith("/") or ".." in filename.split("/"):
-        refuse(name, template, "it must give the name of a file below the destination.")
+        raise_invalid(name, template, "it must give the name of a file below the destination.")
     if "\0" in filename or filename.encode("utf-8", "ignore").decode() != filename:
-        refuse(name, template, "it must give a name in UTF-8, without NUL characters.")
+        raise_invalid(name, template, "it must give a name in UTF-8, without NUL characters.")
     return filename
 
 
 def validate_callback(name: str, value: Any) -> str:
     """Return the address of a webhook receiver, or raise MosaicValidationError if the secret would travel in plain."""
-    return checked_url(name, value, secure=True)
+    return validate_url(name, value, secure=True)
 
 
 def validate_trigger_callback(name: str, value: Any) -> str | None:
@@ -135,7 +135,7 @@ def validate_trigger_callback(name: str, value: Any) -> str | None:
 
 def validate_channel(name: str, value: Any) -> str:
     """Return a YouTube channel: its id, its handle, or its address."""
-    return checked_id(name, value, or_link=True)
+    return validate_id(name, value, or_link=True)
 
 
 def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
@@ -144,19 +144,19 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
 
     :raises MosaicValidationError: It is not ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``, or less.
     """
-    options = checked_mapping(name, value)
+    options = validate_mapping(name, value)
     unknown = set(options) - {"duration"}
     if unknown:
-        refuse(name, value, f"{', '.join(sorted(unknown))} is not known: it may hold duration.")
+        raise_invalid(name, value, f"{', '.join(sorted(unknown))} is not known: it may hold duration.")
     bounds = options.get("duration")
     if bounds is not None and (not isinstance(bounds, Mapping) or set(bounds) - {"min_seconds", "max_seconds"}):
-        refuse(name, value, "its duration must be an object that may hold min_seconds and max_seconds.")
+        raise_invalid(name, value, "its duration must be an object that may hold min_seconds and max_seconds.")
     limits = {key: limit for key, limit in (bounds or {}).items() if limit is not None}
     for key, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            refuse(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
+            raise_invalid(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
     if len(limits) == 2 and limits["min_seconds"] > limits["max_seconds"]:
-        refuse(name, value, "its min_seconds is more than its max_seconds.")
+        raise_invalid(name, value, "its min_seconds is more than its max_seconds.")
     return options
 
 
@@ -169,11 +169,11 @@ def validate_definition(name: str, value: Any) -> Any:
     :raises MosaicValidationError: It is none of them.
     """
     if is_definition_itself(value):
-        return checked_mapping(name, value)
+        return validate_mapping(name, value)
     validate_definition_suffix(name, value)
     path = validate_path(name, value)
     if uri_scheme(path) in ("http", "https"):
-        refuse(name, path, "it is not read from a web address; give a path or s3://... .")
+        raise_invalid(name, path, "it is not read from a web address; give a path or s3://... .")
     return path
 
 
@@ -185,7 +185,9 @@ def is_definition_itself(value: Any) -> bool:
 def validate_definition_suffix(name: str, value: Any) -> None:
     """Raise MosaicValidationError unless a path is that of a file that may have a definition in it."""
     if not str(value).lower().endswith(DEFINITION_SUFFIXES):
-        refuse(name, value, f"it must be an object (dict) or the path of a file ({', '.join(DEFINITION_SUFFIXES)}).")
+        raise_invalid(
+            name, value, f"it must be an object (dict) or the path of a file ({', '.join(DEFINITION_SUFFIXES)})."
+        )
 
 
 validate_on_partial = one_of(OnPartial)
@@ -205,23 +207,25 @@ validate_channels = ListOf(validate_channel)
 def validate_destinations_of_post(social_connection_ids: Any, platforms: Any) -> None:
     """Raise MosaicValidationError unless a post has one kind of destinations."""
     if social_connection_ids is None and platforms is None:
-        refuse("social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms.")
+        raise_invalid(
+            "social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms."
+        )
     if social_connection_ids is not None and platforms is not None:
-        refuse("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
+        raise_invalid("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
 
 
 def validate_media_of_post(*, run_id: Any, media_urls: Any, output_ids: Any) -> None:
     """Raise MosaicValidationError unless a post's media come from one place."""
     if run_id is not None and media_urls is not None:
-        refuse("media_urls", media_urls, "give it or run_id, not both.")
+        raise_invalid("media_urls", media_urls, "give it or run_id, not both.")
     if run_id is None and output_ids is not None:
-        refuse("output_ids", output_ids, "it needs run_id: the run that rendered them.")
+        raise_invalid("output_ids", output_ids, "it needs run_id: the run that rendered them.")
 
 
 def validate_post_has_content(text: str, *, has_media: bool) -> None:
     """Raise MosaicValidationError if a post is empty."""
     if not has_media and not text.strip():
-        refuse("text", text, "the post has neither text nor media.")
+        raise_invalid("text", text, "the post has neither text nor media.")
 
 
 def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
@@ -234,11 +238,11 @@ def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
     for kind in ("video", "image", "audio"):
         ways = [sources.get(f"{kind}_{way}") is not None for way in ("url", "id")]
         if all(ways):
-            refuse(f"{kind}_id", sources[f"{kind}_id"], f"give it or {kind}_url, not both.")
+            raise_invalid(f"{kind}_id", sources[f"{kind}_id"], f"give it or {kind}_url, not both.")
         if any(ways):
             given.add(kind)
     if "video" not in given and not {"image", "audio"} <= given:
-        refuse("video_url", None, "a profile needs a video, or an image and audio.")
+        raise_invalid("video_url", None, "a profile needs a video, or an image and audio.")
 
 
 def validate_file_kind(source: str, asset_type: Any) -> None:
@@ -255,94 +259,94 @@ def validate_file_kind(source: str, asset_type: Any) -> None:
 def validate_agent_is_named(agent_id: Any, name: Any) -> None:
     """Raise MosaicValidationError if neither an id nor a definition's name says which agent is meant."""
     if agent_id is None and (name is None or (isinstance(name, str) and not name.strip())):
-        refuse("agent_id", agent_id, "neither it nor the definition's name says which agent is meant.")
+        raise_invalid("agent_id", agent_id, "neither it nor the definition's name says which agent is meant.")
 
 
 # What each class takes: a validator for each option
 
-CONNECTION: Mapping[str, Validator] = {"mosaic_conn_id": checked_name}
-POLLING: Mapping[str, Validator] = {**CONNECTION, "deferrable": checked_flag, "poll_interval": checked_seconds}
+CONNECTION: Mapping[str, Validator] = {"mosaic_conn_id": validate_name}
+POLLING: Mapping[str, Validator] = {**CONNECTION, "deferrable": validate_flag, "poll_interval": validate_seconds}
 WAITING: Mapping[str, Validator] = {
     **POLLING,
-    "wait_for_completion": checked_flag,
-    "timeout": optional(checked_seconds),
+    "wait_for_completion": validate_flag,
+    "timeout": optional(validate_seconds),
     "on_partial": validate_on_partial,
 }
 RUN_AGENT: Mapping[str, Validator] = {
     **WAITING,
-    "agent_id": checked_id,
+    "agent_id": validate_id,
     **{form: optional(validator) for form, validator in SOURCES.items()},
     "video_inputs": optional(validate_video_inputs),
-    "update_params": optional(checked_params),
-    "ignore_nodes": optional(ListOf(checked_id)),
+    "update_params": optional(validate_params),
+    "ignore_nodes": optional(ListOf(validate_id)),
     "callback_url": optional(validate_callback),
-    "durable": checked_flag,
+    "durable": validate_flag,
     "on_retry": validate_on_retry,
     "on_ambiguous": validate_on_ambiguous,
-    "cancel_on_kill": checked_flag,
-    "min_credits": optional(checked_credits),
+    "cancel_on_kill": validate_flag,
+    "min_credits": optional(validate_credits),
     "on_short_of_credits": validate_on_short_of_credits,
 }
-RESUME_RUN: Mapping[str, Validator] = {**WAITING, "run_id": checked_id, "cancel_on_kill": checked_flag}
-CANCEL_RUN: Mapping[str, Validator] = {**CONNECTION, "run_id": checked_id}
+RESUME_RUN: Mapping[str, Validator] = {**WAITING, "run_id": validate_id, "cancel_on_kill": validate_flag}
+CANCEL_RUN: Mapping[str, Validator] = {**CONNECTION, "run_id": validate_id}
 UPLOAD: Mapping[str, Validator] = {**CONNECTION, "source": validate_path, "asset_type": optional(validate_asset_kind)}
 DOWNLOAD: Mapping[str, Validator] = {
     **CONNECTION,
-    "run_id": checked_id,
+    "run_id": validate_id,
     "destination": validate_destination,
     "include": validate_parts,
     "filename": validate_filename,
-    "overwrite": checked_flag,
+    "overwrite": validate_flag,
 }
 POST: Mapping[str, Validator] = {
     **WAITING,
     "text": validate_text,
-    "social_connection_ids": optional(ListOf(checked_id)),
+    "social_connection_ids": optional(ListOf(validate_id)),
     "platforms": optional(validate_platforms),
-    "media_urls": optional(ListOf(checked_url)),
-    "run_id": optional(checked_id),
-    "output_ids": optional(ListOf(checked_id)),
+    "media_urls": optional(ListOf(validate_url)),
+    "run_id": optional(validate_id),
+    "output_ids": optional(ListOf(validate_id)),
     # That it is not in the past is validated when the task runs: the DAG file stays, and time does not.
-    "schedule_date": optional(checked_moment),
-    "workspace_id": optional(checked_id),
-    "provider_options": optional(checked_provider_options),
-    "durable": checked_flag,
+    "schedule_date": optional(validate_datetime),
+    "workspace_id": optional(validate_id),
+    "provider_options": optional(validate_provider_options),
+    "durable": validate_flag,
 }
 POST_ANALYTICS: Mapping[str, Validator] = {
     **CONNECTION,
-    "post_id": checked_id,
-    "social_connection_id": optional(checked_id),
+    "post_id": validate_id,
+    "social_connection_id": optional(validate_id),
 }
 AVATAR_PROFILE: Mapping[str, Validator] = {
     **CONNECTION,
     "name": validate_profile_name,
-    **{f"{kind}_url": optional(checked_url) for kind in ("video", "image", "audio")},
-    **{f"{kind}_id": optional(checked_id) for kind in ("video", "image", "audio")},
-    "durable": checked_flag,
+    **{f"{kind}_url": optional(validate_url) for kind in ("video", "image", "audio")},
+    **{f"{kind}_id": optional(validate_id) for kind in ("video", "image", "audio")},
+    "durable": validate_flag,
 }
 YOUTUBE_TRIGGER: Mapping[str, Validator] = {
     **CONNECTION,
-    "agent_id": checked_id,
+    "agent_id": validate_id,
     "youtube_channels": validate_channels,
     "filter_options": optional(validate_filter_options),
     "callback_url": validate_trigger_callback,
-    "exclusive": checked_flag,
+    "exclusive": validate_flag,
 }
 APPLY_AGENT: Mapping[str, Validator] = {
     **CONNECTION,
     "definition": validate_definition,
-    "agent_id": optional(checked_id),
+    "agent_id": optional(validate_id),
     "unknown_nodes": validate_unknown_nodes,
-    "dry_run": checked_flag,
-    "durable": checked_flag,
+    "dry_run": validate_flag,
+    "durable": validate_flag,
 }
 RUN_SENSOR: Mapping[str, Validator] = {
     **POLLING,
-    "run_id": checked_id,
+    "run_id": validate_id,
     "on_partial": validate_on_partial,
-    "start_from_trigger": checked_flag,
-    "end_from_trigger": checked_flag,
+    "start_from_trigger": validate_flag,
+    "end_from_trigger": validate_flag,
 }
-POST_SENSOR: Mapping[str, Validator] = {**POLLING, "post_id": checked_id, "on_partial": validate_on_partial}
-AVATAR_PROFILE_SENSOR: Mapping[str, Validator] = {**POLLING, "avatar_profile_id": checked_id}
-CREDITS_SENSOR: Mapping[str, Validator] = {**POLLING, "min_credits": checked_credits}
+POST_SENSOR: Mapping[str, Validator] = {**POLLING, "post_id": validate_id, "on_partial": validate_on_partial}
+AVATAR_PROFILE_SENSOR: Mapping[str, Validator] = {**POLLING, "avatar_profile_id": validate_id}
+CREDITS_SENSOR: Mapping[str, Validator] = {**POLLING, "min_credits": validate_credits}

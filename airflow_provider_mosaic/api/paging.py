@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import list_in, object_in
 
@@ -89,7 +89,7 @@ def paged(
 
     def page(cursor: str | None) -> Call[Page[T]]:
         return Call(
-            what=what,
+            description=what,
             method="GET",
             path=path,
             ids=ids or {},
@@ -116,9 +116,9 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
         cursor = answer.get("next_cursor") or answer.get("cursor")
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
             # Taken for the end of the list, it would hide what follows.
-            raise UnreadableAnswer(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
+            raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
         if cursor and len(str(cursor)) > _LONGEST_CURSOR:
-            raise UnreadableAnswer(f"'next_cursor' is longer than {_LONGEST_CURSOR} characters")
+            raise InvalidResponse(f"'next_cursor' is longer than {_LONGEST_CURSOR} characters")
         return Page(items, str(cursor) if cursor else None)
 
     return reader
@@ -174,8 +174,8 @@ class _Walk(Generic[T]):
     def _endless(self, fault: str) -> MosaicResponseError:
         call = self._call
         return MosaicResponseError(
-            f"Could not {call.what}: {call.method} {call.path} {fault}. {len(self._ids)} items were read; nothing was "
-            "changed. Narrow the list by a filter, and check the connection's host if it stays so.",
+            f"Could not {call.description}: {call.method} {call.path} {fault}. {len(self._ids)} items were "
+            "read; nothing was changed. Narrow the list by a filter, and check the connection's host if it stays so.",
             method=call.method,
             path=call.path,
             effect_unknown=False,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from typing_extensions import Required, TypedDict
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_flag, checked_mapping, refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_choice, validate_flag, validate_mapping
 
 _VISIBILITIES = ("public", "unlisted", "private")
 _YOUTUBE_FLAGS = ("madeForKids", "shorts", "notifySubscribers")
@@ -70,7 +70,7 @@ class ProviderOptions(TypedDict, total=False):
     twitterOptions: Mapping[str, Any]
 
 
-def checked_provider_options(name: str, value: object) -> dict[str, Any]:
+def validate_provider_options(name: str, value: object) -> dict[str, Any]:
     """
     Return the options of a post as they are sent; an empty dict for None.
 
@@ -80,14 +80,16 @@ def checked_provider_options(name: str, value: object) -> dict[str, Any]:
     """
     if value is None:
         return {}
-    options = checked_mapping(name, value)
+    options = validate_mapping(name, value)
     for key in options:
         argument = _ARGUMENTS.get(key.replace("_", "").lower())
         if argument is not None:
-            refuse(f"{name}[{key!r}]", options[key], f"give the argument {argument} instead. Nothing was posted.")
+            raise_invalid(
+                f"{name}[{key!r}]", options[key], f"give the argument {argument} instead. Nothing was posted."
+            )
     for key in _PLATFORM_OBJECTS:
         if key in options:
-            options[key] = checked_mapping(f"{name}[{key!r}]", options[key])
+            options[key] = validate_mapping(f"{name}[{key!r}]", options[key])
     _check_youtube(f"{name}['youTubeOptions']", options.get("youTubeOptions", {}))
     return options
 
@@ -96,12 +98,12 @@ def _check_youtube(name: str, youtube: Mapping[str, Any]) -> None:
     if "title" in youtube:
         title = youtube["title"]
         if not isinstance(title, str) or not title.strip() or len(title) > _LONGEST_YOUTUBE_TITLE:
-            refuse(
+            raise_invalid(
                 f"{name}['title']", title, f"it must be text of 1 to {_LONGEST_YOUTUBE_TITLE} characters. Nothing was "
                 "posted.",
             )  # fmt: skip
     if "visibility" in youtube:
-        checked_choice(f"{name}['visibility']", youtube["visibility"], _VISIBILITIES)
+        validate_choice(f"{name}['visibility']", youtube["visibility"], _VISIBILITIES)
     for flag in _YOUTUBE_FLAGS:
         if flag in youtube:
-            checked_flag(f"{name}[{flag!r}]", youtube[flag])
+            validate_flag(f"{name}[{flag!r}]", youtube[flag])

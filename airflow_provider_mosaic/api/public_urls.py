@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from airflow_provider_mosaic.api.endpoints.social import Destination, Post
 from airflow_provider_mosaic.api.redaction import holds_known_secret, label
 from airflow_provider_mosaic.api.signatures import signs
-from airflow_provider_mosaic.api.social import Destination, Post
 
 #: Characters of the longest address.
 _LONGEST = 2_000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_provider_mosaic.api.avatars import AvatarProfile
+from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
+from airflow_provider_mosaic.api.endpoints.social import UNCLEAR_ENDS, Post, PostStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNeedsCreditsError,
@@ -14,8 +16,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.redaction import label, one_line
-from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.social import UNCLEAR_ENDS, Post, PostStatus
 
 _LONGEST_MESSAGE = 300
 #: What more there is would bury the rest: nodes, ids of outputs, destinations.
@@ -111,7 +111,7 @@ _KINDS: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
 }
 
 
-def still_going_on(run: Run, *, before: str) -> MosaicRunFailedError:
+def still_running_words(run: Run, *, before: str) -> MosaicRunFailedError:
     """
     The error for a run whose outputs are wanted too early.
 
@@ -131,8 +131,8 @@ def post_failure(post: Post) -> MosaicPostFailedError:
 
     :param post: The post.
     """
-    out = [d.name for d in post.outcomes if d.is_out]
-    failed = [f"{d.name}{f': {_short(d.message)}' if d.message else ''}" for d in post.outcomes if not d.is_out]
+    out = [d.name for d in post.outcomes if d.is_published]
+    failed = [f"{d.name}{f': {_short(d.message)}' if d.message else ''}" for d in post.outcomes if not d.is_published]
     means = []
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")

@@ -9,10 +9,10 @@ from typing import Any
 
 import tenacity
 
-from airflow_provider_mosaic.api.arguments import refuse
-from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.pacing import bounded_quiet
+from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
 
 def may_send_again(call: Call[Any], error: BaseException) -> bool:
@@ -25,9 +25,9 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
     :param call: What was sent.
     :param error: How it ended.
     """
-    if not isinstance(error, MosaicError) or not error.transient or call.repeat is Repeat.NEVER:
+    if not isinstance(error, MosaicError) or not error.transient or call.retry_safety is RetrySafety.NEVER:
         return False
-    return call.repeat is Repeat.SAFE or not error.effect_unknown
+    return call.retry_safety is RetrySafety.SAFE or not error.effect_unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,11 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            refuse("attempts", self.attempts, "it must be a whole number, at least 1.")
+            raise_invalid("attempts", self.attempts, "it must be a whole number, at least 1.")
         for name in ("budget", "first_pause", "longest_pause"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                refuse(name, value, "it must be a number of seconds, not below zero.")
+                raise_invalid(name, value, "it must be a number of seconds, not below zero.")
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
         """
@@ -65,7 +65,7 @@ class RetryPolicy:
         asked = getattr(error, "retry_after", None)
         if asked is None:
             return grown
-        asked = bounded_quiet(asked)
+        asked = bounded_cooldown(asked)
         # Many tasks are told the same moment: the jitter on top spreads them.
         return max(grown, asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1)))
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import model_validator
 
 from airflow_provider_mosaic.api.arguments import optional_moment
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, UnreadableAnswer
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Model, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, paged, read_page
 
@@ -103,7 +103,7 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
             return Page(items, str(offset + len(items)) if items else None)
 
         return Call(
-            what=what,
+            description=what,
             method="GET",
             path=path,
             query={"limit": _AUTOMATIONS_LIMIT, "offset": offset or None, **query},
@@ -129,7 +129,7 @@ def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
         lists = [name for name, value in answer.items() if isinstance(value, list)]
         named = next((name for name in likely if name in lists), None)
         if named is None and len(lists) != 1:
-            raise UnreadableAnswer(f"it has {len(lists)} lists where one was expected")
+            raise InvalidResponse(f"it has {len(lists)} lists where one was expected")
         return read_page(named or lists[0], model.model_validate)(answer)
 
     return read

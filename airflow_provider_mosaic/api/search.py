@@ -15,20 +15,20 @@ from datetime import datetime
 #: Seconds between the looks; together two minutes.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: Seconds between the looks after that, in which only the owners of what was there by then are waited for.
-SETTLING = (2.0, 4.0, 8.0)
+OWNER_GRACE_DELAYS = (2.0, 4.0, 8.0)
 #: Seconds between two lines that say that a search goes on.
-SAID_EVERY = 15.0
+LOG_INTERVAL = 15.0
 #: Looks in a row that must show the same one before it is taken; with their pauses a quarter of a minute.
-LOOKS_ALONE = 5
+REQUIRED_SIGHTINGS = 5
 
 
-class Finding(enum.Enum):
+class SearchResult(enum.Enum):
     """What the looks came to."""
 
     FOUND = "found"
     NOTHING = "nothing"
     UNCLEAR = "unclear"
-    LOOK_AGAIN = "look again"
+    SEARCH_AGAIN = "look again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,12 @@ class Candidate:
 
     id: str
     status: str
-    began: datetime | None = None
-    doubtful: bool = False
+    started_at: datetime | None = None
+    is_partial_match: bool = False
 
     def __str__(self) -> str:
-        since = f", since {self.began:%Y-%m-%d %H:%M:%S} UTC" if self.began else ""
-        return f"{self.id} ({self.status}{since}{', but it differs' if self.doubtful else ''})"
+        since = f", since {self.started_at:%Y-%m-%d %H:%M:%S} UTC" if self.started_at else ""
+        return f"{self.id} ({self.status}{since}{', but it differs' if self.is_partial_match else ''})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,12 @@ class Siblings:
     :param waiting: Those that wait for their turn, be it their first or a retry's, and may have begun something before.
     """
 
-    owned: frozenset[str] = frozenset()
-    unsettled: frozenset[str] | None = frozenset()
+    owned_ids: frozenset[str] = frozenset()
+    possible_owners: frozenset[str] | None = frozenset()
     waiting: frozenset[str] = frozenset()
 
 
-class Patience:
+class ProgressLog:
     """
     The lines of a search that takes long: the person who reads the log must not take it for a task that hangs.
 
@@ -80,24 +80,24 @@ class Patience:
         self._line = line
         self._began = self._said = now
 
-    def pieces(self, pause: float) -> list[float]:
+    def split_pause(self, pause: float) -> list[float]:
         """
         Return the parts of a pause, none longer than the time between two lines.
 
         :param pause: Seconds.
         """
-        whole = int(pause // SAID_EVERY)
-        rest = pause - whole * SAID_EVERY
-        return [SAID_EVERY] * whole + ([rest] if rest > 0 else [])
+        whole = int(pause // LOG_INTERVAL)
+        rest = pause - whole * LOG_INTERVAL
+        return [LOG_INTERVAL] * whole + ([rest] if rest > 0 else [])
 
-    def say(self, log: Callable[[str], None], now: float) -> None:
+    def log_if_due(self, log: Callable[[str], None], now: float) -> None:
         """
         Log the line if it is due.
 
         :param log: Gets the line.
         :param now: Seconds since the epoch.
         """
-        if now - self._said >= SAID_EVERY - 0.5:
+        if now - self._said >= LOG_INTERVAL - 0.5:
             self._said = now
             log(f"{self._line} ({now - self._began:.0f} s)")
 
@@ -123,9 +123,9 @@ class Search:
         self._there: frozenset[str] | None = None
         self._alone: list[str] = []
 
-    def look(
+    def add_listing(
         self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
-    ) -> tuple[Finding, tuple[Candidate, ...]]:
+    ) -> tuple[SearchResult, tuple[Candidate, ...]]:
         """
         Take in a look; the siblings must have been read after the list.
 
@@ -135,12 +135,12 @@ class Search:
         :param last: Whether there is no further look.
         :returns: What it comes to, with the one that was found, or those that are left.
         """
-        self._owned |= siblings.owned
+        self._owned |= siblings.owned_ids
         left = tuple(each for each in candidates if each.id not in self._owned)
         if over:
             self._there = frozenset(each.id for each in left) if self._there is None else self._there
             left = tuple(each for each in left if each.id in self._there)
-        plain = tuple(each for each in left if not each.doubtful)
+        plain = tuple(each for each in left if not each.is_partial_match)
         free = tuple(each for each in plain if self._is_free(each, siblings))
         # A suspected one that was there before may be ours all the same; what has just appeared has begun later.
         lingering = any(each.id in self._shown for each in plain if each not in free)
@@ -149,16 +149,16 @@ class Search:
         self._alone = [*self._alone, free[0].id] if same else []
         if len(free) == 1:
             # Ours may be shown later than another pipeline's, which would be taken for it.
-            surely = free == plain if over else len(self._alone) >= LOOKS_ALONE and not lingering
+            surely = free == plain if over else len(self._alone) >= REQUIRED_SIGHTINGS and not lingering
             if surely:
-                return Finding.FOUND, free
+                return SearchResult.FOUND, free
         if over and not left:
-            return Finding.NOTHING, ()
-        return (Finding.UNCLEAR if last else Finding.LOOK_AGAIN), left
+            return SearchResult.NOTHING, ()
+        return (SearchResult.UNCLEAR if last else SearchResult.SEARCH_AGAIN), left
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Whether no sibling can own it."""
-        unsettled = siblings.unsettled
+        unsettled = siblings.possible_owners
         if unsettled is None:
             return False
         if not self._own_request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from airflow_provider_mosaic.api.arguments import checked_choice, checked_list
+from airflow_provider_mosaic.api.arguments import validate_choice, validate_list
 
 #: Raises MosaicValidationError for a wrong value, and returns a good one as the API takes it. It is called with the
 #: name of the option and the value.
@@ -34,7 +34,7 @@ class ListOf:
         """
         if value is None and self._optional:
             return None
-        return [self.item(f"{name}[{i}]", item) for i, item in enumerate(checked_list(name, value))]
+        return [self.item(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
 def one_of(words: Any) -> Validator:
@@ -44,7 +44,7 @@ def one_of(words: Any) -> Validator:
     :param words: A ``Literal`` of the words.
     """
     choices: tuple[str, ...] = get_args(words)
-    return lambda name, value: checked_choice(name, value, choices)
+    return lambda name, value: validate_choice(name, value, choices)
 
 
 def optional(validator: Validator) -> Validator:

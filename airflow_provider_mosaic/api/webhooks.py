@@ -22,10 +22,10 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.decoding import decode_json
+from airflow_provider_mosaic.api.endpoints.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest body that is read: the end of a run with thousands of outputs. A receiver stops reading there.
@@ -41,9 +41,9 @@ class UpdatedNode(Model):
     errors: Many[str] = ()
     outputs: Many[Output] = ()
 
-    status_words = RUN_STATUS_WORDS
+    documented_statuses = RUN_STATUS_WORDS
     # That of a node is what is told of its errors and outputs; the run itself has both.
-    beside_the_point = frozenset({"errors", "outputs"})
+    lenient_fields = frozenset({"errors", "outputs"})
 
 
 class WebhookEvent(Model):
@@ -70,9 +70,9 @@ class WebhookEvent(Model):
     message: Words = None
     timestamp: Time = None
 
-    status_words = RUN_STATUS_WORDS
+    documented_statuses = RUN_STATUS_WORDS
     # It is a hint to read the run: where the rest has an older or newer form, the flag and the ids still are one.
-    beside_the_point = frozenset({"node_status_counts", "errors", "inputs", "outputs", "updated_nodes", "triggered_by"})
+    lenient_fields = frozenset({"node_status_counts", "errors", "inputs", "outputs", "updated_nodes", "triggered_by"})
 
 
 def signature_fits(signature: str | None, secret: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.arguments import is_loopback, refuse
+from airflow_provider_mosaic.api.arguments import is_loopback, raise_invalid
 from airflow_provider_mosaic.api.redaction import MASK, remember, values
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -33,7 +33,7 @@ def ca_bundle() -> str | None:
             try:
                 _ssl_context(path)
             except OSError as error:
-                refuse(variable, path, f"there are no certificate authorities ({error.strerror or error}).")
+                raise_invalid(variable, path, f"there are no certificate authorities ({error.strerror or error}).")
             return path
     return None
 
@@ -85,7 +85,7 @@ def proxy_for(url: str) -> str | None:
     except ValueError:
         usable = False
     if not usable:
-        refuse(
+        raise_invalid(
             "proxy",
             MASK,
             f"the environment names a proxy for {url.partition('://')[0]}:// whose address can't be read. Nothing was "
@@ -105,7 +105,7 @@ def api_proxy(access: Access) -> str | None:
     if proxy and not access.allow_http and access.base_url.lower().startswith("http:"):
         host = urlsplit(proxy).hostname or ""
         if not is_loopback(host):
-            refuse(
+            raise_invalid(
                 "proxy",
                 host,
                 f"the API key for {access.base_url} would travel unencrypted to this proxy. Nothing was sent. Name the "

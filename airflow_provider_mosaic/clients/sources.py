@@ -14,8 +14,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 import requests
 
 from airflow_provider_mosaic.api.access import lowered
-from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.arguments import checked_url, refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRateLimitError,
@@ -27,21 +26,22 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
 from airflow_provider_mosaic.api.redaction import one_line, redact, visible
-from airflow_provider_mosaic.clients.links import (
-    BROKEN_WAY,
-    Found,
+from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.clients.destinations import check_room
+from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.signed_urls import (
+    TRANSFER_ERRORS,
+    FileInfo,
+    file_info,
     file_name_of,
-    found,
     may_be_token,
     open_link,
     shown,
-    way_fault,
+    transfer_error,
 )
-from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.clients.spool import Spool
 from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
-from airflow_provider_mosaic.clients.targets import check_room
 
 #: One reading. From a local file 2 MiB make 1.5 of curl's throughput at half of its CPU (16 KiB: 0.6 of it); from
 #: object storage each is a request of its own, and more would cost its size in memory.
@@ -97,20 +97,22 @@ def local_source(path: str | os.PathLike[str]) -> Source:
     try:
         where = Path(os.fspath(path))
     except TypeError:
-        refuse("source", path, f"it must be a path or a URL, not {type(path).__name__}.")
+        raise_invalid("source", path, f"it must be a path or a URL, not {type(path).__name__}.")
     named = str(where)
     try:
         facts = where.stat()
         if stat.S_ISDIR(facts.st_mode):
-            refuse("source", named, "it is a directory. Give one file; map the task over the files of a directory.")
+            raise_invalid(
+                "source", named, "it is a directory. Give one file; map the task over the files of a directory."
+            )
         if not stat.S_ISREG(facts.st_mode):
-            refuse("source", named, "it is not a plain file.")
+            raise_invalid("source", named, "it is not a plain file.")
         with where.open("rb", buffering=0):
             pass
     except (OSError, ValueError) as error:
         _refuse_unreadable(named, error)
     if not facts.st_size:
-        refuse("source", named, "it is empty.")
+        raise_invalid("source", named, "it is empty.")
     return Source(
         name=where.name,
         size=facts.st_size,
@@ -138,12 +140,12 @@ def storage_source(path: Any) -> Source:
     except Exception as error:  # each kind of storage raises its own
         _refuse_unreadable(named, error)
     if facts.get("type") == "directory":
-        refuse("source", named, "it is a directory. Give one file; map the task over the files of a directory.")
+        raise_invalid("source", named, "it is a directory. Give one file; map the task over the files of a directory.")
     size = facts.get("size")
     if size is None:
-        refuse("source", named, "the storage does not say how large it is.")
+        raise_invalid("source", named, "the storage does not say how large it is.")
     if not size:
-        refuse("source", named, "it is empty.")
+        raise_invalid("source", named, "it is empty.")
 
     def opened() -> BinaryIO:
         try:
@@ -180,11 +182,11 @@ def url_source(
     :raises MosaicValidationError: It leads to nothing, to a web page, or to an empty file.
     :raises MosaicError: The server could not be reached, or failed.
     """
-    checked_url("source", url)
+    validate_url("source", url)
     what = f"read source={shown(url)!r}"
     around = replace(policy, written=url)
 
-    def ask() -> tuple[requests.Response, Found]:
+    def ask() -> tuple[requests.Response, FileInfo]:
         try:
             # A closed session closes the connection of the response when that is closed.
             with open_storage_session(around) as session:
@@ -299,21 +301,23 @@ def _refuse_unreadable(named: str, error: BaseException) -> NoReturn:
             effect_unknown=False,
         ) from error
     if isinstance(error, NotADirectoryError):
-        refuse("source", named, "there is no such file, as seen from this worker: a file stands where a folder should.")
+        raise_invalid(
+            "source", named, "there is no such file, as seen from this worker: a file stands where a folder should."
+        )
     if is_missing(error):
-        refuse("source", named, "there is no such file, as seen from this worker.")
+        raise_invalid("source", named, "there is no such file, as seen from this worker.")
     if isinstance(error, PermissionError):
-        refuse("source", named, f"this worker may not read it ({words}).")
-    refuse("source", named, f"it can't be read ({words}).")
+        raise_invalid("source", named, f"this worker may not read it ({words}).")
+    raise_invalid("source", named, f"it can't be read ({words}).")
 
 
-def _checked_answer(url: str, response: requests.Response) -> Found:
+def _checked_answer(url: str, response: requests.Response) -> FileInfo:
     status = response.status_code
     named = shown(url)
     if status in (404, 410):
-        refuse("source", named, f"there is nothing there (the server answered {status}).")
+        raise_invalid("source", named, f"there is nothing there (the server answered {status}).")
     if status in (401, 403):
-        refuse(
+        raise_invalid(
             "source", named, f"the server does not hand it out ({status}). Its link must be open, and not have expired."
         )
     if status == 429 or status >= 500 or status in (408, 425):
@@ -323,26 +327,28 @@ def _checked_answer(url: str, response: requests.Response) -> Found:
             status=status,
             method="GET",
             effect_unknown=False,
-            retry_after=Answer(status, lowered(response.headers)).retry_after(),
+            retry_after=Response(status, lowered(response.headers)).retry_after(),
         )
     if status != 200:
-        refuse("source", named, f"the server answered {status} instead of the file.")
-    facts = found(response)
+        raise_invalid("source", named, f"the server answered {status} instead of the file.")
+    facts = file_info(response)
     if facts.page:
-        refuse("source", named, "it leads to a web page, not to a file. Give the link of the file itself.")
+        raise_invalid("source", named, "it leads to a web page, not to a file. Give the link of the file itself.")
     if facts.playlist:
-        refuse("source", named, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent.")
+        raise_invalid(
+            "source", named, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent."
+        )
     if facts.encoded:
-        refuse("source", named, f"the server sends it only compressed ({facts.encoded}).")
+        raise_invalid("source", named, f"the server sends it only compressed ({facts.encoded}).")
     if facts.size == 0:
-        refuse("source", named, "it is empty.")
+        raise_invalid("source", named, "it is empty.")
     return facts
 
 
-def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int) -> Spool:
+def _spooled(url: str, response: requests.Response, facts: FileInfo, max_bytes: int) -> Spool:
     named = shown(url)
     if not facts.delimited:
-        refuse("source", named, "the server does not say how long it is, nor where it ends.")
+        raise_invalid("source", named, "the server does not say how long it is, nor where it ends.")
     try:
         spool = Spool()
     except OSError as error:
@@ -352,7 +358,7 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
     checked = 0
     while count := stream.readinto(buffer):
         if spool.size + count > max_bytes:
-            refuse("source", named, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
+            raise_invalid("source", named, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
         try:
             spool.write(buffer[:count])
             if spool.size - checked >= _ROOM_CHECKED:
@@ -361,7 +367,7 @@ def _spooled(url: str, response: requests.Response, facts: Found, max_bytes: int
         except OSError as error:
             raise _no_room(named, error) from error
     if not spool.size:
-        refuse("source", named, "it is empty.")
+        raise_invalid("source", named, "it is empty.")
     return spool
 
 
@@ -386,8 +392,8 @@ class _LinkStream(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             data: bytes = self._response.raw.read(min(len(buffer), _LINK_BLOCK), decode_content=False)
-        except BROKEN_WAY as error:
-            raise way_fault(error, what=f"read source={shown(self._url)!r}", method="GET", url=self._url) from None
+        except TRANSFER_ERRORS as error:
+            raise transfer_error(error, what=f"read source={shown(self._url)!r}", method="GET", url=self._url) from None
         buffer[: len(data)] = data
         return len(data)
 
@@ -396,11 +402,11 @@ class _LinkStream(io.RawIOBase):
         super().close()
 
 
-def _stamp(size: int, facts: Found) -> str:
+def _stamp(size: int, facts: FileInfo) -> str:
     return f"{size}:{facts.etag or facts.modified}"
 
 
-def _name(url: str, landed: str, facts: Found) -> str:
+def _name(url: str, landed: str, facts: FileInfo) -> str:
     """The first name that says what the file is; else the first one, with the suffix of the media type."""
     given = (file_name_of(url), facts.file_name, file_name_of(landed))
     names = [name for name in given if name and not may_be_token(name)]

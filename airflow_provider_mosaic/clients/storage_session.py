@@ -18,9 +18,9 @@ from urllib3.util import parse_url
 from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.faults import AnswerTooSlow
-from airflow_provider_mosaic.clients.patience import PatientAdapter, TimedResponse
-from airflow_provider_mosaic.clients.sync import open_session
+from airflow_provider_mosaic.clients.error_mapper import AnswerTooSlow
+from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, TimedResponse
+from airflow_provider_mosaic.clients.sync_client import open_session
 
 #: Bytes a second below which a body is given up; a line of 9,600 baud has as much.
 LOWEST_RATE = 1024
@@ -46,7 +46,7 @@ def open_storage_session(policy: LinkPolicy, *, standstill: float = 60.0) -> req
     return session
 
 
-class _StorageAdapter(PatientAdapter):
+class _StorageAdapter(StallTimeoutAdapter):
     def __init__(self, policy: LinkPolicy, *, standstill: float) -> None:
         self._policy = policy
         super().__init__(

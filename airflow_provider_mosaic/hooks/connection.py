@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.airflow_features import searches_database
+from airflow_provider_mosaic.airflow_compat import searches_database
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.errors import (
     MosaicConnectionError,
     MosaicError,
@@ -44,7 +44,7 @@ def access_of(connection: Connection) -> Access:
         options["workspace_id"] = str(extra["workspace_id"]).strip()
     try:
         if connection.conn_type not in (None, "", CONNECTION_TYPE):
-            refuse(
+            raise_invalid(
                 "conn_type",
                 connection.conn_type,
                 f"it must be {CONNECTION_TYPE!r}. The password of another service is not sent to Mosaic: name the "
@@ -99,14 +99,14 @@ def _seconds(value: object) -> float:
             raise TypeError
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        refuse("timeout", value, "it must be a number of seconds.")
+        raise_invalid("timeout", value, "it must be a number of seconds.")
 
 
 def _flag(name: str, value: object) -> bool:
     # A connection URI holds text alone.
     named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(named, bool):
-        refuse(name, value, "it must be true or false.")
+        raise_invalid(name, value, "it must be true or false.")
     return named
 
 

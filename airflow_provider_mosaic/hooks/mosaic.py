@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_mosaic.airflow_features import lookups_can_be_awaited
-from airflow_provider_mosaic.api import account, assets, runs
+from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.arguments import checked_name
+from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints import account, assets, runs
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
@@ -22,15 +22,16 @@ from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE, HOOK_NAME, field_behaviour, form_widgets
 from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
-from airflow_provider_mosaic.hooks.endpoints import Endpoints
+from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
+
     # The HTTP libraries are loaded with the first call, not with the DAG file that imports the hook.
-    from airflow_provider_mosaic.clients.aio import AsyncClient
-    from airflow_provider_mosaic.clients.sync import SyncClient
-    from airflow_provider_mosaic.hooks.agents import AppliedAgent
+    from airflow_provider_mosaic.clients.async_client import AsyncClient
+    from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 T = TypeVar("T")
 
@@ -40,11 +41,11 @@ _LONGEST_TEST = 10.0
 _LONGEST_CANCEL = 3.0
 
 
-class MosaicHook(Endpoints, BaseHook):
+class MosaicHook(EndpointMethods, BaseHook):
     """
     The Mosaic API with the address and the key of an Airflow connection.
 
-    Each method of :class:`~airflow_provider_mosaic.hooks.endpoints.Endpoints` is one endpoint
+    Each method of :class:`~airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods` is one endpoint
     (https://docs.mosaic.so/api/introduction). Nothing is read or sent before the first call.
 
     :param mosaic_conn_id: The connection of type ``mosaic``: the API key as its password; if wanted, another base URL
@@ -87,7 +88,7 @@ class MosaicHook(Endpoints, BaseHook):
         return self._access
 
     def _looked_up(self) -> Access:
-        checked_name("mosaic_conn_id", self.mosaic_conn_id)
+        validate_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             connection = self.get_connection(self.mosaic_conn_id)
         except Exception as error:
@@ -109,7 +110,7 @@ class MosaicHook(Endpoints, BaseHook):
     def client(self) -> SyncClient:
         """The client for workers; it keeps its connections until :meth:`close`."""
         if self._client is None:
-            from airflow_provider_mosaic.clients.sync import SyncClient
+            from airflow_provider_mosaic.clients.sync_client import SyncClient
 
             self._client = SyncClient(self.access)
         return self._client
@@ -123,7 +124,7 @@ class MosaicHook(Endpoints, BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection
 
-        checked_name("mosaic_conn_id", self.mosaic_conn_id)
+        validate_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             if lookups_can_be_awaited():
                 connection = await get_async_connection(self.mosaic_conn_id)
@@ -141,7 +142,7 @@ class MosaicHook(Endpoints, BaseHook):
         :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
         :raises MosaicTransportError: It could not be looked up just now.
         """
-        from airflow_provider_mosaic.clients.aio import AsyncClient
+        from airflow_provider_mosaic.clients.async_client import AsyncClient
 
         return AsyncClient(self._access or await self.look_up_access())
 
@@ -175,10 +176,10 @@ class MosaicHook(Endpoints, BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask Mosaic once whose key this is (``GET /whoami``: open to any valid key): somebody looks on."""
-        from airflow_provider_mosaic.clients.sync import send_within
+        from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
         try:
-            owner = send_within(_LONGEST_TEST, self.access, account.whoami())
+            owner = send_with_deadline(_LONGEST_TEST, self.access, account.whoami())
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
         scopes = "all scopes" if owner.scopes is None else f"scopes {one_line(', '.join(owner.scopes)) or '(none)'}"
@@ -195,11 +196,11 @@ class MosaicHook(Endpoints, BaseHook):
         :param asset_type: ``video``, ``audio`` or ``image``. Default: by the file's suffix.
         :returns: The asset's id.
         """
-        from airflow_provider_mosaic.clients.assets import finalize, store
-        from airflow_provider_mosaic.hooks.places import source_at
+        from airflow_provider_mosaic.clients.asset_upload import finalize, store
+        from airflow_provider_mosaic.hooks.paths import source_at
 
         file = source_at(source, self.access)
-        meant = None if asset_type is None else assets.checked_asset_type(asset_type)
+        meant = None if asset_type is None else assets.validate_asset_type(asset_type)
         kind, media_type = media_type_of(file.name, meant)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 
@@ -222,24 +223,29 @@ class MosaicHook(Endpoints, BaseHook):
         :raises MosaicAmbiguousOutcomeError: Whether the agent was made is unknown; look with :meth:`list_agents`.
         :raises MosaicError: The agent is not what it should be; the message says what has taken effect.
         """
-        from airflow_provider_mosaic.hooks.agents import Apply, ApplyOrder
+        from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
+        from airflow_provider_mosaic.hooks.paths import definition_at
 
-        order = ApplyOrder.checked(definition, agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run)
-        return Apply(self, order).run()
+        apply_options = ApplyOptions.validated(
+            definition_at(definition), agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run
+        )
+        return AgentApply(self, apply_options, workspace_id=self.access.workspace_id).apply()
 
     def export_agent(self, agent_id: str, *, node_ids: bool = False) -> dict[str, Any]:
         """
-        The definition of a live agent; :func:`airflow_provider_mosaic.api.definition_texts.definition_yaml` writes it.
+        Return the definition of an agent.
+
+        :func:`~airflow_provider_mosaic.agents_as_code.definition_yaml.definition_yaml` writes it as YAML.
 
         :param agent_id: The agent.
         :param node_ids: Whether it says which of the agent's nodes each one is; it then fits no other agent.
         """
-        from airflow_provider_mosaic.hooks.agents import export_agent
+        from airflow_provider_mosaic.agents_as_code.apply import export_agent
 
         return export_agent(self, agent_id, node_ids=node_ids)
 
 
-def cancel_quickly(access: Access, run_id: str) -> None:
+def cancel_with_timeout(access: Access, run_id: str) -> None:
     """
     Cancel a run from a signal handler: one request on a connection of its own, for three seconds at most.
 
@@ -248,9 +254,9 @@ def cancel_quickly(access: Access, run_id: str) -> None:
     :param access: The address and the key.
     :param run_id: The run.
     """
-    from airflow_provider_mosaic.clients.sync import send_within
+    from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    send_within(_LONGEST_CANCEL, access, runs.cancel_run(run_id))
+    send_with_deadline(_LONGEST_CANCEL, access, runs.cancel_run(run_id))
 
 
 def read_quickly(access: Access, run_id: str) -> runs.Run:
@@ -260,6 +266,6 @@ def read_quickly(access: Access, run_id: str) -> runs.Run:
     :param access: The address and the key.
     :param run_id: The run.
     """
-    from airflow_provider_mosaic.clients.sync import send_within
+    from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    return send_within(_LONGEST_CANCEL, access, runs.get_run(run_id))
+    return send_with_deadline(_LONGEST_CANCEL, access, runs.get_run(run_id))

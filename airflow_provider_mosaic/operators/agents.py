@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -83,16 +83,16 @@ class MosaicApplyAgentOperator(MosaicOperator):
         """
         from pathlib import Path
 
-        from airflow_provider_mosaic.hooks.agents import ApplyOrder
+        from airflow_provider_mosaic.agents_as_code.apply import ApplyOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.hooks.paths import definition_at
         from airflow_provider_mosaic.tasks.agents import ApplyTask
 
-        with self._taking_arguments(context):
-            order = ApplyOrder.checked(
-                self.definition,
+        with self._validated_arguments(context):
+            order = ApplyOptions.validated(
+                definition_at(self.definition, beside=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,
-                beside=str(Path(context["dag"].fileloc or ".").parent),
             )
             return ApplyTask(MosaicHook(self.mosaic_conn_id), order, durable=self.durable).apply(context)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
 from airflow_provider_mosaic.validation import is_constant
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class MosaicUploadOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.uploads import UploadTask
 
-        with self._taking_arguments(context):
+        with self._validated_arguments(context):
             task = UploadTask(MosaicHook(self.mosaic_conn_id), source=self.source, asset_type=self.asset_type)
             return task.upload(context)
 
@@ -136,7 +136,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
-        with self._taking_arguments(context):
+        with self._validated_arguments(context):
             task = DownloadTask(
                 MosaicHook(self.mosaic_conn_id),
                 run_id=self.run_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -82,11 +82,11 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
 
         :param context: The task's context.
         """
+        from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.avatars import AvatarTask
-        from airflow_provider_mosaic.tasks.failing import failing_at_once, telling
 
-        with self._taking_arguments(context, begins="avatar_profile"):
+        with self._validated_arguments(context, begins="avatar_profile"):
             task = AvatarTask(
                 MosaicHook(self.mosaic_conn_id),
                 name=self.name,
@@ -94,5 +94,5 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
                 durable=self.durable,
                 operator_class=MosaicCreateAvatarProfileOperator,
             )
-        with telling(context, task.stakes), failing_at_once():
-            return task.make(context)
+        with adding_consequences(context, task.stakes), fail_without_retry():
+            return task.create(context)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
 from airflow_provider_mosaic.operators.waiting import RunWaitOperator
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ class MosaicRunAgentOperator(RunWaitOperator):
 
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.runs import RunOrder, RunTask
+        from airflow_provider_mosaic.tasks.runs import RunOptions, RunTask
 
-        order = RunOrder.checked(
+        order = RunOptions.validated(
             agent_id=self.agent_id,
             inputs={name: getattr(self, name) for name in _INPUTS},
             wait_for_completion=self.wait_for_completion,
@@ -230,11 +230,11 @@ class MosaicResumeRunOperator(RunWaitOperator):
         self._validate_constants()
 
     def _task(self) -> ResumeTask:
+        from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
-        from airflow_provider_mosaic.tasks.waiting import WaitOrder
 
-        order = WaitOrder.checked(
+        order = WaitOptions.validated(
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
@@ -279,5 +279,5 @@ class MosaicCancelRunOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
 
-        with self._taking_arguments(context):
+        with self._validated_arguments(context):
             return cancel(MosaicHook(self.mosaic_conn_id), self._options["run_id"]("run_id", self.run_id))

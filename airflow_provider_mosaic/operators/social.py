@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.operators.given import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import EndWaitOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
+from airflow_provider_mosaic.operators.waiting import WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.templated import Reference, Text, Texts
 
 
-class MosaicSocialPostOperator(EndWaitOperator):
+class MosaicSocialPostOperator(WaitingOperator):
     """
     Publish a post, or schedule it, once (https://docs.mosaic.so/api/social/post-social-post).
 
@@ -150,13 +150,13 @@ class MosaicSocialPostOperator(EndWaitOperator):
         :param deadline: When to stop waiting, in seconds since the epoch.
         :param began: When the try began, in seconds since the epoch.
         """
-        return self._go_on(context, event, post_id, deadline=deadline, began=began)
+        return self._resume(context, event, post_id, deadline=deadline, began=began)
 
     def _task(self) -> PostTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.posts import PostOrder, PostTask
+        from airflow_provider_mosaic.tasks.posts import PostOptions, PostTask
 
-        order = PostOrder.checked(
+        order = PostOptions.validated(
             text=self.text,
             social_connection_ids=self.social_connection_ids,
             platforms=self.platforms,
@@ -220,7 +220,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-        with self._taking_arguments(context):
+        with self._validated_arguments(context):
             given = {"social_connection_id": self.social_connection_id, "post_id": self.post_id}
             ids = {name: self._options[name](name, value) for name, value in given.items()}
             found = MosaicHook(self.mosaic_conn_id).get_post_analytics(**ids)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.given import MosaicOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,12 +81,12 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
 
         :param context: The task's context.
         """
+        from airflow_provider_mosaic.durable.xcoms import push_agent_link
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link
-        from airflow_provider_mosaic.tasks.youtube import WantedTrigger, YouTubeTask
+        from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
 
-        with self._taking_arguments(context):
-            wanted = WantedTrigger.checked(
+        with self._validated_arguments(context):
+            wanted = DesiredTrigger.validated(
                 agent_id=self.agent_id,
                 youtube_channels=self.youtube_channels,
                 filter_options=self.filter_options,
@@ -95,4 +95,4 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
             )
             hook = MosaicHook(self.mosaic_conn_id)
             push_agent_link(context, hook, wanted.agent_id, subject=f"agent {wanted.agent_id!r}")
-            return YouTubeTask(hook, wanted).make_so()
+            return YouTubeTask(hook, wanted).reconcile()

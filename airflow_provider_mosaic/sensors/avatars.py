@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.sensors.waiting import EndSensor
+from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.api.avatars import AvatarProfile
-    from airflow_provider_mosaic.api.verdicts import Verdict
+    from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
+    from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
 
 
-class MosaicAvatarProfileSensor(EndSensor):
+class MosaicAvatarProfileSensor(CompletionSensor):
     """
     Wait until an avatar profile is ready (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile).
 
@@ -61,16 +61,16 @@ class MosaicAvatarProfileSensor(EndSensor):
     def _read(self, hook: MosaicHook) -> AvatarProfile:
         return hook.get_avatar_profile(self._id)
 
-    def _judge(self, subject: AvatarProfile) -> Verdict:
-        from airflow_provider_mosaic.api.verdicts import judge_avatar_profile
+    def _outcome(self, subject: AvatarProfile) -> Judgement:
+        from airflow_provider_mosaic.api.outcomes import avatar_profile_outcome
 
-        return judge_avatar_profile(subject)
+        return avatar_profile_outcome(subject)
 
     def _finish(self, context: Context, subject: AvatarProfile, hook: MosaicHook) -> None:
+        from airflow_provider_mosaic.api.outcomes import Outcome
         from airflow_provider_mosaic.api.reports import avatar_profile_failure
-        from airflow_provider_mosaic.api.verdicts import Standing
 
-        if self._judge(subject).standing is Standing.BAD:
+        if self._outcome(subject).outcome is Outcome.FAILED:
             raise avatar_profile_failure(subject)
 
     def _trigger_class(self) -> type[MosaicAvatarProfileTrigger]:

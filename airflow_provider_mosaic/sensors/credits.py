@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.api.arguments import checked_credits
-from airflow_provider_mosaic.sensors.waiting import EndSensor
+from airflow_provider_mosaic.api.arguments import validate_credits
+from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.billing import Credits
-    from airflow_provider_mosaic.api.verdicts import Verdict
+    from airflow_provider_mosaic.api.endpoints.billing import Credits
+    from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
 
-class MosaicCreditsSensor(EndSensor):
+class MosaicCreditsSensor(CompletionSensor):
     """
     Wait until the organization has at least so many credits (https://docs.mosaic.so/api/credits/get-credits).
 
@@ -55,21 +55,21 @@ class MosaicCreditsSensor(EndSensor):
         self.min_credits = min_credits
         self._validate_constants()
 
-    def _wanted(self) -> float:
-        return checked_credits("min_credits", self.min_credits)
+    def _required_balance(self) -> float:
+        return validate_credits("min_credits", self.min_credits)
 
     def _read(self, hook: MosaicHook) -> Credits:
         return hook.get_credits()
 
-    def _judge(self, subject: Credits) -> Verdict:
-        from airflow_provider_mosaic.api.verdicts import judge_credits
+    def _outcome(self, subject: Credits) -> Judgement:
+        from airflow_provider_mosaic.api.outcomes import credits_outcome
 
-        return judge_credits(subject, self._wanted())
+        return credits_outcome(subject, self._required_balance())
 
     def _words(self, subject: Credits) -> str:
-        from airflow_provider_mosaic.api.billing import balance_words
+        from airflow_provider_mosaic.api.endpoints.billing import balance_words
 
-        return f"{balance_words(subject)}, {self._wanted():g} are wanted"
+        return f"{balance_words(subject)}, {self._required_balance():g} are wanted"
 
     def _result(self, subject: Credits) -> float | None:
         return None if subject.unlimited else subject.balance
@@ -80,7 +80,7 @@ class MosaicCreditsSensor(EndSensor):
         return MosaicCreditsTrigger
 
     def _trigger_arguments(self) -> dict[str, Any]:
-        return {"min_credits": self._wanted()}
+        return {"min_credits": self._required_balance()}
 
     # There is one balance: it needs no argument to say which.
 

@@ -10,21 +10,21 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.sensors.waiting import EndSensor
+from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import StartTriggerArgs
 
-    from airflow_provider_mosaic.api.runs import Run
-    from airflow_provider_mosaic.api.verdicts import Verdict
+    from airflow_provider_mosaic.api.endpoints.runs import Run
+    from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 
-class MosaicRunSensor(EndSensor):
+class MosaicRunSensor(CompletionSensor):
     """
     Wait for the end of a run, whoever started it (https://docs.mosaic.so/api/agent-runs/get-agent-run).
 
@@ -112,35 +112,35 @@ class MosaicRunSensor(EndSensor):
         :param context: The task's context.
         """
         if self.start_from_trigger is True:
+            from airflow_provider_mosaic.durable.failures import fail_without_retry
             from airflow_provider_mosaic.sensors.without_worker import check_no_item
-            from airflow_provider_mosaic.tasks.failing import failing_at_once
 
-            with failing_at_once():
+            with fail_without_retry():
                 check_no_item(self, context["ti"].map_index)
         return super().execute(context)
 
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self._id)
 
-    def _judge(self, subject: Run) -> Verdict:
-        from airflow_provider_mosaic.api.verdicts import judge_run
+    def _outcome(self, subject: Run) -> Judgement:
+        from airflow_provider_mosaic.api.outcomes import run_outcome
 
-        return judge_run(subject)
+        return run_outcome(subject)
 
     def _words(self, subject: Run) -> str:
         return f"{subject.status}: {subject.node_status_counts}"
 
     def _finish(self, context: Context, subject: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError
-        from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
+        from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
         from airflow_provider_mosaic.tasks.outputs import with_outputs
-        from airflow_provider_mosaic.tasks.run_waits import judge_end, nodes_of, push_end
+        from airflow_provider_mosaic.tasks.run_waits import nodes_of, push_end, raise_unless_successful
 
         run = with_outputs(hook, subject)
         push_end(context, run)
         push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
         try:
-            judge_end(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
+            raise_unless_successful(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
         except MosaicRunPartialError:
             # A user who takes what there is marks the task as success: what follows finds the run then.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
@@ -155,14 +155,14 @@ class MosaicRunSensor(EndSensor):
         return {**self._subject(), **self._end_arguments()}
 
     def _start_arguments(self) -> StartTriggerArgs:
-        from airflow_provider_mosaic.api.arguments import checked_seconds
+        from airflow_provider_mosaic.api.arguments import validate_seconds
         from airflow_provider_mosaic.sensors.without_worker import start_arguments
 
         return start_arguments(
             "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger",
             templated={"run_id": self.run_id, "mosaic_conn_id": self.mosaic_conn_id},
             plain={
-                "poll_interval": checked_seconds("poll_interval", self.poll_interval),
+                "poll_interval": validate_seconds("poll_interval", self.poll_interval),
                 **self._end_arguments(),
             },
             timeout=self.timeout,

@@ -10,19 +10,19 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.sensors.waiting import EndSensor
+from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.api.social import Post
-    from airflow_provider_mosaic.api.verdicts import Verdict
+    from airflow_provider_mosaic.api.endpoints.social import Post
+    from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
     from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 
-class MosaicSocialPostSensor(EndSensor):
+class MosaicSocialPostSensor(CompletionSensor):
     """
     Wait until a post is out, whoever made it (https://docs.mosaic.so/api/social/get-social-post).
 
@@ -67,16 +67,16 @@ class MosaicSocialPostSensor(EndSensor):
     def _read(self, hook: MosaicHook) -> Post:
         return hook.get_post(self._id)
 
-    def _judge(self, subject: Post) -> Verdict:
-        from airflow_provider_mosaic.api.verdicts import judge_post
+    def _outcome(self, subject: Post) -> Judgement:
+        from airflow_provider_mosaic.api.outcomes import post_outcome
 
-        return judge_post(subject)
+        return post_outcome(subject)
 
     def _finish(self, context: Context, subject: Post, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.post_waits import judge_post_end, push_post_urls
+        from airflow_provider_mosaic.tasks.post_waits import push_post_urls, raise_unless_posted
 
         push_post_urls(context, subject)
-        judge_post_end(subject, on_partial=self.on_partial)
+        raise_unless_posted(subject, on_partial=self.on_partial)
 
     def _trigger_class(self) -> type[MosaicSocialPostTrigger]:
         from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger

@@ -110,6 +110,6 @@ def _refuse_items() -> None:
 
 def _refuse(name: str, value: Any, why: str) -> None:
     # Only who is refused loads it: a DAG file's import should cost nothing.
-    from airflow_provider_mosaic.api.arguments import refuse
+    from airflow_provider_mosaic.api.arguments import raise_invalid
 
-    refuse(name, value, why)
+    raise_invalid(name, value, why)

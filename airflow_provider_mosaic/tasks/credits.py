@@ -6,11 +6,11 @@ import logging
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.api.billing import balance_words
+from airflow_provider_mosaic.api.endpoints.billing import balance_words
 from airflow_provider_mosaic.api.errors import MosaicNeedsCreditsError
-from airflow_provider_mosaic.api.verdicts import judge_credits
+from airflow_provider_mosaic.api.outcomes import credits_outcome
+from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.failing import fail_exception
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> N
     """
     credits = hook.get_credits()
     balance = balance_words(credits)
-    if judge_credits(credits, min_credits).ended:
+    if credits_outcome(credits, min_credits).ended:
         log.info("The balance is %s, which is enough.", balance)
         return
     story = f"The balance is {balance}, and min_credits={min_credits:g} are wanted: nothing was started, nothing spent."

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_flag, checked_id, refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_flag, validate_id
+from airflow_provider_mosaic.api.endpoints.runs import Output, Run
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
@@ -19,15 +20,14 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import USUAL_SUFFIX, kind_of_suffix, suffix_for
 from airflow_provider_mosaic.api.options import format_filename, validate_filename, validate_parts
+from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.api.reports import still_going_on
-from airflow_provider_mosaic.api.runs import Output, Run
-from airflow_provider_mosaic.api.verdicts import judge_run
-from airflow_provider_mosaic.clients.downloading import Found, fetch, look, measure
+from airflow_provider_mosaic.api.reports import still_running_words
+from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
 from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.durable.xcoms import push_agent_link
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.hooks.places import Folder
-from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link
+from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -90,12 +90,12 @@ class DownloadTask:
         overwrite: Any,
     ) -> None:
         self._hook = hook
-        self._run_id = checked_id("run_id", run_id)
+        self._run_id = validate_id("run_id", run_id)
         # In their order, each once.
         self._parts = dict.fromkeys(validate_parts("include", include)).keys()
         self._filename = validate_filename("filename", filename)
-        self._overwrite = checked_flag("overwrite", overwrite)
-        self._folder = Folder(destination)
+        self._overwrite = validate_flag("overwrite", overwrite)
+        self._folder = DownloadDirectory(destination)
 
     def download(self, context: Mapping[str, Any]) -> list[str]:
         """
@@ -107,9 +107,9 @@ class DownloadTask:
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
-        verdict = judge_run(run)
+        verdict = run_outcome(run)
         if not verdict.ended:
-            raise still_going_on(run, before="its outputs are fetched")
+            raise still_running_words(run, before="its outputs are fetched")
         if not run.outputs:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to fetch.",
@@ -161,7 +161,7 @@ class DownloadTask:
     def _fetched(self, run: Run, file: _File, names: Mapping[_File, str]) -> str:
         """Fetch one file unless it is there already; its name."""
         policy = self._hook.access.link_policy
-        facts = look(_Links(self._hook, run, file), policy=policy)
+        facts = read_file_info(_Links(self._hook, run, file), policy=policy)
         name = self._named(file, facts, names)
         present = self._folder.size_of(name)
         uri = redact(self._folder.uri_of(name))
@@ -178,7 +178,7 @@ class DownloadTask:
             if present == whole:
                 log.info("%s is there already, with the right length.", uri)
                 return name
-            refuse(
+            raise_invalid(
                 "destination",
                 uri,
                 f"another file is there ({size_words(present)}; the output has "
@@ -194,7 +194,7 @@ class DownloadTask:
         log.info("Fetched %s (%s).", uri, size_words(size))
         return name
 
-    def _named(self, file: _File, facts: Found, names: Mapping[_File, str]) -> str:
+    def _named(self, file: _File, facts: FileInfo, names: Mapping[_File, str]) -> str:
         """Return the name of a file, by what its host reports; the same in each attempt."""
         kind = _KINDS.get(file.field, "video")
         part = file.part
@@ -223,7 +223,9 @@ class DownloadTask:
             # A picture and its thumbnail, both JPEGs.
             name = self._name(output_id, file.index, part, f".{part}{suffix}")
         if name in names.values():
-            refuse("filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}.")
+            raise_invalid(
+                "filename", self._filename, f"it gives two files the name {name!r}: use {{output_id}} or {{index}}."
+            )
         return name
 
     def _name(self, output_id: str, index: int, part: str, suffix: str) -> str:

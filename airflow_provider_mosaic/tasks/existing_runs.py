@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_mosaic.airflow_features import kills_reach_triggers
-from airflow_provider_mosaic.api.arguments import checked_id
+from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
+from airflow_provider_mosaic.api.arguments import validate_id
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
@@ -20,13 +21,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.runs import Run, RunStatus
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
+from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
+from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.failing import Stakes, fail_exception
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after_cancel
-from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +47,13 @@ class ResumeTask:
     :param run_id: The run.
     """
 
-    def __init__(self, order: WaitOrder, hook: MosaicHook, *, run_id: Any) -> None:
+    def __init__(self, order: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
         self._order = order
         self._hook = hook
-        self._run_id = checked_id("run_id", run_id)
+        self._run_id = validate_id("run_id", run_id)
         self.wait = RunWait(order, hook)
 
-    def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
         Bad ends of the run that a retry would only meet again.
 
@@ -61,7 +61,7 @@ class ResumeTask:
         """
         return (MosaicRunPartialError,)
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """
         Return what a failure of the task means.
 
@@ -69,7 +69,7 @@ class ResumeTask:
         :param error: What happened.
         """
         run_id = self._run_id
-        return Stakes(
+        return Consequences(
             means=self.wait.may_run if self.wait.held else f"Run {run_id!r} was not resumed by this try.",
             retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
@@ -95,36 +95,36 @@ class ResumeTask:
         :returns: The run id, or how to wait for it in the triggerer.
         """
         run_id = self._run_id
-        memory = TaskMemory(context, kind="resume", request=run_id)
-        record = memory.recall()
+        memory = TaskState(context, kind="resume", request=run_id)
+        record = memory.load()
         if memory.cleared_id is None:
             # After a clear it is the same run that is resumed.
-            memory.say_why_not()
+            memory.record_failure_reason()
         run = self._hook.get_run(run_id)
-        if (record is None or not record.noted) and run.status == RunStatus.CANCELLED:
+        if (record is None or not record.is_saved) and run.status == RunStatus.CANCELLED:
             # Whoever cancelled it, this task is asked for to have it go on: also if this try dies before it does.
-            self.wait.permit(context).give(run_id)
+            self.wait.permission(context).grant(run_id)
         deadline = self._deadline(memory, record)
         push_run(context, self._hook, run_id, run.agent_id)
-        standing = judge_run(run).standing
-        if standing is Standing.BAD:
-            if record is not None and record.noted:
-                self.wait.heed_cancel(context, run)
+        standing = run_outcome(run).outcome
+        if standing is Outcome.FAILED:
+            if record is not None and record.is_saved:
+                self.wait.fail_if_cancelled_elsewhere(context, run)
             resume(self._hook, run, self.wait, context, deadline=deadline)
-        elif standing is Standing.WAITING:
+        elif standing is Outcome.PENDING:
             log.info("Run %r is %s already: there is nothing to resume.", run_id, run.status)
             if memory.cleared_id is not None:
-                outlast_kill(self._hook, run_id, self.wait, context, deadline=deadline)
+                resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=deadline)
         else:
             log.info("Run %r is %s, which can't be resumed: taking it as it is.", run_id, run.status)
         return self.wait.wait(context, run_id, deadline=deadline)
 
-    def _deadline(self, memory: TaskMemory, record: Record | None) -> float | None:
+    def _deadline(self, memory: TaskState, record: StartRecord | None) -> float | None:
         """When to stop waiting: set by the first try, and kept by those that follow."""
-        if record is None or not record.noted:
+        if record is None or not record.is_saved:
             now, timeout = time.time(), self._order.timeout
-            record = Record(began=now, id=self._run_id, deadline=None if timeout is None else now + timeout)
-            memory.note(record)
+            record = StartRecord(started_at=now, id=self._run_id, deadline=None if timeout is None else now + timeout)
+            memory.save_best_effort(record)
         return record.deadline
 
 
@@ -149,8 +149,8 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
         raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
         # Somebody else may have resumed it a moment ago, be it an earlier try that was killed.
-        now = _looked_at_again(hook, run)
-        if judge_run(now).ended and now.status == run.status:
+        now = _read_until_changed(hook, run)
+        if run_outcome(now).ended and now.status == run.status:
             # No retry can help: the state that refuses the resume stays.
             why = conflict.detail or "its state does not allow it"
             raise fail_exception(wait.failure(context, now, f"It can't be resumed: {why}.")) from conflict
@@ -158,24 +158,24 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
     except MosaicAmbiguousOutcomeError as lost:
         # A second resume is refused, so looking is enough: if the first took effect, the run is going on.
         # A short rest may have come to its end by now, and then shows another one than before.
-        if _looked_at_again(hook, run).status == run.status:
+        if _read_until_changed(hook, run).status == run.status:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
     else:
         log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
-        _looked_at_again(hook, run)
+        _read_until_changed(hook, run)
     if run.status == RunStatus.CANCELLED:
-        wait.permit(context).use()
+        wait.permission(context).revoke()
 
 
-def _looked_at_again(hook: MosaicHook, run: Run) -> Run:
+def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
     """
     A run that may have been resumed a moment ago: its old end may be shown a little longer, and is not a new one.
 
     One that ended partly can't have been resumed.
     """
     now = hook.get_run(run.run_id)
-    for pause in _EFFECT_PAUSES if judge_run(run).standing is Standing.BAD else ():
+    for pause in _EFFECT_PAUSES if run_outcome(run).outcome is Outcome.FAILED else ():
         if now.status != run.status:
             break
         time.sleep(pause)
@@ -183,7 +183,7 @@ def _looked_at_again(hook: MosaicHook, run: Run) -> Run:
     return now
 
 
-def outlast_kill(
+def resume_after_late_kill(
     hook: MosaicHook, run_id: str, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None
 ) -> None:
     """
@@ -198,7 +198,7 @@ def outlast_kill(
     :param context: The task's context.
     :param deadline: When waiting for it stops, in seconds since the epoch.
     """
-    if not (wait.cancels and kills_reach_triggers()):
+    if not (wait.cancels and triggers_receive_kills()):
         return
     for pause in _KILL_PAUSES:
         time.sleep(pause)
@@ -207,7 +207,7 @@ def outlast_kill(
             log.info("Run %r was cancelled with the cleared task's old wait.", run_id)
             resume(hook, run, wait, context, deadline=deadline)
             return
-        if judge_run(run).ended:
+        if run_outcome(run).ended:
             return
 
 
@@ -220,7 +220,7 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     :returns: The run id.
     :raises MosaicError: It goes on, or it is not known.
     """
-    run_id = checked_id("run_id", run_id)
+    run_id = validate_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
     except MosaicConnectionError:
@@ -228,7 +228,7 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
         # How a run that has ended refuses to be cancelled is not documented, so the run itself is asked.
         run = hook.get_run(run_id)
-        if not judge_run(run).ended:
+        if not run_outcome(run).ended:
             raise refusal
         log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, run.status)
         return run_id
@@ -241,7 +241,7 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
         )
     elif now.status == RunStatus.CANCELLED:
         log.info("Run %r is cancelled.", run_id)
-    elif judge_run(now).ended:
+    elif run_outcome(now).ended:
         log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, now.status)
     else:
         raise MosaicError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
+from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.runs import Run
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     :param run: The run as it was read last.
     """
     for pause in _PAUSES:
-        if judge_run(run).standing not in (Standing.GOOD, Standing.PARTIAL) or _are_shown(run):
+        if run_outcome(run).outcome not in (Outcome.SUCCESS, Outcome.PARTIAL) or _are_shown(run):
             break
         time.sleep(pause)
         try:

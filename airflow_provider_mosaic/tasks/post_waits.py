@@ -9,18 +9,18 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.api.arguments import checked_moment, checked_seconds
+from airflow_provider_mosaic.api.arguments import validate_datetime, validate_seconds
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
+from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
-from airflow_provider_mosaic.api.social import Post, PostStatus, get_post
-from airflow_provider_mosaic.api.verdicts import Standing, judge_post
-from airflow_provider_mosaic.api.waiting import Watch, watch_post
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.tasks.bookkeeping import push_link, push_xcom
-from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
-from airflow_provider_mosaic.tasks.waiting import Clocks, EndWait
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ POST_URLS_KEY = "post_urls"
 POST_ID_KEY = "mosaic_post_id"
 
 
-class PostWait(EndWait[Post]):
+class PostWait(CompletionWaiter[Post]):
     """The wait until one post is out, or is known not to come out."""
 
     noun = "Post"
@@ -42,8 +42,8 @@ class PostWait(EndWait[Post]):
     def _read(self, subject_id: str) -> Call[Post]:
         return get_post(subject_id)
 
-    def _watch(self, subject_id: str, **course: Any) -> Watch[Post]:
-        return watch_post(subject_id, **course)
+    def _poll_state(self, subject_id: str, **course: Any) -> PollState[Post]:
+        return post_poll_state(subject_id, **course)
 
     def _trigger(self, subject_id: str, **course: Any) -> MosaicSocialPostTrigger:
         return MosaicSocialPostTrigger(post_id=subject_id, **course)
@@ -61,15 +61,15 @@ class PostWait(EndWait[Post]):
     def _finish(self, context: Mapping[str, Any], subject: Post) -> str:
         push_post_urls(context, subject)
         try:
-            judge_post_end(subject, on_partial=self._order.on_partial)
+            raise_unless_posted(subject, on_partial=self._order.on_partial)
         except MosaicPostFailedError as failure:
-            if is_out_nowhere(subject):
+            if is_published_nowhere(subject):
                 # A retry makes it again.
                 raise
             raise fail_exception(failure) from None
         return subject.post_id
 
-    def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], subject_id: str, clocks: Deadlines) -> Exception:
         return fail_exception(
             MosaicTimeoutError(
                 f"Post {subject_id!r} is not out in the time given for it.",
@@ -78,7 +78,7 @@ class PostWait(EndWait[Post]):
         )
 
 
-def is_out_nowhere(post: Post) -> bool:
+def is_published_nowhere(post: Post) -> bool:
     """
     Whether a post may be made again.
 
@@ -87,10 +87,10 @@ def is_out_nowhere(post: Post) -> bool:
 
     :param post: A post that has ended.
     """
-    return post.status == PostStatus.FAILED and not any(destination.is_out for destination in post.outcomes)
+    return post.status == PostStatus.FAILED and not any(destination.is_published for destination in post.outcomes)
 
 
-def judge_post_end(post: Post, *, on_partial: str) -> None:
+def raise_unless_posted(post: Post, *, on_partial: str) -> None:
     """
     Say how a post ended, and fail or skip by it.
 
@@ -98,15 +98,15 @@ def judge_post_end(post: Post, *, on_partial: str) -> None:
     :param on_partial: What it means that only some destinations have it: ``warn``, ``fail`` or ``skip``.
     :raises MosaicPostFailedError: It is not out, or not everywhere.
     """
-    standing = judge_post(post).standing
-    if standing is Standing.GOOD:
+    standing = post_outcome(post).outcome
+    if standing is Outcome.SUCCESS:
         urls = public_urls(post)
         log.info("Post %r is out%s", post.post_id, ":" if urls else ".")
         for place in urls:
             log.info("  %s: %s", place.name, place.url)
         return
     failure = post_failure(post)
-    if standing is Standing.BAD or on_partial == "fail":
+    if standing is Outcome.FAILED or on_partial == "fail":
         raise failure
     if on_partial == "skip":
         raise AirflowSkipException(str(failure))
@@ -137,5 +137,5 @@ def timeout_of(timeout: Any, schedule_date: Any) -> Any:
     """
     if timeout is None or schedule_date is None:
         return timeout
-    ahead = checked_moment("schedule_date", schedule_date).timestamp() - time.time()
-    return checked_seconds("timeout", timeout) + max(0.0, ahead)
+    ahead = validate_datetime("schedule_date", schedule_date).timestamp() - time.time()
+    return validate_seconds("timeout", timeout) + max(0.0, ahead)

@@ -10,8 +10,11 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import checked_moment, refuse, stamp
+from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate_datetime
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.candidates import SKEW, post_candidates
+from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
@@ -20,28 +23,31 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
-from airflow_provider_mosaic.api.lookup import SKEW, post_candidates
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
-from airflow_provider_mosaic.api.reports import still_going_on
-from airflow_provider_mosaic.api.runs import Run
+from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
+from airflow_provider_mosaic.api.reports import still_running_words
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.social import Post, create_post, get_post, list_posts
-from airflow_provider_mosaic.api.verdicts import Standing, judge_post, judge_run
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
+from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
+from airflow_provider_mosaic.durable.siblings import SiblingTasks
+from airflow_provider_mosaic.durable.task_state import (
+    ExistingItems,
+    StartRecord,
+    TaskState,
+    has_start_record,
+    publishing_not_started,
+)
+from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.bookkeeping import push_xcom
-from airflow_provider_mosaic.tasks.failing import HOPELESS, Stakes
-from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
-from airflow_provider_mosaic.tasks.once import Once
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
     PostWait,
-    is_out_nowhere,
+    is_published_nowhere,
     push_post_urls,
     timeout_of,
 )
-from airflow_provider_mosaic.tasks.siblings import SiblingTasks
-from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +61,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostOrder:
+class PostOptions:
     """
     What an operator was asked for, checked. The meanings are those of
     :class:`~airflow_provider_mosaic.operators.social.MosaicSocialPostOperator`.
@@ -70,13 +76,13 @@ class PostOrder:
     schedule_date: Any
     workspace_id: str | None
     provider_options: Any = field(repr=False)
-    waiting: WaitOrder
+    waiting: WaitOptions
     durable: bool
 
     @classmethod
-    def checked(
+    def validated(
         cls, *, run_id: Any, media_urls: Any, output_ids: Any, durable: Any, schedule_date: Any, **order: Any
-    ) -> PostOrder:
+    ) -> PostOptions:
         """
         An order from an operator's arguments.
 
@@ -94,7 +100,7 @@ class PostOrder:
             output_ids=POST["output_ids"]("output_ids", output_ids),
             schedule_date=schedule_date,
             durable=POST["durable"]("durable", durable),
-            waiting=WaitOrder.checked(timeout=timeout, **order),
+            waiting=WaitOptions.validated(timeout=timeout, **order),
         )
 
     def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
@@ -126,7 +132,7 @@ class PostTask:
     :param operator_class: The class of tasks that make posts.
     """
 
-    def __init__(self, order: PostOrder, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+    def __init__(self, order: PostOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
         self._order = order
         self._hook = hook
         self._operator_class = operator_class
@@ -134,16 +140,16 @@ class PostTask:
         self._answer: Post | None = None
         self.wait = PostWait(order.waiting, hook)
 
-    def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
         Bad ends of a post that a retry would only meet again; the wait itself knows the others.
 
         :param context: The task's context.
         """
         # Without a memory a retry does not go on with the post.
-        return () if remembers(context, durable=self._order.durable) else HOPELESS
+        return () if has_start_record(context, durable=self._order.durable) else NON_RETRYABLE_ERRORS
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """
         Return what a failure of the task means.
 
@@ -152,9 +158,9 @@ class PostTask:
         """
         post_id = self._known
         if isinstance(error, MosaicAmbiguousOutcomeError):
-            return Stakes(means="", retry="looks for the post before it publishes anything", choices=())
+            return Consequences(means="", retry="looks for the post before it publishes anything", choices=())
         if post_id is None:
-            return Stakes(
+            return Consequences(
                 means="Nothing was published by this try.",
                 retry="publishes the post, unless it finds one that an earlier try has made",
                 choices=("Clear this task to publish the post.",),
@@ -162,8 +168,8 @@ class PostTask:
         again = "makes the post again, since nothing of it is out"
         kept = f"continues with post {post_id!r} and publishes nothing twice"
         blind = "looks for the post that this try has made, and fails if there is one"
-        remembered = remembers(context, durable=self._order.durable)
-        return Stakes(
+        remembered = has_start_record(context, durable=self._order.durable)
+        return Consequences(
             means=f"Post {post_id!r} is not withdrawn: it may be out, or come out yet.",
             retry=(again if isinstance(error, MosaicPostFailedError) else kept) if remembered else blind,
             choices=(f"Look at post {post_id!r} in Mosaic. Clearing this task publishes a second post.",),
@@ -185,39 +191,43 @@ class PostTask:
         :returns: The post id, or how to wait for it in the triggerer.
         """
         order = self._order
-        with telling_if_blank(context, "post"):
-            request = [self._sought(), order.run_id, order.output_ids]
-        memory = TaskMemory(context, kind="post", request=request, durable=order.durable)
-        record = self._once(context, memory).ensure()
+        with publishing_not_started(context, "post"):
+            request = [self._search_description(), order.run_id, order.output_ids]
+        memory = TaskState(context, kind="post", request=request, durable=order.durable)
+        record = self._create_once(context, memory).ensure()
         post_id = str(record.id)
-        if self._answer is not None and not self._order.waiting.wait_for_completion and judge_post(self._answer).ended:
+        if (
+            self._answer is not None
+            and not self._order.waiting.wait_for_completion
+            and post_outcome(self._answer).ended
+        ):
             # The answer to the request has told the end already.
             return self.wait.finish(context, self._answer)
-        return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.began)
+        return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.started_at)
 
-    def _made(self, context: Mapping[str, Any], post_id: str) -> None:
+    def _create_or_adopt(self, context: Mapping[str, Any], post_id: str) -> None:
         self._known = post_id
         push_xcom(context, POST_ID_KEY, post_id, subject=f"post {post_id!r}")
         if self._answer is not None:
             push_post_urls(context, self._answer)
 
-    def _sought(self) -> dict[str, Any]:
+    def _search_description(self) -> dict[str, Any]:
         """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
         media = ["https://outputs.invalid/"] if self._order.run_id else self._order.media_urls
         body: dict[str, Any] = self._order.call(media, now=_LONG_AGO).body
         return body
 
-    def _stands(self, record: Record) -> bool:
+    def _can_continue(self, record: StartRecord) -> bool:
         """Whether an earlier try's post stands; only one of which nothing is out is made again."""
         post_id = str(record.id)
         try:
-            post = read_begun(self._hook, get_post(post_id), begun=record.began)
+            post = read_started(self._hook, get_post(post_id), begun=record.started_at)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
                 f"Post {post_id!r}, which an earlier try made, is not there any more.",
                 means="It may have been out, so it is not made again: clear the task if it should be.",
             ) from error
-        if is_out_nowhere(post):
+        if is_published_nowhere(post):
             self._known = None
             log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
             return False
@@ -231,7 +241,7 @@ class PostTask:
         """
         wanted, narrowed = self._order.workspace_id, self._hook.access.workspace_id
         if wanted is not None and narrowed is not None and wanted.lower() != narrowed.lower():
-            refuse(
+            raise_invalid(
                 "workspace_id",
                 wanted,
                 f"the connection {self._hook.mosaic_conn_id!r} is narrowed to workspace {narrowed!r}. Nothing was "
@@ -243,14 +253,14 @@ class PostTask:
         order = self._order
         now = datetime.now(timezone.utc)
         # For a post of now, our clock and the signer's may differ.
-        due = now - SKEW if order.schedule_date is None else checked_moment("schedule_date", order.schedule_date)
+        due = now - SKEW if order.schedule_date is None else validate_datetime("schedule_date", order.schedule_date)
         for name in ("media_urls", "provider_options"):
             for link in _links_in(getattr(order, name)):
                 _check_lasts(name, link, link, until=due)
         if order.run_id is None:
             return order.media_urls
         if due - now > _LINKS_LAST:
-            refuse(
+            raise_invalid(
                 "schedule_date",
                 order.schedule_date,
                 "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
@@ -262,18 +272,18 @@ class PostTask:
             _check_whole(run)
         wanted = order.output_ids or list(outputs)
         if not wanted:
-            refuse("run_id", order.run_id, "the run has no outputs to post.")
+            raise_invalid("run_id", order.run_id, "the run has no outputs to post.")
         for output_id in wanted:
             if not outputs.get(output_id):
                 why = f"run {order.run_id!r} has no such output with a file; it has:"
-                refuse("output_ids", output_id, why, items=list(outputs) or ["none"])
+                raise_invalid("output_ids", output_id, why, items=list(outputs) or ["none"])
         links = [str(outputs[output_id]) for output_id in wanted]
         for output_id, link in zip(wanted, links, strict=True):
             # Whether a link that is fetched now lasts its 7 days from now on is not documented.
             _check_lasts("output_ids", output_id, link, until=due)
         return links
 
-    def _once(self, context: Mapping[str, Any], memory: TaskMemory) -> Once:
+    def _create_once(self, context: Mapping[str, Any], memory: TaskState) -> CreateOnce:
         def begin() -> str:
             call = self._order.call(self._media(), workspace_id=self._hook.access.workspace_id)
             post = self._hook.send(call)
@@ -285,32 +295,34 @@ class PostTask:
             # They come first, by the documentation of GET /social/posts.
             return islice(self._hook.iterate(list_posts().all_or_error()), _NEWEST)
 
-        def present(began: float) -> Before | None:
+        def present(began: float) -> ExistingItems | None:
             try:
-                return Before(ids=tuple(post.post_id for post in newest()))
+                return ExistingItems(ids=tuple(post.post_id for post in newest()))
             except MosaicError as error:
                 log.info("The posts that are there before this one are not known: %s", error)
                 return None
 
-        def candidates(record: Record) -> list[Candidate]:
-            return post_candidates(newest(), body=self._sought(), before=record.before, since=record.began)
+        def candidates(record: StartRecord) -> list[Candidate]:
+            return post_candidates(
+                newest(), body=self._search_description(), before=record.existing_ids, since=record.started_at
+            )
 
-        return Once(
-            what="the post",
+        return CreateOnce(
+            description="the post",
             memory=memory,
-            begin=begin,
-            present=present,
-            candidates=candidates,
-            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=self._operator_class).look,
+            send=begin,
+            snapshot_existing=present,
+            find_candidates=candidates,
+            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=self._operator_class).read,
             adopt=True,
             timeout=self._order.waiting.timeout,
             advice="Look at the posts in Mosaic.",
-            allow=self._check_workspace,
-            stands=self._stands,
+            check_before_start=self._check_workspace,
+            can_continue=self._can_continue,
             # What is made again has its own time of publishing.
-            new_clock=True,
-            tell=lambda post_id: self._made(context, post_id),
-            may_be=lambda post_id: self._hook.get_post(post_id),
+            restart_deadline=True,
+            on_started=lambda post_id: self._create_or_adopt(context, post_id),
+            validate_adopted=lambda post_id: self._hook.get_post(post_id),
         )
 
 
@@ -337,7 +349,7 @@ def _check_lasts(argument: str, named: str, link: str, *, until: datetime) -> No
     """
     expiry = expiry_of(link)
     if expiry is not None and expiry < until:
-        refuse(
+        raise_invalid(
             argument,
             named,
             f"the link expires at {stamp(expiry)}, before the post is published: its media would be missing. Nothing "
@@ -352,12 +364,12 @@ def _check_whole(run: Run) -> None:
     :param run: The run.
     :raises MosaicRunFailedError: It has not ended, or ended badly.
     """
-    verdict = judge_run(run)
+    verdict = run_outcome(run)
     if not verdict.ended:
-        raise still_going_on(run, before="its outputs are posted, or say which ones by output_ids")
-    if verdict.standing is Standing.PARTIAL:
+        raise still_running_words(run, before="its outputs are posted, or say which ones by output_ids")
+    if verdict.outcome is Outcome.PARTIAL:
         log.warning("Run %r ended partly: only its %d output(s) are posted.", run.run_id, len(run.outputs))
-    if verdict.standing is Standing.BAD:
+    if verdict.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids.",
             to_do="Resume it, or post another run.",

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
@@ -21,17 +22,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus, get_run
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
-from airflow_provider_mosaic.api.waiting import Watch, watch_run
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_quickly, read_quickly
-from airflow_provider_mosaic.tasks.bookkeeping import push_agent_link, push_xcom
-from airflow_provider_mosaic.tasks.cancels import Permit
-from airflow_provider_mosaic.tasks.failing import fail_exception, log_lines
-from airflow_provider_mosaic.tasks.outages import api_server_is_away
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines, Deferral, WaitOptions
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
+from airflow_provider_mosaic.durable.resume_permission import ResumePermission
+from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_quickly
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.waiting import Clocks, Deferral, EndWait, WaitOrder
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
-class RunWait(EndWait[Run]):
+class RunWait(CompletionWaiter[Run]):
     """
     The wait for one run, which is cancelled when the task is killed or out of time, unless the order says otherwise.
 
@@ -76,7 +76,7 @@ class RunWait(EndWait[Run]):
 
     def __init__(
         self,
-        order: WaitOrder,
+        order: WaitOptions,
         hook: MosaicHook,
         *,
         cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
@@ -85,44 +85,44 @@ class RunWait(EndWait[Run]):
         super().__init__(order, hook)
         self._cure = cure
         self._durable = durable
-        self._held: str | None = None
+        self._active_run_id: str | None = None
         self._killed = False
         # Whether Airflow ended the task because its API server was away.
         self._in_outage = False
-        self._came_of_it = ""
+        self._kill_result = ""
         self._cancelled: str | None = None
         self._left: Mapping[str, Any] | None = None
 
     @property
     def held(self) -> str | None:
         """The run that a kill cancels, once there is one."""
-        return self._held
+        return self._active_run_id
 
     @property
     def may_run(self) -> str:
         """What it means that the wait for the run failed."""
-        return f"Run {self._held!r} may keep running, and cost credits." if self._held else ""
+        return f"Run {self._active_run_id!r} may keep running, and cost credits." if self._active_run_id else ""
 
-    def hold(self, run_id: str) -> None:
+    def set_active(self, run_id: str) -> None:
         """
         From now on this is the run that a kill cancels.
 
         :param run_id: The run.
         """
-        self._held = run_id
+        self._active_run_id = run_id
 
     def wait(
         self, context: Mapping[str, Any], subject_id: str, *, deadline: float | None, begun: float | None = None
     ) -> str | Deferral:
         """See :meth:`EndWait.wait`; what was begun while the task was killed is cancelled."""
-        self.hold(subject_id)
+        self.set_active(subject_id)
         if self._killed:
             # There was no id yet to cancel.
             raise self._killed_error(context, subject_id)
-        with self._leaving(context):
+        with self._cancelling_on_failure(context):
             return super().wait(context, subject_id, deadline=deadline, begun=begun)
 
-    def go_on(
+    def resume(
         self,
         context: Mapping[str, Any],
         event: Mapping[str, Any] | None,
@@ -132,9 +132,9 @@ class RunWait(EndWait[Run]):
         began: float | None,
     ) -> str | Deferral:
         """See :meth:`EndWait.go_on`."""
-        self.hold(subject_id)
-        with self._leaving(context):
-            return super().go_on(context, event, subject_id, deadline=deadline, began=began)
+        self.set_active(subject_id)
+        with self._cancelling_on_failure(context):
+            return super().resume(context, event, subject_id, deadline=deadline, began=began)
 
     def failure(self, context: Mapping[str, Any], run: Run, advice: str) -> MosaicRunFailedError:
         """
@@ -149,31 +149,31 @@ class RunWait(EndWait[Run]):
 
     # Who cancelled it
 
-    def permit(self, context: Mapping[str, Any]) -> Permit:
+    def permission(self, context: Mapping[str, Any]) -> ResumePermission:
         """
         What is kept of a cancel that a retry may undo.
 
         :param context: The task's context.
         """
-        return Permit(context, durable=self._durable)
+        return ResumePermission(context, durable=self._durable)
 
-    def heed_cancel(self, context: Mapping[str, Any], run: Run) -> None:
+    def fail_if_cancelled_elsewhere(self, context: Mapping[str, Any], run: Run) -> None:
         """
         Fail at once if somebody else has cancelled the run: a retry would have it go on, or start another one.
 
         :param context: The task's context.
         :param run: The run.
         """
-        if run.status == RunStatus.CANCELLED and not self.permit(context).holds(run.run_id):
+        if run.status == RunStatus.CANCELLED and not self.permission(context).is_granted(run.run_id):
             advice = "Somebody else cancelled it, not this task: no retry has it go on."
             raise fail_exception(self.failure(context, run, advice))
 
-    def _note_cancel(self, context: Mapping[str, Any]) -> None:
+    def _save_cancel(self, context: Mapping[str, Any]) -> None:
         if self._cancelled is not None:
-            self.permit(context).give(self._cancelled)
+            self.permission(context).grant(self._cancelled)
 
     @contextmanager
-    def _leaving(self, context: Mapping[str, Any]) -> Iterator[None]:
+    def _cancelling_on_failure(self, context: Mapping[str, Any]) -> Iterator[None]:
         try:
             yield
         except Exception:
@@ -190,43 +190,43 @@ class RunWait(EndWait[Run]):
         """Whether the trigger cancels the run when a person marks or clears the task."""
         return self._order.wait_for_completion and self._order.cancel_on_kill
 
-    def killed(self) -> None:
+    def on_kill(self) -> None:
         """Cancel the run with one short request: about five seconds are left before the process is killed."""
         self._killed = True
         # A user's mark or clear reaches the task through the API server. While that is away, a lost heartbeat ends it.
-        self._in_outage = self._order.cancel_on_kill and api_server_is_away(_LONGEST_QUESTION)
-        if self._held is not None:
-            self._came_of_it = self._let_go(self._held, in_a_hurry=True)
-            log.warning("Run %r: %s", self._held, self._came_of_it)
+        self._in_outage = self._order.cancel_on_kill and api_server_is_unreachable(_LONGEST_QUESTION)
+        if self._active_run_id is not None:
+            self._kill_result = self._cancel_best_effort(self._active_run_id, in_a_hurry=True)
+            log.warning("Run %r: %s", self._active_run_id, self._kill_result)
         if self._left is not None:
             # Otherwise it is noted by the code that the signal has interrupted, which may be talking to Airflow now.
-            self._note_cancel(self._left)
-            if self._held is not None:
-                self._push_as_it_is(self._left, self._held)
+            self._save_cancel(self._left)
+            if self._active_run_id is not None:
+                self._push_current_state(self._left, self._active_run_id)
 
     def _known_id(self, context: Mapping[str, Any]) -> str | None:
         known = super()._known_id(context)
         if known is not None:
             # From now on a kill cancels it.
-            self.hold(known)
+            self.set_active(known)
         return known
 
-    def _abandon(self, context: Mapping[str, Any], subject_id: str) -> None:
-        # It would go on, and cost, unseen.
-        log.warning("Run %r: %s", subject_id, self._let_go(subject_id))
-        self._note_cancel(context)
-        self._push_as_it_is(context, subject_id)
+    def on_trigger_timeout(self, context: Mapping[str, Any], subject_id: str) -> None:
+        """Cancel the run: it would keep running, and cost credits, unwatched."""
+        log.warning("Run %r: %s", subject_id, self._cancel_best_effort(subject_id))
+        self._save_cancel(context)
+        self._push_current_state(context, subject_id)
 
-    def end_cleared(self, run_id: str) -> None:
+    def cancel_cleared_run(self, run_id: str) -> None:
         """
         Cancel what the order before a clear waited for, if the trigger that should have done so never ran.
 
         :param run_id: The run.
         """
         if self.cancels and not self._has_ended(run_id):
-            log.warning("Run %r: %s", run_id, self._let_go(run_id))
+            log.warning("Run %r: %s", run_id, self._cancel_best_effort(run_id))
 
-    def _let_go(self, run_id: str, *, in_a_hurry: bool = False) -> str:
+    def _cancel_best_effort(self, run_id: str, *, in_a_hurry: bool = False) -> str:
         """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
         if not self._order.cancel_on_kill:
             return "It goes on, since cancel_on_kill is off."
@@ -237,11 +237,11 @@ class RunWait(EndWait[Run]):
             )
         try:
             if in_a_hurry:
-                cancel_quickly(self._hook.access, run_id)
+                cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
             self._cancelled = run_id
-            said = "Mosaic accepted its cancel." if in_a_hurry else self._said_of_cancel(run_id)
+            said = "Mosaic accepted its cancel." if in_a_hurry else self._cancel_words(run_id)
         except MosaicNotFoundError:
             said = "It is not there any more."
         except MosaicError as error:
@@ -254,7 +254,7 @@ class RunWait(EndWait[Run]):
                 said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
         return said
 
-    def _said_of_cancel(self, run_id: str) -> str:
+    def _cancel_words(self, run_id: str) -> str:
         if self._killed:
             # Few seconds are left, and that this task has cancelled the run must be saved in them.
             return "Mosaic accepted its cancel."
@@ -263,7 +263,7 @@ class RunWait(EndWait[Run]):
             return "Mosaic accepted its cancel; it could not be read since."
         if run.status == RunStatus.CANCELLED:
             return "It is cancelled."
-        if judge_run(run).ended:
+        if run_outcome(run).ended:
             return f"It had ended already, as {run.status}."
         seconds = sum(_CANCEL_PAUSES)
         return (
@@ -273,7 +273,7 @@ class RunWait(EndWait[Run]):
 
     def _has_ended(self, run_id: str, *, unread: bool = False) -> bool:
         try:
-            return judge_run(self._hook.get_run(run_id)).ended
+            return run_outcome(self._hook.get_run(run_id)).ended
         except MosaicError:
             return unread
 
@@ -282,8 +282,8 @@ class RunWait(EndWait[Run]):
     def _read(self, subject_id: str) -> Call[Run]:
         return get_run(subject_id)
 
-    def _watch(self, subject_id: str, **course: Any) -> Watch[Run]:
-        return watch_run(subject_id, **course)
+    def _poll_state(self, subject_id: str, **course: Any) -> PollState[Run]:
+        return run_poll_state(subject_id, **course)
 
     def _trigger(self, subject_id: str, **course: Any) -> MosaicRunTrigger:
         return MosaicRunTrigger(run_id=subject_id, cancel_on_kill=self._order.cancel_on_kill, **course)
@@ -296,9 +296,9 @@ class RunWait(EndWait[Run]):
         push_end(context, run)
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
-        self.heed_cancel(context, run)
+        self.fail_if_cancelled_elsewhere(context, run)
         try:
-            judge_end(
+            raise_unless_successful(
                 run,
                 on_partial=self._order.on_partial,
                 nodes_of=lambda run: nodes_of(self._hook, run),
@@ -310,12 +310,12 @@ class RunWait(EndWait[Run]):
             raise
         return run.run_id
 
-    def _given_up(self, context: Mapping[str, Any], subject_id: str, clocks: Clocks) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], subject_id: str, clocks: Deadlines) -> Exception:
         if self._killed:
             return self._killed_error(context, subject_id)
-        what = f"Run {subject_id!r}: {self._let_go(subject_id)}"
-        self._note_cancel(context)
-        self._push_as_it_is(context, subject_id)
+        what = f"Run {subject_id!r}: {self._cancel_best_effort(subject_id)}"
+        self._save_cancel(context)
+        self._push_current_state(context, subject_id)
         # Both are None where dag.test() has dropped the deadline.
         if clocks.deadline == clocks.first_to_run_out:
             limit = timedelta(seconds=self._order.timeout or 0)
@@ -327,13 +327,13 @@ class RunWait(EndWait[Run]):
         return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}.", means=what)
 
     def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
-        what = f"Run {run_id!r}: {self._came_of_it or self._let_go(run_id)}"
-        self._note_cancel(context)
+        what = f"Run {run_id!r}: {self._kill_result or self._cancel_best_effort(run_id)}"
+        self._save_cancel(context)
         return MosaicRunCancelledError(
             f"The task was killed while it waited for run {run_id!r}.", means=what, run_id=run_id
         )
 
-    def _push_as_it_is(self, context: Mapping[str, Any], run_id: str) -> None:
+    def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
         """Push the status and the outputs of a run that is not waited for any more; if it can't be read, neither."""
         try:
             push_end(context, read_quickly(self._hook.access, run_id))
@@ -369,7 +369,7 @@ def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> 
             log.info("Run %r could not be read after its cancel: %s", run_id, error)
             if not error.transient:
                 return None
-        if pause is None or (run is not None and judge_run(run).ended):
+        if pause is None or (run is not None and run_outcome(run).ended):
             return run
         time.sleep(pause)
     raise AssertionError("the last read returns")
@@ -389,7 +389,9 @@ def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
         return ()
 
 
-def judge_end(run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], cure: str = "") -> None:
+def raise_unless_successful(
+    run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], cure: str = ""
+) -> None:
     """
     Say how a run ended, and fail or skip by it.
 
@@ -399,12 +401,12 @@ def judge_end(run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunN
     :param cure: What a person can do about a bad end, if it is not the usual.
     :raises MosaicRunFailedError: It ended badly.
     """
-    standing = judge_run(run).standing
-    if standing is Standing.GOOD:
+    standing = run_outcome(run).outcome
+    if standing is Outcome.SUCCESS:
         log.info("Run %r is completed with %d output(s).", run.run_id, len(run.outputs))
         return
     nodes = nodes_of(run)
-    if standing is Standing.BAD or on_partial == "fail":
+    if standing is Outcome.FAILED or on_partial == "fail":
         raise run_failure(run, nodes, advice=cure)
     story = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) are there."
     log_lines((story, *node_lines(run, nodes)), level=logging.WARNING)

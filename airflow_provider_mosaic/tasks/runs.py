@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import refuse
+from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
@@ -18,22 +20,26 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.lookup import SKEW, run_candidates, runs_before
 from airflow_provider_mosaic.api.options import RUN_AGENT
-from airflow_provider_mosaic.api.runs import Run, RunStatus, get_run, list_runs, start_run
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
-from airflow_provider_mosaic.hooks.agents import with_node_ids
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
+from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
+from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+from airflow_provider_mosaic.durable.siblings import SiblingTasks
+from airflow_provider_mosaic.durable.task_state import (
+    ExistingItems,
+    StartRecord,
+    TaskState,
+    has_start_record,
+    publishing_not_started,
+)
+from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.credits import require_credits
-from airflow_provider_mosaic.tasks.decisions import Decisions
-from airflow_provider_mosaic.tasks.existing_runs import outlast_kill, resume
-from airflow_provider_mosaic.tasks.failing import HOPELESS, Stakes
-from airflow_provider_mosaic.tasks.memory import Before, Record, TaskMemory, remembers, telling_if_blank
-from airflow_provider_mosaic.tasks.once import Once
+from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
-from airflow_provider_mosaic.tasks.siblings import SiblingTasks
-from airflow_provider_mosaic.tasks.waiting import Deferral, WaitOrder, read_begun
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOrder:
+class RunOptions:
     """
     What an operator was asked for, checked. The meanings are those of
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
@@ -52,7 +58,7 @@ class RunOrder:
 
     agent_id: str
     inputs: Mapping[str, Any] = field(repr=False)
-    waiting: WaitOrder
+    waiting: WaitOptions
     durable: bool
     on_retry: str
     on_ambiguous: str
@@ -60,7 +66,7 @@ class RunOrder:
     on_short_of_credits: str
 
     @classmethod
-    def checked(
+    def validated(
         cls,
         *,
         agent_id: Any,
@@ -71,7 +77,7 @@ class RunOrder:
         min_credits: Any,
         on_short_of_credits: Any,
         **waiting: Any,
-    ) -> RunOrder:
+    ) -> RunOptions:
         """
         An order from an operator's arguments.
 
@@ -80,7 +86,7 @@ class RunOrder:
         return cls(
             agent_id=agent_id,
             inputs=inputs,
-            waiting=WaitOrder.checked(**waiting),
+            waiting=WaitOptions.validated(**waiting),
             durable=RUN_AGENT["durable"]("durable", durable),
             on_retry=RUN_AGENT["on_retry"]("on_retry", on_retry),
             on_ambiguous=RUN_AGENT["on_ambiguous"]("on_ambiguous", on_ambiguous),
@@ -98,19 +104,19 @@ class RunTask:
     :param operator_class: The class of tasks that start runs.
     """
 
-    def __init__(self, order: RunOrder, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+    def __init__(self, order: RunOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
         self._order = order
         self._hook = hook
         self._operator_class = operator_class
         self.wait = RunWait(
             order.waiting,
             hook,
-            cure=self._cure,
+            cure=self._retry_advice,
             durable=order.durable,
         )
         self._known: str | None = None
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Stakes:
+    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """
         Return what a failure of the task means.
 
@@ -119,12 +125,12 @@ class RunTask:
         """
         run_id = self._known
         if run_id is None:
-            return Stakes(
+            return Consequences(
                 means="No run was started, and nothing was paid.",
                 retry="starts a run, unless it finds one that an earlier try has started",
                 choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to start a run.",),
             )
-        return Stakes(
+        return Consequences(
             means=f"Run {run_id!r} may keep running, and cost credits.",
             retry=self._retry(context, run_id, error),
             choices=self._choices(context, run_id, error),
@@ -133,7 +139,7 @@ class RunTask:
         )
 
     def _retry(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
-        if not remembers(context, durable=self._order.durable):
+        if not has_start_record(context, durable=self._order.durable):
             return "looks for what this try has started, and fails if there is anything"
         if not isinstance(error, MosaicRunFailedError):
             return f"continues with run {run_id!r}: nothing is paid twice"
@@ -147,7 +153,7 @@ class RunTask:
                 "To take the outputs that are there, mark this task as success and clear the tasks after it.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return Decisions(context).way_on(run_id)
+        return ManualAdoption(context).continue_hint(run_id)
 
     def _started(self, context: Mapping[str, Any], run_id: str) -> None:
         self._known = run_id
@@ -161,15 +167,15 @@ class RunTask:
         """
         self._known = run_id
 
-    def hopeless(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """
         Bad ends of a run that a retry would only meet again.
 
         :param context: The task's context.
         """
-        remembered = remembers(context, durable=self._order.durable)
+        remembered = has_start_record(context, durable=self._order.durable)
         # Without a memory a retry does not go on with the run.
-        blind = () if remembered else HOPELESS
+        blind = () if remembered else NON_RETRYABLE_ERRORS
         if self._order.on_retry == "fail":
             return (MosaicRunFailedError, *blind)
         if self._order.on_retry == "new":
@@ -178,10 +184,10 @@ class RunTask:
         short = () if remembered else (MosaicNeedsCreditsError,)
         return (MosaicRunPartialError, *short, *blind)
 
-    def _cure(self, context: Mapping[str, Any], run: Run) -> str:
+    def _retry_advice(self, context: Mapping[str, Any], run: Run) -> str:
         if not run.needs_credits or self._order.on_retry != "resume":
             return ""
-        if judge_run(run).standing is Standing.PARTIAL or remembers(context, durable=self._order.durable):
+        if run_outcome(run).outcome is Outcome.PARTIAL or has_start_record(context, durable=self._order.durable):
             return ""
         return (
             "No retry resumes it, since nothing is kept for the next try, on this Airflow or with durable=False. Buy "
@@ -196,21 +202,21 @@ class RunTask:
         :returns: The run id, or how to wait for it in the triggerer.
         """
         order = self._order
-        with telling_if_blank(context, "run"):
+        with publishing_not_started(context, "run"):
             call = start_run(order.agent_id, **order.inputs)
-        memory = TaskMemory(context, kind="run", request=[order.agent_id, call.body], durable=order.durable)
-        record = self._once(context, memory, call).ensure()
+        memory = TaskState(context, kind="run", request=[order.agent_id, call.body], durable=order.durable)
+        record = self._create_once(context, memory, call).ensure()
         run_id = str(record.id)
         if memory.cleared_id == run_id:
-            outlast_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
-        return self.wait.wait(context, run_id, deadline=record.deadline, begun=record.began)
+            resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
+        return self.wait.wait(context, run_id, deadline=record.deadline, begun=record.started_at)
 
-    def _once(self, context: Mapping[str, Any], memory: TaskMemory, call: Call[str]) -> Once:
+    def _create_once(self, context: Mapping[str, Any], memory: TaskState, call: Call[str]) -> CreateOnce:
         order = self._order
 
         def begin() -> str:
             run_id = self._hook.send(with_node_ids(self._hook, call))
-            self.wait.hold(run_id)
+            self.wait.set_active(run_id)
             log.info("Started run %r of agent %r.", run_id, order.agent_id)
             return run_id
 
@@ -223,70 +229,70 @@ class RunTask:
             # A run that the list does not show is taken as not started, and is started again: read all, or fail.
             return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
 
-        def present(began: float) -> Before | None:
+        def present(began: float) -> ExistingItems | None:
             try:
                 found = runs_before(since(began - SKEW.total_seconds()), most=_MOST_PRESENT)
             except MosaicError as error:
                 # Only a lost answer would need them; without them, none that is found is taken.
                 log.info("The runs that are there before the start are not known: %s", error)
                 return None
-            return None if found is None else Before(ids=found[0], until=found[1])
+            return None if found is None else ExistingItems(ids=found[0], until=found[1])
 
-        def candidates(record: Record) -> list[Candidate]:
-            until = record.before_until
-            runs = since(record.began - SKEW.total_seconds() if until is None else until)
-            return run_candidates(runs, before=record.before or (), before_until=until)
+        def candidates(record: StartRecord) -> list[Candidate]:
+            until = record.existing_until
+            runs = since(record.started_at - SKEW.total_seconds() if until is None else until)
+            return run_candidates(runs, before=record.existing_ids or (), before_until=until)
 
-        return Once(
-            what=f"a run of agent {order.agent_id!r}",
+        return CreateOnce(
+            description=f"a run of agent {order.agent_id!r}",
             memory=memory,
-            begin=begin,
-            present=present,
-            candidates=candidates,
+            send=begin,
+            snapshot_existing=present,
+            find_candidates=candidates,
             siblings=SiblingTasks(
                 context, key=RUN_ID_KEY, operator_class=self._operator_class, alike=("agent_id", order.agent_id)
-            ).look,
+            ).read,
             adopt=order.on_ambiguous == "adopt",
             timeout=order.waiting.timeout,
             advice="Look at the agent's runs in the editor.",
-            allow=allow,
-            stands=lambda record: self._stands(context, record),
-            cleared=self.wait.end_cleared,
-            tell=lambda run_id: self._started(context, run_id),
-            may_be=lambda run_id: self._may_be(context, run_id),
+            check_before_start=allow,
+            can_continue=lambda record: self._can_continue(context, record),
+            on_cleared=self.wait.cancel_cleared_run,
+            on_started=lambda run_id: self._started(context, run_id),
+            validate_adopted=lambda run_id: self._validate_adopted(context, run_id),
         )
 
-    def _may_be(self, context: Mapping[str, Any], run_id: str) -> None:
+    def _validate_adopted(self, context: Mapping[str, Any], run_id: str) -> None:
         run = self._hook.get_run(run_id)
         agent_id = run.agent_id
         if agent_id is not None and agent_id != self._order.agent_id:
-            refuse("run_id", run_id, f"it is a run of agent {agent_id!r}, not of {self._order.agent_id!r}.")
+            raise_invalid("run_id", run_id, f"it is a run of agent {agent_id!r}, not of {self._order.agent_id!r}.")
         if run.status == RunStatus.CANCELLED:
             # Whoever has named it wants it to go on.
-            self.wait.permit(context).give(run_id)
+            self.wait.permission(context).grant(run_id)
 
-    def _stands(self, context: Mapping[str, Any], record: Record) -> bool:
+    def _can_continue(self, context: Mapping[str, Any], record: StartRecord) -> bool:
         """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
         stands = self._continues(context, record)
         if not stands:
             self._known = None
         return stands
 
-    def _continues(self, context: Mapping[str, Any], record: Record) -> bool:
+    def _continues(self, context: Mapping[str, Any], record: StartRecord) -> bool:
         run_id = str(record.id)
         try:
-            run = read_begun(self._hook, get_run(run_id), begun=record.began)
+            run = read_started(self._hook, get_run(run_id), begun=record.started_at)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier try is not there any more: starting a new one.", run_id)
             return False
-        verdict = judge_run(run)
-        missed = verdict.standing is Standing.BAD or (
-            verdict.standing is Standing.PARTIAL and self._order.waiting.on_partial == "fail"
+        verdict = run_outcome(run)
+        missed = verdict.outcome is Outcome.FAILED or (
+            verdict.outcome is Outcome.PARTIAL and self._order.waiting.on_partial == "fail"
         )
         if not missed:
             log.info("Going on with run %r of an earlier try, which is %s.", run_id, verdict.status)
             return True
-        self.wait.heed_cancel(context, run)
+        self.wait.fail_if_cancelled_elsewhere(context, run)
         if self._order.on_retry == "new":
             log.info("Run %r of an earlier try is %s: starting a new one.", run_id, verdict.status)
             return False

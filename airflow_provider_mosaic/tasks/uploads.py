@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_mosaic.api.assets import checked_asset_type
+from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.clients.assets import finalize, store
+from airflow_provider_mosaic.clients.asset_upload import finalize, store
+from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.hooks.places import source_at
-from airflow_provider_mosaic.tasks.memory import Record, TaskMemory
+from airflow_provider_mosaic.hooks.paths import source_at
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class UploadTask:
     def __init__(self, hook: MosaicHook, *, source: Any, asset_type: Any) -> None:
         self._hook = hook
         self._place = source
-        self._meant = None if asset_type is None else checked_asset_type(asset_type)
+        self._meant = None if asset_type is None else validate_asset_type(asset_type)
 
     def upload(self, context: Mapping[str, Any]) -> str:
         """
@@ -43,9 +43,9 @@ class UploadTask:
         source = source_at(self._place, self._hook.access)
         kind, media_type = media_type_of(source.name, self._meant)
         # A file that changed between two tries has another stamp, and is another upload.
-        memory = TaskMemory(context, kind="upload", request=[source.shown, source.stamp, kind.value])
-        record = memory.recall()
-        memory.say_why_not()
+        memory = TaskState(context, kind="upload", request=[source.shown, source.stamp, kind.value])
+        record = memory.load()
+        memory.record_failure_reason()
         if record is not None and record.id is not None:
             if record.facts.get("finalized"):
                 log.info("An earlier try has uploaded %s as %s %r.", source.shown, kind.value, record.id)
@@ -57,12 +57,12 @@ class UploadTask:
                 raise
             except (MosaicNotFoundError, MosaicValidationError) as error:
                 log.warning("What the earlier try stored can't be used any more: uploading anew. %s", error)
-        record = Record(began=time.time(), id=store(self._hook.client, source, kind, media_type))
-        memory.note(record)
+        record = StartRecord(started_at=time.time(), id=store(self._hook.client, source, kind, media_type))
+        memory.save_best_effort(record)
         return self._finalized(memory, record, kind)
 
-    def _finalized(self, memory: TaskMemory, record: Record, kind: AssetType) -> str:
+    def _finalized(self, memory: TaskState, record: StartRecord, kind: AssetType) -> str:
         asset_id = finalize(self._hook.client, kind, str(record.id))
-        memory.note(replace(record, id=asset_id, facts={"finalized": True}))
+        memory.save_best_effort(replace(record, id=asset_id, facts={"finalized": True}))
         log.info("Uploaded as %s %r.", kind.value, asset_id)
         return asset_id

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from airflow_provider_mosaic.api.endpoints.triggers import UNCHANGED, YouTubeTrigger, validate_filter
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
-from airflow_provider_mosaic.api.triggers import UNCHANGED, YouTubeTrigger, checked_filter
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WantedTrigger:
+class DesiredTrigger:
     """
     What an operator was asked for, checked. The meanings are those of
     :class:`~airflow_provider_mosaic.operators.triggers.MosaicYouTubeTriggerOperator`.
@@ -36,9 +36,9 @@ class WantedTrigger:
     exclusive: bool
 
     @classmethod
-    def checked(
+    def validated(
         cls, *, agent_id: Any, youtube_channels: Any, filter_options: Any, callback_url: Any, exclusive: Any
-    ) -> WantedTrigger:
+    ) -> DesiredTrigger:
         """
         From an operator's arguments.
 
@@ -55,19 +55,19 @@ class WantedTrigger:
         return cls(
             agent_id=options["agent_id"],
             channels=tuple(dict.fromkeys(options["youtube_channels"])),
-            filter_options=checked_filter("filter_options", options["filter_options"] or {}),
+            filter_options=validate_filter("filter_options", options["filter_options"] or {}),
             callback_url=options["callback_url"],
             exclusive=options["exclusive"],
         )
 
-    def is_at(self, trigger: YouTubeTrigger) -> bool:
+    def matches(self, trigger: YouTubeTrigger) -> bool:
         """
         Whether a trigger is the one that is meant: the filter says which it is.
 
         :param trigger: A trigger of the agent.
         """
         others = {name: value for name, value in trigger.filter_options.items() if name != "duration" and value}
-        return not others and checked_filter("filter_options", trigger.filter_options) == self.filter_options
+        return not others and validate_filter("filter_options", trigger.filter_options) == self.filter_options
 
 
 class YouTubeTask:
@@ -78,13 +78,13 @@ class YouTubeTask:
     :param wanted: What the trigger should be.
     """
 
-    def __init__(self, hook: MosaicHook, wanted: WantedTrigger) -> None:
+    def __init__(self, hook: MosaicHook, wanted: DesiredTrigger) -> None:
         self._hook = hook
         self._wanted = wanted
         # What an add has resolved: channel ids by what was sent.
         self._resolved: dict[str, str] = {}
 
-    def make_so(self) -> list[str]:
+    def reconcile(self) -> list[str]:
         """
         Add, move and remove channels until the trigger has those that are wanted, and read it again after each change.
 
@@ -112,7 +112,7 @@ class YouTubeTask:
         return self._hook.list_triggers(self._wanted.agent_id)
 
     def _here(self, triggers: tuple[YouTubeTrigger, ...]) -> list[YouTubeTrigger]:
-        return [trigger for trigger in triggers if self._wanted.is_at(trigger)]
+        return [trigger for trigger in triggers if self._wanted.matches(trigger)]
 
     def _ids(self, triggers: tuple[YouTubeTrigger, ...]) -> dict[str, str | None]:
         """The channel id of each wanted channel; None where it is not known."""

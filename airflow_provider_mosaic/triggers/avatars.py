@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.avatars import get_avatar_profile
-from airflow_provider_mosaic.api.waiting import watch_avatar_profile
+from airflow_provider_mosaic.api.endpoints.avatars import get_avatar_profile
+from airflow_provider_mosaic.api.poll_state import avatar_profile_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polling import wait_for_end
+from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 
 
 class MosaicAvatarProfileTrigger(BaseTrigger):
@@ -53,11 +53,11 @@ class MosaicAvatarProfileTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        watch = watch_avatar_profile(
+        watch = avatar_profile_poll_state(
             self.avatar_profile_id, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info
         )
         yield TriggerEvent(
-            await wait_for_end(
+            await poll_until_done(
                 self.mosaic_conn_id,
                 get_avatar_profile(self.avatar_profile_id),
                 watch,

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.billing import get_credits
-from airflow_provider_mosaic.api.waiting import watch_credits
+from airflow_provider_mosaic.api.endpoints.billing import get_credits
+from airflow_provider_mosaic.api.poll_state import credits_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polling import wait_for_end
+from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 
 #: What the events of this trigger have for an id: an organization has one balance.
 CREDITS_ID = "credits"
@@ -57,7 +57,7 @@ class MosaicCreditsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        watch = watch_credits(
+        watch = credits_poll_state(
             self.min_credits, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info
         )
-        yield TriggerEvent(await wait_for_end(self.mosaic_conn_id, get_credits(), watch, subject_id=CREDITS_ID))
+        yield TriggerEvent(await poll_until_done(self.mosaic_conn_id, get_credits(), watch, subject_id=CREDITS_ID))

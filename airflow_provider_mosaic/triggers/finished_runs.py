@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_mosaic.airflow_features import asset_state_store
+from airflow_provider_mosaic.airflow_compat import asset_state_store
 from airflow_provider_mosaic.api.arguments import (
-    checked_id,
-    checked_list,
-    checked_name,
-    checked_seconds,
     optional_text,
+    validate_id,
+    validate_list,
+    validate_name,
+    validate_seconds,
 )
 from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
 
@@ -59,13 +59,13 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         asset_name: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.agent_id = checked_id("agent_id", agent_id)
+        self.agent_id = validate_id("agent_id", agent_id)
         # In one order, so that the same watch is the same trigger for Airflow, which compares these arguments.
         self.status = (
             None if status is None else sorted({validate_end_status("status", each) for each in _listed(status)})
         )
-        self.mosaic_conn_id = checked_name("mosaic_conn_id", mosaic_conn_id)
-        self.poll_interval = checked_seconds("poll_interval", poll_interval)
+        self.mosaic_conn_id = validate_name("mosaic_conn_id", mosaic_conn_id)
+        self.poll_interval = validate_seconds("poll_interval", poll_interval)
         self.asset_name = optional_text("asset_name", asset_name)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -83,16 +83,16 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch for ever, and yield an event for the runs that have ended since the last poll."""
-        from airflow_provider_mosaic.triggers.watching import RunsWatch
+        from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
-        watch = RunsWatch(
+        watch = RunWatcher(
             agent_id=self.agent_id,
             status=self.status,
             mosaic_conn_id=self.mosaic_conn_id,
             poll_interval=self.poll_interval,
             store=asset_state_store(self),
         )
-        async with aclosing(watch.ends()) as ends:
+        async with aclosing(watch.completions()) as ends:
             async for ended in ends:
                 yield TriggerEvent(
                     {"runs": [{"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status} for end in ended]}
@@ -100,4 +100,4 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
 
 
 def _listed(status: Iterable[str] | str) -> list[Any]:
-    return checked_list("status", [status] if isinstance(status, str) else status)
+    return validate_list("status", [status] if isinstance(status, str) else status)

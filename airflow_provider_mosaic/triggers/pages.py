@@ -9,9 +9,9 @@ import anyio
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicTransportError
-from airflow_provider_mosaic.api.pacing import Pacing
 from airflow_provider_mosaic.api.paging import Page
-from airflow_provider_mosaic.triggers.session import Session
+from airflow_provider_mosaic.api.rate_limit import RateLimit
+from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ _TRIES, _LIMITED_TRIES = 3, 10
 _LONGEST_PAGE, _LONGEST_QUIET = 30.0, 120.0
 
 
-async def read_patiently(session: Session, pacing: Pacing, call: Call[Page[T]]) -> Page[T]:
+async def fetch_page_with_retry(session: SharedClient, pacing: RateLimit, call: Call[Page[T]]) -> Page[T]:
     """
     Read a page, in the quiet that the server asks for.
 
@@ -33,16 +33,16 @@ async def read_patiently(session: Session, pacing: Pacing, call: Call[Page[T]]) 
     while True:
         quiet = pacing.quiet_until - clock()
         if quiet > _LONGEST_QUIET:
-            raise MosaicTransportError(f"Could not {call.what}: the server wants {quiet:.0f} s of quiet.")
+            raise MosaicTransportError(f"Could not {call.description}: the server wants {quiet:.0f} s of quiet.")
         await asyncio.sleep(max(0.0, quiet))
         try:
             # Not asyncio.wait_for: see the asynchronous client.
             with anyio.fail_after(_LONGEST_PAGE):
                 page = await session.send(call)
         except TimeoutError:
-            raise MosaicTransportError(f"Could not {call.what}: no answer came in time.") from None
+            raise MosaicTransportError(f"Could not {call.description}: no answer came in time.") from None
         except MosaicError as error:
-            pacing.failed(error, now=clock())
+            pacing.record_error(error, now=clock())
             # Whom the server bids to be slow should not ask for each run instead.
             if isinstance(error, MosaicRateLimitError):
                 limited += 1
@@ -51,5 +51,5 @@ async def read_patiently(session: Session, pacing: Pacing, call: Call[Page[T]]) 
             if failed >= _TRIES or limited >= _LIMITED_TRIES or not error.transient:
                 raise
         else:
-            pacing.answered()
+            pacing.record_response()
             return page

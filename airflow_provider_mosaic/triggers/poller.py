@@ -16,24 +16,24 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
+from airflow_provider_mosaic.api.endpoints.running import RunningRow
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicServerError,
     MosaicTransportError,
 )
-from airflow_provider_mosaic.api.pacing import Pacing
-from airflow_provider_mosaic.api.polling_plan import FEWEST_FOR_LIST, PollingPlan, Sweep
-from airflow_provider_mosaic.api.running import RunningRow
-from airflow_provider_mosaic.triggers.agenda import Agenda
-from airflow_provider_mosaic.triggers.pages import read_patiently
-from airflow_provider_mosaic.triggers.session import Session
-from airflow_provider_mosaic.triggers.slots import Slots
-from airflow_provider_mosaic.triggers.waits import ListedWait, Wait
+from airflow_provider_mosaic.api.poll_strategy import FEWEST_FOR_LIST, ListScan, PollStrategy
+from airflow_provider_mosaic.api.rate_limit import RateLimit
+from airflow_provider_mosaic.triggers.concurrency import ConcurrencyLimit
+from airflow_provider_mosaic.triggers.pages import fetch_page_with_retry
+from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait
+from airflow_provider_mosaic.triggers.schedule import Schedule
+from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 log = logging.getLogger(__name__)
 
 #: Single looks at the same time.
-_MOST_LOOKS = 32
+_MAX_POLLS = 32
 #: The first looks of many are spread over so many seconds each, and over so many at most.
 _SPREAD_EACH, _LONGEST_SPREAD = 0.005, 5.0
 #: A wait that is due within this part of its pause is looked at together with those that are due.
@@ -45,14 +45,14 @@ _GAP_A_PAGE = 0.3
 #: Seconds between two rounds for each wait: a round looks at all of them.
 _ROUND_EACH = 5e-6
 #: Seconds of waiting for pages after which a sweep is broken off, unless the waits want to be looked at more seldom.
-_SLOW_SWEEP = 60.0
+_SLOW_SCAN = 60.0
 #: Seconds of a sweep for each line that it writes: a triggerer's supervisor turns away for half a second at a time, and
 #: whoever writes more lines meanwhile than its socket holds, some two hundred, holds the loop.
 _EACH_LINE = 0.004
 #: Seconds that no sweep takes.
-_LONGEST_SWEEP = 3600.0
+_MAX_SCAN_SECONDS = 3600.0
 #: So many looks in a row without an answer speak for all that are queued behind them.
-_SERVER_AWAY = 20
+_MAX_CONSECUTIVE_FAILURES = 20
 #: So many waits are seen to before others have a turn on the loop.
 _BATCH = 20
 
@@ -64,57 +64,57 @@ class Poller:
     :param session: What the requests are sent with; it is closed with the last wait.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SharedClient) -> None:
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._plan = PollingPlan()
-        self._pacing = Pacing()
+        self._plan = PollStrategy()
+        self._pacing = RateLimit()
         # In the order in which something sure was heard of them.
         self._waits: dict[Wait[Any], None] = {}
-        self._runs: dict[str, list[ListedWait]] = {}
-        self._agenda = Agenda(self._wake)
+        self._runs: dict[str, list[BatchedRunWait]] = {}
+        self._agenda = Schedule(self._wake)
         self._queue: deque[Wait[Any]] = deque()
         self._looks: dict[Wait[Any], asyncio.Task[None]] = {}
-        self._slots = Slots(_MOST_LOOKS, self._start_looks)
+        self._slots = ConcurrencyLimit(_MAX_POLLS, self._start_polls)
         self._sweep: asyncio.Task[None] | None = None
         self._next_sweep = 0.0
-        self._parked: dict[ListedWait, None] = {}
+        self._parked: dict[BatchedRunWait, None] = {}
         self._audited: Wait[Any] | None = None
         self._unanswered = 0
         self._others: set[asyncio.Task[None]] = set()
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nobody waits."""
         return not self._waits
 
-    def join(self, wait: Wait[Any]) -> None:
+    def add(self, wait: Wait[Any]) -> None:
         """
         Look after a wait from now on.
 
         :param wait: The wait.
         """
         self._waits[wait] = None
-        if isinstance(wait, ListedWait):
+        if isinstance(wait, BatchedRunWait):
             self._runs.setdefault(wait.subject_id, []).append(wait)
-        self._session.newcomer()
+        self._session.request_refresh()
         many = len(self._waits)
         spread = 0.0 if many == 1 else random.uniform(0.0, min(_LONGEST_SPREAD, _SPREAD_EACH * many))
         self._schedule(wait, self._loop.time() + spread)
 
-    def leave(self, wait: Wait[Any]) -> None:
+    def remove(self, wait: Wait[Any]) -> None:
         """
         Look after a wait no longer, whatever became of it.
 
         :param wait: The wait.
         """
         del self._waits[wait]
-        if isinstance(wait, ListedWait):
+        if isinstance(wait, BatchedRunWait):
             waits = self._runs[wait.subject_id]
             waits.remove(wait)
             if not waits:
                 del self._runs[wait.subject_id]
-        if not wait.over:
+        if not wait.is_done:
             wait.outcome.cancel()
         if look := self._looks.get(wait):
             look.cancel()
@@ -136,7 +136,7 @@ class Poller:
         deadline = wait.watch.deadline
         if deadline is not None:
             due = min(due, self._loop.time() + deadline - time.time())
-        self._agenda.put(wait, max(due, self._pacing.quiet_until))
+        self._agenda.add(wait, max(due, self._pacing.quiet_until))
 
     def _wake(self) -> None:
         now = self._loop.time()
@@ -146,28 +146,28 @@ class Poller:
         except Exception as error:
             # Nobody else would ever hear of it, and all would wait for ever.
             for wait in list(self._waits):
-                wait.broke(error)
+                wait.set_exception(error)
             raise
         finally:
             self._agenda.set_timer()
 
     def _round(self, now: float) -> None:
-        due: list[ListedWait] = []
-        for wait in self._agenda.take(now):
+        due: list[BatchedRunWait] = []
+        for wait in self._agenda.pop_due(now):
             if now < self._pacing.quiet_until:
                 # Also one whose time is up: how it stands then is asked of Mosaic.
                 self._schedule(wait, self._pacing.quiet_until)
             elif wait.watch.expired:
-                self._want_look(wait)
-            elif isinstance(wait, ListedWait) and wait.listable:
+                self._queue_poll(wait)
+            elif isinstance(wait, BatchedRunWait) and wait.can_be_batched:
                 due.append(wait)
             else:
-                self._want_look(wait)
+                self._queue_poll(wait)
         if due:
-            self._look_at_runs(due, now)
-        self._start_looks()
+            self._poll_runs(due, now)
+        self._start_polls()
 
-    def _look_at_runs(self, due: list[ListedWait], now: float) -> None:
+    def _poll_runs(self, due: list[BatchedRunWait], now: float) -> None:
         if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
             self._parked |= dict.fromkeys(due)
             self._hold(due)
@@ -175,7 +175,7 @@ class Poller:
         if self._sweep is None and now < self._next_sweep and self._plan.prefers_list(len(self._runs), now=now):
             hasty = []
             for wait in due:
-                if self._can_await_the_next_sweep(wait, now):
+                if self._can_await_next_scan(wait, now):
                     self._schedule(wait, self._next_sweep)
                 else:
                     hasty.append(wait)
@@ -183,101 +183,104 @@ class Poller:
         early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
         if self._sweep is not None or not self._plan.prefers_list(len(due) + len(early), now=now):
             for wait in due:
-                self._want_look(wait)
+                self._queue_poll(wait)
         else:
             wanted = dict.fromkeys([*due, *early])
             shortest = min(wait.watch.poll_interval for wait in wanted)
             self._next_sweep = now + min(shortest, _GAP_A_PAGE * self._plan.pages)
             self._hold(wanted)
-            self._sweep = self._loop.create_task(self._swept(wanted, now))
+            self._sweep = self._loop.create_task(self._scan(wanted, now))
 
-    def _can_await_the_next_sweep(self, wait: ListedWait, now: float) -> bool:
+    def _can_await_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Whether that is soon enough: the short pauses of its beginning are for runs that are few."""
         return self._next_sweep - now + wait.last_pause <= (1.0 + _LATE) * wait.watch.poll_interval
 
-    def _early(self, now: float) -> list[ListedWait]:
+    def _early(self, now: float) -> list[BatchedRunWait]:
         return [
             wait
             for waits in self._runs.values()
             for wait in waits
-            if wait.listable and not wait.looking and not wait.over and wait.due - now <= _EARLY * wait.last_pause
+            if wait.can_be_batched
+            and not wait.looking
+            and not wait.is_done
+            and wait.due - now <= _EARLY * wait.last_pause
         ]
 
-    def _hold(self, waits: Iterable[ListedWait]) -> None:
+    def _hold(self, waits: Iterable[BatchedRunWait]) -> None:
         """A sweep sees to them; only deadlines that may come meanwhile are minded."""
-        soon = time.time() + _LONGEST_SWEEP
+        soon = time.time() + _MAX_SCAN_SECONDS
         for wait in waits:
             wait.due = float("inf")
             if wait.watch.deadline is not None and wait.watch.deadline < soon:
                 self._schedule(wait, wait.due)
 
-    def _looked(self, wait: Wait[Any], at: float) -> None:
+    def _on_polled(self, wait: Wait[Any], at: float) -> None:
         """Say when a wait is looked at next."""
-        if not wait.over:
+        if not wait.is_done:
             # Runs that were seen together stay together; alone, nobody should fall into step with others.
-            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, ListedWait)
+            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, BatchedRunWait)
             wait.last_pause = wait.watch.pause(jitter=0.0) if together else wait.watch.pause()
             self._schedule(wait, at + wait.last_pause)
 
     # One by one
 
-    def _want_look(self, wait: Wait[Any]) -> None:
+    def _queue_poll(self, wait: Wait[Any]) -> None:
         wait.looking = True
         if wait.watch.expired:
             self._queue.appendleft(wait)
         else:
             self._queue.append(wait)
 
-    def _start_looks(self) -> None:
+    def _start_polls(self) -> None:
         if self._loop.time() < self._pacing.quiet_until:
-            self._put_off()
+            self._postpone()
         while self._queue and self._slots.free > 0:
             wait = self._queue.popleft()
-            if not wait.over:
-                look = self._looks[wait] = self._loop.create_task(self._look(wait))
+            if not wait.is_done:
+                look = self._looks[wait] = self._loop.create_task(self._poll_one(wait))
                 # Also when it is cancelled before its first step.
-                look.add_done_callback(partial(self._look_ended, wait, self._slots.take()))
+                look.add_done_callback(partial(self._on_poll_done, wait, self._slots.acquire()))
 
-    async def _look(self, wait: Wait[Any]) -> None:
+    async def _poll_one(self, wait: Wait[Any]) -> None:
         audited = wait is self._audited
         if audited:
             self._audited = None
         try:
             subject = await self._session.send(wait.call)
             self._unanswered = 0
-            self._pacing.answered()
-            wait.saw(subject)
+            self._pacing.record_response()
+            wait.record_success(subject)
             if audited:
-                self._plan.audited(had_ended=wait.over, now=self._loop.time(), cycle=wait.watch.poll_interval)
+                self._plan.record_audit(had_ended=wait.is_done, now=self._loop.time(), cycle=wait.watch.poll_interval)
         except MosaicError as error:
-            wait.failed(error)
+            wait.record_error(error)
             self._failed(error)
         except Exception as error:
-            wait.broke(error)
+            wait.set_exception(error)
 
-    def _look_ended(self, wait: Wait[Any], give_back: Callable[[], None], _: asyncio.Task[None]) -> None:
+    def _on_poll_done(self, wait: Wait[Any], give_back: Callable[[], None], _: asyncio.Task[None]) -> None:
         del self._looks[wait]
         wait.looking = False
-        self._heard_of(wait)
-        self._looked(wait, self._loop.time())
+        self._on_row(wait)
+        self._on_polled(wait, self._loop.time())
         give_back()
 
     def _failed(self, error: MosaicError) -> None:
         """Take in a fault that may be everybody's."""
         now = self._loop.time()
-        self._pacing.failed(error, now=now)
+        self._pacing.record_error(error, now=now)
         away = isinstance(error, MosaicTransportError | MosaicServerError)
         self._unanswered = self._unanswered + 1 if away else 0
         if now < self._pacing.quiet_until:
-            self._put_off()
-        elif self._unanswered >= _SERVER_AWAY and self._queue:
+            self._postpone()
+        elif self._unanswered >= _MAX_CONSECUTIVE_FAILURES and self._queue:
             queued, self._queue = self._queue, deque()
             others = list(queued)
             # Should it be theirs alone who came first, others come first the next time.
             random.shuffle(others)
-            self._begin(self._share(error, others))
+            self._start_scan(self._share(error, others))
 
-    def _put_off(self) -> None:
+    def _postpone(self) -> None:
         """Let those that are queued wait for the end of the quiet."""
         queued, self._queue = self._queue, deque()
         for wait in queued:
@@ -287,35 +290,35 @@ class Poller:
     async def _share(self, error: MosaicError, waits: list[Wait[Any]]) -> None:
         """Let a fault stand for those that were not asked for."""
         for number, wait in enumerate(waits):
-            if not wait.over:
-                wait.failed(error)
+            if not wait.is_done:
+                wait.record_error(error)
                 wait.looking = False
-                self._looked(wait, self._loop.time())
+                self._on_polled(wait, self._loop.time())
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_scan(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._others.add(task)
         task.add_done_callback(self._others.discard)
 
     # By the list
 
-    async def _swept(self, wanted: dict[ListedWait, None], began: float) -> None:
+    async def _scan(self, wanted: dict[BatchedRunWait, None], began: float) -> None:
         # All are looked for, also those that are not due yet: who is seen together is due together from then on.
-        sweep = Sweep(run_id for run_id, waits in self._runs.items() if any(wait.listable for wait in waits))
+        sweep = ListScan(run_id for run_id, waits in self._runs.items() if any(wait.can_be_batched for wait in waits))
         whole = False
-        patience = max(_SLOW_SWEEP, *(wait.watch.poll_interval for wait in wanted))
+        patience = max(_SLOW_SCAN, *(wait.watch.poll_interval for wait in wanted))
         lines = 0
         try:
-            while sweep.next_call is not None and not all(wait.over for wait in wanted):
+            while sweep.next_call is not None and not all(wait.is_done for wait in wanted):
                 asked = self._loop.time()
-                page = await read_patiently(self._session, self._pacing, sweep.next_call)
+                page = await fetch_page_with_retry(self._session, self._pacing, sweep.next_call)
                 self._unanswered = 0
                 patience -= self._loop.time() - asked
                 if patience < 0:
                     raise MosaicTransportError("Reading the running runs took too long.")
-                for number, row in enumerate(sweep.take(page)):
+                for number, row in enumerate(sweep.add_page(page)):
                     if number % _BATCH == 0:
                         # Airflow's own work on this loop comes between, and what its supervisor does with the lines.
                         await asyncio.sleep(lines * _EACH_LINE)
@@ -323,52 +326,54 @@ class Poller:
                     for wait in self._runs.get(row.run_id, ()):
                         lines += self._was_listed(wait, row, wanted, began)
             if sweep.next_call is None:
-                self._plan.swept(sweep, now=self._loop.time())
+                self._plan.record_scan(sweep, now=self._loop.time())
                 whole = sweep.whole
         except Exception as error:
-            rest = self._plan.troubled(error, now=self._loop.time(), first_page=not sweep.pages)
+            rest = self._plan.record_error(error, now=self._loop.time(), first_page=not sweep.pages)
             # Whatever is wrong with the list, or with how it is read: the runs can be asked for without it.
             unforeseen = None if isinstance(error, MosaicError) else error
             log.info("%s The runs are asked for one by one for %.0f s.", error, rest, exc_info=unforeseen)
         finally:
             self._sweep = None
-            self._after_sweep(wanted, sweep, whole=whole)
+            self._after_scan(wanted, sweep, whole=whole)
 
-    def _was_listed(self, wait: ListedWait, row: RunningRow, wanted: dict[ListedWait, None], began: float) -> bool:
+    def _was_listed(
+        self, wait: BatchedRunWait, row: RunningRow, wanted: dict[BatchedRunWait, None], began: float
+    ) -> bool:
         """Whether that was news, which the task's log tells."""
-        if wait.looking or wait.over:
+        if wait.looking or wait.is_done:
             return False
         news = False
         try:
-            if news := wait.was_listed(row):
-                self._heard_of(wait)
+            if news := wait.on_listed(row):
+                self._on_row(wait)
         except Exception as error:
-            wait.broke(error)
+            wait.set_exception(error)
         if wait in wanted or wait in self._parked or not wait.last_pause:
             wanted.pop(wait, None)
             self._parked.pop(wait, None)
-            self._looked(wait, began)
+            self._on_polled(wait, began)
         elif wait.due < began + wait.last_pause:
             self._schedule(wait, began + wait.last_pause)
         return news
 
-    def _after_sweep(self, wanted: dict[ListedWait, None], sweep: Sweep, *, whole: bool) -> None:
+    def _after_scan(self, wanted: dict[BatchedRunWait, None], sweep: ListScan, *, whole: bool) -> None:
         # What is in no page of a whole list has most likely ended, due or not.
         missing = [wait for run_id in sweep.missing for wait in self._runs.get(run_id, ())] if whole else list(wanted)
         for wait in missing:
-            if wait.listable and not wait.looking and not wait.over:
+            if wait.can_be_batched and not wait.looking and not wait.is_done:
                 if whole:
-                    wait.was_not_listed()
-                self._want_look(wait)
+                    wait.on_not_listed()
+                self._queue_poll(wait)
         parked, self._parked = self._parked, {}
         for wait in parked:
-            if not wait.looking and not wait.over:
+            if not wait.looking and not wait.is_done:
                 self._schedule(wait, self._loop.time())
         if whole and sweep.found:
             self._audit()
-        self._start_looks()
+        self._start_polls()
 
-    def _heard_of(self, wait: Wait[Any]) -> None:
+    def _on_row(self, wait: Wait[Any]) -> None:
         """Note that it was asked for by itself, or that its nodes have moved on."""
         if wait in self._waits:
             del self._waits[wait]
@@ -380,7 +385,7 @@ class Poller:
         longest time. Lists can be old.
         """
         for wait in self._waits:
-            if isinstance(wait, ListedWait) and wait.listable and not wait.looking and not wait.over:
+            if isinstance(wait, BatchedRunWait) and wait.can_be_batched and not wait.looking and not wait.is_done:
                 self._audited = wait
-                self._want_look(wait)
+                self._queue_poll(wait)
                 return

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.arguments import checked_flag, checked_id
+from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
+from airflow_provider_mosaic.api.endpoints.runs import Run, cancel_run, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicConnectionError,
@@ -18,15 +19,14 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.options import validate_on_partial
-from airflow_provider_mosaic.api.runs import Run, cancel_run, get_run
-from airflow_provider_mosaic.api.verdicts import Standing, judge_run
-from airflow_provider_mosaic.api.waiting import watch_run
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polling import wait_for_run
-from airflow_provider_mosaic.triggers.waits import ENDED
+from airflow_provider_mosaic.triggers.polled_waits import ENDED
+from airflow_provider_mosaic.triggers.shared_pollers import poll_run_until_done
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.clients.aio import AsyncClient
+    from airflow_provider_mosaic.clients.async_client import AsyncClient
 
 #: Airflow would make a logger for each trigger, a third of all objects that a wait consists of. Whose line it is comes
 #: from the context.
@@ -102,18 +102,18 @@ class MosaicRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        checked_id("run_id", self.run_id)
+        validate_id("run_id", self.run_id)
         for name in ("cancel_on_kill", "end_task", "soft_fail"):
-            checked_flag(name, getattr(self, name))
+            validate_flag(name, getattr(self, name))
         validate_on_partial("on_partial", self.on_partial)
-        watch = watch_run(
+        watch = run_poll_state(
             self.run_id,
             poll_interval=self.poll_interval,
             deadline=self.deadline,
             noted=log.info,
             begun=self.begun,
         )
-        event = await wait_for_run(self.mosaic_conn_id, self.run_id, watch)
+        event = await poll_run_until_done(self.mosaic_conn_id, self.run_id, watch)
         yield self._end(event) if self.end_task else TriggerEvent(event)
 
     def _end(self, event: dict[str, Any]) -> TriggerEvent:
@@ -121,9 +121,9 @@ class MosaicRunTrigger(BaseTrigger):
         from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
         if event["outcome"] == ENDED:
-            verdict = judge_run(Run(run_id=self.run_id, status=event["status"]))
-            partial = verdict.standing is Standing.PARTIAL
-            if verdict.standing is Standing.GOOD or (partial and self.on_partial == "warn"):
+            verdict = run_outcome(Run(run_id=self.run_id, status=event["status"]))
+            partial = verdict.outcome is Outcome.PARTIAL
+            if verdict.outcome is Outcome.SUCCESS or (partial and self.on_partial == "warn"):
                 # No XCom: Airflow would write its JSON as a text, and a dict would arrive as one.
                 return TaskSuccessEvent()
             log.error("Run %r ended as %s.", self.run_id, event["status"])
@@ -144,7 +144,7 @@ class MosaicRunTrigger(BaseTrigger):
                     await client.send(cancel_run(self.run_id))
                 except (MosaicConflictError, MosaicValidationError, MosaicResponseError):
                     # How a run that has ended refuses to be cancelled is not documented.
-                    if not judge_run(await client.send(get_run(self.run_id))).ended:
+                    if not run_outcome(await client.send(get_run(self.run_id))).ended:
                         raise
                     log.info("The waiting task was killed; run %r had ended already.", self.run_id)
                 else:

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mosaic.api.social import get_post
-from airflow_provider_mosaic.api.waiting import watch_post
+from airflow_provider_mosaic.api.endpoints.social import get_post
+from airflow_provider_mosaic.api.poll_state import post_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polling import wait_for_end
+from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 
 
 class MosaicSocialPostTrigger(BaseTrigger):
@@ -57,7 +57,7 @@ class MosaicSocialPostTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
-        watch = watch_post(
+        watch = post_poll_state(
             self.post_id,
             poll_interval=self.poll_interval,
             deadline=self.deadline,
@@ -65,5 +65,5 @@ class MosaicSocialPostTrigger(BaseTrigger):
             begun=self.begun,
         )
         yield TriggerEvent(
-            await wait_for_end(self.mosaic_conn_id, get_post(self.post_id), watch, subject_id=self.post_id)
+            await poll_until_done(self.mosaic_conn_id, get_post(self.post_id), watch, subject_id=self.post_id)
         )

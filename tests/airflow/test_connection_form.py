@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
 from dev.airflow_rest import RestError
 

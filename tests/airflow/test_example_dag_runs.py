@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.catalogue import (
+from mosaic_emulator import Emulator
+from mosaic_emulator.catalogue import (
     CLIPS_AGENT_ID,
     DEFAULT_AGENT_ID,
     GENERATION_AGENT_ID,
     NODE_TYPES,
     TWO_BRANCH_AGENT_ID,
 )
+
 from dev import recordings
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll
@@ -32,7 +32,7 @@ EXAMPLES = sorted(path.stem for path in (HERE.parents[1] / "example_dags").glob(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Scenario:
     """Where a run of an example takes place: the Airflow, the Mosaic, and a folder of its own."""
 
     airflow: AirflowInstance
@@ -66,22 +66,22 @@ class Stage:
 class Done:
     """A DAG run that has come to its good end."""
 
-    stage: Stage
+    scenario: Scenario
     dag_id: str
     run_id: str
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        return self.stage.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key, map_index)
+        return self.scenario.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key, map_index)
 
     def states(self) -> dict[str, str | None]:
-        return {task.name: task.state for task in self.stage.airflow.rest.task_instances(self.dag_id, self.run_id)}
+        return {task.name: task.state for task in self.scenario.airflow.rest.task_instances(self.dag_id, self.run_id)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """How an example is run: what it is given, and what must have come of it."""
 
-    given: Callable[[Stage], dict[str, Any]]
+    given: Callable[[Scenario], dict[str, Any]]
     came: Callable[[Done], None]
 
 
@@ -92,17 +92,17 @@ def rows(path: str) -> list[dict[str, Any]]:
 # Two agents
 
 
-def two_agents(stage: Stage) -> dict[str, Any]:
+def two_agents(scenario: Scenario) -> dict[str, Any]:
     return {
         "recording": "https://cdn.example.org/talk.mp4",
         "cutter": CLIPS_AGENT_ID,
         "editor": DEFAULT_AGENT_ID,
-        "results": str(stage.folder / "results"),
+        "results": str(scenario.folder / "results"),
     }
 
 
 def shorts_of_the_cuts(done: Done) -> None:
-    cuts, shorts = (done.stage.run(done.xcom(task_id)) for task_id in ("cut", "make_shorts"))
+    cuts, shorts = (done.scenario.run(done.xcom(task_id)) for task_id in ("cut", "make_shorts"))
     assert [each["reference"] for each in shorts["inputs"]] == cuts["output_ids"]
     assert {each["kind"] for each in shorts["inputs"]} == {"node_render_ids"}
     files = [Path(name) for name in done.xcom("download")]
@@ -113,10 +113,10 @@ def shorts_of_the_cuts(done: Done) -> None:
 # Posts
 
 
-def publish_tonight(stage: Stage) -> dict[str, Any]:
+def publish_tonight(scenario: Scenario) -> dict[str, Any]:
     tonight = datetime.now(timezone.utc) + timedelta(seconds=40)
     return {
-        "run": stage.ended_run(),
+        "run": scenario.ended_run(),
         "text": "Tonight at eight",
         "platforms": ["tiktok", "youtube"],
         "at": tonight.isoformat(timespec="seconds"),
@@ -124,31 +124,31 @@ def publish_tonight(stage: Stage) -> dict[str, Any]:
 
 
 def out_at_its_time(done: Done) -> None:
-    (post,) = (post for post in done.stage.mosaic.posts() if post["description"] == "Tonight at eight")
+    (post,) = (post for post in done.scenario.mosaic.posts() if post["description"] == "Tonight at eight")
     assert done.xcom("post") == done.xcom("wait") == post["post_id"]
     assert post["status"] == "posted"
     assert len(done.xcom("links")) == 2
-    given = done.stage.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]
-    wait = done.stage.airflow.rest.task_instance(done.dag_id, done.run_id, "wait")
+    given = done.scenario.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]
+    wait = done.scenario.airflow.rest.task_instance(done.dag_id, done.run_id, "wait")
     assert datetime.fromisoformat(wait.raw["end_date"].replace("Z", "+00:00")) > datetime.fromisoformat(given["at"])
 
 
-def measure_posts(stage: Stage) -> dict[str, Any]:
-    stage.airflow.rest.set_variable("mosaic_metrics", str(stage.folder / "metrics"))
+def measure_posts(scenario: Scenario) -> dict[str, Any]:
+    scenario.airflow.rest.set_variable("mosaic_metrics", str(scenario.folder / "metrics"))
     made = [
-        stage.ask("POST", "/social/post", {"post": text, "platforms": ["tiktok", "linkedin"]})["post_id"]
+        scenario.ask("POST", "/social/post", {"post": text, "platforms": ["tiktok", "linkedin"]})["post_id"]
         for text in ("One", "Another")
     ]
     # One that is out on TikTok alone.
-    stage.mosaic.configure(failing_platforms={"x": "Duplicate content"})
-    halved = stage.ask("POST", "/social/post", {"post": "Halved", "platforms": ["tiktok", "x"]})["post_id"]
+    scenario.mosaic.configure(failing_platforms={"x": "Duplicate content"})
+    halved = scenario.ask("POST", "/social/post", {"post": "Halved", "platforms": ["tiktok", "x"]})["post_id"]
     poll(
-        lambda: stage.ask("GET", f"/social/post/{halved}")["status"] == "partial_failure",
+        lambda: scenario.ask("GET", f"/social/post/{halved}")["status"] == "partial_failure",
         timeout=30,
         what="a post is out only partly",
     )
     poll(
-        lambda: all(stage.ask("GET", f"/social/post/{post_id}")["status"] == "posted" for post_id in made),
+        lambda: all(scenario.ask("GET", f"/social/post/{post_id}")["status"] == "posted" for post_id in made),
         timeout=30,
         what="the posts are out",
     )
@@ -156,8 +156,8 @@ def measure_posts(stage: Stage) -> dict[str, Any]:
 
 
 def rows_for_a_warehouse(done: Done) -> None:
-    measured = {post["post_id"] for post in done.stage.mosaic.posts() if post["description"] in ("One", "Another")}
-    (halved,) = (post["post_id"] for post in done.stage.mosaic.posts() if post["description"] == "Halved")
+    measured = {post["post_id"] for post in done.scenario.mosaic.posts() if post["description"] in ("One", "Another")}
+    (halved,) = (post["post_id"] for post in done.scenario.mosaic.posts() if post["description"] == "Halved")
     metrics, comments = rows(done.xcom("write_metrics")), rows(done.xcom("write_comments"))
     assert (halved, "tiktok") in {(row["post_id"], row["platform"]) for row in metrics}
     assert {(row["post_id"], row["platform"]) for row in metrics} >= {
@@ -166,7 +166,7 @@ def rows_for_a_warehouse(done: Done) -> None:
     assert {row["post_id"] for row in comments} >= measured
     # The grid names the posts, by the operator's own label and by the template of a task.
     labels = {
-        (task.task_id, task.row_label) for task in done.stage.airflow.rest.task_instances(done.dag_id, done.run_id)
+        (task.task_id, task.row_label) for task in done.scenario.airflow.rest.task_instances(done.dag_id, done.run_id)
     }
     assert labels >= {(task_id, post_id) for task_id in ("metrics", "comments") for post_id in measured}
 
@@ -174,26 +174,26 @@ def rows_for_a_warehouse(done: Done) -> None:
 # Avatars
 
 
-def avatar(stage: Stage) -> dict[str, Any]:
-    (stage.folder / "host.jpg").write_bytes(b"\xff\xd8\xff a picture")
-    (stage.folder / "host.mp3").write_bytes(b"ID3 a voice")
-    agent_id = stage.ask("POST", "/agent/create", {"name": "Presenter"})["agent_id"]
+def avatar(scenario: Scenario) -> dict[str, Any]:
+    (scenario.folder / "host.jpg").write_bytes(b"\xff\xd8\xff a picture")
+    (scenario.folder / "host.mp3").write_bytes(b"ID3 a voice")
+    agent_id = scenario.ask("POST", "/agent/create", {"name": "Presenter"})["agent_id"]
     tile = {"op": "create_node", "node_type_id": NODE_TYPES["AI Avatar"].id}
-    stage.ask("POST", f"/agent/{agent_id}/update", {"operations": [tile]})
+    scenario.ask("POST", f"/agent/{agent_id}/update", {"operations": [tile]})
     return {
-        "picture": str(stage.folder / "host.jpg"),
-        "speech": str(stage.folder / "host.mp3"),
+        "picture": str(scenario.folder / "host.jpg"),
+        "speech": str(scenario.folder / "host.mp3"),
         "name": "Host",
         "agent": agent_id,
-        "results": str(stage.folder / "results"),
+        "results": str(scenario.folder / "results"),
     }
 
 
 def avatar_that_speaks(done: Done) -> None:
-    (tile,) = done.stage.run(done.xcom("speak"))["nodes"]
+    (tile,) = done.scenario.run(done.xcom("speak"))["nodes"]
     assert tile["params"] == {"avatar_profile_id": done.xcom("profile")}
     assert [Path(name).suffix for name in done.xcom("download") if name.endswith(".mp4")] == [".mp4"]
-    assert done.stage.mosaic.counts().avatars_created == 1
+    assert done.scenario.mosaic.counts().avatars_created == 1
 
 
 # YouTube channels
@@ -202,22 +202,22 @@ def avatar_that_speaks(done: Done) -> None:
 CHANNELS = ["UCaaaaaaaaaaaaaaaaaaaaaa", "UCbbbbbbbbbbbbbbbbbbbbbb"]
 
 
-def youtube_channels(stage: Stage) -> dict[str, Any]:
-    stage.airflow.rest.set_variable("mosaic_channels_agent_id", TWO_BRANCH_AGENT_ID)
-    stage.airflow.rest.set_variable("mosaic_channels", json.dumps(CHANNELS))
+def youtube_channels(scenario: Scenario) -> dict[str, Any]:
+    scenario.airflow.rest.set_variable("mosaic_channels_agent_id", TWO_BRANCH_AGENT_ID)
+    scenario.airflow.rest.set_variable("mosaic_channels", json.dumps(CHANNELS))
     channels = ["UCcccccccccccccccccccccc", CHANNELS[0]]
-    stage.ask(
+    scenario.ask(
         "POST",
         f"/agent/{TWO_BRANCH_AGENT_ID}/triggers/add_youtube_channels",
         {"youtube_channels": channels, "filter_options": {"duration": {"min_seconds": 120}}},
     )
-    (trigger,) = stage.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
-    assert stage.mosaic.fire_trigger(trigger["id"], channel_id=CHANNELS[0], seconds=600) is not None
+    (trigger,) = scenario.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
+    assert scenario.mosaic.fire_trigger(trigger["id"], channel_id=CHANNELS[0], seconds=600) is not None
     return {}
 
 
 def the_channels_that_are_wanted(done: Done) -> None:
-    (trigger,) = done.stage.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
+    (trigger,) = done.scenario.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
     assert done.xcom("channels") == [trigger["id"]]
     assert sorted(trigger["youtube_channels"]) == CHANNELS
     assert sum(done.xcom("started").values()) == 1
@@ -226,11 +226,11 @@ def the_channels_that_are_wanted(done: Done) -> None:
 # Credits
 
 
-def credits_used(stage: Stage) -> dict[str, Any]:
-    stage.airflow.rest.set_variable("mosaic_costs", str(stage.folder / "costs"))
-    run_id = stage.ask("POST", f"/agent/{GENERATION_AGENT_ID}/run", {})["run_id"]
+def credits_used(scenario: Scenario) -> dict[str, Any]:
+    scenario.airflow.rest.set_variable("mosaic_costs", str(scenario.folder / "costs"))
+    run_id = scenario.ask("POST", f"/agent/{GENERATION_AGENT_ID}/run", {})["run_id"]
     poll(
-        lambda: stage.ask("GET", f"/agent_run/{run_id}")["status"] == "completed",
+        lambda: scenario.ask("GET", f"/agent_run/{run_id}")["status"] == "completed",
         timeout=60,
         what="a run that is paid for",
     )
@@ -238,9 +238,9 @@ def credits_used(stage: Stage) -> dict[str, Any]:
 
 
 def the_days_costs(done: Done) -> None:
-    day = done.stage.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]["day"]
+    day = done.scenario.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]["day"]
     path = Path(done.xcom("write_usage"))
-    assert path == done.stage.folder / "costs" / f"{day}.jsonl"
+    assert path == done.scenario.folder / "costs" / f"{day}.jsonl"
     spent = rows(str(path))
     assert {row["date"][:10] for row in spent} == {day}
     assert sum(row["credits_used"] for row in spent) > 0
@@ -273,9 +273,9 @@ class Runs:
     def begin(self, dag_id: str) -> None:
         folder = self.folder / dag_id
         folder.mkdir()
-        stage = Stage(airflow=self.airflow, mosaic=self.mosaic, folder=folder)
-        given = BESIDE_EACH_OTHER[dag_id].given(stage)
-        self.begun[dag_id] = Done(stage=stage, dag_id=dag_id, run_id=self.airflow.trigger(dag_id, given))
+        scenario = Scenario(airflow=self.airflow, mosaic=self.mosaic, folder=folder)
+        given = BESIDE_EACH_OTHER[dag_id].given(scenario)
+        self.begun[dag_id] = Done(scenario=scenario, dag_id=dag_id, run_id=self.airflow.trigger(dag_id, given))
 
     def end(self, dag_id: str) -> Done:
         if dag_id in self.failures:
@@ -309,20 +309,20 @@ def test_what_failed_is_resumed_and_what_hangs_is_ended(
 ) -> None:
     dag_id = "mosaic_mend_runs"
     mosaic.configure(hold_runs=True)
-    stage = Stage(airflow=airflow, mosaic=mosaic, folder=tmp_path)
+    scenario = Scenario(airflow=airflow, mosaic=mosaic, folder=tmp_path)
     inputs = {"video_urls": ["https://cdn.example.org/talk.mp4"]}
     failed, hanging, others = (
-        str(stage.ask("POST", f"/agent/{agent_id}/run", inputs)["run_id"])
+        str(scenario.ask("POST", f"/agent/{agent_id}/run", inputs)["run_id"])
         for agent_id in (CLIPS_AGENT_ID, CLIPS_AGENT_ID, DEFAULT_AGENT_ID)
     )
     mosaic.finish_run(failed, "failed")
     run_id = airflow.trigger(dag_id, {"agent": CLIPS_AGENT_ID, "hours": 0})
     airflow.wait_for_task(dag_id, run_id, "cancel", "success", map_index=0)
-    assert stage.run(others)["status"] == "running"
+    assert scenario.run(others)["status"] == "running"
     mosaic.configure(hold_runs=False)
 
     assert airflow.wait_for_dag_run(dag_id, run_id).state == "success"
-    assert (stage.run(failed)["status"], stage.run(hanging)["status"]) == ("completed", "cancelled")
+    assert (scenario.run(failed)["status"], scenario.run(hanging)["status"]) == ("completed", "cancelled")
     counts = mosaic.counts()
     assert (counts.runs_started, counts.runs_resumed, counts.runs_cancelled) == (3, 1, 1)
     # By default a row of the grid is named by what its task is mapped over.

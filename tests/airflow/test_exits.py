@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 
 import pytest
 from airflow.triggers.base import BaseTrigger
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
 from packaging.version import Version
 
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll

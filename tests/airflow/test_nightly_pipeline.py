@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from dev import recordings
 from dev.airflow_instance import AirflowInstance
 from dev.demo import whole_files_served

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from dev.airflow_instance import AirflowInstance
 from dev.traces import Trace, columns, files, search
 
@@ -109,17 +109,17 @@ def play_every_way(night: Night, folder: Path) -> str:
         "destination": str(folder / "out"),
         "run_id": elsewhere["run_id"],
     }
-    dag_run = airflow.trigger("every_way", conf)
+    dag_run = airflow.trigger("all_modes", conf)
 
     for deferred in ("edit_deferred", "post_deferred"):
-        airflow.wait_for_task("every_way", dag_run, deferred, "deferred", timeout=180)
+        airflow.wait_for_task("all_modes", dag_run, deferred, "deferred", timeout=180)
         night.see_deferred()
         mosaic.configure(hold_runs=False)
         if deferred == "post_deferred":
             mosaic.configure(hold_posts=False)
-    airflow.wait_for_dag_run("every_way", dag_run, timeout=240)
-    night.states["every_way"] = {task.task_id: task.state for task in airflow.rest.task_instances("every_way", dag_run)}
-    return str(airflow.rest.xcom("every_way", dag_run, "edit_worker"))
+    airflow.wait_for_dag_run("all_modes", dag_run, timeout=240)
+    night.states["all_modes"] = {task.task_id: task.state for task in airflow.rest.task_instances("all_modes", dag_run)}
+    return str(airflow.rest.xcom("all_modes", dag_run, "edit_worker"))
 
 
 def play_every_failure(night: Night, folder: Path, run_id: str) -> None:
@@ -160,7 +160,7 @@ def night(folder: Path) -> Iterator[Night]:
     ) as mosaic:
         airflow = AirflowInstance(
             here / "airflow",
-            dags=[Path(__file__).parent / "dags" / "every_way.py"],
+            dags=[Path(__file__).parent / "dags" / "all_modes.py"],
             parallelism=6,
             environment={
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
@@ -178,7 +178,7 @@ def night(folder: Path) -> Iterator[Night]:
 
 
 def test_everything_ended_as_it_should(night: Night) -> None:
-    assert set(night.states["every_way"].values()) == {"success"}
+    assert set(night.states["all_modes"].values()) == {"success"}
     assert set(night.states["every_failure"].values()) == {"failed"}
     assert {"truncated_json", "cut_body", "expired_link", "expired_form"} <= set(night.mosaic.counts().faults_used)
 

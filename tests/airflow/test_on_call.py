@@ -6,8 +6,8 @@ import re
 
 import pytest
 from airflow.sdk import Context
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from dev.airflow_instance import AirflowInstance
 
 pytestmark = pytest.mark.airflow

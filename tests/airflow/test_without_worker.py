@@ -6,8 +6,8 @@ import re
 
 import pytest
 from airflow.models.taskinstance import TaskInstance
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from dev.airflow_instance import AirflowInstance
 from dev.processes import poll

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-import airflow_provider_mosaic.api as api
+from airflow_provider_mosaic.api import endpoints
 
 from .samples import CORE_SAMPLES
 from .samples_beyond_runs import MORE_SAMPLES
@@ -20,7 +20,7 @@ NO_ENDPOINTS = {"running_runs", "paged", "by_cursor", "by_offset"}
 
 def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every public function of ``api`` that gives a call or a list."""
-    for module in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+    for module in pkgutil.iter_modules(endpoints.__path__, f"{endpoints.__name__}."):
         for name, function in inspect.getmembers(import_module(module.name), inspect.isfunction):
             returns = str(function.__annotations__.get("return", ""))
             if (

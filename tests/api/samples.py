@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mosaic.api import account, agents, assets, node_types, runs, social
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints import account, agents, assets, node_types, runs, social
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.paging import Listing
 
@@ -178,8 +178,8 @@ CORE_SAMPLES: dict[str, Sample] = {
     "list_node_types": Sample(node_types.list_node_types(), {"node_types": [NODE_TYPE]}, ("node_types",)),
     "get_node_type": Sample(node_types.get_node_type(CAPTIONS), {"node_type": NODE_TYPE}),
     **{
-        f"begin_upload:{kind.value}": Sample(
-            assets.begin_upload(kind),
+        f"start_upload:{kind.value}": Sample(
+            assets.start_upload(kind),
             {
                 f"{kind.value}_id": f"{kind.value}-1",
                 "upload_url": "https://storage.example/bucket/",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mosaic.api import (
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints import (
     agents,
     avatars,
     billing,
@@ -14,7 +15,6 @@ from airflow_provider_mosaic.api import (
     storage_watchers,
     triggers,
 )
-from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.paging import Listing
 
 from .samples import ACCOUNT, AGENT, NODE, NODE_TYPE, POST, POST_ANSWER, RUN, RUN_ROW, Sample

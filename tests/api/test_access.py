@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access, redirected
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.runs import get_run, start_run
+from airflow_provider_mosaic.api.responses import Response
 
 KEY = "mk_live_hush"
 
@@ -153,4 +153,4 @@ def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
 )
 def test_only_the_same_host_is_believed(method: str, status: int, location: str | None, target: str | None) -> None:
     headers = {} if location is None else {"location": location}
-    assert redirected(method, "https://a.example/agent_run/r", Answer(status, headers)) == target
+    assert redirected(method, "https://a.example/agent_run/r", Response(status, headers)) == target

@@ -13,25 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import arguments
-from airflow_provider_mosaic.api.account import whoami
 from airflow_provider_mosaic.api.arguments import (
-    checked_choice,
-    checked_id,
-    checked_ids,
-    checked_list,
-    checked_mapping,
-    checked_moment,
-    checked_name,
-    checked_seconds,
-    checked_url,
-    checked_urls,
+    validate_choice,
+    validate_datetime,
+    validate_id,
+    validate_ids,
+    validate_list,
+    validate_mapping,
+    validate_name,
+    validate_seconds,
+    validate_url,
+    validate_urls,
 )
-from airflow_provider_mosaic.api.assets import checked_asset_type
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list_runs, start_run
+from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.api.runs import cancel_run, get_run, list_runs, start_run
-from airflow_provider_mosaic.api.social import create_post, get_post
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 SIGNED = "https://s.example/a.mp4?sig=hush"
@@ -93,7 +93,7 @@ def test_an_agent_that_is_not_given_is_every_agent_but_an_empty_one_is_none() ->
 
 @pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
 def test_an_id_is_any_other_text(value: str) -> None:
-    assert checked_id("x", value) == value
+    assert validate_id("x", value) == value
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_an_id_is_any_other_text(value: str) -> None:
     ],
 )
 def test_a_list_may_come_in_the_forms_that_airflow_gives_it(value: Any, items: list[str]) -> None:
-    assert checked_list("x", value) == items
+    assert validate_list("x", value) == items
 
 
 _BODIES_OF_SETS = """
-from airflow_provider_mosaic.api.runs import start_run
-from airflow_provider_mosaic.api.social import create_post
+from airflow_provider_mosaic.api.endpoints.runs import start_run
+from airflow_provider_mosaic.api.endpoints.social import create_post
 words = {"intro", "talk", "outro", "credits"}
 links = frozenset(f"https://example.com/{word}.mp4" for word in words)
 print(start_run("a", video_urls=links, ignore_nodes=words).body)
@@ -155,13 +155,13 @@ def test_a_set_makes_the_same_request_in_every_process() -> None:
 )
 def test_what_is_no_list_is_refused(value: Any, words: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"^x=.*{words}"):
-        checked_list("x", value)
+        validate_list("x", value)
 
 
 def test_an_empty_text_in_a_list_of_ids_is_named_by_its_place() -> None:
-    refused("x[1]", "", "it must be an id", lambda: checked_ids("x", ["a", ""]))
-    refused("x[0]", "", "it must be an id", lambda: checked_ids("x", ""))
-    refused("x[0]", SIGNED, "not a link", lambda: checked_ids("x", [SIGNED]))
+    refused("x[1]", "", "it must be an id", lambda: validate_ids("x", ["a", ""]))
+    refused("x[0]", "", "it must be an id", lambda: validate_ids("x", ""))
+    refused("x[0]", SIGNED, "not a link", lambda: validate_ids("x", [SIGNED]))
 
 
 def test_a_link_that_was_copied_from_the_editor_is_refused_with_what_to_give() -> None:
@@ -173,7 +173,7 @@ def test_a_link_that_was_copied_from_the_editor_is_refused_with_what_to_give() -
     "value", ["https://a.example/v.mp4", "http://a.example", "HTTPS://A.example/v?a=b#c", SIGNED, "https://ü.example/ä"]
 )
 def test_a_url_is_what_begins_with_http(value: str) -> None:
-    assert checked_url("x", value) == value
+    assert validate_url("x", value) == value
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_a_url_is_what_begins_with_http(value: str) -> None:
     ],
 )
 def test_what_is_no_url_is_refused_without_what_signs_it(value: Any, words: str) -> None:
-    refused("x", value, words, lambda: checked_url("x", value))
-    refused("x[0]", value, words, lambda: checked_urls("x", [value]))
+    refused("x", value, words, lambda: validate_url("x", value))
+    refused("x[0]", value, words, lambda: validate_urls("x", [value]))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_webhook_over_plain_http_is_refused() -> None:
     ],
 )
 def test_an_object_may_come_in_the_forms_that_airflow_gives_it(value: Any, mapping: dict[str, Any]) -> None:
-    assert checked_mapping("x", value) == mapping
+    assert validate_mapping("x", value) == mapping
 
 
 def ring() -> dict[str, Any]:
@@ -247,7 +247,7 @@ def ring() -> dict[str, Any]:
     ],
 )
 def test_what_is_no_object_is_refused(value: Any, words: str) -> None:
-    refused("x", value, words, lambda: checked_mapping("x", value))
+    refused("x", value, words, lambda: validate_mapping("x", value))
 
 
 @pytest.mark.parametrize(
@@ -264,8 +264,8 @@ def test_what_is_no_object_is_refused(value: Any, words: str) -> None:
     ],
 )
 def test_a_moment_has_a_time_zone(value: Any) -> None:
-    assert checked_moment("x", value) == NOW
-    assert checked_moment("x", value).tzinfo is timezone.utc
+    assert validate_datetime("x", value) == NOW
+    assert validate_datetime("x", value).tzinfo is timezone.utc
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_moment_has_a_time_zone(value: Any) -> None:
 )
 def test_what_is_no_moment_is_refused(value: Any, words: str) -> None:
     with pytest.raises(MosaicValidationError) as caught:
-        checked_moment("x", value)
+        validate_datetime("x", value)
     message = str(caught.value)
     assert message.startswith("x=")
     assert words in message or (words == "T17:00:00Z" and "no time zone" in message)
@@ -297,42 +297,42 @@ def test_what_is_no_moment_is_refused(value: Any, words: str) -> None:
 
 @pytest.mark.parametrize(("value", "seconds"), [(1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
 def test_a_duration_is_seconds_or_a_timedelta(value: Any, seconds: float) -> None:
-    assert checked_seconds("x", value) == seconds
+    assert validate_seconds("x", value) == seconds
 
 
 @pytest.mark.parametrize(
     "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "5", None, float("nan"), float("inf"), [5]]
 )
 def test_what_is_no_duration_is_refused(value: Any) -> None:
-    refused("x", value, "must be", lambda: checked_seconds("x", value))
+    refused("x", value, "must be", lambda: validate_seconds("x", value))
 
 
 @pytest.mark.parametrize("digits", [400, 5000])
 def test_a_number_that_no_float_holds_is_no_duration(digits: int) -> None:
     with pytest.raises(MosaicValidationError, match=r"^x=(1000|<int>).*must be a number of seconds"):
-        checked_seconds("x", 10**digits)
+        validate_seconds("x", 10**digits)
 
 
 @pytest.mark.parametrize(
     "value", ["http://[", "https://evil.com\\.localhost/x", "ftp://youtube.com/c", "https://a:99999/c"]
 )
 def test_a_link_in_the_place_of_an_id_is_one(value: str) -> None:
-    refused("x", value, "", lambda: checked_id("x", value, or_link=True))
+    refused("x", value, "", lambda: validate_id("x", value, or_link=True))
 
 
 def test_a_callback_that_libraries_read_in_different_ways_is_refused() -> None:
     with pytest.raises(MosaicValidationError, match=r"^x=.*its host has a backslash"):
-        checked_url("x", "http://evil.com\\@localhost/x", secure=True)
+        validate_url("x", "http://evil.com\\@localhost/x", secure=True)
 
 
 @pytest.mark.parametrize("name", ["team/mosaic", "a#b", "mosaic_default"])
 def test_a_connection_id_is_sent_in_no_path(name: str) -> None:
-    assert checked_name("mosaic_conn_id", name) == name
+    assert validate_name("mosaic_conn_id", name) == name
 
 
 def test_a_duration_may_have_a_least() -> None:
-    assert checked_seconds("x", 5, least=5.0) == 5.0
-    refused("x", 4.9, "it must be at least 5", lambda: checked_seconds("x", 4.9, least=5.0))
+    assert validate_seconds("x", 5, least=5.0) == 5.0
+    refused("x", 4.9, "it must be at least 5", lambda: validate_seconds("x", 4.9, least=5.0))
 
 
 @pytest.mark.parametrize("value", ["Warn", "", None, ["warn"], 5])
@@ -341,7 +341,7 @@ def test_what_is_not_among_the_words_is_refused(value: Any) -> None:
         "on_partial",
         value,
         "one of warn, fail, skip",
-        lambda: checked_choice("on_partial", value, ("warn", "fail", "skip")),
+        lambda: validate_choice("on_partial", value, ("warn", "fail", "skip")),
     )
 
 
@@ -365,7 +365,11 @@ def test_what_is_not_among_the_words_is_refused(value: Any) -> None:
         max_leaves=6,
     ),
     check=st.sampled_from(
-        [name for name in dir(arguments) if name.startswith("checked_") and name != "checked_choice"]
+        [
+            name
+            for name in dir(arguments)
+            if name.startswith("validate_") and name not in ("validate_choice", "validate_text", "validate_path")
+        ]
     ),
 )
 def test_any_argument_is_good_or_refused_by_name(value: Any, check: str) -> None:
@@ -434,7 +438,7 @@ def test_what_the_author_says_a_file_is_counts(name: str, kind: AssetType, media
 
 @pytest.mark.parametrize("value", ["Video", "film", "", None, 5])
 def test_an_asset_type_that_is_none_is_refused(value: Any) -> None:
-    refused("asset_type", value, "one of video, audio, image", lambda: checked_asset_type(value))
+    refused("asset_type", value, "one of video, audio, image", lambda: validate_asset_type(value))
 
 
 def test_text_that_is_half_a_character_can_be_sent_all_the_same() -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.agents_as_code.definition import validate_definition
 from airflow_provider_mosaic.api.arguments import (
-    checked_credits,
-    checked_id,
-    checked_list,
-    checked_mapping,
-    checked_moment,
-    checked_seconds,
+    validate_credits,
+    validate_datetime,
+    validate_id,
+    validate_list,
+    validate_mapping,
+    validate_seconds,
 )
-from airflow_provider_mosaic.api.definitions import checked_definition
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 
 DEEP: Any = reduce(lambda inner, _: [inner], range(100_000), [])
@@ -25,22 +25,22 @@ DEEP: Any = reduce(lambda inner, _: [inner], range(100_000), [])
 @pytest.mark.parametrize(
     ("check", "value"),
     [
-        (checked_seconds, 10**400),
-        (checked_seconds, -(10**5000)),
-        (checked_seconds, float("nan")),
-        (checked_credits, 10**5000),
-        (checked_credits, "1e999"),
-        (checked_moment, "2026-07-01T10:00:00+24:00"),
-        (checked_moment, "2026-07-01T10:00:00-99:99"),
-        (checked_moment, "1" * 100_000),
-        (checked_moment, "\ud800"),
-        (checked_id, 10**5000),
-        (checked_id, DEEP),
-        (checked_list, "[" * 100_000),
-        (checked_list, 10**5000),
-        (checked_mapping, {"a": DEEP}),
-        (checked_mapping, {"a": 10**5000}),
-        (checked_mapping, "{" * 100_000),
+        (validate_seconds, 10**400),
+        (validate_seconds, -(10**5000)),
+        (validate_seconds, float("nan")),
+        (validate_credits, 10**5000),
+        (validate_credits, "1e999"),
+        (validate_datetime, "2026-07-01T10:00:00+24:00"),
+        (validate_datetime, "2026-07-01T10:00:00-99:99"),
+        (validate_datetime, "1" * 100_000),
+        (validate_datetime, "\ud800"),
+        (validate_id, 10**5000),
+        (validate_id, DEEP),
+        (validate_list, "[" * 100_000),
+        (validate_list, 10**5000),
+        (validate_mapping, {"a": DEEP}),
+        (validate_mapping, {"a": 10**5000}),
+        (validate_mapping, "{" * 100_000),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
@@ -53,4 +53,4 @@ def test_what_python_itself_stumbles_over_is_refused(check: Callable[[str, Any],
 @pytest.mark.parametrize("value", [10**5000, DEEP], ids=["int", "list"])
 def test_a_definition_with_such_a_value_is_refused(value: Any) -> None:
     with pytest.raises(MosaicValidationError):
-        checked_definition({"nodes": {"a": {"tile": "Captions", "params": {"x": value}}}})
+        validate_definition({"nodes": {"a": {"tile": "Captions", "params": {"x": value}}}})

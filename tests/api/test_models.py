@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from airflow_provider_mosaic.api.account import Whoami
-from airflow_provider_mosaic.api.engagement import PostAnalytics
+from airflow_provider_mosaic.api.endpoints.account import Whoami
+from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
+from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
+from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
 from airflow_provider_mosaic.api.models import parse_time
-from airflow_provider_mosaic.api.runs import NodeCounts, Output, Run, RunNode
-from airflow_provider_mosaic.api.social import Destination, Post, SocialConnection
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 

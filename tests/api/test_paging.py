@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.agents import list_agents
-from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.agents import list_agents
+from airflow_provider_mosaic.api.endpoints.runs import list_runs
+from airflow_provider_mosaic.api.endpoints.social import list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
 from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
+from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.rows import Row, by_offset
-from airflow_provider_mosaic.api.runs import list_runs
-from airflow_provider_mosaic.api.social import list_posts
 
 #: Ends a list that would go on for ever.
 MOST_PAGES = 20
@@ -35,7 +35,7 @@ class Pages:
         self.asked.append(call.query["cursor"])
         assert len(self.asked) < MOST_PAGES
         page = self._pages[call.query["cursor"]]  # type: ignore[index]
-        return call.result(Answer(200, {}, json.dumps(page).encode()))
+        return call.result(Response(200, {}, json.dumps(page).encode()))
 
     async def asend(self, call: Call[Page[Any]]) -> Page[Any]:
         return self.send(call)
@@ -180,7 +180,7 @@ def test_a_list_by_offset_ends_with_an_empty_page_however_few_a_page_has(most: i
     def send(call: Call[Any]) -> Any:
         asked.append(int(call.query.get("offset") or 0))
         rows = there[asked[-1] : asked[-1] + most]
-        return call.result(Answer(200, {}, json.dumps({"runs": rows}).encode()))
+        return call.result(Response(200, {}, json.dumps({"runs": rows}).encode()))
 
     assert [row.id for row in iterate(send, by_offset("list", "/automations/runs", Row, query={}))] == list("01234")
     assert asked == [*range(0, 5, most), 5]

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_provider_mosaic.api import errors
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.answers import Answer
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.responses import Response
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=timezone.utc)
 EPOCH = int(NOW.timestamp())
@@ -16,7 +16,7 @@ EPOCH = int(NOW.timestamp())
 
 def error(status: int, content: bytes, **headers: str) -> errors.MosaicError:
     with pytest.raises(errors.MosaicError) as caught:
-        whoami().result(Answer(status, {k.replace("_", "-"): v for k, v in headers.items()}, content), ("hush-hush",))
+        whoami().result(Response(status, {k.replace("_", "-"): v for k, v in headers.items()}, content), ("hush-hush",))
     return caught.value
 
 
@@ -72,31 +72,31 @@ def test_the_text_of_a_proxy_that_failed_is_not_quoted() -> None:
     [("30", 30), ("0.5", 0.5), (str(EPOCH + 40), 40), (str((EPOCH + 40) * 1000), 40), (f"{EPOCH + 40}.5", 40.5)],
 )
 def test_the_end_of_a_rate_limit_says_how_long_to_wait(header: str, value: str, seconds: float) -> None:
-    assert Answer(429, {header: value}).retry_after(now=NOW) == seconds
+    assert Response(429, {header: value}).retry_after(now=NOW) == seconds
 
 
 @pytest.mark.parametrize("value", ["", "soon", "nan", "inf", "1e400", "9" * 65])
 def test_what_says_nothing_of_it_is_left_out(value: str) -> None:
-    assert Answer(429, {"x-ratelimit-reset": value}).retry_after(now=NOW) is None
+    assert Response(429, {"x-ratelimit-reset": value}).retry_after(now=NOW) is None
 
 
 def test_a_limit_that_is_over_asks_for_no_pause() -> None:
-    assert Answer(429, {"x-ratelimit-reset": str(EPOCH - 40)}).retry_after(now=NOW) == 0.0
+    assert Response(429, {"x-ratelimit-reset": str(EPOCH - 40)}).retry_after(now=NOW) == 0.0
 
 
 def test_the_end_of_a_window_is_by_the_servers_clock() -> None:
     headers = {"x-ratelimit-reset": str(EPOCH + 3640), "date": "Tue, 01 Sep 2026 13:00:00 GMT"}
-    assert Answer(429, headers).retry_after(now=NOW) == 40.0
+    assert Response(429, headers).retry_after(now=NOW) == 40.0
 
 
 def test_retry_after_counts_first() -> None:
-    assert Answer(429, {"retry-after": "3", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 3.0
-    assert Answer(429, {"retry-after": "soon", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 30.0
+    assert Response(429, {"retry-after": "3", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 3.0
+    assert Response(429, {"retry-after": "soon", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 30.0
 
 
 @pytest.mark.parametrize("status", [200, 408, 500, 502, 503])
 def test_the_end_of_a_window_means_nothing_beside_another_status(status: int) -> None:
-    assert Answer(status, {"x-ratelimit-reset": "30"}).retry_after(now=NOW) is None
+    assert Response(status, {"x-ratelimit-reset": "30"}).retry_after(now=NOW) is None
 
 
 def test_a_503_with_the_end_of_a_window_was_not_refused_before_any_work() -> None:

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.assets import begin_upload
+from airflow_provider_mosaic.api.endpoints.assets import start_upload
+from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
+from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.redaction import label, link_secrets, redact
-from airflow_provider_mosaic.api.runs import get_run, start_run
-from airflow_provider_mosaic.api.social import create_post
+from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.webhooks import read_event
 
 from .every_sample import SAMPLES
@@ -180,9 +180,9 @@ def test_an_error_never_shows_what_a_server_knows_of_us(status: int, body: Any) 
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     call = start_run("agent-1", video_urls=["https://s.example/a.mp4?sig=hush"])
     with pytest.raises(MosaicError) as caught:
-        call.result(Answer(status, {"www-authenticate": HOSTILE}, content), (KEY,))
+        call.result(Response(status, {"www-authenticate": HOSTILE}, content), (KEY,))
     assert "hush" not in chain(caught.value)
-    assert "hush" not in chain(call.settled(caught.value))
+    assert "hush" not in chain(call.final_error(caught.value))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -194,7 +194,7 @@ def test_an_answer_that_is_wrong_is_not_shown(name: str) -> None:
         {"status": {"odd": HOSTILE}, "agent": HOSTILE, "runs": HOSTILE},
     ):
         try:
-            result = SAMPLES[name].call.result(Answer(200, {}, json.dumps(body).encode()), (KEY,))
+            result = SAMPLES[name].call.result(Response(200, {}, json.dumps(body).encode()), (KEY,))
         except MosaicError as caught:
             shown = chain(caught)
         else:
@@ -205,7 +205,7 @@ def test_an_answer_that_is_wrong_is_not_shown(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_call_and_no_result_shows_a_signed_link(name: str) -> None:
     sample = SAMPLES[name]
-    result = sample.call.result(Answer(200, {}, json.dumps(sample.answer).encode()))
+    result = sample.call.result(Response(200, {}, json.dumps(sample.answer).encode()))
     for shown in (
         repr(result),
         str(result),
@@ -233,13 +233,13 @@ def test_a_link_in_the_place_of_an_id_is_not_shown() -> None:
 def test_a_key_in_the_place_of_an_id_is_not_shown() -> None:
     call = get_run(KEY)
     with pytest.raises(MosaicError) as caught:
-        call.result(Answer(404, {}, b"{}"))
+        call.result(Response(404, {}, b"{}"))
     assert "hush" not in chain(caught.value)
 
 
 def test_an_upload_form_is_a_credential() -> None:
-    sample = SAMPLES["begin_upload:video"]
-    form = begin_upload(AssetType.VIDEO).result(Answer(200, {}, json.dumps(sample.answer).encode()))
+    sample = SAMPLES["start_upload:video"]
+    form = start_upload(AssetType.VIDEO).result(Response(200, {}, json.dumps(sample.answer).encode()))
     assert form.upload_fields["policy"] == "hush"
     assert "hush" not in repr(form)
     assert "storage.example" not in repr(form)

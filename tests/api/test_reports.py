@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode
+from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
     MosaicRunCancelledError,
@@ -11,8 +13,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.reports import node_lines, post_failure, run_failure
-from airflow_provider_mosaic.api.runs import Run, RunNode
-from airflow_provider_mosaic.api.social import Post
 
 
 def run(status: str = "failed", **facts: Any) -> Run:

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import tenacity
 
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import begin_upload, finalize_upload, get_view_url
-from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.call import Call, RetrySafety
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.assets import finalize_upload, get_view_url, start_upload
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run, resume_run, start_run
+from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRateLimitError,
@@ -15,16 +17,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.pacing import LONGEST_QUIET
+from airflow_provider_mosaic.api.rate_limit import LONGEST_COOLDOWN
 from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
-from airflow_provider_mosaic.api.runs import cancel_run, resume_run, start_run
-from airflow_provider_mosaic.api.social import create_post
 
 from .every_sample import SAMPLES
 
 SAFE = whoami()
 PAID = start_run("agent-1")
-MONEY: Call[None] = Call(what="buy", method="POST", path="/plan/upgrade", read=lambda data: None, repeat=Repeat.NEVER)
+MONEY: Call[None] = Call(
+    description="buy", method="POST", path="/plan/upgrade", read=lambda data: None, retry_safety=RetrySafety.NEVER
+)
 
 
 def never(line: str) -> None:
@@ -46,12 +48,14 @@ def test_what_is_not_of_mosaic_is_not_repeated(error: BaseException) -> None:
 
 
 def test_what_costs_or_is_public_has_effects_and_the_rest_is_safe() -> None:
-    assert {start_run("a").repeat, resume_run("r").repeat, create_post("t", platforms=["x"]).repeat} == {
-        Repeat.HAS_EFFECTS
-    }
-    calls: list[Call[Any]] = [cancel_run("r"), finalize_upload(AssetType.VIDEO, "v"), begin_upload(AssetType.VIDEO)]
+    assert {
+        start_run("a").retry_safety,
+        resume_run("r").retry_safety,
+        create_post("t", platforms=["x"]).retry_safety,
+    } == {RetrySafety.HAS_EFFECTS}
+    calls: list[Call[Any]] = [cancel_run("r"), finalize_upload(AssetType.VIDEO, "v"), start_upload(AssetType.VIDEO)]
     calls += [get_view_url(AssetType.VIDEO, "v"), *(s.call for s in SAMPLES.values() if s.call.method == "GET")]
-    assert {call.repeat for call in calls} == {Repeat.SAFE}
+    assert {call.retry_safety for call in calls} == {RetrySafety.SAFE}
 
 
 def test_pauses_grow_with_jitter_to_a_limit() -> None:
@@ -80,7 +84,7 @@ def test_a_server_that_asks_for_no_pause_gets_ours(asked: float) -> None:
 def test_no_server_can_ask_for_a_pause_of_more_than_a_quarter_of_an_hour() -> None:
     patient = RetryPolicy(budget=1e12)
     for asked in (3600.0, 1e300):
-        assert LONGEST_QUIET <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= LONGEST_QUIET + 1
+        assert LONGEST_COOLDOWN <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= LONGEST_COOLDOWN + 1
     with pytest.raises(MosaicServerError):
         RetryPolicy().pause_within_budget(1, MosaicServerError("x", retry_after=3600.0))
 

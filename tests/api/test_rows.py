@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.billing import get_credits_usage
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.engagement import get_post_analytics, list_post_comments
-from airflow_provider_mosaic.api.observability import (
+from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage
+from airflow_provider_mosaic.api.endpoints.engagement import get_post_analytics, list_post_comments
+from airflow_provider_mosaic.api.endpoints.observability import (
     RunRow,
     list_run_notifications,
     list_run_tasks,
     read_run_progress,
 )
 from airflow_provider_mosaic.api.paging import iterate
+from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.rows import Row, same_columns
 
 IDS = ["post_id", "platform", "platform_post_id", "post_url"]
@@ -25,7 +25,7 @@ METRICS = ["likes", "comments", "shares", "impressions", "views", "video_views"]
 
 
 def read(call: Call[Any], body: Any) -> Any:
-    return call.result(Answer(200, {}, json.dumps(body).encode()))
+    return call.result(Response(200, {}, json.dumps(body).encode()))
 
 
 def analytics(totals: dict[str, Any], **platforms: dict[str, Any]) -> Any:

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Model
 from airflow_provider_mosaic.api.paging import Page
+from airflow_provider_mosaic.api.responses import Response
 
 from .every_sample import SAMPLES, endpoint_functions
-from .odd_answers import at, places
+from .odd_responses import at, places
 from .samples import Sample
 
 
 def read(sample: Sample, body: Any, status: int = 200) -> Any:
-    return sample.call.result(Answer(status, {}, json.dumps(body).encode()))
+    return sample.call.result(Response(status, {}, json.dumps(body).encode()))
 
 
 def test_every_endpoint_has_a_sample() -> None:
@@ -45,7 +45,9 @@ def test_new_fields_are_no_trouble(name: str) -> None:
     assert type(more) is type(plain)
     if isinstance(more, Model):
         assert (
-            more.model_extra is None or "brand_new" in more.model_extra or name.startswith(("begin", "get_node_type"))
+            more.model_extra is None
+            or "brand_new" in more.model_extra
+            or name.startswith(("start_upload", "get_node_type"))
         )
 
 
@@ -119,10 +121,10 @@ NOTHING_IS_FINE = ("update_agent", "list_triggers")
 @pytest.mark.parametrize("body", [b"", b"  \n", b"null"])
 def test_an_answer_without_a_body_is_an_error_where_something_is_needed(name: str, body: bytes) -> None:
     with pytest.raises(MosaicResponseError, match="its body is empty") as caught:
-        SAMPLES[name].call.result(Answer(204, {}, body))
+        SAMPLES[name].call.result(Response(204, {}, body))
     assert caught.value.transient
 
 
 @pytest.mark.parametrize("name", ["cancel_run", "resume_run", "finalize_upload:video", *NOTHING_IS_FINE])
 def test_an_answer_without_a_body_is_good_where_nothing_is_needed(name: str) -> None:
-    SAMPLES[name].call.result(Answer(204))
+    SAMPLES[name].call.result(Response(204))

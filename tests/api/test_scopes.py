@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from mosaic_emulator.access import CONFIRMED, needed_scope
 
-from airflow_provider_mosaic.api.answers import Answer
 from airflow_provider_mosaic.api.errors import MosaicPermissionError
+from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.scopes import scope_words
-from airflow_provider_mosaic.emulator.access import CONFIRMED, needed_scope
 
 from .every_sample import SAMPLES
 
@@ -18,7 +18,7 @@ from .every_sample import SAMPLES
 def test_a_403_names_what_the_key_may_lack(name: str) -> None:
     call = SAMPLES[name].call
     with pytest.raises(MosaicPermissionError) as caught:
-        call.result(Answer(403, {}, json.dumps({"detail": "Forbidden"}).encode()))
+        call.result(Response(403, {}, json.dumps({"detail": "Forbidden"}).encode()))
     message = str(caught.value)
     assert "look at its scopes" in message
     assert "{needs}" not in message

@@ -9,17 +9,22 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.answers import Answer
-from airflow_provider_mosaic.api.avatars import AvatarProfile, get_avatar_profile
+from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
+from airflow_provider_mosaic.api.endpoints.running import running_runs
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
+from airflow_provider_mosaic.api.endpoints.social import Destination, Post, PostStatus
 from airflow_provider_mosaic.api.models import parse_time, status_key
+from airflow_provider_mosaic.api.outcomes import Outcome, avatar_profile_outcome, post_outcome, run_outcome
+from airflow_provider_mosaic.api.poll_state import (
+    UNKNOWN_STATUS_TIMEOUT,
+    avatar_profile_poll_state,
+    post_poll_state,
+    run_poll_state,
+)
 from airflow_provider_mosaic.api.reports import avatar_profile_failure, node_lines, post_failure, run_failure
-from airflow_provider_mosaic.api.running import running_runs
-from airflow_provider_mosaic.api.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.social import Destination, Post, PostStatus
-from airflow_provider_mosaic.api.verdicts import Standing, judge_avatar_profile, judge_post, judge_run
-from airflow_provider_mosaic.api.waiting import UNKNOWN_LASTS, watch_avatar_profile, watch_post, watch_run
+from airflow_provider_mosaic.api.responses import Response
 
-GOOD, PARTIAL, BAD = Standing.GOOD, Standing.PARTIAL, Standing.BAD
+GOOD, PARTIAL, BAD = Outcome.SUCCESS, Outcome.PARTIAL, Outcome.FAILED
 RUNS = {
     "Completed": GOOD, "COMPLETED": GOOD, "complete": GOOD, "success": GOOD, "Succeeded": GOOD, "done": GOOD,
     "PartialComplete": PARTIAL, "partial-complete": PARTIAL, "Partially Completed": PARTIAL,
@@ -36,25 +41,25 @@ AVATARS = {
 
 
 @pytest.mark.parametrize(("status", "standing"), RUNS.items())
-def test_a_run_ends_in_any_spelling(status: str, standing: Standing) -> None:
+def test_a_run_ends_in_any_spelling(status: str, standing: Outcome) -> None:
     run = Run(run_id="r", status=status)
-    assert (judge_run(run).standing, judge_run(run).known) == (standing, True)
+    assert (run_outcome(run).outcome, run_outcome(run).known) == (standing, True)
     assert run.status in {each.value for each in RunStatus}
     assert run.reported_status == status
 
 
 @pytest.mark.parametrize(("status", "standing"), POSTS.items())
-def test_a_post_ends_in_any_spelling(status: str, standing: Standing) -> None:
-    verdict = judge_post(Post(post_id="p", status=status))
-    assert (verdict.standing, verdict.known) == (standing, True)
+def test_a_post_ends_in_any_spelling(status: str, standing: Outcome) -> None:
+    verdict = post_outcome(Post(post_id="p", status=status))
+    assert (verdict.outcome, verdict.known) == (standing, True)
 
 
 @pytest.mark.parametrize(("status", "standing"), AVATARS.items())
 @pytest.mark.parametrize("field", ["status", "processing_status"])
-def test_an_avatar_profile_ends_in_any_spelling(field: str, status: str, standing: Standing) -> None:
-    profile = get_avatar_profile("a").result(Answer(200, {}, json.dumps({"id": "a", field: status}).encode()))
-    verdict = judge_avatar_profile(profile)
-    assert (verdict.standing, verdict.known) == (standing, True)
+def test_an_avatar_profile_ends_in_any_spelling(field: str, status: str, standing: Outcome) -> None:
+    profile = get_avatar_profile("a").result(Response(200, {}, json.dumps({"id": "a", field: status}).encode()))
+    verdict = avatar_profile_outcome(profile)
+    assert (verdict.outcome, verdict.known) == (standing, True)
 
 
 @pytest.mark.parametrize("status", ["error", "timed_out", "failure", "Canceled", "deleted"])
@@ -96,7 +101,7 @@ def test_where_a_post_is_out_is_told_in_any_spelling(status: str) -> None:
 @pytest.mark.parametrize("status", ["running", "Running", "RUNNING"])
 def test_a_row_of_the_running_runs_is_known_in_any_case(status: str) -> None:
     body = json.dumps({"runs": [{"run_id": "r", "status": status}], "next_cursor": None}).encode()
-    (row,) = running_runs().result(Answer(200, {}, body)).items
+    (row,) = running_runs().result(Response(200, {}, body)).items
     assert row.running
 
 
@@ -143,7 +148,7 @@ class Course:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, noun: str) -> None:
         self.now = 1_000_000.0
         course: dict[str, Any] = {"poll_interval": 30.0, "deadline": None, "noted": lambda line: None}
-        make = {"run": watch_run, "post": watch_post, "avatar": watch_avatar_profile}[noun]
+        make = {"run": run_poll_state, "post": post_poll_state, "avatar": avatar_profile_poll_state}[noun]
         self.watch: Any = make("it", **course)
         monkeypatch.setattr(self.watch, "_now", lambda: self.now)
         self._noun = noun
@@ -155,7 +160,7 @@ class Course:
             "post": Post(post_id="it", status=status),
             "avatar": AvatarProfile(id="it", status=status),
         }
-        assert not self.watch.saw(subjects[self._noun]).ended
+        assert not self.watch.record_success(subjects[self._noun]).ended
 
 
 @pytest.mark.parametrize("noun", ["run", "post", "avatar"])
@@ -164,7 +169,7 @@ def test_a_status_that_is_unknown_for_an_hour_is_warned_of_once(
 ) -> None:
     course = Course(monkeypatch, noun)
     course.see("archiving")
-    course.see("archiving", after=UNKNOWN_LASTS - 1)
+    course.see("archiving", after=UNKNOWN_STATUS_TIMEOUT - 1)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     for _ in range(5):
         course.see("archiving", after=1800)
@@ -178,6 +183,6 @@ def test_a_known_status_in_between_begins_the_hour_anew(
 ) -> None:
     course = Course(monkeypatch, "run")
     for _ in range(3):
-        course.see("archiving", after=UNKNOWN_LASTS - 10)
+        course.see("archiving", after=UNKNOWN_STATUS_TIMEOUT - 10)
         course.see("running", after=5)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

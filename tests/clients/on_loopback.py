@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients import downloading, sources, uploading
+from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients import sources
+from airflow_provider_mosaic.clients import upload as uploading
 
 LOOPBACK = LinkPolicy(loopback=True)
 
 fetch = partial(downloading.fetch, policy=LOOPBACK)
-look = partial(downloading.look, policy=LOOPBACK)
+look = partial(downloading.read_file_info, policy=LOOPBACK)
 fetched_size = partial(downloading.fetched_size, policy=LOOPBACK)
 measure = partial(downloading.measure, policy=LOOPBACK)
 send_form = partial(uploading.send_form, policy=LOOPBACK)

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.clients.aio import AsyncClient
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.clients.async_client import AsyncClient
 
 
 class AtOnce(httpx.AsyncBaseTransport):

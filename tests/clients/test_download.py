@@ -20,12 +20,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.clients.destinations import Part, Target, local_target
 from airflow_provider_mosaic.clients.progress import Progress
-from airflow_provider_mosaic.clients.targets import Part, Target, local_target
 
 from .on_loopback import fetch, fetched_size, look, measure
 from .servers import Act, HostileServer, answer, hang_up, reset, silence
-from .storage_acts import chunked, file, raw
+from .storage_endpoints import chunked, file, raw
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -275,7 +275,7 @@ class FullDisk(Target):
         self._inner = local_target(path)
 
     def _begin(self, size: int | None) -> Part:
-        part = self._inner.begin(size)
+        part = self._inner.open_part(size)
         # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
         part._stream.close()  # type: ignore[attr-defined]
         part._stream = Path("/dev/full").open("wb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115
@@ -357,7 +357,7 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.downloading import fetch, local_target
+from airflow_provider_mosaic.clients.download import fetch, local_target
 
 def status(key):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicResponseError,
@@ -21,14 +21,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients import downloading, sources, targets
+from airflow_provider_mosaic.clients import destinations as targets
+from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients import sources
+from airflow_provider_mosaic.clients.destinations import Part, Target, local_target, storage_target
 from airflow_provider_mosaic.clients.sources import blocks, local_source
-from airflow_provider_mosaic.clients.targets import Part, Target, local_target, storage_target
 
 from .buckets import folder_in_memory  # noqa: F401 - a fixture
 from .on_loopback import fetch, look, measure, send_form, url_source
 from .servers import Act, HostileServer, answer, trickle, trickled_head
-from .storage_acts import chunked, file, raw
+from .storage_endpoints import chunked, file, raw
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
@@ -175,7 +177,7 @@ class SlowPlace(Target):
     """A local file whose disk takes longer for a block than a host may take for it."""
 
     def _begin(self, size: int | None) -> Part:
-        part = local_target(self.shown).begin(size)
+        part = local_target(self.shown).open_part(size)
         write = part._write
         part._write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
         return part

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.targets import storage_target
+from airflow_provider_mosaic.clients.destinations import storage_target
 
 from .buckets import (  # noqa: F401 - fixtures
     BUCKET,
@@ -22,7 +22,7 @@ from .buckets import (  # noqa: F401 - fixtures
 )
 from .on_loopback import fetch
 from .servers import HostileServer
-from .storage_acts import file
+from .storage_endpoints import file
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -115,8 +115,8 @@ import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.clients.sources import blocks, storage_source
-from airflow_provider_mosaic.clients.downloading import fetch
-from airflow_provider_mosaic.clients.targets import storage_target
+from airflow_provider_mosaic.clients.download import fetch
+from airflow_provider_mosaic.clients.destinations import storage_target
 from upath import UPath
 
 def status(key):

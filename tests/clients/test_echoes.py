@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import UploadForm, finalize_upload
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm, finalize_upload
+from airflow_provider_mosaic.api.endpoints.runs import get_run, resume_run, start_run
+from airflow_provider_mosaic.api.endpoints.social import create_post, list_social_connections
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.api.runs import get_run, resume_run, start_run
-from airflow_provider_mosaic.api.social import create_post, list_social_connections
-from airflow_provider_mosaic.clients.assets import store
+from airflow_provider_mosaic.clients.asset_upload import store
+from airflow_provider_mosaic.clients.destinations import local_target
 from airflow_provider_mosaic.clients.sources import local_source
-from airflow_provider_mosaic.clients.sync import SyncClient
-from airflow_provider_mosaic.clients.targets import local_target
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 from .echoes import (
     ECHO,

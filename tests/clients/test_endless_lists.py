@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.endpoints.observability import list_workspace_runs
+from airflow_provider_mosaic.api.endpoints.runs import list_runs
+from airflow_provider_mosaic.api.endpoints.social import list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.observability import list_workspace_runs
 from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES, Listing, aiterate, iterate
-from airflow_provider_mosaic.api.runs import list_runs
-from airflow_provider_mosaic.api.social import list_posts
-from airflow_provider_mosaic.clients.aio import AsyncClient
-from airflow_provider_mosaic.clients.sync import SyncClient
+from airflow_provider_mosaic.clients.async_client import AsyncClient
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 from .servers import Act, HostileServer, answer
 from .transports import Transport, access_to

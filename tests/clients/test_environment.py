@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_mosaic import __version__
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicServerError,

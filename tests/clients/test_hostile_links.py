@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import downloading, sources, uploading
+from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients import sources
+from airflow_provider_mosaic.clients import upload as uploading
+from airflow_provider_mosaic.clients.destinations import local_target
 from airflow_provider_mosaic.clients.sources import blocks, local_source
-from airflow_provider_mosaic.clients.targets import local_target
 
 from .authorities import Authority
 from .on_loopback import LOOPBACK
 from .servers import ForwardProxy, HostileServer, Listener, answer
-from .storage_acts import file
+from .storage_endpoints import file
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
@@ -59,7 +61,7 @@ def download(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
 
 
 def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
-    return downloading.look(lambda: url, policy=policy, retries=ONCE)
+    return downloading.read_file_info(lambda: url, policy=policy, retries=ONCE)
 
 
 def measure(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:

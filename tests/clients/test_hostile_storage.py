@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicPermissionError,
@@ -22,14 +22,15 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import patience, storage_answers
-from airflow_provider_mosaic.clients.downloading import local_target
+from airflow_provider_mosaic.clients import stall_timeout as patience
+from airflow_provider_mosaic.clients import storage_responses as storage_answers
+from airflow_provider_mosaic.clients.download import local_target
 from airflow_provider_mosaic.clients.sources import local_source
 
-from .hostile_acts import EMPTY_MEMBER, FLOODS, TRICKLES, bomb, endless
+from .hostile_endpoints import EMPTY_MEMBER, FLOODS, TRICKLES, bomb, endless
 from .on_loopback import fetch, look, measure, send_form, url_source
 from .servers import Act, HostileServer, answer
-from .storage_acts import raw
+from .storage_endpoints import raw
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 

@@ -14,10 +14,10 @@ from fsspec import AbstractFileSystem
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
+from airflow_provider_mosaic.clients.destinations import local_target, storage_target
 from airflow_provider_mosaic.clients.sources import local_source, storage_source
 from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
-from airflow_provider_mosaic.clients.targets import local_target, storage_target
-from airflow_provider_mosaic.hooks.places import Folder, source_at, text_at
+from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
 
 from .servers import HostileServer, answer
 from .test_renaming_storage import FakePath
@@ -116,7 +116,7 @@ def test_what_may_pass_is_left_to_the_retries(error: Exception, tmp_path: Path) 
     assert may_pass(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).begin(5)):
+    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
         with pytest.raises(MosaicError, match="cut") as caught:
             act()
         assert caught.value.transient
@@ -129,7 +129,7 @@ def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> Non
     assert not may_pass(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).begin(5)):
+    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
         with pytest.raises(MosaicError) as caught:
             act()
         assert not caught.value.transient
@@ -139,8 +139,8 @@ def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> Non
 
 FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
-    "target": lambda path: local_target(path).begin(5),
-    "folder": lambda path: Folder(str(path.parent)).size_of(path.name),
+    "target": lambda path: local_target(path).open_part(5),
+    "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
     "definition": lambda path: text_at("definition", str(path), beside="."),
 }
 
@@ -194,7 +194,7 @@ def test_a_bucket_that_is_busy_may_be_tried_again(refused: bool, monkeypatch: py
         with pytest.raises(MosaicTransportError, match=f"s3://{name}@bucket") as caught:
             source_at(uri, Access(api_key="mk_x"))
         assert caught.value.transient
-        folder = Folder(ObjectStoragePath(f"s3://{name}@bucket"))
+        folder = DownloadDirectory(ObjectStoragePath(f"s3://{name}@bucket"))
         with pytest.raises(MosaicTransportError, match=f"s3://{name}@bucket") as caught:
             folder.size_of("cut.mp4")
         assert caught.value.transient
@@ -219,7 +219,7 @@ def test_a_disk_without_room_for_a_file_of_unknown_length_may_have_some_later(
     from airflow_provider_mosaic.clients import spool
 
     from .on_loopback import url_source
-    from .storage_acts import chunked
+    from .storage_endpoints import chunked
 
     def full(*args: Any, **options: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")

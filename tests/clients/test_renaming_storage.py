@@ -16,12 +16,12 @@ from fsspec.asyn import AsyncFileSystem
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import targets
-from airflow_provider_mosaic.clients.targets import storage_target
+from airflow_provider_mosaic.clients import destinations as targets
+from airflow_provider_mosaic.clients.destinations import storage_target
 
 from .on_loopback import fetch
 from .servers import HostileServer
-from .storage_acts import file
+from .storage_endpoints import file
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -304,9 +304,9 @@ def test_an_adlfs_that_deletes_the_old_file_first_is_refused(
     target = storage_target(path)
     if refused:
         with pytest.raises(MosaicValidationError, match=r"adlfs>=2024\.12"):
-            target.begin(5)
+            target.open_part(5)
         Path(path.path).unlink()
-    assert isinstance(target.begin(5), targets.Part)
+    assert isinstance(target.open_part(5), targets.Part)
 
 
 class AnswerLost(ToFreeNames):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_provider_mosaic.api.account import whoami
+from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.errors import MosaicError
 
 from .servers import HostileServer, answer

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.access import USER_AGENT, Access
-from airflow_provider_mosaic.api.account import whoami
-from airflow_provider_mosaic.api.assets import finalize_upload
-from airflow_provider_mosaic.api.call import Call, Repeat
+from airflow_provider_mosaic.api.call import Call, RetrySafety
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, resume_run
+from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
@@ -26,9 +28,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.api.runs import cancel_run, get_run, resume_run
-from airflow_provider_mosaic.api.social import create_post
-from airflow_provider_mosaic.clients.sync import send_within
+from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
 from .servers import Act, HostileServer, answer, cut_short, hang_up, late, reset, silence, trickle, trickled_head
 from .transports import KEY, SHORT, Transport, access_to, paid_call
@@ -237,7 +237,7 @@ def test_one_look_is_one_request(transport: Transport) -> None:
 
 def test_a_call_that_moves_money_is_never_repeated(transport: Transport) -> None:
     buy: Call[object] = Call(
-        what="buy", method="POST", path="/plan/upgrade", read=lambda data: data, repeat=Repeat.NEVER
+        description="buy", method="POST", path="/plan/upgrade", read=lambda data: data, retry_safety=RetrySafety.NEVER
     )
     with HostileServer(answer(429, {"detail": "slow down"}, Retry_After="0")) as server:
         with pytest.raises(MosaicRateLimitError):
@@ -410,15 +410,15 @@ def test_a_large_answer_is_read_whole(transport: Transport) -> None:
 def test_a_call_in_a_hurry_ends_when_its_time_is_over_whatever_hangs(act: Act) -> None:
     words = r"no answer came in time \(AnswerTooSlow: nothing for 0.3 s\)"
     with HostileServer(act) as server, pytest.raises(MosaicTransportError, match=words):
-        send_within(0.3, access_to(server.url), whoami())
+        send_with_deadline(0.3, access_to(server.url), whoami())
 
 
 def test_a_call_in_a_hurry_says_what_its_answer_means() -> None:
     good = answer(200, {"organization_id": "o", "organization_name": "N", "organization_slug": "n"})
     with HostileServer(good, answer(401, {"detail": "no"}), answer(500)) as server:
-        assert send_within(10.0, access_to(server.url), whoami()).name == "N"
+        assert send_with_deadline(10.0, access_to(server.url), whoami()).name == "N"
         with pytest.raises(MosaicAuthenticationError):
-            send_within(10.0, access_to(server.url), whoami())
+            send_with_deadline(10.0, access_to(server.url), whoami())
         with pytest.raises(MosaicServerError):
-            send_within(10.0, access_to(server.url), whoami())
+            send_with_deadline(10.0, access_to(server.url), whoami())
         assert server.count == 3

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.clients.sources import Source, blocks, local_source
 from .buckets import bucket_in_s3, client_of_s3, folder_in_memory, running_s3_server  # noqa: F401 - fixtures
 from .on_loopback import url_source
 from .servers import Act, HostileServer, answer, hang_up, reset
-from .storage_acts import chunked, file, raw
+from .storage_endpoints import chunked, file, raw
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicPermissionError,
@@ -30,7 +30,7 @@ from airflow_provider_mosaic.clients.sources import Source, local_source
 from .authorities import Authority
 from .on_loopback import send_form
 from .servers import HostileServer, Listener, answer, hang_up, reset, silence
-from .storage_acts import EXPIRED, TOO_LARGE, CountingHost, HastyHost, raw
+from .storage_endpoints import EXPIRED, TOO_LARGE, CountingHost, HastyHost, raw
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -333,10 +333,10 @@ def test_an_answer_that_is_not_http_is_a_broken_way(video: Path) -> None:
 IN_A_CHILD = """
 import sys
 from pathlib import Path
-from airflow_provider_mosaic.api.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.clients.sources import local_source
-from airflow_provider_mosaic.clients.uploading import send_form
+from airflow_provider_mosaic.clients.upload import send_form
 
 def status(key):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))

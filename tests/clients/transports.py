@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.runs import start_run
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.api.runs import start_run
-from airflow_provider_mosaic.clients.aio import AsyncClient
-from airflow_provider_mosaic.clients.sync import SyncClient
+from airflow_provider_mosaic.clients.async_client import AsyncClient
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 T = TypeVar("T")
 

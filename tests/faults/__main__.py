@@ -13,12 +13,12 @@ import time
 
 from dev.postgres import PostgresMissingError, programs
 
-from .airflow_faults import MOMENTS as AIRFLOW_FAULTS
+from .airflow_faults import KILL_POINTS as AIRFLOW_FAULTS
 from .cases import cases
-from .exits import MOMENTS as EXITS
-from .house import DATABASES, fault_house, forget, new_folder
+from .environment import DATABASES, fault_environment, forget, new_folder
+from .exits import KILL_POINTS as EXITS
+from .kill_points import KILL_POINTS
 from .ledger import Line, header
-from .moments import MOMENTS
 from .restarts import GROUPS
 
 #: Cases at a time. The tasks mostly wait; more would only wait longer for the processor.
@@ -43,17 +43,17 @@ def main() -> int:
         except PostgresMissingError as error:
             print(error)
             return 2
-    wanted = [case for case in cases((*MOMENTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]
+    wanted = [case for case in cases((*KILL_POINTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]
     groups = [[restart for restart in group if only in restart.name] for group in GROUPS]
     folder = new_folder("faults")
-    with fault_house(folder, mosaics=MOSAICS, kind=kind) as house:
+    with fault_environment(folder, mosaics=MOSAICS, kind=kind) as environment:
         print(
             f"Airflow on {kind} and {MOSAICS} local Mosaics are up after {time.monotonic() - began:.0f} s.\n{header()}",
             flush=True,
         )
-        lines = house.play_all(wanted, tell)
+        lines = environment.play_all(wanted, tell)
         for group in groups:
-            lines += house.play_restarts(group, tell)
+            lines += environment.play_restarts(group, tell)
     wrong = sum(not line.exact for line in lines)
     print(f"{len(lines)} cases, {len(lines) - wrong} exact, {wrong} wrong, in {time.monotonic() - began:.0f} s.")
     if wrong or not lines:

@@ -1,4 +1,4 @@
-"""The table that the cases come from: moments, the modes in which they exist, and what they must come to."""
+"""The table that the cases come from: kill_points, the modes in which they exist, and what they must come to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .ledger import Line, Outcome
-from .stage import Stage
+from .scenario import Scenario
 from .steps import Step
 
 BOTH = ("worker", "deferred")
@@ -16,7 +16,7 @@ DEFERRED = ("deferred",)
 
 
 @dataclass(frozen=True)
-class Moment:
+class KillPoint:
     """
     One row of the table.
 
@@ -45,7 +45,7 @@ class Case:
     :param mode: ``worker`` or ``deferred``: where the task waits.
     """
 
-    moment: Moment
+    moment: KillPoint
     mode: str
 
     @property
@@ -54,14 +54,14 @@ class Case:
         return f"{self.moment.what}, {self.mode}"
 
 
-def cases(moments: Iterable[Moment]) -> Iterator[Case]:
+def cases(kill_points: Iterable[KillPoint]) -> Iterator[Case]:
     """Every moment in every mode in which it exists."""
-    for moment in moments:
+    for moment in kill_points:
         for mode in moment.modes:
             yield Case(moment=moment, mode=mode)
 
 
-def play(case: Case, stage: Stage) -> tuple[Line, str]:
+def play(case: Case, scenario: Scenario) -> tuple[Line, str]:
     """
     Play a case to its end.
 
@@ -72,9 +72,9 @@ def play(case: Case, stage: Stage) -> tuple[Line, str]:
     story = ""
     try:
         for step in case.moment.steps:
-            step(stage)
-        seen = stage.outcome(case.moment.expected)
-        lost = stage.lost_tries()
+            step(scenario)
+        seen = scenario.outcome(case.moment.expected)
+        lost = scenario.lost_tries()
         if lost:
             story = "Airflow lost a try by itself, which is not counted: it " + " and ".join(lost)
     except Exception as error:
@@ -90,6 +90,6 @@ def play(case: Case, stage: Stage) -> tuple[Line, str]:
     if line.exact:
         return line, ""
     try:
-        return line, stage.log()
+        return line, scenario.log()
     except Exception as error:
         return line, f"the logs can't be read: {error}"

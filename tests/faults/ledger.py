@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from airflow_provider_mosaic.emulator import Emulator
+from mosaic_emulator import Emulator
 
 ENDED = frozenset({"completed", "partial_complete", "failed", "cancelled"})
 

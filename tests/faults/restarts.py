@@ -13,7 +13,7 @@ from pathlib import Path
 from dev.airflow_instance import AirflowInstance
 from dev.processes import DeadlineExceededError, poll
 
-from .cases import Case, Moment
+from .cases import Case, KillPoint
 from .ledger import Outcome
 from .steps import Step
 
@@ -40,7 +40,7 @@ class Restart:
 
     def case(self, *steps: Step) -> Case:
         """Its case, with these steps."""
-        moment = Moment(self.what, self.shape, (self.mode,), steps, self.expected)
+        moment = KillPoint(self.what, self.shape, (self.mode,), steps, self.expected)
         return Case(moment=moment, mode=self.mode)
 
     @property

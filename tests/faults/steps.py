@@ -8,10 +8,10 @@ from typing import Any
 
 from dev.processes import poll
 
-from .stage import AGENT, AGENT_UPDATE, AVATAR, FINALIZE, LOOK, POST, RESUME, START, Stage
+from .scenario import AGENT, AGENT_UPDATE, AVATAR, FINALIZE, LOOK, POST, RESUME, START, Scenario
 
 #: One thing that is done or waited for.
-Step = Callable[[Stage], None]
+Step = Callable[[Scenario], None]
 
 #: What the local Mosaic counts when a request has had its effect.
 EFFECTS = {
@@ -24,29 +24,29 @@ EFFECTS = {
     FINALIZE: "finalized",
 }
 
-begin: Step = Stage.begin
-clear: Step = Stage.clear
-hold: Step = Stage.hold_runs
-let_go: Step = Stage.let_go
-lose_machine: Step = Stage.lose_machine
-failed_before: Step = Stage.begin_and_fail_a_run
-begun_before: Step = Stage.begin_a_run
-lookups_failed: Step = Stage.until_lookups_failed
+begin: Step = Scenario.start
+clear: Step = Scenario.clear
+hold: Step = Scenario.hold_runs
+let_go: Step = Scenario.let_go
+lose_machine: Step = Scenario.lose_machine
+failed_before: Step = Scenario.start_and_fail_run
+begun_before: Step = Scenario.start_run
+lookups_failed: Step = Scenario.until_lookups_failed
 
 
 def fault(kind: str, method: str, path: str, **options: Any) -> Step:
     """The next request of a kind meets a fault."""
-    return lambda stage: stage.mosaic.inject(kind, method=method, path=path, **options)
+    return lambda scenario: scenario.mosaic.inject(kind, method=method, path=path, **options)
 
 
 def lookups_fail(times: int) -> Step:
     """The next lookups of the connection fail."""
-    return lambda stage: stage.lookups_fail(times)
+    return lambda scenario: scenario.lookups_fail(times)
 
 
 def requested(method: str, path: str, times: int = 1) -> Step:
     """Wait until a request has come in so many times."""
-    return lambda stage: stage.until_request(method, path, times)
+    return lambda scenario: scenario.until_request(method, path, times)
 
 
 def held(method: str, path: str, *, when: str, seconds: float | None = None) -> tuple[Step, ...]:
@@ -58,7 +58,7 @@ def held(method: str, path: str, *, when: str, seconds: float | None = None) -> 
 
 def counted(**wanted: int) -> Step:
     """Wait until the local Mosaic has counted so much."""
-    return lambda stage: stage.until_counted(**wanted)
+    return lambda scenario: scenario.until_counted(**wanted)
 
 
 def looked(times: int, path: str = LOOK) -> Step:
@@ -66,38 +66,38 @@ def looked(times: int, path: str = LOOK) -> Step:
     return requested("GET", path, times)
 
 
-def looked_again(stage: Stage, times: int = 2) -> None:
+def looked_again(scenario: Scenario, times: int = 2) -> None:
     """Wait until somebody looks at a run anew: whatever was asked before may have been asked by who is gone."""
-    seen = stage.mosaic.counts().requests.get(f"GET {LOOK}", 0)
-    stage.until_request("GET", LOOK, seen + times)
+    seen = scenario.mosaic.counts().requests.get(f"GET {LOOK}", 0)
+    scenario.until_request("GET", LOOK, seen + times)
 
 
-def looked_on(stage: Stage) -> None:
+def looked_on(scenario: Scenario) -> None:
     """
     Wait for some more looks, one a second.
 
     When a task goes on too soon after its deferral, Airflow takes the late news of its first part's end for a failure
     of the try: fatal where there is no retry.
     """
-    looked_again(stage, 6)
+    looked_again(scenario, 6)
 
 
-def waits(stage: Stage) -> None:
+def waits(scenario: Scenario) -> None:
     """Wait until the task waits, with a look of the trigger's or the loop's besides the task's first one."""
-    stage.until_state("deferred" if stage.mode == "deferred" else "running")
-    stage.until_request("GET", LOOK, 2)
+    scenario.until_state("deferred" if scenario.mode == "deferred" else "running")
+    scenario.until_request("GET", LOOK, 2)
 
 
-def deferred_just_now(stage: Stage) -> None:
+def deferred_just_now(scenario: Scenario) -> None:
     """Wait until the task is deferred, and be there before the triggerer is."""
-    poll(lambda: stage.task().state == "deferred" or None, timeout=60, pause=0.05, what="the task is deferred")
+    poll(lambda: scenario.task().state == "deferred" or None, timeout=60, pause=0.05, what="the task is deferred")
 
 
 def in_state(*states: str, tries: int | None = None) -> Step:
     """Wait until the task is in one of the states, in a certain try if that matters."""
 
-    def step(stage: Stage) -> None:
-        stage.until_state(*states, tries=tries)
+    def step(scenario: Scenario) -> None:
+        scenario.until_state(*states, tries=tries)
 
     return step
 
@@ -110,38 +110,38 @@ def over(state: str) -> Step:
     run ended all the same, so that nobody begins the task anew.
     """
 
-    def step(stage: Stage) -> None:
-        stage.until_state(state)
-        stage.until_over()
+    def step(scenario: Scenario) -> None:
+        scenario.until_state(state)
+        scenario.until_done()
 
     return step
 
 
-def killed(stage: Stage) -> None:
+def killed(scenario: Scenario) -> None:
     """SIGKILL the task's process."""
-    stage.kill()
+    scenario.kill()
 
 
-def killed_again(stage: Stage) -> None:
+def killed_again(scenario: Scenario) -> None:
     """SIGKILL the process of the second try."""
-    stage.kill(2)
+    scenario.kill(2)
 
 
-def terminated(stage: Stage) -> None:
+def terminated(scenario: Scenario) -> None:
     """SIGTERM the task's process."""
-    stage.signal(signal.SIGTERM, stage.process())
+    scenario.signal(signal.SIGTERM, scenario.process())
 
 
 def marked(state: str) -> Step:
     """Mark the task, as a person does."""
-    return lambda stage: stage.mark(state)
+    return lambda scenario: scenario.mark(state)
 
 
 def run_ends(status: str, *, number: int = 0) -> Step:
     """End one of the runs, counted from the first."""
 
-    def step(stage: Stage) -> None:
-        stage.mosaic.finish_run(stage.mosaic.runs()[number]["run_id"], status, message="By hand")
+    def step(scenario: Scenario) -> None:
+        scenario.mosaic.finish_run(scenario.mosaic.runs()[number]["run_id"], status, message="By hand")
 
     return step
 
@@ -149,7 +149,7 @@ def run_ends(status: str, *, number: int = 0) -> Step:
 def fault_met(kind: str) -> Step:
     """Wait until a request has met the fault."""
 
-    def step(stage: Stage) -> None:
-        stage.until(lambda: kind in stage.mosaic.counts().faults_used, f"a {kind} that is met")
+    def step(scenario: Scenario) -> None:
+        scenario.until(lambda: kind in scenario.mosaic.counts().faults_used, f"a {kind} that is met")
 
     return step

@@ -1,4 +1,4 @@
-"""The most telling moments at which a task is killed, and every clear; ``make test-faults`` plays all there are."""
+"""The most telling kill_points at which a task is killed, and every clear; ``make test-faults`` plays all there are."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from .airflow_faults import MOMENTS as AIRFLOW_FAULTS
+from .airflow_faults import KILL_POINTS as AIRFLOW_FAULTS
 from .cases import cases
-from .exits import MOMENTS as EXITS
-from .house import fault_house, forget, new_folder
+from .environment import fault_environment, forget, new_folder
+from .exits import KILL_POINTS as EXITS
+from .kill_points import KILL_POINTS
 from .ledger import Line
-from .moments import MOMENTS
 
 pytestmark = pytest.mark.airflow
 
@@ -35,7 +35,9 @@ TELLING = {
     ("clear of a deferred task before the triggerer has it", "deferred"),
 }
 CASES = {
-    case.name: case for case in cases((*MOMENTS, *AIRFLOW_FAULTS, *EXITS)) if (case.moment.what, case.mode) in TELLING
+    case.name: case
+    for case in cases((*KILL_POINTS, *AIRFLOW_FAULTS, *EXITS))
+    if (case.moment.what, case.mode) in TELLING
 }
 
 
@@ -43,8 +45,8 @@ CASES = {
 def lines(request: pytest.FixtureRequest) -> Iterator[dict[str, Line]]:
     """All cases, as many at a time as there are local Mosaics."""
     folder = new_folder("tests")
-    with fault_house(folder, mosaics=4) as house:
-        played = house.play_all(list(CASES.values()), lambda line: None)
+    with fault_environment(folder, mosaics=4) as environment:
+        played = environment.play_all(list(CASES.values()), lambda line: None)
     yield {f"{line.moment}, {line.mode}": line for line in played}
     if not request.session.testsfailed:
         forget(folder)

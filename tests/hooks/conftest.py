@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.hooks import namesakes
+from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_mosaic.emulator import Emulator
+from mosaic_emulator import Emulator
 
 
 def posts(mosaic: Emulator) -> int:

@@ -10,9 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from mosaic_emulator.settings import Settings
 from pydantic.fields import FieldInfo
-
-from airflow_provider_mosaic.emulator.settings import Settings
 
 #: Switches of what happens, not of what it looks like; with each, why a day of work can't be done under it.
 NO_SHAPES = {

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.api import runs, social
 from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.endpoints import runs, social
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-from .acts import ACTS, ACTS_OF_THE_HOOK
+from .endpoint_calls import ENDPOINT_CALLS, HOOK_CALLS
 
 AGENT = "a0000000-0000-4000-8000-000000000001"
 IDS: list[Any] = [5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two words", ["a"], "a/b", "a\\b", "a%b", "\ud800"]
@@ -100,7 +100,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "create_post": {"text": "Hello", "social_connection_ids": ["c"]},
     "update_post": {"post_id": "p", "approve": True},
     "update_agent": {"agent_id": "a", "name": "A name"},
-    "begin_upload": {"asset_type": "video"},
+    "start_upload": {"asset_type": "video"},
     "finalize_upload": {"asset_type": "video", "asset_id": "v"},
     "get_view_url": {"asset_type": "video", "asset_id": "v"},
     "set_auto_topup": {"enabled": False},
@@ -119,7 +119,7 @@ INSTEAD = {
 ENDPOINTS = {"run_agent": runs.start_run, "create_post": social.create_post}
 FOR_TESTS = {"now"}
 
-METHODS = sorted({*ACTS, *ACTS_OF_THE_HOOK})
+METHODS = sorted({*ENDPOINT_CALLS, *HOOK_CALLS})
 
 
 def arguments_of(method: str) -> list[str]:

@@ -13,20 +13,20 @@ from itertools import combinations, product
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.catalogue import WORKSPACE_ID
+from mosaic_emulator.settings import Settings
 
+from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.webhooks import SIGNATURE_HEADER, read_event, signature_fits
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
-from airflow_provider_mosaic.emulator.settings import Settings
-from airflow_provider_mosaic.hooks import namesakes
-from airflow_provider_mosaic.hooks.endpoints import Endpoints
+from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-from .acts import ACTS, ACTS_OF_THE_HOOK
-from .over_both import TRANSPORTS
+from .all_endpoints import CallEnvironment
+from .both_transports import TRANSPORTS
+from .endpoint_calls import ENDPOINT_CALLS, HOOK_CALLS
 from .shapes import ALONE, MIXTURES, NO_SHAPES, OF_REFUSALS, PAIRWISE, SHAPES, SWITCHES, values_of
-from .working_day import Day
 
 #: What the hook has beside endpoints: for sending what has no method, and for Airflow.
 NO_ENDPOINTS = {"send", "iterate"}
@@ -92,8 +92,8 @@ def test_every_method_reads_every_shape(
 ) -> None:
     mosaic_emulator.configure(**(SHAPES | ALONE)[shape])
     with closing(TRANSPORTS[transport](access_to(mosaic_emulator))) as api:
-        day = Day(api, mosaic_emulator, mosaic_emulator.settings(), receiver.url)
-        for name, act in (ACTS | (ACTS_OF_THE_HOOK if transport == "requests" else {})).items():
+        day = CallEnvironment(api, mosaic_emulator, mosaic_emulator.settings(), receiver.url)
+        for name, act in (ENDPOINT_CALLS | (HOOK_CALLS if transport == "requests" else {})).items():
             try:
                 act(day)
             except Exception as error:
@@ -103,7 +103,7 @@ def test_every_method_reads_every_shape(
         day.until(lambda: _flags(day, receiver), {"RUN_STARTED", "RUN_PROGRESS", "RUN_FINISHED"}.__eq__)
 
 
-def _flags(day: Day, receiver: Receiver) -> set[str]:
+def _flags(day: CallEnvironment, receiver: Receiver) -> set[str]:
     """The flags of the webhooks about the day's run, each signed with the secret and read as the model that it is."""
     flags = set()
     for signature, body in list(receiver.received):
@@ -120,9 +120,9 @@ def public(kind: type) -> set[str]:
 
 
 def test_the_day_has_every_method_of_the_hook() -> None:
-    assert set(ACTS) == {name for name in public(Endpoints) if name not in NO_ENDPOINTS}
+    assert set(ENDPOINT_CALLS) == {name for name in public(EndpointMethods) if name not in NO_ENDPOINTS}
     own = set(vars(MosaicHook)) & public(MosaicHook)
-    assert set(ACTS_OF_THE_HOOK) == own - NO_ENDPOINTS - FOR_AIRFLOW
+    assert set(HOOK_CALLS) == own - NO_ENDPOINTS - FOR_AIRFLOW
 
 
 def test_every_switch_is_a_shape_or_said_to_be_none() -> None:

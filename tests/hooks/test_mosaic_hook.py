@@ -17,7 +17,7 @@ from airflow.sdk import Connection
 from clients.servers import HostileServer, silence
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.account import Whoami
+from airflow_provider_mosaic.api.endpoints.account import Whoami
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicError,
@@ -533,5 +533,5 @@ def test_every_error_of_a_hook_is_one_of_ours(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(VARIABLE, as_json(password=KEY, host="http://127.0.0.1:1"))
     hook = MosaicHook()
     with pytest.raises(MosaicError):
-        hook.begin_upload("film")
+        hook.start_upload("film")
     hook.close()

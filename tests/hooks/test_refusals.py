@@ -10,10 +10,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.settings import Settings
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.agents import create_agent
-from airflow_provider_mosaic.api.billing import set_auto_topup
+from airflow_provider_mosaic.api.endpoints.agents import create_agent
+from airflow_provider_mosaic.api.endpoints.billing import set_auto_topup
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
@@ -22,12 +24,10 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.settings import Settings
-from airflow_provider_mosaic.hooks.endpoints import Endpoints
+from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-from .over_both import TRANSPORTS
+from .both_transports import TRANSPORTS
 from .shapes import OF_REFUSALS, values_of
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -36,7 +36,7 @@ GENERATING = "a0000000-0000-4000-8000-000000000004"
 ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 
 #: Every method that is told an id, with one that nothing has.
-UNKNOWN: dict[str, Callable[[Endpoints], Any]] = {
+UNKNOWN: dict[str, Callable[[EndpointMethods], Any]] = {
     "get_agent": lambda api: api.get_agent(NOBODY),
     "get_agent_node": lambda api: api.get_agent_node(NOBODY),
     "update_agent": lambda api: api.update_agent(NOBODY, name="A name"),
@@ -97,13 +97,13 @@ class WrongUse:
     :param words: The status of a value that is a word.
     """
 
-    act: Callable[[Endpoints, Emulator], object]
+    act: Callable[[EndpointMethods, Emulator], object]
     beside: dict[str, Any] = field(default_factory=dict)
     words: dict[Any, int] = field(default_factory=dict)
 
 
-def _twice(make: Callable[[Endpoints], str], act: Callable[[Endpoints, str], object]) -> WrongUse:
-    def both(api: Endpoints, mosaic: Emulator) -> None:
+def _twice(make: Callable[[EndpointMethods], str], act: Callable[[EndpointMethods, str], object]) -> WrongUse:
+    def both(api: EndpointMethods, mosaic: Emulator) -> None:
         made = make(api)
         act(api, made)
         act(api, made)
@@ -111,13 +111,13 @@ def _twice(make: Callable[[Endpoints], str], act: Callable[[Endpoints, str], obj
     return WrongUse(both)
 
 
-def _cancel_ended(api: Endpoints, mosaic: Emulator) -> None:
+def _cancel_ended(api: EndpointMethods, mosaic: Emulator) -> None:
     run_id = api.run_agent(GENERATING)
     mosaic.finish_run(run_id)
     assert api.cancel_run(run_id).tasks_cancelled == 0
 
 
-def _tomorrow(api: Endpoints) -> str:
+def _tomorrow(api: EndpointMethods) -> str:
     moment = datetime.now(timezone.utc) + timedelta(days=1)
     return api.create_post("Tomorrow", social_connection_ids=ACCOUNT, schedule_date=moment).post_id
 
@@ -126,11 +126,11 @@ def _node(place: int) -> str:
     return f"b0000001-0000-4000-8000-00000000000{place}"
 
 
-def _operation(**operation: str) -> Callable[[Endpoints, Emulator], object]:
+def _operation(**operation: str) -> Callable[[EndpointMethods, Emulator], object]:
     return lambda api, mosaic: api.update_agent(DEFAULT, operations=[operation])
 
 
-def _generate_without_prompt(api: Endpoints, mosaic: Emulator) -> None:
+def _generate_without_prompt(api: EndpointMethods, mosaic: Emulator) -> None:
     made = api.create_agent(name="Poster").agent_id
     operation = {"op": "create_node", "node_type_id": "18b998a0-2ea7-4676-a5d3-3ae6c8ac0b72"}
     api.update_agent(made, operations=[operation])
@@ -197,7 +197,7 @@ REFUSING_SWITCHES = [
 
 
 @pytest.fixture(params=TRANSPORTS)
-def api(request: pytest.FixtureRequest, mosaic_emulator: Emulator) -> Iterator[Endpoints]:
+def api(request: pytest.FixtureRequest, mosaic_emulator: Emulator) -> Iterator[EndpointMethods]:
     access = Access(api_key=mosaic_emulator.api_key, base_url=mosaic_emulator.url)
     with closing(TRANSPORTS[request.param](access)) as endpoints:
         yield endpoints
@@ -216,7 +216,7 @@ def refusal(act: Callable[[], Any], kind: type[MosaicError]) -> str:
 
 @pytest.mark.parametrize("shape", ERROR_SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
 def test_every_refusal_is_its_own_exception_in_every_shape(
-    mosaic_emulator: Emulator, api: Endpoints, shape: dict[str, Any]
+    mosaic_emulator: Emulator, api: EndpointMethods, shape: dict[str, Any]
 ) -> None:
     mosaic_emulator.configure(**shape)
     for name, act in UNKNOWN.items():
@@ -232,7 +232,7 @@ def test_every_refusal_is_its_own_exception_in_every_shape(
 
 @pytest.mark.parametrize(("switch", "value"), REFUSING_SWITCHES)
 def test_every_way_to_refuse_is_its_own_exception(
-    mosaic_emulator: Emulator, api: Endpoints, switch: str, value: Any
+    mosaic_emulator: Emulator, api: EndpointMethods, switch: str, value: Any
 ) -> None:
     use = WRONG_USE[switch]
     mosaic_emulator.configure(**{switch: value, **use.beside})
@@ -259,7 +259,7 @@ def test_a_wrong_key_is_told_at_every_method(mosaic_emulator: Emulator, transpor
 # What a restricted key is told
 
 
-def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, api: Endpoints) -> None:
+def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, api: EndpointMethods) -> None:
     mosaic_emulator.configure(scopes=["agents:read"])
     assert len(list(api.list_agents())) == 5
     for act, words in (
@@ -268,7 +268,7 @@ def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, ap
         (lambda: api.run_agent(GENERATING), "(by the pattern of the documented names this needs agent_runs:write)"),
         (lambda: api.create_agent(), "(by the pattern of the documented names this needs agents:write)"),
         (lambda: list(api.list_posts()), "(this needs Read on social publishing, whose scope has no documented name)"),
-        (lambda: api.begin_upload("video"), "(this needs Write on uploads, whose scope has no documented name)"),
+        (lambda: api.start_upload("video"), "(this needs Write on uploads, whose scope has no documented name)"),
     ):
         assert words in refusal(act, MosaicPermissionError)  # type: ignore[arg-type]
     assert mosaic_emulator.counts().runs_started == 0

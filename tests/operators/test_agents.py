@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, sent
-from tasks.lives import LATE
-from tasks.standins import Killed, Life, StateStore
+from tasks.task_runs import LATE
 
-from airflow_provider_mosaic.api.definition_texts import definition_yaml
+from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
+from airflow_provider_mosaic.agents_as_code import apply as agents
+from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
@@ -22,8 +25,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.hooks import agents, namesakes
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicApplyAgentOperator, MosaicRunAgentOperator
 
@@ -51,16 +52,16 @@ def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def life(store: StateStore | None, **options: Any) -> Life:
+def life(store: StateStore | None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "agent", "definition": DEFINITION, **options}
-    return Life(lambda: MosaicApplyAgentOperator(**arguments), store=store)
+    return TaskRunner(lambda: MosaicApplyAgentOperator(**arguments), store=store)
 
 
 def named(hook: MosaicHook, name: str = "Nightly") -> list[str]:
     return [agent.agent_id for agent in hook.list_agents() if agent.name == name]
 
 
-def gives_up(task: Life, kind: type[Exception]) -> str:
+def gives_up(task: TaskRunner, kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         task.execute()
     assert type(failure.value.error) is kind
@@ -111,7 +112,7 @@ def test_a_dry_run_sends_nothing_and_shows_the_difference(
 
 def test_a_file_beside_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
     # The DAG is made in the stand-ins' file.
-    beside = Path(Life.execute.__code__.co_filename).parent / "agent-of-a-test.yaml"
+    beside = Path(TaskRunner.execute.__code__.co_filename).parent / "agent-of-a-test.yaml"
     beside.write_text(definition_yaml(DEFINITION))
     try:
         assert [life(None, definition=beside.name).execute()] == named(hook)
@@ -125,14 +126,14 @@ def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHoo
         opened.writestr("agents/nightly.yaml", definition_yaml(DEFINITION))
     in_zip = str(archive / "dag.py")
 
-    def beside(definition: str) -> Life:
+    def beside(definition: str) -> TaskRunner:
         def make() -> MosaicApplyAgentOperator:
             operator = MosaicApplyAgentOperator(task_id="apply", definition=definition)
             # As Airflow sets it for a DAG file in a zip.
             operator.dag.fileloc = in_zip
             return operator
 
-        return Life(make, store=StateStore())
+        return TaskRunner(make, store=StateStore())
 
     assert [beside("agents/nightly.yaml").execute()] == named(hook)
     assert "there is no such file in" in gives_up(beside("agents/other.yaml"), MosaicValidationError)
@@ -359,7 +360,7 @@ def test_an_update_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, hoo
 def test_the_agent_is_made_in_the_connections_workspace(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
+    from mosaic_emulator.catalogue import WORKSPACE_ID
 
     connection = json.loads(mosaic.airflow_connection())
     connection["extra"] = {"workspace_id": WORKSPACE_ID}
@@ -372,9 +373,9 @@ def test_the_agent_is_made_in_the_connections_workspace(
 # Tiles by name in a run
 
 
-def run(**options: Any) -> Life:
+def run(**options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.01, **options}
-    return Life(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
+    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
 
 
 def bodies(mosaic: Emulator) -> list[Any]:

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
+from tasks.fakes import Deferred, Killed, StateStore, TaskInstance, TaskRunner
 from tasks.fixtures import START, Clock, Lookups, Meanwhile, effects, nothing_was_done, started, until
-from tasks.lives import end_of_first_try, gives_up, post_life, rendered, run_life
-from tasks.standins import Deferred, Killed, Life, StateStore, TaskInstance
+from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -21,7 +22,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicTransportError,
 )
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.durable import manual_adoption as decisions
+from airflow_provider_mosaic.durable import xcoms as bookkeeping
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -30,11 +32,11 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicUploadOperator,
 )
-from airflow_provider_mosaic.tasks import bookkeeping, decisions, run_waits
+from airflow_provider_mosaic.tasks import run_waits
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
-Make = Callable[..., Life]
+Make = Callable[..., TaskRunner]
 
 
 @pytest.fixture(autouse=True)
@@ -42,32 +44,34 @@ def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookkeeping, "_PAUSES", (0.0,) * len(bookkeeping._PAUSES))
 
 
-def resume_life(store: StateStore | None, run_id: str = "a-run", **options: Any) -> Life:
+def resume_life(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
     arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicResumeRunOperator(**arguments), store=store)
+    return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
-def avatar_life(store: StateStore | None) -> Life:
+def avatar_life(store: StateStore | None) -> TaskRunner:
     video = "https://cdn.example.org/host.mp4"
-    return Life(lambda: MosaicCreateAvatarProfileOperator(task_id="avatar", name="Host", video_url=video), store=store)
+    return TaskRunner(
+        lambda: MosaicCreateAvatarProfileOperator(task_id="avatar", name="Host", video_url=video), store=store
+    )
 
 
-def agent_life(store: StateStore | None) -> Life:
+def agent_life(store: StateStore | None) -> TaskRunner:
     definition = {"name": "Made once", "nodes": {"film": {"tile": "Video Generation"}}}
-    return Life(lambda: MosaicApplyAgentOperator(task_id="agent", definition=definition), store=store)
+    return TaskRunner(lambda: MosaicApplyAgentOperator(task_id="agent", definition=definition), store=store)
 
 
 # Lookups of the connection
 
 
 STARTS: dict[str, Make] = {
-    "run": run_life,
-    "post": post_life,
+    "run": run_task,
+    "post": post_task,
     "avatar": avatar_life,
     "agent": agent_life,
     "resume": resume_life,
-    "cancel": lambda store: Life(lambda: MosaicCancelRunOperator(task_id="cancel", run_id="a-run"), store=store),
-    "upload": lambda store: Life(
+    "cancel": lambda store: TaskRunner(lambda: MosaicCancelRunOperator(task_id="cancel", run_id="a-run"), store=store),
+    "upload": lambda store: TaskRunner(
         lambda: MosaicUploadOperator(task_id="upload", source="https://cdn.example.org/a.mp4"), store=store
     ),
 }
@@ -91,15 +95,15 @@ def test_the_retry_starts_what_a_failed_lookup_prevented(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any
 ) -> None:
     lookups.fail(2)
-    task = run_life(make_store())
+    task = run_task(make_store())
     with pytest.raises(MosaicConnectionError):
         task.execute()
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
 @STORES
-@pytest.mark.parametrize("make", [run_life, post_life], ids=["run", "post"])
+@pytest.mark.parametrize("make", [run_task, post_task], ids=["run", "post"])
 def test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any, make: Make
 ) -> None:
@@ -121,7 +125,7 @@ def test_a_lookup_that_fails_when_the_clock_is_over_is_tolerated_before_anything
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(make_store(), deferrable=True)
+    task = run_task(make_store(), deferrable=True)
     deferred = task.execute()
     mosaic.finish_run(started(mosaic))
     lookups.fail(4)
@@ -134,7 +138,7 @@ def test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(make_store(), deferrable=True)
+    task = run_task(make_store(), deferrable=True)
     deferred = task.execute()
     lookups.fail()
     for event in (
@@ -148,10 +152,10 @@ def test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task(
 
 
 def test_a_retry_whose_lookup_fails_keeps_the_run(mosaic: Emulator, clock: Clock, lookups: Lookups) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "completed")
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "completed")
     lookups.fail(3)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -159,7 +163,7 @@ def test_what_a_user_has_named_is_not_refused_for_a_lookup_that_fails(
     mosaic: Emulator, clock: Clock, lookups: Lookups, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = rendered(mosaic, hook)[0]
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     task.try_number = 1
     task.clear()
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", json.dumps({"manual__2026-01-01": run_id}))
@@ -176,7 +180,7 @@ def test_what_a_user_has_named_is_not_refused_for_a_lookup_that_fails(
 def test_a_variable_that_cannot_be_read_is_not_taken_for_none(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     task.try_number = 1
     task.clear()
 
@@ -210,7 +214,7 @@ def broken_xcom(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_run_whose_xcom_cannot_be_written_is_waited_for(
     mosaic: Emulator, make_store: Any, deferrable: bool, broken_xcom: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run_life(make_store(), deferrable=deferrable).see_through() == started(mosaic)
+    assert run_task(make_store(), deferrable=deferrable).run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
     warnings = [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
     assert any("'mosaic_run_id'" in line and started(mosaic) in line for line in warnings)
@@ -221,7 +225,7 @@ def test_a_run_whose_xcom_cannot_be_written_is_waited_for(
 
 @pytest.mark.parametrize(
     ("make", "effect"),
-    [(post_life, "posts_made"), (avatar_life, "avatars_created"), (agent_life, None)],
+    [(post_task, "posts_made"), (avatar_life, "avatars_created"), (agent_life, None)],
     ids=["post", "avatar", "agent"],
 )
 def test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written(
@@ -246,8 +250,8 @@ def test_an_xcom_that_can_be_written_again_a_moment_later_is_written(
         real(ti, key, value)
 
     monkeypatch.setattr(TaskInstance, "xcom_push", push)
-    task = run_life(StateStore())
-    assert task.see_through() == task.xcom("mosaic_run_id")
+    task = run_task(StateStore())
+    assert task.run_to_end() == task.xcom("mosaic_run_id")
     assert task.xcom("status")
     assert "could not save" not in caplog.text
 
@@ -257,13 +261,13 @@ def test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on(
 ) -> None:
     store = StateStore()
     store.after_set = lambda value: setattr(store, "broken_sets", 0 if "id" in value else 100)
-    assert run_life(store).see_through() == started(mosaic)
+    assert run_task(store).run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
     assert f"run {started(mosaic)!r} in the task state store" in caplog.text
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    for make in (run_life, post_life, avatar_life):
+    for make in (run_task, post_task, avatar_life):
         store = StateStore()
         store.broken_sets = 100
         with pytest.raises(RuntimeError, match="away"):
@@ -280,13 +284,13 @@ def test_a_refusal_is_reported_also_when_the_store_is_away(mosaic: Emulator, mon
     monkeypatch.setattr(StateStore, "delete", away)
     mosaic.inject("forbidden", method="POST", path=START)
     with pytest.raises(AirflowFailException, match="MosaicPermissionError"):
-        run_life(StateStore()).execute()
+        run_task(StateStore()).execute()
 
 
 # What was recorded and is gone
 
 
-def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_life) -> Life:
+def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_task) -> TaskRunner:
     task = make(store.killing_at("id"))
     mosaic.configure(hold_runs=True)
     with pytest.raises(Killed):
@@ -295,28 +299,28 @@ def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_life) -
 
 
 @pytest.mark.parametrize("how", ["returns none", "raises"])
-@pytest.mark.parametrize("make", [run_life, post_life], ids=["run", "post"])
+@pytest.mark.parametrize("make", [run_task, post_task], ids=["run", "post"])
 def test_an_entry_whose_object_is_gone_is_doubt(mosaic: Emulator, clock: Clock, how: str, make: Make) -> None:
     store = StateStore()
     task = first_try_dies(mosaic, store, make)
     store.lose(raising=how == "raises")
-    message = gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ids = [run["run_id"] for run in mosaic.runs()] or [post["post_id"] for post in mosaic.posts()]
     assert ids[0] in message
     assert sum(effects(mosaic).values()) == 1
     task.clear()
     mosaic.configure(hold_runs=False)
-    task.see_through()
+    task.run_to_end()
     assert sum(effects(mosaic).values()) == 2
 
 
 def test_an_entry_whose_object_is_gone_and_of_which_nothing_is_found_starts_it(mosaic: Emulator, clock: Clock) -> None:
     store = StateStore()
-    task = run_life(store.killing_at("intent"))
+    task = run_task(store.killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     store.lose()
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -328,7 +332,7 @@ def test_a_whole_entry_that_can_vanish_is_doubt_too(
     task = first_try_dies(mosaic, store)
     store.clear()
     monkeypatch.setenv("AIRFLOW__STATE_STORE__BACKEND", backend)
-    assert started(mosaic) in gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    assert started(mosaic) in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -342,7 +346,7 @@ def test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries(
         task.execute()
     assert failure.value.transient
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -352,7 +356,7 @@ def test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting(
     task.clear()
     mosaic.configure(hold_runs=False)
     store.broken_gets = 1
-    task.see_through()
+    task.run_to_end()
     assert effects(mosaic) == {"runs_started": 2}
 
 
@@ -375,7 +379,7 @@ def test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken(
 ) -> None:
     mosaic.configure(hold_runs=True)
     options = {clock_name: timedelta(seconds=60)}
-    task = run_life(make_store(), deferrable=True, map_index=map_index, **options)
+    task = run_task(make_store(), deferrable=True, map_index=map_index, **options)
     deferred = task.execute()
     late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "began": 1.0}
     mosaic.finish_run(started(mosaic))
@@ -394,7 +398,7 @@ def _with(deferred: Deferred, kwargs: dict[str, Any]) -> Deferred:
 
 def test_a_run_that_failed_meanwhile_is_told_as_that(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=True, timeout=60)
+    task = run_task(StateStore(), deferrable=True, timeout=60)
     deferred = task.execute()
     mosaic.finish_run(started(mosaic), "failed")
     with pytest.raises(MosaicRunFailedError):
@@ -403,33 +407,33 @@ def test_a_run_that_failed_meanwhile_is_told_as_that(mosaic: Emulator) -> None:
 
 def test_a_post_that_came_out_meanwhile_is_taken(mosaic: Emulator) -> None:
     mosaic.configure(hold_posts=True)
-    task = post_life(StateStore(), deferrable=True, wait_for_completion=True)
+    task = post_task(StateStore(), deferrable=True, wait_for_completion=True)
     deferred = task.execute()
     mosaic.configure(hold_posts=False)
     post_id = deferred.kwargs["post_id"]
     until(lambda: mosaic.posts()[0]["status"] == "posted")
     assert task.resume(deferred, {"outcome": "timeout", "id": post_id}) == post_id
-    assert task.give_up() == post_id
+    assert task.on_timeout() == post_id
     assert effects(mosaic) == {"posts_made": 1}
 
 
 @STORES
 def test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on(mosaic: Emulator, make_store: Any) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(make_store(), deferrable=True)
+    task = run_task(make_store(), deferrable=True)
     task.execute()
     mosaic.finish_run(started(mosaic))
-    assert task.give_up() == started(mosaic)
+    assert task.on_timeout() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_airflows_own_limit_cancels_a_run_also_when_its_xcom_is_gone(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True)
     task.execute()
     task.dag_run.xcoms.clear()
     with pytest.raises(TaskDeferralTimeout):
-        task.give_up()
+        task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
@@ -438,7 +442,7 @@ def test_a_run_whose_id_cannot_be_read_just_now_is_left_to_the_retries(
 ) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
-    task = run_life(store, deferrable=True)
+    task = run_task(store, deferrable=True)
     task.execute()
 
     def away(*args: Any, **kwargs: Any) -> None:
@@ -448,10 +452,10 @@ def test_a_run_whose_id_cannot_be_read_just_now_is_left_to_the_retries(
         patched.setattr(TaskInstance, "xcom_pull", away)
         store.broken_gets = 1
         with pytest.raises(MosaicTransportError, match="A retry continues with it"):
-            task.give_up()
+            task.on_timeout()
         # One of the two is enough.
         with pytest.raises(TaskDeferralTimeout):
-            task.give_up()
+            task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
@@ -459,11 +463,11 @@ def test_airflows_own_limit_cancels_a_run_also_when_a_lookup_fails(
     mosaic: Emulator, clock: Clock, lookups: Lookups
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True)
     task.execute()
     lookups.fail(2)
     with pytest.raises(TaskDeferralTimeout):
-        task.give_up()
+        task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
@@ -474,11 +478,11 @@ def test_airflows_own_limit_cancels_a_run_also_when_a_lookup_fails(
 def test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(run_waits, "api_server_is_away", lambda seconds: True)
+    monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda seconds: True)
     mosaic.configure(hold_runs=True)
     if moment == "starting":
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)
-    task = run_life(StateStore(), poll_interval=0.1)
+    task = run_task(StateStore(), poll_interval=0.1)
 
     def kill() -> None:
         until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._running)

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import TaskRunner
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, effects, until
-from tasks.standins import Life
 
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicNotFoundError, MosaicServerError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicPostAnalyticsOperator
 
@@ -25,8 +25,8 @@ def post_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return post.post_id
 
 
-def life(post_id: str, **options: Any) -> Life:
-    return Life(lambda: MosaicPostAnalyticsOperator(task_id="metrics", post_id=post_id, **options))
+def life(post_id: str, **options: Any) -> TaskRunner:
+    return TaskRunner(lambda: MosaicPostAnalyticsOperator(task_id="metrics", post_id=post_id, **options))
 
 
 def test_there_is_a_row_a_platform_with_the_metrics_as_columns(mosaic: Emulator, post_id: str) -> None:

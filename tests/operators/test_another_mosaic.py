@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
-from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -31,15 +31,15 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtherMosaic]:
         yield other
 
 
-def life(**options: Any) -> Life:
+def life(**options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": "an-agent", "video_ids": ["v"], "poll_interval": 0.02, **options}
-    return Life(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
+    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
 
 
 @WAYS
 def test_a_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> None:
     task = life(deferrable=deferrable)
-    assert task.see_through() == "started-0"
+    assert task.run_to_end() == "started-0"
     assert task.xcom("output_ids") == ["out-1"]
     assert other.started_by_api() == ["started-0"]
 
@@ -51,7 +51,7 @@ def test_outputs_that_are_shown_later_than_the_end_are_seen(
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 9)
     other.looks_without_outputs, other.looks_without_links = 4, 1
     task = life(deferrable=deferrable)
-    task.see_through()
+    task.run_to_end()
     assert task.xcom("output_ids") == ["out-1"]
     assert (other.looks_without_outputs, other.looks_without_links) == (0, 0)
 
@@ -62,7 +62,7 @@ def test_a_download_that_gets_no_link_to_anything_is_no_success(
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 4)
     run_id = other.add("ended", status="completed")["run_id"]
     other.looks_without_links = 9
-    task = Life(
+    task = TaskRunner(
         lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id=run_id, destination=str(tmp_path)), store=None
     )
     with pytest.raises(MosaicRunFailedError, match="no link"):
@@ -71,7 +71,7 @@ def test_a_download_that_gets_no_link_to_anything_is_no_success(
 
 def test_runs_that_triggers_started_are_left_out(other: OtherMosaic, clock: Clock) -> None:
     other.lose_answers, other.triggered_meanwhile = 1, 3
-    assert life().see_through() == "started-0"
+    assert life().run_to_end() == "started-0"
     assert other.started_by_api() == ["started-0"]
 
 
@@ -83,7 +83,7 @@ def test_runs_that_were_there_before_are_left_out_though_the_list_is_not_narrowe
     for number in range(there_before):
         other.add(f"old-{number}", status="completed", started_at=long_ago)
     other.lose_answers = 1
-    assert life().see_through() == f"started-{there_before}"
+    assert life().run_to_end() == f"started-{there_before}"
     assert len(other.started_by_api()) == 1
 
 
@@ -95,7 +95,7 @@ def test_where_there_are_too_many_to_keep_nothing_is_guessed(
         other.add(f"old-{number}", status="completed")
     other.lose_answers = 1
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
-        life().see_through()
+        life().run_to_end()
     assert len(other.started_by_api()) == 1
 
 
@@ -105,7 +105,7 @@ def test_too_many_runs_do_not_hinder_a_start_whose_answer_comes(
     monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
-    assert life().see_through() == "started-101"
+    assert life().run_to_end() == "started-101"
 
 
 def test_a_cancel_without_a_body_is_a_cancel(other: OtherMosaic) -> None:
@@ -137,7 +137,7 @@ def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(
 def test_a_good_end_is_known_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
     other.ends_as = status
     task = life(deferrable=deferrable)
-    assert task.see_through() == "started-0"
+    assert task.run_to_end() == "started-0"
     assert task.xcom("status") == "completed"
 
 
@@ -149,8 +149,8 @@ def test_a_bad_end_is_known_in_other_spellings_and_resumed_once(
     other.ends_as = status
     task = life(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError, match=status):
-        task.see_through()
-    assert task.see_through() == "started-0"
+        task.run_to_end()
+    assert task.run_to_end() == "started-0"
     assert other.requests.count("POST /agent_run/started-0/resume") == 1
 
 
@@ -161,14 +161,14 @@ def test_what_others_have_cancelled_is_left_so_in_any_spelling(
 ) -> None:
     other.ends_as = status
     with pytest.raises(AirflowFailException, match="Somebody else cancelled it"):
-        life(deferrable=deferrable).see_through()
+        life(deferrable=deferrable).run_to_end()
 
 
 @pytest.mark.parametrize("status", ["Completed", "success"])
 def test_a_sensor_knows_an_end_in_other_spellings(other: OtherMosaic, status: str) -> None:
     run_id = other.add("ended", status=status)["run_id"]
     other.looks_until_end = 0
-    sensor = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, deferrable=False), store=None)
+    sensor = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, deferrable=False), store=None)
     assert sensor.execute() == run_id
 
 
@@ -177,8 +177,8 @@ def test_a_resume_without_a_body_is_a_resume(other: OtherMosaic, clock: Clock, d
     other.ends_as = "failed"
     task = life(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError):
-        task.see_through()
-    assert task.see_through() == "started-0"
+        task.run_to_end()
+    assert task.run_to_end() == "started-0"
     assert other.requests.count("POST /agent_run/started-0/resume") == 1
     assert other.started_by_api() == ["started-0"]
 
@@ -192,5 +192,5 @@ def test_a_retry_finds_what_the_try_that_died_had_started(other: OtherMosaic, cl
     with pytest.raises(Killed):
         task.execute()
     other.add("started-by-the-dead-try")
-    assert task.see_through() == "started-by-the-dead-try"
+    assert task.run_to_end() == "started-by-the-dead-try"
     assert other.started_by_api() == ["started-by-the-dead-try"]

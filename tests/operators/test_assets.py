@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, effects, sent, until
-from tasks.standins import Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
@@ -24,9 +26,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.clients import assets, downloading
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
+from airflow_provider_mosaic.clients import asset_upload as assets
+from airflow_provider_mosaic.clients import download as downloading
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
 
@@ -38,7 +39,7 @@ MEDIA = "/mosaic-emulator-media/{name}"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in (assets.store, assets.finalize, downloading.fetch, downloading.look):
+    for function in (assets.store, assets.finalize, downloading.fetch, downloading.read_file_info):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
 
 
@@ -49,8 +50,8 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def uploads(source: Any, store: StateStore | None = None, **options: Any) -> Life:
-    return Life(lambda: MosaicUploadOperator(task_id="upload", source=source, **options), store=store)
+def uploads(source: Any, store: StateStore | None = None, **options: Any) -> TaskRunner:
+    return TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=source, **options), store=store)
 
 
 def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
@@ -219,7 +220,7 @@ def test_a_form_that_is_always_refused_ends_after_a_few_and_may_be_retried(mosai
 
 
 def test_a_conflict_at_finalize_is_looked_up_too(mosaic: Emulator, film: Path) -> None:
-    from airflow_provider_mosaic.clients.assets import finalize
+    from airflow_provider_mosaic.clients.asset_upload import finalize
 
     asset_id = uploads(str(film)).execute()
 
@@ -253,9 +254,9 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return run_id
 
 
-def downloads(run_id: str, destination: Any, **options: Any) -> Life:
+def downloads(run_id: str, destination: Any, **options: Any) -> TaskRunner:
     arguments = {"task_id": "fetch", "run_id": run_id, "destination": destination, **options}
-    return Life(lambda: MosaicDownloadOutputsOperator(**arguments))
+    return TaskRunner(lambda: MosaicDownloadOutputsOperator(**arguments))
 
 
 def names(folder: Path) -> list[str]:

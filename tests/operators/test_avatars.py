@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock, effects, sent
-from tasks.lives import LATE
-from tasks.standins import DagRun, Killed, Life, StateStore
+from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -16,7 +17,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
@@ -25,9 +25,9 @@ LIST = "/avatar-profiles"
 VIDEO = "https://cdn.example.org/host.mp4"
 
 
-def life(store: StateStore | None, *, dag_run: DagRun | None = None, map_index: int = -1, **options: Any) -> Life:
+def life(store: StateStore | None, *, dag_run: DagRun | None = None, map_index: int = -1, **options: Any) -> TaskRunner:
     arguments = {"task_id": "avatar", "name": "Host", "video_url": VIDEO, **options}
-    return Life(
+    return TaskRunner(
         lambda: MosaicCreateAvatarProfileOperator(**arguments), store=store, dag_run=dag_run, map_index=map_index
     )
 
@@ -37,7 +37,7 @@ def profiles(hook: MosaicHook) -> list[str]:
     return [profile.id for profile in hook.list_avatar_profiles()][::-1]
 
 
-def gives_up(task: Life, kind: type[Exception]) -> str:
+def gives_up(task: TaskRunner, kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         task.execute()
     assert type(failure.value.error) is kind

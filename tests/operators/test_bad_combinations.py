@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
-from tasks.lives import LATE
-from tasks.standins import Life, StateStore
+from tasks.task_runs import LATE
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
 
 NODE = "b0000004-0000-4000-8000-000000000002"
@@ -53,7 +53,9 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
     mosaic: Emulator, arguments: dict[str, Any], pattern: str
 ) -> None:
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **LATE, **arguments), store=StateStore())
+    run = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **LATE, **arguments), store=StateStore()
+    )
     with pytest.raises(AirflowFailException, match=pattern):
         run.execute()
     assert nothing_was_done(mosaic)
@@ -74,5 +76,5 @@ def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
 )
 def test_wrong_combinations_for_a_post_are_refused(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
     with pytest.raises(AirflowFailException, match=pattern):
-        Life(lambda: MosaicSocialPostOperator(task_id="post", **LATE, **arguments), store=StateStore()).execute()
+        TaskRunner(lambda: MosaicSocialPostOperator(task_id="post", **LATE, **arguments), store=StateStore()).execute()
     assert nothing_was_done(mosaic)

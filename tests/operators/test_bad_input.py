@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, nothing_was_done
-from tasks.lives import LATE, gives_up
-from tasks.standins import Life, StateStore
+from tasks.task_runs import LATE, fails_with
 
 from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
     MosaicCancelRunOperator,
@@ -275,8 +275,8 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
-    task = Life(lambda: kind(task_id="task", **LATE, **arguments), store=StateStore())
-    message = gives_up(task.execute, MosaicValidationError)
+    task = TaskRunner(lambda: kind(task_id="task", **LATE, **arguments), store=StateStore())
+    message = fails_with(task.execute, MosaicValidationError)
     assert name in message
     shown = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(value, dict):
@@ -307,7 +307,7 @@ def test_a_wrong_connection_burns_no_retries_in_any_operator(
         (tmp_path / "a.mp4").write_bytes(b"bytes")
         good = {"source": str(tmp_path / "a.mp4")}
     with pytest.raises(AirflowFailException, match=pattern) as failure:
-        Life(lambda: kind(task_id="task", **good), store=StateStore()).execute()
+        TaskRunner(lambda: kind(task_id="task", **good), store=StateStore()).execute()
     assert "mosaic_default" in str(failure.value)
 
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import TaskDeferralTimeout
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, started, until
-from tasks.lives import end_of_first_try, gives_up, run_life
-from tasks.standins import Deferred, Killed, Life, StateStore
+from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 
@@ -26,9 +26,9 @@ ONE_CANCELLED = {"runs_started": 1, "runs_cancelled": 1}
 GONE_ON_WITH = {**ONE_CANCELLED, "runs_resumed": 1}
 
 
-def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Life:
+def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicResumeRunOperator(**arguments), store=store)
+    return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
 class AirflowsTimeout(BaseException):
@@ -45,9 +45,9 @@ def test_a_run_that_a_person_cancels_while_the_task_waits_fails_it_at_once(
     mosaic: Emulator, hook: MosaicHook, store: Callable[[], Any], on_retry: str, deferrable: bool
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(store(), deferrable=deferrable, on_retry=on_retry)
+    task = run_task(store(), deferrable=deferrable, on_retry=on_retry)
     with Meanwhile(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
-        message = gives_up(task.see_through, MosaicRunCancelledError)
+        message = fails_with(task.run_to_end, MosaicRunCancelledError)
     assert "Somebody else cancelled it" in message
     assert f'mosaic_adopt.dag.run\' to {{"manual__2026-01-01": "{started(mosaic)}"}}' in message
     assert task.xcom("status") == "cancelled"
@@ -56,9 +56,9 @@ def test_a_run_that_a_person_cancels_while_the_task_waits_fails_it_at_once(
 
 @pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
 def test_a_run_that_a_person_cancels_between_two_tries_stays_cancelled(mosaic: Emulator, on_retry: str) -> None:
-    task = run_life(StateStore(), on_retry=on_retry)
-    run_id = end_of_first_try(mosaic, task, "cancelled")
-    message = gives_up(task.execute, MosaicRunCancelledError)
+    task = run_task(StateStore(), on_retry=on_retry)
+    run_id = fail_first_attempt(mosaic, task, "cancelled")
+    message = fails_with(task.execute, MosaicRunCancelledError)
     assert run_id in message
     assert "Somebody else cancelled it" in message
     assert effects(mosaic) == {"runs_started": 1}
@@ -67,9 +67,9 @@ def test_a_run_that_a_person_cancels_between_two_tries_stays_cancelled(mosaic: E
 def test_a_person_may_name_it_all_the_same_and_then_it_goes_on(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "cancelled")
-    gives_up(task.execute, MosaicRunCancelledError)
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "cancelled")
+    fails_with(task.execute, MosaicRunCancelledError)
     monkeypatch.setattr("airflow.sdk.Variable.get", lambda key, default=None: f'{{"manual__2026-01-01": "{run_id}"}}')
     task.clear()
     assert task.execute() == run_id
@@ -80,7 +80,7 @@ def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), execution_timeout=timedelta(seconds=0.3))
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
 
@@ -89,8 +89,8 @@ def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
         hook.cancel_run(started(mosaic))
 
     with Meanwhile(cancel):
-        gives_up(task.execute, MosaicRunCancelledError)
-    gives_up(task.execute, MosaicRunCancelledError)
+        fails_with(task.execute, MosaicRunCancelledError)
+    fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 
@@ -99,12 +99,12 @@ def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
 
 def test_what_a_kill_has_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     # In the main thread, as Airflow does it: in another one, both would cancel at the same moment.
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == GONE_ON_WITH
 
 
@@ -112,7 +112,7 @@ def test_a_kill_is_noticed_within_a_second_however_long_the_pause_between_two_lo
     mosaic: Emulator, clock: Clock
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), poll_interval=3600)
+    task = run_task(StateStore(), poll_interval=3600)
 
     def kill() -> None:
         until(lambda: clock.pauses)
@@ -127,7 +127,7 @@ def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     sleep = clock.sleep
 
     def over(seconds: float) -> None:
@@ -141,7 +141,7 @@ def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
     assert effects(mosaic) == ONE_CANCELLED
     monkeypatch.setattr(clock, "sleep", sleep)
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == GONE_ON_WITH
 
 
@@ -149,37 +149,37 @@ def test_what_was_cancelled_with_a_trigger_that_airflow_gave_up_is_resumed_by_th
     mosaic: Emulator, clock: Clock
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True)
     task.execute()
     with pytest.raises(TaskDeferralTimeout):
-        task.give_up()
+        task.on_timeout()
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == GONE_ON_WITH
 
 
 def test_a_cancel_of_the_tasks_own_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True, cancel_lag=0.3)
-    task = run_life(StateStore(), execution_timeout=timedelta(seconds=0.3))
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
-    task = run_life(task.store, dag_run=task.dag_run)
+    task = run_task(task.store, dag_run=task.dag_run)
     task.try_number = 1
     with pytest.raises(MosaicRunCancelledError):
         task.execute()
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == GONE_ON_WITH
 
 
 def test_where_it_cannot_be_noted_a_person_is_asked(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
-    task = run_life(store, execution_timeout=timedelta(seconds=0.3))
+    task = run_task(store, execution_timeout=timedelta(seconds=0.3))
     store.after_set = lambda value: setattr(store, "broken_sets", 9 if "id" in value else 0)
     with pytest.raises(MosaicTimeoutError):
         task.execute()
-    gives_up(task.execute, MosaicRunCancelledError)
+    fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == ONE_CANCELLED
 
 
@@ -187,7 +187,7 @@ def test_without_durable_nothing_is_noted(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
     with pytest.raises(MosaicTimeoutError):
-        run_life(store, execution_timeout=timedelta(seconds=0.3), durable=False).execute()
+        run_task(store, execution_timeout=timedelta(seconds=0.3), durable=False).execute()
     assert effects(mosaic) == ONE_CANCELLED
     assert store.history == []
 
@@ -217,7 +217,7 @@ def test_a_person_who_cancels_what_a_task_has_resumed_is_heeded(
         hook.cancel_run(run_id)
 
     with Meanwhile(cancel):
-        message = gives_up(task.see_through, MosaicRunCancelledError)
+        message = fails_with(task.run_to_end, MosaicRunCancelledError)
     assert "once more: only what is missing is paid." in message
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
@@ -228,7 +228,7 @@ def test_so_is_one_who_cancels_it_between_two_tries(
     task = resuming(run_id, StateStore(), deferrable=True)
     assert isinstance(task.execute(), Deferred)
     hook.cancel_run(run_id)
-    gives_up(task.execute, MosaicRunCancelledError)
+    fails_with(task.execute, MosaicRunCancelledError)
     task.clear()
     assert isinstance(task.execute(), Deferred)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
@@ -251,25 +251,25 @@ def test_what_its_own_timeout_cancelled_is_resumed_by_the_retry(mosaic: Emulator
     with pytest.raises(MosaicTimeoutError):
         task.execute()
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
 
 
 def test_a_failed_run_is_resumed_by_the_retry_as_before(mosaic: Emulator, clock: Clock) -> None:
-    task = run_life(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True)
     mosaic.configure(hold_runs=True)
     deferred = task.execute()
     mosaic.finish_run(started(mosaic), "failed")
     with pytest.raises(MosaicRunFailedError):
         task.resume(deferred, deferred.wait())
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
 def test_a_triggers_cancel_for_a_cleared_task_is_not_undone_by_its_new_run(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True)
     old = task.execute()
     asyncio.run(old.trigger().on_kill())
     task.clear()

@@ -12,12 +12,12 @@ from uuid import UUID
 
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath, task_group
+from mosaic_emulator import Emulator
+from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT
-from tasks.lives import gives_up
-from tasks.standins import Life, StateStore
+from tasks.task_runs import fails_with
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
     MosaicCreateAvatarProfileOperator,
@@ -172,16 +172,16 @@ def test_what_a_mapped_task_is_expanded_over_is_validated_when_an_item_runs(mosa
     with DAG("dag", schedule=None, default_args={"on_ambiguous": "guess"}):
         mapped = MosaicRunAgentOperator.partial(task_id="run", agent_id=AGENT).expand(on_partial=["failed"])
     for value, resolved in (("on_ambiguous='guess'", {"on_partial": "warn"}), ("'failed'", {"on_partial": "failed"})):
-        item = Life(lambda resolved=resolved: mapped.unmap(resolved), store=StateStore())  # type: ignore[misc]
-        assert value in gives_up(item.execute, MosaicValidationError)
+        item = TaskRunner(lambda resolved=resolved: mapped.unmap(resolved), store=StateStore())  # type: ignore[misc]
+        assert value in fails_with(item.execute, MosaicValidationError)
     assert mosaic.runs() == []
 
 
 def test_a_wrong_interval_of_a_mapped_sensor_burns_no_retries(mosaic: Emulator) -> None:
     with DAG("dag", schedule=None):
         mapped = MosaicRunSensor.partial(task_id="wait", run_id="r").expand(poll_interval=["5s"])
-    item = Life(lambda: mapped.unmap({"poll_interval": "5s"}), store=StateStore())
-    assert "poll_interval='5s'" in gives_up(item.execute, MosaicValidationError)
+    item = TaskRunner(lambda: mapped.unmap({"poll_interval": "5s"}), store=StateStore())
+    assert "poll_interval='5s'" in fails_with(item.execute, MosaicValidationError)
 
 
 def test_what_another_task_or_a_mapped_group_gives_is_not_known_yet() -> None:

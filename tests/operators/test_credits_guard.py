@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, effects, sent
-from tasks.standins import Deferred, Killed, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicNeedsCreditsError, MosaicServerError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 SHAPES = pytest.mark.parametrize("shape", ["flat", "nested"])
 
 
-def life(store: StateStore | None = None, **options: Any) -> Life:
+def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, "min_credits": 100, **options}
-    return Life(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
+    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @SHAPES
 @pytest.mark.parametrize(("credits", "wanted"), [(100, 100), (1000.5, "100"), (None, 10_000), (100, 0)])
 def test_with_enough_credits_the_run_is_started(mosaic: Emulator, shape: str, credits: Any, wanted: Any) -> None:
     mosaic.configure(credits=credits, credits_answer=shape)
-    life(min_credits=wanted).see_through()
+    life(min_credits=wanted).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /credits") == 1
 
@@ -53,7 +53,7 @@ def test_told_so_too_few_credits_skip_the_task(mosaic: Emulator) -> None:
 
 
 def test_without_the_guard_the_balance_is_not_read(mosaic: Emulator) -> None:
-    life(min_credits=None).see_through()
+    life(min_credits=None).run_to_end()
     assert sent(mosaic, "GET /credits") == 0
 
 
@@ -80,7 +80,7 @@ def test_a_retry_that_finds_its_run_does_not_ask_for_credits(mosaic: Emulator, c
     task = life(store)
     with pytest.raises(Killed):
         task.execute()
-    assert task.see_through() == mosaic.runs()[0]["run_id"]
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /credits") == 1
 

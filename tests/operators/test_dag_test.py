@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.fixtures import ACCOUNT, AGENT, effects
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
-from tasks.lives import gives_up
 from tasks.other_mosaic import OtherMosaic, serving
-from tasks.standins import Life, StateStore
+from tasks.task_runs import fails_with
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
@@ -56,14 +56,18 @@ def endless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
-    task = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id="an-agent", video_ids=["v"]), store=StateStore())
-    message = gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    task = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id="an-agent", video_ids=["v"]), store=StateStore()
+    )
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert "The lists could not be read" in message
     assert endless.sent == ["/agent/an-agent/run"]
 
 
 def test_a_lost_post_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
-    task = Life(lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"]), store=StateStore())
-    message = gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    task = TaskRunner(
+        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"]), store=StateStore()
+    )
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert "The lists could not be read" in message
     assert endless.sent == ["/social/post"]

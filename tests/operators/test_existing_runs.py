@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, until
-from tasks.standins import Deferred, Life, StateStore
 
-from airflow_provider_mosaic.airflow_features import kills_reach_triggers
+from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicNotFoundError,
@@ -20,7 +21,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTimeoutError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
 
@@ -30,7 +30,7 @@ CANCEL = "/agent_run/{run_id}/cancel"
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-needs_kills = pytest.mark.skipif(not kills_reach_triggers(), reason="this Airflow tells no trigger of a clear")
+needs_kills = pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return hook.run_agent(AGENT)
 
 
-def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Life:
+def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicResumeRunOperator(**arguments), store=store or StateStore())
+    return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store or StateStore())
 
 
-def cancelling(run_id: str) -> Life:
-    return Life(lambda: MosaicCancelRunOperator(task_id="cancel", run_id=run_id))
+def cancelling(run_id: str) -> TaskRunner:
+    return TaskRunner(lambda: MosaicCancelRunOperator(task_id="cancel", run_id=run_id))
 
 
 # Resume
@@ -60,7 +60,7 @@ def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
     mosaic.finish_run(run_id, status)
     mosaic.configure(hold_runs=False)
     task = resuming(run_id, deferrable=deferrable)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
     assert mosaic.runs()[0]["status"] == "completed"
     assert task.xcom("mosaic_run_id") == run_id
@@ -76,7 +76,7 @@ def test_a_run_that_is_going_on_is_only_waited_for(mosaic: Emulator, run_id: str
         mosaic.finish_run(run_id)
 
     with Meanwhile(finish):
-        assert resuming(run_id, deferrable=deferrable).see_through() == run_id
+        assert resuming(run_id, deferrable=deferrable).run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + RESUME) == 0
 
@@ -116,7 +116,7 @@ def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, run_
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
     mosaic.inject(fault, method="POST", path=RESUME)
-    assert resuming(run_id).see_through() == run_id
+    assert resuming(run_id).run_to_end() == run_id
     assert sent(mosaic, "POST " + RESUME) == 1
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
@@ -132,7 +132,7 @@ def test_a_resumed_run_that_shows_its_old_end_for_a_while_is_not_given_up(
     else:
         mosaic.inject("answer_lost", method="POST", path=RESUME)
     mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="failed", times=4)
-    assert resuming(run_id).see_through() == run_id
+    assert resuming(run_id).run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
@@ -143,7 +143,7 @@ def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, clock:
     task = resuming(run_id)
     with pytest.raises(MosaicServerError, match="502"):
         task.execute()
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
@@ -156,9 +156,9 @@ def test_a_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) 
         mosaic.finish_run(run_id, "failed", message="The node broke")
 
     with Meanwhile(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
-        task.see_through()
+        task.run_to_end()
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2}
 
 
@@ -183,7 +183,7 @@ def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
-        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).see_through()
+        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).run_to_end()
     assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
@@ -279,7 +279,7 @@ def test_a_trigger_that_airflow_gave_up_leaves_no_run_behind(mosaic: Emulator, r
     task = resuming(run_id, deferrable=True)
     task.execute()
     with pytest.raises(Exception, match=r"(?s).*"):
-        task.give_up()
+        task.on_timeout()
     assert mosaic.counts().runs_cancelled == 1
 
 

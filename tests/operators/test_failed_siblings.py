@@ -7,33 +7,33 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, START, Clock, effects, sent
-from tasks.lives import LATE, end_of_first_try, gives_up, one_post, post_life, run_life
-from tasks.standins import DagRun, Killed, Life, StateStore
+from tasks.task_runs import LATE, fail_first_attempt, fails_with, one_post, post_task, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator, MosaicResumeRunOperator
 
 TOLD = "mosaic_nothing_begun"
 
 
-def fails(task: Life) -> None:
+def fails(task: TaskRunner) -> None:
     with pytest.raises((MosaicError, AirflowFailException)):
         task.execute()
 
 
-def a_sibling(dag_run: DagRun, store: StateStore | None, **options: Any) -> Life:
-    return run_life(store, dag_run=dag_run, map_index=1, **options)
+def a_sibling(dag_run: DagRun, store: StateStore | None, **options: Any) -> TaskRunner:
+    return run_task(store, dag_run=dag_run, map_index=1, **options)
 
 
-def lost_beside(mosaic: Emulator, dag_run: DagRun, state: str = "failed") -> Life:
+def lost_beside(mosaic: Emulator, dag_run: DagRun, state: str = "failed") -> TaskRunner:
     """A task whose start's answer is lost, while its sibling has failed."""
     dag_run.states = {"run_0": "running", "run_1": state}
     mosaic.inject("answer_lost", method="POST", path=START)
-    return run_life(StateStore(), dag_run=dag_run, map_index=0, wait_for_completion=False)
+    return run_task(StateStore(), dag_run=dag_run, map_index=0, wait_for_completion=False)
 
 
 REFUSED: dict[str, tuple[str | None, dict[str, Any]]] = {
@@ -75,21 +75,21 @@ def test_one_that_was_refused_owns_nothing(
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
 
 
-def killed_before_it_sent(mosaic: Emulator, dag_run: DagRun) -> Life:
+def killed_before_it_sent(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     sibling = a_sibling(dag_run, StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         sibling.execute()
     return sibling
 
 
-def lost_twice_and_not_found(mosaic: Emulator, dag_run: DagRun) -> Life:
+def lost_twice_and_not_found(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
     sibling = a_sibling(dag_run, StateStore())
     fails(sibling)
     return sibling
 
 
-def lost_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+def lost_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     mosaic.inject("server_error", method="POST", path=START, status=502)
     mosaic.inject("forbidden", method="POST", path=START)
     sibling = a_sibling(dag_run, StateStore())
@@ -97,14 +97,14 @@ def lost_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
     return sibling
 
 
-def killed_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+def killed_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     sibling = killed_before_it_sent(mosaic, dag_run)
     mosaic.inject("forbidden", method="POST", path=START)
     fails(sibling)
     return sibling
 
 
-def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRun) -> Life:
+def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     store = StateStore().killing_at("intent")
     with pytest.raises(Killed):
         a_sibling(dag_run, store).execute()
@@ -114,7 +114,7 @@ def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRu
     return sibling
 
 
-def killed_with_no_memory_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+def killed_with_no_memory_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     sibling = a_sibling(dag_run, StateStore(), durable=False)
     sibling.try_number = 1
     mosaic.inject("forbidden", method="POST", path=START)
@@ -122,7 +122,7 @@ def killed_with_no_memory_and_then_refused(mosaic: Emulator, dag_run: DagRun) ->
     return sibling
 
 
-def refused_then_killed_with_no_memory_then_refused(mosaic: Emulator, dag_run: DagRun) -> Life:
+def refused_then_killed_with_no_memory_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     store = StateStore()
     mosaic.inject("forbidden", method="POST", path=START)
     sibling = a_sibling(dag_run, store)
@@ -147,12 +147,12 @@ IN_DOUBT = [
 
 @pytest.mark.parametrize("ends", IN_DOUBT)
 def test_one_that_may_have_begun_something_leaves_it_to_a_person(
-    mosaic: Emulator, clock: Clock, ends: Callable[[Emulator, DagRun], Life]
+    mosaic: Emulator, clock: Clock, ends: Callable[[Emulator, DagRun], TaskRunner]
 ) -> None:
     dag_run = DagRun()
     assert ends(mosaic, dag_run).xcom(TOLD) is None
     assert effects(mosaic) == {}
-    message = gives_up(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -161,9 +161,9 @@ def test_one_whose_own_start_was_lost_may_own_what_is_found(mosaic: Emulator, cl
     dag_run = DagRun()
     mosaic.inject("answer_lost", method="POST", path=START)
     sibling = a_sibling(dag_run, StateStore(), on_ambiguous="fail")
-    gives_up(sibling.execute, MosaicAmbiguousOutcomeError)
+    fails_with(sibling.execute, MosaicAmbiguousOutcomeError)
     assert sibling.xcom(TOLD) is None
-    gives_up(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
+    fails_with(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 2}
 
 
@@ -190,7 +190,7 @@ def test_it_stays_known_over_retries_and_clears_that_are_refused_as_well(mosaic:
         fails(sibling)
         assert sibling.xcom(TOLD) == 1
     # And it does not keep the task from beginning.
-    run_id = sibling.see_through()
+    run_id = sibling.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     assert sibling.xcom(TOLD) is None
 
@@ -210,7 +210,7 @@ def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator)
     skipped = a_sibling(DagRun(), StateStore(), min_credits=9, on_short_of_credits="skip")
     with pytest.raises(AirflowSkipException):
         skipped.execute()
-    resume = Life(lambda: MosaicResumeRunOperator(task_id="run", run_id="gone"), store=StateStore())
+    resume = TaskRunner(lambda: MosaicResumeRunOperator(task_id="run", run_id="gone"), store=StateStore())
     fails(resume)
     assert skipped.xcom(TOLD) is resume.xcom(TOLD) is None
 
@@ -226,17 +226,17 @@ def test_a_store_or_an_xcom_that_is_away_hides_no_error(mosaic: Emulator, monkey
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
-    def profile(dag_run: DagRun, map_index: int, **options: Any) -> Life:
+    def profile(dag_run: DagRun, map_index: int, **options: Any) -> TaskRunner:
         arguments = {"task_id": "avatar", "name": "Host", "video_url": "https://cdn.example.org/host.mp4", **options}
-        return Life(
+        return TaskRunner(
             lambda: MosaicCreateAvatarProfileOperator(**arguments),
             store=StateStore(),
             dag_run=dag_run,
             map_index=map_index,
         )
 
-    def post(dag_run: DagRun, map_index: int, **options: Any) -> Life:
-        return post_life(StateStore(), dag_run=dag_run, map_index=map_index, **options)
+    def post(dag_run: DagRun, map_index: int, **options: Any) -> TaskRunner:
+        return post_task(StateStore(), dag_run=dag_run, map_index=map_index, **options)
 
     wrong: dict[str, Any] = {"social_connection_ids": ["" if refused else ACCOUNT]}
     for task, path, bad in ((post, "/social/post", wrong), (profile, "/avatar-profiles/create", {"name": ""})):
@@ -251,7 +251,7 @@ def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, r
         if refused:
             assert task(dag_run, 0).execute()
         else:
-            gives_up(task(dag_run, 0).execute, MosaicAmbiguousOutcomeError)
+            fails_with(task(dag_run, 0).execute, MosaicAmbiguousOutcomeError)
         assert sent(mosaic, f"POST {path}") == 1
 
 
@@ -261,7 +261,7 @@ def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
 ) -> None:
     dag_run = DagRun()
     sibling = a_sibling(dag_run, StateStore(), **options)
-    run_id = end_of_first_try(mosaic, sibling, "partial_complete" if "on_partial" in options else "failed")
+    run_id = fail_first_attempt(mosaic, sibling, "partial_complete" if "on_partial" in options else "failed")
     clock.sleep(1)
     fails(sibling)
     assert sibling.xcom("mosaic_run_id") == run_id
@@ -272,7 +272,7 @@ def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
 
 def test_a_retry_that_fails_because_of_its_post_still_says_which_one_that_is(mosaic: Emulator, clock: Clock) -> None:
     store = StateStore().killing_at("id")
-    task = post_life(store)
+    task = post_task(store)
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)

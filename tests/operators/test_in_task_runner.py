@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.fixtures import Clock, effects
-
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 
 START = "/agent/{agent_id}/run"
 

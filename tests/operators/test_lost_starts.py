@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import DagRun, StateStore
 from tasks.fixtures import AGENT, START, Clock, effects, sent
-from tasks.lives import gives_up, run_life
-from tasks.standins import DagRun, StateStore
+from tasks.task_runs import fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicUploadOperator
 
@@ -33,8 +33,8 @@ def test_a_run_whose_answer_was_lost_is_found_and_gone_on_with(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], deferrable: bool
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
-    task = run_life(StateStore(), deferrable=deferrable)
-    run_id = task.see_through()
+    task = run_task(StateStore(), deferrable=deferrable)
+    run_id = task.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     assert task.xcom("mosaic_run_id") == run_id
     assert sent(mosaic, "POST " + START) == 1
@@ -53,7 +53,7 @@ def test_a_start_without_effect_is_sent_once_more_after_two_minutes(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
-    run_id = run_life(StateStore()).see_through()
+    run_id = run_task(StateStore()).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     assert sent(mosaic, "POST " + START) == 2
     assert sum(clock.pauses) >= 119
@@ -61,11 +61,11 @@ def test_a_start_without_effect_is_sent_once_more_after_two_minutes(
 
 def test_a_start_that_fails_twice_without_effect_says_why_and_may_be_retried(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     with pytest.raises(MosaicServerError, match="502"):
         task.execute()
     assert effects(mosaic) == {}
-    assert task.see_through() == mosaic.runs()[0]["run_id"]
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -75,7 +75,7 @@ def test_a_start_that_was_refused_for_now_is_sent_again_without_a_look(
 ) -> None:
     options = {"status": 503} if kind == "server_error" else {}
     mosaic.inject(kind, method="POST", path=START, times=2, retry_after=1, **options)
-    run_life(StateStore()).see_through()
+    run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + START) == 3
     # The one look before the start, and none after it.
@@ -85,7 +85,7 @@ def test_a_start_that_was_refused_for_now_is_sent_again_without_a_look(
 def test_a_list_that_lags_is_looked_at_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=START)
-    run_life(StateStore()).see_through()
+    run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /agent/{agent_id}/runs") > 2
 
@@ -93,14 +93,14 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_run(mosaic: Emulator, 
 def test_a_list_that_cannot_be_read_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     mosaic.inject("server_error", method="GET", path="/agent/{agent_id}/runs", skip=1, times=7, status=502)
-    run_life(StateStore()).see_through()
+    run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_a_list_that_cannot_be_read_at_all_leaves_it_to_a_person(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
-    message = gives_up(run_life(StateStore()).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(run_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
     assert "could not be read" in message
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + START) == 1
@@ -113,7 +113,7 @@ def test_a_server_whose_clock_is_nine_minutes_off_is_understood(
 ) -> None:
     mosaic.configure(clock_skew=skew)
     mosaic.inject(fault, method="POST", path=START)
-    run_life(StateStore()).see_through()
+    run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -138,7 +138,7 @@ def test_several_candidates_are_left_to_a_person_and_nothing_is_sent_again(
     store = StateStore()
     others = other_run_meanwhile(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
-    message = gives_up(run_life(store).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(run_task(store).execute, MosaicAmbiguousOutcomeError)
     assert len(mosaic.runs()) == 2
     for run in mosaic.runs():
         assert run["run_id"] in message
@@ -151,9 +151,9 @@ def test_the_next_try_looks_again_and_does_not_start_either(mosaic: Emulator, cl
     store = StateStore()
     other_run_meanwhile(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
-    task = run_life(store)
-    gives_up(task.execute, MosaicAmbiguousOutcomeError)
-    gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    task = run_task(store)
+    fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 2}
 
 
@@ -169,7 +169,7 @@ def test_candidates_that_siblings_own_are_left_out(mosaic: Emulator, clock: Cloc
 
     store.after_set = owned
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
-    run_id = run_life(store, dag_run=dag_run, map_index=0).see_through()
+    run_id = run_task(store, dag_run=dag_run, map_index=0).run_to_end()
     assert {run["run_id"] for run in mosaic.runs()} == {run_id, others[0]}
     assert run_id != others[0]
 
@@ -193,7 +193,7 @@ def test_candidates_that_another_task_of_the_dag_run_owns_are_left_out(
         MosaicRunAgentOperator(task_id="before", agent_id=AGENT)
         MosaicUploadOperator(task_id="upload", source="/nowhere.mp4")
 
-    run_id = run_life(store, dag_run=dag_run, others=the_rest_of_the_dag).see_through()
+    run_id = run_task(store, dag_run=dag_run, others=the_rest_of_the_dag).run_to_end()
     assert run_id != others[0]
     assert len(mosaic.runs()) == 2
 
@@ -202,7 +202,7 @@ def test_candidates_that_another_task_of_the_dag_run_owns_are_left_out(
 def test_while_a_sibling_is_between_start_and_id_nothing_is_adopted(mosaic: Emulator, clock: Clock, state: str) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": "scheduled"})
     mosaic.inject("answer_lost", method="POST", path=START)
-    message = gives_up(run_life(StateStore(), dag_run=dag_run, map_index=0).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(run_task(StateStore(), dag_run=dag_run, map_index=0).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -219,7 +219,7 @@ def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, c
 
     dag_run.looked = looked
     mosaic.inject("answer_lost", method="POST", path=START)
-    run_id = run_life(StateStore(), dag_run=dag_run, map_index=0).see_through()
+    run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     # From then on it is alone, and is believed when it was seen so five times.
     assert len(looks) == 7
@@ -227,16 +227,16 @@ def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, c
 
 def test_siblings_that_cannot_be_read_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
-    task = run_life(StateStore(), map_index=0)
+    task = run_task(StateStore(), map_index=0)
     task.states_broken = True
-    gives_up(task.execute, MosaicAmbiguousOutcomeError)
+    fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_runs_that_were_there_before_are_never_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     before = hook.run_agent(AGENT)
     mosaic.inject("server_error", method="POST", path=START, status=502)
-    run_id = run_life(StateStore()).see_through()
+    run_id = run_task(StateStore()).run_to_end()
     assert run_id != before
     assert [run["run_id"] for run in mosaic.runs()] == [before, run_id]
 
@@ -248,7 +248,7 @@ def test_runs_beyond_the_first_page_of_those_before_are_not_adopted_either(
     mosaic.configure(hold_runs=True, list_order=order)
     before = {hook.run_agent(AGENT) for _ in range(101)}
     mosaic.inject("server_error", method="POST", path=START, status=502)
-    run_id = run_life(StateStore(), wait_for_completion=False).execute()
+    run_id = run_task(StateStore(), wait_for_completion=False).execute()
     assert run_id not in before
     assert effects(mosaic) == {"runs_started": 102}
 
@@ -259,7 +259,7 @@ def test_when_the_runs_before_are_not_known_nothing_is_adopted(
     before = hook.run_agent(AGENT)
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
     mosaic.inject("server_error", method="POST", path=START, status=502)
-    message = gives_up(run_life(StateStore()).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(run_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
     assert before in message
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -269,19 +269,19 @@ def test_when_the_runs_before_are_not_known_and_there_is_none_the_start_is_sent_
 ) -> None:
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
     mosaic.inject("server_error", method="POST", path=START, status=502)
-    run_life(StateStore()).see_through()
+    run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_told_to_fail_the_task_names_the_one_candidate_and_takes_it_not(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
-    message = gives_up(run_life(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(run_task(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_told_to_fail_the_task_still_sends_again_what_had_no_effect(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=START, status=502)
-    run_life(StateStore(), on_ambiguous="fail").see_through()
+    run_task(StateStore(), on_ambiguous="fail").run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sum(clock.pauses) >= 119

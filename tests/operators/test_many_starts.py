@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import StateStore
 from tasks.fixtures import AGENT, START, Clock, effects, sent
-from tasks.lives import gives_up, run_life
-from tasks.standins import StateStore
+from tasks.task_runs import fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks import runs
 
@@ -33,7 +33,7 @@ def test_a_start_costs_one_look_where_the_list_is_newest_first(
     looks = []
     for _ in range(3):
         seen = sent(mosaic, LIST)
-        run_life(StateStore(), wait_for_completion=False).execute()
+        run_task(StateStore(), wait_for_completion=False).execute()
         looks.append(sent(mosaic, LIST) - seen)
         # The next one comes when the newest are some seconds old.
         mosaic.configure(clock_skew=30 * len(looks))
@@ -54,7 +54,7 @@ def test_none_of_them_is_adopted_and_ours_is_found(
     before |= {hook.run_agent(AGENT) for _ in range(60)}
     mosaic.configure(list_order=order)
     mosaic.inject(fault, method="POST", path=START)
-    run_id = run_life(StateStore(), wait_for_completion=False).execute()
+    run_id = run_task(StateStore(), wait_for_completion=False).execute()
     assert run_id not in before
     assert effects(mosaic) == {"runs_started": 151}
 
@@ -71,9 +71,9 @@ def test_how_many_there_are_matters_only_where_the_list_is_not_newest_first(
     monkeypatch.setattr(runs, "_MOST_PRESENT", 200)
     mosaic.configure(list_order=order, clock_skew=0)
     mosaic.inject("answer_lost", method="POST", path=START)
-    task = run_life(StateStore(), wait_for_completion=False)
+    task = run_task(StateStore(), wait_for_completion=False)
     if adopted:
         assert task.execute() not in before
     else:
-        gives_up(task.execute, MosaicAmbiguousOutcomeError)
+        fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 251}

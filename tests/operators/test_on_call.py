@@ -8,15 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
+from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, Meanwhile, effects, sent, started, until
-from tasks.lives import post_life, run_life
-from tasks.standins import Deferred, Life, StateStore
+from tasks.task_runs import post_task, run_task
 
+from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunFailedError
 from airflow_provider_mosaic.api.public_urls import public_urls
-from airflow_provider_mosaic.api.social import Post
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -81,7 +81,7 @@ def test_what_no_retry_cures_is_told_in_lines_and_shown_once(
 ) -> None:
     mosaic.inject("unauthorized", times=None)
     waits = {"deferrable": deferrable} if "deferrable" in kind.__init__.__code__.co_varnames else {}
-    task = Life(lambda: kind(task_id="task", **OPERATORS[kind], **waits), store=StateStore())
+    task = TaskRunner(lambda: kind(task_id="task", **OPERATORS[kind], **waits), store=StateStore())
     error = fails(task.execute)
     what, *_, means, to_do = told = lines(caplog)
     assert 3 <= len(told) <= 6
@@ -99,7 +99,7 @@ def test_what_no_retry_cures_is_told_in_lines_and_shown_once(
 def test_an_upload_says_that_there_is_no_asset(
     mosaic: Emulator, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    error = fails(Life(lambda: MosaicUploadOperator(task_id="up", source=str(tmp_path / "no.mp4"))).execute)
+    error = fails(TaskRunner(lambda: MosaicUploadOperator(task_id="up", source=str(tmp_path / "no.mp4"))).execute)
     assert any("There is no asset" in line for line in lines(caplog))
     assert len(shown(error)) == 1
 
@@ -112,10 +112,10 @@ def test_a_try_that_is_retried_says_what_the_retry_does_and_the_last_what_a_user
     mosaic: Emulator, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
     mosaic.configure(failing_nodes={"Video Generation": "The model is away"})
-    task = run_life(StateStore(), deferrable=deferrable)
+    task = run_task(StateStore(), deferrable=deferrable)
     for number in (1, 2, 3):
         caplog.clear()
-        error = fails(task.see_through)
+        error = fails(task.run_to_end)
         assert isinstance(error, MosaicRunFailedError)
         assert len(shown(error)) == 1
         run_id = mosaic.runs()[0]["run_id"]
@@ -129,7 +129,7 @@ def test_a_try_that_is_retried_says_what_the_retry_does_and_the_last_what_a_user
 
 def test_a_start_that_is_refused_says_that_nothing_was_paid(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.inject("not_found", method="POST", path=START)
-    fails(run_life(StateStore()).execute)
+    fails(run_task(StateStore()).execute)
     assert "No run was started, and nothing was paid." in lines(caplog)
 
 
@@ -138,7 +138,7 @@ def test_candidates_and_choices_are_one_a_line(
 ) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("answer_lost", method="POST", path=START)
-    error = fails(run_life(StateStore(), on_ambiguous="fail").execute)
+    error = fails(run_task(StateStore(), on_ambiguous="fail").execute)
     run_id = mosaic.runs()[0]["run_id"]
     told = lines(caplog)
     heading = told.index("Candidates:")
@@ -156,7 +156,7 @@ def test_a_sensor_that_fails_softly_warns(mosaic: Emulator, hook: MosaicHook, ca
     run_id = hook.run_agent(AGENT)
     mosaic.finish_run(run_id, "failed")
     with caplog.at_level(logging.INFO), pytest.raises(Exception, match=r"(?i)skip"):
-        Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, soft_fail=True)).execute()
+        TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, soft_fail=True)).execute()
     assert lines(caplog) == []
     assert any(line.startswith(f"Run '{run_id}' of agent") for line in lines(caplog, logging.WARNING))
 
@@ -166,7 +166,7 @@ def test_a_sensor_out_of_time_says_that_nothing_was_cancelled(
 ) -> None:
     mosaic.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
-    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, timeout=0.1, poke_interval=0.2))
+    task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, timeout=0.1, poke_interval=0.2))
     with pytest.raises(AirflowSensorTimeout):
         task.execute()
     assert lines(caplog)[0].startswith(f"Run '{run_id}' has not ended within timeout=0:00:00.1")
@@ -182,10 +182,10 @@ def test_the_worker_does_not_repeat_what_the_triggerer_has_logged(
 ) -> None:
     mosaic.configure(hold_runs=True)
     if kind == "operator":
-        task = run_life(StateStore(), deferrable=True)
+        task = run_task(StateStore(), deferrable=True)
     else:
         watched = hook.run_agent(AGENT)
-        task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=watched, deferrable=True, poll_interval=0.05))
+        task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=watched, deferrable=True, poll_interval=0.05))
     with caplog.at_level(logging.INFO):
         deferred = task.execute()
         assert isinstance(deferred, Deferred)
@@ -207,7 +207,7 @@ def test_a_sensor_on_a_worker_logs_a_change_and_not_a_poll(
         until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > 10)
         mosaic.finish_run(run_id)
 
-    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
+    task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
     with caplog.at_level(logging.INFO), Meanwhile(many_polls):
         task.execute()
     told = lines(caplog, logging.INFO)
@@ -218,7 +218,7 @@ def test_what_a_user_has_decided_is_not_contradicted(
     mosaic: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), timeout=0.2)
+    task = run_task(StateStore(), timeout=0.2)
     fails(task.execute)
     run_id = mosaic.runs()[0]["run_id"]
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", f'{{"manual__2026-01-01": "{run_id}"}}')
@@ -226,7 +226,7 @@ def test_what_a_user_has_decided_is_not_contradicted(
     mosaic.configure(hold_runs=False)
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        assert task.see_through() == run_id
+        assert task.run_to_end() == run_id
     told = "\n".join(lines(caplog, logging.INFO))
     assert "going on with it" in told
     assert "does not continue" not in told
@@ -242,15 +242,15 @@ def test_a_partial_run_fails_by_default_and_its_outputs_stay_in_reach(
 ) -> None:
     mosaic.configure(hold_runs=True)
     if way == "operator":
-        task = run_life(StateStore(), deferrable=deferrable)
+        task = run_task(StateStore(), deferrable=deferrable)
     else:
         run_id = hook.run_agent(AGENT)
         kind = MosaicRunSensor if way == "sensor" else MosaicResumeRunOperator
-        task = Life(
+        task = TaskRunner(
             lambda: kind(task_id="run", run_id=run_id, deferrable=deferrable, poll_interval=0.05), store=StateStore()
         )
     with Meanwhile(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
-        error = fails(task.see_through)
+        error = fails(task.run_to_end)
     run = mosaic.runs()[0]
     assert "MosaicRunPartialError" in str(error)
     assert task.xcom("status") == "partial_complete"
@@ -270,15 +270,15 @@ def test_the_status_and_the_outputs_are_there_after_a_timeout_too(
     mosaic: Emulator, deferrable: bool, clock_of: str
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), deferrable=deferrable, **{clock_of: timedelta(seconds=0.3)})
-    fails(task.see_through)
+    task = run_task(StateStore(), deferrable=deferrable, **{clock_of: timedelta(seconds=0.3)})
+    fails(task.run_to_end)
     assert task.xcom("status") == "cancelled"
     assert task.xcom("output_ids") == []
 
 
 def test_the_status_is_there_when_a_retry_finds_that_it_has_ended(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore(), on_retry="fail", wait_for_completion=False)
+    task = run_task(StateStore(), on_retry="fail", wait_for_completion=False)
     task.execute()
     mosaic.finish_run(mosaic.runs()[0]["run_id"], "failed")
     fails(task.execute)
@@ -287,7 +287,7 @@ def test_the_status_is_there_when_a_retry_finds_that_it_has_ended(mosaic: Emulat
 
 def test_an_ambiguous_start_leaves_no_address(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
-    task = run_life(StateStore(), on_ambiguous="fail")
+    task = run_task(StateStore(), on_ambiguous="fail")
     fails(task.execute)
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
 
@@ -303,8 +303,8 @@ def test_every_task_that_knows_an_agent_leads_to_its_page(mosaic: Emulator, hook
         lambda: MosaicApplyAgentOperator(task_id="task", agent_id=AGENT, definition={"nodes": {}}, dry_run=True),
         lambda: MosaicYouTubeTriggerOperator(task_id="task", agent_id=AGENT, youtube_channels=["@demo"]),
     ):
-        task = Life(make)
-        task.see_through()
+        task = TaskRunner(make)
+        task.run_to_end()
         assert task.xcom("mosaic_agent_url") == page
         assert task.xcom("_link_MosaicAgentLink") == page
         assert [link.xcom_key for link in task.operator.operator_extra_links] == ["_link_MosaicAgentLink"]
@@ -326,7 +326,7 @@ def test_a_post_says_where_it_is_out(
 ) -> None:
     mosaic.configure(post_outcomes=outcomes)
     if way == "operator":
-        task = post_life(
+        task = post_task(
             StateStore(),
             social_connection_ids=[ACCOUNT, OTHER_ACCOUNT],
             wait_for_completion=True,
@@ -334,11 +334,11 @@ def test_a_post_says_where_it_is_out(
         )
     else:
         post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT, OTHER_ACCOUNT]).post_id
-        task = Life(
+        task = TaskRunner(
             lambda: MosaicSocialPostSensor(task_id="post", post_id=post_id, deferrable=deferrable, poll_interval=0.05)
         )
     with caplog.at_level(logging.INFO):
-        task.see_through()
+        task.run_to_end()
     rows = task.xcom("post_urls")
     assert len(rows) == 2
     for row in rows:
@@ -373,7 +373,7 @@ def test_only_public_addresses_are_shown(url: str, is_shown: bool) -> None:
 
 @pytest.mark.parametrize(("written", "rendered"), [("1_000", 1000), ("True", True), ("None", None), ("[1]", [1])])
 def test_a_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
-    from airflow_provider_mosaic.operators.given import _kept
+    from airflow_provider_mosaic.operators.base import _kept
 
     assert _kept(written, rendered) == written
     assert _kept({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
@@ -389,13 +389,13 @@ def test_a_templated_text_that_became_something_else_names_native_rendering(mosa
         (MosaicUploadOperator, {"source": value}),
         (MosaicCreateAvatarProfileOperator, {"name": value, "video_url": "https://cdn.example.org/host.mp4"}),
     ):
-        error = fails(Life(lambda kind=kind, arguments=arguments: kind(task_id="task", **arguments)).execute)  # type: ignore[misc]
+        error = fails(TaskRunner(lambda kind=kind, arguments=arguments: kind(task_id="task", **arguments)).execute)  # type: ignore[misc]
         assert "render_template_as_native_obj=True" in str(error)
     assert effects(mosaic) == {}
 
 
 def test_an_id_that_is_none_names_the_argument_and_what_gives_none(mosaic: Emulator) -> None:
-    error = fails(Life(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
+    error = fails(TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
     assert "run_id=None" in str(error)
     assert "A task that returns nothing" in str(error)
     assert "NoneType" not in str(error)

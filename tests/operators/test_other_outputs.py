@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
-from tasks.standins import Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicResponseError, MosaicServerError
-from airflow_provider_mosaic.clients import downloading
+from airflow_provider_mosaic.clients import download as downloading
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicSocialPostOperator
 
 RUN = "11111111-0000-4000-8000-000000000001"
@@ -75,7 +75,7 @@ def host(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Host]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    for function in (downloading.fetch, downloading.look):
+    for function in (downloading.fetch, downloading.read_file_info):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -93,7 +93,7 @@ def host(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Host]:
 def fetched(folder: Path, **options: Any) -> list[str]:
     """The names of the files, in the order in which the task returns them."""
     arguments = {"task_id": "fetch", "run_id": RUN, "destination": str(folder), **options}
-    files = Life(lambda: MosaicDownloadOutputsOperator(**arguments)).execute()
+    files = TaskRunner(lambda: MosaicDownloadOutputsOperator(**arguments)).execute()
     assert sorted(files) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
     return [str(Path(file).relative_to(folder)) for file in files]
 
@@ -284,7 +284,7 @@ def test_a_render_that_is_missing_fails_the_task_and_so_does_a_thumbnail_that_wa
 def test_what_is_no_video_can_be_posted(host: Host, field: str) -> None:
     link = host.link("/f/1", "image/png")
     host.outputs = [{"id": "out-1", field: link}]
-    post = Life(
+    post = TaskRunner(
         lambda: MosaicSocialPostOperator(task_id="post", text="Hello", social_connection_ids=["x"], run_id=RUN),
         store=StateStore(),
     )

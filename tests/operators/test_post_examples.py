@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, until
 
-from airflow_provider_mosaic.api.social import Post
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.catalogue import WORKSPACE_ID
+from tasks.fakes import StateStore
 from tasks.fixtures import Clock, effects, sent
-from tasks.lives import LATE, gives_up, one_post, post_life, rendered
-from tasks.standins import StateStore
+from tasks.task_runs import LATE, fails_with, one_post, post_task, rendered
 
+from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.social import create_post
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.catalogue import WORKSPACE_ID
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicSocialPostOperator
 
@@ -43,7 +43,7 @@ def narrowed_to(workspace: str, mosaic: Emulator, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("given", [OPTIONS, json.dumps(OPTIONS), str(OPTIONS)], ids=["object", "json", "text"])
 def test_options_go_to_mosaic_as_they_are(mosaic: Emulator, given: Any) -> None:
-    post_life(StateStore(), provider_options=given).execute()
+    post_task(StateStore(), provider_options=given).execute()
     body = body_sent(mosaic)
     assert {name: body[name] for name in OPTIONS} == OPTIONS
     assert body["post"] == "Hello"
@@ -79,7 +79,7 @@ def test_what_is_templated_includes_them() -> None:
     ],
 )
 def test_wrong_options_are_refused_by_name_and_nothing_is_posted(mosaic: Emulator, options: Any, name: str) -> None:
-    message = gives_up(post_life(StateStore(), provider_options=options, **LATE).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), provider_options=options, **LATE).execute, MosaicValidationError)
     assert f"{name}=" in message
     assert effects(mosaic) == {}
 
@@ -102,17 +102,17 @@ def test_without_options_the_request_is_what_it_was() -> None:
 def test_a_retry_with_other_options_is_another_post(mosaic: Emulator, name: str, changed: Any) -> None:
     store = StateStore()
     first = {"provider_options": OPTIONS, "workspace_id": WORKSPACE_ID}
-    post_life(store, **first).execute()
+    post_task(store, **first).execute()
     # The task's first try again, of the same order: only the request tells them apart.
-    again = post_life(store, **first)
+    again = post_task(store, **first)
     assert again.execute() == one_post(mosaic)["post_id"]
-    post_life(store, **{**first, name: changed}).execute()
+    post_task(store, **{**first, name: changed}).execute()
     assert effects(mosaic) == {"posts_made": 2}
 
 
 def test_a_post_with_options_is_found_after_a_lost_answer(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=POST)
-    task = post_life(StateStore(), provider_options=OPTIONS, workspace_id=WORKSPACE_ID)
+    task = post_task(StateStore(), provider_options=OPTIONS, workspace_id=WORKSPACE_ID)
     assert task.execute() == one_post(mosaic)["post_id"]
     assert sent(mosaic, "POST " + POST) == 1
 
@@ -122,7 +122,7 @@ def test_a_post_with_options_is_found_after_a_lost_answer(mosaic: Emulator, cloc
 
 def test_the_workspace_is_the_arguments_else_the_connections(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     narrowed_to(WORKSPACE_ID, mosaic, monkeypatch)
-    post_life(StateStore()).execute()
+    post_task(StateStore()).execute()
     assert body_sent(mosaic)["workspace_id"] == WORKSPACE_ID
 
 
@@ -130,9 +130,9 @@ def test_a_connection_that_is_narrowed_between_two_tries_makes_no_second_post(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = StateStore()
-    post_id = post_life(store).execute()
+    post_id = post_task(store).execute()
     narrowed_to(WORKSPACE_ID, mosaic, monkeypatch)
-    assert post_life(store).execute() == post_id
+    assert post_task(store).execute() == post_id
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -140,14 +140,14 @@ def test_a_workspace_that_the_connection_does_not_list_is_refused(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrowed_to(WORKSPACE_ID, mosaic, monkeypatch)
-    message = gives_up(post_life(StateStore(), workspace_id=FOREIGN).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), workspace_id=FOREIGN).execute, MosaicValidationError)
     assert f"workspace_id='{FOREIGN}'" in message
     assert WORKSPACE_ID in message
     assert effects(mosaic) == {}
 
 
 def test_a_workspace_that_is_no_id_is_refused(mosaic: Emulator) -> None:
-    message = gives_up(post_life(StateStore(), workspace_id="a b", **LATE).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), workspace_id="a b", **LATE).execute, MosaicValidationError)
     assert "workspace_id='a b'" in message
     assert effects(mosaic) == {}
 
@@ -171,22 +171,22 @@ def link(*, ends: datetime) -> str:
 def test_a_link_that_ends_before_the_post_is_published_is_refused(mosaic: Emulator, argument: str, wrap: Any) -> None:
     due = datetime.now(timezone.utc) + timedelta(days=30)
     early, late = link(ends=due - timedelta(days=1)), link(ends=due + timedelta(days=1))
-    task = post_life(StateStore(), schedule_date=due, **{argument: wrap(early)})
-    message = gives_up(task.execute, MosaicValidationError)
+    task = post_task(StateStore(), schedule_date=due, **{argument: wrap(early)})
+    message = fails_with(task.execute, MosaicValidationError)
     assert f"{argument}=" in message
     assert "marked-secret" not in message
     assert effects(mosaic) == {}
-    post_life(StateStore(), schedule_date=due, **{argument: wrap(late)}).execute()
+    post_task(StateStore(), schedule_date=due, **{argument: wrap(late)}).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_a_link_that_has_ended_already_is_refused_for_a_post_of_now(mosaic: Emulator) -> None:
     ended = datetime.now(timezone.utc) - timedelta(hours=1)
-    message = gives_up(post_life(StateStore(), media_urls=[link(ends=ended)]).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), media_urls=[link(ends=ended)]).execute, MosaicValidationError)
     assert "media_urls=" in message
     # By a clock that is some minutes ahead, one that still works would look the same.
     just_now = datetime.now(timezone.utc) - timedelta(minutes=5)
-    post_life(StateStore(), media_urls=[link(ends=just_now)]).execute()
+    post_task(StateStore(), media_urls=[link(ends=just_now)]).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -196,7 +196,7 @@ def test_an_output_whose_link_is_not_renewed_is_not_scheduled_beyond_its_end(
     run_id, output_ids = rendered(mosaic, hook)
     mosaic.configure(link_seconds=3600)
     later = datetime.now(timezone.utc) + timedelta(days=2)
-    message = gives_up(post_life(StateStore(), run_id=run_id, schedule_date=later).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), run_id=run_id, schedule_date=later).execute, MosaicValidationError)
     assert f"output_ids='{output_ids[0]}'" in message
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -204,7 +204,7 @@ def test_an_output_whose_link_is_not_renewed_is_not_scheduled_beyond_its_end(
 def test_a_retry_goes_on_with_its_post_after_the_links_have_ended(mosaic: Emulator, monkeypatch: Any) -> None:
     store = StateStore()
     signed = link(ends=datetime.now(timezone.utc) + timedelta(days=2))
-    post_id = post_life(store, media_urls=[signed]).execute()
+    post_id = post_task(store, media_urls=[signed]).execute()
     ended = link(ends=datetime.now(timezone.utc) - timedelta(days=2))
-    assert post_life(store, media_urls=[ended]).execute() == post_id
+    assert post_task(store, media_urls=[ended]).execute() == post_id
     assert effects(mosaic) == {"posts_made": 1}

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import DagRun, Deferred, Killed, StateStore
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, effects, sent, until
-from tasks.lives import BOTH, gives_up, one_post, post_life, rendered
-from tasks.standins import DagRun, Deferred, Killed, StateStore
+from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
+from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNotFoundError,
     MosaicPostFailedError,
 )
-from airflow_provider_mosaic.api.social import Post
-from airflow_provider_mosaic.clients.sync import SyncClient
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
@@ -41,14 +41,14 @@ def test_a_post_whose_answer_was_lost_is_found(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.inject(fault, method="POST", path=POST, **options)
-    task = post_life(StateStore())
+    task = post_task(StateStore())
     assert task.execute() == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
     assert sent(mosaic, "POST " + POST) == 1
 
 
 def test_a_post_that_surely_was_not_made_is_sent_once_more_after_two_minutes(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=POST, status=502)
-    post_life(StateStore()).execute()
+    post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
     assert sum(clock.pauses) >= 119
 
@@ -56,7 +56,7 @@ def test_a_post_that_surely_was_not_made_is_sent_once_more_after_two_minutes(mos
 def test_a_list_that_lags_is_looked_at_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=POST)
-    post_life(StateStore()).execute()
+    post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -64,7 +64,7 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_post(mosaic: Emulator,
 def test_a_server_whose_clock_is_nine_minutes_off_is_understood(mosaic: Emulator, clock: Clock, skew: int) -> None:
     mosaic.configure(clock_skew=skew)
     mosaic.inject("answer_lost", method="POST", path=POST)
-    post_life(StateStore()).execute()
+    post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -84,7 +84,7 @@ def test_two_posts_alike_are_left_to_a_person(mosaic: Emulator, clock: Clock, ho
     store = StateStore()
     made_meanwhile(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
-    message = gives_up(post_life(store).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 2}
     for post in mosaic.posts():
         assert post["post_id"] in message
@@ -106,7 +106,7 @@ def test_a_post_that_differs_is_not_taken_for_the_lost_one(
     others = made_meanwhile(store, hook, **other)
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
     schedule = {"schedule_date": "2099-01-02T00:00:00Z"} if "schedule_date" in other else {}
-    assert post_life(store, **schedule).execute() not in others
+    assert post_task(store, **schedule).execute() not in others
     assert effects(mosaic) == {"posts_made": 2}
 
 
@@ -124,7 +124,7 @@ def test_a_post_that_may_be_the_lost_one_shown_otherwise_is_neither_taken_nor_po
     store = StateStore()
     made_meanwhile(store, hook, **other)
     mosaic.inject("server_error", method="POST", path=POST, skip=1, status=502)
-    message = gives_up(post_life(store).execute, MosaicAmbiguousOutcomeError)
+    message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.posts()[0]["post_id"] in message
     assert "but it differs" in message
     assert effects(mosaic) == {"posts_made": 1}
@@ -141,7 +141,7 @@ def test_a_post_alike_that_a_sibling_made_is_left_out(mosaic: Emulator, clock: C
 
     store.after_set = own
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
-    assert post_life(store, dag_run=dag_run, map_index=0).execute() not in others
+    assert post_task(store, dag_run=dag_run, map_index=0).execute() not in others
     assert effects(mosaic) == {"posts_made": 2}
 
 
@@ -153,7 +153,7 @@ def test_a_post_alike_of_an_earlier_day_is_never_taken_for_the_lost_one(
     for number in range(newer):
         hook.create_post(f"Something else {number}", social_connection_ids=[ACCOUNT])
     mosaic.inject("server_error", method="POST", path=POST, status=502)
-    assert post_life(StateStore()).execute() != old
+    assert post_task(StateStore()).execute() != old
     assert effects(mosaic) == {"posts_made": newer + 2}
 
 
@@ -163,7 +163,7 @@ def test_when_the_posts_before_are_not_known_nothing_is_adopted(
     old = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
     mosaic.inject("forbidden", method="GET", path="/social/posts")
     mosaic.inject("server_error", method="POST", path=POST, status=502)
-    assert old in gives_up(post_life(StateStore()).execute, MosaicAmbiguousOutcomeError)
+    assert old in fails_with(post_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -173,7 +173,7 @@ def test_when_the_posts_before_are_not_known_nothing_is_adopted(
 def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_and_then_posts(
     mosaic: Emulator, clock: Clock
 ) -> None:
-    task = post_life(StateStore().killing_at("intent"))
+    task = post_task(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     task.execute()
@@ -184,7 +184,7 @@ def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_a
 def test_a_try_that_died_with_its_request_on_the_way_is_followed_by_one_that_finds_the_post(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
-    task = post_life(StateStore().killing_at("intent"))
+    task = post_task(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
@@ -208,14 +208,14 @@ def test_a_post_that_is_out_or_may_come_out_is_never_made_again(
     mosaic: Emulator, settings: dict[str, Any], schedule: str | None, wait: bool
 ) -> None:
     mosaic.configure(**settings)
-    task = post_life(
+    task = post_task(
         StateStore().killing_at("id"), wait_for_completion=wait, deferrable=True, schedule_date=schedule, **BOTH
     )
     with pytest.raises(Killed):
         task.execute()
     until(lambda: one_post(mosaic)["status"] != "processing" or settings.get("hold_posts"))
     if settings.get("failing_platforms") and wait:
-        gives_up(task.execute, MosaicPostFailedError)
+        fails_with(task.execute, MosaicPostFailedError)
     else:
         came = task.execute()
         assert isinstance(came, Deferred) or came == one_post(mosaic)["post_id"]
@@ -224,42 +224,42 @@ def test_a_post_that_is_out_or_may_come_out_is_never_made_again(
 
 def test_a_post_that_failed_everywhere_is_made_again_by_the_retry(mosaic: Emulator) -> None:
     mosaic.configure(failing_platforms={"youtube": "Quota"})
-    task = post_life(StateStore(), wait_for_completion=True)
+    task = post_task(StateStore(), wait_for_completion=True)
     with pytest.raises(MosaicPostFailedError, match=r"Nothing is out.*youtube.*Quota"):
-        task.see_through()
+        task.run_to_end()
     mosaic.configure(failing_platforms={})
-    post_id = task.see_through()
+    post_id = task.run_to_end()
     assert [post["status"] for post in mosaic.posts()] == ["failed", "posted"]
     assert post_id == mosaic.posts()[1]["post_id"]
-    task.see_through()
+    task.run_to_end()
     assert effects(mosaic) == {"posts_made": 2}
 
 
 def test_a_post_of_outputs_that_failed_is_made_again_with_fresh_links(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, _ = rendered(mosaic, hook)
     mosaic.configure(failing_platforms={"youtube": "Quota"})
-    task = post_life(StateStore(), wait_for_completion=True, run_id=run_id)
+    task = post_task(StateStore(), wait_for_completion=True, run_id=run_id)
     with pytest.raises(MosaicPostFailedError):
-        task.see_through()
+        task.run_to_end()
     mosaic.configure(failing_platforms={})
     mosaic.expire_links()
-    task.see_through()
+    task.run_to_end()
     first, second = mosaic.posts()
     assert second["status"] == "posted"
     assert first["media_urls"] != second["media_urls"]
 
 
 def test_a_post_that_vanished_is_not_made_again(mosaic: Emulator, clock: Clock) -> None:
-    task = post_life(StateStore().killing_at("id"))
+    task = post_task(StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
-    assert "clear the task" in gives_up(task.execute, MosaicNotFoundError)
+    assert "clear the task" in fails_with(task.execute, MosaicNotFoundError)
     assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_a_clear_makes_the_post_again(mosaic: Emulator) -> None:
-    task = post_life(StateStore())
+    task = post_task(StateStore())
     first = task.execute()
     task.clear()
     assert task.execute() != first
@@ -268,22 +268,22 @@ def test_a_clear_makes_the_post_again(mosaic: Emulator) -> None:
 
 def test_another_text_is_another_order(mosaic: Emulator) -> None:
     store = StateStore()
-    first = post_life(store).execute()
-    assert post_life(store, text="Goodbye").execute() != first
+    first = post_task(store).execute()
+    assert post_task(store, text="Goodbye").execute() != first
 
 
 def test_without_durable_a_retry_posts_again(mosaic: Emulator) -> None:
     store = StateStore()
-    task = post_life(store, durable=False)
+    task = post_task(store, durable=False)
     assert task.execute() != task.execute()
     assert store.history == []
 
 
 def test_without_a_store_a_retry_does_not_post_again_what_may_be_its_own(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
-    task = post_life(None, wait_for_completion=True, **BOTH)
-    gives_up(task.see_through, MosaicPostFailedError)
-    assert one_post(mosaic)["post_id"] in gives_up(task.see_through, MosaicAmbiguousOutcomeError)
+    task = post_task(None, wait_for_completion=True, **BOTH)
+    fails_with(task.run_to_end, MosaicPostFailedError)
+    assert one_post(mosaic)["post_id"] in fails_with(task.run_to_end, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 1}
 
 
@@ -291,7 +291,7 @@ def test_without_a_store_a_retry_does_not_post_again_what_may_be_its_own(mosaic:
 def test_a_failed_post_that_shows_to_be_out_somewhere_is_not_made_again(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, wait: bool
 ) -> None:
-    task = post_life(StateStore().killing_at("id"), wait_for_completion=wait, deferrable=True, **BOTH)
+    task = post_task(StateStore().killing_at("id"), wait_for_completion=wait, deferrable=True, **BOTH)
     with pytest.raises(Killed):
         task.execute()
 
@@ -309,7 +309,7 @@ def test_a_failed_post_that_shows_to_be_out_somewhere_is_not_made_again(
 
     monkeypatch.setattr(SyncClient, "send", send)
     if wait:
-        message = gives_up(task.see_through, MosaicPostFailedError)
+        message = fails_with(task.run_to_end, MosaicPostFailedError)
         assert "It is out on youtube" in message
         assert "Nothing is out" not in message
     else:

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fakes import Deferred, Killed, StateStore
 from tasks.fixtures import ACCOUNT, Clock, Meanwhile, effects, sent, until
-from tasks.lives import BOTH, gives_up, one_post, post_life, rendered
-from tasks.standins import Deferred, Killed, StateStore
+from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.errors import (
     MosaicPostFailedError,
@@ -18,7 +19,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
@@ -31,7 +31,7 @@ WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "defe
 
 
 def test_a_post_is_made_once_and_its_id_is_there_at_once(mosaic: Emulator) -> None:
-    task = post_life(StateStore())
+    task = post_task(StateStore())
     post_id = task.execute()
     assert post_id == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
     assert effects(mosaic) == {"posts_made": 1}
@@ -41,7 +41,7 @@ def test_a_post_is_made_once_and_its_id_is_there_at_once(mosaic: Emulator) -> No
 @WAYS
 def test_asked_to_the_task_waits_until_the_post_is_out(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
-    task = post_life(StateStore(), wait_for_completion=True, deferrable=deferrable)
+    task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable)
 
     def release() -> None:
         until(mosaic.posts)
@@ -49,14 +49,14 @@ def test_asked_to_the_task_waits_until_the_post_is_out(mosaic: Emulator, deferra
         mosaic.configure(hold_posts=False)
 
     with Meanwhile(release):
-        task.see_through()
+        task.run_to_end()
     assert one_post(mosaic)["status"] == "posted"
     assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator) -> None:
     mosaic.configure(hold_posts=True)
-    deferred = post_life(StateStore(), wait_for_completion=True, deferrable=True).execute()
+    deferred = post_task(StateStore(), wait_for_completion=True, deferrable=True).execute()
     assert isinstance(deferred, Deferred)
     for value in (*deferred.trigger_kwargs.values(), *deferred.kwargs.values()):
         assert value is None or isinstance(value, (str, int, float, bool))
@@ -77,20 +77,20 @@ def test_every_way_to_wait_takes_the_same_verdict(
     mosaic: Emulator, deferrable: bool, failing: dict[str, str], on_partial: str, expected: Any
 ) -> None:
     mosaic.configure(failing_platforms=failing)
-    task = post_life(StateStore(), wait_for_completion=True, deferrable=deferrable, on_partial=on_partial, **BOTH)
+    task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable, on_partial=on_partial, **BOTH)
     if expected is None:
-        assert task.see_through() == one_post(mosaic)["post_id"]
+        assert task.run_to_end() == one_post(mosaic)["post_id"]
     else:
         with pytest.raises((AirflowFailException, AirflowSkipException, MosaicPostFailedError)) as failure:
-            task.see_through()
+            task.run_to_end()
         assert expected in (type(failure.value), type(getattr(failure.value, "error", None)))
     assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_a_partial_failure_names_the_destinations_and_burns_no_retries(mosaic: Emulator) -> None:
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
-    task = post_life(StateStore(), wait_for_completion=True, **BOTH)
-    message = gives_up(task.see_through, MosaicPostFailedError)
+    task = post_task(StateStore(), wait_for_completion=True, **BOTH)
+    message = fails_with(task.run_to_end, MosaicPostFailedError)
     assert "It is out on youtube (emulatedfilms)" in message
     assert "failed on tiktok (emulatedfilms): Video too long" in message
     assert "make a new post for the destinations that failed" in message
@@ -98,7 +98,7 @@ def test_a_partial_failure_names_the_destinations_and_burns_no_retries(mosaic: E
 
 def test_the_time_for_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator) -> None:
     later = datetime.now(timezone.utc) + timedelta(hours=5)
-    task = post_life(StateStore(), wait_for_completion=True, deferrable=True, schedule_date=later, timeout=3600)
+    task = post_task(StateStore(), wait_for_completion=True, deferrable=True, schedule_date=later, timeout=3600)
     deadline = task.execute().trigger_kwargs["deadline"]
     assert deadline == pytest.approx((later + timedelta(hours=1)).timestamp(), abs=2)
 
@@ -106,9 +106,9 @@ def test_the_time_for_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator
 @WAYS
 def test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
-    task = post_life(StateStore(), wait_for_completion=True, deferrable=deferrable, timeout=0.2)
-    assert "It may come out yet" in gives_up(task.see_through, MosaicTimeoutError)
-    gives_up(task.see_through, MosaicTimeoutError)
+    task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable, timeout=0.2)
+    assert "It may come out yet" in fails_with(task.run_to_end, MosaicTimeoutError)
+    fails_with(task.run_to_end, MosaicTimeoutError)
     assert effects(mosaic) == {"posts_made": 1}
     assert one_post(mosaic)["status"] == "processing"
 
@@ -121,8 +121,8 @@ def test_the_outputs_of_a_run_are_posted_by_links_that_are_fetched_now(mosaic: E
     old_link = hook.get_run(run_id).outputs[0].video_url
     mosaic.expire_links()
     store = StateStore()
-    task = post_life(store, run_id=run_id, wait_for_completion=True)
-    task.see_through()
+    task = post_task(store, run_id=run_id, wait_for_completion=True)
+    task.run_to_end()
     [link] = one_post(mosaic)["media_urls"]
     assert link != old_link
     # The links sign for whoever holds them: they lie nowhere in Airflow.
@@ -134,7 +134,7 @@ def test_the_outputs_of_a_run_are_posted_by_links_that_are_fetched_now(mosaic: E
 
 def test_only_the_wanted_outputs_are_posted(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, output_ids = rendered(mosaic, hook)
-    post_life(StateStore(), run_id=run_id, output_ids=output_ids[:1]).execute()
+    post_task(StateStore(), run_id=run_id, output_ids=output_ids[:1]).execute()
     assert len(one_post(mosaic)["media_urls"]) == 1
 
 
@@ -142,7 +142,7 @@ def test_an_output_that_the_run_does_not_have_is_said_with_those_that_it_has(
     mosaic: Emulator, hook: MosaicHook
 ) -> None:
     run_id, output_ids = rendered(mosaic, hook)
-    message = gives_up(post_life(StateStore(), run_id=run_id, output_ids=["another"]).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), run_id=run_id, output_ids=["another"]).execute, MosaicValidationError)
     assert "output_ids='another'" in message
     assert output_ids[0] in message
     assert effects(mosaic) == {"runs_started": 1}
@@ -151,7 +151,7 @@ def test_an_output_that_the_run_does_not_have_is_said_with_those_that_it_has(
 def test_a_run_without_outputs_cannot_be_posted(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(late_output_seconds=3600)
     run_id, _ = rendered(mosaic, hook)
-    assert "no outputs" in gives_up(post_life(StateStore(), run_id=run_id).execute, MosaicValidationError)
+    assert "no outputs" in fails_with(post_task(StateStore(), run_id=run_id).execute, MosaicValidationError)
     assert mosaic.counts().posts_made == 0
 
 
@@ -166,20 +166,20 @@ def test_the_outputs_of_a_run_that_has_not_ended_well_are_posted_by_name_alone(
     if status != "running":
         mosaic.finish_run(run_id, status)
     with pytest.raises(MosaicRunFailedError, match=rf"is (still )?{status}[.:] .*output_ids"):
-        post_life(StateStore(), run_id=run_id).execute()
+        post_task(StateStore(), run_id=run_id).execute()
     assert mosaic.counts().posts_made == 0
     # What a run that failed still shows is not documented; the local Mosaic shows nothing of it.
     outputs = hook.get_run(run_id).outputs
     assert outputs or status != "running"
     for output in outputs[:1]:
-        post_life(StateStore(), run_id=run_id, output_ids=[output.output_id]).execute()
+        post_task(StateStore(), run_id=run_id, output_ids=[output.output_id]).execute()
         assert len(one_post(mosaic)["media_urls"]) == 1
 
 
 def test_links_that_would_lapse_before_the_schedule_are_refused(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, _ = rendered(mosaic, hook)
     late = datetime.now(timezone.utc) + timedelta(days=8)
-    message = gives_up(post_life(StateStore(), run_id=run_id, schedule_date=late).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), run_id=run_id, schedule_date=late).execute, MosaicValidationError)
     assert "schedule_date=" in message
     assert "7 days" in message
     assert mosaic.counts().posts_made == 0
@@ -190,7 +190,7 @@ def test_links_that_would_lapse_before_the_schedule_are_refused(mosaic: Emulator
 
 def test_a_schedule_in_the_past_is_refused_on_the_first_try(mosaic: Emulator) -> None:
     past = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
-    message = gives_up(post_life(StateStore(), schedule_date=past).execute, MosaicValidationError)
+    message = fails_with(post_task(StateStore(), schedule_date=past).execute, MosaicValidationError)
     assert f"schedule_date='{past}'" in message
     assert "in the past" in message
     assert sent(mosaic, "POST " + POST) == 0
@@ -200,9 +200,9 @@ def test_a_retry_after_the_schedule_goes_on_with_the_post_of_the_first_try_or_lo
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=1)
-    noted = post_life(StateStore().killing_at("id"), schedule_date=soon, text="Noted")
-    lost = post_life(StateStore().killing_at("intent"), schedule_date=soon)
-    never_made = post_life(StateStore().killing_at("intent"), schedule_date=soon, text="Never made")
+    noted = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Noted")
+    lost = post_task(StateStore().killing_at("intent"), schedule_date=soon)
+    never_made = post_task(StateStore().killing_at("intent"), schedule_date=soon, text="Never made")
     for task in (noted, lost, never_made):
         with pytest.raises(Killed):
             task.execute()
@@ -211,12 +211,12 @@ def test_a_retry_after_the_schedule_goes_on_with_the_post_of_the_first_try_or_lo
     assert noted.execute() == mosaic.posts()[0]["post_id"]
     assert lost.execute() == post_id
     # And where there is none, a post that comes too late is not published unasked.
-    assert "in the past" in gives_up(never_made.execute, MosaicValidationError)
+    assert "in the past" in fails_with(never_made.execute, MosaicValidationError)
     assert effects(mosaic) == {"posts_made": 2}
 
 
 def test_no_secret_lies_in_the_store(mosaic: Emulator) -> None:
     store = StateStore()
-    post_life(store, media_urls=["http://127.0.0.1:9/a.mp4?X-Amz-Signature=marked-secret"]).execute()
+    post_task(store, media_urls=["http://127.0.0.1:9/a.mp4?X-Amz-Signature=marked-secret"]).execute()
     assert store.history
     assert "marked-secret" not in json.dumps(store.history)

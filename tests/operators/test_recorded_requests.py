@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tasks.standins import Life, StateStore
+from mosaic_emulator import Emulator
+from tasks.fakes import StateStore, TaskRunner
 
 from airflow_provider_mosaic import operators
-from airflow_provider_mosaic.emulator import Emulator
 
 RECORDED = [
     pytest.param(entry, id=f"{file.stem}-{number}-{entry['operator']}")
@@ -31,7 +31,7 @@ def noted(entry: dict[str, Any]) -> str:
     kind = getattr(operators, entry["operator"])
     # What becomes of the request does not matter, nor whether there is such an agent or run.
     with contextlib.suppress(Exception):
-        Life(lambda: kind(task_id="task", **entry["arguments"]), store=store).execute()
+        TaskRunner(lambda: kind(task_id="task", **entry["arguments"]), store=store).execute()
     fingerprint = next(value["fingerprint"] for _, value in store.history if "fingerprint" in value)
     assert isinstance(fingerprint, str)
     return fingerprint
@@ -42,7 +42,7 @@ def test_a_retry_after_an_upgrade_knows_its_request_again(mosaic: Emulator, entr
     assert noted(entry) == entry["fingerprint"], (
         "These arguments no longer make the request that the release made. Every retry that is under way while the "
         "provider is upgraded would begin anew: pay a second run, publish a second post. Leave out of the body what is "
-        "a default, or compare the two forms in tasks/memory.py; do not record this anew."
+        "a default, or compare the two forms in durable/task_state.py; do not record this anew."
     )
 
 

@@ -13,25 +13,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
+from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
-from tasks.standins import Deferred, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 CANCEL = "/agent_run/{run_id}/cancel"
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-def life(store: StateStore | None = None, **options: Any) -> Life:
+def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
+    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @contextmanager
-def killed_after(seconds: float, task: Life) -> Iterator[None]:
+def killed_after(seconds: float, task: TaskRunner) -> Iterator[None]:
     """A signal in the middle of it, whose handler is Airflow's: ``on_kill``, and then the code goes on."""
     assert threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, lambda *_: task.operator.on_kill())
@@ -51,7 +51,7 @@ def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(mosai
     mosaic.configure(hold_runs=True)
     task = life(timeout=timedelta(seconds=0.3), deferrable=deferrable)
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=0:00:00.300000.*cancelled") as over:
-        task.see_through()
+        task.run_to_end()
     assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     assert mosaic.runs()[0]["status"] == "cancelled"
@@ -64,10 +64,10 @@ def test_execution_timeout_cancels_the_run_too_and_a_retry_may_go_on(
     mosaic.configure(hold_runs=True)
     task = life(execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
     with pytest.raises(MosaicTimeoutError, match=r"execution_timeout=0:00:00.300000.*cancelled"):
-        task.see_through()
+        task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     mosaic.configure(hold_runs=False)
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
@@ -117,7 +117,7 @@ def test_told_so_a_clock_that_ran_out_lets_the_run_go_on(mosaic: Emulator, defer
     mosaic.configure(hold_runs=True)
     task = life(cancel_on_kill=False, deferrable=deferrable, **{clock_name: timedelta(seconds=0.2)})
     with pytest.raises((AirflowFailException, MosaicTimeoutError), match="cancel_on_kill is off"):
-        task.see_through()
+        task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -260,7 +260,7 @@ def test_when_airflow_gives_up_on_the_trigger_the_run_is_cancelled_before_the_ta
     task = life(deferrable=True)
     task.execute()
     with pytest.raises(TaskDeferralTimeout):
-        task.give_up()
+        task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
@@ -269,7 +269,7 @@ def test_told_so_a_trigger_that_is_given_up_lets_the_run_go_on(mosaic: Emulator)
     task = life(deferrable=True, cancel_on_kill=False)
     task.execute()
     with pytest.raises(TaskDeferralTimeout):
-        task.give_up()
+        task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -284,7 +284,7 @@ def test_another_failure_of_the_trigger_cancels_nothing(mosaic: Emulator) -> Non
         task.resume(broken, None)
     assert effects(mosaic) == {"runs_started": 1}
     mosaic.finish_run(deferred.kwargs["run_id"])
-    assert task.see_through() == deferred.kwargs["run_id"]
+    assert task.run_to_end() == deferred.kwargs["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -301,7 +301,7 @@ def test_a_trigger_that_gave_up_for_faults_leaves_the_run_alone_and_the_retry_ta
         task.resume(deferred, event)
     assert type(failure.value).__name__ == "MosaicServerError"
     mosaic.finish_run(run_id)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Deferred, Killed, StateStore
 from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
-from tasks.lives import end_of_first_try, gives_up, run_life
-from tasks.standins import Deferred, Killed, StateStore
+from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -21,7 +22,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicServerError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 # A try that died before its id was noted
@@ -31,14 +31,14 @@ def test_the_intent_is_noted_before_the_request_and_the_id_after_it(mosaic: Emul
     store = StateStore()
     seen: list[tuple[bool, int]] = []
     store.after_set = lambda value: seen.append(("id" in value, sent(mosaic, "POST " + START)))
-    run_life(store).see_through()
+    run_task(store).run_to_end()
     assert seen == [(False, 0), (True, 1)]
 
 
 def test_no_secret_lies_in_the_store(mosaic: Emulator) -> None:
     store = StateStore()
     secret = "http://127.0.0.1:9/hook?X-Amz-Signature=marked-secret"
-    run_life(store, callback_url=secret, wait_for_completion=False).execute()
+    run_task(store, callback_url=secret, wait_for_completion=False).execute()
     assert store.history
     assert "marked-secret" not in str(store.history)
     assert mosaic.api_key not in str(store.history)
@@ -48,7 +48,7 @@ def test_when_the_intent_cannot_be_noted_nothing_is_sent(mosaic: Emulator) -> No
     store = StateStore()
     store.broken_sets = 1
     with pytest.raises(RuntimeError, match="away"):
-        run_life(store).execute()
+        run_task(store).execute()
     assert sent(mosaic, "POST " + START) == 0
 
 
@@ -61,21 +61,21 @@ def test_when_the_id_cannot_be_noted_the_run_goes_on_and_the_next_try_finds_it(m
         store.broken_sets = 1
 
     store.after_set = break_once
-    task = run_life(store, deferrable=True)
+    task = run_task(store, deferrable=True)
     assert isinstance(task.execute(), Deferred)
     mosaic.finish_run(started(mosaic))
-    assert task.see_through() == started(mosaic)
+    assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_and_then_starts(
     mosaic: Emulator, clock: Clock
 ) -> None:
-    task = run_life(StateStore().killing_at("intent"))
+    task = run_task(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     assert effects(mosaic) == {}
-    task.see_through()
+    task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     # It may have died a moment ago, with its request on the way.
     assert sum(clock.pauses) >= 119
@@ -85,12 +85,12 @@ def test_a_try_that_died_while_its_request_was_on_the_way_is_followed_by_one_tha
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     store = StateStore().killing_at("intent")
-    task = run_life(store)
+    task = run_task(store)
     with pytest.raises(Killed):
         task.execute()
     run_id = hook.run_agent(AGENT)
     mosaic.configure(list_lag=0.1)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -100,11 +100,11 @@ def test_a_try_that_died_while_its_request_was_on_the_way_is_followed_by_one_tha
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 def test_a_retry_goes_on_with_a_run_that_is_active(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_life(StateStore().killing_at("id"), deferrable=deferrable)
+    task = run_task(StateStore().killing_at("id"), deferrable=deferrable)
     with pytest.raises(Killed):
         task.execute()
     with Meanwhile(lambda: until(lambda: task.xcom("mosaic_run_id")) and mosaic.finish_run(started(mosaic))):
-        run_id = task.see_through()
+        run_id = task.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
 
 
@@ -115,8 +115,8 @@ def test_a_retry_goes_on_with_a_run_that_is_active(mosaic: Emulator, deferrable:
 def test_a_retry_takes_the_result_of_a_run_that_ended_well(
     mosaic: Emulator, status: str, on_partial: str, on_retry: str
 ) -> None:
-    task = run_life(StateStore(), on_retry=on_retry, on_partial=on_partial)
-    run_id = end_of_first_try(mosaic, task, status)
+    task = run_task(StateStore(), on_retry=on_retry, on_partial=on_partial)
+    run_id = fail_first_attempt(mosaic, task, status)
     assert task.execute() == run_id
     assert task.xcom("status") == status
     assert task.xcom("mosaic_run_id") == run_id
@@ -131,17 +131,17 @@ def test_a_retry_takes_the_result_of_a_run_that_ended_well(
 def test_a_retry_resumes_a_run_that_ended_badly(
     mosaic: Emulator, clock: Clock, status: str, end: dict[str, Any]
 ) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, status, **end)
-    assert task.see_through() == run_id
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, status, **end)
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
     assert task.xcom("status") == "completed"
 
 
 def test_told_so_a_retry_starts_a_new_run(mosaic: Emulator) -> None:
-    task = run_life(StateStore(), on_retry="new")
-    old = end_of_first_try(mosaic, task, "failed")
-    assert task.see_through() not in (None, old)
+    task = run_task(StateStore(), on_retry="new")
+    old = fail_first_attempt(mosaic, task, "failed")
+    assert task.run_to_end() not in (None, old)
     assert effects(mosaic) == {"runs_started": 2}
     assert task.execute() == mosaic.runs()[1]["run_id"]
     assert effects(mosaic) == {"runs_started": 2}
@@ -149,15 +149,15 @@ def test_told_so_a_retry_starts_a_new_run(mosaic: Emulator) -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [("failed", MosaicRunFailedError), ("cancelled", MosaicRunCancelledError)])
 def test_told_so_a_retry_fails_with_the_runs_story(mosaic: Emulator, status: str, kind: type[Exception]) -> None:
-    task = run_life(StateStore(), on_retry="fail")
-    run_id = end_of_first_try(mosaic, task, status)
-    assert run_id in gives_up(task.execute, kind)
+    task = run_task(StateStore(), on_retry="fail")
+    run_id = fail_first_attempt(mosaic, task, status)
+    assert run_id in fails_with(task.execute, kind)
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_a_partial_run_that_may_not_be_fails_with_its_story_since_it_cannot_be_resumed(mosaic: Emulator) -> None:
-    task = run_life(StateStore(), on_partial="fail")
-    run_id = end_of_first_try(mosaic, task, "partial_complete")
+    task = run_task(StateStore(), on_partial="fail")
+    run_id = fail_first_attempt(mosaic, task, "partial_complete")
     with pytest.raises(AirflowFailException, match="can't be resumed") as failure:
         task.execute()
     assert run_id in str(failure.value)
@@ -166,59 +166,59 @@ def test_a_partial_run_that_may_not_be_fails_with_its_story_since_it_cannot_be_r
 
 
 def test_a_partial_run_that_may_not_be_is_started_anew_when_told_so(mosaic: Emulator) -> None:
-    task = run_life(StateStore(), on_partial="fail", on_retry="new")
-    end_of_first_try(mosaic, task, "partial_complete")
-    task.see_through()
+    task = run_task(StateStore(), on_partial="fail", on_retry="new")
+    fail_first_attempt(mosaic, task, "partial_complete")
+    task.run_to_end()
     assert effects(mosaic) == {"runs_started": 2}
 
 
 def test_a_run_that_vanished_is_started_anew_once_that_can_be_believed(mosaic: Emulator, clock: Clock) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "completed")
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "completed")
     mosaic.forget_run(run_id)
-    assert task.see_through() != run_id
+    assert task.run_to_end() != run_id
     assert effects(mosaic) == {"runs_started": 2}
     assert sum(clock.pauses) > 60
 
 
 def test_a_run_that_is_not_found_for_a_moment_is_not_started_anew(mosaic: Emulator, clock: Clock) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "completed")
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "completed")
     mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}", times=4)
-    assert task.see_through() == run_id
+    assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, clock: Clock) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "failed")
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.inject("answer_lost", method="POST", path="/agent_run/{run_id}/resume")
     mosaic.configure(hold_runs=True)
     with Meanwhile(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
-        assert task.see_through() == run_id
+        assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
 def test_a_run_that_someone_else_resumed_is_gone_on_with(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
-    task = run_life(StateStore())
-    run_id = end_of_first_try(mosaic, task, "failed")
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.configure(hold_runs=True)
     # The task's first look still sees the failure; by its own resume, the other one has taken place.
     mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="failed")
     hook.resume_run(run_id)
     resume = "POST /agent_run/{run_id}/resume"
     with Meanwhile(lambda: until(lambda: sent(mosaic, resume) >= 2) and mosaic.finish_run(run_id)):
-        assert task.see_through() == run_id
+        assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
 def test_the_first_failure_burns_a_retry_and_the_retry_resumes(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(credits=0)
-    task = run_life(StateStore())
+    task = run_task(StateStore())
     with pytest.raises(MosaicNeedsCreditsError):
-        task.see_through()
+        task.run_to_end()
     mosaic.configure(credits=1000)
-    task.see_through()
+    task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
@@ -238,12 +238,12 @@ def test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run(
     mosaic: Emulator, clock: Clock, store: Any, options: dict[str, Any], resumes: bool, deferrable: bool
 ) -> None:
     mosaic.configure(credits=0)
-    task = run_life(store(), deferrable=deferrable, **options)
+    task = run_task(store(), deferrable=deferrable, **options)
     if resumes:
         with pytest.raises(MosaicNeedsCreditsError):
-            task.see_through()
+            task.run_to_end()
         return
-    message = gives_up(task.see_through, MosaicNeedsCreditsError)
+    message = fails_with(task.run_to_end, MosaicNeedsCreditsError)
     assert ("No retry resumes it" in message) == ("on_retry" not in options)
     assert ("MosaicResumeRunOperator" in message) == ("on_retry" not in options)
     assert effects(mosaic) == {"runs_started": 1}
@@ -252,7 +252,7 @@ def test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run(
 def test_another_failure_is_left_to_the_retries_there_too(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_nodes={"Captions": "broken"})
     with pytest.raises(MosaicRunFailedError) as failure:
-        run_life(StateStore(), durable=False).see_through()
+        run_task(StateStore(), durable=False).run_to_end()
     assert "No retry" not in str(failure.value)
 
 
@@ -266,7 +266,7 @@ def test_another_failure_is_left_to_the_retries_there_too(mosaic: Emulator, cloc
 )
 def test_a_start_that_a_retry_cannot_cure_burns_none(mosaic: Emulator, fault: str, kind: type[Exception]) -> None:
     mosaic.inject(fault, method="POST", path=START)
-    gives_up(run_life(StateStore()).execute, kind)
+    fails_with(run_task(StateStore()).execute, kind)
     assert effects(mosaic) == {}
 
 
@@ -283,6 +283,6 @@ def test_a_start_that_a_retry_may_cure_is_left_to_the_retries(
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
     with pytest.raises(kind) as failure:
-        run_life(StateStore()).execute()
+        run_task(StateStore()).execute()
     assert type(failure.value) is kind
     assert effects(mosaic) == {}

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Meanwhile, effects, sent, started, until
-from tasks.standins import Deferred, Life, StateStore
 
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
@@ -17,21 +19,19 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 
-def life(store: StateStore | None = None, **options: Any) -> Life:
+def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
+    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
     task = life(deferrable=deferrable)
-    run_id = task.see_through()
+    run_id = task.run_to_end()
     [run] = mosaic.runs()
     assert run_id == run["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
@@ -58,7 +58,7 @@ def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrabl
         mosaic.finish_run(run_id)
 
     with Meanwhile(look):
-        run_id = task.see_through()
+        run_id = task.run_to_end()
     page = f"https://edit.mosaic.so/agents/{AGENT}"
     assert seen == {"id": run_id, "url": page, "link": page, "status": None}
 
@@ -179,11 +179,11 @@ def test_every_way_to_wait_takes_the_same_verdict(
 
     if "sensor" in way:
         run_id = hook.run_agent(AGENT)
-        task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, **common))
+        task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, **common))
     else:
         task = life(**common)
     with Meanwhile(finish):
-        assert verdict(task.see_through) == expected
+        assert verdict(task.run_to_end) == expected
     assert effects(mosaic).get("runs_started") == 1
     assert mosaic.counts().runs_cancelled == 0
     if "operator" in way:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import TaskRunner
 from tasks.fixtures import AGENT, Clock, effects, sent
-from tasks.lives import LATE
-from tasks.standins import Life
+from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicValidationError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicYouTubeTriggerOperator
 
@@ -23,9 +23,9 @@ LONG = {"duration": {"min_seconds": 600}}
 HOOK = "https://hooks.example.org/youtube"
 
 
-def life(channels: Any, **options: Any) -> Life:
+def life(channels: Any, **options: Any) -> TaskRunner:
     arguments = {"task_id": "channels", "agent_id": AGENT, "youtube_channels": channels, **options}
-    return Life(lambda: MosaicYouTubeTriggerOperator(**arguments))
+    return TaskRunner(lambda: MosaicYouTubeTriggerOperator(**arguments))
 
 
 def there(hook: MosaicHook) -> dict[str, set[str]]:
@@ -37,7 +37,7 @@ def sendings(mosaic: Emulator) -> int:
     return sent(mosaic, ADD) + sent(mosaic, REMOVE)
 
 
-def nothing_more_is_sent(mosaic: Emulator, task: Life, triggers: list[str]) -> None:
+def nothing_more_is_sent(mosaic: Emulator, task: TaskRunner, triggers: list[str]) -> None:
     before, reads = sendings(mosaic), sent(mosaic, READ)
     assert task.execute() == triggers
     assert sendings(mosaic) == before

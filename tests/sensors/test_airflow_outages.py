@@ -8,12 +8,12 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout
+from tasks.fakes import Deferred, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, Clock, Lookups, effects, until
-from tasks.standins import Deferred, Life
 
 from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicTimeoutError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import (
     MosaicAvatarProfileSensor,
@@ -28,13 +28,13 @@ Ready = Callable[[], None]
 AVATAR = "/avatar-profiles/{avatar_profile_id}"
 
 
-def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[Life, Ready]:
+def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[TaskRunner, Ready]:
     """A sensor whose end has not come, and what makes it come."""
     mosaic.configure(hold_runs=True, hold_posts=True, credits=0)
     arguments: dict[str, Any] = {"task_id": "wait", "poll_interval": 0.05, **options}
     if kind == "run":
         run_id = hook.run_agent(AGENT)
-        return Life(lambda: MosaicRunSensor(run_id=run_id, **arguments)), lambda: mosaic.finish_run(run_id)
+        return TaskRunner(lambda: MosaicRunSensor(run_id=run_id, **arguments)), lambda: mosaic.finish_run(run_id)
     if kind == "post":
         post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
 
@@ -42,13 +42,15 @@ def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tupl
             mosaic.configure(hold_posts=False)
             until(lambda: mosaic.posts()[0]["status"] == "posted")
 
-        return Life(lambda: MosaicSocialPostSensor(post_id=post_id, **arguments)), publish
+        return TaskRunner(lambda: MosaicSocialPostSensor(post_id=post_id, **arguments)), publish
     if kind == "avatar":
         profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
         until(lambda: hook.get_avatar_profile(profile.id).status == "ready")
         mosaic.inject("unknown_status", method="GET", path=AVATAR, times=None, status="almost")
-        return Life(lambda: MosaicAvatarProfileSensor(avatar_profile_id=profile.id, **arguments)), mosaic.clear_faults
-    return Life(lambda: MosaicCreditsSensor(min_credits=10, **arguments)), lambda: mosaic.configure(credits=100)
+        return TaskRunner(
+            lambda: MosaicAvatarProfileSensor(avatar_profile_id=profile.id, **arguments)
+        ), mosaic.clear_faults
+    return TaskRunner(lambda: MosaicCreditsSensor(min_credits=10, **arguments)), lambda: mosaic.configure(credits=100)
 
 
 KINDS = pytest.mark.parametrize("kind", ["run", "post", "avatar", "credits"])
@@ -68,7 +70,7 @@ def test_the_first_look_of_a_sensor_outlives_lookups_that_fail(
     task, ready = waits(kind, mosaic, hook, deferrable=deferrable, soft_fail=soft_fail)
     ready()
     lookups.fail(2)
-    assert returned(task.see_through()) is not None
+    assert returned(task.run_to_end()) is not None
 
 
 @WAYS
@@ -143,10 +145,10 @@ def test_what_ended_while_the_sensor_queued_for_a_worker_is_taken(
     with pytest.raises(MosaicTimeoutError):
         task.resume(deferred, timeout)
     with pytest.raises((AirflowSensorTimeout, TaskDeferralTimeout)):
-        task.give_up()
+        task.on_timeout()
     ready()
     assert returned(task.resume(deferred, timeout)) is not None
-    assert returned(task.give_up()) is not None
+    assert returned(task.on_timeout()) is not None
 
 
 def test_at_its_timeout_a_sensor_is_not_skipped_for_lookups_that_fail(
@@ -156,10 +158,10 @@ def test_at_its_timeout_a_sensor_is_not_skipped_for_lookups_that_fail(
     assert isinstance(task.execute(), Deferred)
     lookups.fail()
     with pytest.raises(MosaicConnectionError):
-        task.give_up()
+        task.on_timeout()
     lookups.fail(3)
     ready()
-    assert returned(task.give_up()) is not None
+    assert returned(task.on_timeout()) is not None
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -167,4 +169,4 @@ def test_a_sensor_whose_time_is_over_is_still_skipped_softly(mosaic: Emulator, h
     task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=True)
     task.execute()
     with pytest.raises(AirflowSkipException):
-        task.give_up()
+        task.on_timeout()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -16,8 +17,8 @@ from tasks.airflow_exceptions import (
     AirflowSkipException,
     TaskDeferralTimeout,
 )
+from tasks.fakes import Deferred, TaskRunner
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Meanwhile, sent, until
-from tasks.standins import Deferred, Life
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -26,7 +27,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPostFailedError,
     MosaicTimeoutError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor, MosaicCreditsSensor, MosaicSocialPostSensor
 
@@ -103,9 +103,9 @@ KINDS = {
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-def life(make: Callable[..., Any], subject: Any, **options: Any) -> Life:
+def life(make: Callable[..., Any], subject: Any, **options: Any) -> TaskRunner:
     arguments = {"poll_interval": 0.05, **options}
-    return Life(lambda: make(subject, **arguments))
+    return TaskRunner(lambda: make(subject, **arguments))
 
 
 def gave_up(subject: Any, error: str, *, transient: bool) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_it_waits_for_the_end_and_only_reads(mosaic: Emulator, hook: MosaicHook,
         kind.finish(mosaic)
 
     with Meanwhile(finish):
-        assert returned(task.see_through()) == kind.result(subject)
+        assert returned(task.run_to_end()) == kind.result(subject)
     assert only_reads(mosaic, begun)
 
 
@@ -185,14 +185,14 @@ def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind,
     if deferrable:
         task.execute()
     with pytest.raises(AirflowSkipException if soft else (AirflowSensorTimeout, TaskDeferralTimeout)):
-        task.give_up() if deferrable else task.execute()
+        task.on_timeout() if deferrable else task.execute()
 
 
 @EVERY_KIND
 def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
     with pytest.raises(MosaicTimeoutError):
-        task.see_through()
+        task.run_to_end()
 
 
 @EVERY_KIND
@@ -203,7 +203,7 @@ def test_soft_fail_makes_a_skip_of_every_failure_after_a_deferral(
     subject = kind.begin(mosaic, hook)
     limit = timedelta(seconds=0.2)
     with pytest.raises(AirflowSkipException):
-        life(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).see_through()
+        life(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).run_to_end()
     task = life(kind.make, subject, deferrable=True, **{option: True})
     with pytest.raises(AirflowSkipException):
         task.resume(task.execute(), gave_up(subject, "MosaicResponseError", transient=False))
@@ -232,7 +232,7 @@ def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind,
     kind.finish(mosaic)
     # More than the client bears in one look.
     mosaic.inject(fault, method="GET", path=kind.path, times=7)
-    assert returned(life(kind.make, subject, deferrable=deferrable).see_through()) == kind.result(subject)
+    assert returned(life(kind.make, subject, deferrable=deferrable).run_to_end()) == kind.result(subject)
 
 
 @EVERY_KIND
@@ -267,7 +267,7 @@ def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_th
     kind = KINDS[name]
     subject = kind.begin(mosaic, hook)
     given = [subject]
-    task = Life(lambda: kind.make(given[-1], deferrable=True, poll_interval=0.05))
+    task = TaskRunner(lambda: kind.make(given[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
     given.append("another")
     kind.finish(mosaic)
@@ -336,9 +336,9 @@ def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
     task = life(KINDS["post"].make, post_id, deferrable=deferrable, on_partial=on_partial, soft_fail=soft)
     with Meanwhile(release):
         if expected is None:
-            assert returned(task.see_through()) == post_id
+            assert returned(task.run_to_end()) == post_id
         else:
-            assert ends_as(task.see_through) is expected
+            assert ends_as(task.run_to_end) is expected
     assert mosaic.counts().posts_made == 1
 
 
@@ -350,7 +350,7 @@ def test_a_profile_that_failed_stays_so(
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0.2)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
     task = life(KINDS["avatar"].make, profile.id, deferrable=deferrable, soft_fail=soft)
-    assert ends_as(task.see_through) is expected
+    assert ends_as(task.run_to_end) is expected
     assert mosaic.counts().avatars_created == 1
 
 

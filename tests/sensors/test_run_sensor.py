@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -15,8 +16,8 @@ from tasks.airflow_exceptions import (
     AirflowSkipException,
     TaskDeferralTimeout,
 )
+from tasks.fakes import Deferred, TaskRunner
 from tasks.fixtures import AGENT, Meanwhile, effects, sent, until
-from tasks.standins import Deferred, Life
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -24,7 +25,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicTimeoutError,
 )
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
@@ -38,9 +38,9 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return hook.run_agent(AGENT)
 
 
-def sensor(run_id: str, **options: Any) -> Life:
+def sensor(run_id: str, **options: Any) -> TaskRunner:
     arguments = {"task_id": "wait", "run_id": run_id, "poll_interval": 0.05, **options}
-    return Life(lambda: MosaicRunSensor(**arguments))
+    return TaskRunner(lambda: MosaicRunSensor(**arguments))
 
 
 def returned(value: Any) -> Any:
@@ -55,7 +55,7 @@ def test_the_sensor_ends_with_the_run_and_gives_its_id(mosaic: Emulator, run_id:
         mosaic.finish_run(run_id)
 
     with Meanwhile(finish):
-        assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
+        assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
     if when == "at the first look":
         finish()
     with Meanwhile(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
-        task.see_through()
+        task.run_to_end()
     chain: BaseException | None = failure.value
     while chain is not None and not isinstance(chain, MosaicRunFailedError):
         chain = chain.__cause__ or chain.__context__
@@ -94,7 +94,7 @@ def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
 def test_a_partial_end_that_skips_is_skipped(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "partial_complete")
     with pytest.raises(AirflowSkipException, match="ended partly"):
-        sensor(run_id, deferrable=deferrable, on_partial="skip").see_through()
+        sensor(run_id, deferrable=deferrable, on_partial="skip").run_to_end()
 
 
 def test_a_poking_sensor_fails_at_its_own_timeout_and_leaves_the_run_alone(mosaic: Emulator, run_id: str) -> None:
@@ -110,7 +110,7 @@ def test_a_deferred_sensor_is_given_up_by_airflow_at_its_timeout_and_leaves_the_
     deferred = task.execute()
     assert deferred.timeout.total_seconds() == pytest.approx(77, abs=5)
     with pytest.raises((AirflowSensorTimeout, TaskDeferralTimeout)):
-        task.give_up()
+        task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -120,12 +120,12 @@ def test_soft_fail_makes_a_skip_of_the_timeout(mosaic: Emulator, run_id: str, de
     if deferrable:
         task.execute()
     with pytest.raises(AirflowSkipException):
-        task.give_up() if deferrable else task.execute()
+        task.on_timeout() if deferrable else task.execute()
 
 
 def test_execution_timeout_holds_while_the_sensor_is_deferred(mosaic: Emulator, run_id: str) -> None:
     with pytest.raises(MosaicTimeoutError):
-        sensor(run_id, deferrable=True, execution_timeout=timedelta(seconds=0.2)).see_through()
+        sensor(run_id, deferrable=True, execution_timeout=timedelta(seconds=0.2)).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -170,7 +170,7 @@ def test_it_goes_on_with_the_run_it_waited_for_though_its_argument_is_another_by
     mosaic: Emulator, run_id: str
 ) -> None:
     given = [run_id]
-    task = Life(lambda: MosaicRunSensor(task_id="wait", run_id=given[-1], deferrable=True, poll_interval=0.05))
+    task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=given[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
     given.append("another")
     mosaic.finish_run(run_id)
@@ -200,7 +200,7 @@ def test_faults_pass(
     mosaic.finish_run(run_id)
     # More than the client bears in one look.
     mosaic.inject(fault, method="GET", path=GET_RUN, times=7, **options)
-    assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
+    assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
 @WAYS
@@ -215,7 +215,7 @@ def test_a_run_that_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emul
 def test_a_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=3)
-    assert returned(sensor(run_id, deferrable=deferrable).see_through()) == run_id
+    assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
 @WAYS

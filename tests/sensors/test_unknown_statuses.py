@@ -13,7 +13,8 @@ import pytest
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
-from airflow_provider_mosaic.sensors import MosaicRunSensor, waiting
+from airflow_provider_mosaic.sensors import MosaicRunSensor
+from airflow_provider_mosaic.sensors import base as waiting
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset, task_group
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import DagRun, Deferred, TaskRunner, through_airflow
 from tasks.fixtures import AGENT, effects
-from tasks.standins import DagRun, Deferred, Life, through_airflow
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
@@ -67,7 +67,7 @@ def test_a_wait_begun_in_the_triggerer_ends_on_a_worker_with_the_run_id(
 ) -> None:
     mosaic.finish_run(run_id)
     event = event_of(began(sensor(run_id, poll_interval=0.05))).payload
-    life = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, start_from_trigger=True))
+    life = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, start_from_trigger=True))
     life.try_number = 1
     assert life.resume(Deferred("", {}, "execute_complete", {}, None), event) == run_id
     assert effects(mosaic) == {"runs_started": 1}
@@ -151,7 +151,7 @@ def test_a_mapped_task_may_end_in_its_trigger() -> None:
 
 
 def test_an_item_of_a_mapped_task_is_refused_before_it_looks(mosaic: Emulator) -> None:
-    life = Life(lambda: MosaicRunSensor(task_id="wait", run_id="r", start_from_trigger=True), map_index=0)
+    life = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id="r", start_from_trigger=True), map_index=0)
     with pytest.raises(AirflowFailException, match=r"mapped task.*Leave it out, or set it to False"):
         life.execute()
     assert mosaic.counts().requests == {}
@@ -173,7 +173,7 @@ def test_in_a_mapped_group_it_also_begins_on_a_worker_where_airflow_has_it_begin
     mosaic: Emulator, run_id: str
 ) -> None:
     mosaic.finish_run(run_id)
-    life = Life(
+    life = TaskRunner(
         lambda: in_mapped_group(lambda item: MosaicRunSensor(task_id="wait", run_id=run_id, start_from_trigger=True)),
         map_index=1,
     )
@@ -227,7 +227,7 @@ def test_a_run_that_cannot_be_read_fails_the_task_in_the_trigger(mosaic: Emulato
 
 
 def test_a_task_that_begins_on_a_worker_can_end_in_its_trigger(mosaic: Emulator, run_id: str) -> None:
-    life = Life(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, end_from_trigger=True), dag_run=DagRun())
+    life = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, end_from_trigger=True), dag_run=DagRun())
     came = life.execute()
     assert isinstance(came, Deferred)
     mosaic.finish_run(run_id)

@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 import pytest
+from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic import links
-from airflow_provider_mosaic.clients.sync import SyncClient
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.durable import completion_waiter as waiting
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks import outputs, waiting
-from airflow_provider_mosaic.triggers import polling
+from airflow_provider_mosaic.tasks import outputs
+from airflow_provider_mosaic.triggers import shared_pollers as polling
 
 T = TypeVar("T")
 
@@ -25,6 +26,9 @@ AGENT = "a0000000-0000-4000-8000-000000000004"
 START = "/agent/{agent_id}/run"
 ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
+
+
+TASK_MODULES = ("run_waits", "post_waits", "existing_runs", "youtube", "outputs")
 
 
 class Clock:
@@ -52,8 +56,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Two minutes of looking pass at once. The deadlines of waits are not touched by it."""
     clock = Clock()
-    for name in ("once", "waiting", "run_waits", "post_waits", "existing_runs", "youtube", "outputs"):
-        module = import_module(f"airflow_provider_mosaic.tasks.{name}")
+    modules = ("create_once", "completion_waiter")
+    for name in (*(f"durable.{each}" for each in modules), *(f"tasks.{each}" for each in TASK_MODULES)):
+        module = import_module(f"airflow_provider_mosaic.{name}")
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", clock)
     monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "sleep", clock.sleep)  # type: ignore[index]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from mosaic_emulator.media import SAMPLE_VIDEO
 
 from airflow_provider_mosaic.api.errors import MosaicServerError
-from airflow_provider_mosaic.emulator import Emulator
-from airflow_provider_mosaic.emulator.media import SAMPLE_VIDEO
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -21,8 +21,8 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, sent, started, until
-from tasks.standins import Deferred, Life, StateStore
 
 SHORTS = "a0000000-0000-4000-8000-000000000001"
 
@@ -33,7 +33,9 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_whole_life_takes_about_ten_lines(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.configure(hold_runs=True)
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore())
+    run = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore()
+    )
 
     def many_polls() -> None:
         run_id = started(mosaic)
@@ -52,7 +54,9 @@ def test_a_whole_life_takes_about_ten_lines(mosaic: Emulator, caplog: pytest.Log
 
 def test_a_time_of_faults_takes_two_lines(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", times=15, status=502)
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore())
+    run = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore()
+    )
     with caplog.at_level(logging.INFO):
         run.execute()
     assert sum("could not be read, the wait goes on" in line for line in ours(caplog)) == 1
@@ -62,7 +66,9 @@ def test_a_time_of_faults_takes_two_lines(mosaic: Emulator, caplog: pytest.LogCa
 
 def test_an_unknown_status_is_noted_once(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", times=5, status="quality_check")
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore())
+    run = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.01), store=StateStore()
+    )
     with caplog.at_level(logging.INFO):
         run.execute()
     assert sum("unknown status 'quality_check'" in line for line in ours(caplog)) == 1
@@ -73,7 +79,9 @@ def test_a_lookup_says_what_was_lost_and_what_was_found(
 ) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=START)
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.05), store=StateStore())
+    run = TaskRunner(
+        lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.05), store=StateStore()
+    )
     with caplog.at_level(logging.INFO):
         run_id = run.execute()
     text = "\n".join(ours(caplog))
@@ -87,7 +95,7 @@ def test_a_search_says_every_quarter_of_a_minute_that_it_goes_on(
     mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.inject("server_error", method="POST", path=START, times=None, status=502)
-    run = Life(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT), store=StateStore())
+    run = TaskRunner(lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT), store=StateStore())
     with caplog.at_level(logging.INFO), pytest.raises(MosaicServerError, match="502"):
         run.execute()
     still = [line for line in ours(caplog) if line.startswith("Still looking")]
@@ -112,12 +120,12 @@ def test_no_secret_is_in_any_log_line_at_debug(
 ) -> None:
     # The form of an upload is a credential too; what it held is read off the wire.
     forms: list[str] = []
-    from airflow_provider_mosaic.api.assets import UploadForm
+    from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 
     def note(form: UploadForm) -> None:
         forms.extend(value for name, value in form.upload_fields.items() if name != "key" and len(value) > 20)
 
-    from airflow_provider_mosaic.clients import uploading
+    from airflow_provider_mosaic.clients import upload as uploading
 
     real = uploading.checked_size
     monkeypatch.setattr(uploading, "checked_size", lambda form, source: (note(form), real(form, source))[1])
@@ -132,9 +140,9 @@ def test_no_secret_is_in_any_log_line_at_debug(
     held: list[Any] = []
 
     def life(make: Any) -> Any:
-        task = Life(make, store=StateStore())
+        task = TaskRunner(make, store=StateStore())
         held.append(task)
-        return task.see_through()
+        return task.run_to_end()
 
     asset_id = life(lambda: MosaicUploadOperator(task_id="up", source=str(film)))
     run_id = life(
@@ -170,7 +178,7 @@ def test_no_secret_is_in_any_log_line_at_debug(
 
 def test_no_secret_is_in_what_the_triggerer_keeps(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    deferred = Life(
+    deferred = TaskRunner(
         lambda: MosaicRunAgentOperator(
             task_id="run", agent_id=AGENT, callback_url="http://127.0.0.1:9/?sig=marked-secret", deferrable=True
         )

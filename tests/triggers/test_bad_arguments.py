@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
+from mosaic_emulator import Emulator
+from tasks.fakes import event_of
 from tasks.fixtures import effects
-from tasks.standins import event_of
 
 from airflow_provider_mosaic import triggers
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.emulator import Emulator
 
 IDS: list[Any] = [None, 5, "", "None", "{{ run_id }}", "two words"]
 CONNECTIONS: list[Any] = [None, 5, ""]

@@ -8,12 +8,12 @@ import json
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, effects, run_bounded, sent
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import session
-from airflow_provider_mosaic.triggers import watching as module
+from airflow_provider_mosaic.triggers import run_watcher as module
+from airflow_provider_mosaic.triggers import shared_client as session
 
 from .watch import GET_RUN, LIST, OTHER_AGENT, AssetStore, Watching, ended
 
@@ -238,7 +238,7 @@ def test_a_run_that_was_deleted_holds_up_no_other(held: Emulator, hook: MosaicHo
 def test_a_key_that_is_mended_is_taken_up_by_itself(
     held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session, "_DOUBT", 0.5)
+    monkeypatch.setattr(session, "_RECHECK_AFTER_REJECTION", 0.5)
     hook.access  # noqa: B018 - the hook has looked its connection up before it goes bad
     good = held.airflow_connection()
     run_id = hook.run_agent(AGENT)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseEventTrigger
-from tasks.standins import through_airflow
+from tasks.fakes import through_airflow
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.run_ends import ENDS
+from airflow_provider_mosaic.api.run_completions import ENDS
 from airflow_provider_mosaic.assets import finished_runs
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
 from airflow_provider_mosaic.triggers.finished_runs import STATUSES

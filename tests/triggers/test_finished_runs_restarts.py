@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, run_bounded
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import watching as module
+from airflow_provider_mosaic.triggers import run_watcher as module
 
 from .watch import OTHER_AGENT, AssetStore, SeveralAssets, Watching, ended
 

@@ -12,14 +12,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, Meanwhile, effects, run_bounded, sent, until
 
-from airflow_provider_mosaic.api import polling_plan, waiting
-from airflow_provider_mosaic.api.waiting import MOST_NOT_FOUND, watch_run
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.api import poll_state as waiting
+from airflow_provider_mosaic.api import poll_strategy as polling_plan
+from airflow_provider_mosaic.api.poll_state import MAX_NOT_FOUND, run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, polling, slots
-from airflow_provider_mosaic.triggers.waits import ListedWait
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller
+from airflow_provider_mosaic.triggers import concurrency as slots
+from airflow_provider_mosaic.triggers import shared_pollers as polling
+from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
 GET_RUN = "/agent_run/{run_id}"
 LIST = "/agent_runs"
@@ -121,7 +124,7 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
         assert told in ([], [len(after) - 1]), "it was asked for after it was known to have ended"
     for run_id in vanishing:
         # In a row: a page that was read before it vanished may still show it in between, and it is counted anew.
-        assert MOST_NOT_FOUND <= [get["status"] for get in gets[run_id]].count(404) < 2 * MOST_NOT_FOUND
+        assert MAX_NOT_FOUND <= [get["status"] for get in gets[run_id]].count(404) < 2 * MAX_NOT_FOUND
     assert effects(mosaic) == {"runs_started": 1000}
     assert complaints == []
     unclosed = [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)]
@@ -328,17 +331,17 @@ def test_the_deadline_of_each_is_kept_in_a_fleet(mosaic: Emulator, hook: MosaicH
 
 
 def test_a_list_that_shows_what_has_ended_is_found_out(mosaic: Emulator, hook: MosaicHook) -> None:
-    from airflow_provider_mosaic.api import polling_plan
-    from airflow_provider_mosaic.api.polling_plan import PollingPlan
+    from airflow_provider_mosaic.api import poll_strategy as polling_plan
+    from airflow_provider_mosaic.api.poll_strategy import PollStrategy
 
-    plan = PollingPlan()
-    plan.audited(had_ended=True, now=0.0, cycle=30.0)
+    plan = PollStrategy()
+    plan.record_audit(had_ended=True, now=0.0, cycle=30.0)
     assert plan.prefers_list(100, now=0.0)
-    plan.audited(had_ended=True, now=0.0, cycle=30.0)
+    plan.record_audit(had_ended=True, now=0.0, cycle=30.0)
     assert not plan.prefers_list(100, now=0.0)
     assert plan.prefers_list(100, now=polling_plan._DOUBT)
     for _ in range(2):
-        plan.audited(had_ended=True, now=0.0, cycle=1000.0)
+        plan.record_audit(had_ended=True, now=0.0, cycle=1000.0)
     assert not plan.prefers_list(100, now=1000.0), "not each of them has been looked at by itself yet"
 
 
@@ -363,12 +366,14 @@ def test_waits_that_are_cancelled_at_once_take_no_place_from_others(mosaic: Emul
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
         (shared,) = polling._pollers[asyncio.get_running_loop()].values()
         for run_id in runs[1:]:
-            wait = ListedWait(run_id, watch_run(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None))
-            shared.join(wait)
-            shared._want_look(wait)
-            shared._start_looks()
+            wait = BatchedRunWait(
+                run_id, run_poll_state(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None)
+            )
+            shared.add(wait)
+            shared._queue_poll(wait)
+            shared._start_polls()
             # Its look has not made its first step yet.
-            shared.leave(wait)
+            shared.remove(wait)
         await asyncio.to_thread(mosaic.finish_run, runs[0], "failed")
         return (await asyncio.wait_for(keeping, 20)).payload
 
@@ -379,7 +384,7 @@ def test_as_many_hanging_looks_as_there_are_places_stop_nobody(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "SLOW", 0.1)
-    runs = started(mosaic, hook, poller._MOST_LOOKS + 1)
+    runs = started(mosaic, hook, poller._MAX_POLLS + 1)
     mosaic.inject("forbidden", path=LIST, times=None)
     for run_id in runs[:-1]:
         mosaic.inject("hang", path=f"/agent_run/{run_id}", times=None)

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from tasks.fixtures import run_bounded, until
 
-from airflow_provider_mosaic.api import waiting
+from airflow_provider_mosaic.api import poll_state as waiting
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller, polling, session
-from airflow_provider_mosaic.triggers.agenda import Agenda
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller
+from airflow_provider_mosaic.triggers import shared_client as session
+from airflow_provider_mosaic.triggers import shared_pollers as polling
+from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.poller import Poller
-from airflow_provider_mosaic.triggers.waits import Wait
+from airflow_provider_mosaic.triggers.schedule import Schedule
 
 LIST = "/agent_runs"
 RUNNING = {"status": "running"}
@@ -284,7 +286,7 @@ def test_a_look_at_the_connection_that_hangs_stops_nobody_who_has_one(
     server: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "FRESH", 0.3)
-    monkeypatch.setattr(session, "_PATIENT", 0.1)
+    monkeypatch.setattr(session, "_CONNECT_GRACE", 0.1)
     real, looks = MosaicHook.look_up_access, []
 
     async def hung(hook: MosaicHook) -> Any:
@@ -311,14 +313,14 @@ def test_a_look_at_the_connection_that_hangs_stops_nobody_who_has_one(
 
 
 def test_a_wait_that_is_cancelled_twice_still_closes_the_session(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, closed = session.Session.aclose, []
+    real, closed = session.SharedClient.aclose, []
 
-    async def slow(self: session.Session) -> None:
+    async def slow(self: session.SharedClient) -> None:
         await asyncio.sleep(0.2)
         await real(self)
         closed.append(self)
 
-    monkeypatch.setattr(session.Session, "aclose", slow)
+    monkeypatch.setattr(session.SharedClient, "aclose", slow)
 
     async def course() -> None:
         (wait,) = waits_for(1)
@@ -385,16 +387,16 @@ class Due(Wait[None]):
 
 def test_the_agenda_keeps_the_last_time_of_each_wait_however_often_it_changes() -> None:
     async def course() -> None:
-        agenda = Agenda(lambda: None)
+        agenda = Schedule(lambda: None)
         waits = [Due(f"r{number}") for number in range(50)]
         for due in range(1000):
             for number, wait in enumerate(waits):
-                agenda.put(wait, 1e9 - due + number)
+                agenda.add(wait, 1e9 - due + number)
         assert len(agenda._heap) <= 2 * len(waits) + 20
         waits[0].looking = True
         waits[1].outcome.cancel()
-        assert agenda.take(1e9 - 999 + 25) == waits[2:26]
-        assert agenda.take(2e9) == waits[26:]
+        assert agenda.pop_due(1e9 - 999 + 25) == waits[2:26]
+        assert agenda.pop_due(2e9) == waits[26:]
         agenda.close()
 
     run_bounded(course())
@@ -404,17 +406,17 @@ def test_the_agenda_wakes_for_the_first_one_and_not_before_it_may() -> None:
     async def course() -> None:
         loop = asyncio.get_running_loop()
         woken: list[float] = []
-        agenda = Agenda(lambda: woken.append(loop.time()))
+        agenda = Schedule(lambda: woken.append(loop.time()))
         began = loop.time()
         late, soon = Due("late"), Due("soon")
-        agenda.put(late, began + 60.0)
+        agenda.add(late, began + 60.0)
         agenda.not_before = began + 0.2
-        agenda.put(soon, began + 0.01)
+        agenda.add(soon, began + 0.01)
         await asyncio.sleep(0.5)
         assert len(woken) == 1
         assert woken[0] - began >= 0.2
-        assert agenda.take(loop.time()) == [soon]
-        agenda.put(late, float("inf"))
+        assert agenda.pop_due(loop.time()) == [soon]
+        agenda.add(late, float("inf"))
         agenda.set_timer()
         agenda.close()
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
+from mosaic_emulator import Emulator
+from tasks.fakes import event_of, through_airflow
 from tasks.fixtures import ACCOUNT, AGENT, effects, run_bounded, sent, until
-from tasks.standins import event_of, through_airflow
 
-from airflow_provider_mosaic.api import pacing, waiting
+from airflow_provider_mosaic.api import poll_state as waiting
+from airflow_provider_mosaic.api import rate_limit as pacing
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.waiting import MOST_FAULTS, MOST_NOT_FOUND, MOST_REFUSALS
-from airflow_provider_mosaic.emulator import Emulator
+from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
+from airflow_provider_mosaic.durable.completion_waiter import read_event
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.waiting import read_event
 from airflow_provider_mosaic.triggers import (
     MosaicAvatarProfileTrigger,
     MosaicCreditsTrigger,
@@ -103,23 +104,23 @@ def test_a_wait_outlives_nineteen_faults_in_a_row_and_gives_up_at_the_twentieth(
     mosaic: Emulator, run_id: str, fault: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise they would also have to last a quarter of an hour.
-    monkeypatch.setattr(waiting, "FAULTS_LAST", 0.0)
+    monkeypatch.setattr(waiting, "ERRORS_TIMEOUT", 0.0)
     # A 429 that asks for no pause is given one all the same.
     monkeypatch.setattr(pacing, "_LONGEST_PAUSE", 0.002)
     mosaic.finish_run(run_id)
-    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_FAULTS - 1, **options)
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS - 1, **options)
     assert event_of(waits_for(run_id, poll_interval=0.002))["outcome"] == "ended"
-    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_FAULTS, **options)
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS, **options)
     event = event_of(waits_for(run_id, poll_interval=0.002))
     assert event["outcome"] == "error"
     assert event["transient"] is True
-    assert sent(mosaic, "GET " + GET_RUN) == 2 * MOST_FAULTS
+    assert sent(mosaic, "GET " + GET_RUN) == 2 * MAX_ERRORS
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_a_good_look_in_between_begins_the_count_anew(mosaic: Emulator, run_id: str) -> None:
     for _ in range(2):
-        mosaic.inject("server_error", method="GET", path=GET_RUN, times=MOST_FAULTS - 1)
+        mosaic.inject("server_error", method="GET", path=GET_RUN, times=MAX_ERRORS - 1)
         mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="thinking")
     mosaic.finish_run(run_id)
     assert event_of(waits_for(run_id))["outcome"] == "ended"
@@ -127,7 +128,7 @@ def test_a_good_look_in_between_begins_the_count_anew(mosaic: Emulator, run_id: 
 
 def test_not_found_three_times_is_believed(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
-    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MOST_NOT_FOUND - 1)
+    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND - 1)
     assert event_of(waits_for(run_id))["outcome"] == "ended"
     mosaic.forget_run(run_id)
     event = event_of(waits_for(run_id))
@@ -136,7 +137,7 @@ def test_not_found_three_times_is_believed(mosaic: Emulator, run_id: str) -> Non
 
 def test_not_found_is_not_believed_of_what_was_begun_a_moment_ago(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
-    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MOST_NOT_FOUND + 5)
+    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND + 5)
     assert event_of(waits_for(run_id, begun=time.time()))["outcome"] == "ended"
 
 
@@ -147,20 +148,20 @@ def test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mende
     mosaic: Emulator, run_id: str, fault: str, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise they would also have to last five minutes.
-    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
-    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_REFUSALS)
+    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_REFUSALS)
     event = event_of(waits_for(run_id))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", error, True)
     assert mosaic.api_key not in json.dumps(event)
-    assert sent(mosaic, "GET " + GET_RUN) == MOST_REFUSALS
+    assert sent(mosaic, "GET " + GET_RUN) == MAX_REFUSALS
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
 def test_fewer_refusals_or_ones_that_did_not_last_are_borne(mosaic: Emulator, run_id: str, fault: str) -> None:
-    mosaic.inject(fault, method="GET", path=GET_RUN, times=MOST_REFUSALS + 3)
+    mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_REFUSALS + 3)
     mosaic.finish_run(run_id)
     assert event_of(waits_for(run_id))["outcome"] == "ended"
-    assert sent(mosaic, "GET " + GET_RUN) == MOST_REFUSALS + 4
+    assert sent(mosaic, "GET " + GET_RUN) == MAX_REFUSALS + 4
 
 
 def test_the_server_is_given_the_time_that_it_asks_for(mosaic: Emulator, run_id: str) -> None:
@@ -180,7 +181,7 @@ def test_a_hanging_server_costs_one_look(mosaic: Emulator, run_id: str, monkeypa
 
 
 def test_a_server_that_is_away_is_waited_for(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "FAULTS_LAST", 0.0)
+    monkeypatch.setattr(waiting, "ERRORS_TIMEOUT", 0.0)
     monkeypatch.setenv(
         "AIRFLOW_CONN_MOSAIC_DEFAULT", '{"conn_type":"mosaic","host":"http://127.0.0.1:9","password":"k"}'
     )
@@ -190,7 +191,7 @@ def test_a_server_that_is_away_is_waited_for(mosaic: Emulator, monkeypatch: pyte
 
 def test_a_missing_connection_is_believed_after_some_lookups_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # Otherwise they would also have to last five minutes.
-    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
+    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
     event = event_of(waits_for("r", mosaic_conn_id="nowhere"))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicConnectionError", True)
     assert "mosaic_conn_id='nowhere'" in event["message"]
@@ -223,7 +224,7 @@ def test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back(
 def test_a_wait_that_ends_the_task_fails_for_a_missing_connection_and_never_skips_for_it(
     monkeypatch: pytest.MonkeyPatch, soft_fail: bool
 ) -> None:
-    monkeypatch.setattr(waiting, "REFUSALS_LAST", 0.0)
+    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
     trigger = waits_for("r", mosaic_conn_id="nowhere", end_task=True, soft_fail=soft_fail)
 
     async def wait() -> Any:
@@ -287,7 +288,7 @@ def test_a_cancelled_trigger_ends_as_cancelled_and_cancels_no_run(mosaic: Emulat
 def test_a_trigger_leaves_no_connection_open(
     mosaic: Emulator, run_id: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_mosaic.triggers import session
+    from airflow_provider_mosaic.triggers import shared_client as session
 
     opened: list[Watched] = []
     closed: list[Watched] = []

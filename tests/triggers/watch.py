@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import through_airflow
 from tasks.fixtures import AGENT, sent
-from tasks.standins import through_airflow
 
-from airflow_provider_mosaic.emulator import Emulator
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
-from airflow_provider_mosaic.triggers import watching as module
+from airflow_provider_mosaic.triggers import run_watcher as module
 
 LIST = "/agent/{agent_id}/runs"
 GET_RUN = "/agent_run/{run_id}"

@@ -26,7 +26,7 @@ hook.run_agent(agent_id=5)  # wrong
 hook.create_post("t", platform="x")  # wrong
 status = hook.get_run("r").statuss  # wrong
 hook.upload_asset("/a.mp4", "movie")  # wrong
-hook.begin_upload("movie")  # wrong
+hook.start_upload("movie")  # wrong
 hook.list_runs("a", statuss="failed")  # wrong
 for run in hook.list_runs("a"):
     len(run)  # wrong

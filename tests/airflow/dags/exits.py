@@ -11,9 +11,9 @@ from airflow.sdk import DAG
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 
-def impatient_airflow(context: Mapping[str, Any]) -> None:
+def short_timeout(context: Mapping[str, Any]) -> None:
     """As if the trigger never looked at its clock: Airflow's own limit on it is over first."""
-    from airflow_provider_mosaic.tasks import waiting
+    from airflow_provider_mosaic.durable import completion_waiter as waiting
 
     setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010
 
@@ -26,7 +26,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "timeout_deferred": {"timeout": 8},
     "execution_timeout_worker": {"deferrable": False, "execution_timeout": timedelta(seconds=10)},
     "execution_timeout_deferred": {"execution_timeout": timedelta(seconds=10)},
-    "limit_deferred": {"pre_execute": impatient_airflow},
+    "limit_deferred": {"pre_execute": short_timeout},
     "retried": {"retries": 2, "retry_delay": timedelta(seconds=1)},
 }
 for name, arguments in SHAPES.items():

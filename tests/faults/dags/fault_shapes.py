@@ -51,8 +51,9 @@ def prepare(context: Mapping[str, Any]) -> None:
     written.write_text(json.dumps({"pid": os.getpid(), "try": ti.try_number, "part": part}))
     written.rename(folder / f"{ti.try_number}-{part}-{os.getpid()}.json")
 
-    from airflow_provider_mosaic.tasks import once, waiting
-    from airflow_provider_mosaic.tasks.memory import TaskMemory
+    from airflow_provider_mosaic.durable import completion_waiter as waiting
+    from airflow_provider_mosaic.durable import create_once as once
+    from airflow_provider_mosaic.durable.task_state import TaskState
     from airflow_provider_mosaic.tasks.run_waits import RunWait
 
     seams = params["seams"]
@@ -81,8 +82,8 @@ def prepare(context: Mapping[str, Any]) -> None:
 
         setattr(owner, method, wrapped)
 
-    around(TaskMemory, "keep", after="die_after_keep")
-    around(TaskMemory, "note", before="die_before_note", after="die_after_note")
+    around(TaskState, "keep", after="die_after_keep")
+    around(TaskState, "note", before="die_before_note", after="die_after_note")
     around(RunWait, "go_on", before="die_at_resume")
     around(RunWait, "_finish", after="die_at_end")
     around(RunWait, "_let_go", after="die_after_cancel")

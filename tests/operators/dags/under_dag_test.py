@@ -6,16 +6,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_provider_mosaic.operators import (
-    MosaicResumeRunOperator,
-    MosaicRunAgentOperator,
-    MosaicSocialPostOperator,
-)
-from airflow_provider_mosaic.sensors import (
-    MosaicAvatarProfileSensor,
-    MosaicRunSensor,
-    MosaicSocialPostSensor,
-)
+from airflow_provider_mosaic.operators import MosaicResumeRunOperator, MosaicRunAgentOperator, MosaicSocialPostOperator
+from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor, MosaicRunSensor, MosaicSocialPostSensor
 
 OUT_OF_NOTHING = "a0000000-0000-4000-8000-000000000004"
 WAITING = {"poll_interval": 0.05, "deferrable": True}

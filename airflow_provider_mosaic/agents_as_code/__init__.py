@@ -1,0 +1,1 @@
+"""Agents as code: read a definition, compare it with the agent, send the difference, export an agent."""

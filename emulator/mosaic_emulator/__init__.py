@@ -1,0 +1,30 @@
+"""
+A local Mosaic: the documented API on this machine, with switches for what the documentation leaves open.
+
+``mosaic-emulator`` serves it; :class:`Emulator` serves it to a test. Importing this package
+loads neither a web framework nor anything else that is not used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosaic_emulator.counters import Counts
+    from mosaic_emulator.process import Emulator
+
+__version__ = "0.1.0"
+
+__all__ = ["Counts", "Emulator"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Emulator":
+        from mosaic_emulator.process import Emulator
+
+        return Emulator
+    if name == "Counts":
+        from mosaic_emulator.counters import Counts
+
+        return Counts
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,288 @@
+"""What the organization pays: its plan, its credits, and what used them."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, get_args
+
+from mosaic_emulator.catalogue import ORGANIZATION_ID, NodeType
+from mosaic_emulator.clock import Clock
+from mosaic_emulator.counters import Counters
+from mosaic_emulator.settings import Settings
+
+PlanId = Literal["creator", "creator_annual", "professional", "professional_annual", "pro"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that can be bought. Prices are samples."""
+
+    id: PlanId
+    family: str
+    billing: str
+    price_usd: float
+    credits_per_month: int
+    top_up_rate: float
+    #: Whether the list shows it, and whether credits can be topped up by themselves.
+    listed: bool = True
+
+
+PLANS: Final[dict[str, Plan]] = {
+    each.id: each
+    for each in (
+        Plan("creator", "creator", "monthly", 50, 2500, 2),
+        Plan("creator_annual", "creator", "annual", 480, 2500, 2),
+        Plan("professional", "professional", "monthly", 150, 10000, 1.6),
+        Plan("professional_annual", "professional", "annual", 1500, 10000, 1.6),
+        # It can be bought, and is in no list.
+        Plan("pro", "professional", "monthly", 300, 20000, 1.6, listed=False),
+    )
+}
+NO_TOP_UP: Final = {"enabled": False, "threshold": 0, "quantity": 0}
+PERIOD: Final = timedelta(days=30)
+
+
+def number(value: float) -> float | int:
+    """Write a whole number without a fraction."""
+    return int(value) if float(value).is_integer() else value
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Credits that one node used."""
+
+    at: datetime
+    tile: NodeType
+    credits: float
+
+
+class Ledger:
+    """Plan and credits; the balance and the plan themselves are settings, so that a test can set them."""
+
+    def __init__(self, *, settings: Settings, clock: Clock, tally: Counters) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._tally = tally
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin in the middle of a period in which nothing was used."""
+        now = self._clock.now()
+        self.usage: list[Usage] = []
+        self.auto_topup: dict[str, Any] = dict(NO_TOP_UP)
+        self.scheduled: Plan | None = None
+        self._checkouts: dict[str, PlanId] = {}
+        self._since = now - timedelta(days=100)
+        self._period = now - timedelta(days=10)
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan, if there is one."""
+        return PLANS[self._settings.plan] if self._settings.plan is not None else None
+
+    @property
+    def can_top_up(self) -> bool:
+        """Whether the plan is one of the four that may."""
+        return self.plan is not None and self.plan.listed
+
+    # What runs need
+
+    def affords(self) -> bool:
+        """Say whether the next node can be paid, buying credits where that is set."""
+        self._top_up()
+        return self._settings.credits is None or self._settings.credits >= self._settings.node_credits
+
+    def pay(self, tile: NodeType) -> None:
+        """Pay for a node."""
+        price = self._settings.node_credits
+        self.usage.append(Usage(self._clock.now(), tile, price))
+        if self._settings.credits is not None:
+            self._settings.credits -= price
+        self._top_up()
+
+    def _top_up(self) -> None:
+        wanted, balance = self.auto_topup, self._settings.credits
+        if balance is None or not wanted["enabled"] or not self.can_top_up or wanted["quantity"] <= 0:
+            return
+        if balance < wanted["threshold"]:
+            self._settings.credits = balance + wanted["quantity"]
+            self._tally.add("top_ups")
+
+    # What is bought
+
+    def change(self, plan: Plan) -> None:
+        """Change the plan, now or at the end of the period."""
+        current = self.plan
+        cheaper = current is not None and plan.price_usd / _months(plan) < current.price_usd / _months(current)
+        if cheaper and self._settings.downgrade == "scheduled":
+            self.scheduled = plan
+            return
+        now = self._clock.now()
+        if current is None:
+            self._since = now
+        self._settings.plan = plan.id
+        self._period, self.scheduled = now, None
+        if self._settings.credits is not None:
+            self._settings.credits += plan.credits_per_month
+
+    def open_checkout(self, plan: Plan) -> str:
+        """Return the token of a new checkout."""
+        token = f"c_{secrets.token_hex(12)}"
+        self._checkouts[token] = plan.id
+        return token
+
+    def pay_checkout(self, token: str) -> Plan | None:
+        """Do what a human does in a checkout; none where there is no such, or no more."""
+        plan_id = self._checkouts.pop(token, None)
+        if plan_id is None:
+            return None
+        self.change(PLANS[plan_id])
+        self._tally.add("checkouts_paid")
+        return PLANS[plan_id]
+
+    # How it is written
+
+    def _balance(self) -> float | int:
+        left = self._settings.credits
+        return number(self._settings.unlimited_balance if left is None else left)
+
+    def _used(self) -> float | int:
+        return number(sum(each.credits for each in self.usage if each.at >= self._period))
+
+    def credits_json(self) -> dict[str, Any]:
+        """Write ``GET /credits``."""
+        plan, text = self.plan, self._clock.text
+        included = plan.credits_per_month if plan else 0
+        if self._settings.credits_answer == "nested":
+            return {
+                "organization_id": ORGANIZATION_ID,
+                "credits": {
+                    "balance": self._balance(),
+                    "unlimited": self._settings.credits is None,
+                    "usage": self._used(),
+                    "included_usage": included,
+                    "next_reset_at": text(self._period + PERIOD) if plan else None,
+                },
+                "plan": plan.family if plan else None,
+            }
+        return {
+            "organization_id": ORGANIZATION_ID,
+            "balance": self._balance(),
+            "plan": plan.family if plan else None,
+            "plan_id": plan.id if plan else None,
+            "billing_cycle": {
+                "current_period_start": text(self._period) if plan else None,
+                "current_period_end": text(self._period + PERIOD) if plan else None,
+            },
+            "auto_topup": {"eligible": self.can_top_up, **(self.auto_topup if self.can_top_up else NO_TOP_UP)},
+        }
+
+    def plan_json(self) -> dict[str, Any]:
+        """Write ``GET /plan``."""
+        plan = self.plan
+        return {
+            "organization_id": ORGANIZATION_ID,
+            "plan": self._one(plan),
+            "scheduled_plan": self._one(self.scheduled, scheduled=True) if self.scheduled else None,
+            "credits": {
+                "balance": self._balance(),
+                "usage": self._used(),
+                "included_usage": plan.credits_per_month if plan else 0,
+                "unlimited": self._settings.credits is None,
+            },
+        }
+
+    def _one(self, plan: Plan | None, *, scheduled: bool = False) -> dict[str, Any] | None:
+        if plan is None and self._settings.free_plan == "null":
+            return None
+        begun = plan is not None and not scheduled
+        return {
+            "id": plan.id if plan else "free",
+            "family": plan.family if plan else "free",
+            "status": "scheduled" if scheduled else "active",
+            "started_at": self._clock.text(self._since) if begun else None,
+            "current_period_start": self._clock.text(self._period) if begun else None,
+            "current_period_end": self._clock.text(self._period + PERIOD) if begun else None,
+            "canceled_at": None,
+        }
+
+    def usage_json(self, since: datetime, until: datetime, limit: int) -> dict[str, Any]:
+        """Write ``GET /credits/usage``; the limit is on the events that are looked at."""
+        matching = [each for each in self.usage if since <= each.at <= until]
+        seen = matching[-limit:]
+        return {
+            "organization_id": ORGANIZATION_ID,
+            "date_range": {"start_date": self._clock.text(since), "end_date": self._clock.text(until)},
+            "summary": {
+                "total_credits_used": number(sum(each.credits for each in seen)),
+                "total_events": len(seen),
+                "matching_events": len(matching),
+                "returned_events": len(seen),
+                "truncated": len(seen) < len(matching),
+            },
+            "breakdown": {
+                "by_tile": _summed(seen, _tile),
+                "by_date": _summed(seen, _date),
+                "by_date_and_tile": _summed(seen, lambda each: {**_date(each), **_tile(each)}),
+            },
+        }
+
+
+def plans_json(form: str) -> list[dict[str, Any]]:
+    """Write ``GET /plan/list``."""
+    listed = [each for each in PLANS.values() if each.listed]
+    if form == "billing":
+        return [
+            {
+                "id": each.id,
+                "billing": each.billing,
+                "price_usd": number(each.price_usd),
+                "credits_per_month": each.credits_per_month,
+                "top_up_rate_per_100_credits_usd": number(each.top_up_rate),
+                "notes": f"{each.family.capitalize()}, billed {'yearly' if each.billing == 'annual' else 'monthly'}",
+            }
+            for each in listed
+        ]
+    return [
+        {
+            "id": each.id,
+            "aliases": [f"{each.id}_monthly"] if each.billing == "monthly" else [],
+            "monthly_price_usd": number(each.price_usd) if each.billing == "monthly" else None,
+            "annual_price_usd": number(each.price_usd) if each.billing == "annual" else None,
+            "credits_per_month": each.credits_per_month,
+            "top_up_rate_per_100_credits_usd": number(each.top_up_rate),
+            "notes": None,
+        }
+        for each in listed
+    ]
+
+
+def known_plan(plan_id: str) -> Plan | None:
+    """Return a plan that can be bought."""
+    return PLANS[plan_id] if plan_id in get_args(PlanId) else None
+
+
+def _months(plan: Plan) -> int:
+    return 12 if plan.billing == "annual" else 1
+
+
+def _tile(each: Usage) -> dict[str, Any]:
+    return {"tile_id": each.tile.id, "tile_name": each.tile.name or None}
+
+
+def _date(each: Usage) -> dict[str, Any]:
+    return {"date": each.at.strftime("%Y-%m-%d")}
+
+
+def _summed(events: Iterable[Usage], key: Callable[[Usage], dict[str, Any]]) -> list[dict[str, Any]]:
+    groups: defaultdict[tuple[Any, ...], list[Usage]] = defaultdict(list)
+    for each in events:
+        groups[tuple(key(each).values())].append(each)
+    return [
+        {**key(group[0]), "credits_used": number(sum(each.credits for each in group)), "events": len(group)}
+        for group in groups.values()
+    ]

@@ -1,0 +1,202 @@
+"""A graph while operations change it: each in its turn, checked against what those before it have left."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mosaic_emulator.answers import ApiError
+from mosaic_emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.tile_params import defaults, missing_param, objection
+
+
+class Operation(BaseModel):
+    """What all operations have."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    op: str
+
+
+class CreateNode(Operation):
+    """Make a tile; the server names it."""
+
+    node_type_id: str
+    temp_ref_id: str = Field("", min_length=1)
+    params_used: dict[str, Any] = Field(default_factory=dict)
+
+
+class UpdateNode(Operation):
+    """Merge into a tile's parameters."""
+
+    agent_node_id: str
+    params_used: dict[str, Any]
+
+
+class DeleteNode(Operation):
+    """Remove a tile and every connection that touches it."""
+
+    agent_node_id: str
+
+
+class ConnectionOperation(Operation):
+    """Each end by its id, or by the reference of an earlier operation of the same request."""
+
+    source_agent_node_id: str | None = None
+    source_temp_ref_id: str | None = None
+    target_agent_node_id: str | None = None
+    target_temp_ref_id: str | None = None
+
+
+OPERATIONS: Final[dict[str, type[Operation]]] = {
+    "create_node": CreateNode,
+    "update_node": UpdateNode,
+    "delete_node": DeleteNode,
+    "create_connection": ConnectionOperation,
+    "delete_connection": ConnectionOperation,
+}
+#: Makes the error for something that is not valid: the text, then the place.
+Refuse = Callable[..., ApiError]
+
+
+class Draft:
+    """The graph of an agent on its way to another."""
+
+    def __init__(self, *, agent: Agent, settings: Settings, refuse: Refuse) -> None:
+        self._settings = settings
+        self._refuse = refuse
+        self.nodes = dict(agent.nodes)
+        self.edges = list(agent.edges)
+        self.created: list[dict[str, Any]] = []
+        self.applied = 0
+        self._references: dict[str, str] = {}
+
+    def apply(self, operation: Operation) -> None:
+        """
+        Apply the next operation, or leave everything as it is.
+
+        :raises ApiError: when it is not possible.
+        """
+        if isinstance(operation, CreateNode):
+            self._create_node(operation)
+        elif isinstance(operation, UpdateNode):
+            self._update_node(operation)
+        elif isinstance(operation, DeleteNode):
+            self._find(operation.agent_node_id)
+            del self.nodes[operation.agent_node_id]
+            self.edges = [edge for edge in self.edges if operation.agent_node_id not in edge]
+        elif isinstance(operation, ConnectionOperation):
+            edge = (
+                self._end(operation.source_agent_node_id, operation.source_temp_ref_id, "source"),
+                self._end(operation.target_agent_node_id, operation.target_temp_ref_id, "target"),
+            )
+            if operation.op == "create_connection":
+                self._connect(edge)
+            elif edge in self.edges:
+                self.edges.remove(edge)
+            else:
+                raise ApiError(self._settings.unknown_operation_node_status, "Connection could not be found")
+        self.applied += 1
+
+    def _create_node(self, operation: CreateNode) -> None:
+        reference = operation.temp_ref_id or None
+        if "agent_node_id" in (operation.model_extra or {}):
+            raise self._wrong(operation, "agent_node_id", "is given by the server")
+        if reference is not None and reference in self._references:
+            raise self._wrong(operation, "temp_ref_id", f"{reference} is used twice")
+        try:
+            type_id = str(uuid.UUID(operation.node_type_id))
+        except ValueError as error:
+            # One tail in the catalogue is made up, but it is a UUID as well.
+            raise self._wrong(operation, "node_type_id", "is not a UUID") from error
+        if type_id not in NODE_TYPES_BY_ID and self._settings.unknown_node_types == "refuse":
+            raise ApiError(404, "Node type could not be found")
+        node = AgentNode(str(uuid.uuid4()), node_type(type_id), dict(operation.params_used))
+        self._check(operation, node)
+        if self._settings.default_params:
+            node = AgentNode(node.id, node.type, {**defaults(node.type), **node.params})
+        self._check_required(operation, node)
+        node = AgentNode(node.id, node.type, self._kept(node.params))
+        self.nodes[node.id] = node
+        if reference is not None:
+            self._references[reference] = node.id
+        self.created.append({"temp_ref_id": reference, "agent_node_id": node.id})
+
+    def _update_node(self, operation: UpdateNode) -> None:
+        before = self._find(operation.agent_node_id)
+        self._check(operation, AgentNode(before.id, before.type, operation.params_used))
+        params = self._merged(before.params, self._kept(operation.params_used))
+        after = AgentNode(before.id, before.type, params)
+        self._check_required(operation, after)
+        self.nodes[before.id] = after
+
+    def _kept(self, params: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in params.items() if name not in self._settings.dropped_params}
+
+    def _merged(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        params = dict(old)
+        for name, value in new.items():
+            if value is None and self._settings.null_params == "unset":
+                params.pop(name, None)
+            elif self._settings.params_merge == "deep" and isinstance(value, dict) and isinstance(old.get(name), dict):
+                params[name] = self._merged(old[name], value)
+            else:
+                params[name] = value
+        return params
+
+    def _connect(self, edge: tuple[str, str]) -> None:
+        source, target = edge
+        if edge in self.edges:
+            if self._settings.repeated_connection == "refuse":
+                raise self._refuse("These nodes are connected already", "body", "operations")
+            return
+        into_input = self.nodes[target].type.id == INPUT_TYPE
+        # A tile of an unknown type may be a trigger, and those do lead into a Video Input.
+        if into_input and self.nodes[source].type.name and not self._settings.connections_into_inputs:
+            raise self._refuse("Nothing but a trigger leads into a Video Input", "body", "operations")
+        if source == target or source in self._behind(target):
+            raise self._refuse("The graph must stay without cycles", "body", "operations")
+        self.edges.append(edge)
+
+    def _behind(self, node_id: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [node_id]
+        while waiting:
+            current = waiting.pop()
+            following = {target for source, target in self.edges if source == current} - found
+            found |= following
+            waiting += following
+        return found
+
+    def _end(self, node_id: str | None, reference: str | None, end: str) -> str:
+        if (node_id is None) == (reference is None):
+            raise self._refuse(f"{end}: exactly one of its two names is required", "body", "operations")
+        if node_id is not None:
+            return self._find(node_id).id
+        found = self._references.get(reference or "")
+        if found is None or found not in self.nodes:
+            raise self._refuse(f"{end}_temp_ref_id: {reference} was made by no earlier operation", "body", "operations")
+        return found
+
+    def _find(self, node_id: str) -> AgentNode:
+        node = self.nodes.get(node_id)
+        if node is None:
+            raise ApiError(self._settings.unknown_operation_node_status, f"Agent node {node_id} could not be found")
+        return node
+
+    def _check(self, operation: Operation, node: AgentNode) -> None:
+        wrong = objection(node.type, node.params, self._settings)
+        if wrong is not None:
+            raise self._wrong(operation, "params_used", wrong)
+
+    def _check_required(self, operation: Operation, node: AgentNode) -> None:
+        wrong = missing_param(node.type, node.params, self._settings, "update")
+        if wrong is not None:
+            raise self._wrong(operation, "params_used", wrong)
+
+    def _wrong(self, operation: Operation, name: str, text: str) -> ApiError:
+        return self._refuse(f"{operation.op}: {name}: {text}", "body", "operations", name)

@@ -1,0 +1,375 @@
+"""Between the socket and the routes: every request is counted, logged, and may meet a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from mosaic_emulator import connection_faults
+from mosaic_emulator.answers import ApiError, error_response, json_response
+from mosaic_emulator.browsers import objection_to_browser
+from mosaic_emulator.faults import Fault
+from mosaic_emulator.json_bodies import MAX_BODY, load_json
+from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.request_context import RequestContext
+from mosaic_emulator.requestlog import received
+from mosaic_emulator.routes import API_ROUTERS, CONTROL_ROUTER, PAGE_ROUTER
+from mosaic_emulator.routes.control import PREFIX as CONTROL_PREFIX
+from mosaic_emulator.routes.page import PATHS as PAGE_PATHS
+from mosaic_emulator.state import State
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+NO_ROUTE: Final = "(no route)"
+HTML: Final = (
+    b"<!DOCTYPE html><html><head><title>Bad gateway</title></head>"
+    b"<body><center><h1>Something went wrong</h1></center><hr><center>cloudfront</center></body></html>\n"
+)
+REFUSALS: Final = {
+    "not_found": ApiError(404, "Not found"),
+    "unauthorized": ApiError(401, "Invalid API key"),
+    "forbidden": ApiError(403, "Forbidden"),
+    "rate_limit": ApiError(429, "Too many requests"),
+}
+
+
+@dataclass
+class Answer:
+    """An answer before it is sent."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, response: Response) -> Answer:
+        """Take over a response of Starlette."""
+        return cls(response.status_code, list(response.raw_headers), bytes(response.body))
+
+    def with_body(self, body: bytes, content_type: bytes | None = None) -> Answer:
+        """Return this answer with other bytes."""
+        kept = [(name, value) for name, value in self.headers if name != b"content-length"]
+        if content_type is not None:
+            kept = [(name, value) for name, value in kept if name != b"content-type"]
+            kept.append((b"content-type", content_type))
+        return Answer(self.status, kept, body)
+
+
+class FaultMiddleware:
+    """The application that the API's server runs."""
+
+    def __init__(self, *, world: State, own_names: Collection[str] = (), failures: FailureLog | None = None) -> None:
+        self._world = world
+        #: Names by which browsers reach the emulator's own interface, in small letters.
+        self._own_names = {each.lower() for each in own_names}
+        self._failures = failures or FailureLog()
+        self._app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        for router in API_ROUTERS:
+            self._app.include_router(router)
+        self._app.include_router(CONTROL_ROUTER)
+        self._app.include_router(PAGE_ROUTER)
+        self._app.add_exception_handler(ApiError, self._refused)
+        self._app.add_exception_handler(HTTPException, self._no_route)
+        # From the routers: not every FastAPI keeps the routes of included routers as the application's own.
+        self._routes = [route for router in API_ROUTERS for route in router.routes]
+        self._late: set[asyncio.Task[Any]] = set()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Let go of every request that hangs."""
+        self._closing.set()
+        for task in self._late:
+            task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            return
+        scope["mosaic.world"] = self._world
+        if _is_own(scope["method"], scope["path"]):
+            await self._serve_own(scope, receive, send)
+            return
+        template = self._template(scope)
+        entry = received(
+            host="api",
+            method=scope["method"],
+            path=scope["path"],
+            template=template,
+            query=scope["query_string"].decode("latin-1"),
+            headers=((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        )
+        self._world.tally.request(scope["method"], template)
+        self._world.log.add(entry)
+        body = await _read(receive)
+        if body is None:
+            entry.finished(None)
+            return
+        if body:
+            try:
+                entry.body = load_json(body)
+            except ValueError:
+                entry.body = None
+        fault = self._world.faults.take(scope["method"], scope["path"], template)
+        if fault is not None:
+            entry.fault = fault.kind
+            self._world.tally.fault(fault.kind)
+        answer = await self._serve(scope, body, fault, receive, send)
+        entry.finished(answer.status if answer else None)
+
+    async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refused = objection_to_browser(scope["method"], headers, self._own_names)
+        if refused is not None:
+            await json_response({"detail": refused}, 403)(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except Exception as failure:
+            # The framework has answered 500 by now.
+            self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
+
+    async def _serve(
+        self, scope: Scope, body: bytes, fault: Fault | None, receive: Receive, send: Send
+    ) -> Answer | None:
+        kind = fault.kind if fault is not None else ""
+        if fault is None:
+            answer = await self._inner(scope, body, None)
+            await self._send(answer, send)
+            return answer
+        transport = scope.get("mosaic.transport")
+        early = await self._before(fault, scope, body)
+        if early is not None:
+            await self._send(early, send)
+            return early
+        if kind == "reset" and fault.option("when", "before") == "before":
+            connection_faults.reset(transport)
+            await _gone(receive)
+            return None
+        if kind == "hang" and fault.option("when", "before") == "before" and not await self._hang(fault, receive):
+            await self._abandon(transport, receive)
+            return None
+        answer = await self._inner(scope, body, fault)
+        if kind == "hang" and fault.option("when") == "after" and not await self._hang(fault, receive):
+            await self._abandon(transport, receive)
+            return None
+        if kind == "reset":
+            connection_faults.reset(transport)
+            await _gone(receive)
+            return None
+        if kind == "answer_lost":
+            await self._abandon(transport, receive)
+            return None
+        if kind == "server_error":
+            answer = self._server_error(fault)
+        elif kind == "empty":
+            answer = Answer(fault.option("status", 200), [(b"content-length", b"0")])
+        elif kind == "html":
+            answer = Answer(200).with_body(HTML, b"text/html; charset=utf-8")
+        elif kind == "unknown_status":
+            answer = answer.with_body(_with_status(answer.body, fault.option("status", "under_review")))
+        elif kind == "truncated_json":
+            half = answer.body[: max(len(answer.body) // 2, 1)]
+            if fault.option("how", "short") == "short":
+                await self._send(answer, send, only=half)
+                await self._abandon(transport, receive)
+                return None
+            answer = answer.with_body(half)
+        if kind == "slow_body":
+            pieces, seconds = fault.option("pieces", 10), fault.option("seconds", 2.0)
+            await self._send(answer, send, pieces=pieces, pause=seconds / pieces)
+        else:
+            await self._send(answer, send)
+        return answer
+
+    async def _before(self, fault: Fault, scope: Scope, body: bytes) -> Answer | None:
+        """Answer those faults that keep the request from having an effect."""
+        if fault.kind in REFUSALS:
+            response = error_response(REFUSALS[fault.kind], self._world.settings, self._retry_after(fault))
+            return Answer.of(response)
+        if fault.kind == "redirect":
+            location = fault.option("location", f"{self._world.media.base_url}/redirected{scope['path']}")
+            return Answer(fault.option("status", 307), [(b"location", str(location).encode())])
+        if fault.kind == "html" and not fault.option("effect", False):
+            return Answer(200).with_body(HTML, b"text/html; charset=utf-8")
+        if fault.kind == "server_error" and not fault.option("effect", False):
+            delay = fault.option("effect_after")
+            if delay is not None:
+                task = asyncio.create_task(self._later(delay, dict(scope), body))
+                self._late.add(task)
+                task.add_done_callback(self._late.discard)
+            return self._server_error(fault)
+        return None
+
+    async def _later(self, delay: float, scope: Scope, body: bytes) -> None:
+        await asyncio.sleep(delay)
+        await self._inner(scope, body, None)
+
+    def _server_error(self, fault: Fault) -> Answer:
+        status = fault.option("status", 500)
+        headers = self._retry_after(fault)
+        if fault.option("body", "json") == "html":
+            answer = Answer(status).with_body(HTML, b"text/html")
+            answer.headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            return answer
+        error = ApiError(status, "Something went wrong", code="internal_server_error")
+        return Answer.of(error_response(error, self._world.settings, headers))
+
+    def _retry_after(self, fault: Fault) -> dict[str, str]:
+        """Write ``Retry-After``: seconds as given, ``{"date": seconds}`` as an HTTP date."""
+        wanted = fault.option("retry_after")
+        if wanted is None:
+            return {}
+        if isinstance(wanted, dict):
+            moment = self._world.clock.now() + timedelta(seconds=wanted["date"])
+            return {"Retry-After": format_datetime(moment, usegmt=True)}
+        return {"Retry-After": str(wanted)}
+
+    async def _hang(self, fault: Fault, receive: Receive) -> bool:
+        """
+        Keep a request waiting: for so many seconds, or until its client goes.
+
+        :return: whether it is worked on after that. A client that has gone does not keep a server from it.
+        """
+        seconds = fault.option("seconds")
+        waits: set[asyncio.Task[Any]] = {asyncio.create_task(self._closing.wait())}
+        if seconds is None:
+            waits.add(asyncio.create_task(_gone(receive)))
+        done, waiting = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        return not done
+
+    async def _abandon(self, transport: Any, receive: Receive) -> None:
+        transport.close()
+        await _gone(receive)
+
+    async def _inner(self, scope: Scope, body: bytes, fault: Fault | None) -> Answer:
+        """Let the routes work on a request, and keep their answer."""
+        answer = Answer(500)
+        pieces: list[bytes] = []
+        inner = copy.copy(scope)
+
+        def exchange(request: Request) -> RequestContext:
+            return RequestContext(request=request, world=self._world, body=body, fault=fault)
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = list(message.get("headers", []))
+            elif message["type"] == "http.response.body":
+                pieces.append(message.get("body", b""))
+
+        inner["mosaic.exchange"] = exchange
+        try:
+            await self._app(inner, receive, keep)
+        except Exception as failure:
+            # A mistake of the emulator must not pass for an answer of Mosaic's.
+            self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
+            error = ApiError(500, f"The emulator failed: {type(failure).__name__}", code="emulator_failed")
+            return Answer.of(error_response(error, self._world.settings))
+        answer.body = b"".join(pieces)
+        return answer
+
+    async def _send(
+        self, answer: Answer, send: Send, *, only: bytes | None = None, pieces: int = 1, pause: float = 0.0
+    ) -> None:
+        headers = [(name, value) for name, value in answer.headers if name not in (b"content-length", b"date")]
+        headers.append((b"date", self._world.clock.http_date().encode()))
+        if answer.status != 204:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if only is not None:
+            await send({"type": "http.response.body", "body": only, "more_body": True})
+            return
+        if pieces > 1 and answer.body:
+            size = -(-len(answer.body) // pieces)
+            for start in range(0, len(answer.body), size):
+                await send({"type": "http.response.body", "body": answer.body[start : start + size], "more_body": True})
+                await asyncio.sleep(pause)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    def _template(self, scope: Scope) -> str:
+        other_method = NO_ROUTE
+        for route in self._routes:
+            match, _ = route.matches(scope)
+            path = str(getattr(route, "path", NO_ROUTE))
+            if match is Match.FULL:
+                return path
+            # A path with another method is answered 405, and still is that path.
+            if match is Match.PARTIAL and other_method == NO_ROUTE:
+                other_method = path
+        return other_method
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)  # noqa: S101 - registered for it alone
+        return error_response(error, self._world.settings)
+
+    async def _no_route(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+        refusal = ApiError(error.status_code, str(error.detail))
+        return error_response(refusal, self._world.settings, dict(error.headers or {}))
+
+
+def _is_own(method: str, path: str) -> bool:
+    """Return whether a request is for the emulator itself, and not for the API."""
+    if path in PAGE_PATHS:
+        return method in ("GET", "HEAD")
+    return path == CONTROL_PREFIX or path.startswith(f"{CONTROL_PREFIX}/")
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """
+    Read a request's body.
+
+    :return: none when the client went before its end.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= MAX_BODY:
+            pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the server has seen that its client's connection is closed."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _with_status(body: bytes, status: str) -> bytes:
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(data, dict):
+        return body
+    listed = [each for name in ("runs", "posts", "avatar_profiles") for each in data.get(name, [])]
+    for each in [data, *listed]:
+        if "status" in each:
+            each["status"] = status
+    return json.dumps(data).encode()

@@ -1,0 +1,343 @@
+"""The page for humans: what the emulator holds, as plain HTML without scripts, links to elsewhere, and secrets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from html import escape
+from itertools import islice
+from typing import Final
+
+from mosaic_emulator.catalogue import WORKSPACES, Agent
+from mosaic_emulator.faults import Fault
+from mosaic_emulator.media import StoredObject
+from mosaic_emulator.posts import Post
+from mosaic_emulator.requestlog import ReceivedRequest
+from mosaic_emulator.runs import Output, Run, RunNode
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.state import State
+from mosaic_emulator.uploads import Upload
+
+#: How many of a kind are shown; of the others only how many there are.
+MOST: Final = 40
+MOST_REQUESTS: Final = 25
+#: Texts of users and addresses are cut: a page is no place for a book.
+LONGEST: Final = 300
+REFRESH_SECONDS: Final = 5
+#: Settings whose value is a secret, or what to search logs for.
+SECRET_SETTINGS: Final = frozenset({"webhook_secret", "signature_mark"})
+
+#: What is shown by a browser; whoever uploads a file chooses its type, and a page or an SVG could hold a script.
+SHOWN: Final = frozenset(
+    {
+        "video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-m4v", "video/x-msvideo",
+        "audio/mpeg", "audio/wav", "audio/x-wav", "audio/mp4", "audio/flac", "audio/ogg", "audio/aac",
+        "image/png", "image/jpeg", "image/gif", "image/webp",
+    }
+)  # fmt: skip
+
+GOOD: Final = frozenset({"completed", "posted", "ready", "active"})
+BAD: Final = frozenset({"failed", "partial_failure", "rejected", "expired"})
+UNDER_WAY: Final = frozenset({"running", "processing", "pending", "queued"})
+
+
+def write(world: State, *, url: str, refresh: bool) -> str:
+    """
+    Write the page.
+
+    :param url: where the emulator is.
+    :param refresh: whether the browser is to ask again every few seconds.
+    """
+    again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
+    other = '<a href="/">Stop refreshing</a>' if refresh else '<a href="/?refresh">Refresh every 5 seconds</a>'
+    sections = "".join(
+        (
+            _switches(world),
+            _runs(world),
+            _posts(world),
+            _assets(world),
+            _agents(world),
+            _requests(world),
+        )
+    )
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark">{again}'
+        '<title>Mosaic emulator</title><link rel="icon" href="/_emulator/icon.svg">'
+        '<link rel="stylesheet" href="/_emulator/page.css"></head><body>'
+        "<header><div><h1>Mosaic emulator</h1>"
+        f"<p>A local stand-in for the Mosaic API at <code>{escape(url)}</code>. Nothing here costs credits, "
+        f"and nothing is published.</p></div><p class=refresh>{other}</p></header>"
+        f"{_figures(world)}<main>{sections}</main>"
+        f"<footer><p>As of {_moment(datetime.now(timezone.utc))}. The same as JSON: {_json_links()}</p></footer>"
+        "</body></html>"
+    )
+
+
+def _json_links() -> str:
+    names = ("counts", "runs", "posts", "uploads", "agents", "requests", "faults")
+    return " ".join(f'<a href="/_emulator/{each}">{each}</a>' for each in names)
+
+
+def _figures(world: State) -> str:
+    counts = world.tally.as_json()
+    active = sum(run.active for run in world.runs.values())
+    figures = [
+        ("Runs", str(len(world.runs)), f"{active} active" if active else ""),
+        ("Posts", str(len(world.posts)), ""),
+        ("Assets", str(len(world.uploads.all())), _size(counts["bytes_stored"])),
+        ("Downloads", str(counts["downloads"]), _size(counts["bytes_served"])),
+        ("Webhooks", str(counts["webhooks_sent"]), _failed(counts["webhooks_failed"])),
+        ("Requests", str(sum(counts["requests"].values())), ""),
+    ]
+    shown = "".join(
+        f"<li><b>{number}</b><span>{name}</span><small>{escape(more)}</small></li>" for name, number, more in figures
+    )
+    leaks = counts["key_leaks"]
+    warning = (
+        f"<p class=warning>{leaks} request{'s' * (leaks != 1)} carried an API key to the storage host. "
+        "A client must never send it there.</p>"
+        if leaks
+        else ""
+    )
+    return f"<ul class=figures>{shown}</ul>{warning}"
+
+
+def _failed(count: int) -> str:
+    return f"{count} failed" if count else ""
+
+
+# What differs from a plain Mosaic
+
+
+def _switches(world: State) -> str:
+    faults = [_fault(each) for each in world.faults.waiting()]
+    usual = Settings().model_dump()
+    changed = [
+        f"<li><code>{escape(name)}</code> = <code>{_value(name, value)}</code></li>"
+        for name, value in world.settings.model_dump().items()
+        if value != usual[name]
+    ]
+    inner = _list("Faults that are set", faults, "No fault is set.") + _list("Changed settings", changed, "None.")
+    return _section("Faults and settings", f"<div class=pair>{inner}</div>")
+
+
+def _fault(fault: Fault) -> str:
+    times = "for ever" if fault.times is None else f"{fault.times}\u00d7"
+    more = [times]
+    more += [f"after {fault.skip} more"] if fault.skip else []
+    more += [f"{fault.probability:.0%} of the time"] if fault.probability < 1 else []
+    more += [f"{name}={_cut(str(value))}" for name, value in fault.options.items()]
+    where = f"{fault.method} {fault.path}"
+    return (
+        f"<li><b class=fault>{escape(fault.kind)}</b> <code>{escape(_cut(where))}</code> "
+        f"<small>{escape(', '.join(more))}</small></li>"
+    )
+
+
+def _value(name: str, value: object) -> str:
+    return "(hidden)" if name in SECRET_SETTINGS else escape(_cut(str(value)))
+
+
+def _list(title: str, items: list[str], empty: str) -> str:
+    inner = f"<ul>{''.join(items)}</ul>" if items else f"<p class=empty>{empty}</p>"
+    return f"<div><h3>{title}</h3>{inner}</div>"
+
+
+# Runs
+
+
+def _runs(world: State) -> str:
+    runs = (_run(world, each) for each in reversed(world.runs.values()))
+    return _cards("Runs", runs, len(world.runs), "No run has been started.")
+
+
+def _run(world: State, run: Run) -> str:
+    nodes = "".join(f"<li>{_node(each)}</li>" for each in run.nodes.values())
+    message = run.status_message or ""
+    messages = [message]
+    for node in run.nodes.values():
+        name = node.template.type.name or "Tile"
+        messages += [f"{name}: {text}" for text in node.errors if text not in message]
+    said = "".join(f"<p class=message>{escape(_cut(each))}</p>" for each in dict.fromkeys(messages) if each)
+    sources = ", ".join(escape(each.title) for each in run.inputs)
+    origin = "by a trigger" if run.triggered_by else "by the API"
+    resumed = f", resumed {run.resumed}\u00d7" if run.resumed else ""
+    outputs = "".join(_output(run, each) for each in run.outputs if each.visible_from <= time.monotonic())
+    if run.status == "failed":
+        # The API shows none of them.
+        outputs = ""
+    return (
+        f"<article><h3>{escape(run.agent.name)} {_badge(run.status)}</h3>"
+        f"<p class=facts>{_id(run.id)} started {_moment(run.started_at)} {origin}{resumed}</p>"
+        f"{f'<p class=facts>From {sources}</p>' if sources else ''}"
+        f"<ol class=nodes>{nodes}</ol>{said}"
+        f"{f'<div class=outputs>{outputs}</div>' if outputs else ''}</article>"
+    )
+
+
+def _node(node: RunNode) -> str:
+    name = escape(node.template.type.name or "Tile")
+    return f'<span class="node {_tone(node.status)}">{name}<small>{escape(node.status)}</small></span>'
+
+
+def _output(run: Run, output: Output) -> str:
+    base = f"/_emulator/runs/{escape(run.id)}/outputs/{escape(output.id)}"
+    about = f"<figcaption>{_id(output.id)} {_size(output.video.size)}</figcaption>"
+    if output.kind == "image":
+        media = f'<img src="{base}/media" alt="Generated image" loading="lazy">'
+    elif output.kind == "audio":
+        media = f'<audio controls preload="none" src="{base}/media"></audio>'
+    else:
+        shown = f'preload="none" poster="{base}/thumbnail"' if output.thumbnail else 'preload="metadata"'
+        media = f'<video controls playsinline {shown} src="{base}/media"></video>'
+    return f"<figure>{media}{about}</figure>"
+
+
+# Posts, assets, agents, requests
+
+
+def _posts(world: State) -> str:
+    posts = (_post(each) for each in reversed(world.posts.values()))
+    return _cards("Posts", posts, len(world.posts), "Nothing has been posted.")
+
+
+def _post(post: Post) -> str:
+    destinations = "".join(
+        f'<li><span class="node {_tone(each.status)}">{escape(each.connection.platform)}'
+        f"<small>{escape(each.status)}</small></span>"
+        f"{f'<small class=message>{escape(_cut(each.error))}</small>' if each.error else ''}</li>"
+        for each in post.destinations
+    )
+    media = f"{len(post.media_urls)} media file{'s' * (len(post.media_urls) != 1)}"
+    when = f", scheduled for {_moment(post.schedule)}" if post.schedule else ""
+    text = f"<blockquote>{escape(_cut(post.text))}</blockquote>" if post.text else ""
+    return (
+        f"<article><h3>{escape(', '.join(post.platforms))} {_badge(post.status)}</h3>{text}"
+        f"<p class=facts>{_id(post.id)} made {_moment(post.created_at)}, {media}{when}</p>"
+        f"<ol class=nodes>{destinations}</ol></article>"
+    )
+
+
+def _assets(world: State) -> str:
+    uploads = world.uploads.all()
+    return _cards("Assets", map(_asset, reversed(uploads)), len(uploads), "Nothing has been uploaded.")
+
+
+def _asset(upload: Upload) -> str:
+    if upload.finalized:
+        state = "ready"
+    elif upload.usable:
+        state = "stored, not finalized"
+    else:
+        state = "expired" if upload.expired else "waiting for its file"
+    size = "" if upload.size is None else _size(upload.size)
+    base = f"/_emulator/uploads/{escape(upload.id)}/media"
+    media = ""
+    if upload.media is not None and upload.finalized and media_type(upload.media) in SHOWN:
+        media = {
+            "video": f'<video controls preload="metadata" playsinline src="{base}"></video>',
+            "audio": f'<audio controls preload="none" src="{base}"></audio>',
+            "image": f'<img src="{base}" alt="Asset" loading="lazy">',
+        }[upload.type]
+    return (
+        f"<article><h3>{escape(_cut(upload.file_name or upload.type))} {_badge(state)}</h3>"
+        f"<p class=facts>{_id(upload.id)} {escape(upload.type)} {size}</p>"
+        f"{f'<div class=outputs><figure>{media}</figure></div>' if media else ''}</article>"
+    )
+
+
+def _agents(world: State) -> str:
+    agents = sorted(world.agents.values(), key=lambda each: each.number)
+    return _cards("Agents", (_agent(world, each) for each in agents), len(agents), "There is no agent.")
+
+
+def _agent(world: State, agent: Agent) -> str:
+    tiles = "".join(
+        f"<li><span class=node>{escape(each.type.name or 'Tile')}</span></li>" for each in agent.nodes.values()
+    )
+    triggers = len(world.triggers.of(agent.id))
+    watched = f", {triggers} YouTube trigger{'s' * (triggers != 1)}" if triggers else ""
+    runs = sum(run.agent.id == agent.id for run in world.runs.values())
+    place = "" if agent.workspace_id == WORKSPACES[0] else f", in workspace {_id(agent.workspace_id)}"
+    return (
+        f"<article><h3>{escape(agent.name)}</h3><p class=facts>{_id(agent.id)}</p>"
+        f"<p class=facts>{escape(_cut(agent.description))}</p><ol class=nodes>{tiles}</ol>"
+        f"<p class=facts>{runs} run{'s' * (runs != 1)}{watched}{place}</p></article>"
+    )
+
+
+def _requests(world: State) -> str:
+    latest = world.log.latest(MOST_REQUESTS)
+    if not latest:
+        return _section("Latest requests", "<p class=empty>No request has come in.</p>")
+    return _section("Latest requests", f"<ol class=requests>{''.join(map(_request, latest))}</ol>")
+
+
+def _request(entry: ReceivedRequest) -> str:
+    status = "no answer" if entry.status is None else str(entry.status)
+    tone = "bad" if entry.status is None or entry.status >= 400 else ""
+    fault = f" <b class=fault>{escape(entry.fault)}</b>" if entry.fault else ""
+    host = " <small>storage</small>" if entry.host == "storage" else ""
+    return (
+        f'<li><span class="status {tone}">{status}</span> <b>{escape(_cut(entry.method))}</b> '
+        f"<code>{escape(_cut(entry.path))}</code>{host}{fault}</li>"
+    )
+
+
+# Pieces
+
+
+def media_type(stored: StoredObject) -> str:
+    """Return an object's media type, without parameters."""
+    return stored.content_type.partition(";")[0].strip().lower()
+
+
+def _section(title: str, inner: str) -> str:
+    return f"<section><h2>{title}</h2>{inner}</section>"
+
+
+def _cards(title: str, cards: Iterable[str], count: int, empty: str) -> str:
+    if not count:
+        return _section(title, f"<p class=empty>{empty}</p>")
+    shown = "".join(_first(cards))
+    left = f"<p class=empty>{count - MOST} more are not shown.</p>" if count > MOST else ""
+    return _section(f"{title} <small>{count}</small>", f"<div class=cards>{shown}</div>{left}")
+
+
+def _first(cards: Iterable[str]) -> Iterator[str]:
+    return islice(cards, MOST)
+
+
+def _badge(status: str) -> str:
+    return f'<span class="badge {_tone(status)}">{escape(_cut(status))}</span>'
+
+
+def _tone(status: str) -> str:
+    if status in GOOD:
+        return "good"
+    if status in BAD:
+        return "bad"
+    return "busy" if status in UNDER_WAY else "other"
+
+
+def _id(text: str) -> str:
+    return f"<code class=id>{escape(_cut(text))}</code>"
+
+
+def _moment(moment: datetime) -> str:
+    text = moment.astimezone(timezone.utc)
+    return f'<time datetime="{text.isoformat(timespec="seconds")}">{text:%Y-%m-%d %H:%M:%S} UTC</time>'
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes" if size else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\u2026"

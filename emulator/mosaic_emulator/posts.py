@@ -1,0 +1,212 @@
+"""Social posts: published at once or when they are due, destination by destination."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from mosaic_emulator.catalogue import WORKSPACE_ID, Connection
+from mosaic_emulator.clock import Clock
+from mosaic_emulator.settings import Settings
+
+POST_STATUSES: Final = (
+    "scheduled",
+    "pending_approval",
+    "processing",
+    "posted",
+    "partial_failure",
+    "failed",
+    "rejected",
+)
+
+
+@dataclass
+class Destination:
+    """One account that a post goes to, and what came of it."""
+
+    connection: Connection
+    status: str = "pending"
+    platform_post_id: str | None = None
+    post_url: str | None = None
+    error: str | None = None
+    comments_disabled: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Write it as a post shows it."""
+        return {
+            **self.connection.as_json(),
+            "status": self.status,
+            "platform_post_id": self.platform_post_id,
+            "post_url": self.post_url,
+            "error": self.error,
+        }
+
+
+@dataclass
+class Post:
+    """One post."""
+
+    number: int
+    text: str
+    destinations: list[Destination]
+    media_urls: list[str]
+    schedule: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    status: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    born: float = field(default_factory=time.monotonic)
+    #: How often it was published; more than once would be a fault of the emulator.
+    published: int = 0
+    deleted: bool = False
+    workspace_id: str = WORKSPACE_ID
+    #: What a PATCH said of the platforms, by connection.
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def platforms(self) -> list[str]:
+        """The platforms of the destinations, each once."""
+        return list(dict.fromkeys(each.connection.platform for each in self.destinations))
+
+
+def outcomes_apart(post: Post) -> dict[str, Any]:
+    """Write what became of a post as in early 2026: beside its destinations, in the words of the provider behind."""
+    settled = [each for each in post.destinations if each.status in ("posted", "failed")]
+    return {
+        "links": [
+            {"platform": each.connection.platform, "post_url": each.post_url} for each in settled if each.post_url
+        ],
+        "results": [
+            {
+                "platform": each.connection.platform,
+                "status": "success" if each.status == "posted" else "error",
+                "post_id": each.platform_post_id,
+                "post_url": each.post_url,
+                "message": each.error,
+            }
+            for each in settled
+        ],
+    }
+
+
+class PostDesk:
+    """Moves posts along."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        media_gone: Callable[[str], bool],
+        connected: Callable[[str], bool],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        #: Says of a URL on the emulator's own storage host that it no longer leads anywhere.
+        self._media_gone = media_gone
+        #: Says of a connection whether it still is one.
+        self._connected = connected
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._settings_changed = asyncio.Event()
+
+    def take_on(self, post: Post) -> None:
+        """Begin with a new post."""
+        if post.status in ("scheduled", "processing"):
+            task = asyncio.create_task(self._see_through(post))
+            self._tasks[post.id] = task
+            task.add_done_callback(
+                lambda done: self._tasks.pop(post.id, None) if self._tasks.get(post.id) is done else None
+            )
+
+    def reschedule(self, post: Post, moment: datetime) -> None:
+        """Give a post another time; one that is waiting waits for that from now on."""
+        post.schedule, post.updated_at = moment, self._clock.now()
+        self._let_go(post)
+        self.take_on(post)
+
+    def decide(self, post: Post, *, approved: bool) -> None:
+        """Let a post that waits for approval go its way, or not."""
+        if not approved:
+            self._set(post, "rejected")
+            return
+        self._set(post, "processing" if post.schedule is None else "scheduled")
+        self.take_on(post)
+
+    def delete(self, post: Post, destinations: list[Destination]) -> None:
+        """Delete a post at some of its destinations, which rejects it when none is left."""
+        for each in destinations:
+            each.status = "rejected"
+        post.updated_at = self._clock.now()
+        if all(each.status == "rejected" for each in post.destinations):
+            self._let_go(post)
+            post.deleted = True
+            self._set(post, "rejected")
+
+    def _let_go(self, post: Post) -> None:
+        task = self._tasks.pop(post.id, None)
+        if task is not None:
+            task.cancel()
+
+    def settings_changed(self) -> None:
+        """Look again at settings that posts are held by."""
+        self._settings_changed.set()
+        self._settings_changed = asyncio.Event()
+
+    def reset(self) -> None:
+        """Let go of every post."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    async def _see_through(self, post: Post) -> None:
+        if post.status == "scheduled" and post.schedule is not None:
+            await self._until(post.schedule)
+            if post.status != "scheduled":
+                return
+            self._set(post, "processing")
+        await asyncio.sleep(self._settings.post_seconds / self._settings.speed)
+        while self._settings.hold_posts:
+            await self._settings_changed.wait()
+        if post.status == "processing":
+            self._publish(post)
+
+    async def _until(self, moment: datetime) -> None:
+        # In steps, as the clock may be set while a post waits.
+        left = (moment - self._clock.now()).total_seconds()
+        if left > 0:
+            await asyncio.sleep(min(left, 60.0))
+            await self._until(moment)
+
+    def _publish(self, post: Post) -> None:
+        post.published += 1
+        failing = self._settings.failing_platforms
+        gone = any(self._media_gone(url) for url in post.media_urls)
+        wanted = [each for each in post.destinations if each.status != "rejected"]
+        for each in wanted:
+            message = failing.get(each.connection.id) or failing.get(each.connection.platform)
+            if not self._connected(each.connection.id):
+                message = message or "The account is no longer connected"
+            if gone:
+                message = message or "The media could not be downloaded"
+            if message is not None:
+                each.status, each.error = "failed", message
+                continue
+            native = hashlib.sha256(f"{post.id} {each.connection.id}".encode()).hexdigest()[:11]
+            each.status = "posted"
+            each.platform_post_id = f"{each.connection.platform}_{native}"
+            each.post_url = f"https://{each.connection.platform}.example/{each.connection.username}/{native}"
+        failed = sum(each.status == "failed" for each in wanted)
+        if failed == 0:
+            self._set(post, "posted")
+        else:
+            self._set(post, "failed" if failed == len(wanted) else "partial_failure")
+
+    def _set(self, post: Post, status: str) -> None:
+        post.status = status
+        post.updated_at = self._clock.now()

@@ -1,0 +1,158 @@
+"""What a run gives: films cut by ffmpeg where it is found, or the input passed through; generated images and sounds."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mosaic_emulator.clock import Clock
+from mosaic_emulator.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.inputs import InputUnavailableError
+from mosaic_emulator.media import (
+    CONTENT_TYPES,
+    SAMPLE_IMAGE,
+    SAMPLE_VIDEO,
+    SAMPLES,
+    MediaStore,
+    StoredObject,
+)
+from mosaic_emulator.runs import Output, Run, RunNode
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.uploads import UploadDesk
+
+MAX_CLIPS = 20
+SUFFIXES_OF_IMAGES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+
+
+class Renderer:
+    """Makes the outputs of a run's last nodes."""
+
+    def __init__(
+        self, *, settings: Settings, clock: Clock, media: MediaStore, cutter: FilmCutter, uploads: UploadDesk
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._media = media
+        self._cutter = cutter
+        self._uploads = uploads
+
+    async def render(self, run: Run, node: RunNode) -> list[Output]:
+        """
+        Render what one last node of a run gives: one output, or one for each clip that was asked for.
+
+        :raises InputUnavailableError: when ffmpeg can't read the film.
+        """
+        if node.template.type.name == "Image Generation":
+            return [await self._image(run, node)]
+        if node.template.type.name == "Audio Generation":
+            return [await self._sound(run, node)]
+        lineage = run.lineage(node.template.id)
+        clips, seconds = 1, self._settings.clip_seconds
+        for each in lineage:
+            if each.template.type.name == "Clips":
+                wanted, length = each.params.get("num_clips"), each.params.get("target_duration")
+                clips = min(max(wanted, 1), MAX_CLIPS) if isinstance(wanted, int) else self._settings.clips
+                seconds = float(length) if isinstance(length, (int, float)) and length > 0 else seconds
+        return [await self._output(run, node, lineage, place, seconds) for place in range(clips)]
+
+    async def _output(self, run: Run, node: RunNode, lineage: list[RunNode], place: int, seconds: float) -> Output:
+        output_id = str(uuid.uuid4())
+        video, thumbnail = await self._film(run, lineage, place, seconds)
+        name = f"renders/{run.id}/{output_id}"
+        return Output(
+            id=output_id,
+            node_id=node.template.id,
+            video=self._media.put(f"{name}.mp4", video, "video/mp4"),
+            thumbnail=self._media.put(f"{name}.jpg", thumbnail, "image/jpeg") if self._settings.thumbnails else None,
+            premiere=self._premiere(name) if self._settings.premiere_zip else None,
+            completed_at=self._clock.now(),
+        )
+
+    async def _image(self, run: Run, node: RunNode) -> Output:
+        suffix = SUFFIXES_OF_IMAGES.get(str(node.params.get("output_format")), ".png")
+        path = self._media.new_path(suffix)
+        width, height = _size_of_image(node.params)
+        words = str(node.params.get("prompt", ""))[:40]
+        if self._settings.render != "auto" or not await self._cutter.picture(path, width, height, words):
+            path = SAMPLES[suffix]
+        output = self._generated(run, node, path, SAMPLE_IMAGE)
+        self._uploads.keep_generated(f"img-{output.id}", "image", output.video, run.agent.workspace_id)
+        return output
+
+    async def _sound(self, run: Run, node: RunNode) -> Output:
+        path = self._media.new_path(".mp3")
+        if self._settings.render != "auto" or not await self._cutter.sound(path, self._settings.clip_seconds):
+            path = SAMPLES[".mp3"]
+        return self._generated(run, node, path, None)
+
+    def _generated(self, run: Run, node: RunNode, path: Path, thumbnail: Path | None) -> Output:
+        output_id = str(uuid.uuid4())
+        name = f"renders/{run.id}/{output_id}"
+        shown = self._media.put(f"{name}_thumbnail.jpg", thumbnail, "image/jpeg") if thumbnail else None
+        return Output(
+            id=output_id,
+            node_id=node.template.id,
+            video=self._media.put(f"{name}{path.suffix}", path, CONTENT_TYPES[path.suffix]),
+            thumbnail=shown if self._settings.thumbnails else None,
+            premiere=None,
+            completed_at=self._clock.now(),
+        )
+
+    async def _film(self, run: Run, lineage: list[RunNode], place: int, seconds: float) -> tuple[Path, Path]:
+        settings = self._settings
+        if settings.render == "tiny":
+            return self._tiny(), SAMPLE_IMAGE
+        tiles = {each.template.id for each in lineage}
+        sources = [each for each in run.inputs if each.node_id in tiles and each.media is not None]
+        source = sources[0] if sources else None
+        if settings.render == "auto":
+            names = [each.template.type.name for each in lineage]
+            edit = Edit(
+                source=source.media.path if source and source.media else None,
+                start=(source.start_ms or 0.0) / 1000 if source else 0.0,
+                end=source.end_ms / 1000 if source and source.end_ms is not None else None,
+                seconds=seconds,
+                place=place,
+                portrait="Reframe" in names,
+                mirrored="Mirror" in names,
+                caption=run.agent.name if {"Captions", "Cinematic Captions"} & set(names) else None,
+            )
+            target, still = self._media.new_path(".mp4"), self._media.new_path(".jpg")
+            if await self._cutter.cut(edit, target, still):
+                return target, still
+            if source and settings.unreadable_inputs == "fail" and await self._cutter.is_working():
+                raise InputUnavailableError(f"The video could not be read: {source.title}")
+        return (source.media.path if source and source.media else SAMPLE_VIDEO), SAMPLE_IMAGE
+
+    def _tiny(self) -> Path:
+        size = self._settings.output_bytes
+        if size is None:
+            return SAMPLE_VIDEO
+        path = self._media.new_path(".mp4")
+        shutil.copyfile(SAMPLE_VIDEO, path)
+        missing = size - path.stat().st_size
+        with path.open("r+b") as file:
+            if missing >= 8:
+                # An ISO media "free" box: players skip it, so the padded clip still plays. The hole takes no room.
+                file.seek(0, 2)
+                file.write((missing if missing < 1 << 32 else 0).to_bytes(4, "big") + b"free")
+            file.truncate(size)
+        return path
+
+    def _premiere(self, name: str) -> StoredObject:
+        path = self._media.new_path(".zip")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("timeline.prproj", "<?xml version='1.0'?><PremiereData Version='3'/>\n")
+        return self._media.put(f"{name}.zip", path, "application/zip")
+
+
+def _size_of_image(params: Mapping[str, Any]) -> tuple[int, int]:
+    sides = (params.get("custom_width"), params.get("custom_height"))
+    if params.get("image_size") == "custom" and all(isinstance(each, int) and 16 <= each <= 3840 for each in sides):
+        return int(sides[0] or 0), int(sides[1] or 0)
+    # What the presets are called, and measure, is not known.
+    return 1024, 1024

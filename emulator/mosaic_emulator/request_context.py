@@ -1,0 +1,291 @@
+"""One request and its answer, as a route function sees them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from mosaic_emulator.access import needed_scope
+from mosaic_emulator.answers import ApiError, json_response, shaped
+from mosaic_emulator.catalogue import WORKSPACE_ID, WORKSPACES
+from mosaic_emulator.clock import parse_time
+from mosaic_emulator.faults import Fault
+from mosaic_emulator.json_bodies import load_json
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.state import State
+
+Body = TypeVar("Body", bound=BaseModel)
+Item = TypeVar("Item")
+
+DAY: Final = timedelta(days=1)
+
+
+class RequestContext:
+    """What a route function works with."""
+
+    def __init__(self, *, request: Request, world: State, body: bytes, fault: Fault | None) -> None:
+        self.request = request
+        self.world = world
+        self._body = body
+        self.fault = fault
+
+    @property
+    def settings(self) -> Settings:
+        """The switches."""
+        return self.world.settings
+
+    def met(self, kind: str) -> Fault | None:
+        """Return the fault of this request, when it is of that kind."""
+        return self.fault if self.fault is not None and self.fault.kind == kind else None
+
+    def refuse(self, detail: str, *location: str) -> ApiError:
+        """Make the error for a request that is not valid."""
+        return ApiError(self.settings.validation_status, detail, location=location or ("body",))
+
+    # What was asked
+
+    def authorize(self) -> None:
+        """
+        Let only the key in, and only where its scopes reach.
+
+        :raises ApiError: 401, or 403.
+        """
+        headers = self.request.headers
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            key = headers.get("x-api-key", "") if self.settings.accept_x_api_key else ""
+        if key.strip() != self.world.api_key:
+            raise ApiError(401, "Invalid API key")
+        if self.chosen_workspace not in (None, *WORKSPACES):
+            raise ApiError(403, "The workspace does not belong to this organization")
+        scopes = self.settings.scopes
+        template = getattr(self.request.scope.get("route"), "path", "")
+        needed = needed_scope(self.request.method, template)
+        if scopes is None or needed is None:
+            return
+        scope, confirmed = needed
+        if scope not in scopes and (confirmed or self.settings.unconfirmed_scopes == "enforce"):
+            raise ApiError(403, f"The API key lacks the scope {scope}")
+
+    def body(self, model: type[Body]) -> Body:
+        """
+        Read the JSON body; none at all is read as an empty object.
+
+        :raises ApiError: when it is not valid.
+        """
+        try:
+            data = load_json(self._body) if self._body.strip() else {}
+        except ValueError as error:
+            raise self.refuse("The body is not valid JSON") from error
+        return self.read(model, data)
+
+    def read(self, model: type[Body], data: Any, *within: str) -> Body:
+        """
+        Read a part of the body.
+
+        :param within: where in the body it stands.
+        :raises ApiError: when it is not valid.
+        """
+        if not isinstance(data, dict):
+            raise self.refuse(f"{'.'.join(within) or 'The body'} must be a JSON object", "body", *within)
+        try:
+            read = model.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = (*within, *(str(each) for each in first["loc"]))
+            raise self.refuse(f"{'.'.join(place)}: {first['msg']}", "body", *place) from error
+        unknown = _unknown_fields(read)
+        if unknown and self.settings.unknown_body_fields == "refuse":
+            place = (*within, unknown[0])
+            raise self.refuse(f"{'.'.join(place)}: unknown field", "body", *place)
+        return read
+
+    def optional_body(self, model: type[Body]) -> Body:
+        """Read a body of which every field may be missing; without a body it depends."""
+        if not self._body.strip() and self.settings.empty_bodies == "refuse":
+            raise self.refuse("A JSON body is required")
+        return self.body(model)
+
+    def no_body(self) -> None:
+        """Take only an empty body, or an empty object."""
+        self.body(Nothing)
+
+    def query(self, name: str) -> str | None:
+        """Return a query parameter."""
+        return self.request.query_params.get(name)
+
+    def known_query(self, *names: str) -> None:
+        """Refuse query parameters that nothing documents."""
+        for name in self.request.query_params:
+            if name not in names and self.settings.unknown_body_fields == "refuse":
+                raise self.refuse(f"{name}: unknown parameter", "query", name)
+
+    def time(self, name: str, *, whole_day: bool = False) -> datetime | None:
+        """
+        Read a time of the query.
+
+        :param whole_day: whether a date without a time means the end of that day.
+        """
+        text = self.query(name)
+        if text is None:
+            return None
+        try:
+            moment = parse_time(text)
+        except ValueError as error:
+            raise self.refuse(f"{name}: not an ISO 8601 time", "query", name) from error
+        return moment + DAY - timedelta(milliseconds=1) if whole_day and len(text.strip()) == 10 else moment
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """Read a whole number of the query."""
+        text = self.query(name)
+        if text is None:
+            return default
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise self.refuse(f"{name}: not a number", "query", name) from error
+        if not low <= number <= high:
+            raise self.refuse(f"{name}: must be between {low} and {high}", "query", name)
+        return number
+
+    # Workspaces
+
+    @property
+    def chosen_workspace(self) -> str | None:
+        """The workspace that the header restricts the request to."""
+        return self.request.headers.get("x-workspace-id")
+
+    def workspace(self, wanted: str | None) -> str:
+        """
+        Return the workspace that a body or a query names, or else the header, or else the primary one.
+
+        :raises ApiError: when the organization does not have it, or the header names another one.
+        """
+        if wanted not in (None, *WORKSPACES):
+            raise ApiError(self.settings.unknown_workspace_status, "Workspace could not be found")
+        if wanted is not None and self.chosen_workspace not in (None, wanted):
+            raise self.refuse("workspace_id: is another than that of X-Workspace-Id", "body", "workspace_id")
+        return wanted or self.chosen_workspace or WORKSPACE_ID
+
+    def is_visible(self, workspace_id: str) -> bool:
+        """Return whether the header lets the request see what is in a workspace."""
+        narrows = self.settings.workspace_header == "narrows"
+        return not narrows or self.chosen_workspace in (None, workspace_id)
+
+    def is_listed(self, workspace_id: str) -> bool:
+        """Return whether a list of observability has what is in a workspace; its query narrows it too."""
+        return self.chosen_workspace in (None, workspace_id) and self.query("workspace_id") in (None, workspace_id)
+
+    # What is answered
+
+    def answer(self, body: Any, *, news: bool = True, created: bool = False) -> Response:
+        """
+        Answer a success.
+
+        :param news: whether the body says what the client can't know; without, 204 may stand for it.
+        :param created: whether something was made whose status is a switch of its own.
+        """
+        status = 200 if self.request.method == "GET" else self.settings.success_status
+        if created and status == 200:
+            status = self.settings.created_status
+        if status == 204:
+            if not news:
+                return Response(status_code=204)
+            status = 200
+        return json_response(shaped(body, self.settings), status)
+
+    def page(
+        self,
+        key: str,
+        items: dict[str, Item],
+        *,
+        number: Callable[[Item], int],
+        write: Callable[[Item], Any],
+        wanted: Callable[[Item], bool] = lambda item: True,
+        default: int = 25,
+        filters: tuple[str, ...] = (),
+        newest_first: bool = False,
+        beside: dict[str, Any] | None = None,
+    ) -> Response:
+        """
+        Answer one page of a list.
+
+        :param items: everything by id, oldest first.
+        :param number: the ever-growing number of an item, by which a cursor remembers its place.
+        :param wanted: whether an item is in the list at all.
+        :param filters: names of the query parameters that a cursor is bound to.
+        :param newest_first: whether that is the order whatever the settings say.
+        :param beside: what else the answer tells.
+        """
+        limit = self.number("limit", default, 1, 100)
+        fingerprint = hashlib.sha256(
+            json.dumps([key, self.request.url.path, [self.query(name) for name in filters]]).encode()
+        ).hexdigest()[:16]
+        newest_first = newest_first or self.settings.list_order == "newest"
+        ordered: Iterator[Item] = reversed(items.values()) if newest_first else iter(items.values())
+        cursor = self.query("cursor")
+        if cursor is not None:
+            place = self._place(cursor, fingerprint)
+            if not self.met("duplicate_page"):
+                behind = place.__gt__ if newest_first else place.__lt__
+                ordered = (each for each in ordered if behind(number(each)))
+        # No further than the first item of the next page: there may be thousands behind it.
+        found = list(itertools.islice((each for each in ordered if wanted(each)), limit + 1))
+        shown = found[:limit]
+        following = None
+        if len(found) > limit:
+            following = _encode({"n": number(shown[-1]), "f": fingerprint})
+        if self.met("repeated_cursor") and shown:
+            following = cursor or _encode({"n": number(shown[0]) + (1 if newest_first else -1), "f": fingerprint})
+        written = [write(each) for each in shown]
+        return self.answer({**(beside or {}), key: written, self.settings.cursor_key: following})
+
+    def _place(self, cursor: str, fingerprint: str) -> int:
+        try:
+            data = load_json(base64.urlsafe_b64decode(cursor.encode()))
+            place, given = int(data["n"]), data["f"]
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise self.refuse("cursor: not valid", "query", "cursor") from error
+        if given != fingerprint:
+            raise self.refuse("cursor: made for other filters", "query", "cursor")
+        return place
+
+
+class Nothing(BaseModel):
+    """The body of an endpoint without one."""
+
+    model_config = {"extra": "allow"}
+
+
+def _unknown_fields(model: BaseModel) -> list[str]:
+    found = list(model.model_extra or {})
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, BaseModel):
+                found += [f"{name}.{inner}" for inner in _unknown_fields(each)]
+    return found
+
+
+def _encode(data: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(data).encode()).decode()
+
+
+def _exchange(request: Request) -> RequestContext:
+    exchange = request.scope["mosaic.exchange"](request)
+    assert isinstance(exchange, RequestContext)  # noqa: S101 - the wire put it there
+    exchange.authorize()
+    return exchange
+
+
+#: The parameter of every route function: ``exchange: Asked``.
+Asked = Annotated[RequestContext, Depends(_exchange)]

@@ -1,0 +1,58 @@
+"""The endpoints, one module a noun. Adding one is adding a function with ``@router`` and its state."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from mosaic_emulator.routes import (
+    account,
+    agent_changes,
+    agents,
+    avatars,
+    billing,
+    connections,
+    control,
+    node_types,
+    observability,
+    page,
+    post_changes,
+    runs,
+    social,
+    storage,
+    triggers,
+    uploads,
+)
+
+#: The documented API.
+API_ROUTERS: tuple[APIRouter, ...] = (
+    account.router,
+    agents.router,
+    agent_changes.router,
+    runs.router,
+    observability.router,
+    node_types.router,
+    triggers.router,
+    storage.router,
+    uploads.router,
+    avatars.router,
+    connections.router,
+    social.router,
+    post_changes.router,
+    billing.router,
+)
+#: The emulator's own interface.
+CONTROL_ROUTER = control.router
+#: The page for humans.
+PAGE_ROUTER = page.router
+
+
+def endpoints() -> list[tuple[str, str]]:
+    """Return method and path template of every endpoint of the documented API that is served."""
+    return [
+        (method, route.path)
+        for router in API_ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods)
+    ]

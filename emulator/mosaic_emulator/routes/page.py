@@ -1,0 +1,82 @@
+"""The page at ``/`` and what it shows: its style, its icon, the films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from mosaic_emulator import page
+from mosaic_emulator.answers import json_response
+from mosaic_emulator.media import StoredObject
+from mosaic_emulator.routes.control import PREFIX, world_of
+
+#: Paths outside of the control interface that are the page's; what browsers ask for unbidden is no request to an API.
+PATHS: Final = frozenset({"/", "/favicon.ico"})
+#: Nothing but the page's own style and media; no script, no form, no frame.
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+STYLE: Final = Path(page.__file__).with_name("page.css")
+ICON: Final = Path(page.__file__).with_name("icon.svg")
+
+router = APIRouter()
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def show(request: Request) -> Response:
+    """Show what the emulator holds."""
+    url = f"http://{request.headers['host']}"
+    text = page.write(world_of(request), url=url, refresh="refresh" in request.query_params)
+    return HTMLResponse(text, headers=HEADERS)
+
+
+@router.get("/favicon.ico")
+@router.get(f"{PREFIX}/icon.svg")
+async def show_icon() -> Response:
+    """Show the page's icon."""
+    return FileResponse(ICON, media_type="image/svg+xml", headers=HEADERS)
+
+
+@router.get(f"{PREFIX}/page.css")
+async def show_style() -> Response:
+    """Show the page's style."""
+    return FileResponse(STYLE, media_type="text/css", headers=HEADERS)
+
+
+@router.get(f"{PREFIX}/runs/{{run_id}}/outputs/{{output_id}}/{{part}}")
+async def show_output(run_id: str, output_id: str, part: str, request: Request) -> Response:
+    """Show an output or its thumbnail; that counts as no download, and needs no link that expires."""
+    run = world_of(request).runs.get(run_id)
+    found = next((each for each in run.outputs if each.id == output_id), None) if run else None
+    if found is None:
+        return json_response({"detail": "there is no such output"}, 404)
+    return _media({"media": found.video, "thumbnail": found.thumbnail}.get(part))
+
+
+@router.get(f"{PREFIX}/uploads/{{asset_id}}/media")
+async def show_asset(asset_id: str, request: Request) -> Response:
+    """Show an asset."""
+    upload = world_of(request).uploads.get(asset_id)
+    return _media(upload.media if upload else None)
+
+
+def _media(stored: StoredObject | None) -> Response:
+    if stored is None or not stored.path.exists():
+        return json_response({"detail": "there is no such file"}, 404)
+    kind = page.media_type(stored)
+    headers = dict(HEADERS)
+    if kind not in page.SHOWN:
+        kind, headers["Content-Disposition"] = "application/octet-stream", "attachment"
+    return FileResponse(stored.path, media_type=kind, headers=headers)

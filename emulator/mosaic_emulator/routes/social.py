@@ -1,0 +1,188 @@
+"""Social posts: made and read."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from mosaic_emulator.answers import ApiError
+from mosaic_emulator.catalogue import PLATFORMS, Connection
+from mosaic_emulator.clock import parse_time
+from mosaic_emulator.posts import POST_STATUSES, Destination, Post, outcomes_apart
+from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.urls import is_http_url
+
+router = APIRouter()
+
+
+class DestinationBody(BaseModel):
+    """One account."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    social_connection_id: str
+
+
+class PostBody(BaseModel):
+    """Body of ``POST /social/post``."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    post: str = ""
+    destinations: list[DestinationBody] | None = None
+    platforms: list[str] | None = None
+    media_urls: list[str] = []
+    schedule_date: str | None = None
+    workspace_id: str | None = None
+    # Options of the publishing service, which the page of March 2026 has Mosaic forward. They change nothing here.
+    youtube_options: dict[str, Any] | None = Field(None, alias="youTubeOptions")
+    tiktok_options: dict[str, Any] | None = Field(None, alias="tikTokOptions")
+    instagram_options: dict[str, Any] | None = Field(None, alias="instagramOptions")
+    facebook_options: dict[str, Any] | None = Field(None, alias="faceBookOptions")
+    linkedin_options: dict[str, Any] | None = Field(None, alias="linkedInOptions")
+    twitter_options: dict[str, Any] | None = Field(None, alias="twitterOptions")
+
+
+def find_post(exchange: RequestContext, post_id: str) -> Post:
+    """
+    Return a post.
+
+    :raises ApiError: 404 when there is none.
+    """
+    post = exchange.world.posts.get(post_id)
+    if post is None or not exchange.is_visible(post.workspace_id):
+        raise ApiError(404, "Post could not be found")
+    return post
+
+
+@router.post("/social/post")
+async def create_post(exchange: Asked) -> Response:
+    """Publish or schedule. There is no idempotency key: the same request twice is two posts."""
+    world, settings = exchange.world, exchange.settings
+    body = exchange.body(PostBody)
+    workspace_id = exchange.workspace(body.workspace_id)
+    accounts = _accounts(exchange, body)
+    for url in body.media_urls:
+        if not is_http_url(url):
+            raise exchange.refuse("media_urls: not an http or https URL", "body", "media_urls")
+    if not body.post and not body.media_urls:
+        raise exchange.refuse("A post needs a text or media", "body", "post")
+    now = world.clock.now()
+    schedule = None
+    if body.schedule_date is not None:
+        try:
+            schedule = parse_time(body.schedule_date)
+        except ValueError as error:
+            raise exchange.refuse("schedule_date: not an ISO 8601 time", "body", "schedule_date") from error
+        if schedule <= now and settings.past_schedule == "refuse":
+            raise exchange.refuse("schedule_date: lies in the past", "body", "schedule_date")
+    status = "processing" if schedule is None else "scheduled"
+    post = Post(
+        number=next(world.numbers),
+        text=body.post,
+        destinations=[Destination(each) for each in accounts],
+        media_urls=list(body.media_urls),
+        schedule=schedule,
+        created_at=now,
+        updated_at=now,
+        status="pending_approval" if settings.approval else status,
+        workspace_id=workspace_id,
+    )
+    world.posts[post.id] = post
+    world.tally.add("posts_made")
+    world.post_desk.take_on(post)
+    return exchange.answer(_made(exchange, post))
+
+
+def _made(exchange: RequestContext, post: Post) -> dict[str, Any]:
+    """Write what making a post answers."""
+    written = exchange.world.post_json(post)
+    shape = exchange.settings.post_create_answer
+    if shape == "short":
+        return {"post_id": post.id, "status": written["status"]}
+    if shape == "results":
+        tracked = {"error": None, "tracking_id": None, "tracked_status": written["status"]}
+        return {"post_id": post.id, "status": "success", **outcomes_apart(post), **tracked}
+    return written
+
+
+def _accounts(exchange: RequestContext, body: PostBody) -> list[Connection]:
+    if body.destinations is None and body.platforms is None:
+        raise exchange.refuse("destinations is required", "body", "destinations")
+    chosen: list[Connection] = []
+    for each in body.destinations or []:
+        connection = exchange.world.connections.get(each.social_connection_id)
+        if connection is None:
+            raise ApiError(404, "Social connection could not be found")
+        if connection in chosen:
+            raise exchange.refuse("destinations: the same account twice", "body", "destinations")
+        chosen.append(connection)
+    if body.platforms is not None:
+        if not exchange.settings.platforms_allowed:
+            raise exchange.refuse("platforms: unknown field", "body", "platforms")
+        for platform in body.platforms:
+            if platform not in PLATFORMS:
+                raise exchange.refuse(
+                    f"platforms: {platform} is not one of {', '.join(PLATFORMS)}", "body", "platforms"
+                )
+            accounts = [each for each in exchange.world.connections.values() if each.platform == platform]
+            if not accounts:
+                raise exchange.refuse(f"platforms: no {platform} account is connected", "body", "platforms")
+            # The first account stands for its platform, unless a destination of that platform is named already.
+            if not any(each.platform == platform for each in chosen):
+                chosen.append(accounts[0])
+    if not chosen:
+        raise exchange.refuse("destinations: may not be empty", "body", "destinations")
+    return chosen
+
+
+@router.get("/social/post/{post_id}")
+async def get_post(post_id: str, exchange: Asked) -> Response:
+    """Tell how a post stands."""
+    exchange.known_query("social_connection_id")
+    body = exchange.world.post_json(find_post(exchange, post_id))
+    account = exchange.query("social_connection_id")
+    if account is not None:
+        seen: list[dict[str, Any]] = [each for each in body["destinations"] if each["social_connection_id"] == account]
+        if not seen:
+            raise ApiError(404, "The post does not go to that account")
+        body["destinations"] = seen
+    return exchange.answer(body)
+
+
+@router.get("/social/posts")
+async def list_posts(exchange: Asked) -> Response:
+    """List the posts, newest first."""
+    exchange.known_query("limit", "cursor", "status", "platform", "social_connection_id")
+    status, platform = exchange.query("status"), exchange.query("platform")
+    account = exchange.query("social_connection_id")
+    if status is not None and status not in POST_STATUSES:
+        raise exchange.refuse(f"status: not one of {', '.join(POST_STATUSES)}", "query", "status")
+    if platform is not None and platform not in PLATFORMS:
+        raise exchange.refuse(f"platform: not one of {', '.join(PLATFORMS)}", "query", "platform")
+    known_until = time.monotonic() - exchange.settings.list_lag
+
+    def wanted(post: Post) -> bool:
+        return (
+            post.born <= known_until
+            and exchange.is_visible(post.workspace_id)
+            and (exchange.settings.deleted_posts_listed or not post.deleted)
+            and (status is None or post.status == status)
+            and (platform is None or platform in post.platforms)
+            and (account is None or any(each.connection.id == account for each in post.destinations))
+        )
+
+    return exchange.page(
+        "posts",
+        exchange.world.posts,
+        number=lambda post: post.number,
+        wanted=wanted,
+        write=lambda post: exchange.world.post_json(post, listed=True),
+        default=20,
+        newest_first=True,
+        filters=("status", "platform", "social_connection_id"),
+    )

@@ -1,0 +1,114 @@
+"""Uploads: the form, the finish, the view link. The bytes go to the storage host."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from mosaic_emulator.answers import ApiError
+from mosaic_emulator.media import UPLOAD_BUCKET
+from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.uploads import MAX_FILE_SIZE, Upload
+
+router = APIRouter()
+
+
+class FinalizeBody(BaseModel):
+    """Exactly one id, named after the type."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    video_id: str | None = None
+    audio_id: str | None = None
+    image_id: str | None = None
+
+
+class ViewBody(BaseModel):
+    """Which asset is to be seen."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    asset_type: str
+    asset_id: str
+
+
+def known_type(asset_type: str) -> str:
+    """
+    Return the type of a path.
+
+    :raises ApiError: 404 when there is none of that name.
+    """
+    if asset_type not in MAX_FILE_SIZE:
+        raise ApiError(404, "Not Found")
+    return asset_type
+
+
+def find_upload(exchange: RequestContext, asset_id: str, asset_type: str) -> Upload | None:
+    """Return the upload of an id and a type, where the request may see it."""
+    upload = exchange.world.uploads.get(asset_id, asset_type)
+    return upload if upload is not None and exchange.is_visible(upload.workspace_id) else None
+
+
+@router.post("/uploads/{asset_type}/get_upload_url")
+async def get_upload_url(asset_type: str, exchange: Asked) -> Response:
+    """Reserve an asset id and hand out the form. It takes no body."""
+    exchange.no_body()
+    upload = exchange.world.uploads.begin(known_type(asset_type), exchange.workspace(None))
+    exchange.world.tally.add("uploads_begun")
+    return exchange.answer(
+        {
+            f"{asset_type}_id": upload.id,
+            "upload_url": f"{exchange.world.media.base_url}/{UPLOAD_BUCKET}/",
+            "upload_fields": upload.fields,
+            "max_file_size_bytes": upload.max_file_size,
+        }
+    )
+
+
+@router.post("/uploads/{asset_type}/finalize_upload")
+async def finalize_upload(asset_type: str, exchange: Asked) -> Response:
+    """Make an asset of the bytes that arrived. Repeating it is harmless."""
+    body = exchange.body(FinalizeBody)
+    name = f"{known_type(asset_type)}_id"
+    given = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
+    if given != {name}:
+        raise exchange.refuse(f"{name} is required, and nothing else", "body", name)
+    upload = find_upload(exchange, getattr(body, name), asset_type)
+    if upload is None or (upload.expired and not upload.usable):
+        raise ApiError(404, "Upload unknown or expired")
+    if not upload.usable or exchange.met("finalize_lag"):
+        raise ApiError(400, "The file has not been uploaded yet")
+    if upload.size is not None and upload.size > upload.max_file_size:
+        raise ApiError(413, "The file is too large: size")
+    if not upload.finalized:
+        upload.finalized = True
+        exchange.world.tally.add("uploads_finalized")
+    shape = exchange.settings.finalize_answer
+    if shape == "empty":
+        return Response(status_code=204)
+    if shape == "status_ok":
+        return exchange.answer({"status": "ok"}, news=False)
+    if shape == "file_uuid":
+        file_name = upload.file_name or "file"
+        return exchange.answer({"file_uuid": upload.id, "file_name": file_name, "url": ""}, news=False)
+    return exchange.answer({name: upload.id}, news=False)
+
+
+@router.post("/uploads/get_view_url")
+async def get_view_url(exchange: Asked) -> Response:
+    """Hand out a short-lived link to an asset."""
+    body = exchange.body(ViewBody)
+    if body.asset_type not in MAX_FILE_SIZE:
+        raise exchange.refuse("asset_type: must be video, audio or image", "body", "asset_type")
+    upload = find_upload(exchange, body.asset_id, body.asset_type)
+    if upload is None or not upload.finalized:
+        raise ApiError(404, "Asset could not be found")
+    # Bytes that were dropped leave a link that leads nowhere, with a name that no object has.
+    name = upload.media.name if upload.media else f"dropped/{time.time_ns()}"
+    link = exchange.world.media.link(name, exchange.settings.view_seconds)
+    return exchange.answer(
+        {"asset_type": upload.type, "asset_id": upload.id, "signed_url": link, "thumbnail_url": None}
+    )

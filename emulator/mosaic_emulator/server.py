@@ -1,0 +1,164 @@
+"""The emulator's process: the API's server and the storage host, from start to a quick end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from mosaic_emulator.connection_faults import with_transport
+from mosaic_emulator.fault_middleware import FaultMiddleware
+from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.state import State
+from mosaic_emulator.storage_host import StorageServer
+
+GRACE = 1.0
+DEFAULT_API_KEY = "mk_emulator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where and how to serve."""
+
+    host: str
+    #: Further names by which browsers may reach the emulator's own interface.
+    allowed_hosts: tuple[str, ...] = ()
+    port: int
+    storage_port: int
+    directory: Path
+    api_key: str
+    settings: Settings
+    ready_file: Path | None
+    #: End when standard input ends: the parent holds its other end, and may be killed.
+    end_with_parent: bool
+
+
+class ApiServer(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: it would wait for requests that hang."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def serve(options: ServerOptions) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: ServerOptions) -> None:
+    listening = _listen(options.host, options.port)
+    world = State(settings=options.settings, api_key=options.api_key, directory=options.directory)
+    storage = StorageServer(address=(options.host, options.storage_port), world=world)
+    url = _url(options.host, listening.getsockname()[1])
+    world.media.base_url = _url(options.host, storage.server_port)
+    failures = FailureLog((options.api_key, options.settings.webhook_secret, options.settings.signature_mark))
+    asyncio.get_running_loop().set_exception_handler(failures.of_loop)
+    wire = FaultMiddleware(world=world, own_names=(options.host, *options.allowed_hosts), failures=failures)
+    server = ApiServer(_configuration(wire))
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    if options.end_with_parent:
+        threading.Thread(target=_watch_parent, args=(loop, ended), daemon=True).start()
+    threading.Thread(target=storage.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    _announce(options, url)
+    await asyncio.wait({serving, asyncio.create_task(ended.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    wire.close()
+    world.engine.reset()
+    world.post_desk.reset()
+    world.avatars.reset()
+    await world.webhooks.close()
+    server.should_exit = server.force_exit = True
+    await asyncio.wait({serving}, timeout=GRACE)
+    storage.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for a receipt.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    # From here on connections are taken, and answered as soon as the server runs.
+    listening.listen(4096)
+    return listening
+
+
+def _url(host: str, port: int) -> str:
+    # A server that listens everywhere is reached by its own machine at the loopback address.
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _configuration(wire: FaultMiddleware) -> uvicorn.Config:
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
+    return uvicorn.Config(
+        wire,
+        http=with_transport(Protocol),
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        # The clock may be skewed, and the header with it.
+        date_header=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        backlog=4096,
+    )
+
+
+def _announce(options: ServerOptions, url: str) -> None:
+    if options.ready_file is not None:
+        told = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
+        text = json.dumps(told)
+        draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
+        # It has the key in it, so it is for its owner alone, from the first moment.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        draft.replace(options.ready_file)
+    # A key that somebody chose may be one that opens other doors as well.
+    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with the API key it was given"
+    sys.stdout.write(f"Mosaic emulator at {url} {key}; open it in a browser to see what it holds\n")
+    sys.stdout.flush()
+    if not is_loopback_address(options.host):
+        sys.stderr.write(
+            f"Warning: the emulator listens on {options.host}, so other machines reach it. Its own interface under "
+            "/_emulator needs no key: whoever reaches it can read and change everything in it. "
+            "Let a firewall or a container's network keep others out, or use --host 127.0.0.1.\n"
+        )
+        sys.stderr.flush()
+
+
+def is_loopback_address(host: str) -> bool:
+    """Return whether only this machine reaches a server that listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(ended.set)

@@ -1,0 +1,401 @@
+"""The whole state of one emulator, and how its things are written into answers."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mosaic_emulator.answers import shaped
+from mosaic_emulator.avatars import AvatarDesk
+from mosaic_emulator.billing import Ledger
+from mosaic_emulator.catalogue import CONNECTIONS, USER_ID, Agent, Connection, fixed_agents
+from mosaic_emulator.clock import Clock
+from mosaic_emulator.counters import Counters
+from mosaic_emulator.engine import RunEngine
+from mosaic_emulator.faults import FaultBook
+from mosaic_emulator.ffmpeg import FilmCutter
+from mosaic_emulator.inputs import InputFetcher
+from mosaic_emulator.media import MediaStore, StoredObject
+from mosaic_emulator.posts import Post, PostDesk, outcomes_apart
+from mosaic_emulator.rendering import Renderer
+from mosaic_emulator.requestlog import RequestLog
+from mosaic_emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
+from mosaic_emulator.settings import Settings
+from mosaic_emulator.storage_events import StorageEvents
+from mosaic_emulator.tile_params import missing_param
+from mosaic_emulator.triggers import TriggerDesk, triggered_by
+from mosaic_emulator.uploads import UploadDesk
+from mosaic_emulator.webhooks import WebhookSender
+
+
+class State:
+    """Everything that one emulator knows."""
+
+    def __init__(self, *, settings: Settings, api_key: str, directory: Path) -> None:
+        self.settings = settings
+        self._start_settings = settings.model_copy(deep=True)
+        self.api_key = api_key
+        self.directory = directory
+        self.tally = Counters()
+        self.faults = FaultBook(seed=settings.seed)
+        self.log = RequestLog(length=settings.request_log)
+        self.clock = Clock(settings=settings)
+        # A name that nobody else's folder has: what lies in it is removed.
+        kept = directory / "mosaic-emulator-media"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.media = MediaStore(settings=settings, directory=kept)
+        self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
+        self.webhooks = WebhookSender(settings=settings, tally=self.tally)
+        self.avatars = AvatarDesk(settings=settings, media=self.media)
+        self.triggers = TriggerDesk(settings=settings)
+        self.evidence = StorageEvents(clock=self.clock)
+        self.ledger = Ledger(settings=settings, clock=self.clock, tally=self.tally)
+        cutter = FilmCutter()
+        self.engine = RunEngine(
+            settings=settings,
+            clock=self.clock,
+            tally=self.tally,
+            renderer=Renderer(
+                settings=settings, clock=self.clock, media=self.media, cutter=cutter, uploads=self.uploads
+            ),
+            fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
+            announce=self._announce,
+            prepare=self._prepare,
+            ledger=self.ledger,
+        )
+        self.post_desk = PostDesk(
+            settings=settings, clock=self.clock, media_gone=self._media_gone, connected=self._connected
+        )
+        self._populate()
+
+    def _populate(self) -> None:
+        self.agents: dict[str, Agent] = fixed_agents()
+        self.deleted_agents: set[str] = set()
+        self.connections: dict[str, Connection] = dict(CONNECTIONS)
+        self.deleted_connections: dict[str, Connection] = {}
+        self.runs: dict[str, Run] = {}
+        self.posts: dict[str, Post] = {}
+        #: Connections that a human has yet to make, by the token of their link.
+        self.links: dict[str, dict[str, Any]] = {}
+        self.numbers = itertools.count(len(self.agents) + 1)
+        self.key_used_at = self.clock.now()
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """
+        Change settings, all or none of them.
+
+        :raises pydantic.ValidationError: when a name or a value is not known.
+        """
+        wanted = Settings(**{**self.settings.model_dump(), **changes})
+        for name in changes:
+            setattr(self.settings, name, getattr(wanted, name))
+        self.settings_changed()
+
+    def settings_changed(self) -> None:
+        """Tell those that wait on a setting."""
+        self.engine.settings_changed()
+        self.post_desk.settings_changed()
+        self.avatars.settings_changed()
+
+    def reset(self) -> None:
+        """Go back to the start: state, settings, faults, counts, log."""
+        self.engine.reset()
+        self.post_desk.reset()
+        start = self._start_settings.model_copy(deep=True)
+        for name in Settings.model_fields:
+            setattr(self.settings, name, getattr(start, name))
+        self.settings_changed()
+        self.avatars.reset()
+        self.triggers.triggers.clear()
+        self.evidence.reset()
+        self.ledger.reset()
+        self.webhooks.reset()
+        self.uploads.reset()
+        self.media.reset()
+        self.faults.clear()
+        self.faults.reseed(self.settings.seed)
+        self.tally.reset()
+        self.log.reset(self.settings.request_log)
+        self._populate()
+
+    def start_run(
+        self,
+        agent: Agent,
+        inputs: list[RunInput],
+        *,
+        ignored: Iterable[str] = (),
+        params: dict[str, dict[str, Any]] | None = None,
+        callback_url: str | None = None,
+        triggered_by: dict[str, Any] | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> Run:
+        """
+        Begin a run and set it going.
+
+        :param params: by tile, merged into the tile's own for this run.
+        :param triggered_by: what began it, if it was not the API.
+        :param origin: the folder and the batch of one that a watched folder began.
+        """
+        nodes, edges = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
+        now = self.clock.now()
+        run = Run(
+            id=str(uuid.uuid4()),
+            number=next(self.numbers),
+            agent=agent,
+            nodes={
+                each: RunNode(node, {**node.params, **(params or {}).get(each, {})}, self.clock.now)
+                for each, node in nodes.items()
+            },
+            edges=edges,
+            inputs=inputs,
+            callback_url=callback_url,
+            created_at=now,
+            started_at=now,
+            updated_at=now,
+            status=self.settings.initial_status,
+            triggered_by=triggered_by,
+            origin=origin or {},
+        )
+        self.runs[run.id] = run
+        self.tally.add("runs_started" if triggered_by is None else "runs_triggered")
+        self.engine.start(run)
+        return run
+
+    async def _prepare(self, node: RunNode) -> str | None:
+        """Check a node's required parameters, and wait for the avatar profile that it uses."""
+        wrong = missing_param(node.template.type, node.params, self.settings, "run")
+        if wrong is not None:
+            return wrong
+        profile_id = node.params.get("avatar_profile_id")
+        if node.template.type.name != "AI Avatar" or profile_id is None:
+            return None
+        return await self.avatars.usable(str(profile_id))
+
+    def _connected(self, connection_id: str) -> bool:
+        return connection_id in self.connections and connection_id not in self.settings.disconnected
+
+    def render_by_id(self, output_id: str) -> StoredObject | None:
+        """Find an earlier output."""
+        for run in self.runs.values():
+            for output in run.outputs:
+                if output.id == output_id and output.kind == "video":
+                    return output.video
+        return None
+
+    # How runs are written
+
+    def link(self, stored: StoredObject | None) -> str | None:
+        """Sign a fresh link to an object of a run."""
+        return None if stored is None else self.media.link(stored.name, self.settings.link_seconds)
+
+    def inputs_json(self, run: Run) -> list[dict[str, Any]]:
+        """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
+        return [
+            {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
+            for each in self._told_inputs(run)
+        ]
+
+    def _told_inputs(self, run: Run) -> list[RunInput]:
+        return [each for each in run.inputs if each.media is not None or each.kind == "video_urls"]
+
+    def _inputs_of_event(self, run: Run) -> list[dict[str, Any]]:
+        written = self.inputs_json(run)
+        if self.settings.webhook_inputs == "links":
+            return written
+        moment = self.clock.text(run.created_at)
+        return [
+            {
+                "video_id": source.reference if source.kind == "video_ids" else None,
+                "file_name": source.title,
+                "file_url": link["video_url"],
+                "uploaded_at": moment,
+            }
+            for source, link in zip(self._told_inputs(run), written, strict=True)
+        ]
+
+    def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
+        """Write one output, with fresh links."""
+        written: dict[str, Any] = {
+            "id": output.id,
+            **self._media_json(output),
+            "thumbnail_url": self.link(output.thumbnail),
+            "premiere_prproj_url": self.link(output.premiere),
+            "sources": _licensed() if self.settings.licensed_sources else [],
+            "completed_at": self.clock.text(output.completed_at),
+            "original_node_id": output.node_id,
+        }
+        if webhook:
+            # The visible part of the webhook table does not have it.
+            del written["premiere_prproj_url"]
+        return written
+
+    def _media_json(self, output: Output) -> dict[str, Any]:
+        link, where = self.link(output.video), self.settings.generated_url
+        if output.kind == "video" or where == "video_url":
+            return {"video_url": link}
+        own = {f"{output.kind}_url": link}
+        return own if where == "own" else {"video_url": link if where == "both" else None, **own}
+
+    def outputs_json(self, run: Run, *, webhook: bool = False) -> list[dict[str, Any]]:
+        """Write the outputs that show: a failed run has none, a running one those that are done."""
+        if run.status == "failed" or (run.active and not self.settings.outputs_while_running):
+            return []
+        now = time.monotonic()
+        return [self.output_json(each, webhook=webhook) for each in run.outputs if each.visible_from <= now]
+
+    def counts_json(self, run: Run) -> dict[str, int]:
+        """Write ``node_status_counts``."""
+        return run.counts(waiting_is_progress=self.settings.waiting_counts_as_progress)
+
+    def run_json(self, run: Run) -> dict[str, Any]:
+        """Write the body of ``GET /agent_run/{id}``."""
+        return {
+            "agent_id": run.agent.id,
+            "started_at": self.clock.text(run.started_at),
+            "status": run.status,
+            "status_message": run.status_message,
+            "needs_credits": run.needs_credits,
+            "errors": run.errors(),
+            "node_status_counts": self.counts_json(run),
+            "inputs": self.inputs_json(run),
+            "outputs": self.outputs_json(run),
+        }
+
+    def run_summary_json(self, run: Run) -> dict[str, Any]:
+        """Write a run as an item of a list."""
+        return {
+            "run_id": run.id,
+            "agent_id": run.agent.id,
+            "status": run.status,
+            "status_message": run.status_message,
+            "started_at": self.clock.text(run.started_at),
+            "updated_at": self.clock.text(run.updated_at),
+            "node_status_counts": self.counts_json(run),
+            "inputs": [],
+            "outputs": self.outputs_json(run),
+            "triggered_by": triggered_by(run.triggered_by, self.settings.listed_trigger),
+        }
+
+    def run_control_json(self, run: Run) -> dict[str, Any]:
+        """Write a run for the control interface: what it is, without links."""
+        return {
+            "run_id": run.id,
+            "agent_id": run.agent.id,
+            "status": run.status,
+            "status_message": run.status_message,
+            "needs_credits": run.needs_credits,
+            "created_at": run.created_at.isoformat(),
+            "updated_at": run.updated_at.isoformat(),
+            "resumed": run.resumed,
+            "ended": run.ended,
+            "callback_url": run.callback_url,
+            "triggered_by": run.triggered_by,
+            "inputs": [
+                {
+                    "node_id": each.node_id,
+                    "kind": each.kind,
+                    "reference": each.reference,
+                    "start_ms": each.start_ms,
+                    "end_ms": each.end_ms,
+                    "size": each.media.size if each.media else None,
+                }
+                for each in run.inputs
+            ],
+            "nodes": [
+                {
+                    "original_node_id": each.template.id,
+                    "name": each.template.type.name,
+                    "status": each.status,
+                    "params": each.params,
+                }
+                for each in run.nodes.values()
+            ],
+            "output_ids": [each.id for each in run.outputs],
+            "output_sizes": [each.video.size for each in run.outputs],
+        }
+
+    def _announce(self, run: Run, flag: str, nodes: list[RunNode]) -> None:
+        if run.callback_url is None:
+            return
+        event: dict[str, Any] = {
+            "flag": flag,
+            "agent_id": run.agent.id,
+            "run_id": run.id,
+            "status": run.status,
+            "node_status_counts": self.counts_json(run),
+            "triggered_by": triggered_by(run.triggered_by, self.settings.webhook_trigger, flag),
+        }
+        if run.triggered_by is None and self.settings.manual_trigger == "manual":
+            moment = self.clock.text(run.created_at)
+            event["triggered_by"] = {"type": "manual", "source": "api", "user_id": USER_ID, "triggered_at": moment}
+        elif run.triggered_by is None and self.settings.manual_trigger == "absent":
+            del event["triggered_by"]
+        if flag in ("RUN_STARTED", "RUN_FINISHED"):
+            event["inputs"] = self._inputs_of_event(run)
+        if flag == "RUN_PROGRESS":
+            event["updated_nodes"] = [
+                {
+                    "original_node_id": node.template.id,
+                    "status": node.status,
+                    "status_message": node.status_message,
+                    "errors": list(node.errors),
+                    "outputs": [
+                        self.output_json(each, webhook=True) for each in run.outputs if each.node_id == node.template.id
+                    ],
+                }
+                for node in nodes
+            ]
+        if flag == "RUN_FINISHED":
+            event["status_message"] = run.status_message
+            event["needs_credits"] = run.needs_credits
+            event["errors"] = run.errors()
+            event["outputs"] = self.outputs_json(run, webhook=True)
+        self.webhooks.send(run.callback_url, shaped(event, self.settings))
+
+    # How posts are written
+
+    def post_json(self, post: Post, *, listed: bool = False) -> dict[str, Any]:
+        """Write a post."""
+        status = post.status
+        if status == "processing" and post.schedule is not None and not listed and self.settings.fold_processing:
+            status = "scheduled"
+        return {
+            "post_id": post.id,
+            "status": status,
+            "description": post.text,
+            "thumbnail_url": None,
+            "scheduled_at": self.clock.optional(post.schedule),
+            "platforms": post.platforms,
+            **self._outcomes_json(post),
+            "created_at": self.clock.text(post.created_at),
+            "updated_at": self.clock.text(post.updated_at),
+        }
+
+    def _outcomes_json(self, post: Post) -> dict[str, Any]:
+        if self.settings.post_outcomes == "results":
+            return {"destinations": [each.connection.as_json() for each in post.destinations], **outcomes_apart(post)}
+        return {"destinations": [each.as_json() for each in post.destinations]}
+
+    def _media_gone(self, url: str) -> bool:
+        if not url.startswith(f"{self.media.base_url}/"):
+            return False
+        parts = urlsplit(url)
+        return self.media.judge(parts.path, parts.query) != "good"
+
+
+def _licensed() -> list[dict[str, Any]]:
+    return [
+        {
+            "provider": "getty",
+            "source_kind": "licensed_library",
+            "media_type": "image",
+            "provider_asset_id": "1200034",
+            "render_asset_id": "getty_image_000",
+        }
+    ]

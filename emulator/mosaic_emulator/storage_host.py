@@ -1,0 +1,372 @@
+"""The storage host, which is another than the API's: a port of its own for forms and for media by signed link."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from mosaic_emulator.bodies import (
+    Body,
+    BodyEndedError,
+    ChunkedBody,
+    ResetHereError,
+    ResettingBody,
+    SizedBody,
+    drain,
+)
+from mosaic_emulator.connection_faults import LINGER_NOT
+from mosaic_emulator.faults import Fault
+from mosaic_emulator.media import BUCKET, UPLOAD_BUCKET, StoredObject
+from mosaic_emulator.requestlog import ReceivedRequest, received
+from mosaic_emulator.state import State
+from mosaic_emulator.upload_forms import StorageError, UploadFormHandler
+
+FORM_PATH: Final = f"/{UPLOAD_BUCKET}/"
+MEDIA_PREFIX: Final = f"/{BUCKET}/"
+MEDIA_TEMPLATE: Final = f"/{BUCKET}/{{object}}"
+NO_ROUTE: Final = "(no route)"
+HTML: Final = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1></body></html>\n"
+PIECE: Final = 1 << 20
+
+
+class NoAnswerError(Exception):
+    """The connection ends without an answer."""
+
+
+class StorageServer(ThreadingHTTPServer):
+    """A thread for each connection; sockets block, files go through the kernel."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, *, address: tuple[str, int], world: State) -> None:
+        self.world = world
+        self.closing = threading.Event()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, StorageHandler)
+
+    def server_bind(self) -> None:
+        """Bind without looking the host's name up."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that go away."""
+
+    def stop(self) -> None:
+        """Stop listening and let go of requests that hang."""
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+
+class StorageHandler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    # A header and a short body are two writes; the second must not wait for the first's receipt.
+    disable_nagle_algorithm = True
+    server: StorageServer
+    _entry: ReceivedRequest
+    _body: Body
+
+    # Every method comes here, so that each is counted, logged, and may meet a fault.
+
+    def do_GET(self) -> None:
+        """Serve a request."""
+        self._handle()
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
+
+    def _handle(self) -> None:
+        world = self.server.world
+        parts = urlsplit(self.path)
+        template = NO_ROUTE
+        if parts.path == FORM_PATH:
+            template = FORM_PATH
+        elif parts.path.startswith(MEDIA_PREFIX):
+            template = MEDIA_TEMPLATE
+        self._entry = received(
+            host="storage",
+            method=self.command,
+            path=parts.path,
+            template=template,
+            query=parts.query,
+            headers=self.headers.items(),
+        )
+        world.tally.request(self.command, template)
+        world.log.add(self._entry)
+        if self._entry.authorization:
+            world.tally.add("key_leaks")
+        fault = world.faults.take(self.command, parts.path, template)
+        if fault is not None:
+            self._entry.fault = fault.kind
+            world.tally.fault(fault.kind)
+        try:
+            self._body = self._open_body(fault)
+            self._serve(parts.path, parts.query, template, fault)
+        except StorageError as error:
+            self._refuse(error.status, error.code, error.message)
+        except ResetHereError:
+            self._reset()
+        except (NoAnswerError, BodyEndedError, OSError):
+            self.close_connection = True
+        finally:
+            if self._entry.seconds is None:
+                self._entry.finished(None)
+
+    def _open_body(self, fault: Fault | None) -> Body:
+        body: Body
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            body = ChunkedBody(self.rfile)
+        else:
+            length = self.headers.get("Content-Length") or "0"
+            if not re.fullmatch(r"[0-9]{1,18}", length):
+                self._body = SizedBody(self.rfile, 0)
+                self.close_connection = True
+                raise StorageError(400, "InvalidArgument", "The Content-Length is no length.")
+            body = SizedBody(self.rfile, int(length))
+        after = fault.option("after_bytes") if fault is not None and fault.kind == "reset" else None
+        return body if after is None else ResettingBody(body, after)
+
+    def _serve(self, path: str, query: str, template: str, fault: Fault | None) -> None:
+        world = self.server.world
+        if fault is not None and fault.option("after_bytes") is None:
+            self._before(fault)
+        if self._entry.authorization:
+            message = "Only one auth mechanism allowed; the request carries an Authorization header"
+            raise StorageError(400, "InvalidArgument", message)
+        if template == MEDIA_TEMPLATE and self.command in ("GET", "HEAD"):
+            self._download(path, query, fault)
+            return
+        if template != FORM_PATH:
+            raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
+        if self.command != "POST":
+            raise StorageError(403, "AccessDenied", f"The form takes a POST, not {self.command}")
+        self._take_form(fault)
+        if fault is not None:
+            self._after(fault)
+        status = world.settings.upload_success_status
+        self._answer(status, b"" if status == 204 else b"<PostResponse/>", "application/xml")
+
+    def _take_form(self, fault: Fault | None) -> None:
+        world = self.server.world
+        chunked = isinstance(self._body, ChunkedBody)
+        if chunked and world.settings.chunked_upload == "refuse":
+            raise StorageError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+        self._entry.form_fields = []
+        desk = UploadFormHandler(world=world, field_names=self._entry.form_fields)
+        expired = fault is not None and fault.kind == "expired_form"
+        desk.take(self._body, self.headers.get("Content-Type", ""), expired=expired)
+
+    # Faults
+
+    def _before(self, fault: Fault) -> None:
+        kind, when = fault.kind, fault.option("when", "before")
+        if kind == "reset" and when == "before":
+            raise ResetHereError
+        if kind == "hang" and when == "before":
+            self._hang(fault)
+        elif kind == "not_found":
+            raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
+        elif kind == "unauthorized":
+            raise StorageError(401, "AuthenticationRequired", "Authentication required.")
+        elif kind == "forbidden":
+            raise StorageError(403, "AccessDenied", "Access denied.")
+        elif kind == "redirect":
+            location = str(fault.option("location", f"{self.server.world.media.base_url}/redirected{self.path}"))
+            self._drained(lambda: self._answer(fault.option("status", 307), b"", headers={"Location": location}))
+            raise NoAnswerError
+        elif kind == "rate_limit" or (kind == "server_error" and not fault.option("effect", False)):
+            self._drained(lambda: self._answer_error(fault))
+            raise NoAnswerError
+
+    def _after(self, fault: Fault) -> None:
+        if fault.kind == "answer_lost":
+            raise NoAnswerError
+        if fault.kind == "reset":
+            raise ResetHereError
+        if fault.kind == "hang":
+            self._hang(fault)
+        if fault.kind == "server_error":
+            self._answer_error(fault)
+            raise NoAnswerError
+
+    def _hang(self, fault: Fault) -> None:
+        seconds = fault.option("seconds")
+        if self.server.closing.wait(seconds) or seconds is None:
+            raise NoAnswerError
+
+    def _answer_error(self, fault: Fault) -> None:
+        status = 429 if fault.kind == "rate_limit" else fault.option("status", 500)
+        wanted = fault.option("retry_after")
+        headers = {}
+        if isinstance(wanted, dict):
+            moment = self.server.world.clock.now() + timedelta(seconds=wanted["date"])
+            headers["Retry-After"] = format_datetime(moment, usegmt=True)
+        elif wanted is not None:
+            headers["Retry-After"] = str(wanted)
+        if fault.option("body") == "html":
+            self._answer(status, HTML, "text/html", headers)
+        else:
+            self._answer(status, _xml("InternalError", "We encountered an internal error."), "application/xml", headers)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        # Not close(): the handler's files would keep the socket, and the server would end it with a FIN first.
+        os.close(self.connection.detach())
+
+    # Downloads
+
+    def _download(self, path: str, query: str, fault: Fault | None) -> None:
+        world = self.server.world
+        verdict = world.media.judge(path, query)
+        if fault is not None and fault.kind == "expired_link":
+            self._expired(fault.option("status", world.settings.expired_link_status))
+            return
+        if verdict == "expired":
+            self._expired(world.settings.expired_link_status)
+            return
+        if verdict == "unsigned":
+            raise StorageError(403, "AccessDenied", "Anonymous caller does not have storage.objects.get access.")
+        if verdict == "bad":
+            raise StorageError(403, "SignatureDoesNotMatch", "Access denied.")
+        stored = world.media.get(unquote(path[len(MEDIA_PREFIX) :]))
+        if stored is None:
+            raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
+        self._send_object(stored, fault)
+
+    def _expired(self, status: int) -> None:
+        codes = {400: "ExpiredToken", 401: "AuthenticationRequired", 404: "NoSuchKey"}
+        self._refuse(status, codes.get(status, "AccessDenied"), "Invalid argument. The link has expired.")
+
+    def _send_object(self, stored: StoredObject, fault: Fault | None) -> None:
+        settings = self.server.world.settings
+        start, length, status = 0, stored.size, 200
+        headers = {"Content-Type": stored.content_type, "ETag": stored.etag}
+        if settings.ranges:
+            headers["Accept-Ranges"] = "bytes"
+            wanted = self._range(stored)
+            if wanted == "unsatisfiable":
+                self._refuse(416, "InvalidRange", "The requested range cannot be satisfied.")
+                return
+            if isinstance(wanted, tuple):
+                start, length, status = wanted[0], wanted[1] - wanted[0] + 1, 206
+                headers["Content-Range"] = f"bytes {wanted[0]}-{wanted[1]}/{stored.size}"
+        mode = settings.download_length
+        if mode == "present":
+            headers["Content-Length"] = str(length)
+        elif mode == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            headers["Connection"] = "close"
+            self.close_connection = True
+        self.send_response_only(status)
+        for name, value in {**headers, "Date": self.server.world.clock.http_date()}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            self._entry.finished(status)
+            return
+        sent = self._send_bytes(stored, start, length, chunked=mode == "chunked", fault=fault)
+        self.server.world.tally.add("bytes_served", sent)
+        self._entry.finished(status)
+        if sent == length:
+            self.server.world.tally.add("downloads")
+
+    def _send_bytes(self, stored: StoredObject, start: int, length: int, *, chunked: bool, fault: Fault | None) -> int:
+        wanted, pause, piece = length, 0.0, PIECE
+        if fault is not None and fault.kind == "cut_body":
+            wanted = int(length * fault.option("fraction", 0.5))
+        if fault is not None and fault.kind == "slow_body":
+            pieces = fault.option("pieces", 10)
+            pause, piece = fault.option("seconds", 2.0) / pieces, max(-(-length // pieces), 1)
+        with stored.path.open("rb") as file:
+            if not chunked and not pause:
+                sent = self.connection.sendfile(file, start, wanted) if wanted else 0
+            else:
+                file.seek(start)
+                sent = 0
+                while sent < wanted:
+                    block = file.read(min(piece, wanted - sent))
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
+                    sent += len(block)
+                    if pause:
+                        time.sleep(pause)
+        if wanted < length:
+            if fault is not None and fault.option("reset", False):
+                raise ResetHereError
+            raise NoAnswerError
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
+        return sent
+
+    def _range(self, stored: StoredObject) -> tuple[int, int] | str | None:
+        """Return first and last byte of the range asked for."""
+        found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", self.headers.get("Range", "").strip())
+        if found is None or found[0] == "bytes=-" or self.headers.get("If-Range", stored.etag) != stored.etag:
+            return None
+        if not found[1]:
+            first, last = max(stored.size - int(found[2]), 0), stored.size - 1
+        else:
+            first, last = int(found[1]), min(int(found[2] or stored.size - 1), stored.size - 1)
+        return (first, last) if first <= last else "unsatisfiable"
+
+    # Answers
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        self._drained(lambda: self._answer(status, _xml(code, message), "application/xml; charset=UTF-8"))
+
+    def _drained(self, answer: Callable[[], None]) -> None:
+        """Answer after the body was read, so that the client is not cut off while it sends."""
+        if self.server.world.settings.refuse_early:
+            self.close_connection = True
+            answer()
+            return
+        try:
+            drain(self._body)
+        except (BodyEndedError, OSError, ValueError):
+            self.close_connection = True
+        answer()
+
+    def _answer(
+        self, status: int, body: bytes, content_type: str = "text/plain", headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response_only(status)
+        self.send_header("Date", self.server.world.clock.http_date())
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if body and status != 204 and self.command != "HEAD":
+            self.wfile.write(body)
+        self._entry.finished(status)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet: the request log has it all."""
+
+
+def _xml(code: str, message: str) -> bytes:
+    return (
+        f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{escape(code)}</Code>"
+        f"<Message>{escape(message)}</Message></Error>"
+    ).encode()

@@ -1,0 +1,235 @@
+"""What is known of the parameters of tiles, as far as the documentation could be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mosaic_emulator.catalogue import NodeType
+from mosaic_emulator.settings import Settings
+
+Check = Callable[[Any], bool]
+#: Returns the parameters that a tile with these parameters needs.
+Required = Callable[[Mapping[str, Any]], tuple[str, ...]]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _between(low: float, high: float) -> Check:
+    return lambda value: _number(value) and low <= value <= high
+
+
+def _one_of(*texts: str) -> Check:
+    return lambda value: value in texts
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+def _filled(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _pixels(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 256 <= value <= 3840 and value % 16 == 0
+
+
+def _corner(value: Any) -> bool:
+    # The page shows the four corners; how it spells them is not certain.
+    return isinstance(value, str) and re.fullmatch(r"(top|bottom)[-_ ]?(left|right)", value, re.IGNORECASE) is not None
+
+
+def _context(*names: str) -> Check:
+    return lambda value: isinstance(value, dict) and set(value) <= set(names)
+
+
+def _images(value: Any) -> bool:
+    return _context("images")(value) and isinstance(value.get("images", []), list)
+
+
+def _nothing(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return ()
+
+
+def _of_image(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("prompt", "custom_width", "custom_height") if params.get("image_size") == "custom" else ("prompt",)
+
+
+def _of_audio(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("script",) if params.get("mode") == "voiceover" else ()
+
+
+def _of_watermark(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("image_id",) if params.get("use_custom_logo") == "custom" else ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The parameters of one kind of tile."""
+
+    checks: dict[str, Check]
+    #: What a parameter is where none is given.
+    defaults: dict[str, Any] = field(default_factory=dict)
+    #: Whether the whole table was to be read, so that another name is wrong.
+    complete: bool = False
+    required: Required = _nothing
+
+
+TABLES: Final[dict[str, Table]] = {
+    "Clips": Table(
+        {"prompt": _text, "num_clips": _whole(1, 20), "target_duration": _between(1, 300)},
+        defaults={"prompt": ""},
+        complete=True,
+    ),
+    "Captions": Table(
+        {
+            "caption_style": _one_of("colored", "scaling", "karaoke"),
+            "base_color": _text,
+            "highlight_color": _text,
+            "stroke_color": _text,
+            "stroke_width": _number,
+            "caption_font": _text,
+            # The vendor's own warning: a number is refused.
+            "caption_font_weight": _text,
+            "caption_vertical_position": _anything,
+            "caption_font_size": _number,
+            "caption_min_words": _number,
+            "caption_max_words": _number,
+        }
+    ),
+    "Cinematic Captions": Table(
+        {
+            "font1": _text,
+            "font2": _text,
+            "color_override": _text,
+            "text_bg_enabled": _flag,
+            "text_bg_color": _text,
+            "text_bg_opacity": _number,
+            "animation_style": _one_of("fade", "pop", "slide", "typewriter", "cinematic", "highlight"),
+            "stroke_enabled": _flag,
+            "stroke_color": _text,
+            "stroke_width": _number,
+            "caption_position": _text,
+        }
+    ),
+    "AI Music": Table({"use_intelligent_analysis": _flag, "genre": _text}),
+    "Image Generation": Table(
+        {
+            "prompt": _filled,
+            "model": _text,
+            # The names of the eight presets are not known.
+            "image_size": _filled,
+            "custom_width": _pixels,
+            "custom_height": _pixels,
+            "quality": _one_of("low", "medium", "high"),
+            "output_format": _one_of("jpeg", "png", "webp"),
+            "selected_context": _images,
+        },
+        complete=True,
+        required=_of_image,
+    ),
+    "Audio Generation": Table(
+        {
+            "mode": _one_of("voiceover", "music"),
+            "model": _text,
+            "script": _filled,
+            "voice_id": _text,
+            "use_upstream_voice_reference": _flag,
+            "selected_context": _context("audio", "videos", "voice_reference"),
+        },
+        defaults={"use_upstream_voice_reference": True},
+        required=_of_audio,
+    ),
+    "Video Generation": Table(
+        {
+            "prompt": _text,
+            "model": _text,
+            "resolution": _text,
+            # A text, unlike other lengths.
+            "duration": _text,
+            "aspect_ratio": _text,
+            "generate_audio": _flag,
+        }
+    ),
+    "Watermark": Table(
+        {
+            "use_custom_logo": _one_of("mosaic", "custom"),
+            # The page calls it a UUID, but ids of uploaded images begin with "img-".
+            "image_id": _filled,
+            "logo_position": _corner,
+            "logo_size": _number,
+            "logo_opacity": _between(10, 100),
+            "logo_margin_x": _number,
+            "logo_margin_y": _number,
+        },
+        defaults={"logo_size": 30, "logo_opacity": 80, "logo_margin_x": 20, "logo_margin_y": 20},
+        complete=True,
+        required=_of_watermark,
+    ),
+}
+#: Where a required parameter that is missing is refused, from the earliest moment to the latest.
+MOMENTS: Final = ("update", "start", "run")
+
+
+def listed(kind: NodeType) -> dict[str, Any]:
+    """Write the params that are known of a kind of tile, as an answer might list them; nothing where none are."""
+    table = TABLES.get(kind.name)
+    return {"params": [{"name": name} for name in table.checks]} if table else {}
+
+
+def defaults(kind: NodeType) -> dict[str, Any]:
+    """Return the params that a tile has without being told."""
+    table = TABLES.get(kind.name)
+    return dict(table.defaults) if table else {}
+
+
+def objection(kind: NodeType, params: dict[str, Any], settings: Settings) -> str | None:
+    """
+    Say what is wrong with parameters of a tile; none when nothing is.
+
+    A null is never wrong: it stands for a parameter that is not set.
+    """
+    table = TABLES.get(kind.name)
+    if table is None or settings.checked_params == "none":
+        return None
+    for name, value in params.items():
+        check = table.checks.get(name)
+        if check is None:
+            if table.complete or settings.checked_params == "listed":
+                return f"{kind.name} has no parameter {name}"
+        elif value is not None and not check(value):
+            return f"{kind.name}: {name} has a value that is not valid"
+    return None
+
+
+def missing_param(kind: NodeType, params: Mapping[str, Any], settings: Settings, moment: str) -> str | None:
+    """
+    Return which required parameter is missing; None when none is, or when this is not the moment to check.
+
+    :param moment: one of :data:`MOMENTS`.
+    """
+    table = TABLES.get(kind.name)
+    first = settings.required_params
+    if table is None or first == "ignore" or MOMENTS.index(moment) < MOMENTS.index(first):
+        return None
+    for name in table.required(params):
+        if params.get(name) is None:
+            return f"{kind.name}: {name} is required"
+    return None

@@ -1,0 +1,106 @@
+"""What happens outside that makes a trigger begin a run: a video on a channel, files in a folder."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mosaic_emulator.catalogue import Agent
+from mosaic_emulator.runs import Run, RunInput
+from mosaic_emulator.state import State
+from mosaic_emulator.triggers import YoutubeTrigger
+from mosaic_emulator.urls import is_http_url
+
+
+class Arrival(BaseModel):
+    """What arrives; what is not said is made up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel_id: str | None = None
+    video_id: str = Field(default_factory=lambda: uuid.uuid4().hex[:11])
+    video_title: str = "A new video"
+    video_url: str | None = None
+    #: Length of the video; one of unknown length is always wanted.
+    seconds: float | None = None
+    file_names: list[str] = Field(default_factory=lambda: ["recording.mp4"], min_length=1)
+
+
+def fire(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
+    """
+    Let something arrive at a trigger.
+
+    :return: the run that it began; none where the trigger does not want it, or has begun one already.
+    :raises LookupError: when there is no such trigger.
+    :raises ValueError: when the trigger does not watch that channel.
+    """
+    if arrival.video_url is not None and not is_http_url(arrival.video_url):
+        raise ValueError("video_url: not an http or https URL")
+    youtube = world.triggers.triggers.get(trigger_id)
+    if youtube is not None:
+        return _video(world, youtube, arrival)
+    if trigger_id in world.evidence.triggers:
+        return _files(world, trigger_id, arrival)
+    raise LookupError(f"there is no trigger {trigger_id}")
+
+
+def _video(world: State, trigger: YoutubeTrigger, arrival: Arrival) -> Run | None:
+    channel_id = arrival.channel_id or next(iter(trigger.channels))
+    if channel_id not in trigger.channels:
+        raise ValueError(f"the trigger does not watch channel {channel_id}")
+    # Several triggers that lead to the same input begin one run for the same video.
+    known = any(
+        run.agent.id == trigger.agent_id and (run.triggered_by or {}).get("video_id") == arrival.video_id
+        for run in world.runs.values()
+    )
+    if known or not trigger.wants(arrival.seconds):
+        return None
+    url = arrival.video_url or f"https://www.youtube.com/watch?v={arrival.video_id}"
+    agent = world.agents[trigger.agent_id]
+    return world.start_run(
+        agent,
+        _inputs(agent, url),
+        callback_url=trigger.callback_url,
+        triggered_by={
+            "type": "youtube",
+            "trigger_id": trigger.id,
+            "channel_id": channel_id,
+            "video_id": arrival.video_id,
+            "video_title": arrival.video_title,
+            "video_url": url,
+            "triggered_at": world.clock.text(world.clock.now()),
+        },
+    )
+
+
+def _files(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
+    evidence = world.evidence
+    trigger = evidence.triggers[trigger_id]
+    agent = world.agents.get(trigger.data["agent_id"])
+    batch = evidence.arrive(trigger_id, arrival.file_names)
+    if agent is None:
+        # The agent was deleted: the batch waits for ever.
+        return None
+    origin: dict[str, Any] = {
+        "storage_trigger_id": trigger_id,
+        "batch_id": batch.id,
+        "folder_id": batch.data["folder_id"],
+        "batch_key": batch.data["batch_key"],
+        **batch.hidden,
+    }
+    run = world.start_run(
+        agent,
+        _inputs(agent, arrival.video_url or "https://storage.example/recording.mp4"),
+        triggered_by={"type": "storage", "trigger_id": trigger_id, "triggered_at": world.clock.text(batch.created_at)},
+        origin=origin,
+    )
+    batch.data |= {"agent_state_id": run.id, "stage": "started"}
+    batch.updated_at = world.clock.now()
+    return run
+
+
+def _inputs(agent: Agent, url: str) -> list[RunInput]:
+    tiles = [each for each, node in agent.nodes.items() if node.type.name == "Video Input"]
+    return [RunInput(node_id=each, kind="video_urls", reference=url) for each in tiles]

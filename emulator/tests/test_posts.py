@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from mosaic_emulator.catalogue import CONNECTIONS
+
+from .conftest import Api, until
+
+YOUTUBE, TIKTOK, X, LIVE = (f"c0000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 4, 7))
+TO_YOUTUBE = {"post": "Premiere tonight", "destinations": [{"social_connection_id": YOUTUBE}]}
+
+
+def soon(seconds: float) -> str:
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_connections_are_listed_and_told(api: Api) -> None:
+    accounts = api.get("/social/connections").json()["connected_accounts"]
+    assert [account["platform"] for account in accounts].count("youtube") == 2
+    assert len(accounts) == len(CONNECTIONS) == 7
+    assert set(accounts[0]) == {
+        "social_connection_id",
+        "platform",
+        "account_name",
+        "account_username",
+        "profile_url",
+    }
+    one = api.get(f"/social/connections/{YOUTUBE}").json()
+    assert one["connected"] is True
+    assert {"username", "display_name", "user_image"} <= set(one)
+    api.mosaic.configure(disconnected=[YOUTUBE])
+    assert api.get(f"/social/connections/{YOUTUBE}").json()["connected"] is False
+    assert api.get("/social/connections/none").status_code == 404
+
+
+def test_a_post_goes_out_at_once(api: Api) -> None:
+    answer = api.post("/social/post", {**TO_YOUTUBE, "media_urls": ["https://cdn.example.org/cut.mp4"]}).json()
+    assert answer["status"] in ("processing", "posted")
+    assert (answer["description"], answer["scheduled_at"], answer["platforms"]) == (
+        "Premiere tonight",
+        None,
+        ["youtube"],
+    )
+    post = api.post_end(answer["post_id"])
+    assert post["status"] == "posted"
+    (destination,) = post["destinations"]
+    assert destination["social_connection_id"] == YOUTUBE
+    assert destination["platform_post_id"].startswith("youtube_")
+    assert destination["post_url"].startswith("https://youtube.example/")
+    assert api.mosaic.posts()[0]["published"] == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "status"),
+    [({"x": "No developer key"}, "partial_failure"), ({"x": "No", YOUTUBE: "No"}, "failed"), ({}, "posted")],
+)
+def test_chosen_destinations_fail(api: Api, failing: dict[str, str], status: str) -> None:
+    api.mosaic.configure(failing_platforms=failing)
+    body = {"post": "x", "destinations": [{"social_connection_id": each} for each in (YOUTUBE, X)]}
+    post = api.post_end(api.post("/social/post", body).json()["post_id"])
+    assert post["status"] == status
+    by_platform = {each["platform"]: each for each in post["destinations"]}
+    assert by_platform["x"]["error"] == failing.get("x")
+    assert (by_platform["youtube"]["post_url"] is None) == (YOUTUBE in failing)
+
+
+def test_media_that_can_no_longer_be_had_fails_the_post(api: Api) -> None:
+    link = api.finished()["outputs"][0]["video_url"]
+    good = api.post("/social/post", {**TO_YOUTUBE, "media_urls": [link]}).json()
+    assert api.post_end(good["post_id"])["status"] == "posted"
+    api.mosaic.expire_links()
+    late = api.post("/social/post", {**TO_YOUTUBE, "media_urls": [link]}).json()
+    assert api.post_end(late["post_id"])["status"] == "failed"
+
+
+def test_a_scheduled_post_waits_for_its_time(api: Api) -> None:
+    api.mosaic.configure(hold_posts=True)
+    answer = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(0.5)}).json()
+    assert answer["status"] == "scheduled"
+    assert answer["scheduled_at"].endswith("Z")
+    until(lambda: api.get("/social/posts").json()["posts"][0], lambda post: post["status"] == "processing")
+    path = f"/social/post/{answer['post_id']}"
+    assert api.get(path).json()["status"] == "scheduled"
+    api.mosaic.configure(fold_processing=False)
+    assert api.get(path).json()["status"] == "processing"
+    api.mosaic.configure(hold_posts=False)
+    assert api.post_end(answer["post_id"])["status"] == "posted"
+
+
+def test_options_of_the_publishing_service_are_taken_and_unknown_fields_are_not(api: Api) -> None:
+    options = {"youTubeOptions": {"title": "Premiere", "visibility": "public"}, "tikTokOptions": {}}
+    assert api.post("/social/post", {**TO_YOUTUBE, **options}).status_code == 200
+    for wrong in ({"youTubeOptions": "Premiere"}, {"youtube": {"title": "Premiere"}}):
+        assert api.post("/social/post", {**TO_YOUTUBE, **wrong}).status_code == 400
+
+
+def test_a_schedule_in_the_past_is_now_or_an_error(api: Api) -> None:
+    body = {**TO_YOUTUBE, "schedule_date": "2020-01-01T00:00:00Z"}
+    assert api.post_end(api.post("/social/post", body).json()["post_id"])["status"] == "posted"
+    api.mosaic.configure(past_schedule="refuse")
+    assert api.post("/social/post", body).status_code == 400
+
+
+def test_a_post_can_be_held_for_approval(api: Api) -> None:
+    api.mosaic.configure(approval=True)
+    answer = api.post("/social/post", TO_YOUTUBE).json()
+    assert answer["status"] == "pending_approval"
+    assert api.get("/social/posts", params={"status": "pending_approval"}).json()["posts"] != []
+
+
+def test_platforms_stand_for_their_first_account(api: Api) -> None:
+    body: dict[str, Any] = {"post": "x", "platforms": ["youtube", "tiktok"]}
+    post = api.post("/social/post", body).json()
+    assert [each["social_connection_id"] for each in post["destinations"]] == [YOUTUBE, TIKTOK]
+    body["destinations"] = [{"social_connection_id": LIVE}]
+    post = api.post("/social/post", body).json()
+    assert [each["social_connection_id"] for each in post["destinations"]] == [LIVE, TIKTOK]
+    api.mosaic.configure(platforms_allowed=False)
+    assert api.post("/social/post", body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"post": "x"}, 400),
+        ({"post": "x", "destinations": []}, 400),
+        ({"post": "x", "platforms": []}, 400),
+        ({"post": "x", "platforms": ["mastodon"]}, 400),
+        ({"post": "x", "platform": "x"}, 400),
+        ({**TO_YOUTUBE, "post": ""}, 400),
+        ({**TO_YOUTUBE, "post": 3}, 400),
+        ({**TO_YOUTUBE, "media_urls": ["cut.mp4"]}, 400),
+        ({**TO_YOUTUBE, "schedule_date": "tomorrow"}, 400),
+        ({**TO_YOUTUBE, "node_render_ids": ["x"]}, 400),
+        ({**TO_YOUTUBE, "workspace_id": "other"}, 404),
+        ({"post": "x", "destinations": [{"social_connection_id": "none"}]}, 404),
+        ({"post": "x", "destinations": [{"social_connection_id": YOUTUBE}] * 2}, 400),
+    ],
+)
+def test_a_post_that_is_not_valid_is_not_made(api: Api, body: dict[str, Any], status: int) -> None:
+    assert api.post("/social/post", body).status_code == status
+    assert api.mosaic.counts().posts_made == 0
+
+
+def test_posts_are_filtered(api: Api) -> None:
+    first = api.post("/social/post", TO_YOUTUBE).json()["post_id"]
+    second = api.post("/social/post", {"post": "y", "platforms": ["x"]}).json()["post_id"]
+    api.post_end(first)
+    api.post_end(second)
+
+    def ids(**query: str) -> list[str]:
+        return [post["post_id"] for post in api.get("/social/posts", params=query).json()["posts"]]
+
+    assert ids() == [second, first]
+    assert ids(platform="x") == [second]
+    assert ids(social_connection_id=YOUTUBE) == [first]
+    assert ids(status="posted") == [second, first]
+    assert ids(status="failed") == []
+
+
+def test_a_post_is_seen_through_one_account(api: Api) -> None:
+    body = {"post": "x", "destinations": [{"social_connection_id": each} for each in (YOUTUBE, LIVE)]}
+    post_id = api.post("/social/post", body).json()["post_id"]
+    seen = api.get(f"/social/post/{post_id}", params={"social_connection_id": LIVE}).json()
+    assert [each["social_connection_id"] for each in seen["destinations"]] == [LIVE]
+    assert api.get(f"/social/post/{post_id}", params={"social_connection_id": X}).status_code == 404

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+from mosaic_emulator.catalogue import TWO_BRANCH_AGENT_ID, TWO_INPUT_AGENT_ID, node_id
+
+from .conftest import Api, until
+
+URL = {"video_urls": ["https://cdn.example.org/a.mp4"]}
+MUSIC = node_id(2, 4)
+FIELDS = {
+    "agent_id",
+    "started_at",
+    "status",
+    "status_message",
+    "needs_credits",
+    "errors",
+    "node_status_counts",
+    "inputs",
+    "outputs",
+}
+
+
+def test_a_run_ends_completed_with_what_it_made(api: Api, storage: httpx.Client) -> None:
+    data = b"the bytes of a video"
+    run = api.end(api.start(body={"video_ids": [api.upload(data)]}))
+    assert set(run) == FIELDS
+    assert run["status"] == "completed"
+    assert run["status_message"] is None
+    assert run["errors"] == []
+    assert run["node_status_counts"] == {"completed": 4, "in_progress": 0, "failed": 0}
+    (output,) = run["outputs"]
+    assert set(output) == {
+        "id",
+        "video_url",
+        "thumbnail_url",
+        "premiere_prproj_url",
+        "sources",
+        "completed_at",
+        "original_node_id",
+    }
+    assert output["original_node_id"] == node_id(1, 4)
+    assert storage.get(output["video_url"]).content == data
+    assert storage.get(output["thumbnail_url"]).content.startswith(b"\xff\xd8")
+
+
+def test_a_held_run_goes_on_when_it_is_let_go(api: Api) -> None:
+    api.mosaic.configure(hold_runs=True)
+    run_id = api.start(body=URL)
+    until(lambda: api.nodes(run_id), lambda nodes: nodes[1]["status"] == "running")
+    run = api.run(run_id)
+    assert run["status"] == "running"
+    assert run["outputs"] == []
+    assert run["node_status_counts"] == {"completed": 1, "in_progress": 3, "failed": 0}
+    assert [node["status"] for node in api.nodes(run_id)] == ["completed", "running", "not_started", "not_started"]
+    api.mosaic.configure(hold_runs=False)
+    assert api.end(run_id)["status"] == "completed"
+
+
+def test_node_ids_of_a_run_are_its_own(api: Api) -> None:
+    first, second = api.start(body=URL), api.start(body=URL)
+    ids = [{node["agent_node_id"] for node in api.nodes(run_id)} for run_id in (first, second)]
+    assert not ids[0] & ids[1]
+    assert [node["original_node_id"] for node in api.nodes(first)] == [node_id(1, place) for place in range(1, 5)]
+
+
+def test_a_failed_branch_makes_a_partial_run(api: Api) -> None:
+    api.mosaic.configure(failing_nodes={"AI Music": "Music generation timed out"})
+    run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
+    run = api.end(run_id)
+    assert run["status"] == "partial_complete"
+    assert run["errors"] == [{"original_node_id": MUSIC, "messages": ["Music generation timed out"]}]
+    assert run["node_status_counts"] == {"completed": 3, "in_progress": 0, "failed": 1}
+    assert [output["original_node_id"] for output in run["outputs"]] == [node_id(2, 3)]
+    failed = next(node for node in api.nodes(run_id) if node["original_node_id"] == MUSIC)
+    assert (failed["status"], failed["errors"]) == ("failed", ["Music generation timed out"])
+    assert api.post(f"/agent_run/{run_id}/resume").status_code == 409
+
+
+def test_a_failed_run_has_no_outputs_and_is_resumed(api: Api) -> None:
+    api.mosaic.configure(failing_nodes={node_id(1, 3): "No face found"})
+    run_id = api.start(body=URL)
+    run = api.end(run_id)
+    assert (run["status"], run["outputs"], run["status_message"]) == ("failed", [], "No face found")
+    assert [node["status"] for node in api.nodes(run_id)] == ["completed", "completed", "failed", "blocked"]
+    api.mosaic.configure(failing_nodes={})
+    answer = api.post(f"/agent_run/{run_id}/resume").json()
+    assert answer == {
+        "success": True,
+        "run_id": run_id,
+        "agent_state_id": run_id,
+        "nodes_queued": 2,
+        "nodes_considered": 4,
+        "requeued_nodes": 2,
+        "requeued_node_tasks_detached": 2,
+        "requeued_node_active_tasks_cancelled": 0,
+        "requeued_node_active_tasks_total": 0,
+    }
+    run = api.end(run_id)
+    assert (run["status"], run["errors"], len(run["outputs"])) == ("completed", [], 1)
+    counts = api.mosaic.counts()
+    assert (counts.runs_started, counts.runs_resumed) == (1, 1)
+
+
+def test_a_run_short_of_credits_fails_and_goes_on_when_there_are_some(api: Api) -> None:
+    api.mosaic.configure(credits=15, node_credits=10)
+    run_id = api.start(body=URL)
+    run = api.end(run_id)
+    assert (run["status"], run["needs_credits"], run["outputs"]) == ("failed", True, [])
+    assert run["status_message"] == "Not enough credits"
+    nodes = api.nodes(run_id)
+    assert [node["needs_credits"] for node in nodes] == [False, False, True, False]
+    api.mosaic.configure(credits=100)
+    assert api.post(f"/agent_run/{run_id}/resume").json()["nodes_queued"] == 2
+    run = api.end(run_id)
+    assert (run["status"], run["needs_credits"]) == ("completed", False)
+    assert api.mosaic.settings()["credits"] == 80
+
+
+def test_a_cancelled_run_can_be_resumed(api: Api) -> None:
+    api.mosaic.configure(hold_runs=True)
+    run_id = api.start(body=URL)
+    until(lambda: api.nodes(run_id), lambda nodes: nodes[1]["status"] == "running")
+    answer = api.post(f"/agent_run/{run_id}/cancel").json()
+    assert set(answer) == {"success", "run_id", "tasks_cancelled", "nodes_reset", "message"}
+    assert (answer["success"], answer["tasks_cancelled"], answer["nodes_reset"]) == (True, 1, 2)
+    assert api.run(run_id)["status"] == "cancelled"
+    assert api.post(f"/agent_run/{run_id}/cancel").status_code == 409
+    api.mosaic.configure(hold_runs=False)
+    assert api.post(f"/agent_run/{run_id}/resume").json()["nodes_queued"] == 3
+    assert api.end(run_id)["status"] == "completed"
+    counts = api.mosaic.counts()
+    assert (counts.runs_cancelled, counts.runs_resumed) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_cancelling_an_ended_run_answers_what_is_set(api: Api, status: int) -> None:
+    api.mosaic.configure(cancel_terminal_status=status)
+    run_id = api.start(body=URL)
+    api.end(run_id)
+    assert api.post(f"/agent_run/{run_id}/cancel").status_code == status
+    assert api.run(run_id)["status"] == "completed"
+    assert api.mosaic.counts().runs_cancelled == 0
+
+
+def test_a_cancel_can_take_its_time(api: Api) -> None:
+    api.mosaic.configure(hold_runs=True, cancel_lag=0.5)
+    run_id = api.start(body=URL)
+    assert api.post(f"/agent_run/{run_id}/cancel").status_code == 200
+    assert api.run(run_id)["status"] == "running"
+    assert api.end(run_id)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("status", ["running", "completed"])
+def test_only_a_failed_or_cancelled_run_is_resumed(api: Api, status: str) -> None:
+    api.mosaic.configure(hold_runs=status == "running")
+    run_id = api.start(body=URL)
+    until(lambda: api.run(run_id), lambda run: run["status"] == status)
+    answer = api.post(f"/agent_run/{run_id}/resume")
+    assert answer.status_code == 409
+    assert isinstance(answer.json()["detail"], str)
+
+
+@pytest.mark.parametrize("status", ["completed", "partial_complete", "failed", "cancelled"])
+def test_a_run_can_be_ended_by_hand(api: Api, status: str) -> None:
+    api.mosaic.configure(hold_runs=True)
+    run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
+    api.mosaic.finish_run(run_id, status, message="by hand")
+    run = api.run(run_id)
+    assert (run["status"], run["status_message"]) == (status, "by hand")
+    assert len(run["outputs"]) == {"completed": 2, "partial_complete": 1}.get(status, 0)
+    assert run["node_status_counts"]["failed"] == (1 if status in ("partial_complete", "failed") else 0)
+    api.mosaic.configure(hold_runs=False)
+    assert api.run(run_id)["status"] == status
+
+
+def test_the_failed_nodes_of_a_run_ended_by_hand_can_be_named(api: Api) -> None:
+    api.mosaic.configure(hold_runs=True)
+    run_id = api.start(body=URL)
+    api.mosaic.finish_run(run_id, "failed", message="No money", needs_credits=True, failed=["Rough Cut"])
+    run = api.run(run_id)
+    assert run["needs_credits"] is True
+    assert run["errors"] == [{"original_node_id": node_id(1, 2), "messages": ["No money"]}]
+    assert [node["status"] for node in api.nodes(run_id)] == ["completed", "failed", "blocked", "blocked"]
+
+
+def test_a_run_can_vanish(api: Api) -> None:
+    run_id = api.start(body=URL)
+    api.mosaic.forget_run(run_id)
+    assert api.get(f"/agent_run/{run_id}").status_code == 404
+
+
+def test_a_run_may_begin_with_a_status_that_nothing_documents(api: Api) -> None:
+    api.mosaic.configure(initial_status="queued", queue_seconds=1000 * 0.5)
+    run_id = api.start(body=URL)
+    assert api.run(run_id)["status"] == "queued"
+    assert api.end(run_id)["status"] == "completed"
+
+
+def test_outputs_show_while_the_run_goes_on_or_not(api: Api) -> None:
+    api.mosaic.configure(speed=1, node_seconds=0.3)
+    run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
+    # The branch with music is done one step before the other.
+    run = until(lambda: api.run(run_id), lambda run: run["outputs"] or run["status"] != "running")
+    assert (run["status"], len(run["outputs"])) == ("running", 1)
+    api.end(run_id)
+    api.mosaic.configure(outputs_while_running=False)
+    run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
+    run = until(lambda: api.run(run_id), lambda run: run["outputs"])
+    assert (run["status"], len(run["outputs"])) == ("completed", 2)
+
+
+def test_the_last_output_can_come_after_the_end(api: Api) -> None:
+    api.mosaic.configure(late_output_seconds=0.5)
+    run_id = api.start(body=URL)
+    run = api.end(run_id)
+    assert (run["status"], run["outputs"]) == ("completed", [])
+    assert until(lambda: api.run(run_id), lambda run: run["outputs"])["status"] == "completed"
+
+
+def test_a_url_that_cannot_be_fetched_fails_the_run(api: Api) -> None:
+    run = api.finished(body={"video_urls": [f"{api.mosaic.url}/no-such-video.mp4"]})
+    assert run["status"] == "failed"
+    assert run["errors"][0]["original_node_id"] == node_id(1, 1)
+    assert "404" in run["errors"][0]["messages"][0]
+
+
+def test_one_of_two_inputs_that_fails_fails_the_run_until_it_can_be_had(api: Api) -> None:
+    entries = [
+        {"agent_node_id": node_id(3, 1), "video_urls": [f"{api.mosaic.url}/missing.mp4"]},
+        {"agent_node_id": node_id(3, 2), "video_urls": ["https://cdn.example.org/a.mp4"]},
+    ]
+    run_id = api.start(body={"video_inputs": entries}, agent_id=TWO_INPUT_AGENT_ID)
+    assert api.end(run_id)["status"] == "failed"
+    assert [node["status"] for node in api.nodes(run_id)] == ["failed", "completed", "blocked", "blocked"]
+    answer = api.post(f"/agent_run/{run_id}/resume").json()
+    # Sources are never queued again.
+    assert answer["nodes_queued"] == 2
+
+
+def test_a_signed_link_is_an_input_and_an_expired_one_is_not(api: Api) -> None:
+    link = api.finished()["outputs"][0]["video_url"]
+    assert api.finished(body={"video_urls": [link]})["status"] == "completed"
+    api.mosaic.expire_links()
+    assert api.finished(body={"video_urls": [link]})["status"] == "failed"
+    assert api.mosaic.counts().downloads == 0
+
+
+def test_many_runs_go_on_at_once(api: Api) -> None:
+    ids = {api.start(body=URL) for _ in range(50)}
+    for run_id in ids:
+        api.end(run_id)
+    assert len(ids) == api.mosaic.counts().runs_started == 50
+    assert {run["run_id"] for run in api.mosaic.runs()} == ids
+    assert all(run["ended"] == 1 for run in api.mosaic.runs())

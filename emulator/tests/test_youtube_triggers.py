@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from mosaic_emulator.catalogue import DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID
+from mosaic_emulator.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
+
+from .conftest import Api, Receiver, until
+
+ONE, TWO, THREE = (f"UC{letter * 22}" for letter in "abc")
+LONG = {"duration": {"min_seconds": 60}}
+PATH = f"/agent/{DEFAULT_AGENT_ID}/triggers"
+
+
+def add(api: Api, *channels: str, status: int = 200, **body: Any) -> dict[str, Any]:
+    answer = api.post(f"{PATH}/add_youtube_channels", {"youtube_channels": list(channels), **body})
+    assert answer.status_code == status, answer.text
+    return dict(answer.json())
+
+
+def triggers(api: Api) -> list[dict[str, Any]]:
+    return list(api.get(PATH).json())
+
+
+def channels(api: Api) -> list[list[str]]:
+    return [each["youtube_channels"] for each in triggers(api)]
+
+
+def test_an_agent_begins_without_triggers(api: Api) -> None:
+    assert triggers(api) == []
+    api.mosaic.configure(triggers_answer="object")
+    assert api.get(PATH).json() is None
+    add(api, ONE)
+    assert api.get(PATH).json()["youtube_channels"] == [ONE]
+
+
+def test_adding_tells_what_was_resolved_and_not_the_trigger(api: Api) -> None:
+    told = add(api, ONE, "https://www.youtube.com/@demo", "@demo", filter_options=LONG)
+    assert set(told) == {"message", "channel_ids", "channels", "filter_options", "youtube_channel_details"}
+    demo = told["channel_ids"][1]
+    assert re.fullmatch(r"UC[\w-]{22}", demo)
+    assert told["channel_ids"] == [ONE, demo]
+    assert told["channels"] == [
+        {"input": ONE, "channel_id": ONE},
+        {"input": "https://www.youtube.com/@demo", "channel_id": demo},
+        {"input": "@demo", "channel_id": demo},
+    ]
+    assert told["filter_options"] == LONG
+    (trigger,) = triggers(api)
+    assert (trigger["type"], trigger["youtube_channels"], trigger["filter_options"]) == ("youtube", [ONE, demo], LONG)
+    assert trigger["youtube_channel_details"][1]["channel_handle"] == "@demo"
+    assert api.mosaic.counts().channels_added == 2
+
+
+def test_filters_choose_the_trigger_and_channels_move_to_it(api: Api) -> None:
+    add(api, ONE, TWO)
+    add(api, THREE, filter_options=LONG)
+    assert channels(api) == [[ONE, TWO], [THREE]]
+    add(api, TWO, THREE, filter_options={"duration": {"min_seconds": 60.0}})
+    assert channels(api) == [[ONE], [THREE, TWO]]
+    add(api, ONE, filter_options=LONG)
+    # The trigger that was emptied is gone.
+    assert channels(api) == [[THREE, TWO, ONE]]
+    assert api.mosaic.counts().channels_added == 5
+
+
+def test_filters_that_bound_nothing_are_none_or_not(api: Api) -> None:
+    add(api, ONE)
+    add(api, TWO, filter_options={})
+    assert len(triggers(api)) == 1
+    api.mosaic.configure(empty_filter_is_none=False)
+    add(api, THREE, filter_options={})
+    assert channels(api) == [[ONE, TWO], [THREE]]
+
+
+def test_the_callback_is_kept_replaced_or_removed(api: Api) -> None:
+    def callback() -> Any:
+        return triggers(api)[0]["callback_url"]
+
+    add(api, ONE)
+    assert callback() is None
+    add(api, ONE, trigger_callback_url="https://hooks.example.org/yt")
+    add(api, TWO)
+    assert callback() == "https://hooks.example.org/yt"
+    add(api, ONE, trigger_callback_url=None)
+    assert callback() is None
+    api.mosaic.configure(callback_required=True)
+    add(api, ONE, status=400)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"youtube_channels": []},
+        {"youtube_channels": ONE},
+        {"youtube_channels": ["not a channel"]},
+        {"youtube_channels": ["https://vimeo.com/@demo"]},
+        {"youtube_channels": [ONE, "UCshort"]},
+        {"youtube_channels": [ONE], "trigger_callback_url": "hooks"},
+        {"youtube_channels": [ONE], "callback_url": "https://hooks.example.org"},
+        {"youtube_channels": [ONE], "filter_options": {"length": {}}},
+        {"youtube_channels": [ONE], "filter_options": {"duration": {"min": 1}}},
+        {"youtube_channels": [ONE], "filter_options": {"duration": {"min_seconds": -1}}},
+        {"youtube_channels": [ONE], "filter_options": {"duration": {"min_seconds": 9, "max_seconds": 1}}},
+    ],
+)
+def test_channels_that_are_not_valid_are_not_added(api: Api, body: dict[str, Any]) -> None:
+    assert api.post(f"{PATH}/add_youtube_channels", body).status_code == 400
+    assert triggers(api) == []
+
+
+def test_a_part_of_the_channels_can_be_added(api: Api) -> None:
+    api.mosaic.configure(unresolvable_channels=["@gone"])
+    add(api, ONE, "@gone", status=400)
+    assert triggers(api) == []
+    api.mosaic.configure(partial_channels=True)
+    add(api, ONE, "@gone", status=400)
+    assert channels(api) == [[ONE]]
+
+
+def test_removing_takes_channels_from_every_trigger(api: Api) -> None:
+    add(api, ONE, TWO)
+    add(api, THREE, filter_options=LONG)
+    body = {"youtube_channels": [f"https://youtube.com/channel/{TWO}", THREE]}
+    answer = api.post(f"{PATH}/remove_youtube_channels", body).json()
+    assert sorted(answer["removed_channels"]) == [TWO, THREE]
+    assert channels(api) == [[ONE]]
+    assert api.post(f"{PATH}/remove_youtube_channels", body).status_code == 200
+    api.mosaic.configure(unknown_channel_removal=404)
+    assert api.post(f"{PATH}/remove_youtube_channels", body).status_code == 404
+    assert api.mosaic.counts().channels_removed == 2
+
+
+def test_answers_to_changes_can_be_those_of_2025_or_none(api: Api) -> None:
+    api.mosaic.configure(add_channels_answer="status_ok", remove_channels_answer="status_ok")
+    assert add(api, ONE) == {"status": "ok"}
+    assert api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]}).json() == {"status": "ok"}
+    api.mosaic.configure(remove_channels_answer="empty")
+    answer = api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize(("state", "names"), [("full", ["Channel aaaaaa"]), ("pending", [None]), ("missing", [])])
+def test_channel_details_may_lag(api: Api, state: str, names: list[str | None]) -> None:
+    api.mosaic.configure(channel_details=state)
+    add(api, ONE)
+    details = triggers(api)[0]["youtube_channel_details"]
+    assert [each["channel_name"] for each in details] == names
+
+
+def test_unknown_fields_never_get_into_a_filter(api: Api) -> None:
+    api.mosaic.configure(extra_fields=True)
+    add(api, ONE, filter_options=LONG)
+    (trigger,) = triggers(api)
+    assert trigger["filter_options"] == LONG
+    assert "x_unknown" in trigger
+
+
+def test_a_video_on_a_channel_begins_a_run(api: Api) -> None:
+    add(api, ONE, filter_options=LONG)
+    trigger_id = triggers(api)[0]["id"]
+    assert api.mosaic.fire_trigger(trigger_id, seconds=59) is None
+    run = api.mosaic.fire_trigger(trigger_id, seconds=60, video_id="v1")
+    assert run is not None
+    # The same video again begins nothing.
+    assert api.mosaic.fire_trigger(trigger_id, video_id="v1") is None
+    assert api.end(run["run_id"])["status"] == "completed"
+    (listed,) = api.get(f"/trigger/{trigger_id}/runs").json()["runs"]
+    assert listed["run_id"] == run["run_id"]
+    assert listed["triggered_by"] == {"trigger_id": trigger_id}
+    assert (api.mosaic.counts().runs_triggered, api.mosaic.counts().runs_started) == (1, 0)
+    api.mosaic.configure(listed_trigger="nested")
+    nested = api.get("/agent_runs").json()["runs"][0]["triggered_by"]
+    assert (nested["type"], nested["youtube"]["channel"], nested["youtube"]["id"]) == ("youtube", ONE, "v1")
+    with pytest.raises(ValueError, match="does not watch"):
+        api.mosaic.fire_trigger(trigger_id, channel_id=TWO)
+    with pytest.raises(LookupError):
+        api.mosaic.fire_trigger("none")
+
+
+def test_a_trigger_posts_its_webhooks_with_what_began_the_run(api: Api, receiver: Receiver) -> None:
+    add(api, ONE, trigger_callback_url=receiver.url)
+    trigger_id = triggers(api)[0]["id"]
+    run = api.mosaic.fire_trigger(trigger_id, video_id="v1", video_title="Demo")
+    assert run is not None
+    api.end(run["run_id"])
+    until(lambda: receiver.flags().count("RUN_FINISHED"), lambda count: count == 1)
+    told = receiver.events[0]["triggered_by"]
+    assert (told["type"], told["trigger_id"], told["channel_id"], told["video_title"]) == (
+        "youtube",
+        trigger_id,
+        ONE,
+        "Demo",
+    )
+
+
+def test_runs_of_a_trigger_that_is_not_there_are_not_found_or_none(api: Api) -> None:
+    assert api.get("/trigger/none/runs").status_code == 404
+    api.mosaic.configure(unknown_trigger_runs=200)
+    assert api.get("/trigger/none/runs").json() == {"runs": [], "next_cursor": None}
+    assert api.get(f"/trigger/{DRIVE_TRIGGER_ID}/runs", params={"agent_id": "x"}).status_code == 400
+
+
+def test_files_in_a_folder_begin_a_run_that_is_on_record(api: Api) -> None:
+    run = api.mosaic.fire_trigger(DRIVE_TRIGGER_ID, file_names=["x.mp4", "y.mp4"])
+    other = api.mosaic.fire_trigger(BUCKET_TRIGGER_ID)
+    assert run is not None
+    assert other is not None
+    assert (run["agent_id"], other["agent_id"]) == (DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID)
+    batch = api.get("/storage_batches", params={"trigger_id": DRIVE_TRIGGER_ID}).json()["storage_batches"][0]
+    assert (batch["agent_state_id"], batch["stage"]) == (run["run_id"], "started")
+    items = api.get(f"/storage_batch/{batch['id']}/items").json()["items"]
+    assert {each["file_name"] for each in items} == {"x.mp4", "y.mp4"}
+
+    def found(**query: str) -> list[str]:
+        return [each["run_id"] for each in api.get("/pipeline_runs", params=query).json()["pipeline_runs"]]
+
+    assert found(folder_id=DRIVE_FOLDER) == found(batch_id=batch["id"]) == [run["run_id"]]
+    assert found(storage_trigger_id=BUCKET_TRIGGER_ID) == found(batch_key=BATCH_KEY) == [other["run_id"]]
+    assert found(batch_id="none") == []
+    api.post(f"/agent/{DEFAULT_AGENT_ID}/delete")
+    assert api.mosaic.fire_trigger(DRIVE_TRIGGER_ID) is None
+    waiting = api.get("/storage_batches", params={"trigger_id": DRIVE_TRIGGER_ID}).json()["storage_batches"][0]
+    assert (waiting["agent_state_id"], waiting["stage"]) == (None, "open")
+
+
+def test_a_copy_has_no_triggers_unless_set_and_a_deleted_agent_has_none(api: Api) -> None:
+    add(api, ONE)
+    copies = []
+    for wanted in (False, True):
+        api.mosaic.configure(duplicate_triggers=wanted)
+        copy = api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()["agent"]["id"]
+        copies.append([each["youtube_channels"] for each in api.get(f"/agent/{copy}/triggers").json()])
+    assert copies == [[], [[ONE]]]
+    trigger_id = triggers(api)[0]["id"]
+    api.post(f"/agent/{DEFAULT_AGENT_ID}/delete")
+    assert api.get(PATH).status_code == 404
+    assert api.get(f"/trigger/{trigger_id}/runs").status_code == 404
+
+
+def test_the_start_of_a_triggered_run_tells_its_inputs(api: Api, receiver: Receiver) -> None:
+    add(api, ONE, trigger_callback_url=receiver.url)
+    trigger_id = triggers(api)[0]["id"]
+    api.mosaic.fire_trigger(trigger_id, video_id="dQw4w9WgXcQ")
+    until(receiver.flags, lambda flags: "RUN_FINISHED" in flags)
+    start = next(event for event in receiver.events if event["flag"] == "RUN_STARTED")
+    assert start["inputs"] == [{"video_url": "https://www.youtube.com/watch?v=dQw4w9WgXcQ", "thumbnail_url": None}]
+    assert start["triggered_by"]["video_id"] == "dQw4w9WgXcQ"
+    end = next(event for event in receiver.events if event["flag"] == "RUN_FINISHED")
+    assert end["inputs"][0]["video_url"].startswith("http://127.0.0.1")
+
+
+def test_events_can_be_those_that_the_sample_listener_reads(api: Api, receiver: Receiver) -> None:
+    api.mosaic.configure(webhook_trigger="sample", webhook_inputs="files")
+    add(api, ONE, trigger_callback_url=receiver.url)
+    api.mosaic.fire_trigger(triggers(api)[0]["id"], video_id="v1", video_title="Demo")
+    until(receiver.flags, lambda flags: {"RUN_STARTED", "RUN_FINISHED"} <= set(flags))
+    events = {event["flag"]: event for event in receiver.events}
+    youtube = {"id": "v1", "channel": ONE, "title": "Demo", "url": "https://www.youtube.com/watch?v=v1"}
+    assert events["RUN_STARTED"]["triggered_by"]["youtube"] == youtube
+    assert events["RUN_FINISHED"]["triggered_by"]["channel_name"] == f"Channel {ONE[2:8]}"
+    assert events["RUN_FINISHED"]["triggered_by"]["video_title"] == "Demo"
+    for event in events.values():
+        if "inputs" in event:
+            assert [set(each) for each in event["inputs"]] == [{"video_id", "file_name", "file_url", "uploaded_at"}]

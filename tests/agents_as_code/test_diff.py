@@ -1,0 +1,225 @@
+"""From a graph to a definition: which operations, in which order, and what is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.agents_as_code.definition import validate_definition
+from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, lacks, plan_changes
+from airflow_provider_mosaic.agents_as_code.export import exported
+from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
+from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
+from airflow_provider_mosaic.api.endpoints.node_types import NodeType
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+
+TILES = ["Video Input", "Cut", "Captions", "Music"]
+TYPES = NodeTypes([NodeType(node_type_id=tile.lower(), node_type_name=tile) for tile in TILES])
+
+
+def agent(nodes: dict[str, Any], *edges: tuple[str, str], **about: Any) -> AgentGraph:
+    """A graph whose nodes are tiles by id, with params where there are any."""
+
+    def node(node_id: str, tile: Any) -> dict[str, Any]:
+        name, params = tile if isinstance(tile, tuple) else (tile, {})
+        kind = {"node_type_id": name.lower(), "node_type_name": name}
+        return {"agent_node_id": node_id, "node_type": kind, "params_used": params}
+
+    return AgentGraph.model_validate(
+        {
+            "agent": {"id": "agent", "name": "A", "description": "", "visibility": None, **about},
+            "agent_nodes": [node(*each) for each in nodes.items()],
+            "connections": [{"source_agent_node_id": s, "target_agent_node_id": t} for s, t in edges],
+        }
+    )
+
+
+def plan(definition: dict[str, Any], graph: AgentGraph | None, *, remove: bool = False, **known: str) -> AgentPlan:
+    checked = validate_definition(definition)
+    types = {node.key: node.tile.lower() for node in checked.nodes}
+    return plan_changes(checked, types, graph, remove_unknown=remove, known=known)
+
+
+def defined(nodes: dict[str, Any], *chains: list[str], **more: Any) -> dict[str, Any]:
+    written = {key: {"tile": tile} if isinstance(tile, str) else tile for key, tile in nodes.items()}
+    return {"nodes": written, "connections": list(chains), **more}
+
+
+CHAIN = agent({"1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions"}, ("1", "2"), ("2", "3"))
+SAME = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "cut", "text"])
+
+
+def ops(made: AgentPlan) -> list[str]:
+    return [step["op"] for step in made.operations]
+
+
+def test_a_new_agent_gets_its_nodes_before_their_connections() -> None:
+    made = plan(SAME, None)
+    assert ops(made) == ["create_node"] * 3 + ["create_connection"] * 2
+    assert made.operations[0] == {"op": "create_node", "temp_ref_id": "in", "node_type_id": "video input"}
+    assert made.operations[3] == {"op": "create_connection", "source_temp_ref_id": "in", "target_temp_ref_id": "cut"}
+    assert made.node_ids == {}
+
+
+def test_an_agent_that_is_as_defined_needs_nothing() -> None:
+    made = plan({**SAME, "name": "A", "description": "", "visibility": "private"}, CHAIN)
+    assert made.is_empty
+    assert made.lines == ()
+    assert made.node_ids == {"in": "1", "cut": "2", "text": "3"}
+
+
+def test_only_what_differs_is_changed() -> None:
+    nodes = {"in": "Video Input", "cut": {"tile": "Cut", "params": {"length": 30}}, "music": "Music"}
+    made = plan(defined(nodes, ["in", "cut", "music"], name="B"), CHAIN, remove=True)
+    assert made.about == {"name": "B"}
+    assert made.operations == (
+        {"op": "delete_node", "agent_node_id": "3"},
+        {"op": "update_node", "agent_node_id": "2", "params_used": {"length": 30}},
+        {"op": "create_node", "temp_ref_id": "music", "node_type_id": "music"},
+        {"op": "create_connection", "source_agent_node_id": "2", "target_temp_ref_id": "music"},
+    )
+    assert made.lines == (
+        '~ name: "A" -> "B"',
+        "- Captions 3",
+        "~ cut (Cut 2): length 60 -> 30",
+        "+ music: Music",
+        "+ cut -> music",
+    )
+
+
+def test_a_connection_is_cut_before_another_is_made_so_that_no_circle_is_closed_on_the_way() -> None:
+    turned = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
+    made = plan(turned, CHAIN)
+    assert made.operations == (
+        {"op": "delete_connection", "source_agent_node_id": "1", "target_agent_node_id": "2"},
+        {"op": "delete_connection", "source_agent_node_id": "2", "target_agent_node_id": "3"},
+        {"op": "create_connection", "source_agent_node_id": "1", "target_agent_node_id": "3"},
+        {"op": "create_connection", "source_agent_node_id": "3", "target_agent_node_id": "2"},
+    )
+
+
+ADDED = agent(
+    {"1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions", "4": "Music"},
+    ("1", "2"), ("2", "3"), ("2", "4"), ("4", "3"),
+)  # fmt: skip
+
+
+def test_what_a_person_added_is_kept_with_its_connections() -> None:
+    made = plan(SAME, ADDED)
+    assert made.is_empty
+    assert made.unknown == ("Music 4",)
+
+
+def test_what_a_person_added_is_removed_on_request_and_takes_its_connections_along() -> None:
+    made = plan(SAME, ADDED, remove=True)
+    assert made.operations == ({"op": "delete_node", "agent_node_id": "4"},)
+
+
+def test_a_circle_through_what_is_kept_is_refused_and_gone_where_it_is_removed() -> None:
+    turned = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
+    with pytest.raises(MosaicValidationError, match=r"text -> cut.*Music 4.*does not have"):
+        plan(turned, ADDED)
+    assert "delete_node" in ops(plan(turned, ADDED, remove=True))
+
+
+def test_params_that_are_not_named_stay_and_null_asks_for_nothing() -> None:
+    graph = agent({"1": ("Cut", {"length": 60, "style": {"a": 1, "b": 2}, "tone": None})})
+
+    def changed(**params: Any) -> Any:
+        made = plan(defined({"cut": {"tile": "Cut", "params": params}}), graph)
+        return made.operations[0]["params_used"] if made.operations else {}
+
+    assert changed() == changed(length=60) == changed(tone=None, other=None) == changed(style={"b": 2}) == {}
+    assert changed(length=None) == {"length": None}
+    # Whether objects are merged deep is not documented: this comes to the same.
+    assert changed(style={"b": 3}) == {"style": {"a": 1, "b": 3}}
+    assert changed(length=True) == {"length": True}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "differs"),
+    [
+        (1, 1.0, False),
+        (1, True, True),
+        (0, False, True),
+        ("1", 1, True),
+        ([1, 2], [1, 2], False),
+        ([1, 2], [2, 1], True),
+        ([1], [1, 2], True),
+        ([True], [1], True),
+        ([[True]], [[1]], True),
+        ([{"a": 1}], [{"a": 1, "filled": 0}], False),
+        ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, False),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, True),
+        ({}, None, True),
+        (None, 0, True),
+    ],
+)
+def test_a_parameter_holds_or_it_does_not(wanted: Any, there: Any, differs: bool) -> None:
+    assert lacks(wanted, there) is differs
+
+
+def test_a_node_id_says_which_node_is_meant() -> None:
+    graph = agent({"1": ("Cut", {"length": 60}), "2": ("Cut", {"length": 30})})
+    cut = {"tile": "Cut", "params": {"length": 60}}
+    assert plan(defined({"cut": cut}), graph).node_ids == {"cut": "1"}
+    made = plan(defined({"cut": {**cut, "node_id": "2"}}), graph)
+    assert made.node_ids == {"cut": "2"}
+    assert made.operations == ({"op": "update_node", "agent_node_id": "2", "params_used": {"length": 60}},)
+
+
+def test_node_ids_that_do_not_fit_are_told_all_at_once() -> None:
+    nodes = {"a": {"tile": "Cut", "node_id": "3"}, "b": {"tile": "Cut", "node_id": "gone"}}
+    with pytest.raises(MosaicValidationError) as refused:
+        plan(defined(nodes), CHAIN)
+    assert "nodes.a.node_id='3': this node of the agent is a Captions 3, not a Cut." in str(refused.value)
+    assert "nodes.b.node_id='gone': the agent has no such node" in str(refused.value)
+
+
+def test_nodes_that_are_known_from_before_are_not_searched_for() -> None:
+    graph = agent({"1": "Cut", "2": "Cut"})
+    assert plan(defined({"a": "Cut"}), graph, a="2").node_ids == {"a": "2"}
+    # One that has gone since is to be made again, or another takes its place.
+    assert plan(defined({"a": "Cut"}), graph, a="gone").node_ids == {"a": "1"}
+
+
+def test_the_words_show_no_signature_and_cut_long_values() -> None:
+    params = {"logo": "https://s.example/a.png?sig=hush", "prompt": "x" * 500}
+    [line] = plan(defined({"cut": {"tile": "Cut", "params": params}}), None).lines
+    assert "hush" not in line
+    assert len(line) < 250
+
+
+def test_an_export_says_what_is_there_in_the_order_of_the_graph() -> None:
+    graph = agent(
+        {"9": "Captions", "1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions", "4": "Nameless"},
+        ("1", "2"), ("2", "3"), ("2", "9"), ("9", "4"),
+        description="All of it", visibility="public",
+    )  # fmt: skip
+    assert exported(graph, TYPES) == {
+        "name": "A",
+        "description": "All of it",
+        "visibility": "public",
+        "nodes": {
+            "video_input": {"tile": "Video Input"},
+            "cut": {"tile": "Cut", "params": {"length": 60}},
+            "captions": {"tile": "Captions"},
+            "captions_2": {"tile": "Captions"},
+            "nameless": {"tile": "nameless"},
+        },
+        "connections": [["video_input", "cut", "captions"], ["cut", "captions_2", "nameless"]],
+    }
+    assert exported(graph, TYPES, node_ids=True)["nodes"]["cut"]["node_id"] == "2"
+    assert "connections" not in exported(agent({"1": "Cut"}), TYPES)
+
+
+def test_the_form_of_early_2026_names_the_types_and_does_not_show_the_connections() -> None:
+    nodes = [{"id": "1", "node_type_id": "cut", "node_type_name": "Cut", "params_used": {}}, {"id": "2"}]
+    older = AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes})
+    assert [node.node_type.node_type_name for node in older.agent_nodes] == ["Cut", None]
+    assert older.agent_nodes[0].node_type.node_type_id == "cut"
+    assert not older.shows_connections
+    assert CHAIN.shows_connections
+    # Where there is one node there is nothing to show.
+    assert AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).shows_connections

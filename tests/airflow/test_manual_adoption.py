@@ -1,0 +1,49 @@
+"""A task that could not find out whether its run was started takes up the one that a person names, as the docs say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from airflow.sdk import Context
+from mosaic_emulator import Emulator
+
+from dev.airflow_instance import AirflowInstance
+
+pytestmark = pytest.mark.airflow
+
+DAG_ID = "left_to_a_person"
+REMEMBERS = "task_state_store" in Context.__annotations__
+
+
+def test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code(
+    airflow: AirflowInstance, mosaic: Emulator
+) -> None:
+    mosaic.inject("answer_lost", method="POST", path="/agent/{agent_id}/run")
+    run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
+    log = airflow.rest.task_log(DAG_ID, run_id, "edit")
+    assert "MosaicAmbiguousOutcomeError" in log
+    said = re.search(r"set the Airflow Variable '([^']+)' to (\{[^}]*\}) and clear this task", log)
+    assert said is not None
+    ours = mosaic.runs()[0]["run_id"]
+    assert ours in said[2]
+
+    command = [airflow.python, "-m", "airflow", "variables", "set", said[1], said[2]]
+    subprocess.run(command, env=airflow.environment, cwd=airflow.home, check=True, capture_output=True, timeout=60)
+    airflow.rest.clear(DAG_ID, run_id, ["edit"])
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert airflow.rest.xcom(DAG_ID, run_id, "edit") == ours
+    assert mosaic.counts().runs_started == 1
+
+    # The Variable is still there: where it is known that it was followed, a clear means again "do it again".
+    airflow.rest.clear(DAG_ID, run_id, ["edit"])
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
+    assert (airflow.rest.xcom(DAG_ID, run_id, "edit") == ours) == (not REMEMBERS)
+    assert mosaic.counts().runs_started == (2 if REMEMBERS else 1)
+    # Through the API, as the UI does it.
+    airflow.rest.set_variable(said[1], "no JSON at all")
+    airflow.rest.clear(DAG_ID, run_id, ["edit"])
+    assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
+    assert mosaic.counts().runs_started == (2 if REMEMBERS else 1)

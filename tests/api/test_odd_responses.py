@@ -1,0 +1,139 @@
+"""
+Any documented answer, changed in any way, gives the model or an error that names the field; never another exception.
+
+The number of answers is printed at the end of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError
+from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.webhooks import read_event
+
+from .every_sample import SAMPLES
+from .odd_responses import ODD, changed, fields_of
+from .samples_of_other_forms import EVENTS, OTHER_FORMS
+
+CASES = 150
+COUNTED = "documented answers with fields dropped, nulled, added or odd: each a model, or an error that names the field"
+many = settings(
+    max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+)
+
+#: Every form of every answer.
+FORMS = {
+    **{name: (name, sample.answer) for name, sample in SAMPLES.items()},
+    **{f"{name}/{i}": (name, form) for name, forms in OTHER_FORMS.items() for i, form in enumerate(forms, 1)},
+}
+#: What is said of an answer that is wrong as a whole, so that there is no field to name.
+OF_THE_WHOLE = re.compile(r"its body is empty|but it is a \w+ where|'the answer' is wrong|it has \d lists")
+
+
+def names_a_field(message: str, fields: set[str]) -> bool:
+    """Whether an error says which field, as ``'outputs.0.video_url'`` or as the last part of it."""
+    places = re.findall(r"'([^']+)' (?:is|are)\b", message)
+    return any(part in fields for place in places for part in place.split("."))
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "/" in form])
+def test_the_forms_of_other_versions_are_read(form: str) -> None:
+    name, answer = FORMS[form]
+    result = SAMPLES[name].call.result(Response(200, {}, json.dumps(answer).encode()))
+    assert (result is None) == name.startswith(("delete_", "remove_"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@many
+@given(data=st.data())
+def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(
+    evidence: Counter[str], form: str, data: st.DataObject
+) -> None:
+    name, documented = FORMS[form]
+    sample = SAMPLES[name]
+    answer = data.draw(changed(documented))
+    evidence[COUNTED] += 1
+    try:
+        result = sample.call.result(Response(200, {}, json.dumps(answer).encode()))
+    except MosaicResponseError as error:
+        message = str(error)
+        assert f"{sample.call.method} {sample.call.path} answered 200" in message
+        known = fields_of(documented) | fields_of(answer) | fields_of(sample.answer)
+        assert OF_THE_WHOLE.search(message) or names_a_field(message, known), message
+        assert "hush" not in message
+    except MosaicError as refusal:
+        # What is left of the answer may say no.
+        message = str(refusal)
+        assert names_a_field(message, {"success", "status", "error", "errors"}), message
+    else:
+        assert "hush" not in repr(result)
+
+
+@pytest.mark.parametrize("flag", EVENTS)
+def test_every_documented_event_is_read_whole(flag: str) -> None:
+    event = read_event(json.dumps({**EVENTS[flag], "brand_new": 1}))
+    assert event.flag == flag
+    assert set(EVENTS[flag]) - {"user_id", "test_data"} <= set(type(event).model_fields)
+    assert (event.model_extra or {})["brand_new"] == 1
+    assert (event.timestamp is not None) == (flag == "TEST")
+    assert [node.errors for node in event.updated_nodes] == ([("Too dark",)] if flag == "RUN_PROGRESS" else [])
+
+
+def test_an_unknown_flag_is_kept_as_it_is() -> None:
+    assert read_event('{"flag": "OUTPUTS_FINISHED", "output": []}').flag == "OUTPUTS_FINISHED"
+
+
+@pytest.mark.parametrize("flag", EVENTS)
+@many
+@given(data=st.data())
+def test_an_odd_webhook_gives_an_event_or_an_error_that_names_the_field(
+    evidence: Counter[str], flag: str, data: st.DataObject
+) -> None:
+    body = data.draw(changed(EVENTS[flag]))
+    evidence[COUNTED] += 1
+    try:
+        event = read_event(json.dumps(body))
+    except MosaicResponseError as error:
+        message = str(error)
+        assert re.search(r"'flag'|'the body'|not JSON", message) or names_a_field(message, fields_of(body)), message
+    else:
+        assert isinstance(event.flag, str)
+        assert "hush" not in repr(event)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 418, 422, 429, 500, 502, 503])
+@many
+@given(data=st.data())
+def test_an_odd_refusal_is_the_error_of_its_status(evidence: Counter[str], status: int, data: st.DataObject) -> None:
+    documented = {
+        "detail": data.draw(
+            st.sampled_from(
+                [
+                    "Agent could not be found",
+                    [{"loc": ["body", "video_ids", 0], "msg": "not a string", "type": "string_type"}],
+                    {"message": "Agent could not be found", "code": "not_found"},
+                ]
+            )
+        ),
+        "error": "request_error",
+    }
+    body: Any = data.draw(changed(documented) | ODD)
+    sample = SAMPLES[data.draw(st.sampled_from(["start_run", "get_run", "create_post", "get_credits"]))]
+    evidence["refusals with an odd detail: each the error of its status"] += 1
+    answer = Response(status, {}, json.dumps(body).encode())
+    with pytest.raises(MosaicError) as caught:
+        sample.call.result(answer)
+    assert caught.value.status == status
+    assert f"answered {status}" in str(caught.value)
+
+
+def test_there_are_ten_thousand_cases() -> None:
+    assert (len(FORMS) + len(EVENTS)) * CASES >= 10_000

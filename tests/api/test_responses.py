@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_mosaic.api import errors
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
+from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, error_for
+
+NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
+
+
+def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    named = {name.lower().replace("_", "-"): value for name, value in headers.items()}
+    return error_for(
+        Response(status, named, content), what="read run 'r'", method="GET", path="/agent_run/{run_id}", now=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "transient", "effect_unknown", "advice"),
+    [
+        (400, errors.MosaicValidationError, False, False, "Change what is asked"),
+        (401, errors.MosaicAuthenticationError, False, False, "set a valid key"),
+        (402, errors.MosaicNeedsCreditsError, False, False, "Buy credits"),
+        (403, errors.MosaicPermissionError, False, False, "scopes"),
+        (404, errors.MosaicNotFoundError, False, False, "Check the id"),
+        (408, errors.MosaicServerError, True, True, "gave up waiting"),
+        (409, errors.MosaicConflictError, False, False, "not in a state"),
+        (413, errors.MosaicValidationError, False, False, "larger or longer"),
+        (418, errors.MosaicValidationError, False, False, "refused"),
+        (422, errors.MosaicValidationError, False, False, "Change what is asked"),
+        (429, errors.MosaicRateLimitError, True, False, "Too many requests"),
+        (500, errors.MosaicServerError, True, True, "may pass"),
+        (502, errors.MosaicServerError, True, True, "may pass"),
+        (503, errors.MosaicServerError, True, True, "may pass"),
+        (504, errors.MosaicServerError, True, True, "may pass"),
+        (599, errors.MosaicServerError, True, True, "may pass"),
+        (302, errors.MosaicResponseError, False, False, "check the connection's host"),
+        (303, errors.MosaicResponseError, False, True, "check the connection's host"),
+        (304, errors.MosaicResponseError, False, False, "check the connection's host"),
+        (199, errors.MosaicResponseError, False, True, "not one that the API is known to use"),
+    ],
+)
+def test_a_status_becomes_the_error_that_says_what_to_do(
+    status: int, kind: type[errors.MosaicError], transient: bool, effect_unknown: bool, advice: str
+) -> None:
+    caught = error(status, {"detail": "No way", "error": "some_code"})
+    assert type(caught) is kind
+    assert (caught.transient, caught.effect_unknown) == (transient, effect_unknown)
+    assert (caught.status, caught.method, caught.path, caught.detail) == (
+        status,
+        "GET",
+        "/agent_run/{run_id}",
+        "No way",
+    )
+    message = str(caught)
+    assert message.startswith(f"Could not read run 'r': GET /agent_run/{{run_id}} answered {status}: No way. ")
+    assert advice in message
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "transient"),
+    [
+        ("insufficient_credits", errors.MosaicNeedsCreditsError, False),
+        ("concurrent_agent_limit", errors.MosaicRateLimitError, True),
+        ("forbidden", errors.MosaicPermissionError, False),
+        (None, errors.MosaicPermissionError, False),
+        (["forbidden"], errors.MosaicPermissionError, False),
+    ],
+)
+def test_a_code_says_more_than_403(code: Any, kind: type[errors.MosaicError], transient: bool) -> None:
+    caught = error(403, {"detail": "no", "error": code})
+    assert (type(caught), caught.transient, caught.effect_unknown) == (kind, transient, False)
+
+
+def test_a_503_that_says_when_to_come_back_has_done_nothing() -> None:
+    caught = error(503, {"detail": "busy"}, Retry_After="7")
+    assert (caught.effect_unknown, caught.retry_after) == (False, 7.0)
+    assert "Nothing was done" in str(caught)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 1.5 ", 1.5),
+        ("-3", 0.0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(days=900), usegmt=True), 0.0),
+        ("Wed, 01 Jul 2026 14:00:30 +0200", 30.0),
+        ("Wed, 01 Jul 2026 12:00:30", 30.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("2026-07-01T12:00:30Z", None),
+        ("Wed, 99 Jul 2026 12:00:30 GMT", None),
+        ("Wed, 01 Jul 99999999999999999999 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:
+    assert Response(429, {"retry-after": value}).retry_after(now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"detail": "Agent could not be found", "error": "not_found"}, "Agent could not be found"),
+        ({"detail": "two\n lines\t here"}, "two lines here"),
+        ({"detail": [{"loc": ["body", "limit"], "msg": "too big", "type": "x"}]}, "body.limit: too big"),
+        ({"detail": [{"loc": ["query", 0], "msg": "a"}, "b", None]}, "query.0: a; b"),
+        ({"detail": {"message": "deep"}}, "deep"),
+        ({"detail": {"code": 7}}, '{"code": 7}'),
+        ({"error": "not_found"}, "not_found"),
+        ({"error": {"message": "inner"}}, "inner"),
+        ({"message": "text"}, "text"),
+        ({"detail": None, "error": "e"}, "e"),
+        ({"detail": 5}, "5"),
+        ([{"msg": "a"}, {"msg": "b"}], "a; b"),
+        ("plain", "plain"),
+        ({}, None),
+        ([], None),
+        (None, None),
+        ({"detail": ""}, '{"detail": ""}'),
+        ({"detail": {"detail": {"detail": "inner"}}}, "inner"),
+    ],
+)
+def test_the_servers_words_are_read_whatever_shape_they_have(body: Any, detail: str | None) -> None:
+    assert detail_of(Response(400, {}, json.dumps(body).encode())) == detail
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"   ", b"<html><body>hush</body></html>", b"Bad Gateway hush", b"\xff\xfe\x00", b'{"detail": "hu']
+)
+def test_what_is_not_json_is_not_pasted(content: bytes) -> None:
+    caught = error(502, content)
+    assert caught.detail is None
+    assert "hush" not in str(caught)
+
+
+def test_long_words_are_cut() -> None:
+    caught = error(400, {"detail": "x" * 10_000})
+    assert len(str(caught)) < 800
+    assert "x…" in str(caught)
+
+
+@pytest.mark.parametrize("deep", [900, 100_000])
+def test_words_that_are_nested_too_deeply_are_left_out(deep: int) -> None:
+    assert error(400, b'{"detail": ' + b"[" * deep + b'"x"' + b"]" * deep + b"}").status == 400
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty body"),
+        (b" \n", "an empty body"),
+        (b"<!DOCTYPE html><html><head><title>Sign in to  Corp</title>", "an HTML page titled 'Sign in to  Corp'"),
+        (b"\xef\xbb\xbf  <HTML>", "an HTML page, as a proxy or a login page would send"),
+        (b'{"run_id": "ru', "JSON that is cut short or broken (14 bytes)"),
+        (b"[1, 2", "JSON that is cut short"),
+        (b"upstream timed out", "18 bytes that are not JSON"),
+        (b"\x00\x01", "2 bytes that are not JSON"),
+        (b"<html><title>See https://u:p@x.example/?token=hush</title>", "***"),
+    ],
+)
+def test_a_body_is_described_and_not_shown(content: bytes, words: str) -> None:
+    described = describe_body(Response(200, {}, content))
+    assert words in described
+    assert "hush" not in described
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"{", b"nope", b"\xff\xfe", b"[" * 100_000, b"9" * 10_000])
+def test_a_2xx_that_is_not_json_may_be_read_the_next_time(content: bytes) -> None:
+    with pytest.raises(errors.MosaicResponseError, match="Check that the connection's host is Mosaic's") as caught:
+        start_run("a").result(Response(200, {}, content))
+    assert (caught.value.transient, caught.value.effect_unknown) == (True, True)
+
+
+def test_text_in_another_encoding_is_read() -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        assert start_run("a").result(Response(200, {}, '{"run_id": "r\u00fcn"}'.encode(encoding))) == "rün"
+
+
+def test_a_wrong_field_is_named() -> None:
+    with pytest.raises(errors.MosaicResponseError, match=r"'outputs.1.video_url|'outputs.1' is wrong"):
+        get_run("r").result(Response(200, {}, b'{"status": "running", "outputs": [{"id": "a"}, 5]}'))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(
+    status=st.integers(100, 999),
+    content=st.binary(max_size=200) | st.text().map(str.encode),
+    retry=st.text(max_size=40),
+)
+def test_any_answer_gives_a_result_or_an_error_of_ours(status: int, content: bytes, retry: str) -> None:
+    answer = Response(status, {"retry-after": retry}, content)
+    try:
+        whoami().result(answer)
+    except errors.MosaicError as caught:
+        said = str(caught)
+    else:
+        assert answer.good
+        return
+    assert said.startswith("Could not check the API key: GET /whoami answered ")
+
+
+@pytest.mark.parametrize("kind", [getattr(errors, name) for name in dir(errors) if name.startswith("Mosaic")])
+def test_every_error_is_a_mosaic_error_and_can_be_sent_to_another_process(kind: type[errors.MosaicError]) -> None:
+    assert issubclass(kind, errors.MosaicError)
+    caught = kind("What happened.", status=418, method="GET", path="/x", detail="d", retry_after=1.0, transient=True)
+    copy = pickle.loads(pickle.dumps(caught))
+    assert type(copy) is kind
+    assert (str(copy), vars(copy)) == (str(caught), vars(caught))
+
+
+def test_every_error_can_be_imported_from_the_exceptions_module() -> None:
+    from airflow_provider_mosaic import exceptions
+
+    names = {name for name in dir(errors) if name.startswith("Mosaic")}
+    # The one more is Airflow's too.
+    assert set(exceptions.__all__) == names | {"MosaicFailException"}
+    assert all(getattr(exceptions, name) is getattr(errors, name) for name in names)
+    assert issubclass(exceptions.MosaicFailException, Exception)

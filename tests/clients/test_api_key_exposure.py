@@ -1,0 +1,315 @@
+"""The API key goes to the host of the connection alone, whatever a redirect, a host or a proxy looks like."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
+from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.clients.signed_urls import open_link
+from airflow_provider_mosaic.clients.sync_client import open_session
+
+from .servers import Act, ForwardProxy, HostileServer, answer
+from .transports import KEY, Transport, access_to, paid_call
+
+pytestmark = pytest.mark.hostile
+
+#: Redirects to another host that some library reads as one to this host, or the other way round.
+SPELLINGS = [
+    "http://{evil}\\@{here}/x",
+    "//{evil}\\@{here}/x",
+    "\\\\{evil}/x",
+    "/\\{evil}/x",
+    "http:\\\\{evil}/x",
+    "http:/\\{evil}\\@{here}/x",
+    "http://{here}\\@{evil}/x",
+    "http://{here}@{evil}/x",
+    "http://{here}:word@{evil}/x",
+    "http://user:word@{here}/x",
+    "http://{evil}#@{here}/x",
+    "http://{evil}?@{here}/x",
+    "http://{evil};@{here}/x",
+    "http://{evil};{here}/x",
+    "http://{evil}%40{here}/x",
+    "http://{evil}%5C@{here}/x",
+    "http://{evil}%2F@{here}/x",
+    "http://{evil}\t@{here}/x",
+    "http://{evil} @{here}/x",
+    "http://{evil}\x00@{here}/x",
+    "///{evil}/x",
+    "////{evil}/x",
+    "http:///{evil}/x",
+    "http:{evil}/x",
+    "http://{evil}/x",
+]
+
+
+@pytest.fixture
+def evil() -> Iterator[HostileServer]:
+    """A host that the key must not reach."""
+    with HostileServer(answer(200, {"run_id": "run-1"})) as server:
+        yield server
+
+
+def redirect(status: int, place: str, evil: HostileServer) -> Act:
+    """A redirect that is spelled with the port that it was asked at."""
+
+    def act(line: socket.socket) -> bool:
+        here = f"127.0.0.1:{line.getsockname()[1]}"
+        return answer(status, Location=place.format(here=here, evil=f"127.0.0.1:{evil.port}"))(line)
+
+    return act
+
+
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("call", [whoami(), paid_call()], ids=["GET", "POST"])
+def test_no_spelling_of_a_redirect_leads_the_key_or_the_body_to_another_host(
+    transport: Transport, evil: HostileServer, status: int, call: Call[object]
+) -> None:
+    for place in SPELLINGS:
+        with HostileServer(redirect(status, place, evil), answer(404)) as server:
+            with pytest.raises(MosaicError):
+                transport.send(access_to(server.url), call, retries=ONCE)
+            assert evil.seen == [], place
+            # Where it was followed all the same, it was to a path of the same host.
+            assert {seen.headers["host"] for seen in server.seen} == {f"127.0.0.1:{server.port}"}, place
+
+
+def test_of_a_redirect_only_path_and_query_are_taken(transport: Transport) -> None:
+    places = {
+        "http://{here}": ("/",),
+        "http://{here}/a%2Fb?c=d#e": ("/a%2Fb?c=d",),
+        # Older versions of requests make one slash of two.
+        "//{here}//a;b@c": ("/a;b@c", "//a;b@c"),
+        "?q": ("/whoami?q",),
+    }
+    with HostileServer(answer(404)) as nowhere:
+        for place, targets in places.items():
+            with HostileServer(redirect(302, place, nowhere), answer(200, {})) as server:
+                transport.send(access_to(server.url), whoami())
+                assert server.seen[1].target in targets
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://evil.com\\.api.mosaic.so",
+        "https://evil.com\\@api.mosaic.so",
+        "https://evil.com%40api.mosaic.so",
+        "https://evil.com%5C.api.mosaic.so",
+        "https://evil.com%2F.api.mosaic.so",
+        "https://evil.com;api.mosaic.so",
+        "https://evil.com,api.mosaic.so",
+        "https://evil.com|api.mosaic.so",
+        "https://evil.com\uff0fapi.mosaic.so",
+        "https://evil.com\u3002api.mosaic.so",
+        "https://evil.com\tapi.mosaic.so",
+        "https://evil.com\x00api.mosaic.so",
+        "https://evil.com\ud800api.mosaic.so",
+        "https://user:hush%40api.mosaic.so",
+        "https://user:hush%2540api.mosaic.so",
+        "https://user:hush@api.mosaic.so",
+        "https://[::1]evil.com",
+        "https://[v1.evil]",
+        "https://api.mosaic.so:0",
+        "https://api.mosaic.so:65536",
+        "http://[",
+        "https://" + "a." * 50_000 + "so",
+    ],
+)
+def test_a_host_that_libraries_read_in_different_ways_is_refused(host: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^host=") as caught:
+        Access(api_key=KEY, base_url=host)
+    assert "hush" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+# What a redirect that is not followed says
+
+
+@pytest.mark.parametrize("status", [300, 302, 304, 307])
+def test_a_redirect_that_names_no_address_does_not_point_to_one(transport: Transport, status: int) -> None:
+    with (
+        HostileServer(answer(status)) as server,
+        pytest.raises(MosaicResponseError, match=rf"{status}.*names no address"),
+    ):
+        transport.send(access_to(server.url), whoami())
+
+
+@pytest.mark.parametrize("status", [301, 302])
+def test_a_slash_at_the_end_of_the_path_is_named(transport: Transport, status: int) -> None:
+    with HostileServer(answer(status, Location="/agent/agent-1/run/"), answer(200, {"run_id": "run-1"})) as server:
+        with pytest.raises(MosaicResponseError, match=rf"{status}.*slash at its end.*without the slash") as caught:
+            transport.send(access_to(server.url), paid_call())
+        assert (server.count, caught.value.effect_unknown) == (1, False)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_another_path_of_the_same_host_is_not_called_another_address(transport: Transport, status: int) -> None:
+    with (
+        HostileServer(answer(status, Location="/login?token=hush")) as server,
+        pytest.raises(MosaicResponseError, match=r"another path on the same host.*was not followed") as caught,
+    ):
+        transport.send(access_to(server.url), cancel_run("run-1"))
+    assert "another address" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
+def test_a_redirect_from_http_to_https_says_to_write_https(
+    transport: Transport, status: int, call: Call[object]
+) -> None:
+    for port, shown in (("", ""), (":443", ""), (":8443", ":8443")):
+        place = f"https://127.0.0.1{port}/whoami?token=hush"
+        words = rf"write https://127\.0\.0\.1{shown} as the connection's host"
+        with HostileServer(answer(status, Location=place)) as server:
+            with pytest.raises(MosaicResponseError, match=words) as caught:
+                transport.send(access_to(server.url), call)
+            assert server.count == 1
+        assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
+def test_redirects_without_end_on_one_host_say_so(transport: Transport, call: Call[object]) -> None:
+    with HostileServer(answer(307, Location="/whoami")) as server:
+        with pytest.raises(MosaicResponseError, match=f"redirected {MOST_REDIRECTS} times on the same host"):
+            transport.send(access_to(server.url), call)
+        assert server.count == MOST_REDIRECTS
+
+
+# Plain http
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://api.mosaic.so",
+        "HTTP://api.mosaic.so",
+        "http://10.0.0.1:8080",
+        "http://0.0.0.0:8080",
+        "http://[::]:8080",
+        "http://localhost.evil.com",
+        "http://127.0.0.1.evil.com",
+        "http://2130706433",
+        "http://127.1",
+    ],
+)
+def test_plain_http_to_another_machine_is_refused_unless_it_is_allowed(host: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^host=.*unencrypted.*Write https://.*allow_http"):
+        Access(api_key=KEY, base_url=host)
+    assert Access(api_key=KEY, base_url=host, allow_http=True).base_url == host
+
+
+@pytest.mark.parametrize("allowed", ["true", 1, None])
+def test_what_allows_plain_http_is_a_bool(allowed: Any) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^allow_http="):
+        Access(api_key=KEY, base_url="http://api.mosaic.so", allow_http=allowed)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
+def test_plain_http_to_this_machine_needs_nothing(transport: Transport, host: str) -> None:
+    with HostileServer(answer(200, {})) as server:
+        transport.send(access_to(f"http://{host}:{server.port}"), whoami())
+        assert server.count == 1
+
+
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.2"])
+def test_this_machine_has_more_addresses(host: str) -> None:
+    assert Access(api_key=KEY, base_url=f"http://{host}:8080").base_url == f"http://{host}:8080"
+
+
+def test_plain_http_to_this_machine_does_not_leave_it_by_a_proxy(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HostileServer(answer(200, {})) as server:
+        monkeypatch.setenv("HTTP_PROXY", "http://user:hush@proxy.test:3128")
+        with pytest.raises(MosaicValidationError, match=r"^proxy='proxy\.test'.*unencrypted.*NO_PROXY") as caught:
+            transport.send(access_to(server.url), whoami())
+        assert "hush" not in str(caught.value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        transport.send(access_to(server.url), whoami())
+        assert server.count == 1
+
+
+def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        transport.send(access_to(server.url), whoami())
+        assert (len(proxy.seen), server.count) == (1, 1)
+
+
+# What can't be sent
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://127.0.0.1:99999",
+        "127.0.0.1:65536",
+        "http://127.0.0.1:-1",
+        "http://127.0.0.1:0",
+        "http://[",
+        "http://[::1",
+        "http://:3128",
+        "http://a b:1",
+        "http://\udc80:1",
+        "http://user:hush\udc80@127.0.0.1:1",
+        "http://user:hush%E2%82%AC\u20ac@127.0.0.1:1",
+        "http://user:hu/sh@127.0.0.1:1",
+        "http://user:1/hush@127.0.0.1:1",
+        "http://user:1?hush@127.0.0.1:1",
+        "http://user:1#hush@127.0.0.1:1",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_whose_address_cannot_be_read_is_refused_and_not_shown(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str, scheme: str
+) -> None:
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
+    with pytest.raises(MosaicValidationError, match=rf"^proxy=.*a proxy for {scheme}://.*can't be read") as caught:
+        transport.send(access_to(f"{scheme}://127.0.0.1:9"), paid_call())
+    assert "sh@" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+    # A transfer takes the same proxy.
+    with pytest.raises(MosaicValidationError, match=r"^proxy="), open_session() as session:
+        open_link(session, f"{scheme}://127.0.0.1:9/a.mp4", what="read a", connect_timeout=1.0, timeout=1.0)
+
+
+def test_a_proxy_that_needs_another_package_means_that_nothing_was_done(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nosuch://127.0.0.1:1")
+    with pytest.raises(MosaicError) as caught:
+        transport.send(access_to("https://127.0.0.1:9"), paid_call())
+    assert (caught.value.effect_unknown, transport.pauses) == (False, [])
+
+
+@pytest.mark.parametrize("workspace", ["\u00fc", "w\u20ac", "\ud800", "w" * 100_000, "a/b", "a\x00b"])
+def test_a_workspace_id_that_no_header_takes_is_refused(workspace: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^workspace_id=") as caught:
+        Access(api_key=KEY, workspace_id=workspace)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "value", ["a/b", "a\\b", "a?b", "a#b", "a%2Fb", "../whoami", "a\x00b", "\ud800", "\udcffx", "x" * 100_000]
+)
+def test_an_id_that_is_no_segment_of_a_path_is_refused_before_anything_is_sent(
+    transport: Transport, value: str
+) -> None:
+    with HostileServer(answer(200, {"status": "running"})) as server:
+        with pytest.raises(MosaicValidationError, match=r"^run_id=") as caught:
+            transport.send(access_to(server.url), get_run(value))
+        assert server.count == 0
+    assert len(str(caught.value)) < 500

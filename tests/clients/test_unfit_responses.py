@@ -1,0 +1,174 @@
+"""JSON with what no id, text, number or time can be, over both transports: a result of use, or a MosaicError."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.agents import create_agent
+from airflow_provider_mosaic.api.endpoints.assets import start_upload
+from airflow_provider_mosaic.api.endpoints.billing import get_credits
+from airflow_provider_mosaic.api.endpoints.running import running_runs
+from airflow_provider_mosaic.api.endpoints.runs import get_run, list_runs
+from airflow_provider_mosaic.api.endpoints.social import create_post, list_posts
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicResponseError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.media_types import AssetType
+from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.api.retries import ONCE
+
+from .servers import HostileServer, answer
+from .transports import Transport, access_to, paid_call
+
+pytestmark = pytest.mark.hostile
+
+#: As they stand in JSON.
+IDS = {
+    "NUL": rb'"a\u0000b"',
+    "half of a character": rb'"\ud800"',
+    "the other half": rb'"run-\udfff"',
+    "a replaced character": b'"\xef\xbf\xbd"',
+    "a line break": rb'"a\nb"',
+    "a space": b'"a b"',
+    "100,000 characters": b'"' + b"x" * 100_000 + b'"',
+    "nothing": b'""',
+    "a number of 5,000 digits": b"9" * 5000,
+    "a number of 4,000 digits": b"9" * 4000,
+    "NaN": b"NaN",
+    "1e999": b"1e999",
+    "an object": b'{"id":1}',
+    "a deep list": b"[" * 900 + b"]" * 900,
+    "an endless list": b"[" * 100_000,
+}
+BODIES: dict[str, tuple[Call[Any], bytes]] = {
+    "start": (paid_call(), b'{"run_id":ID}'),
+    "post": (create_post("Hello", platforms=["x"]), b'{"post_id":ID}'),
+    "agent": (create_agent(name="An agent"), b'{"agent_id":ID}'),
+    "upload": (start_upload(AssetType.VIDEO), b'{"video_id":ID,"upload_url":"https://a/","upload_fields":{}}'),
+    "runs": (list_runs("a").page(None), b'{"runs":[{"run_id":ID,"status":"running"}]}'),
+    "posts": (list_posts().page(None), b'{"posts":[{"post_id":ID,"status":"posted"}]}'),
+    "output": (get_run("r"), b'{"status":"completed","outputs":[{"id":{},"video_url":"https://a/"},{"id":ID}]}'),
+}
+
+
+@pytest.mark.parametrize("unfit", IDS.values(), ids=IDS)
+def test_what_can_be_no_id_is_an_error_of_mosaic(transport: Transport, unfit: bytes) -> None:
+    for name, (call, body) in BODIES.items():
+        with HostileServer(answer(200, body.replace(b"ID", unfit))) as server, pytest.raises(MosaicError) as error:
+            transport.send(access_to(server.url), call, retries=ONCE)
+        kind = MosaicAmbiguousOutcomeError if name in ("start", "post", "agent") else MosaicResponseError
+        assert type(error.value) is kind, name
+        assert len(str(error.value)) < 1000
+        str(error.value).encode()
+
+
+VALUES = {
+    "NUL": rb'"\u0000"',
+    "half of a character": rb'"\ud83d"',
+    "a key that is half of a character": rb'{"\ud800":1}',
+    "100,000 characters": b'"' + b"9" * 100_000 + b'"',
+    "5,000 digits as text": b'"' + b"9" * 5000 + b'"',
+    "4,000 digits": b"9" * 4000,
+    "NaN": b"NaN",
+    "-Infinity": b"-Infinity",
+    "1e999": b"1e999",
+    "an offset of a day": b'"2026-07-01T10:00:00+24:00"',
+    "an offset of 99 hours": b'"2026-07-01T10:00:00+99:99"',
+    "the first day": b'"0001-01-01T00:00:00+14:00"',
+    "the last day": b'"9999-12-31T23:59:59-14:00"',
+    "a list of 90 levels": b"[" * 90 + b"]" * 90,
+}
+FIELDS = {
+    "run": (
+        get_run("r"),
+        b'{"status":"running","status_message":V,"started_at":V,"updated_at":V,"needs_credits":V,"errors":V,'
+        b'"node_status_counts":{"completed":V,"failed":V},"inputs":V,"triggered_by":V,"x":V,'
+        b'"outputs":[{"id":"o","video_url":"https://a/","completed_at":V,"sources":V}]}',
+    ),
+    "runs": (
+        list_runs().page(None),
+        b'{"runs":[{"run_id":"r","status":"running","status_message":V,"started_at":V,"triggered_by":V,"x":V}]}',
+    ),
+    "posts": (
+        list_posts().page(None),
+        b'{"posts":[{"post_id":"p","status":"posted","description":V,"scheduled_at":V,"created_at":V,"x":V,'
+        b'"destinations":[{"platform":V,"message":V}]}]}',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_what_no_text_time_or_number_can_be_is_left_out_or_replaced(
+    transport: Transport, value: bytes, name: str
+) -> None:
+    call, body = FIELDS[name]
+    with HostileServer(answer(200, body.replace(b"V", value))) as server:
+        [result] = transport.send(access_to(server.url), call, retries=ONCE)
+    # As XCom, PostgreSQL and a log need it.
+    shown = repr(result)
+    assert "\0" not in shown
+    assert r"\x00" not in shown
+    shown.encode()
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_row_that_says_nothing_hides_no_running_run(transport: Transport, value: bytes) -> None:
+    rows = b'{"run_id":V,"status":V,"node_status_counts":{"completed":V}},{"run_id":"r","status":"running"}'
+    with HostileServer(answer(200, b'{"runs":[' + rows.replace(b"V", value) + b"]}")) as server:
+        [page] = transport.send(access_to(server.url), running_runs(), retries=ONCE)
+    assert [row.run_id for row in page.items if row.running] == ["r"]
+
+
+def test_a_character_that_a_server_has_cut_in_half_fails_no_wait(transport: Transport) -> None:
+    body = json.dumps({"status": "running", "status_message": "Rendering \U0001f3ac and \ud83c"}).encode()
+    with HostileServer(answer(200, body)) as server:
+        [run] = transport.send(access_to(server.url), get_run("r"))
+    assert run.status_message == "Rendering \U0001f3ac and \ufffd"
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[" * 101 + b"]" * 101, b'{"a":' * 900 + b"1" + b"}" * 900])
+@pytest.mark.parametrize("status", [200, 400, 429, 500])
+def test_a_body_that_is_too_deep_is_an_error_of_mosaic(transport: Transport, status: int, body: bytes) -> None:
+    for call in (get_run("r"), list_runs().page(None), running_runs(), paid_call()):
+        with HostileServer(answer(status, body)) as server, pytest.raises(MosaicError):
+            transport.send(access_to(server.url), call, retries=ONCE)
+
+
+@pytest.mark.parametrize("balance", [b"NaN", b"Infinity", b"1e999"])
+def test_a_balance_that_is_no_number_is_not_enough(transport: Transport, balance: bytes) -> None:
+    with HostileServer(answer(200, b'{"credits":{"balance":' + balance + b'},"balance":' + balance + b"}")) as server:
+        [credits] = transport.send(access_to(server.url), get_credits())
+    assert credits.balance is None
+
+
+def test_an_argument_that_no_address_can_hold_is_refused(transport: Transport) -> None:
+    with (
+        HostileServer(answer(200, {"posts": []})) as server,
+        pytest.raises(MosaicValidationError, match="half of a surrogate pair"),
+    ):
+        transport.send(access_to(server.url), list_posts(status="\ud800").page(None))
+    assert server.seen == []
+
+
+def test_a_status_without_end_is_cut_and_unknown(transport: Transport) -> None:
+    with HostileServer(answer(200, {"status": "completed" + "x" * 100_000})) as server:
+        [run] = transport.send(access_to(server.url), get_run("r"))
+    assert len(run.status) == 100
+    assert not run_outcome(run).ended
+
+
+def test_an_id_that_no_request_can_carry_is_not_taken_for_one(transport: Transport) -> None:
+    for unfit in ("..", "{{ x }}", "None", "https://mosaic.example/r"):
+        with (
+            HostileServer(answer(200, {"run_id": unfit})) as server,
+            pytest.raises(MosaicAmbiguousOutcomeError, match="'run_id' is wrong"),
+        ):
+            transport.send(access_to(server.url), paid_call(), retries=ONCE)

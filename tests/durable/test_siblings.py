@@ -1,0 +1,186 @@
+"""What other tasks have begun: known with few requests, and never more surely than it is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, BaseOperator
+from tasks.fakes import DagRun, TaskInstance
+
+from airflow_provider_mosaic.api.search import Siblings
+from airflow_provider_mosaic.durable.siblings import SiblingTasks
+from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
+
+KEY = "mosaic_run_id"
+
+
+class Starts(BaseOperator):
+    """Begins something."""
+
+
+def siblings_in(dag_run: DagRun, *, map_index: int = 0, tasks: tuple[str, ...] = ("run",)) -> SiblingTasks:
+    """What the instance 0 of the first task reads."""
+    with DAG("dag", schedule=None) as dag:
+        made = [Starts(task_id=task_id) for task_id in tasks]
+    ti = TaskInstance(task=made[0], dag_run=dag_run, map_index=map_index)
+    return SiblingTasks({"ti": ti, "dag": dag}, key=KEY, operator_class=Starts)
+
+
+def push(dag_run: DagRun, index: int, value: Any, key: str = KEY, task_id: str = "run") -> None:
+    dag_run.xcoms[(task_id, index, key)] = value
+
+
+def requests(dag_run: DagRun) -> int:
+    count = len(dag_run.requests)
+    dag_run.requests.clear()
+    return count
+
+
+def names(*indexes: int) -> frozenset[str]:
+    return frozenset(f"run[{index}]" for index in indexes)
+
+
+def test_a_thousand_deferred_siblings_cost_two_requests_a_look() -> None:
+    dag_run = DagRun(states={f"run_{index}": "deferred" for index in range(1000)})
+    for index in range(1, 1000):
+        push(dag_run, index, f"id-{index}")
+    reader = siblings_in(dag_run)
+    for _ in range(12):
+        look = reader.read(False)
+        assert requests(dag_run) == 2
+    assert look == Siblings(owned_ids=frozenset(f"id-{index}" for index in range(1, 1000)))
+
+
+def test_only_those_are_asked_one_by_one_of_whom_it_matters_and_only_until_they_have_said_it() -> None:
+    dag_run = DagRun(states={f"run_{index}": "scheduled" for index in range(1000)})
+    dag_run.states |= {f"run_{index}": "success" for index in range(1, 500)}
+    for index in range(1, 500):
+        push(dag_run, index, f"id-{index}")
+    dag_run.states |= {f"run_{index}": "running" for index in range(500, 520)}
+    push(dag_run, 500, "id-500")
+    reader = siblings_in(dag_run)
+    assert reader.read(False).possible_owners == names(*range(501, 520))
+    # States, ids, who has begun nothing, and the twenty.
+    assert requests(dag_run) == 23
+    # Nobody has pushed an id since: nobody need be asked.
+    assert reader.read(False).possible_owners == names(*range(501, 520))
+    assert requests(dag_run) == 3
+    push(dag_run, 501, "id-501")
+    assert reader.read(False).possible_owners == names(*range(502, 520))
+    assert requests(dag_run) == 3 + 19
+
+
+def test_a_thousand_that_wait_are_asked_once_where_they_matter() -> None:
+    dag_run = DagRun(states={f"run_{index}": "scheduled" for index in range(1000)})
+    push(dag_run, 7, "id-7")
+    push(dag_run, 999, "id-999")
+    reader = siblings_in(dag_run)
+    look = reader.read(True)
+    assert look.owned_ids == {"id-7", "id-999"}
+    assert look.waiting == names(*(set(range(1, 999)) - {7}))
+    assert requests(dag_run) <= 1002
+    assert reader.read(True) == look
+    assert requests(dag_run) == 3
+
+
+def test_one_that_begins_anew_is_unsettled_again_and_what_it_owned_before_is_not_forgotten_by_the_search() -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": "running"})
+    push(dag_run, 1, "first")
+    reader = siblings_in(dag_run)
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"first"}))
+    # Its next try takes back what it has pushed.
+    del dag_run.xcoms[("run", 1, KEY)]
+    assert reader.read(False) == Siblings(possible_owners=names(1))
+    push(dag_run, 1, "second")
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"second"}))
+
+
+def test_of_two_that_have_pushed_the_same_id_none_is_settled_by_the_others() -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": "running", "run_2": "running"})
+    push(dag_run, 1, "same")
+    push(dag_run, 2, "same")
+    reader = siblings_in(dag_run)
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"same"}))
+    del dag_run.xcoms[("run", 1, KEY)]
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"same"}), possible_owners=names(1))
+
+
+@pytest.mark.parametrize("state", ["running", "up_for_retry", "failed", "queued"])
+def test_one_that_has_surely_begun_nothing_is_not_suspected(state: str) -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": state})
+    push(dag_run, 1, 1, NOT_STARTED_KEY)
+    look = siblings_in(dag_run).read(True)
+    assert (look.possible_owners or frozenset()) | look.waiting == names(2)
+
+
+def test_a_task_that_is_not_mapped_and_one_whose_name_ends_like_an_index_are_told_apart() -> None:
+    dag_run = DagRun(states={"run": "running", "other_1": "failed", "last": "failed"})
+    push(dag_run, -1, "its-own", task_id="last")
+    reader = siblings_in(dag_run, map_index=-1, tasks=("run", "other_1", "last"))
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"its-own"}), possible_owners=frozenset({"other_1[-1]"}))
+    push(dag_run, -1, -1, NOT_STARTED_KEY, task_id="other_1")
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"its-own"}))
+
+
+def plainly(dag_run: DagRun) -> Siblings:
+    """As it would be read by asking everybody."""
+    unsettled, waiting, owned = set(), set(), set()
+    for name, state in dag_run.states.items():
+        index = int(name.rpartition("_")[2])
+        said = dag_run.xcoms.get(("run", index, KEY))
+        if said is not None:
+            owned.add(said)
+        elif index == 0 or ("run", index, NOT_STARTED_KEY) in dag_run.xcoms:
+            continue
+        elif state in ("running", "up_for_retry", "failed"):
+            unsettled.add(f"run[{index}]")
+        elif state in ("scheduled", "queued"):
+            waiting.add(f"run[{index}]")
+    return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(unsettled), waiting=frozenset(waiting))
+
+
+def life(chance: random.Random, dag_run: DagRun, index: int) -> Iterator[None]:
+    """One sibling's tries, a step at a time."""
+    name = f"run_{index}"
+    for number in range(1, 4):
+        for state in ("scheduled", "queued", "running"):
+            dag_run.states[name] = state
+            yield
+        for key in (KEY, NOT_STARTED_KEY):
+            dag_run.xcoms.pop(("run", index, key), None)
+        yield
+        end = chance.choice(["pushes", "pushes", "is lost", "is refused"])
+        if end == "pushes":
+            push(dag_run, index, f"{index}-{chance.choice([1, number])}")
+        elif end == "is refused" and number == 1:
+            push(dag_run, index, index, NOT_STARTED_KEY)
+        yield
+        if end == "pushes" and chance.random() < 0.7:
+            dag_run.states[name] = "deferred"
+            yield
+        dag_run.states[name] = chance.choice(["up_for_retry", "failed", "success"] if end == "pushes" else ["failed"])
+        yield
+
+
+@pytest.mark.parametrize("with_waiting", [False, True])
+def test_few_requests_show_the_same_as_asking_everybody_and_never_less(with_waiting: bool) -> None:
+    same = 0
+    for seed in range(60):
+        chance = random.Random(seed)
+        dag_run = DagRun(states={"run_0": "running"})
+        lives = [life(chance, dag_run, index) for index in range(1, 20)]
+        reader = siblings_in(dag_run)
+        for _ in range(12):
+            # As much happens between two looks as in seconds, or in half a minute.
+            for _ in range(chance.choice([0, 3, 10, 60])):
+                next(chance.choice(lives), None)
+            plain, look = plainly(dag_run), reader.read(with_waiting)
+            assert look.owned_ids == plain.owned_ids
+            assert look.possible_owners == plain.possible_owners
+            assert look.waiting >= plain.waiting
+            same += look.waiting == plain.waiting
+    # One that waits and went through a whole try between two looks is doubted for longer than need be.
+    assert not with_waiting or same >= 0.9 * 60 * 12

@@ -1,0 +1,171 @@
+"""Places that Airflow's object storage can't read: an error that names the argument, and nothing is half done."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
+from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
+
+ACCESS = Access(api_key="mk_x")
+ROLES: dict[str, Callable[[Any], Any]] = {
+    "source": lambda place: source_at(place, ACCESS),
+    "destination": DownloadDirectory,
+    "definition": lambda place: text_at("definition", place, beside="."),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "chain", ["zip://a.mp4::{path}", "zip://a.mp4::file://{path}", "simplecache::s3://b/a", "memory://a::b/c.mp4"]
+)
+def test_a_chain_of_storages_is_refused_by_name(role: str, chain: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.mp4", "a film")
+    with pytest.raises(MosaicValidationError, match=f"^{role}=.*can't be chained"):
+        ROLES[role](chain.format(path=path))
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("place", ["zip://a.mp4", "tar://a.mp4", "dir://a", "reference://a", "filecache://a"])
+def test_a_storage_that_needs_more_than_a_uri_is_refused_by_name(role: str, place: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^{role}="):
+        ROLES[role](place)
+
+
+def test_a_local_name_may_hold_two_colons(tmp_path: Path) -> None:
+    path = tmp_path / "a::b.mp4"
+    path.write_bytes(b"a film")
+    assert source_at(str(path), ACCESS).size == 6
+
+
+def test_a_web_address_may_hold_two_colons() -> None:
+    with pytest.raises(MosaicTransportError, match="could not be reached"):
+        source_at("https://x.invalid/a::b.mp4?of=s3://c", ACCESS)
+
+
+# Texts beside a DAG file, which may be in a zip
+
+
+@pytest.fixture
+def zipped(tmp_path: Path) -> Path:
+    """DAG files in a zip, with a definition in it and one beside it."""
+    path = tmp_path / "dags.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dag.py", "")
+        archive.writestr("agents/nightly.yaml", "name: zipped ü")
+        archive.writestr("agents/latin.yaml", "name: ü".encode("latin-1"))
+        archive.writestr("agents/large.yaml", b" " * (9 * 1024 * 1024))
+    (tmp_path / "beside.yaml").write_text("name: beside")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "folder", "text"),
+    [
+        ("agents/nightly.yaml", "", "name: zipped ü"),
+        ("../agents/./nightly.yaml", "teams", "name: zipped ü"),
+        ("nightly.yaml", "agents", "name: zipped ü"),
+        ("../beside.yaml", "", "name: beside"),
+        ("../../beside.yaml", "agents", "name: beside"),
+    ],
+)
+def test_a_definition_in_a_zip_is_read_from_it(zipped: Path, place: str, folder: str, text: str) -> None:
+    assert text_at("definition", place, beside=str(zipped / folder)) == text
+    assert text_at("definition", str(zipped / folder / place), beside=".") == text
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("agents/missing.yaml", "there is no such file in"),
+        ("../missing.yaml", "there is no such file in"),
+        ("dag.py/agent.yaml", "there is no such file in"),
+        ("agents", "there is no such file in"),
+        ("agents/latin.yaml", "not UTF-8"),
+        ("agents/large.yaml", "more than"),
+    ],
+)
+def test_what_is_no_definition_in_a_zip_is_refused_by_name(zipped: Path, place: str, words: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^definition=.*{words}") as caught:
+        text_at("definition", place, beside=str(zipped))
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize("damage", ["no zip", "cut", "encrypted"])
+def test_a_zip_that_can_not_be_read_is_refused_by_name(zipped: Path, damage: str) -> None:
+    content = bytearray(zipped.read_bytes())
+    if damage == "no zip":
+        content = bytearray(b"a file in the way")
+    elif damage == "cut":
+        content[40:60] = bytes(20)
+    else:
+        # The flag of encryption, in both headers of each member.
+        for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = -1
+            while (at := content.find(mark, at + 1)) >= 0:
+                content[at + place] |= 1
+    zipped.write_bytes(content)
+    for place in ("agents/nightly.yaml", "dag.py") if damage == "encrypted" else ("agents/nightly.yaml",):
+        with pytest.raises(MosaicValidationError, match=r"^definition="):
+            text_at("definition", place, beside=str(zipped))
+
+
+# Paths that no file can have
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("place", ["a\0b.mp4", "/tmp/a\0/b.yaml", "file:///tmp/a\0b.mp4"])
+def test_a_nul_in_a_path_is_refused_by_name(role: str, place: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^{role}=.*NUL"):
+        ROLES[role](place)
+
+
+def test_a_nul_in_a_storage_path_is_refused_by_name(tmp_path: Path) -> None:
+    from airflow.sdk import ObjectStoragePath
+
+    place = ObjectStoragePath(f"file://{tmp_path}/a\0b.mp4")
+    for role in ("source", "definition"):
+        with pytest.raises(MosaicValidationError, match=f"^{role}="):
+            ROLES[role](place)
+    with pytest.raises(MosaicValidationError, match=r"^destination="):
+        DownloadDirectory(ObjectStoragePath(f"file://{tmp_path}")).size_of("a\0b.mp4")
+
+
+@pytest.mark.parametrize("role", ["source", "definition"])
+def test_a_file_in_the_way_is_refused_by_name(role: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(MosaicValidationError, match=f"^{role}=.*a file.* stands where a folder should") as caught:
+        ROLES[role](str(tmp_path / "file" / "agent.yaml"))
+    assert not caught.value.transient
+    with pytest.raises(MosaicValidationError, match=f"^{role}="):
+        ROLES[role](f"file://{tmp_path}/file/agent.yaml")
+
+
+@pytest.mark.parametrize("place", ["/tmp/caf\udce9", "out/\ud83d", "file:///tmp/\udce9"])
+def test_a_destination_that_no_xcom_could_hold_is_refused_by_name(place: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^destination=.*not UTF-8") as caught:
+        DownloadDirectory(place)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"\xff\xfe.mp4"])
+def test_a_source_whose_name_is_no_utf_8_is_read_and_shown(name: bytes, tmp_path: Path) -> None:
+    import os
+
+    path = os.fsencode(tmp_path) + b"/" + name
+    with open(path, "wb") as file:  # noqa: PTH123 - a path of bytes
+        file.write(b"a film")
+    source = source_at(os.fsdecode(path), ACCESS)
+    assert source.size == 6
+    source.shown.encode()
+    with pytest.raises(MosaicValidationError, match="no such file") as caught:
+        source_at(os.fsdecode(path) + ".not-there", ACCESS)
+    str(caught.value).encode()

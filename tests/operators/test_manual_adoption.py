@@ -1,0 +1,294 @@
+"""When it is unknown whether something was begun, a person decides, by an Airflow Variable, and the task follows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, effects, sent, until
+from tasks.task_runs import fails_with, post_task, run_task
+
+from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError, MosaicValidationError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
+
+#: Airflow 3.3, and those before it.
+STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
+VIDEO = "https://cdn.example.org/host.mp4"
+
+Decide = Callable[..., None]
+
+
+@pytest.fixture
+def decide(monkeypatch: pytest.MonkeyPatch) -> Decide:
+    """What a person does: set the task's Variable."""
+
+    def decide(id: object, *, task: str = "run", entry: str = "manual__2026-01-01") -> None:
+        text = id if isinstance(id, str) and id.startswith("<") else json.dumps({entry: id})
+        monkeypatch.setenv(f"AIRFLOW_VAR_MOSAIC_ADOPT.DAG.{task.upper()}", text)
+
+    return decide
+
+
+def left_unknown(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
+    """A task whose start's answer was lost, and that may not take the only candidate by itself."""
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_task(options.pop("store", None), on_ambiguous="fail", **options)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    run_id = mosaic.runs()[0]["run_id"]
+    assert "'mosaic_adopt.dag.run'" in message
+    assert json.dumps({"manual__2026-01-01": run_id}) in message
+    return task, run_id
+
+
+@STORES
+@pytest.mark.parametrize("cleared", [True, False], ids=["cleared", "retried"])
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_the_run_that_a_person_names_is_gone_on_with(
+    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, cleared: bool, deferrable: bool
+) -> None:
+    task, run_id = left_unknown(mosaic, store=make_store(), deferrable=deferrable)
+    decide(run_id)
+    if cleared:
+        task.clear()
+    mosaic.finish_run(run_id)
+    assert task.run_to_end() == run_id
+    assert task.xcom("mosaic_run_id") == run_id
+    assert task.xcom("status") == "completed"
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@STORES
+def test_without_a_decision_a_clear_begins_anew(mosaic: Emulator, clock: Clock, make_store: Any) -> None:
+    task, run_id = left_unknown(mosaic, store=make_store())
+    task.clear()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() != run_id
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@STORES
+def test_the_decision_for_another_dag_run_is_not_for_this_one(
+    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
+) -> None:
+    task, run_id = left_unknown(mosaic, store=make_store())
+    decide(run_id, entry="manual__2026-01-02")
+    task.clear()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() != run_id
+
+
+def test_a_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, decide: Decide) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_task(StateStore(), on_ambiguous="fail", map_index=4)
+    assert '{"manual__2026-01-01[4]": "' in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    decide(mosaic.runs()[0]["run_id"], entry="manual__2026-01-01[4]")
+    task.clear()
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_what_was_decided_is_remembered_and_the_variable_not_read_again(
+    mosaic: Emulator, clock: Clock, decide: Decide
+) -> None:
+    task, run_id = left_unknown(mosaic, store=StateStore(), deferrable=True)
+    decide(run_id)
+    task.clear()
+    assert isinstance(task.execute(), Deferred)
+    decide("<no JSON any more>")
+    assert task.execute().kwargs["run_id"] == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
+    mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, run_id = left_unknown(mosaic, store=StateStore())
+    decide(run_id)
+    task.clear()
+    mosaic.finish_run(run_id)
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == run_id
+    for number in (2, 3):
+        task.clear()
+        assert task.run_to_end() == mosaic.runs()[-1]["run_id"] != run_id
+        assert effects(mosaic) == {"runs_started": number}
+    assert "has taken up once already" in caplog.text
+    assert "Delete the Variable" in caplog.text
+
+
+def test_another_decision_after_that_is_followed_too(
+    mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
+) -> None:
+    task, first = left_unknown(mosaic, store=StateStore())
+    second = hook.run_agent(AGENT)
+    for run_id in (first, second):
+        mosaic.finish_run(run_id)
+        decide(run_id)
+        task.clear()
+        assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_without_a_store_the_log_says_that_the_variable_must_go(
+    mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, run_id = left_unknown(mosaic)
+    mosaic.finish_run(run_id)
+    decide(run_id)
+    for _ in range(2):
+        task.clear()
+        assert task.run_to_end() == run_id
+    assert "delete the Variable 'mosaic_adopt.dag.run'" in caplog.text
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@STORES
+def test_a_named_run_that_failed_is_resumed_as_that_of_an_earlier_try_would_be(
+    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
+) -> None:
+    task, run_id = left_unknown(mosaic, store=make_store())
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    decide(run_id)
+    task.clear()
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_a_named_run_of_another_agent_is_refused_and_nothing_is_sent(
+    mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
+) -> None:
+    task, _ = left_unknown(mosaic, store=StateStore())
+    other = "a0000000-0000-4000-8000-000000000001"
+    stranger = hook.run_agent(other, video_urls=["https://www.youtube.com/watch?v=aqz-KE-bpKQ"])
+    decide(stranger)
+    task.clear()
+    message = fails_with(task.execute, MosaicValidationError)
+    for part in (stranger, other, AGENT, "'mosaic_adopt.dag.run'"):
+        assert part in message
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("value", ["no-such-run", None, "<no JSON>"])
+@STORES
+def test_a_decision_that_cannot_be_followed_burns_no_retries_and_sends_nothing(
+    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, value: object
+) -> None:
+    task, _ = left_unknown(mosaic, store=make_store())
+    decide(value)
+    task.clear()
+    assert "'mosaic_adopt.dag.run'" in fails_with(task.execute, MosaicValidationError)
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "POST " + START) == 1
+
+
+def test_a_named_run_that_cannot_be_read_just_now_is_left_to_a_retry(
+    mosaic: Emulator, clock: Clock, decide: Decide
+) -> None:
+    task, run_id = left_unknown(mosaic, store=StateStore())
+    decide(run_id)
+    task.clear()
+    mosaic.finish_run(run_id)
+    mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", times=6)
+    with pytest.raises(MosaicServerError):
+        task.execute()
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_the_run_that_the_cleared_task_waited_for_is_cancelled_unless_it_is_the_named_one(
+    mosaic: Emulator, hook: MosaicHook, decide: Decide
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    old = task.execute().kwargs["run_id"]
+    named = hook.run_agent(AGENT)
+    decide(named)
+    task.clear()
+    assert task.execute().kwargs["run_id"] == named
+    assert {run["run_id"]: run["status"] for run in mosaic.runs()} == {old: "cancelled", named: "running"}
+
+
+@pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
+def test_the_very_run_that_the_cleared_task_waited_for_goes_on_after_the_old_triggers_late_kill(
+    mosaic: Emulator, clock: Clock, decide: Decide
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    old = task.execute()
+    run_id = old.kwargs["run_id"]
+    decide(run_id)
+    task.clear()
+    seen = sent(mosaic, "GET /agent_run/{run_id}")
+
+    def late_kill() -> None:
+        until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > seen + 1)
+        asyncio.run(old.trigger().on_kill())
+
+    with Meanwhile(late_kill):
+        assert task.execute().kwargs["run_id"] == run_id
+    assert mosaic.runs()[0]["status"] == "running"
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_a_task_that_knows_its_run_asks_nobody(mosaic: Emulator, decide: Decide) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    run_id = task.execute().kwargs["run_id"]
+    decide("another")
+    assert task.execute().kwargs["run_id"] == run_id
+
+
+# Posts and profiles
+
+
+@STORES
+@pytest.mark.parametrize("status", ["posted", "failed"])
+def test_the_post_that_a_person_names_is_gone_on_with(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any, status: str
+) -> None:
+    if status == "failed":
+        mosaic.configure(failing_platforms={"youtube": "Quota"})
+    old = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+    until(lambda: mosaic.posts()[0]["status"] == status)
+    # What was there before is not known, so that nothing is taken without a person.
+    mosaic.inject("forbidden", method="GET", path="/social/posts")
+    mosaic.inject("answer_lost", method="POST", path="/social/post")
+    task = post_task(make_store())
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    ours = mosaic.posts()[1]["post_id"]
+    assert json.dumps({"manual__2026-01-01": ours}) in message
+    assert json.dumps({"manual__2026-01-01": old}) in message
+    until(lambda: mosaic.posts()[1]["status"] == status)
+    mosaic.configure(failing_platforms={})
+    decide(ours, task="post")
+    task.clear()
+    # One of which nothing is out is made again, as an earlier try's would be.
+    assert (task.execute() == ours) == (status == "posted")
+    assert effects(mosaic) == {"posts_made": 2 if status == "posted" else 3}
+
+
+@STORES
+def test_the_profile_that_a_person_names_is_gone_on_with(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any
+) -> None:
+    old = hook.create_avatar_profile("Host", video_url=VIDEO).id
+    task = TaskRunner(
+        lambda: MosaicCreateAvatarProfileOperator(task_id="make", name="Host", video_url=VIDEO), store=make_store()
+    )
+    mosaic.inject("forbidden", method="GET", path="/avatar-profiles")
+    mosaic.inject("answer_lost", method="POST", path="/avatar-profiles/create")
+    assert old in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    ours = next(profile.id for profile in hook.list_avatar_profiles() if profile.id != old)
+    decide(ours, task="make")
+    task.clear()
+    assert task.execute() == ours
+    assert effects(mosaic) == {"avatars_created": 2}

@@ -1,0 +1,170 @@
+"""An argument that was given and came to nothing, in Airflow's task runner: nothing is paid or posted without it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import runpy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mosaic_emulator import Emulator
+from tasks.fakes import StateStore
+from tasks.fixtures import AGENT, START, effects, nothing_was_done
+from tasks.task_runs import LATE, rendered, run_task
+
+from airflow_provider_mosaic import operators
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+
+@pytest.fixture(scope="module")
+def dags() -> Iterator[dict[str, Any]]:
+    """What the file with the DAGs has, by name."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    file = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "rendered_to_none.py"
+    file.parent.mkdir(exist_ok=True)
+    shutil.copyfile(Path(__file__).parent / "dags" / file.name, file)
+    yield runpy.run_path(str(file))
+    file.unlink()
+
+
+def ends(run: Any, cases: dict[str, Any]) -> dict[str, str]:
+    """How the task under trial ended in each case; a mapped one is there once."""
+    states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+    return {name: states[f"case_{number}.act"] for number, name in enumerate(cases)}
+
+
+# Airflow runs a DAG with a task or two for each case: some five seconds.
+def test_it_is_refused_by_name_and_nothing_is_sent(
+    dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = dags["refused"].test()
+    assert ends(run, dags["REFUSED"]) == dict.fromkeys(dags["REFUSED"], "failed")
+    assert nothing_was_done(mosaic)
+    assert set(complaints(caplog, capfd)) == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
+
+
+def complaints(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What was refused, with what to do about it."""
+    pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to nothing\. Nothing was sent\. (.*)"
+    return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
+
+
+def test_a_none_that_was_written_means_none(dags: dict[str, Any], mosaic: Emulator) -> None:
+    run = dags["taken"].test()
+    assert ends(run, dags["TAKEN"]) == dict.fromkeys(dags["TAKEN"], "success")
+    assert effects(mosaic) == {"runs_started": len(dags["TAKEN"])}
+
+
+def test_a_callback_that_came_to_nothing_is_not_taken_away(
+    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
+) -> None:
+    hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
+    dags["callback"].test()
+    assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
+
+
+# What the DAG says may be empty
+
+
+# Two DAGs with a task or two for each case: some five seconds each.
+@pytest.mark.parametrize("dag", ["optional", "natively_optional"])
+def test_what_may_be_empty_is_left_out(dags: dict[str, Any], mosaic: Emulator, dag: str) -> None:
+    run = dags[dag].test()
+    assert ends(run, dags["OPTIONAL"]) == dict.fromkeys(dags["OPTIONAL"], "success")
+    bodies = [request["body"] or {} for request in mosaic.requests() if request["template"] == START]
+    assert len(bodies) == len(dags["OPTIONAL"])
+    for body in bodies:
+        assert body.keys() <= {"update_params"}
+        assert body.get("update_params", {dags["NODE"]: {"number": 1}}) == {dags["NODE"]: {"number": 1}}
+
+
+def test_what_is_not_said_to_may_not(
+    dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = dags["not_optional"].test()
+    assert ends(run, dags["NOT_OPTIONAL"]) == dict.fromkeys(dags["NOT_OPTIONAL"], "failed")
+    assert nothing_was_done(mosaic)
+    said = complaints(caplog, capfd)
+    assert said.keys() == dags["NOT_OPTIONAL"].keys()
+    for place, advice in said.items():
+        assert f"optional=[{place!r}]" in advice
+        assert "an empty parameter of the DAG run" in advice
+
+
+@pytest.mark.parametrize("rendered", [None, "None", ""])
+def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | None) -> None:
+    # Airflow renders the templates again in each process.
+    options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"], **LATE}
+    task = run_task(StateStore(), deferrable=True, **options)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    mosaic.configure(hold_runs=True)
+    held = run_task(StateStore(), deferrable=True, **options)
+    held.execute()
+    with pytest.raises(Exception, match="time"):
+        held.on_timeout()
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
+
+
+def test_a_callback_that_may_be_empty_is_left_as_it_is(
+    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
+) -> None:
+    hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
+    assert [str(ti.state) for ti in dags["left"].test().get_task_instances()] == ["success"]
+    assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
+
+
+def test_a_post_whose_time_may_be_empty_is_published_now(dags: dict[str, Any], mosaic: Emulator) -> None:
+    dags["post_of_now"].test()
+    [body] = [request["body"] for request in mosaic.requests() if request["template"] == "/social/post"]
+    assert body == {"post": "New episode", "platforms": ["youtube"]}
+
+
+def test_files_get_their_usual_names_where_none_is_given(
+    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook, tmp_path: Path
+) -> None:
+    run_id, output_ids = rendered(mosaic, hook)
+    dags["files"].test(run_conf={"run": run_id, "folder": str(tmp_path)})
+    assert {path.name for path in tmp_path.iterdir()} >= {f"{output_ids[0]}.mp4"}
+
+
+# Where the DAG is read
+
+OPERATORS = [getattr(operators, name) for name in operators.__all__]
+#: What an operator's effect rests on.
+RESTS_ON = {
+    "agent_id", "run_id", "post_id", "video_urls", "video_ids", "node_render_ids", "mimir_assets", "video_inputs",
+    "text", "social_connection_ids", "platforms", "media_urls", "source", "destination", "definition", "name",
+    "video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id", "youtube_channels", "filter_options",
+    "mosaic_conn_id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_every_templated_argument_either_may_be_optional_or_may_not(kind: Any) -> None:
+    may = {name for name in kind.template_fields if name not in RESTS_ON}
+    parameters = inspect.signature(inspect.unwrap(kind.__init__)).parameters
+    assert dict(kind._may_be_empty) == {name: parameters[name].default for name in may}
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
+    for name in {*kind.template_fields, "nonsense", "durable"} - set(kind._may_be_empty):
+        for place in (name, f"{name}['x']", [name], [5], 5):
+            with pytest.raises(MosaicValidationError, match="optional="):
+                kind.partial(task_id="task", optional=place)
+    needed = LATE | {
+        parameter.name: "x"
+        for parameter in inspect.signature(inspect.unwrap(kind.__init__)).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    }
+    with pytest.raises(MosaicValidationError, match=r"optional='mosaic_conn_id'.*These can be: "):
+        kind(task_id="task", **needed, optional=["mosaic_conn_id"])
+    assert kind(task_id="task", **needed, optional=list(kind._may_be_empty)).optional == tuple(kind._may_be_empty)

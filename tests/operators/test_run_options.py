@@ -1,0 +1,246 @@
+"""What is another order and begins anew: a clear, changed arguments; and the one clock of an order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from mosaic_emulator import Emulator
+from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Killed, StateStore
+from tasks.fixtures import START, Clock, effects, until
+from tasks.task_runs import fail_first_attempt, fails_with, run_task
+
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicRunFailedError, MosaicTimeoutError
+
+#: A node of the emulator's agent.
+NODE = "b0000004-0000-4000-8000-000000000002"
+
+
+def test_changed_arguments_start_anew_and_leave_the_old_run_alone(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    old, new = (
+        run_task(store, wait_for_completion=False, update_params={NODE: {"a": number}}).execute() for number in (1, 2)
+    )
+    assert old != new
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("X-Amz-Signature=1&X-Amz-Date=2", "X-Amz-Signature=3&X-Amz-Date=4"),
+        ("v=1&Expires=1&Signature=a&Key-Pair-Id=k", "v=1&Expires=2&Signature=b&Key-Pair-Id=l"),
+        ("sv=1&sig=a&se=2", "sv=1&sig=b&se=3"),
+    ],
+)
+def test_a_link_that_was_only_signed_anew_is_the_same_order(mosaic: Emulator, before: str, after: str) -> None:
+    mosaic.configure(hold_runs=True)
+    store, address = StateStore(), "http://127.0.0.1:9/hook?"
+    old = run_task(store, wait_for_completion=False, callback_url=address + before).execute()
+    assert run_task(store, wait_for_completion=False, callback_url=address + after).execute() == old
+    assert run_task(store, wait_for_completion=False, callback_url=address + "v=2").execute() != old
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("retries", [2, 0, 5], ids=lambda retries: f"{retries} retries by then")
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, deferrable: bool, retries: int) -> None:
+    task = run_task(StateStore(), deferrable=deferrable)
+    first = task.run_to_end()
+    task.clear(retries=retries)
+    second = task.run_to_end()
+    assert first != second
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_a_clear_that_lowered_retries_have_made_look_like_a_retry_is_asked_about_and_the_next_one_starts_afresh(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    task = run_task(StateStore())
+    first = task.run_to_end()
+    # max_tries comes out as what it was: one try, and one retry.
+    task.clear(retries=1)
+    assert first in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+    task.clear()
+    assert task.run_to_end() != first
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+def test_a_retry_goes_on_although_the_retries_were_lowered_meanwhile(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore().killing_at("id"), wait_for_completion=False)
+    with pytest.raises(Killed):
+        task.execute()
+    task.retries = 1
+    assert task.execute() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_what_another_version_of_the_provider_has_noted_is_looked_for_and_not_paid_again(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    task = run_task(store, deferrable=True)
+    task.execute()
+    store.set("mosaic_run", {**store.get("mosaic_run"), "version": 2})
+    assert mosaic.runs()[0]["run_id"] in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+    # A clear means again "do it again".
+    task.clear()
+    task.execute()
+    assert mosaic.counts().runs_started == 2
+
+
+def test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone(
+    mosaic: Emulator,
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    old = task.execute()
+    task.clear()
+    new = task.execute()
+    asyncio.run(old.trigger().on_kill())
+    states = {run["run_id"]: run["status"] for run in mosaic.runs()}
+    assert states == {old.kwargs["run_id"]: "cancelled", new.kwargs["run_id"]: "running"}
+
+
+def test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    task.execute()
+    task.clear()
+    task.execute()
+    assert [run["status"] for run in mosaic.runs()] == ["cancelled", "running"]
+
+
+@pytest.mark.parametrize("options", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
+def test_told_so_a_clear_leaves_the_old_run_alone(mosaic: Emulator, options: dict[str, Any]) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True, **options)
+    task.execute()
+    task.clear()
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("became", ["completed", "failed", "forgotten", "unreadable"])
+def test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run(
+    mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, became: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    old = task.execute().kwargs["run_id"]
+    if became == "forgotten":
+        mosaic.forget_run(old)
+    elif became == "unreadable":
+        mosaic.inject("server_error", path="/agent_run/{run_id}", method="GET", times=6)
+        mosaic.inject("forbidden", path="/agent_run/{run_id}/cancel", method="POST")
+    else:
+        mosaic.finish_run(old, became)
+    task.clear()
+    assert task.execute().kwargs["run_id"] != old
+    assert effects(mosaic) == {"runs_started": 2}
+    assert ("may go on" in caplog.text) == (became == "unreadable")
+    assert ("is not there any more" in caplog.text) == (became == "forgotten")
+
+
+def test_without_durable_a_retry_starts_anew_and_nothing_is_stored(mosaic: Emulator) -> None:
+    store = StateStore()
+    task = run_task(store, durable=False)
+    first = task.run_to_end()
+    assert task.run_to_end() != first
+    assert store.history == []
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+# An Airflow without a task state store
+
+
+def test_without_a_store_a_lost_answer_is_still_found_within_the_try(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("answer_lost", method="POST", path=START)
+    task = run_task(None)
+    task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_does_not_pay_again_for_what_may_be_its_own(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(failing_nodes={"Captions": "broken"})
+    task = run_task(None)
+    with pytest.raises(MosaicRunFailedError):
+        task.run_to_end()
+    message = fails_with(task.run_to_end, MosaicAmbiguousOutcomeError)
+    assert mosaic.runs()[0]["run_id"] in message
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_starts_when_nothing_can_have_been_started(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("rate_limit", method="POST", path=START, times=6)
+    task = run_task(None)
+    with pytest.raises(Exception, match="429"):
+        task.execute()
+    task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_retry_looks_also_where_the_retries_were_lowered(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(None, deferrable=True)
+    task.execute()
+    task.retries = 0
+    assert mosaic.runs()[0]["run_id"] in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_without_a_store_a_clear_starts_afresh(mosaic: Emulator) -> None:
+    task = run_task(None)
+    first = task.run_to_end()
+    task.clear()
+    assert task.run_to_end() != first
+
+
+# One deadline over all tries
+
+
+def test_the_deadline_is_that_of_the_first_try(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore().killing_at("id"), deferrable=True, timeout=60)
+    with pytest.raises(Killed):
+        task.execute()
+    assert task.store is not None
+    [noted] = {value["deadline"] for _, value in task.store.history}
+    again = task.execute()
+    assert again.trigger_kwargs["deadline"] == again.kwargs["deadline"] == noted
+
+
+def test_a_new_run_of_a_retry_has_no_new_deadline(mosaic: Emulator) -> None:
+    task = run_task(StateStore(), on_retry="new", timeout=60, deferrable=True)
+    fail_first_attempt(mosaic, task, "failed")
+    assert task.store is not None
+    [noted] = {value["deadline"] for _, value in task.store.history}
+    mosaic.configure(hold_runs=True)
+    assert task.execute().kwargs["deadline"] == noted
+
+
+@pytest.mark.parametrize("on_retry", ["resume", "new"])
+def test_when_the_time_is_over_a_retry_pays_for_nothing_more(mosaic: Emulator, on_retry: str) -> None:
+    task = run_task(StateStore(), on_retry=on_retry, timeout=0.2)
+    fail_first_attempt(mosaic, task, "failed")
+    until(lambda: time.time() > task.store.get("mosaic_run")["deadline"])
+    with pytest.raises(AirflowFailException, match=r"time given for .* is over"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore().killing_at("id"), timeout=0.01)
+    with pytest.raises(Killed):
+        task.execute()
+    assert "timeout=0:00:00.010000" in fails_with(task.execute, MosaicTimeoutError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}

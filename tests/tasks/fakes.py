@@ -1,0 +1,359 @@
+"""What a running task gets from Airflow, honest where it matters: a task instance, its DAG run's XComs, its store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.bases.operator import BaseOperator as SdkOperator
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from pydantic import JsonValue, TypeAdapter
+
+from tasks.airflow_exceptions import TaskDeferred
+
+#: What Airflow takes for an argument that was not given.
+NOTSET: Any = object()
+_JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of the task runs any more."""
+
+
+class StateStore:
+    """The task state store of Airflow 3.3: JSON only, by the very rule of its ``SetTaskStateStore``."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        #: Every value that was set, in order, with its key.
+        self.history: list[tuple[str, Any]] = []
+        self.broken_sets = 0
+        self.broken_gets = 0
+        self._lost: set[str] = set()
+        self._raising = False
+        #: Is told of each value after it was kept.
+        self.after_set: Callable[[dict[str, Any]], None] = lambda value: None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.broken_gets:
+            self.broken_gets -= 1
+            raise RuntimeError("the API server is away")
+        if key in self._lost:
+            if self._raising:
+                raise FileNotFoundError(key)
+            return None
+        return json.loads(self._texts[key]) if key in self._texts else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if value is None:
+            raise ValueError("Cannot set value as None")
+        text = json.dumps(_JSON.validate_python(value), allow_nan=False)
+        if self.broken_sets:
+            self.broken_sets -= 1
+            raise RuntimeError("the API server is away")
+        self._texts[key] = text
+        self._lost.discard(key)
+        self.history.append((key, json.loads(text)))
+        self.after_set(json.loads(text))
+
+    def delete(self, key: str) -> None:
+        self._texts.pop(key, None)
+
+    def clear(self) -> None:
+        self._texts.clear()
+
+    def lose(self, *, raising: bool = False) -> None:
+        """
+        Lose the objects in which a backend on object storage keeps the values; Airflow's database keeps the entries.
+
+        :param raising: Whether the backend raises for them; that of the common.io provider returns None.
+        """
+        self._lost, self._raising = set(self._texts), raising
+
+    def killing_at(self, moment: str) -> StateStore:
+        """
+        Let the task die once.
+
+        :param moment: ``intent`` (noted, nothing sent) or ``id`` (noted, nothing else done).
+        """
+
+        def kill(value: dict[str, Any]) -> None:
+            if ("id" in value) == (moment == "id"):
+                self.after_set = lambda value: None
+                raise Killed(moment)
+
+        self.after_set = kill
+        return self
+
+
+@dataclass
+class DagRun:
+    """What all tasks of one DAG run share."""
+
+    run_id: str = "manual__2026-01-01"
+    start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    #: How often tasks of it were cleared.
+    clear_number: int = 0
+    xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+    #: States by ``task_id`` or ``task_id_<map index>``, as Airflow names them.
+    states: dict[str, str] = field(default_factory=dict)
+    #: The requests for states and XComs that tasks have made.
+    requests: list[str] = field(default_factory=list)
+    #: Is told of each look at the states.
+    looked: Callable[[], None] = lambda: None
+
+
+def bare_context(
+    store: StateStore | None = None,
+    *,
+    try_number: int = 1,
+    max_tries: int = 2,
+    retries: int = 2,
+    map_index: int = -1,
+    start_date: datetime | None = None,
+    clear_number: int = 0,
+) -> dict[str, Any]:
+    """As much of a context as remembering needs."""
+    task = SimpleNamespace(task_id="task", retries=retries)
+    ti = SimpleNamespace(
+        max_tries=max_tries,
+        try_number=try_number,
+        task=task,
+        dag_id="dag",
+        task_id="task",
+        run_id="manual__1",
+        map_index=map_index,
+    )
+    context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=start_date, clear_number=clear_number)}
+    if store is not None:
+        context["task_state_store"] = store
+    return context
+
+
+@dataclass
+class TaskInstance:
+    """The running task instance."""
+
+    task: Any
+    dag_run: DagRun
+    map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
+    start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    dag_id: str = "dag"
+    #: Lets reading the siblings fail.
+    states_broken: bool = False
+
+    @property
+    def task_id(self) -> str:
+        return str(self.task.task_id)
+
+    @property
+    def run_id(self) -> str:
+        return self.dag_run.run_id
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.dag_run.xcoms[(self.task_id, self.map_index, key)] = json.loads(json.dumps(value, allow_nan=False))
+
+    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", map_indexes: Any = NOTSET) -> Any:
+        if isinstance(task_ids, str):
+            assert isinstance(map_indexes, int), "Airflow then gives one value or a list, by how many there are"
+            self.dag_run.requests.append(f"{key} of {task_ids}[{map_indexes}]")
+            return self.dag_run.xcoms.get((task_ids, map_indexes, key))
+        # One request a task for the values that there are, in the order of the map indexes; without any, a None in 3.1.
+        assert map_indexes is NOTSET
+        values: list[Any] = []
+        for task_id in task_ids:
+            self.dag_run.requests.append(f"{key} of {task_id}")
+            there = sorted(place for place in self.dag_run.xcoms if (place[0], place[2]) == (task_id, key))
+            values += [self.dag_run.xcoms[place] for place in there] or [None]
+        return values
+
+    def get_first_reschedule_date(self, context: Any) -> None:
+        """None: it is the first look."""
+
+    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, str]]:
+        if self.states_broken:
+            raise RuntimeError("the API server is away")
+        assert dag_id == self.dag_id
+        self.dag_run.requests += [f"states of {task_id}" for task_id in task_ids]
+        self.dag_run.looked()
+        wanted = {
+            name: state
+            for name, state in self.dag_run.states.items()
+            for task_id in task_ids
+            if name == task_id or name.rpartition("_")[0] == task_id
+        }
+        return {run_ids[0]: wanted}
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A task that has gone to wait in the triggerer, as Airflow's database keeps it."""
+
+    classpath: str
+    trigger_kwargs: dict[str, Any]
+    method: str
+    kwargs: dict[str, Any]
+    timeout: Any
+
+    @classmethod
+    def of(cls, deferral: TaskDeferred) -> Deferred:
+        classpath, trigger_kwargs = deferral.trigger.serialize()
+        return cls(
+            classpath=classpath,
+            trigger_kwargs=through_airflow(trigger_kwargs),
+            method=deferral.method_name,
+            kwargs=through_airflow(deferral.kwargs or {}),
+            timeout=deferral.timeout,
+        )
+
+    def trigger(self) -> BaseTrigger:
+        module, _, name = self.classpath.rpartition(".")
+        made: BaseTrigger = getattr(import_module(module), name)(**self.trigger_kwargs)
+        return made
+
+    def wait(self, seconds: float = 20.0) -> dict[str, Any]:
+        """Run the trigger on an event loop of its own, and hand back its event as the database would."""
+        return event_of(self.trigger(), seconds)
+
+
+def event_of(trigger: BaseTrigger, seconds: float = 20.0) -> dict[str, Any]:
+    async def first() -> TriggerEvent:
+        events = trigger.run()
+        try:
+            return await asyncio.wait_for(anext(events), seconds)
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    payload = asyncio.run(first()).payload
+    assert isinstance(payload, dict)
+    return through_airflow(payload)
+
+
+def through_airflow(value: dict[str, Any]) -> dict[str, Any]:
+    """What comes out of Airflow's own serialization and a JSON column."""
+    try:
+        from airflow.sdk.serde import deserialize, serialize
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import BaseSerialization
+
+        serialize, deserialize = BaseSerialization.serialize, BaseSerialization.deserialize
+    came: Any = deserialize(json.loads(json.dumps(serialize(value), allow_nan=False)))
+    assert came == value
+    return dict(value)
+
+
+class TaskRunner:
+    """
+    One task instance over its tries: each slice has a fresh operator in a fresh process, as in Airflow.
+
+    :param make: Makes the operator inside a DAG.
+    :param store: What survives over tries; None for an Airflow without it.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], BaseOperator],
+        *,
+        store: StateStore | None = None,
+        dag_run: DagRun | None = None,
+        map_index: int = -1,
+        retries: int = 2,
+        others: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._make = make
+        self._others = others
+        self.store = store
+        self.dag_run = dag_run or DagRun()
+        self.map_index = map_index
+        self.retries = retries
+        self.max_tries = retries
+        self.try_number = 0
+        self.start_date = datetime.now(timezone.utc)
+        self.operator: Any = None
+        self.states_broken = False
+
+    def execute(self) -> Any:
+        """The next try, from its beginning: a result, a :class:`Deferred`, or what it raises."""
+        self.try_number += 1
+        self.start_date = datetime.now(timezone.utc)
+        for key in [key for key in self.dag_run.xcoms if key[:2] == (self._new().task_id, self.map_index)]:
+            del self.dag_run.xcoms[key]
+        return self._execute(lambda operator, context: operator.execute(context))
+
+    def resume(self, deferred: Deferred, event: Mapping[str, Any] | None) -> Any:
+        """Go on after a deferral."""
+        kwargs = {**deferred.kwargs, "event": event}
+        return self._execute(lambda operator, context: operator.resume_execution(deferred.method, kwargs, context))
+
+    def on_timeout(self) -> Any:
+        """What Airflow does when its limit on the trigger is over."""
+        kwargs = {"error": "Trigger timeout"}
+        return self._execute(lambda operator, context: operator.resume_execution("__fail__", kwargs, context))
+
+    def run_to_end(self) -> Any:
+        """A whole try, deferrals and all."""
+        came = self.execute()
+        while isinstance(came, Deferred):
+            came = self.resume(came, came.wait())
+        return came
+
+    def clear(self, *, retries: int | None = None) -> None:
+        """
+        What a person's clear does to the counters.
+
+        :param retries: What ``retries`` is in the DAG file by then.
+        """
+        if retries is not None:
+            self.retries = retries
+        self.max_tries = self.try_number + self.retries
+        self.dag_run.clear_number += 1
+
+    def xcom(self, key: str) -> Any:
+        return self.dag_run.xcoms.get((self._new().task_id, self.map_index, key))
+
+    def _new(self) -> Any:
+        with DAG("dag", schedule=None):
+            self._others()
+            operator = self._make()
+        assert isinstance(operator, SdkOperator)
+        operator.retries = self.retries
+        return operator
+
+    def _execute(self, call: Callable[[Any, Any], Any]) -> Any:
+        operator = self.operator = self._new()
+        ti = TaskInstance(
+            task=operator,
+            dag_run=self.dag_run,
+            map_index=self.map_index,
+            try_number=self.try_number,
+            max_tries=self.max_tries,
+            start_date=self.start_date,
+            states_broken=self.states_broken,
+        )
+        context: dict[str, Any] = {
+            "ti": ti,
+            "task_instance": ti,
+            "task": operator,
+            "dag": operator.dag,
+            "dag_run": SimpleNamespace(
+                start_date=self.dag_run.start_date,
+                run_id=self.dag_run.run_id,
+                clear_number=self.dag_run.clear_number,
+            ),
+            "run_id": self.dag_run.run_id,
+        }
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        try:
+            return call(operator, context)
+        except TaskDeferred as deferral:
+            return Deferred.of(deferral)

@@ -1,0 +1,215 @@
+"""Whole tasks against an API whose statuses, ids, names and messages are attacks on the log and on the disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clients.echoes import KEY, EchoingServer, every_line, http, told
+from clients.servers import Seen
+
+from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+)
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger
+from tasks.fakes import StateStore, TaskRunner, event_of
+from tasks.fixtures import Clock
+
+pytestmark = pytest.mark.hostile
+
+#: A line of a log that is none, what paints a terminal, what turns a text around, the key, and a great length.
+ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} " + "x" * 5_000
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+RUN = {"run_id": "run-1", "agent_id": ATTACK, "odd": ATTACK}
+
+
+class HostileMosaic:
+    """Answers by method and path; a list is taken from until its last entry."""
+
+    def __init__(self, answers: dict[str, list[dict[str, Any]] | bytes]) -> None:
+        self._answers = answers
+
+    def __call__(self, seen: Seen) -> bytes:
+        found = self._answers[f"{seen.method} {seen.target.partition('?')[0]}"]
+        if isinstance(found, bytes):
+            return found
+        body = found.pop(0) if len(found) > 1 else found[0]
+        return http("200 OK", json.dumps(body).encode())
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """What is logged; afterwards each line of it is looked at."""
+    caplog.set_level(logging.DEBUG)
+    with every_line() as everything:
+        yield everything
+    records = caplog.get_records("call")
+    assert records
+    for record in records:
+        check(record.getMessage())
+    assert not [line for line in everything if KEY in line]
+
+
+def check(text: str) -> None:
+    """A text is visible, of some length, without the key, and none of its lines is the server's."""
+    assert not CONTROLS.search(text)
+    assert len(text) < 10_000
+    assert KEY not in text
+    assert "\n2026" not in text
+
+
+def served(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> EchoingServer:
+    server = EchoingServer(HostileMosaic(answers))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps({"conn_type": "mosaic", "host": server.url, "password": KEY})
+    )
+    return server
+
+
+def test_a_run_that_fails_with_words_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    node = {
+        "original_node_id": ATTACK,
+        "agent_node_id": ATTACK,
+        "status": "failed",
+        "errors": [ATTACK, {"message": ATTACK}],
+        "node_type": {"node_type_name": ATTACK},
+    }
+    failed = {
+        **RUN,
+        "status": "failed",
+        "status_message": ATTACK,
+        "errors": [{"original_node_id": f"{ATTACK}{number}", "messages": [ATTACK]} for number in range(300)],
+        "outputs": [{"id": f"{number} {ATTACK}"} for number in range(300)],
+    }
+    answers = {
+        "POST /agent/agent-1/run": [{"run_id": "run-1"}],
+        "GET /agent/agent-1/runs": [{"runs": []}],
+        "GET /agent_run/run-1": [{**RUN, "status": ATTACK}, {**RUN, "status": "running"}, failed],
+        "GET /agent_run/run-1/nodes": [{"nodes": [node]}],
+    }
+    with served(monkeypatch, answers):
+        task = TaskRunner(
+            lambda: MosaicRunAgentOperator(task_id="run", agent_id="agent-1", poll_interval=0.01), store=StateStore()
+        )
+        with pytest.raises(Exception, match="forged") as caught:
+            task.run_to_end()
+    message = str(caught.value)
+    assert len(message) < 40_000
+    assert not CONTROLS.search(message)
+    assert "\n2026" not in message
+    assert KEY not in told(caught.value)
+    assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
+
+
+def test_an_id_of_attack_of_a_run_that_was_started(
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock
+) -> None:
+    answers = {"POST /agent/agent-1/run": [{"run_id": ATTACK}], "GET /agent/agent-1/runs": [{"runs": []}]}
+    with served(monkeypatch, answers):
+        task = TaskRunner(
+            lambda: MosaicRunAgentOperator(task_id="run", agent_id="agent-1", wait_for_completion=False),
+            store=StateStore(),
+        )
+        try:
+            check(str(task.run_to_end()))
+        except Exception as error:
+            check(str(error))
+    check(json.dumps([*task.dag_run.xcoms.values()]))
+
+
+def test_waits_whose_status_is_an_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    answers = {
+        "GET /agent_run/run-1": [{**RUN, "status": ATTACK}, {**RUN, "status": "completed"}],
+        "GET /social/post/post-1": [{"post_id": "post-1", "status": ATTACK}, {"post_id": "post-1", "status": "posted"}],
+    }
+    with served(monkeypatch, answers):
+        assert event_of(MosaicRunTrigger(run_id="run-1", poll_interval=0.01))["status"] == "completed"
+        assert event_of(MosaicSocialPostTrigger(post_id="post-1", poll_interval=0.01))["status"] == "posted"
+    assert any("unknown status" in line for line in lines)
+
+
+def test_a_wait_that_is_given_up_keeps_no_secret(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    refused = http("410 Gone", json.dumps({"detail": ATTACK, "error": ATTACK}).encode())
+    monkeypatch.setattr("airflow_provider_mosaic.api.poll_state.REFUSALS_TIMEOUT", 0.0)
+    with served(monkeypatch, {"GET /agent_run/run-1": refused}):
+        event = event_of(MosaicRunTrigger(run_id="run-1", poll_interval=0.01))
+    assert event["outcome"] == "error"
+    check(event["message"])
+
+
+def test_a_post_that_fails_with_names_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    destination = {"platform": ATTACK, "account_name": ATTACK, "status": "failed", "message": ATTACK}
+    failed = {"post_id": "post-1", "status": "partial_failure", "destinations": [destination] * 50}
+    answers = {
+        "GET /social/posts": [{"posts": []}],
+        "POST /social/post": [{"post_id": "post-1", "status": ATTACK}],
+        "GET /social/post/post-1": [failed],
+    }
+    with served(monkeypatch, answers):
+        task = TaskRunner(
+            lambda: MosaicSocialPostOperator(
+                task_id="post", text="Hello", platforms=["x"], wait_for_completion=True, poll_interval=0.01
+            ),
+            store=StateStore(),
+        )
+        with pytest.raises(Exception, match="forged") as caught:
+            task.run_to_end()
+    assert not CONTROLS.search(str(caught.value))
+    assert len(str(caught.value)) < 40_000
+    assert KEY not in told(caught.value)
+
+
+@pytest.mark.parametrize(
+    "output_id",
+    [
+        ATTACK,
+        "../../out",
+        "..\\..\\out",
+        "\x1b[31mout",
+        "\u202egpj.out",
+        "a/../../b",
+        "C:out",
+        ".bashrc",
+        "ü" * 300,
+        "/",
+    ],
+)
+def test_a_file_is_named_after_its_output_and_stays_in_its_folder(
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], tmp_path: Path, output_id: str
+) -> None:
+    answers: dict[str, Any] = {"GET /film": http("200 OK", b"film", "Content-Type: video/mp4")}
+    with served(monkeypatch, answers) as server:
+        output = {"id": output_id, "video_url": f"{server.url}/film?sig=a"}
+        answers["GET /agent_run/run-1"] = [{**RUN, "status": "completed", "outputs": [output]}]
+        folder = tmp_path / "out"
+        [path] = TaskRunner(
+            lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id="run-1", destination=str(folder)),
+            store=StateStore(),
+        ).run_to_end()
+    [file] = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert str(file) == path
+    assert file.parent == folder
+    assert re.fullmatch(r"[\w.\- ]+", file.name)
+    assert not file.name.startswith(".")
+    assert len(file.name.encode()) < 255
+
+
+def test_a_test_of_the_connection_shows_no_name_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    with served(monkeypatch, {"GET /whoami": [{"organization_name": ATTACK, "scopes": [ATTACK] * 100}]}):
+        good, words = MosaicHook().test_connection()
+    assert good
+    check(words)
+
+
+def test_a_status_that_is_cleaned_is_not_taken_for_another_one() -> None:
+    for status in ("completed ", "completed\n", "\u200bcompleted", "completed\x1b"):
+        assert Run(run_id="run-1", status=status).status != "completed"
