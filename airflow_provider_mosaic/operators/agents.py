@@ -46,7 +46,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
     _options = options.APPLY_AGENT
     _row_label_arguments = ("definition", "agent_id")
     operator_extra_links = (MosaicAgentLink(),)
-    _means = "No run was started. What the agent is now is used by every run that starts from now on."
+    _effect_words = "No run was started. What the agent is now is used by every run that starts from now on."
     _retry = "compares the agent again and changes only what differs"
 
     def __init__(

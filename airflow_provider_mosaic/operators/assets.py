@@ -40,7 +40,7 @@ class MosaicUploadOperator(MosaicOperator):
     _may_be_empty = {"asset_type": None}
     _options = options.UPLOAD
     _row_label_arguments = ("source",)
-    _means = "There is no asset to start a run with. No run was started, and nothing was published."
+    _effect_words = "There is no asset to start a run with. No run was started, and nothing was published."
     _retry = "uploads the file again, or only what is missing of it"
 
     def __init__(
@@ -104,7 +104,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     _options = options.DOWNLOAD
     _row_label_arguments = ("destination", "run_id")
     operator_extra_links = (MosaicAgentLink(),)
-    _means = "The run and its outputs stay as they are: nothing was paid again. Files that are complete stay."
+    _effect_words = "The run and its outputs stay as they are: nothing was paid again. Files that are complete stay."
     _retry = "fetches only what is missing"
 
     def __init__(

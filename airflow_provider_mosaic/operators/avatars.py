@@ -44,7 +44,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
     _options = options.AVATAR_PROFILE
     _row_label_arguments = ("name",)
-    _means = "No avatar profile was made by this try."
+    _effect_words = "No avatar profile was made by this try."
     _retry = "checks its arguments again"
 
     def __init__(

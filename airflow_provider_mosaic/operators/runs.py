@@ -91,11 +91,11 @@ class MosaicRunAgentOperator(RunWaitOperator):
     template_fields: Sequence[str] = ("agent_id", *_INPUTS, "min_credits", "mosaic_conn_id")
     template_fields_renderers = {"video_inputs": "json", "mimir_assets": "json", "update_params": "json"}
     operator_extra_links = (MosaicAgentLink(),)
-    _begins = "run"
+    _creates = "run"
     _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
     _options = options.RUN_AGENT
     _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
-    _means = "No run was started by this try, and nothing was paid."
+    _effect_words = "No run was started by this try, and nothing was paid."
     _retry = "checks its arguments again"
 
     def __init__(
@@ -261,7 +261,7 @@ class MosaicCancelRunOperator(MosaicOperator):
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.CANCEL_RUN
     _row_label_arguments = ("run_id",)
-    _means = "The run may keep running, and cost credits."
+    _effect_words = "The run may keep running, and cost credits."
     _retry = "cancels the run again"
 
     def __init__(self, *, run_id: Text, mosaic_conn_id: Text = "mosaic_default", **kwargs: Any) -> None:

@@ -79,11 +79,11 @@ class MosaicSocialPostOperator(WaitingOperator):
     )
     operator_extra_links = (MosaicPostLink(),)
     template_fields_renderers = {"provider_options": "json"}
-    _begins = "post"
+    _creates = "post"
     _may_be_empty = dict.fromkeys(("output_ids", "schedule_date", "workspace_id", "provider_options"))
     _options = options.POST
     _row_label_arguments = ("platforms", "run_id", "media_urls", "text")
-    _means = "Nothing was published by this try."
+    _effect_words = "Nothing was published by this try."
     _retry = "checks its arguments again"
 
     def __init__(
@@ -195,7 +195,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     _may_be_empty = {"social_connection_id": None}
     _options = options.POST_ANALYTICS
     _row_label_arguments = ("post_id",)
-    _means = "The task only reads: nothing was paid or published."
+    _effect_words = "The task only reads: nothing was paid or published."
     _retry = "reads the metrics again"
 
     def __init__(

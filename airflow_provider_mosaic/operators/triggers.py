@@ -52,7 +52,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     _options = options.YOUTUBE_TRIGGER
     _row_label_arguments = ("agent_id", "youtube_channels")
     operator_extra_links = (MosaicAgentLink(),)
-    _means = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
+    _effect_words = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
     _retry = "compares the channels again and changes only what differs"
 
     def __init__(

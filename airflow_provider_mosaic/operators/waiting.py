@@ -142,5 +142,5 @@ class RunWaitOperator(WaitingOperator):
         if self._running is not None:
             self._running.wait.on_kill()
 
-    def _took_up(self, task: RunTask | ResumeTask) -> None:
+    def _set_active(self, task: RunTask | ResumeTask) -> None:
         self._running = task

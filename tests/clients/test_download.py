@@ -274,7 +274,7 @@ class FullDisk(Target):
         self.part: Part | None = None
         self._inner = local_target(path)
 
-    def _begin(self, size: int | None) -> Part:
+    def _open_part(self, size: int | None) -> Part:
         part = self._inner.open_part(size)
         # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
         part._stream.close()  # type: ignore[attr-defined]

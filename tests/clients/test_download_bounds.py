@@ -176,7 +176,7 @@ def test_a_slow_line_that_keeps_the_lowest_rate_is_not_given_up(tmp_path: Path) 
 class SlowPlace(Target):
     """A local file whose disk takes longer for a block than a host may take for it."""
 
-    def _begin(self, size: int | None) -> Part:
+    def _open_part(self, size: int | None) -> Part:
         part = local_target(self.shown).open_part(size)
         write = part._write
         part._write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
