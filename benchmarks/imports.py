@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from goals import Row, report
 
-from dev import environment
+from dev.paths import LOCAL, PEERS_PYTHON
 
 #: Seconds that ours may cost over airflow.sdk alone.
 GOAL = 0.02
@@ -82,7 +82,7 @@ def measure(python: str, imports: str) -> Cost:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
     ran = subprocess.run(
         [python, "-c", CHILD.format(base=BASE, imports=imports)],
-        env=inherited | {"AIRFLOW_HOME": str(environment.LOCAL / "benchmarks" / "home")},
+        env=inherited | {"AIRFLOW_HOME": str(LOCAL / "benchmarks" / "home")},
         capture_output=True,
         text=True,
         check=True,
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a DAG file's imports cost.")
     parser.add_argument("--rounds", type=int, default=9)
     rounds: int = parser.parse_args().rounds
-    python = str(environment.ensure(group="peers").python)
+    python = str(PEERS_PYTHON)
     for imports in SUBJECTS.values():
         measure(python, imports)  # the first time, bytecode is written
     costs: dict[str, list[Cost]] = {name: [] for name in SUBJECTS}

@@ -260,9 +260,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="with 1,000 waits; the rest is measured once")
     parser.add_argument("--most", type=int, default=10_000, help="the most waits; default: %(default)s")
     arguments = parser.parse_args()
-    from dev import environment
+    from dev.paths import PEERS_PYTHON
 
-    python = str(environment.ensure(group="peers").python)
+    python = str(PEERS_PYTHON)
     print(
         f"{versions(python)}; {os.cpu_count()} cores; medians of {arguments.rounds} rounds at 1,000 waits\n", flush=True
     )

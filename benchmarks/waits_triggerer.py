@@ -40,7 +40,7 @@ from typing import Any
 from goals import Row, report
 
 from dev.airflow_instance import AirflowInstance
-from dev.environment import LOCAL
+from dev.paths import LOCAL
 from dev.processes import Service, end, members, poll, tail
 
 HERE = Path(__file__).resolve().parent

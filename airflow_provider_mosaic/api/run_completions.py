@@ -57,8 +57,8 @@ class RunCompletionTracker:
     """
     What is known of an agent's runs between two looks. The first look only takes stock: what has ended by then is old.
 
-    Each poll calls :meth:`add_listing`, :meth:`add_run` for each run that it names, and :meth:`finish_poll`. An interrupted
-    poll loses nothing: the next one names the rest again. A run that was resumed ends again.
+    Each poll calls :meth:`add_listing`, :meth:`add_run` for each run that it names, and :meth:`finish_poll`. An
+    interrupted poll loses nothing: the next one names the rest again. A run that was resumed ends again.
 
     :param agent_id: The agent.
     :param status: The ends that are told; None for all.

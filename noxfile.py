@@ -1,0 +1,219 @@
+"""
+Environments and test runs. ``make`` is the usual way in; ``nox --list`` shows the sessions.
+
+Each Airflow has a constraint file in ``constraints/``. The session ``dev`` installs the checkout editable. The others
+install the built wheels into a new environment, and run the tests from a copy of the checkout without the packages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+LOCAL = ROOT / ".local"
+PACKAGES = ("airflow_provider_mosaic", "mosaic_emulator")
+AIRFLOWS = ("3.1", "3.2", "3.3")
+NEWEST = AIRFLOWS[-1]
+SUPPORTED_PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.envdir = str(LOCAL / "nox")
+nox.options.error_on_missing_interpreters = True
+
+# pyenv's shims run only the versions that are switched on: prefer the interpreters themselves.
+_pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+_interpreters = [str(each) for each in sorted(_pyenv.glob("versions/3.*/bin"))]
+os.environ["PATH"] = os.pathsep.join([*_interpreters, os.environ["PATH"]])
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# uv does not read the configuration of pip.
+for setting, variable in (("global.index-url", "UV_DEFAULT_INDEX"), ("global.cert", "SSL_CERT_FILE")):
+    if not {variable, "UV_INDEX_URL", "UV_CONFIG_FILE"} & os.environ.keys():
+        found = subprocess.run([sys.executable, "-m", "pip", "config", "get", setting], capture_output=True, text=True)
+        if found.stdout.strip():
+            os.environ[variable] = found.stdout.strip()
+# Containers often set it; without bytecode, each process of Airflow compiles what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+PYTHONS = [each for each in SUPPORTED_PYTHONS if shutil.which(f"python{each}")]
+_running = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHON = _running if _running in SUPPORTED_PYTHONS else PYTHONS[-1]
+# Each Airflow and each Python once; the oldest Python takes the oldest dependencies, PYTHON the newest Airflow.
+_other_pythons = [each for each in PYTHONS[1:] if each != PYTHON] or [PYTHON]
+COMPATIBILITY_PAIRS = [
+    (airflow, _other_pythons[min(index, len(_other_pythons) - 1)]) for index, airflow in enumerate(AIRFLOWS[:-1])
+]
+ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
+
+UNIT = "not airflow and not alone and not exhaustive"
+# Tests mostly wait, and two cores are usual.
+PARALLEL = ("-n", "2", "--dist", "worksteal")
+#: Tests of what touches Airflow.
+COMPATIBILITY_TESTS = (
+    "tests/airflow/test_discovery.py",
+    "tests/airflow/test_example_dags.py",
+    "tests/durable",
+    "tests/hooks",
+    "tests/operators",
+    "tests/sensors",
+    "tests/tasks",
+    "tests/triggers",
+    "tests/test_architecture.py",
+    "tests/test_provider_info.py",
+    "tests/test_pytest_plugin.py",
+    "tests/test_retry_policy.py",
+    "tests/test_webhook_receiver.py",
+)
+REAL_AIRFLOW_TESTS = (
+    "tests/airflow/test_quick_start.py",
+    "tests/airflow/test_connection_form.py",
+    "tests/airflow/test_finished_runs.py",
+)
+API_TESTS = (
+    "tests/agents_as_code",
+    "tests/api",
+    "tests/clients",
+    "tests/airflow/test_example_dags.py",
+    "tests/test_architecture.py",
+)
+
+
+def install(session: nox.Session, *requirements: str, constraint: str, group: str) -> None:
+    """Install requirements and a dependency group, and compile their bytecode."""
+    session.install(
+        "--compile-bytecode",
+        *("--constraint", str(ROOT / "constraints" / f"{constraint}.txt")),
+        *("--group", f"{ROOT / 'pyproject.toml'}:{group}"),
+        *requirements,
+    )
+
+
+def build_wheels(session: nox.Session) -> list[str]:
+    """Build the wheels of the provider and the emulator."""
+    target = LOCAL / "wheels" / session.name
+    shutil.rmtree(target, ignore_errors=True)
+    for project in (ROOT, ROOT / "emulator"):
+        session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
+    return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
+
+
+def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
+    """Install both wheels, and work in a copy of the checkout from which only the wheels can be imported."""
+    install(session, *build_wheels(session), constraint=constraint, group=group)
+    copy = LOCAL / "checkouts" / session.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *PACKAGES),
+    )
+    session.chdir(copy)
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest without the cache, which all sessions would share."""
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+
+
+def install_editable(session: nox.Session, *, airflow: str, group: str) -> None:
+    """Install both distributions editable, with a dependency group."""
+    install(session, "--editable", "emulator", "--editable", ".", constraint=f"airflow-{airflow}", group=group)
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def dev(session: nox.Session, airflow: str) -> None:
+    """Make the environment for development with one Airflow."""
+    install_editable(session, airflow=airflow, group="dev")
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("group", ["peers", "distributed"], ids=["peers", "distributed"])
+def extended(session: nox.Session, group: str) -> None:
+    """Make the environment of the benchmarks (peers), or of `make distributed`."""
+    install_editable(session, airflow=NEWEST, group=group)
+
+
+@nox.session(python=PYTHON)
+def unit(session: nox.Session) -> None:
+    """Run everything that needs no running Airflow, real sockets included, on the newest Airflow."""
+    install_wheels(session, constraint=f"airflow-{NEWEST}")
+    pytest(session, *PARALLEL, "--durations=20", "-m", UNIT)
+    pytest(session, "--durations=5", "-m", "alone")
+    pytest(session, "-c", "emulator/pyproject.toml", *PARALLEL, "--durations=5", "emulator/tests")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def compatibility(session: nox.Session, airflow: str) -> None:
+    """Run what touches Airflow on one Airflow, with a real one too unless `make e2e` has it."""
+    install_wheels(session, constraint=f"airflow-{airflow}")
+    pytest(session, *PARALLEL, "-m", UNIT, *COMPATIBILITY_TESTS)
+    if airflow != NEWEST:
+        pytest(session, "-m", "airflow and not bursts", *REAL_AIRFLOW_TESTS)
+
+
+@nox.session(python=PYTHONS[0])
+def floors(session: nox.Session) -> None:
+    """Run the tests of the API and its clients with the oldest dependencies that are allowed."""
+    install_wheels(session, constraint="floors")
+    pytest(session, *PARALLEL, "-m", UNIT, *API_TESTS)
+
+
+@nox.session(python=PYTHONS[-1])
+def next_airflow(session: nox.Session) -> None:
+    """Run all tests on the pre-release of Airflow in constraints/next.in."""
+    install_wheels(session, constraint="next")
+    pytest(session, *PARALLEL, "-m", UNIT)
+    pytest(session, "-m", "airflow and not bursts", *REAL_AIRFLOW_TESTS)
+
+
+@nox.session(python=PYTHON)
+def matrix(session: nox.Session) -> None:
+    """Queue the oldest dependencies and the other Airflows; FULL=1 takes every Airflow with every Python."""
+    pairs = ALL_PAIRS if os.environ.get("FULL", "0") != "0" else COMPATIBILITY_PAIRS
+    session.notify("floors")
+    for airflow, python in pairs:
+        session.notify(f"compatibility-{python}({airflow})")
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """Check the DAGs of the docs and the examples with mypy and pyright, against the built wheels."""
+    wheels = build_wheels(session)
+    install(session, *wheels, constraint=f"airflow-{NEWEST}", group="types")
+    session.install("--no-deps", "--reinstall", *wheels)
+    session.run("python", "-m", "dev.type_check")
+
+
+@nox.session(venv_backend="none")
+def constraints(session: nox.Session) -> None:
+    """Resolve the constraint files again, without the address of an index in them."""
+
+    def resolve(target: str, python: str, *arguments: str) -> None:
+        session.run(
+            *("uv", "pip", "compile", "--quiet", "--upgrade", "--no-emit-index-url", "--no-emit-find-links"),
+            *("--no-header", "--no-annotate", "--python-version", python, "pyproject.toml", "emulator/pyproject.toml"),
+            *arguments,
+            *("--output-file", f"constraints/{target}.txt"),
+        )
+
+    groups = ("--group", "distributed", "--group", "peers", "--group", "types")
+    for airflow in AIRFLOWS:
+        source = f"constraints/airflow-{airflow}.in"
+        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *groups, source)
+    projects = [nox.project.load_toml(path)["project"] for path in ("pyproject.toml", "emulator/pyproject.toml")]
+    floors = {each.replace(">=", "==") for project in projects for each in project["dependencies"]}
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
+        pins.write("\n".join(sorted(floors)))
+        pins.flush()
+        resolve("floors", SUPPORTED_PYTHONS[0], "--group", "test", pins.name, "constraints/floors.in")
+    # Airflow 3.4 needs Python 3.11.
+    resolve("next", "3.11", "--universal", "--group", "test", "constraints/next.in")
