@@ -1,4 +1,4 @@
-# Apart from caches, these commands write only under .local/; a Python from 3.10 to 3.13 and make is all they need.
+# These commands need make and a Python from 3.10 to 3.13. Apart from caches, they write only to .local/.
 PYTHON ?= python3
 AIRFLOW ?= 3.3
 NOX := .local/tools/bin/nox
@@ -6,42 +6,42 @@ ENVIRONMENT := .local/nox/dev-$(subst .,-,$(AIRFLOW))
 BIN := $(ENVIRONMENT)/bin
 PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 
-# Containers and CI machines often set it; then every process of Airflow compiles what it imports, at each start.
+# Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
 
-demo: environment          ## the nightly pipeline on a real Airflow, from nothing; KEEP=1 leaves it up
+demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
 	@$(BIN)/python -m dev.demo
 
-test:                      ## what CI runs on one Airflow, with the seconds of each step
+test:                      ## lint, types, unit and end-to-end tests on the newest Airflow, with the time of each step
 	@for step in environment lint types unit e2e; do \
 	    started=$$(date +%s); $(MAKE) --no-print-directory $$step || exit; \
 	    echo "make $$step: $$(($$(date +%s) - started)) s"; \
 	done
 
-test-matrix: $(NOX)        ## the built wheels on the other Airflows, and with the oldest dependencies; FULL=1: on every Python
+test-matrix: $(NOX)        ## test the wheels on the other Airflows and with the oldest dependencies; FULL=1: every Airflow with every Python
 	$(NOX) -s matrix
 
-test-exhaustive: environment   ## everything of a kind where `make unit` takes a covering part
+test-exhaustive: environment   ## test all combinations of which `make unit` takes a covering sample
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m exhaustive
 
-test-hostile: environment  ## hostile servers, one attack at a time: the longest, the most memory, the secrets in any log
+test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs
 	$(BIN)/python -m pytest -q -m hostile
 
-test-floors: $(NOX)        ## the API and its clients, attacks on them too, with the oldest dependencies that pyproject.toml allows
+test-floors: $(NOX)        ## test the API and its clients with the oldest dependencies that pyproject.toml allows
 	$(NOX) -s floors
 
-test-next: $(NOX)          ## the built wheels on the next Airflow, before its release
+test-next: $(NOX)          ## test the wheels on the pre-release of the next Airflow
 	$(NOX) -s next_airflow
 
-test-faults: environment   ## kills and lost answers at every moment, expected and seen; DATABASE=postgresql: not on SQLite
+test-faults: environment   ## kill processes and lose responses at every point; print expected and observed effects; DATABASE=postgresql
 	@$(BIN)/python -m tests.faults
 
-soak: environment          ## PIPELINES=300 through faulty answers and a kill every minute
+soak: environment          ## run PIPELINES=300 pipelines with faults and a kill every minute
 	@$(BIN)/python -m dev.soak
 
-distributed: $(NOX)        ## PIPELINES=200 on PostgreSQL, Redis, Celery; a triggerer and a worker are lost on the way
+distributed: $(NOX)        ## run PIPELINES=200 pipelines on PostgreSQL, Redis and Celery; lose a triggerer and a worker
 	@$(PYTHON) -m dev.distributed_engine
 	@$(NOX) -s "extended(distributed)"
 	@.local/nox/extended-distributed/bin/python -m pytest -q tests/test_distributed_page.py
@@ -61,22 +61,23 @@ $(ENVIRONMENT)/.made: $(NOX) $(PROJECTS) constraints/airflow-$(AIRFLOW).txt
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 
-types: environment         ## also of all DAGs that the docs show, against the built wheels
+types: environment         ## check types, also of all DAGs in the docs, against the wheels
 	$(BIN)/mypy -p airflow_provider_mosaic -p mosaic_emulator -p dev
 	$(NOX) -s types
 
-unit: $(NOX)               ## everything that needs no running Airflow, real sockets included, with the built wheels
+unit: $(NOX)               ## run all tests that need no running Airflow, with the wheels
 	$(NOX) -s unit
 
-e2e: environment           ## a real scheduler, DAG processor, triggerer and API server
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20 -m "airflow and not bursts"
+e2e: environment           ## run the tests with a real scheduler, DAG processor, triggerer and API server
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --durations=20 -m "airflow and not bursts"
 
-test-bursts: environment   ## 50 runs that end together, again and again, while DAGs are paused; DATABASE=postgresql: not on SQLite
+test-bursts: environment   ## end 50 runs together, repeatedly, while DAGs are paused; DATABASE=postgresql
 	$(BIN)/python -m pytest -m bursts
 
-bench: environment peers   ## figures beside peers, as ratios in one run; a missed goal is said
+bench: environment peers   ## measure beside other providers and print ratios and goals
 	$(BIN)/python benchmarks/table.py
 
 bench-transfer: environment
@@ -85,10 +86,10 @@ bench-transfer: environment
 peers: $(NOX)
 	@$(NOX) -s "extended(peers)"
 
-constraints: $(NOX)        ## resolve constraints/*.in again
+constraints: $(NOX)        ## resolve constraints/*.in
 	$(NOX) -s constraints
 
-reference: environment     ## docs/operators.md from the docstrings
+reference: environment     ## write docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
 clean:

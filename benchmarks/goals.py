@@ -1,4 +1,4 @@
-"""The rows of the table that `make bench` prints: a figure of ours, the same of others, their ratio, and the goal."""
+"""The rows of the table that `make bench` prints: our figure, that of other providers, the ratio, and the goal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-#: Where the rows are gathered, one JSON object a line, when several benchmarks make one table.
+#: Environment variable with the path of a file that collects the rows of several benchmarks, as JSON lines.
 GATHERED = "BENCHMARK_ROWS"
 
 
@@ -18,10 +18,8 @@ class Row:
     One figure.
 
     :param figure: What was measured, with its unit.
-    :param ours: Ours.
-    :param theirs: The same of others, by their names.
-    :param goal: The goal in words; None where there is none.
-    :param met: Whether it was met.
+    :param theirs: The figures of others, by name.
+    :param goal: The goal in words, if there is one.
     """
 
     figure: str
@@ -32,7 +30,7 @@ class Row:
 
     def __str__(self) -> str:
         theirs = ", ".join(f"{name} {number(value)}" for name, value in self.theirs.items())
-        # The leanest of the others is the one to be compared with.
+        # Compare with the best of the others.
         least = min(self.theirs.values(), default=0.0)
         ratio = number(self.ours / least) if least else ""
         verdict = "" if self.goal is None else f"{'met' if self.met else 'MISSED'}: {self.goal}"
@@ -40,17 +38,17 @@ class Row:
 
 
 def number(value: float) -> str:
-    """Three digits or more, none of them for show."""
+    """Format a number with about three significant digits."""
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:,.{digits}f}"
 
 
 def report(rows: Iterable[Row]) -> None:
-    """Print rows, and keep them for the table of all benchmarks if there is to be one."""
-    told = list(rows)
+    """Print rows, and append them to the collecting file if there is one."""
+    rows = list(rows)
     print(f"{'':<50}{'ours':>9}  {'theirs':<38}{'ratio':>7}  goal")
-    for row in told:
+    for row in rows:
         print(row, flush=True)
     if gathered := os.environ.get(GATHERED):
         with Path(gathered).open("a") as file:
-            file.writelines(json.dumps(asdict(row)) + "\n" for row in told)
+            file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)

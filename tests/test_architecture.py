@@ -18,7 +18,7 @@ else:
 
 ROOT = Path(airflow_provider_mosaic.__file__).parent
 
-#: What is loaded, one after the other, in a fresh interpreter.
+#: Code that runs in this order in a new interpreter.
 STAGES = {
     "what any DAG file loads": "from airflow.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator, task",
     "every operator and sensor": (
@@ -33,7 +33,7 @@ STAGES = {
 }
 
 
-#: ``load`` loads every module of a layer.
+#: Define ``load``, which imports all modules of a layer.
 EVERY_MODULE = """
 from importlib import import_module
 from pkgutil import iter_modules
@@ -44,8 +44,8 @@ def load(layer):
 """
 
 
-def test_no_text_is_recased_as_a_whole() -> None:
-    """A sentence that begins with an id, or holds one, would name another thing."""
+def test_no_text_is_capitalized() -> None:
+    """An id in the text would change."""
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in ROOT.rglob("*.py")
@@ -55,17 +55,17 @@ def test_no_text_is_recased_as_a_whole() -> None:
     assert found == []
 
 
-#: The modules of the API that a DAG file with an operator loads.
+#: Modules of ``api`` that an operator's module imports.
 VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs", "api.validators"}
 
 
 def loaded_by(*stages: str) -> list[set[str]]:
-    """The modules that each of some stages of code has loaded more than those before."""
+    """Return the modules that each stage adds to those before."""
     lines = ["import sys; before = set(sys.modules)"]
     for stage in stages:
         lines += [stage, "print('\\n', *(set(sys.modules) - before)); before = set(sys.modules)"]
     code = "\n".join(lines)
-    # Elsewhere than here: the folder that Python is started in is the first one that it looks into.
+    # Python puts the current directory first on sys.path.
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tempfile.gettempdir()
     )
@@ -89,17 +89,17 @@ def loaded() -> dict[str, set[str]]:
     return dict(zip(STAGES, found, strict=True))
 
 
-def test_a_dag_file_loads_little(loaded: dict[str, set[str]]) -> None:
+def test_importing_operators_loads_no_other_layer(loaded: dict[str, set[str]]) -> None:
     more = loaded["every operator and sensor"]
     assert {"operators.runs", "operators.assets", "operators.social", "sensors.runs"} <= ours(more)
     assert layers(more).isdisjoint({"clients", "hooks", "tasks", "triggers"})
-    # What constants are validated with, and neither the models nor the endpoints.
+    # Only the validators of constants, no models and no endpoints.
     assert {name for name in ours(more) if name.startswith("api.")} == VALIDATION
     foreign = {name.partition(".")[0] for name in more}
     assert foreign.isdisjoint({"requests", "urllib3", "fastapi", "uvicorn", "httpx", "pydantic", "fsspec", "tenacity"})
 
 
-def test_validating_the_constants_of_a_dag_file_loads_nothing_more() -> None:
+def test_validating_constants_loads_nothing_more() -> None:
     operators = (
         "from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator\n"
         "from airflow_provider_mosaic.sensors import MosaicRunSensor"
@@ -109,7 +109,7 @@ def test_validating_the_constants_of_a_dag_file_loads_nothing_more() -> None:
         "MosaicSocialPostOperator(task_id='post', text='t', platforms=['x'], schedule_date='2030-01-01T00:00:00Z')\n"
         "MosaicRunSensor.partial(task_id='wait', poll_interval=5).expand(run_id=['a'])"
     )
-    # What any task costs: on Airflow 3.1 the first one loads its API.
+    # On Airflow 3.1 the first task of any kind loads more of Airflow.
     plain = "BaseOperator(task_id='plain'); BaseSensorOperator.partial(task_id='mapped').expand(mode=['poke'])"
     _, _, _, more = loaded_by(STAGES["what any DAG file loads"], plain, operators, tasks)
     assert ours(more) <= {"sensors.without_worker"}
@@ -122,13 +122,13 @@ def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> N
     assert "requests" not in loaded["the hook"]
 
 
-def test_importing_a_trigger_loads_nothing_that_works_in_a_task(loaded: dict[str, set[str]]) -> None:
+def test_importing_a_trigger_loads_no_tasks(loaded: dict[str, set[str]]) -> None:
     assert "triggers.runs" in ours(loaded["every trigger"])
     assert layers(loaded["every trigger"]).isdisjoint({"tasks"})
 
 
-def test_a_triggerer_does_not_load_what_workers_send_with() -> None:
-    # Airflow imports a trigger on its event loop: whatever that takes stops everybody's triggers.
+def test_importing_a_trigger_loads_no_sync_client() -> None:
+    # Airflow imports a trigger on its event loop: a slow import stops all triggers.
     airflow = "import airflow.sdk, airflow.triggers.base\nfrom airflow.providers.common.compat.sdk import conf"
     _, more = loaded_by(f"{airflow}\nfrom airflow.sdk import BaseHook", STAGES["every trigger"])
     assert {"clients.async_client", "clients.error_mapper"} <= ours(more)
@@ -136,7 +136,7 @@ def test_a_triggerer_does_not_load_what_workers_send_with() -> None:
     assert {"requests", "urllib3"}.isdisjoint(more)
 
 
-def test_a_client_of_a_triggerer_is_made_without_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_async_client_needs_no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -149,7 +149,7 @@ def test_a_client_of_a_triggerer_is_made_without_it_too(monkeypatch: pytest.Monk
     assert {"requests", "urllib3"}.isdisjoint(modules)
 
 
-def test_a_dag_file_that_watches_runs_loads_nothing_that_does_the_watching() -> None:
+def test_an_asset_watcher_loads_no_client() -> None:
     code = "from airflow_provider_mosaic.assets import finished_runs; finished_runs('agent')"
     _, more = loaded_by(STAGES["what any DAG file loads"], code)
     assert "triggers.finished_runs" in ours(more)
@@ -157,28 +157,28 @@ def test_a_dag_file_that_watches_runs_loads_nothing_that_does_the_watching() -> 
     assert "api.endpoints.runs" not in ours(more)
 
 
-def test_the_api_and_the_transports_run_without_airflow() -> None:
+def test_api_and_clients_need_no_airflow() -> None:
     [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')\nload('clients')")
     assert not [name for name in modules if name == "airflow" or name.startswith("airflow.")]
     assert {"api.endpoints.runs", "clients.sync_client", "clients.async_client"} <= ours(modules)
 
 
-def test_the_api_opens_no_sockets() -> None:
+def test_api_opens_no_sockets() -> None:
     [modules] = loaded_by(f"{EVERY_MODULE}\nload('api')")
     assert modules.isdisjoint({"requests", "httpx", "urllib3", "http.client"})
 
 
-#: The name that is imported, where it is another one than that of the distribution.
+#: Distributions whose import has another name.
 DISTRIBUTIONS = {"airflow": "apache-airflow", "yaml": "pyyaml", "typing_extensions": "typing-extensions"}
 COMPAT = "apache-airflow-providers-common-compat"
-#: What is there whenever the module's code is called, since that is who calls it.
+#: Imports that the caller of the module provides.
 BROUGHT = {
     "connection_form.py": {"wtforms", "wtforms.validators"},
 }
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of what a module imports from outside the package."""
+    """Return the names of the modules that a file imports from other distributions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -194,9 +194,9 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[<>=!~\[ ]", requirement)[0].lower() for requirement in requirements}
 
 
-def test_whatever_is_imported_is_declared_or_comes_with_python() -> None:
+def test_every_import_is_declared() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    everywhere = declared(project["dependencies"])
+    requirements = declared(project["dependencies"])
     undeclared = {
         (str(path.relative_to(ROOT)), name)
         for path in ROOT.rglob("*.py")
@@ -206,12 +206,12 @@ def test_whatever_is_imported_is_declared_or_comes_with_python() -> None:
             if name.startswith("airflow.providers.common.compat")
             else DISTRIBUTIONS.get(name.partition(".")[0], name.partition(".")[0].replace("_", "-"))
         )
-        not in everywhere
+        not in requirements
     }
     assert undeclared == set()
 
 
-def test_every_module_begins_with_future_annotations_and_a_word_about_itself() -> None:
+def test_every_module_has_a_docstring_and_future_annotations() -> None:
     for path in ROOT.rglob("*.py"):
         text = path.read_text()
         assert (

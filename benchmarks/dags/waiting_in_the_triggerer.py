@@ -1,4 +1,4 @@
-"""For `benchmarks/waits_triggerer.py`: the wait that is copied."""
+"""For `benchmarks/waits_triggerer.py`: the wait that the benchmark copies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 @dag(schedule=None)
 def one_of_many():
-    """One run that goes on."""
+    """Wait for one run."""
     MosaicRunSensor(task_id="wait", run_id="{{ dag_run.conf['run_id'] }}", deferrable=True, timeout=7 * 86_400)
 
 
