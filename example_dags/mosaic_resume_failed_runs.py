@@ -27,7 +27,7 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
         "hours": Param(12, type="number", minimum=0),
     },
 )
-def mosaic_mend_runs() -> None:
+def mosaic_resume_failed_runs() -> None:
     @task
     def failed(**context: Any) -> list[str]:
         params = context["params"]
@@ -48,4 +48,4 @@ def mosaic_mend_runs() -> None:
     end >> resume.expand(run_id=failed())
 
 
-mosaic_mend_runs()
+mosaic_resume_failed_runs()
