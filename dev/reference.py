@@ -19,9 +19,9 @@ This page is made from the docstrings by `make reference`. All arguments are key
 arguments of Airflow's `BaseOperator` (sensors: `BaseSensorOperator`). Operators also take `optional`: the names of
 templated arguments that [may render to None](promises.md#arguments-that-render-to-none) and are then left out.
 
-Constants are validated when the DAG file is parsed; templates and the outputs of other tasks are validated when the task
-runs. In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between them: the
-name of a file, or an id. To label them differently, set Airflow's `map_index_template`.
+Constants are validated when the DAG file is parsed. Templates and the outputs of other tasks are validated when the
+task runs. In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between
+them: the name of a file, or an id. To label them differently, set Airflow's `map_index_template`.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 

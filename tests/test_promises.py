@@ -165,9 +165,7 @@ SERVICES = {
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[state store has lost the entry by the retry]",
     ],
     "reading the Variable": [f"{OUTAGES}::test_a_variable_that_cannot_be_read_is_not_taken_for_none"],
-    "the API server, while a task waits": [
-        *CANCELS["Airflow kills a task on a worker because its API server is down"]
-    ],
+    "the API server, while a task waits": [*CANCELS["Airflow kills a task on a worker because its API server is down"]],
     "the API server, while a task is deferred": [
         f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
     ],

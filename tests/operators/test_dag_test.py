@@ -30,7 +30,10 @@ def dags() -> Iterator[dict[str, Any]]:
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir(exist_ok=True)
     names: dict[str, Any] = {}
-    files = [Path(__file__).parent / "dags" / "under_dag_test.py", ROOT / "example_dags" / "mosaic_resume_failed_runs.py"]
+    files = [
+        Path(__file__).parent / "dags" / "under_dag_test.py",
+        ROOT / "example_dags" / "mosaic_resume_failed_runs.py",
+    ]
     for file in files:
         shutil.copyfile(file, folder / file.name)
         names |= runpy.run_path(str(folder / file.name))
