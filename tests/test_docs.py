@@ -95,6 +95,7 @@ def test_every_named_class_exists() -> None:
         *sensors.__all__,
         *exceptions.__all__,
         "MosaicHook",
+        "MosaicOperator",
         *triggers.__all__,
         "MosaicRetryPolicy",
     }
