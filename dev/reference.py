@@ -15,13 +15,13 @@ PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
 
 _HEAD = """# Operators and sensors
 
-Made from the docstrings by `make reference`. All arguments are keywords; every class also takes what Airflow's own
-`BaseOperator` (sensors: `BaseSensorOperator`) takes. Operators also take `optional`: the names of templated arguments
-that [may render to nothing](promises.md#what-is-not-there-is-not-left-out) and are left out then.
+This page is made from the docstrings by `make reference`. All arguments are keywords. Every class also takes the
+arguments of Airflow's `BaseOperator` (sensors: `BaseSensorOperator`). Operators also take `optional`: the names of
+templated arguments that [may render to None](promises.md#arguments-that-render-to-none) and are then left out.
 
-Constants are validated when the DAG file is parsed, everything else when the task runs. The rows of a mapped task, and
-those of tasks in a mapped task group, are named by what differs between them: the name of a file, or an id. Where
-nothing does, they keep their numbers. To name them otherwise, set Airflow's `map_index_template`.
+Constants are validated when the DAG file is parsed. Templates and the outputs of other tasks are validated when the
+task runs. In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between
+them: the name of a file, or an id. To label them differently, set Airflow's `map_index_template`.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 

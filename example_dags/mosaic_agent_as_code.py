@@ -1,10 +1,11 @@
 """
-### Keep an agent in a file, and edit with it
+### Keep an agent in a file, and run it
 
-What the agent is to be stands in `mosaic_agent_as_code.yaml` beside this file, under version control. Before each run
-it is made so: the first time it is created, later only what differs is changed, and the log shows the difference. The
-run costs credits; Mosaic documents no cost of changing an agent. Trigger it with a `recording` (a URL), a caption
-`style` for this run only, and a folder for its `results`. It uses the connection `mosaic_default`.
+The agent is defined in `mosaic_agent_as_code.yaml` beside this file, under version control. Each DAG run first applies
+the definition: the first time it creates the agent, later it changes only what differs, and the log shows the changes.
+
+Trigger the DAG with a `recording` (a URL), a caption `style` for this run only, and a folder for the `results`. The run
+costs credits; Mosaic documents no cost of changing an agent. The DAG uses the connection `mosaic_default`.
 """
 
 from airflow.sdk import Param, dag

@@ -1,9 +1,9 @@
 """
-### Make an avatar of a person, and have it speak
+### Create an avatar, and let it speak
 
-Trigger it with a `picture` of one person, 4 to 15 seconds of clean `speech` of the same person (paths, object storage
-URIs or URLs), a `name`, an `agent` that has one AI Avatar tile, and a folder for the `results`. The profile is made
-once, whatever is retried; the run costs credits. It uses the connection `mosaic_default`.
+Trigger the DAG with a `picture` of one person, 4 to 15 seconds of clean `speech` of the same person (paths, object
+storage URIs or URLs), a `name`, the id of an `agent` with one AI Avatar tile, and a folder for the `results`. Retries
+create no second profile. The run costs credits. The DAG uses the connection `mosaic_default`.
 """
 
 from datetime import timedelta
@@ -39,7 +39,7 @@ def mosaic_avatar() -> None:
         timeout=timedelta(hours=2).total_seconds(),
     )
 
-    # Parameters of a tile for this run only; the agent itself stays as it is.
+    # These parameters apply to this run only; the agent does not change.
     run = MosaicRunAgentOperator(
         task_id="speak",
         agent_id="{{ params.agent }}",

@@ -1,10 +1,11 @@
 """
-### Write down what was spent
+### Report the credits that were used
 
-One JSON object a line for each day and tile, ready for a warehouse, and the balance as the task's result. By itself it
-takes yesterday (in UTC); trigger it with another `day` to write that one again. It starts no run; Mosaic documents no
-cost of reading. It uses the connection `mosaic_default` and the variable `mosaic_costs`: the folder, or object storage
-prefix, for the files.
+It writes one JSON object a line for each tile of a day, ready for a warehouse, and returns the balance. The scheduled
+DAG runs report yesterday (in UTC); trigger the DAG with a `day` to report another one.
+
+It starts no run; Mosaic documents no cost of reading. It uses the connection `mosaic_default` and the variable
+`mosaic_costs`: the folder, or object storage prefix, for the files.
 """
 
 import json
@@ -27,11 +28,11 @@ from airflow_provider_mosaic.hooks import MosaicHook
 def mosaic_credits_used() -> None:
     @task
     def write_usage(**context: Any) -> str:
-        asked = context["params"]["day"]
-        day = from_format(asked, "YYYY-MM-DD") if asked else yesterday("UTC")
+        chosen = context["params"]["day"]
+        day = from_format(chosen, "YYYY-MM-DD") if chosen else yesterday("UTC")
         usage = MosaicHook().get_credits_usage(start_date=day, end_date=day.add(days=1).subtract(seconds=1))
         if usage.truncated:
-            raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}: ask for shorter times.")
+            raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}. Request shorter periods.")
         folder = ObjectStoragePath(Variable.get("mosaic_costs"))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{day:%Y-%m-%d}.jsonl"

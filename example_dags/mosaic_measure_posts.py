@@ -1,10 +1,12 @@
 """
-### Write down each night how the posts of the last days are doing
+### Measure the posts of the last days every night
 
-Metrics come late and change, so the posts that came out in the last `days` are measured again every night, also those
-that are out on some of their platforms only: one row a post and platform, and the comments beside them, as one JSON
-object a line, ready for a warehouse. It starts no run; Mosaic documents no cost of reading. It uses the connection
-`mosaic_default` and the variable `mosaic_metrics`: the folder, or object storage prefix, for the files.
+Metrics are late and change, so every night it reads the metrics and comments of all posts that were published in the
+last `days`, also of those that were published on some platforms only. It writes one JSON object a line, ready for a
+warehouse: a row for each post and platform, and a row for each comment.
+
+It starts no run; Mosaic documents no cost of reading. It uses the connection `mosaic_default` and the variable
+`mosaic_metrics`: the folder, or object storage prefix, for the files.
 """
 
 import json
@@ -30,14 +32,14 @@ def mosaic_measure_posts() -> None:
     def posts(**context: Any) -> list[str]:
         since = now("UTC").subtract(days=context["params"]["days"])
         hook = MosaicHook()
-        # A post that failed on one platform is out on the others, and a scheduled one is older than its publication.
-        out = [post for status in ("posted", "partial_failure") for post in hook.list_posts(status=status)]
-        return [post.post_id for post in out if (post.scheduled_at or post.created_at or since) >= since]
+        # A post that failed on one platform is published on others. A scheduled post is published after its creation.
+        published = [post for status in ("posted", "partial_failure") for post in hook.list_posts(status=status)]
+        return [post.post_id for post in published if (post.scheduled_at or post.created_at or since) >= since]
 
     @task(map_index_template="{{ task.op_kwargs['post_id'] }}")
     def comments(post_id: str) -> list[dict[str, Any]]:
-        found = MosaicHook().list_post_comments(post_id)
-        return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in found]
+        listed = MosaicHook().list_post_comments(post_id)
+        return [{"post_id": post_id, **comment.model_dump(mode="json")} for comment in listed]
 
     @task
     def write(name: str, rows_of_posts: Any) -> str:

@@ -1,16 +1,16 @@
 """
-### Edit the day's recordings with Mosaic
+### Edit the day's recordings
 
-Each new recording goes its own way through *upload*, *edit*, *download* and *post*: one that fails holds up no other.
-While Mosaic edits, the tasks wait in the triggerer and hold no worker. **Each new recording costs credits, and each
-post is public.**
+Each new recording passes through *upload*, *edit*, *download* and *post*. A failure does not block the other
+recordings. During the edit, the tasks wait in the triggerer and hold no worker. **Each new recording costs credits, and
+each post is public.**
 
 It uses the connection `mosaic_default` and these variables:
 
-| variable | what it says |
+| variable | value |
 | --- | --- |
 | `mosaic_recordings` | the folder of the recordings, or object storage prefix (`s3://aws_default@studio/recordings`) |
-| `mosaic_results` | where the edited files go, a folder for each recording; one with `_SUCCESS` is not edited again |
+| `mosaic_results` | the folder for the edited files. A recording whose subfolder has `_SUCCESS` is not edited again |
 | `mosaic_agent_id` | the agent that edits them |
 """
 
@@ -27,13 +27,13 @@ from airflow_provider_mosaic.operators import (
 )
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
-# The rows of the grid have the names of the recordings.
-NAME = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
-WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left half full
+# Labels the rows of the grid with the names of the recordings.
+ROW_LABEL = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
+COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a part of them
 
 
 @dag(
-    schedule="0 2 * * *",  # without a start_date, the first night is the next one, not the one before the deployment
+    schedule="0 2 * * *",  # without a start_date, the first DAG run is for the next night
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
@@ -43,7 +43,7 @@ WHOLE = "_SUCCESS"  # written when all files are there: a folder may be left hal
 def mosaic_nightly_pipeline() -> None:
     @task
     def new_recordings() -> list[dict[str, str]]:
-        """List the recordings whose results are not whole yet, each with the folder for them."""
+        """Return the recordings without complete results, each with the folder for them."""
         recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
         results = ObjectStoragePath(Variable.get("mosaic_results"))
         videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
@@ -51,18 +51,18 @@ def mosaic_nightly_pipeline() -> None:
         return [
             {"source": video, "destination": str(folder)}
             for video, folder in folders.items()
-            if not (folder / WHOLE).exists()
+            if not (folder / COMPLETE).exists()
         ]
 
     @task
-    def whole(files: Any, destination: str) -> None:
-        (ObjectStoragePath(destination) / WHOLE).write_text("\n".join(files))
+    def mark_complete(files: Any, destination: str) -> None:
+        (ObjectStoragePath(destination) / COMPLETE).write_text("\n".join(files))
 
     @task
-    def first_cut(output_ids: Any) -> list[str]:
+    def first_output(output_ids: Any) -> list[str]:
         return list(output_ids[:1])
 
-    @task_group(default_args={"map_index_template": NAME})
+    @task_group(default_args={"map_index_template": ROW_LABEL})
     def recording(source: str, destination: str) -> None:
         video = MosaicUploadOperator(task_id="upload", source=source)
         edit = MosaicRunAgentOperator(
@@ -78,9 +78,9 @@ def mosaic_nightly_pipeline() -> None:
             text="New from the studio",
             platforms=["tiktok"],
             run_id=edit.output,
-            output_ids=first_cut(XComArg(edit, key="output_ids")),
+            output_ids=first_output(XComArg(edit, key="output_ids")),
         )
-        whole(download.output, destination) >> post
+        mark_complete(download.output, destination) >> post
 
     recording.expand_kwargs(new_recordings())
 

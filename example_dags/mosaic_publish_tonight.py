@@ -1,11 +1,12 @@
 """
-### Publish what a run has rendered at a time of your choosing, and know that it is out
+### Schedule a post of a run's outputs, and wait until it is published
 
-Trigger it with a `run`, a `text`, the `platforms`, and the time of publishing (`at`, with a time zone). It may be at
-most seven days ahead: the links to a run's outputs last that long, and the `post` task refuses a later time. **The post
-is public.** It is made once, whatever is retried. Then the DAG waits, without a worker, until it is out everywhere, and
-gives the links to it; a post that fails somewhere fails the DAG run, so that somebody hears of it. It starts
-no run; Mosaic documents no cost of a post. It uses the connection `mosaic_default`.
+Trigger the DAG with the id of a `run`, a `text`, the `platforms`, and the time to publish (`at`, with a time zone). The
+time may be at most seven days ahead: the links to a run's outputs last that long. **The post is public.** Retries make
+no second post. The DAG then waits without a worker until the post is published everywhere, and returns the links to it.
+If the post fails anywhere, the DAG run fails.
+
+It starts no run; Mosaic documents no cost of a post. It uses the connection `mosaic_default`.
 """
 
 from datetime import timedelta
@@ -37,8 +38,8 @@ def mosaic_publish_tonight() -> None:
         run_id="{{ params.run }}",
         schedule_date="{{ params.at }}",
     )
-    # The seven days that it may be ahead, and one for its platforms.
-    out = MosaicSocialPostSensor(
+    # Up to seven days until the time to publish, and one day for the platforms.
+    published = MosaicSocialPostSensor(
         task_id="wait", post_id=post.output, deferrable=True, timeout=timedelta(days=8).total_seconds()
     )
 
@@ -47,7 +48,7 @@ def mosaic_publish_tonight() -> None:
         outcomes = MosaicHook().get_post(post_id).outcomes
         return {outcome.name: outcome.post_url for outcome in outcomes if outcome.post_url}
 
-    links(out.output)
+    links(published.output)
 
 
 mosaic_publish_tonight()

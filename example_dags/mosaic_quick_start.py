@@ -1,8 +1,8 @@
 """
-### Edit one recording with Mosaic
+### Edit one recording
 
-Trigger it with a `recording` (a path, an object storage URI like `s3://...`, or a URL), the id of the `agent`
-that edits it, and the folder for its `results`. The run costs credits. It uses the connection `mosaic_default`.
+Trigger the DAG with a `recording` (a path, an object storage URI like `s3://...`, or a URL), the id of the `agent` that
+edits it, and a folder for the `results`. The run costs credits. The DAG uses the connection `mosaic_default`.
 """
 
 from airflow.sdk import Param, dag

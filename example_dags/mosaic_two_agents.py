@@ -1,12 +1,13 @@
 """
-### Have one agent cut a recording, and another one make shorts of the cuts
+### Cut a recording with one agent, and make shorts of the cuts with another
 
-Trigger it with the address of a `recording`, the agent that cuts (`cutter`), the one that makes the shorts (`editor`,
-with one Video Input tile), and a folder for the `results`. The second run takes what the first one rendered by its ids:
-nothing is downloaded and uploaded in between.
+Trigger the DAG with the URL of a `recording`, the agent that cuts (`cutter`), the agent that makes the shorts
+(`editor`, with one Video Input tile), and a folder for the `results`. The second run gets the outputs of the first run
+by their ids: nothing is downloaded and uploaded in between.
 
-Both runs cost credits. The DAG waits up to a day until there are enough (`credits`), and looks again before the second
-run; what the first run has rendered is not lost when that one is skipped. It uses the connection `mosaic_default`.
+Both runs cost credits. The DAG waits up to a day until there are enough (`credits`), and checks the balance again
+before the second run. If the second run is skipped, the outputs of the first run still exist. The DAG uses the
+connection `mosaic_default`.
 """
 
 from datetime import timedelta

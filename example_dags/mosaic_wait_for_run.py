@@ -1,8 +1,8 @@
 """
-### Fetch the results of a run that was started elsewhere
+### Download the results of a run that was started elsewhere
 
-Trigger it with the id of the run and a folder. The sensor waits in the triggerer, holds no worker, and never cancels
-the run. It starts no run; Mosaic documents no cost of reading. It uses the connection `mosaic_default`.
+Trigger the DAG with the id of the run and a folder. The sensor waits in the triggerer, holds no worker, and never
+cancels the run. It starts no run; Mosaic documents no cost of reading. The DAG uses the connection `mosaic_default`.
 """
 
 from datetime import timedelta

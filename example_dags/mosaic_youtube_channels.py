@@ -1,13 +1,13 @@
 """
-### Let an agent edit every new video of some YouTube channels
+### Edit every new video of some YouTube channels
 
-The list of channels is kept here, under version control, and made so at Mosaic every day: channels are added and
-removed until they are the ones that are wanted. Which runs the channels have started since yesterday is counted. Mosaic
-documents no cost of changing the list; **each new video of a channel starts a run of the agent, which costs credits.**
+Every day the DAG sets the YouTube channels of the agent's trigger to the list in a variable: it adds and removes
+channels. Then it counts the runs that the channels started since yesterday. Mosaic documents no cost of changing the
+list; **each new video of a channel starts a run of the agent, which costs credits.**
 
 It uses the connection `mosaic_default` and these variables:
 
-| variable | what it says |
+| variable | value |
 | --- | --- |
 | `mosaic_channels_agent_id` | the agent that edits the videos |
 | `mosaic_channels` | the channels, as a JSON list of ids, addresses or handles |
@@ -33,7 +33,7 @@ def mosaic_youtube_channels() -> None:
 
     @task
     def started(trigger_ids: Any) -> dict[str, int]:
-        """How many runs there were since yesterday, by their status."""
+        """Count the runs since yesterday by status."""
         since = now("UTC").subtract(days=1)
         statuses = [
             run.status

@@ -1,4 +1,4 @@
-"""The documentation is true: its code parses, its links resolve, its tables name what there is."""
+"""Check the documentation: its code parses, its links resolve, and the names in it exist."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from airflow_provider_mosaic.connection_form import EXTRA_FIELDS
 from dev import reference
 
 ROOT = Path(__file__).parent.parent
-#: Where it is imported from: the wheel that the matrix installs, and no folder beside the pages.
+#: The imported package. In the test matrix it is the installed wheel, not the folder beside the pages.
 PACKAGE = Path(str(airflow_provider_mosaic.__file__)).parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 
@@ -40,14 +43,14 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("where", "code"), blocks("python"))
-def test_every_python_block_parses_and_imports_only_what_there_is(where: str, code: str) -> None:
+def test_every_python_block_parses_and_its_imports_exist(where: str, code: str) -> None:
     tree = ast.parse(code, where)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_mosaic"):
             try:
                 module = __import__(node.module or "", fromlist=["_"])
             except ImportError as error:
-                # What only a newer Airflow has says so.
+                # Some modules need a newer Airflow, and the error says so.
                 if "needs an Airflow" not in str(error):
                     raise
                 continue
@@ -74,7 +77,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
             assert anchor in anchors(target.read_text(encoding="utf-8")), f"{page.name}: no such heading: {link}"
 
 
-def test_every_make_target_that_is_named_is_there() -> None:
+def test_every_named_make_target_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {target for text in TEXTS.values() for target in re.findall(r"\bmake ([a-z][a-z\-]+)", text)}
     targets = set(re.findall(r"^([a-z][a-z\-]*):", makefile, re.MULTILINE))
@@ -86,23 +89,32 @@ def test_every_operator_and_sensor_is_in_the_readme() -> None:
     assert [name for name in (*operators.__all__, *sensors.__all__) if f"`{name}`" not in README] == []
 
 
-def test_every_class_that_is_named_exists() -> None:
+def test_every_named_class_exists() -> None:
     known = {
         *operators.__all__,
         *sensors.__all__,
         *exceptions.__all__,
         "MosaicHook",
+        "MosaicOperator",
         *triggers.__all__,
         "MosaicRetryPolicy",
     }
     for page, text in TEXTS.items():
         named = set(re.findall(r"\bMosaic[A-Z]\w+", text))
-        assert named <= known, f"{page.name} names what is not there: {named - known}"
+        assert named <= known, f"{page.name} names classes that do not exist: {named - known}"
 
 
-def test_every_field_of_the_connection_is_in_the_readme() -> None:
-    assert [field.name for field in EXTRA_FIELDS if f"`{field.name}`" not in README] == []
+def test_every_field_of_the_connection_is_on_its_page() -> None:
+    page = TEXTS[ROOT / "docs" / "connection.md"]
+    assert [field.name for field in EXTRA_FIELDS if f"`{field.name}`" not in page] == []
 
 
-def test_the_reference_is_made_from_the_docstrings_as_they_are() -> None:
+def test_the_quick_start_is_the_example_that_runs_on_a_real_airflow() -> None:
+    _, code = blocks("python")[0]
+    example = (ROOT / "example_dags" / "mosaic_quick_start.py").read_text(encoding="utf-8")
+    _, _, without_docstring = example.split('"""', 2)
+    assert code == without_docstring.replace("    doc_md=__doc__,\n", "").lstrip("\n")
+
+
+def test_the_reference_is_up_to_date() -> None:
     assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), "run make reference"

@@ -64,7 +64,7 @@ def read_rows() -> list[Row]:
 
 ROWS = read_rows()
 EACH_ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-SECOND_WAYS = {row[0].strip("`"): row[2].strip("`") for row in cells(section("Second ways"))}
+SECOND_WAYS = {row[0].strip("`"): row[2].strip("`") for row in cells(section("Alternative methods"))}
 GONE = {row[0].strip("`") for row in cells(section("No longer documented"))}
 
 

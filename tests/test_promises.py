@@ -1,4 +1,4 @@
-"""Each row of the tables in docs/promises.md, and each exit of a task, has its test in the suite that CI runs."""
+"""Each row of the tables in docs/promises.md has a test in the suite that CI runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
 OUTAGES = "operators/test_airflow_outages.py"
 
-#: By the first words of a row; a part of a test's parameter in brackets must be found in its module.
-CLOCKS = {
+#: Tests by the first words of a row. A test parameter in brackets must occur in the module of the test.
+TIMEOUTS = {
     "one request": [
         "clients/test_send.py::test_a_connection_that_is_not_taken_in_time_means_that_nothing_was_done",
         "clients/test_send.py::test_a_call_that_takes_longer_than_usual_is_given_its_time",
@@ -38,7 +38,7 @@ CLOCKS = {
         "operators/test_posts.py::test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again",
         "triggers/test_triggers.py::test_the_posts_deadline_is_kept",
     ],
-    "faults while polling": [
+    "errors while polling": [
         "api/test_poll_state.py::test_faults_are_borne_to_a_number_and_for_a_time",
         "api/test_poll_state.py::test_many_faults_in_a_short_time_are_borne",
         "api/test_poll_state.py::test_few_faults_in_a_long_time_are_borne",
@@ -55,7 +55,7 @@ CLOCKS = {
         "triggers/test_triggers.py::test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back",
         "triggers/test_triggers.py::test_a_missing_connection_is_believed_after_some_lookups_and_named",
     ],
-    "the shortest deferral": [
+    "shortest deferral": [
         "triggers/test_poller.py::test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor",
         "triggers/test_poller.py::test_the_heartbeat_is_read_from_the_configuration",
         "triggers/test_poller.py::test_a_longer_heartbeat_makes_deferrals_longer",
@@ -87,7 +87,7 @@ CLOCKS = {
 }
 
 CANCELS = {
-    "a worker's task is killed": [
+    "a task on a worker is killed": [
         f"{CANCELLING}::test_a_kill_while_the_task_waits_cancels_the_run",
         f"{CANCELLING}::test_a_kill_while_the_start_is_under_way_cancels_the_run_as_soon_as_its_id_is_known",
         f"{CANCELLING}::test_a_kill_cancels_within_seconds_also_when_the_server_hangs",
@@ -95,12 +95,12 @@ CANCELS = {
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[SIGTERM while polling]",
     ],
-    "Airflow kills a worker's task because its API server is away": [
+    "Airflow kills a task on a worker because its API server is down": [
         f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
         "durable/test_outages.py::test_what_the_health_page_says",
         "durable/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
     ],
-    "a worker's process is killed hard": [
+    "the process of a worker is killed by SIGKILL": [
         "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[7 at resume, killed]",
     ],
@@ -115,17 +115,17 @@ CANCELS = {
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked success]",
     ],
-    "the DAG run is over its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_it_cancels_the_run"],
-    "the triggerer or scheduler is restarted, moved, or dies": [
+    "the DAG run exceeds its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_it_cancels_the_run"],
+    "the triggerer or the scheduler is restarted, moved, or dies": [
         f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
         "triggers/test_triggers.py::test_the_deadline_is_kept_by_the_wall_clock_over_a_restart",
     ],
     "the task's `timeout`, its `execution_timeout`, or Airflow's own limit": [
-        *CLOCKS["the wait for a run"],
-        *CLOCKS["Airflow's `execution_timeout`"],
-        *CLOCKS["the trigger's limit"],
+        *TIMEOUTS["the wait for a run"],
+        *TIMEOUTS["Airflow's `execution_timeout`"],
+        *TIMEOUTS["the trigger's limit"],
     ],
-    "polling fails for good": [
+    "polling fails permanently": [
         f"{CANCELLING}::test_a_trigger_that_gave_up_for_faults_leaves_the_run_alone_and_the_retry_takes_it_up",
         f"{CANCELLING}::test_a_trigger_that_met_a_bad_key_burns_no_retries",
     ],
@@ -147,10 +147,10 @@ SERVICES = {
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised"
         "[lookup of the connection fails at the triggerer's first look]",
     ],
-    "the record that something is about to be started": [
+    "saving the intent": [
         f"{OUTAGES}::test_nothing_is_sent_when_the_intent_cannot_be_recorded",
     ],
-    "the record of an id, or an XCom": [
+    "saving an id, or an XCom": [
         f"{OUTAGES}::test_a_run_whose_xcom_cannot_be_written_is_waited_for",
         f"{OUTAGES}::test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written",
         f"{OUTAGES}::test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on",
@@ -160,22 +160,20 @@ SERVICES = {
         f"{OUTAGES}::test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries",
         f"{OUTAGES}::test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting",
     ],
-    "a record whose value is gone": [
+    "the value of a saved entry is missing": [
         f"{OUTAGES}::test_an_entry_whose_object_is_gone_is_doubt",
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[state store has lost the entry by the retry]",
     ],
     "reading the Variable": [f"{OUTAGES}::test_a_variable_that_cannot_be_read_is_not_taken_for_none"],
-    "the API server, under a task that waits": [
-        *CANCELS["Airflow kills a worker's task because its API server is away"]
-    ],
-    "the API server, under a deferred task": [
+    "the API server, while a task waits": [*CANCELS["Airflow kills a task on a worker because its API server is down"]],
+    "the API server, while a task is deferred": [
         f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
     ],
 }
 
-#: What is said beside the tables.
-BESIDES = {
-    "`cancel_on_kill=False` lets the run go on": [
+#: Tests by a statement of the text outside the tables.
+STATEMENTS = {
+    "`cancel_on_kill=False` keeps the run running": [
         f"{CANCELLING}::test_told_so_a_clock_that_ran_out_lets_the_run_go_on",
         f"{CANCELLING}::test_told_so_a_kill_lets_the_run_go_on",
         f"{CANCELLING}::test_told_so_the_trigger_cancels_nothing",
@@ -183,42 +181,42 @@ BESIDES = {
         "operators/test_run_options.py::test_told_so_a_clear_leaves_the_old_run_alone",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
     ],
-    "each of these clocks is believed only after one more look": [
+    "reads the run or the post once more before it acts on a timeout": [
         f"{OUTAGES}::test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken",
         f"{OUTAGES}::test_a_post_that_came_out_meanwhile_is_taken",
         "sensors/test_airflow_outages.py::test_what_ended_while_the_sensor_queued_for_a_worker_is_taken",
     ],
-    "When a person clears a task, it starts a new run": [
+    "When a user clears a task, it starts a new run": [
         "operators/test_run_options.py::test_a_clear_starts_afresh_whatever_became_of_the_old_run",
         "operators/test_run_options.py::test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run",
         "operators/test_post_promises.py::test_a_clear_makes_the_post_again",
     ],
-    "A `MosaicResumeRunOperator` has no other run to go to": [
+    "`MosaicResumeRunOperator` always resumes its own run": [
         "operators/test_existing_runs.py::"
         "test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run_goes_on",
     ],
-    "say so in an Airflow Variable": [
+    "name it in an Airflow Variable": [
         "operators/test_manual_adoption.py::test_the_run_that_a_person_names_is_gone_on_with",
         "operators/test_manual_adoption.py::test_the_post_that_a_person_names_is_gone_on_with",
         "operators/test_manual_adoption.py::test_the_profile_that_a_person_names_is_gone_on_with",
         "airflow/test_manual_adoption.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
     ],
-    "a decision is followed once": [
+    "the Variable is used once": [
         "operators/test_manual_adoption.py::test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew",
         "operators/test_manual_adoption.py::test_without_a_store_the_log_says_that_the_variable_must_go",
     ],
-    "A run that stopped for want of credits": [
+    "A run that stopped because credits ran out": [
         "operators/test_run_retries.py::test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run",
     ],
 }
 
 EVERY_TEST = sorted(
-    {test for table in (CLOCKS, CANCELS, SERVICES, BESIDES) for tests in table.values() for test in tests}
+    {test for table in (TIMEOUTS, CANCELS, SERVICES, STATEMENTS) for tests in table.values() for test in tests}
 )
 
 
 def rows_under(title: str) -> list[str]:
-    """The first cells of the table below a title."""
+    """Return the first cell of each row of the table below a title."""
     section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
     text = next(part for part in section if part.startswith(f"{title}\n"))
     cells = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
@@ -227,34 +225,34 @@ def rows_under(title: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("title", "covered"),
-    [("The table of clocks", CLOCKS), ("What cancels a run", CANCELS), ("When Airflow itself fails", SERVICES)],
-    ids=["clocks", "cancels", "services"],
+    [("All timeouts", TIMEOUTS), ("What cancels a run", CANCELS), ("When Airflow itself fails", SERVICES)],
+    ids=["timeouts", "cancels", "services"],
 )
-def test_every_row_has_its_tests_and_every_entry_its_row(title: str, covered: dict[str, list[str]]) -> None:
+def test_every_row_has_tests(title: str, covered: dict[str, list[str]]) -> None:
     rows = rows_under(title)
     assert len(rows) >= 7
     for row in rows:
-        assert [begin for begin in covered if row.startswith(begin)], f"no test is named for the row {row!r}"
-    for begin, tests in covered.items():
-        assert len([row for row in rows if row.startswith(begin)]) == 1, f"{begin!r} is not one row of {title!r}"
+        assert [start for start in covered if row.startswith(start)], f"no test is named for the row {row!r}"
+    for start, tests in covered.items():
+        assert len([row for row in rows if row.startswith(start)]) == 1, f"{start!r} is not one row of {title!r}"
         assert tests
 
 
-@pytest.mark.parametrize("words", BESIDES)
-def test_what_is_said_beside_the_tables_is_still_said(words: str) -> None:
-    assert words in " ".join(PAGE.split())
-    assert BESIDES[words]
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_statement_is_on_the_page(statement: str) -> None:
+    assert statement in " ".join(PAGE.split())
+    assert STATEMENTS[statement]
 
 
 @cache
 def module(name: str) -> tuple[str, frozenset[str]]:
-    """The text of a test module, and the names of its tests."""
+    """Return the text of a test module and the names of its tests."""
     text = (TESTS / name).read_text(encoding="utf-8")
     return text, frozenset(node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
 
 
 @pytest.mark.parametrize("test", EVERY_TEST)
-def test_every_test_that_is_named_is_there(test: str) -> None:
+def test_every_named_test_exists(test: str) -> None:
     path, _, name = test.partition("::")
     function, _, case = name.rstrip("]").partition("[")
     text, functions = module(path)

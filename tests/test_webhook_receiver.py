@@ -187,11 +187,11 @@ def test_what_an_event_says_is_not_believed(mosaic_emulator: Emulator, airflow: 
     mosaic_emulator.configure(hold_runs=True)
     going, failed = start(mosaic_emulator), start(mosaic_emulator)
     mosaic_emulator.finish_run(failed, "failed")
-    assert deliver(receiver, finished(going)).json() == "it goes on"
-    assert deliver(receiver, finished("00000000-0000-4000-8000-00000000dead")).json() == "no run of ours"
+    assert deliver(receiver, finished(going)).json() == "still running"
+    assert deliver(receiver, finished("00000000-0000-4000-8000-00000000dead")).json() == "unknown run"
     assert airflow.begun == {}
     # The event says completed; the run is another story.
-    assert deliver(receiver, finished(failed)).json() == "taken"
+    assert deliver(receiver, finished(failed)).json() == "accepted"
     assert airflow.begun == {f"mosaic__{failed}__failed": {"run_id": failed, "status": "failed"}}
 
 

@@ -307,7 +307,7 @@ def test_an_example_comes_to_its_good_end(runs: Runs, dag_id: str) -> None:
 def test_what_failed_is_resumed_and_what_hangs_is_ended(
     airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
 ) -> None:
-    dag_id = "mosaic_mend_runs"
+    dag_id = "mosaic_resume_failed_runs"
     mosaic.configure(hold_runs=True)
     scenario = Scenario(airflow=airflow, mosaic=mosaic, folder=tmp_path)
     inputs = {"video_urls": ["https://cdn.example.org/talk.mp4"]}
@@ -332,7 +332,7 @@ def test_what_failed_is_resumed_and_what_hangs_is_ended(
 
 def test_every_example_is_run_by_a_test() -> None:
     """By this module, or by one that drives a real Airflow and names the example as its ``DAG_ID``."""
-    run = {*BESIDE_EACH_OTHER, "mosaic_mend_runs"}
+    run = {*BESIDE_EACH_OTHER, "mosaic_resume_failed_runs"}
     for path in HERE.glob("test_*.py"):
         tree = ast.parse(path.read_text())
         named = [

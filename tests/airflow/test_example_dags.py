@@ -113,6 +113,10 @@ def test_a_recording_of_which_a_download_has_left_a_part_is_edited_the_next_nigh
         (tmp_path / "results" / name / "first.mp4").touch()
     (path,) = (path for path in EXAMPLES if path.stem == "mosaic_nightly_pipeline")
     pipeline = load(path)
-    code = {task_id: pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.whole")}
-    code["recording.whole"]([str(tmp_path / "results" / "done" / "first.mp4")], str(tmp_path / "results" / "done"))
+    code = {
+        task_id: pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.mark_complete")
+    }
+    code["recording.mark_complete"](
+        [str(tmp_path / "results" / "done" / "first.mp4")], str(tmp_path / "results" / "done")
+    )
     assert [Path(each["source"]).name for each in code["new_recordings"]()] == ["half.mp4", "new.mp4"]

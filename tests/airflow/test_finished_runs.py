@@ -69,7 +69,7 @@ def fetched(airflow: AirflowInstance, results: Path) -> set[str]:
     for run in runs:
         tasks = airflow.rest.task_instances(DAG_ID, run["dag_run_id"])
         labels = sorted(str(task.row_label) for task in tasks if task.task_id == "download")
-        assert labels == airflow.rest.xcom(DAG_ID, run["dag_run_id"], "ended")
+        assert labels == airflow.rest.xcom(DAG_ID, run["dag_run_id"], "run_ids")
     return {path.parent.name for path in results.glob("*/*.mp4")}
 
 

@@ -15,7 +15,7 @@ from dev.demo import whole_files_served
 pytestmark = pytest.mark.airflow
 
 DAG_ID = "mosaic_nightly_pipeline"
-STEPS = ("upload", "edit", "download", "whole", "first_cut", "post")
+STEPS = ("upload", "edit", "download", "mark_complete", "first_output", "post")
 
 
 @pytest.fixture

@@ -30,7 +30,10 @@ def dags() -> Iterator[dict[str, Any]]:
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir(exist_ok=True)
     names: dict[str, Any] = {}
-    files = [Path(__file__).parent / "dags" / "under_dag_test.py", ROOT / "example_dags" / "mosaic_mend_runs.py"]
+    files = [
+        Path(__file__).parent / "dags" / "under_dag_test.py",
+        ROOT / "example_dags" / "mosaic_resume_failed_runs.py",
+    ]
     for file in files:
         shutil.copyfile(file, folder / file.name)
         names |= runpy.run_path(str(folder / file.name))
@@ -129,7 +132,7 @@ def test_runs_that_failed_are_resumed_also_where_none_hangs(
     mosaic.configure(hold_runs=True)
     failed_run(mosaic, hook)
     mosaic.configure(hold_runs=False)
-    run = dags["mosaic_mend_runs"]().test(run_conf={"agent": AGENT})
+    run = dags["mosaic_resume_failed_runs"]().test(run_conf={"agent": AGENT})
     ends = states(run)
     assert {task_id.partition("_")[0]: state for task_id, state in ends.items() if state != "success"} == {
         "cancel": "skipped"

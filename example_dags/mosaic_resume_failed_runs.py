@@ -1,10 +1,11 @@
 """
-### Resume the runs that failed, and end those that hang
+### Resume failed runs, and cancel runs that hang
 
-It looks at the runs of an `agent`, whoever started them. Those that failed since `days` ago are resumed: only what is
-missing is done again. Those that have been going on for more than `hours` are cancelled. Trigger it when the cause of
-the failures is gone, like too few credits. What a resume costs is not documented: expect credits for what is done
-again. It uses the connection `mosaic_default`.
+It reads all runs of an `agent`. It resumes runs that failed in the last `days`, so that only what is missing is done
+again, and cancels runs that have been running for more than `hours`. Trigger it when the cause of the failures is
+fixed, for example after you bought credits.
+
+What is done again costs credits; Mosaic does not document how many. The DAG uses the connection `mosaic_default`.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
         "hours": Param(12, type="number", minimum=0),
     },
 )
-def mosaic_mend_runs() -> None:
+def mosaic_resume_failed_runs() -> None:
     @task
     def failed(**context: Any) -> list[str]:
         params = context["params"]
@@ -40,12 +41,12 @@ def mosaic_mend_runs() -> None:
         until = now("UTC").subtract(seconds=round(params["hours"] * 3600))
         return [run.run_id for run in MosaicHook().list_runs(params["agent"], status="running", created_to=until)]
 
-    end = MosaicCancelRunOperator.partial(task_id="cancel").expand(run_id=hanging())
-    # A run that can't be resumed, or fails again, holds up no other. Where none hangs, "cancel" is skipped.
+    cancel = MosaicCancelRunOperator.partial(task_id="cancel").expand(run_id=hanging())
+    # A run that fails again does not block the others. If no run hangs, "cancel" is skipped.
     resume = MosaicResumeRunOperator.partial(
         task_id="resume", deferrable=True, max_active_tis_per_dagrun=10, trigger_rule="none_failed"
     )
-    end >> resume.expand(run_id=failed())
+    cancel >> resume.expand(run_id=failed())
 
 
-mosaic_mend_runs()
+mosaic_resume_failed_runs()
