@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic_emulator.counters import Counts
+    from mosaic_emulator.core.counters import Counts
     from mosaic_emulator.process import Emulator
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
         return Emulator
     if name == "Counts":
-        from mosaic_emulator.counters import Counts
+        from mosaic_emulator.core.counters import Counts
 
         return Counts
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,10 +19,11 @@ from mosaic_emulator.settings import Settings
 
 BUCKET: Final = "mosaic-emulator-media"
 UPLOAD_BUCKET: Final = "mosaic-emulator-uploads"
-SAMPLE_VIDEO: Final = Path(__file__).with_name("sample.mp4")
-SAMPLE_IMAGE: Final = Path(__file__).with_name("sample.jpg")
+_SAMPLES: Final = Path(__file__).with_name("samples")
+SAMPLE_VIDEO: Final = _SAMPLES / "sample.mp4"
+SAMPLE_IMAGE: Final = _SAMPLES / "sample.jpg"
 #: Stand-ins for what ffmpeg would make, by the suffix of their format.
-SAMPLES: Final = {each: Path(__file__).with_name(f"sample{each}") for each in (".png", ".jpg", ".webp", ".mp3")}
+SAMPLES: Final = {each: _SAMPLES / f"sample{each}" for each in (".png", ".jpg", ".webp", ".mp3")}
 CONTENT_TYPES: Final = {
     ".png": "image/png",
     ".jpg": "image/jpeg",

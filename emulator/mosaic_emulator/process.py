@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from mosaic_emulator.counters import Counts
+from mosaic_emulator.core.counters import Counts
 
 #: The agent "Shorts maker"; the same in every emulator.
 DEFAULT_AGENT_ID = "a0000000-0000-4000-8000-000000000001"

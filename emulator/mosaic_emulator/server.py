@@ -17,12 +17,12 @@ from pathlib import Path
 
 import uvicorn
 
-from mosaic_emulator.connection_faults import with_transport
-from mosaic_emulator.fault_middleware import FaultMiddleware
-from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.asgi.fault_middleware import FaultMiddleware
+from mosaic_emulator.core.connection_faults import with_transport
+from mosaic_emulator.core.failure_log import FailureLog
 from mosaic_emulator.settings import Settings
 from mosaic_emulator.state import State
-from mosaic_emulator.storage_host import StorageServer
+from mosaic_emulator.storage_host.server import StorageServer
 
 GRACE = 1.0
 DEFAULT_API_KEY = "mk_emulator"

@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mosaic_emulator.answers import shaped
-from mosaic_emulator.avatars import AvatarDesk
-from mosaic_emulator.billing import Ledger
+from mosaic_emulator.account.billing import Ledger
+from mosaic_emulator.agents.tile_params import missing_param
+from mosaic_emulator.assets.avatars import AvatarDesk
+from mosaic_emulator.assets.uploads import UploadDesk
 from mosaic_emulator.catalogue import CONNECTIONS, USER_ID, Agent, Connection, fixed_agents
-from mosaic_emulator.clock import Clock
-from mosaic_emulator.counters import Counters
-from mosaic_emulator.engine import RunEngine
-from mosaic_emulator.faults import FaultBook
-from mosaic_emulator.ffmpeg import FilmCutter
-from mosaic_emulator.inputs import InputFetcher
+from mosaic_emulator.core.clock import Clock
+from mosaic_emulator.core.counters import Counters
+from mosaic_emulator.core.faults import FaultBook
+from mosaic_emulator.core.request_log import RequestLog
+from mosaic_emulator.core.responses import shaped
 from mosaic_emulator.media import MediaStore, StoredObject
-from mosaic_emulator.posts import Post, PostDesk, outcomes_apart
-from mosaic_emulator.rendering import Renderer
-from mosaic_emulator.requestlog import RequestLog
-from mosaic_emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
+from mosaic_emulator.runs.engine import RunEngine
+from mosaic_emulator.runs.ffmpeg import FilmCutter
+from mosaic_emulator.runs.inputs import InputFetcher
+from mosaic_emulator.runs.models import Output, Run, RunInput, RunNode, runnable_graph
+from mosaic_emulator.runs.rendering import Renderer
+from mosaic_emulator.runs.webhooks import WebhookSender
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.storage_events import StorageEvents
-from mosaic_emulator.tile_params import missing_param
-from mosaic_emulator.triggers import TriggerDesk, triggered_by
-from mosaic_emulator.uploads import UploadDesk
-from mosaic_emulator.webhooks import WebhookSender
+from mosaic_emulator.social.posts import Post, PostDesk, outcomes_apart
+from mosaic_emulator.triggers.storage_events import StorageEvents
+from mosaic_emulator.triggers.youtube import TriggerDesk, triggered_by
 
 
 class State:

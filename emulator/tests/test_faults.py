@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mosaic_emulator.faults import KINDS
+from mosaic_emulator.core.faults import KINDS
 
 from .conftest import Api, until
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mosaic_emulator.ffmpeg import find_ffmpeg
+from mosaic_emulator.runs.ffmpeg import find_ffmpeg
 
 from .conftest import Api
 

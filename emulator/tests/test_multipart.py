@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from mosaic_emulator.multipart import BLOCK, FormError, FormReader, boundary_of
+from mosaic_emulator.storage_host.multipart import BLOCK, FormError, FormReader, boundary_of
 
 
 class Pieces:

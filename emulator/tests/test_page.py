@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator.catalogue import CONNECTIONS, fixed_agents
-from mosaic_emulator.faults import KINDS
+from mosaic_emulator.core.faults import KINDS
 from mosaic_emulator.routes import endpoints
 from mosaic_emulator.settings import Settings
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID, node_id
-from mosaic_emulator.ffmpeg import find_ffmpeg
 from mosaic_emulator.media import SAMPLE_IMAGE
+from mosaic_emulator.runs.ffmpeg import find_ffmpeg
 
 from .conftest import Api
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from mosaic_emulator import Emulator
-from mosaic_emulator.browsers import objection_to_browser
-from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.asgi.browser_access import objection_to_browser
+from mosaic_emulator.core.failure_log import FailureLog
 
 from .conftest import Api, Receiver, until
 from .test_process import command
@@ -174,7 +174,9 @@ def test_the_ready_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 FAILING = """
 import sys
-from mosaic_emulator import engine, inputs, state
+from mosaic_emulator.runs import engine
+from mosaic_emulator.runs import inputs
+from mosaic_emulator import state
 from mosaic_emulator.__main__ import main
 
 def fail(self, *args, **kwargs):

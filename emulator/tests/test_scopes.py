@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from mosaic_emulator.access import CONFIRMED, needed_scope
+from mosaic_emulator.account.scopes import CONFIRMED, needed_scope
 from mosaic_emulator.routes import endpoints
 
 from .conftest import Api

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from mosaic_emulator.clock import parse_time
+from mosaic_emulator.core.clock import parse_time
 
 from .conftest import Api
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator.catalogue import DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID
-from mosaic_emulator.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
+from mosaic_emulator.triggers.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
 
 from .conftest import Api, Receiver, until
 

@@ -14,7 +14,7 @@ from mosaic_emulator.catalogue import (
     ORGANIZATION_SLUG,
     USER_ID,
 )
-from mosaic_emulator.request_context import Asked
+from mosaic_emulator.routes.request_context import Asked
 
 router = APIRouter()
 

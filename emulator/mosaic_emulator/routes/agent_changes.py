@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
+from mosaic_emulator.agents.graph_draft import OPERATIONS, Draft, Operation
 from mosaic_emulator.catalogue import Agent, AgentNode
-from mosaic_emulator.drafts import OPERATIONS, Draft, Operation
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.routes.agents import find_agent
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 
 router = APIRouter()
 

@@ -7,9 +7,9 @@ import time
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
 from mosaic_emulator.catalogue import Agent
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 
 router = APIRouter()
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.avatars import AvatarProfile
+from mosaic_emulator.assets.avatars import AvatarProfile
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.media import StoredObject
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 from mosaic_emulator.routes.uploads import find_upload
-from mosaic_emulator.urls import is_http_url
 
 router = APIRouter()
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.billing import known_plan, number, plans_json
-from mosaic_emulator.request_context import Asked
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.account.billing import known_plan, number, plans_json
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
+from mosaic_emulator.routes.request_context import Asked
 
 router = APIRouter()
 

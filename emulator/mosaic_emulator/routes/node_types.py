@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
+from mosaic_emulator.agents.tile_params import listed
 from mosaic_emulator.catalogue import NODE_TYPES, NODE_TYPES_BY_ID, NodeType
-from mosaic_emulator.request_context import Asked, RequestContext
-from mosaic_emulator.tile_params import listed
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 
 router = APIRouter()
 

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
 from mosaic_emulator.catalogue import WORKSPACE_ID
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 from mosaic_emulator.routes.runs import find_run
-from mosaic_emulator.runs import NodeTask, Run, RunNode
+from mosaic_emulator.runs.models import NodeTask, Run, RunNode
 
 router = APIRouter()
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mosaic_emulator import engagement
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.clock import parse_time
-from mosaic_emulator.posts import Destination, Post
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 from mosaic_emulator.routes.social import find_post
+from mosaic_emulator.social import engagement
+from mosaic_emulator.social.posts import Destination, Post
 
 router = APIRouter()
 

@@ -8,14 +8,14 @@ import uuid
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.inputs import StartBody, resolve
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.media import SAMPLE_VIDEO
-from mosaic_emulator.request_context import Asked, RequestContext
 from mosaic_emulator.routes.agents import find_agent
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 from mosaic_emulator.routes.uploads import find_upload
-from mosaic_emulator.runs import Run, RunInput
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.runs.inputs import StartBody, resolve
+from mosaic_emulator.runs.models import Run, RunInput
 
 router = APIRouter()
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
 from mosaic_emulator.catalogue import PLATFORMS, Connection
-from mosaic_emulator.clock import parse_time
-from mosaic_emulator.posts import POST_STATUSES, Destination, Post, outcomes_apart
-from mosaic_emulator.request_context import Asked, RequestContext
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
+from mosaic_emulator.routes.request_context import Asked, RequestContext
+from mosaic_emulator.social.posts import POST_STATUSES, Destination, Post, outcomes_apart
 
 router = APIRouter()
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
 from mosaic_emulator.catalogue import WORKSPACE_ID
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.routes.observability import evidence_page
-from mosaic_emulator.storage_events import Record
+from mosaic_emulator.routes.request_context import Asked, RequestContext
+from mosaic_emulator.triggers.storage_events import Record
 
 router = APIRouter()
 

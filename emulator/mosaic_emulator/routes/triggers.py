@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.request_context import Asked, RequestContext
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.agents import find_agent
-from mosaic_emulator.triggers import Channel, resolve
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.routes.request_context import Asked, RequestContext
+from mosaic_emulator.triggers.youtube import Channel, resolve
 
 router = APIRouter()
 

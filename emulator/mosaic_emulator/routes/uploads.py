@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
+from mosaic_emulator.assets.uploads import MAX_FILE_SIZE, Upload
+from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.media import UPLOAD_BUCKET
-from mosaic_emulator.request_context import Asked, RequestContext
-from mosaic_emulator.uploads import MAX_FILE_SIZE, Upload
+from mosaic_emulator.routes.request_context import Asked, RequestContext
 
 router = APIRouter()
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
 from mosaic_emulator.catalogue import ORGANIZATION_ID, NodeType
-from mosaic_emulator.clock import Clock
-from mosaic_emulator.counters import Counters
+from mosaic_emulator.core.clock import Clock
+from mosaic_emulator.core.counters import Counters
 from mosaic_emulator.settings import Settings
 
 PlanId = Literal["creator", "creator_annual", "professional", "professional_annual", "pro"]

@@ -12,14 +12,14 @@ import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from mosaic_emulator.answers import ApiError
+from mosaic_emulator.agents.tile_params import missing_param, objection
 from mosaic_emulator.catalogue import Agent
-from mosaic_emulator.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url, is_loopback
 from mosaic_emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
-from mosaic_emulator.runs import RunInput, runnable_graph
+from mosaic_emulator.runs.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.runs.models import RunInput, runnable_graph
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.tile_params import missing_param, objection
-from mosaic_emulator.urls import is_http_url, is_loopback
 
 SYNTHETIC_SECONDS = 6.0
 MAX_REDIRECTS = 5

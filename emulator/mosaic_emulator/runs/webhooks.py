@@ -9,9 +9,9 @@ from typing import Any, Final
 import anyio
 import httpx
 
-from mosaic_emulator.counters import Counters
+from mosaic_emulator.core.counters import Counters
+from mosaic_emulator.core.urls import is_loopback
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.urls import is_loopback
 
 MAX_ANSWER: Final = 64 << 10
 

@@ -9,15 +9,15 @@ from html import escape
 from itertools import islice
 from typing import Final
 
+from mosaic_emulator.assets.uploads import Upload
 from mosaic_emulator.catalogue import WORKSPACES, Agent
-from mosaic_emulator.faults import Fault
+from mosaic_emulator.core.faults import Fault
+from mosaic_emulator.core.request_log import ReceivedRequest
 from mosaic_emulator.media import StoredObject
-from mosaic_emulator.posts import Post
-from mosaic_emulator.requestlog import ReceivedRequest
-from mosaic_emulator.runs import Output, Run, RunNode
+from mosaic_emulator.runs.models import Output, Run, RunNode
 from mosaic_emulator.settings import Settings
+from mosaic_emulator.social.posts import Post
 from mosaic_emulator.state import State
-from mosaic_emulator.uploads import Upload
 
 #: How many of a kind are shown; of the others only how many there are.
 MOST: Final = 40

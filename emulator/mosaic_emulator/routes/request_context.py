@@ -14,12 +14,12 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from mosaic_emulator.access import needed_scope
-from mosaic_emulator.answers import ApiError, json_response, shaped
+from mosaic_emulator.account.scopes import needed_scope
 from mosaic_emulator.catalogue import WORKSPACE_ID, WORKSPACES
-from mosaic_emulator.clock import parse_time
-from mosaic_emulator.faults import Fault
-from mosaic_emulator.json_bodies import load_json
+from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.faults import Fault
+from mosaic_emulator.core.json_bodies import load_json
+from mosaic_emulator.core.responses import ApiError, json_response, shaped
 from mosaic_emulator.settings import Settings
 from mosaic_emulator.state import State
 

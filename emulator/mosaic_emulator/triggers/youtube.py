@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.urls import is_http_url
 
 CHANNEL_ID: Final = re.compile(r"UC[A-Za-z0-9_-]{22}")
 HANDLE: Final = re.compile(r"@[A-Za-z0-9._-]{3,30}")

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mosaic_emulator.answers import ApiError
+from mosaic_emulator.agents.tile_params import defaults, missing_param, objection
 from mosaic_emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
+from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.tile_params import defaults, missing_param, objection
 
 
 class Operation(BaseModel):

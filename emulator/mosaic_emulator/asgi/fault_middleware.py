@@ -16,17 +16,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from mosaic_emulator import connection_faults
-from mosaic_emulator.answers import ApiError, error_response, json_response
-from mosaic_emulator.browsers import objection_to_browser
-from mosaic_emulator.faults import Fault
-from mosaic_emulator.json_bodies import MAX_BODY, load_json
-from mosaic_emulator.logs import FailureLog
-from mosaic_emulator.request_context import RequestContext
-from mosaic_emulator.requestlog import received
-from mosaic_emulator.routes import API_ROUTERS, CONTROL_ROUTER, PAGE_ROUTER
-from mosaic_emulator.routes.control import PREFIX as CONTROL_PREFIX
-from mosaic_emulator.routes.page import PATHS as PAGE_PATHS
+from mosaic_emulator.asgi.browser_access import objection_to_browser
+from mosaic_emulator.control.page_routes import PATHS as PAGE_PATHS
+from mosaic_emulator.control.page_routes import router as page_router
+from mosaic_emulator.control.routes import PREFIX as CONTROL_PREFIX
+from mosaic_emulator.control.routes import router as control_router
+from mosaic_emulator.core import connection_faults
+from mosaic_emulator.core.failure_log import FailureLog
+from mosaic_emulator.core.faults import Fault
+from mosaic_emulator.core.json_bodies import MAX_BODY, load_json
+from mosaic_emulator.core.request_log import received
+from mosaic_emulator.core.responses import ApiError, error_response, json_response
+from mosaic_emulator.routes import API_ROUTERS
+from mosaic_emulator.routes.request_context import RequestContext
 from mosaic_emulator.state import State
 
 Scope = MutableMapping[str, Any]
@@ -79,8 +81,8 @@ class FaultMiddleware:
         self._app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
         for router in API_ROUTERS:
             self._app.include_router(router)
-        self._app.include_router(CONTROL_ROUTER)
-        self._app.include_router(PAGE_ROUTER)
+        self._app.include_router(control_router)
+        self._app.include_router(page_router)
         self._app.add_exception_handler(ApiError, self._refused)
         self._app.add_exception_handler(HTTPException, self._no_route)
         # From the routers: not every FastAPI keeps the routes of included routers as the application's own.

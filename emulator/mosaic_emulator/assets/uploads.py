@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from mosaic_emulator.catalogue import ORGANIZATION_ID, WORKSPACE_ID
-from mosaic_emulator.clock import Clock
+from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.media import UPLOAD_BUCKET, MediaStore, StoredObject
 from mosaic_emulator.settings import Settings
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mimetypes
 from pathlib import Path
 
-from mosaic_emulator.bodies import Body
-from mosaic_emulator.multipart import FormError, FormReader, Part, boundary_of
+from mosaic_emulator.assets.uploads import SUFFIXES, Upload
 from mosaic_emulator.state import State
-from mosaic_emulator.uploads import SUFFIXES, Upload
+from mosaic_emulator.storage_host.multipart import FormError, FormReader, Part, boundary_of
+from mosaic_emulator.storage_host.request_bodies import Body
 
 
 class StorageError(Exception):

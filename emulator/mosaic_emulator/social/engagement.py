@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from mosaic_emulator.posts import Destination, Post
+from mosaic_emulator.social.posts import Destination, Post
 
 METRICS: Final = ("likes", "comments", "shares", "impressions", "views", "video_views")
 

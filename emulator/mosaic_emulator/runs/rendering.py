@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mosaic_emulator.clock import Clock
-from mosaic_emulator.ffmpeg import Edit, FilmCutter
-from mosaic_emulator.inputs import InputUnavailableError
+from mosaic_emulator.assets.uploads import UploadDesk
+from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.media import (
     CONTENT_TYPES,
     SAMPLE_IMAGE,
@@ -20,9 +19,10 @@ from mosaic_emulator.media import (
     MediaStore,
     StoredObject,
 )
-from mosaic_emulator.runs import Output, Run, RunNode
+from mosaic_emulator.runs.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.runs.inputs import InputUnavailableError
+from mosaic_emulator.runs.models import Output, Run, RunNode
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.uploads import UploadDesk
 
 MAX_CLIPS = 20
 SUFFIXES_OF_IMAGES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mosaic_emulator.catalogue import DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID
-from mosaic_emulator.clock import Clock
+from mosaic_emulator.core.clock import Clock
 
 DRIVE_TRIGGER_ID: Final = "d0000000-0000-4000-8000-000000000001"
 BUCKET_TRIGGER_ID: Final = "d0000000-0000-4000-8000-000000000002"

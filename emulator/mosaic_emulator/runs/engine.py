@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from mosaic_emulator.billing import Ledger
-from mosaic_emulator.clock import Clock
-from mosaic_emulator.counters import Counters
-from mosaic_emulator.inputs import InputFetcher, InputUnavailableError
-from mosaic_emulator.rendering import Renderer
-from mosaic_emulator.runs import REQUEUEABLE, Run, RunNode
+from mosaic_emulator.account.billing import Ledger
+from mosaic_emulator.core.clock import Clock
+from mosaic_emulator.core.counters import Counters
+from mosaic_emulator.runs.inputs import InputFetcher, InputUnavailableError
+from mosaic_emulator.runs.models import REQUEUEABLE, Run, RunNode
+from mosaic_emulator.runs.rendering import Renderer
 from mosaic_emulator.settings import Settings
 
 #: Told of each change that a webhook speaks of: the run, the flag, the changed nodes.

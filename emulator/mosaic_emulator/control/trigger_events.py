@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mosaic_emulator.catalogue import Agent
-from mosaic_emulator.runs import Run, RunInput
+from mosaic_emulator.core.urls import is_http_url
+from mosaic_emulator.runs.models import Run, RunInput
 from mosaic_emulator.state import State
-from mosaic_emulator.triggers import YoutubeTrigger
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.triggers.youtube import YoutubeTrigger
 
 
 class Arrival(BaseModel):

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mosaic_emulator.catalogue import WORKSPACE_ID, Connection
-from mosaic_emulator.clock import Clock
+from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.settings import Settings
 
 POST_STATUSES: Final = (

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from mosaic_emulator.answers import json_response
 from mosaic_emulator.catalogue import Connection
-from mosaic_emulator.faults import Fault
-from mosaic_emulator.json_bodies import MAX_BODY, load_json
+from mosaic_emulator.control.trigger_events import Arrival, fire
+from mosaic_emulator.core.faults import Fault
+from mosaic_emulator.core.json_bodies import MAX_BODY, load_json
+from mosaic_emulator.core.responses import json_response
 from mosaic_emulator.state import State
-from mosaic_emulator.trigger_events import Arrival, fire
 
 PREFIX = "/_emulator"
 

@@ -15,7 +15,12 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from mosaic_emulator.bodies import (
+from mosaic_emulator.core.connection_faults import LINGER_NOT
+from mosaic_emulator.core.faults import Fault
+from mosaic_emulator.core.request_log import ReceivedRequest, received
+from mosaic_emulator.media import BUCKET, UPLOAD_BUCKET, StoredObject
+from mosaic_emulator.state import State
+from mosaic_emulator.storage_host.request_bodies import (
     Body,
     BodyEndedError,
     ChunkedBody,
@@ -24,12 +29,7 @@ from mosaic_emulator.bodies import (
     SizedBody,
     drain,
 )
-from mosaic_emulator.connection_faults import LINGER_NOT
-from mosaic_emulator.faults import Fault
-from mosaic_emulator.media import BUCKET, UPLOAD_BUCKET, StoredObject
-from mosaic_emulator.requestlog import ReceivedRequest, received
-from mosaic_emulator.state import State
-from mosaic_emulator.upload_forms import StorageError, UploadFormHandler
+from mosaic_emulator.storage_host.upload_forms import StorageError, UploadFormHandler
 
 FORM_PATH: Final = f"/{UPLOAD_BUCKET}/"
 MEDIA_PREFIX: Final = f"/{BUCKET}/"

@@ -8,10 +8,10 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from mosaic_emulator import page
-from mosaic_emulator.answers import json_response
+from mosaic_emulator.control import page_html
+from mosaic_emulator.control.routes import PREFIX, world_of
+from mosaic_emulator.core.responses import json_response
 from mosaic_emulator.media import StoredObject
-from mosaic_emulator.routes.control import PREFIX, world_of
 
 #: Paths outside of the control interface that are the page's; what browsers ask for unbidden is no request to an API.
 PATHS: Final = frozenset({"/", "/favicon.ico"})
@@ -28,8 +28,8 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
-STYLE: Final = Path(page.__file__).with_name("page.css")
-ICON: Final = Path(page.__file__).with_name("icon.svg")
+STYLE: Final = Path(__file__).with_name("page.css")
+ICON: Final = Path(__file__).with_name("icon.svg")
 
 router = APIRouter()
 
@@ -38,7 +38,7 @@ router = APIRouter()
 async def show(request: Request) -> Response:
     """Show what the emulator holds."""
     url = f"http://{request.headers['host']}"
-    text = page.write(world_of(request), url=url, refresh="refresh" in request.query_params)
+    text = page_html.write(world_of(request), url=url, refresh="refresh" in request.query_params)
     return HTMLResponse(text, headers=HEADERS)
 
 
@@ -75,8 +75,8 @@ async def show_asset(asset_id: str, request: Request) -> Response:
 def _media(stored: StoredObject | None) -> Response:
     if stored is None or not stored.path.exists():
         return json_response({"detail": "there is no such file"}, 404)
-    kind = page.media_type(stored)
+    kind = page_html.media_type(stored)
     headers = dict(HEADERS)
-    if kind not in page.SHOWN:
+    if kind not in page_html.SHOWN:
         kind, headers["Content-Disposition"] = "application/octet-stream", "attachment"
     return FileResponse(stored.path, media_type=kind, headers=headers)
