@@ -116,7 +116,7 @@ class Agent:
     visibility: str = "private"
     workspace_id: str = WORKSPACE_ID
     #: ``time.monotonic()`` of its making, for lists that lag.
-    born: float = float("-inf")
+    created_monotonic: float = float("-inf")
 
     def metadata_json(self, text: Any) -> dict[str, Any]:
         """Write what is told of it beside its graph; ``text`` writes times."""

@@ -57,7 +57,7 @@ class MediaStore:
         self._objects: dict[str, StoredObject] = {}
         self._secret = secrets.token_bytes(32)
         self._serial = itertools.count(1)
-        self._void_before = 0.0
+        self._expired_before = 0.0
         #: Where the storage host listens; known once it does.
         self.base_url = ""
         directory.mkdir(parents=True, exist_ok=True)
@@ -84,11 +84,11 @@ class MediaStore:
             self._objects.clear()
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._void_before = 0.0
+        self._expired_before = 0.0
 
     def expire_links(self) -> None:
         """Make every link that was handed out until now an expired one."""
-        self._void_before = time.time()
+        self._expired_before = time.time()
 
     def link(self, name: str, seconds: float) -> str:
         """
@@ -109,16 +109,16 @@ class MediaStore:
         signature = self._signature(path, query)
         return f"{self.base_url}{path}?{urlencode(query)}&X-Goog-Signature={signature}"
 
-    def judge(self, path: str, query_string: str) -> str:
+    def check_link(self, path: str, query_string: str) -> str:
         """Say what a link is: ``good``, ``expired``, ``bad`` (its signature) or ``unsigned``."""
         query = dict(parse_qsl(query_string, keep_blank_values=True))
-        given = query.pop("X-Goog-Signature", None)
-        if given is None:
+        signature = query.pop("X-Goog-Signature", None)
+        if signature is None:
             return "unsigned"
-        if not hmac.compare_digest(given, self._signature(path, query)):
+        if not hmac.compare_digest(signature, self._signature(path, query)):
             return "bad"
         _, _, issued, expires = query["X-Goog-Credential"].split("/")
-        if time.time() > float(expires) or float(issued) <= self._void_before:
+        if time.time() > float(expires) or float(issued) <= self._expired_before:
             return "expired"
         return "good"
 

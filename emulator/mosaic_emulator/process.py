@@ -77,7 +77,7 @@ class Emulator:
             raise EmulatorError("The emulator has been started already")
         command = [sys.executable, "-m", "mosaic_emulator", "--port", "0", "--from-parent"]
         # Not in the arguments, which everybody on the machine can read.
-        told = json.dumps({"api_key": self.api_key, "settings": self._settings})
+        payload = json.dumps({"api_key": self.api_key, "settings": self._settings})
         if self._directory is not None:
             self._directory.mkdir(parents=True, exist_ok=True)
             command += ["--directory", str(self._directory)]
@@ -91,17 +91,17 @@ class Emulator:
                 stderr=self._errors,
             )
             try:
-                self._hand_over(told)
-                ready_now = self._await(ready)
-                self.url = ready_now["url"]
+                self._send_first_line(payload)
+                info = self._wait_until_ready(ready)
+                self.url = info["url"]
                 if self._directory is None:
-                    self._temporary = Path(ready_now["directory"])
+                    self._temporary = Path(info["directory"])
             except BaseException:
                 self.kill()
                 raise
         return self
 
-    def _hand_over(self, line: str) -> None:
+    def _send_first_line(self, line: str) -> None:
         assert self._process is not None  # noqa: S101 - just started
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         # A process that has ended already says why where it is waited for.
@@ -109,21 +109,21 @@ class Emulator:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 
-    def _await(self, ready: Path) -> dict[str, Any]:
+    def _wait_until_ready(self, ready: Path) -> dict[str, Any]:
         assert self._process is not None  # noqa: S101 - just started
         deadline = time.monotonic() + self._start_timeout
         while not ready.exists():
             code = self._process.poll()
             if code is not None:
-                text = self._error_text()
+                text = self._stderr_text()
                 raise ValueError(text) if code == 2 else EmulatorError(f"The emulator did not start: {text}")
             if time.monotonic() > deadline:
                 raise EmulatorError(f"The emulator did not start within {self._start_timeout:.0f} seconds")
             time.sleep(0.01)
-        answer: dict[str, Any] = json.loads(ready.read_text())
-        return answer
+        response: dict[str, Any] = json.loads(ready.read_text())
+        return response
 
-    def _error_text(self) -> str:
+    def _stderr_text(self) -> str:
         if self._errors is None:
             return ""
         self._errors.seek(0)
@@ -211,8 +211,8 @@ class Emulator:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as they are."""
-        answer: dict[str, Any] = self._control("GET", "settings")
-        return answer
+        response: dict[str, Any] = self._control("GET", "settings")
+        return response
 
     # What is told to it
 
@@ -288,8 +288,8 @@ class Emulator:
         :return: the run.
         """
         body = {"status": status, "message": message, "needs_credits": needs_credits, "failed": list(failed)}
-        answer: dict[str, Any] = self._control("POST", f"runs/{run_id}/finish", body)
-        return answer
+        response: dict[str, Any] = self._control("POST", f"runs/{run_id}/finish", body)
+        return response
 
     def forget_run(self, run_id: str) -> None:
         """Make a run unknown, as if it had been deleted."""
@@ -305,8 +305,8 @@ class Emulator:
         :return: the run that it began; none where the trigger does not want it, or has begun one for it already.
         :raises LookupError: when there is no such trigger.
         """
-        answer: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", arrival)
-        return answer
+        response: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", arrival)
+        return response
 
     def link_account(self, connect_url: str) -> dict[str, Any] | None:
         """
@@ -316,8 +316,8 @@ class Emulator:
         :return: the connection; none where the link leads on to another page.
         :raises LookupError: when the link is used or unknown.
         """
-        answer: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")
-        return answer
+        response: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")
+        return response
 
     def pay_checkout(self, checkout_url: str) -> None:
         """
@@ -333,8 +333,8 @@ class Emulator:
         self._control("POST", "expire_links")
 
     def _list(self, what: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self._control("GET", what)
-        return answer
+        response: list[dict[str, Any]] = self._control("GET", what)
+        return response
 
     def _control(self, method: str, what: str, body: Any = None) -> Any:
         if self._process is None:
@@ -349,16 +349,16 @@ class Emulator:
                 body=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json"},
             )
-            answer = connection.getresponse()
-            data = json.loads(answer.read() or b"null")
+            response = connection.getresponse()
+            data = json.loads(response.read() or b"null")
         except (OSError, http.client.HTTPException) as error:
             raise EmulatorError(f"The emulator can't be reached: {error}") from error
         finally:
             connection.close()
-        if answer.status == 400:
+        if response.status == 400:
             raise ValueError(data["detail"])
-        if answer.status == 404:
+        if response.status == 404:
             raise LookupError(data["detail"])
-        if answer.status not in (200, 303):
-            raise EmulatorError(f"The emulator answered {answer.status}: {data}")
+        if response.status not in (200, 303):
+            raise EmulatorError(f"The emulator answered {response.status}: {data}")
         return data

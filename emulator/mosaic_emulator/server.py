@@ -61,29 +61,29 @@ def serve(options: ServerOptions) -> None:
 
 async def _serve(options: ServerOptions) -> None:
     listening = _listen(options.host, options.port)
-    world = State(settings=options.settings, api_key=options.api_key, directory=options.directory)
-    storage = StorageServer(address=(options.host, options.storage_port), world=world)
+    state = State(settings=options.settings, api_key=options.api_key, directory=options.directory)
+    storage = StorageServer(address=(options.host, options.storage_port), state=state)
     url = _url(options.host, listening.getsockname()[1])
-    world.media.base_url = _url(options.host, storage.server_port)
+    state.media.base_url = _url(options.host, storage.server_port)
     failures = FailureLog((options.api_key, options.settings.webhook_secret, options.settings.signature_mark))
-    asyncio.get_running_loop().set_exception_handler(failures.of_loop)
-    wire = FaultMiddleware(world=world, own_names=(options.host, *options.allowed_hosts), failures=failures)
-    server = ApiServer(_configuration(wire))
-    ended = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(failures.handle_loop_exception)
+    middleware = FaultMiddleware(state=state, own_names=(options.host, *options.allowed_hosts), failures=failures)
+    server = ApiServer(_uvicorn_config(middleware))
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stopping.set)
     if options.end_with_parent:
-        threading.Thread(target=_watch_parent, args=(loop, ended), daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(loop, stopping), daemon=True).start()
     threading.Thread(target=storage.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     _announce(options, url)
-    await asyncio.wait({serving, asyncio.create_task(ended.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    wire.close()
-    world.engine.reset()
-    world.post_desk.reset()
-    world.avatars.reset()
-    await world.webhooks.close()
+    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    middleware.close()
+    state.engine.reset()
+    state.post_publisher.reset()
+    state.avatars.reset()
+    await state.webhooks.close()
     server.should_exit = server.force_exit = True
     await asyncio.wait({serving}, timeout=GRACE)
     storage.stop()
@@ -106,13 +106,13 @@ def _url(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _configuration(wire: FaultMiddleware) -> uvicorn.Config:
+def _uvicorn_config(middleware: FaultMiddleware) -> uvicorn.Config:
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
     except ImportError:
         from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
     return uvicorn.Config(
-        wire,
+        middleware,
         http=with_transport(Protocol),
         ws="none",
         lifespan="off",
@@ -128,8 +128,8 @@ def _configuration(wire: FaultMiddleware) -> uvicorn.Config:
 
 def _announce(options: ServerOptions, url: str) -> None:
     if options.ready_file is not None:
-        told = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
-        text = json.dumps(told)
+        payload = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
+        text = json.dumps(payload)
         draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
         # It has the key in it, so it is for its owner alone, from the first moment.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -156,9 +156,9 @@ def is_loopback_address(host: str) -> bool:
         return False
 
 
-def _watch_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _watch_parent(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 1024):
             pass
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(ended.set)
+        loop.call_soon_threadsafe(stopping.set)

@@ -13,25 +13,25 @@ from urllib.parse import urlsplit
 
 from mosaic_emulator.account.billing import Ledger
 from mosaic_emulator.agents.tile_params import missing_param
-from mosaic_emulator.assets.avatars import AvatarDesk
-from mosaic_emulator.assets.uploads import UploadDesk
+from mosaic_emulator.assets.avatars import AvatarProfiles
+from mosaic_emulator.assets.uploads import UploadStore
 from mosaic_emulator.catalogue import CONNECTIONS, USER_ID, Agent, Connection, fixed_agents
 from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.core.counters import Counters
-from mosaic_emulator.core.faults import FaultBook
+from mosaic_emulator.core.faults import FaultQueue
 from mosaic_emulator.core.request_log import RequestLog
-from mosaic_emulator.core.responses import shaped
+from mosaic_emulator.core.responses import apply_shape
 from mosaic_emulator.media import MediaStore, StoredObject
 from mosaic_emulator.runs.engine import RunEngine
-from mosaic_emulator.runs.ffmpeg import FilmCutter
+from mosaic_emulator.runs.ffmpeg import Ffmpeg
 from mosaic_emulator.runs.inputs import InputFetcher
 from mosaic_emulator.runs.models import Output, Run, RunInput, RunNode, runnable_graph
 from mosaic_emulator.runs.rendering import Renderer
 from mosaic_emulator.runs.webhooks import WebhookSender
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.social.posts import Post, PostDesk, outcomes_apart
+from mosaic_emulator.social.posts import Post, PostPublisher, outcomes_2026_json
 from mosaic_emulator.triggers.storage_events import StorageEvents
-from mosaic_emulator.triggers.youtube import TriggerDesk, triggered_by
+from mosaic_emulator.triggers.youtube import YoutubeTriggers, triggered_by
 
 
 class State:
@@ -42,35 +42,38 @@ class State:
         self._start_settings = settings.model_copy(deep=True)
         self.api_key = api_key
         self.directory = directory
-        self.tally = Counters()
-        self.faults = FaultBook(seed=settings.seed)
+        self.counters = Counters()
+        self.faults = FaultQueue(seed=settings.seed)
         self.log = RequestLog(length=settings.request_log)
         self.clock = Clock(settings=settings)
         # A name that nobody else's folder has: what lies in it is removed.
-        kept = directory / "mosaic-emulator-media"
-        shutil.rmtree(kept, ignore_errors=True)
-        self.media = MediaStore(settings=settings, directory=kept)
-        self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
-        self.webhooks = WebhookSender(settings=settings, tally=self.tally)
-        self.avatars = AvatarDesk(settings=settings, media=self.media)
-        self.triggers = TriggerDesk(settings=settings)
-        self.evidence = StorageEvents(clock=self.clock)
-        self.ledger = Ledger(settings=settings, clock=self.clock, tally=self.tally)
-        cutter = FilmCutter()
+        media_directory = directory / "mosaic-emulator-media"
+        shutil.rmtree(media_directory, ignore_errors=True)
+        self.media = MediaStore(settings=settings, directory=media_directory)
+        self.uploads = UploadStore(settings=settings, clock=self.clock, media=self.media)
+        self.webhooks = WebhookSender(settings=settings, counters=self.counters)
+        self.avatars = AvatarProfiles(settings=settings, media=self.media)
+        self.triggers = YoutubeTriggers(settings=settings)
+        self.storage_events = StorageEvents(clock=self.clock)
+        self.ledger = Ledger(settings=settings, clock=self.clock, counters=self.counters)
+        ffmpeg = Ffmpeg()
         self.engine = RunEngine(
             settings=settings,
             clock=self.clock,
-            tally=self.tally,
+            counters=self.counters,
             renderer=Renderer(
-                settings=settings, clock=self.clock, media=self.media, cutter=cutter, uploads=self.uploads
+                settings=settings, clock=self.clock, media=self.media, ffmpeg=ffmpeg, uploads=self.uploads
             ),
-            fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
+            fetcher=InputFetcher(settings=settings, media=self.media, ffmpeg=ffmpeg),
             announce=self._announce,
             prepare=self._prepare,
             ledger=self.ledger,
         )
-        self.post_desk = PostDesk(
-            settings=settings, clock=self.clock, media_gone=self._media_gone, connected=self._connected
+        self.post_publisher = PostPublisher(
+            settings=settings,
+            clock=self.clock,
+            is_media_expired=self._is_media_expired,
+            is_connected=self._is_connected,
         )
         self._populate()
 
@@ -92,35 +95,35 @@ class State:
 
         :raises pydantic.ValidationError: when a name or a value is not known.
         """
-        wanted = Settings(**{**self.settings.model_dump(), **changes})
+        updated = Settings(**{**self.settings.model_dump(), **changes})
         for name in changes:
-            setattr(self.settings, name, getattr(wanted, name))
+            setattr(self.settings, name, getattr(updated, name))
         self.settings_changed()
 
     def settings_changed(self) -> None:
         """Tell those that wait on a setting."""
         self.engine.settings_changed()
-        self.post_desk.settings_changed()
+        self.post_publisher.settings_changed()
         self.avatars.settings_changed()
 
     def reset(self) -> None:
         """Go back to the start: state, settings, faults, counts, log."""
         self.engine.reset()
-        self.post_desk.reset()
+        self.post_publisher.reset()
         start = self._start_settings.model_copy(deep=True)
         for name in Settings.model_fields:
             setattr(self.settings, name, getattr(start, name))
         self.settings_changed()
         self.avatars.reset()
         self.triggers.triggers.clear()
-        self.evidence.reset()
+        self.storage_events.reset()
         self.ledger.reset()
         self.webhooks.reset()
         self.uploads.reset()
         self.media.reset()
         self.faults.clear()
         self.faults.reseed(self.settings.seed)
-        self.tally.reset()
+        self.counters.reset()
         self.log.reset(self.settings.request_log)
         self._populate()
 
@@ -163,7 +166,7 @@ class State:
             origin=origin or {},
         )
         self.runs[run.id] = run
-        self.tally.add("runs_started" if triggered_by is None else "runs_triggered")
+        self.counters.add("runs_started" if triggered_by is None else "runs_triggered")
         self.engine.start(run)
         return run
 
@@ -175,9 +178,9 @@ class State:
         profile_id = node.params.get("avatar_profile_id")
         if node.template.type.name != "AI Avatar" or profile_id is None:
             return None
-        return await self.avatars.usable(str(profile_id))
+        return await self.avatars.wait_until_ready(str(profile_id))
 
-    def _connected(self, connection_id: str) -> bool:
+    def _is_connected(self, connection_id: str) -> bool:
         return connection_id in self.connections and connection_id not in self.settings.disconnected
 
     def render_by_id(self, output_id: str) -> StoredObject | None:
@@ -198,13 +201,13 @@ class State:
         """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
         return [
             {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
-            for each in self._told_inputs(run)
+            for each in self._visible_inputs(run)
         ]
 
-    def _told_inputs(self, run: Run) -> list[RunInput]:
+    def _visible_inputs(self, run: Run) -> list[RunInput]:
         return [each for each in run.inputs if each.media is not None or each.kind == "video_urls"]
 
-    def _inputs_of_event(self, run: Run) -> list[dict[str, Any]]:
+    def _event_inputs(self, run: Run) -> list[dict[str, Any]]:
         written = self.inputs_json(run)
         if self.settings.webhook_inputs == "links":
             return written
@@ -216,7 +219,7 @@ class State:
                 "file_url": link["video_url"],
                 "uploaded_at": moment,
             }
-            for source, link in zip(self._told_inputs(run), written, strict=True)
+            for source, link in zip(self._visible_inputs(run), written, strict=True)
         ]
 
     def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
@@ -226,7 +229,7 @@ class State:
             **self._media_json(output),
             "thumbnail_url": self.link(output.thumbnail),
             "premiere_prproj_url": self.link(output.premiere),
-            "sources": _licensed() if self.settings.licensed_sources else [],
+            "sources": _licensed_sources() if self.settings.licensed_sources else [],
             "completed_at": self.clock.text(output.completed_at),
             "original_node_id": output.node_id,
         }
@@ -337,7 +340,7 @@ class State:
         elif run.triggered_by is None and self.settings.manual_trigger == "absent":
             del event["triggered_by"]
         if flag in ("RUN_STARTED", "RUN_FINISHED"):
-            event["inputs"] = self._inputs_of_event(run)
+            event["inputs"] = self._event_inputs(run)
         if flag == "RUN_PROGRESS":
             event["updated_nodes"] = [
                 {
@@ -356,7 +359,7 @@ class State:
             event["needs_credits"] = run.needs_credits
             event["errors"] = run.errors()
             event["outputs"] = self.outputs_json(run, webhook=True)
-        self.webhooks.send(run.callback_url, shaped(event, self.settings))
+        self.webhooks.send(run.callback_url, apply_shape(event, self.settings))
 
     # How posts are written
 
@@ -379,17 +382,20 @@ class State:
 
     def _outcomes_json(self, post: Post) -> dict[str, Any]:
         if self.settings.post_outcomes == "results":
-            return {"destinations": [each.connection.as_json() for each in post.destinations], **outcomes_apart(post)}
+            return {
+                "destinations": [each.connection.as_json() for each in post.destinations],
+                **outcomes_2026_json(post),
+            }
         return {"destinations": [each.as_json() for each in post.destinations]}
 
-    def _media_gone(self, url: str) -> bool:
+    def _is_media_expired(self, url: str) -> bool:
         if not url.startswith(f"{self.media.base_url}/"):
             return False
         parts = urlsplit(url)
-        return self.media.judge(parts.path, parts.query) != "good"
+        return self.media.check_link(parts.path, parts.query) != "good"
 
 
-def _licensed() -> list[dict[str, Any]]:
+def _licensed_sources() -> list[dict[str, Any]]:
     return [
         {
             "provider": "getty",

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from mosaic_emulator import Emulator
-from mosaic_emulator.asgi.browser_access import objection_to_browser
+from mosaic_emulator.asgi.browser_access import browser_rejection
 from mosaic_emulator.core.failure_log import FailureLog
 
 from .conftest import Api, Receiver, until
@@ -87,12 +87,12 @@ def test_programs_and_the_own_page_are_let_in(mosaic: Emulator, method: str, pat
 
 def test_a_link_that_a_human_follows_is_let_in_and_an_image_is_not() -> None:
     headers = {"host": "127.0.0.1:8765", "sec-fetch-site": "cross-site"}
-    assert objection_to_browser("GET", {**headers, "sec-fetch-mode": "navigate"}, ()) is None
-    assert objection_to_browser("POST", {**headers, "sec-fetch-mode": "navigate"}, ()) is not None
-    assert objection_to_browser("GET", {**headers, "sec-fetch-mode": "no-cors"}, ()) is not None
+    assert browser_rejection("GET", {**headers, "sec-fetch-mode": "navigate"}, ()) is None
+    assert browser_rejection("POST", {**headers, "sec-fetch-mode": "navigate"}, ()) is not None
+    assert browser_rejection("GET", {**headers, "sec-fetch-mode": "no-cors"}, ()) is not None
     framed = {**headers, "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
-    assert objection_to_browser("GET", framed, ()) is not None
-    assert objection_to_browser("GET", {"host": "mosaic:8765"}, ("mosaic",)) is None
+    assert browser_rejection("GET", framed, ()) is not None
+    assert browser_rejection("GET", {"host": "mosaic:8765"}, ("mosaic",)) is None
 
 
 # Other machines
@@ -226,8 +226,8 @@ def test_what_the_emulator_logs_of_its_own_failures_has_no_secret_in_it(tmp_path
 
 
 def test_masking_leaves_what_is_no_secret() -> None:
-    masked = FailureLog(["abc", "abcdef"]).masked
-    assert masked("run 1 abcdef http://127.0.0.1:1/a?X-Goog-Signature=12&x=y mk_other 'z'") == (
+    mask = FailureLog(["abc", "abcdef"]).mask
+    assert mask("run 1 abcdef http://127.0.0.1:1/a?X-Goog-Signature=12&x=y mk_other 'z'") == (
         "run 1 *** http://127.0.0.1:1/a?*** *** 'z'"
     )
 

@@ -59,7 +59,7 @@ def test_an_upload_goes_from_form_to_asset(api: Api, storage: httpx.Client, asse
     (kept,) = api.mosaic.uploads()
     assert Path(kept["path"]).read_bytes() == b"\r\n--a-boundar\r\nbytes\r\n"
     counts = api.mosaic.counts()
-    assert (counts.uploads_begun, counts.uploads_stored, counts.uploads_finalized) == (1, 1, 1)
+    assert (counts.uploads_started, counts.uploads_stored, counts.uploads_finalized) == (1, 1, 1)
     assert counts.bytes_stored == 22
 
 

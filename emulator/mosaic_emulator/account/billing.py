@@ -46,7 +46,7 @@ NO_TOP_UP: Final = {"enabled": False, "threshold": 0, "quantity": 0}
 PERIOD: Final = timedelta(days=30)
 
 
-def number(value: float) -> float | int:
+def without_fraction(value: float) -> float | int:
     """Write a whole number without a fraction."""
     return int(value) if float(value).is_integer() else value
 
@@ -63,10 +63,10 @@ class Usage:
 class Ledger:
     """Plan and credits; the balance and the plan themselves are settings, so that a test can set them."""
 
-    def __init__(self, *, settings: Settings, clock: Clock, tally: Counters) -> None:
+    def __init__(self, *, settings: Settings, clock: Clock, counters: Counters) -> None:
         self._settings = settings
         self._clock = clock
-        self._tally = tally
+        self._counters = counters
         self.reset()
 
     def reset(self) -> None:
@@ -91,7 +91,7 @@ class Ledger:
 
     # What runs need
 
-    def affords(self) -> bool:
+    def can_pay(self) -> bool:
         """Say whether the next node can be paid, buying credits where that is set."""
         self._top_up()
         return self._settings.credits is None or self._settings.credits >= self._settings.node_credits
@@ -110,7 +110,7 @@ class Ledger:
             return
         if balance < wanted["threshold"]:
             self._settings.credits = balance + wanted["quantity"]
-            self._tally.add("top_ups")
+            self._counters.add("top_ups")
 
     # What is bought
 
@@ -141,17 +141,17 @@ class Ledger:
         if plan_id is None:
             return None
         self.change(PLANS[plan_id])
-        self._tally.add("checkouts_paid")
+        self._counters.add("checkouts_paid")
         return PLANS[plan_id]
 
     # How it is written
 
     def _balance(self) -> float | int:
         left = self._settings.credits
-        return number(self._settings.unlimited_balance if left is None else left)
+        return without_fraction(self._settings.unlimited_balance if left is None else left)
 
     def _used(self) -> float | int:
-        return number(sum(each.credits for each in self.usage if each.at >= self._period))
+        return without_fraction(sum(each.credits for each in self.usage if each.at >= self._period))
 
     def credits_json(self) -> dict[str, Any]:
         """Write ``GET /credits``."""
@@ -186,8 +186,8 @@ class Ledger:
         plan = self.plan
         return {
             "organization_id": ORGANIZATION_ID,
-            "plan": self._one(plan),
-            "scheduled_plan": self._one(self.scheduled, scheduled=True) if self.scheduled else None,
+            "plan": self._plan_json(plan),
+            "scheduled_plan": self._plan_json(self.scheduled, scheduled=True) if self.scheduled else None,
             "credits": {
                 "balance": self._balance(),
                 "usage": self._used(),
@@ -196,38 +196,38 @@ class Ledger:
             },
         }
 
-    def _one(self, plan: Plan | None, *, scheduled: bool = False) -> dict[str, Any] | None:
+    def _plan_json(self, plan: Plan | None, *, scheduled: bool = False) -> dict[str, Any] | None:
         if plan is None and self._settings.free_plan == "null":
             return None
-        begun = plan is not None and not scheduled
+        started = plan is not None and not scheduled
         return {
             "id": plan.id if plan else "free",
             "family": plan.family if plan else "free",
             "status": "scheduled" if scheduled else "active",
-            "started_at": self._clock.text(self._since) if begun else None,
-            "current_period_start": self._clock.text(self._period) if begun else None,
-            "current_period_end": self._clock.text(self._period + PERIOD) if begun else None,
+            "started_at": self._clock.text(self._since) if started else None,
+            "current_period_start": self._clock.text(self._period) if started else None,
+            "current_period_end": self._clock.text(self._period + PERIOD) if started else None,
             "canceled_at": None,
         }
 
     def usage_json(self, since: datetime, until: datetime, limit: int) -> dict[str, Any]:
         """Write ``GET /credits/usage``; the limit is on the events that are looked at."""
         matching = [each for each in self.usage if since <= each.at <= until]
-        seen = matching[-limit:]
+        shown = matching[-limit:]
         return {
             "organization_id": ORGANIZATION_ID,
             "date_range": {"start_date": self._clock.text(since), "end_date": self._clock.text(until)},
             "summary": {
-                "total_credits_used": number(sum(each.credits for each in seen)),
-                "total_events": len(seen),
+                "total_credits_used": without_fraction(sum(each.credits for each in shown)),
+                "total_events": len(shown),
                 "matching_events": len(matching),
-                "returned_events": len(seen),
-                "truncated": len(seen) < len(matching),
+                "returned_events": len(shown),
+                "truncated": len(shown) < len(matching),
             },
             "breakdown": {
-                "by_tile": _summed(seen, _tile),
-                "by_date": _summed(seen, _date),
-                "by_date_and_tile": _summed(seen, lambda each: {**_date(each), **_tile(each)}),
+                "by_tile": _summed(shown, _tile),
+                "by_date": _summed(shown, _date),
+                "by_date_and_tile": _summed(shown, lambda each: {**_date(each), **_tile(each)}),
             },
         }
 
@@ -240,9 +240,9 @@ def plans_json(form: str) -> list[dict[str, Any]]:
             {
                 "id": each.id,
                 "billing": each.billing,
-                "price_usd": number(each.price_usd),
+                "price_usd": without_fraction(each.price_usd),
                 "credits_per_month": each.credits_per_month,
-                "top_up_rate_per_100_credits_usd": number(each.top_up_rate),
+                "top_up_rate_per_100_credits_usd": without_fraction(each.top_up_rate),
                 "notes": f"{each.family.capitalize()}, billed {'yearly' if each.billing == 'annual' else 'monthly'}",
             }
             for each in listed
@@ -251,10 +251,10 @@ def plans_json(form: str) -> list[dict[str, Any]]:
         {
             "id": each.id,
             "aliases": [f"{each.id}_monthly"] if each.billing == "monthly" else [],
-            "monthly_price_usd": number(each.price_usd) if each.billing == "monthly" else None,
-            "annual_price_usd": number(each.price_usd) if each.billing == "annual" else None,
+            "monthly_price_usd": without_fraction(each.price_usd) if each.billing == "monthly" else None,
+            "annual_price_usd": without_fraction(each.price_usd) if each.billing == "annual" else None,
             "credits_per_month": each.credits_per_month,
-            "top_up_rate_per_100_credits_usd": number(each.top_up_rate),
+            "top_up_rate_per_100_credits_usd": without_fraction(each.top_up_rate),
             "notes": None,
         }
         for each in listed
@@ -283,6 +283,6 @@ def _summed(events: Iterable[Usage], key: Callable[[Usage], dict[str, Any]]) -> 
     for each in events:
         groups[tuple(key(each).values())].append(each)
     return [
-        {**key(group[0]), "credits_used": number(sum(each.credits for each in group)), "events": len(group)}
+        {**key(group[0]), "credits_used": without_fraction(sum(each.credits for each in group)), "events": len(group)}
         for group in groups.values()
     ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mosaic_emulator.agents.tile_params import defaults, missing_param, objection
+from mosaic_emulator.agents.tile_params import defaults, invalid_param, missing_param
 from mosaic_emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.settings import Settings
@@ -60,15 +60,15 @@ OPERATIONS: Final[dict[str, type[Operation]]] = {
     "delete_connection": ConnectionOperation,
 }
 #: Makes the error for something that is not valid: the text, then the place.
-Refuse = Callable[..., ApiError]
+InvalidRequest = Callable[..., ApiError]
 
 
-class Draft:
+class GraphDraft:
     """The graph of an agent on its way to another."""
 
-    def __init__(self, *, agent: Agent, settings: Settings, refuse: Refuse) -> None:
+    def __init__(self, *, agent: Agent, settings: Settings, invalid_request: InvalidRequest) -> None:
         self._settings = settings
-        self._refuse = refuse
+        self._invalid_request = invalid_request
         self.nodes = dict(agent.nodes)
         self.edges = list(agent.edges)
         self.created: list[dict[str, Any]] = []
@@ -91,8 +91,8 @@ class Draft:
             self.edges = [edge for edge in self.edges if operation.agent_node_id not in edge]
         elif isinstance(operation, ConnectionOperation):
             edge = (
-                self._end(operation.source_agent_node_id, operation.source_temp_ref_id, "source"),
-                self._end(operation.target_agent_node_id, operation.target_temp_ref_id, "target"),
+                self._endpoint(operation.source_agent_node_id, operation.source_temp_ref_id, "source"),
+                self._endpoint(operation.target_agent_node_id, operation.target_temp_ref_id, "target"),
             )
             if operation.op == "create_connection":
                 self._connect(edge)
@@ -105,14 +105,14 @@ class Draft:
     def _create_node(self, operation: CreateNode) -> None:
         reference = operation.temp_ref_id or None
         if "agent_node_id" in (operation.model_extra or {}):
-            raise self._wrong(operation, "agent_node_id", "is given by the server")
+            raise self._invalid_operation(operation, "agent_node_id", "is given by the server")
         if reference is not None and reference in self._references:
-            raise self._wrong(operation, "temp_ref_id", f"{reference} is used twice")
+            raise self._invalid_operation(operation, "temp_ref_id", f"{reference} is used twice")
         try:
             type_id = str(uuid.UUID(operation.node_type_id))
         except ValueError as error:
             # One tail in the catalogue is made up, but it is a UUID as well.
-            raise self._wrong(operation, "node_type_id", "is not a UUID") from error
+            raise self._invalid_operation(operation, "node_type_id", "is not a UUID") from error
         if type_id not in NODE_TYPES_BY_ID and self._settings.unknown_node_types == "refuse":
             raise ApiError(404, "Node type could not be found")
         node = AgentNode(str(uuid.uuid4()), node_type(type_id), dict(operation.params_used))
@@ -120,7 +120,7 @@ class Draft:
         if self._settings.default_params:
             node = AgentNode(node.id, node.type, {**defaults(node.type), **node.params})
         self._check_required(operation, node)
-        node = AgentNode(node.id, node.type, self._kept(node.params))
+        node = AgentNode(node.id, node.type, self._stored_params(node.params))
         self.nodes[node.id] = node
         if reference is not None:
             self._references[reference] = node.id
@@ -129,21 +129,21 @@ class Draft:
     def _update_node(self, operation: UpdateNode) -> None:
         before = self._find(operation.agent_node_id)
         self._check(operation, AgentNode(before.id, before.type, operation.params_used))
-        params = self._merged(before.params, self._kept(operation.params_used))
+        params = self._merge_params(before.params, self._stored_params(operation.params_used))
         after = AgentNode(before.id, before.type, params)
         self._check_required(operation, after)
         self.nodes[before.id] = after
 
-    def _kept(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _stored_params(self, params: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in params.items() if name not in self._settings.dropped_params}
 
-    def _merged(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    def _merge_params(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         params = dict(old)
         for name, value in new.items():
             if value is None and self._settings.null_params == "unset":
                 params.pop(name, None)
             elif self._settings.params_merge == "deep" and isinstance(value, dict) and isinstance(old.get(name), dict):
-                params[name] = self._merged(old[name], value)
+                params[name] = self._merge_params(old[name], value)
             else:
                 params[name] = value
         return params
@@ -152,17 +152,17 @@ class Draft:
         source, target = edge
         if edge in self.edges:
             if self._settings.repeated_connection == "refuse":
-                raise self._refuse("These nodes are connected already", "body", "operations")
+                raise self._invalid_request("These nodes are connected already", "body", "operations")
             return
         into_input = self.nodes[target].type.id == INPUT_TYPE
         # A tile of an unknown type may be a trigger, and those do lead into a Video Input.
         if into_input and self.nodes[source].type.name and not self._settings.connections_into_inputs:
-            raise self._refuse("Nothing but a trigger leads into a Video Input", "body", "operations")
-        if source == target or source in self._behind(target):
-            raise self._refuse("The graph must stay without cycles", "body", "operations")
+            raise self._invalid_request("Nothing but a trigger leads into a Video Input", "body", "operations")
+        if source == target or source in self._downstream(target):
+            raise self._invalid_request("The graph must stay without cycles", "body", "operations")
         self.edges.append(edge)
 
-    def _behind(self, node_id: str) -> set[str]:
+    def _downstream(self, node_id: str) -> set[str]:
         found: set[str] = set()
         waiting = [node_id]
         while waiting:
@@ -172,14 +172,16 @@ class Draft:
             waiting += following
         return found
 
-    def _end(self, node_id: str | None, reference: str | None, end: str) -> str:
+    def _endpoint(self, node_id: str | None, reference: str | None, side: str) -> str:
         if (node_id is None) == (reference is None):
-            raise self._refuse(f"{end}: exactly one of its two names is required", "body", "operations")
+            raise self._invalid_request(f"{side}: exactly one of its two names is required", "body", "operations")
         if node_id is not None:
             return self._find(node_id).id
         found = self._references.get(reference or "")
         if found is None or found not in self.nodes:
-            raise self._refuse(f"{end}_temp_ref_id: {reference} was made by no earlier operation", "body", "operations")
+            raise self._invalid_request(
+                f"{side}_temp_ref_id: {reference} was made by no earlier operation", "body", "operations"
+            )
         return found
 
     def _find(self, node_id: str) -> AgentNode:
@@ -189,14 +191,14 @@ class Draft:
         return node
 
     def _check(self, operation: Operation, node: AgentNode) -> None:
-        wrong = objection(node.type, node.params, self._settings)
-        if wrong is not None:
-            raise self._wrong(operation, "params_used", wrong)
+        problem = invalid_param(node.type, node.params, self._settings)
+        if problem is not None:
+            raise self._invalid_operation(operation, "params_used", problem)
 
     def _check_required(self, operation: Operation, node: AgentNode) -> None:
-        wrong = missing_param(node.type, node.params, self._settings, "update")
-        if wrong is not None:
-            raise self._wrong(operation, "params_used", wrong)
+        problem = missing_param(node.type, node.params, self._settings, "update")
+        if problem is not None:
+            raise self._invalid_operation(operation, "params_used", problem)
 
-    def _wrong(self, operation: Operation, name: str, text: str) -> ApiError:
-        return self._refuse(f"{operation.op}: {name}: {text}", "body", "operations", name)
+    def _invalid_operation(self, operation: Operation, name: str, text: str) -> ApiError:
+        return self._invalid_request(f"{operation.op}: {name}: {text}", "body", "operations", name)

@@ -27,7 +27,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _whole(low: int, high: int) -> Check:
+def _int_between(low: int, high: int) -> Check:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
@@ -43,7 +43,7 @@ def _anything(value: Any) -> bool:
     return True
 
 
-def _filled(value: Any) -> bool:
+def _non_empty_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
@@ -64,24 +64,24 @@ def _images(value: Any) -> bool:
     return _context("images")(value) and isinstance(value.get("images", []), list)
 
 
-def _nothing(params: Mapping[str, Any]) -> tuple[str, ...]:
+def _none_required(params: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _of_image(params: Mapping[str, Any]) -> tuple[str, ...]:
+def _required_for_image(params: Mapping[str, Any]) -> tuple[str, ...]:
     return ("prompt", "custom_width", "custom_height") if params.get("image_size") == "custom" else ("prompt",)
 
 
-def _of_audio(params: Mapping[str, Any]) -> tuple[str, ...]:
+def _required_for_audio(params: Mapping[str, Any]) -> tuple[str, ...]:
     return ("script",) if params.get("mode") == "voiceover" else ()
 
 
-def _of_watermark(params: Mapping[str, Any]) -> tuple[str, ...]:
+def _required_for_watermark(params: Mapping[str, Any]) -> tuple[str, ...]:
     return ("image_id",) if params.get("use_custom_logo") == "custom" else ()
 
 
 @dataclass(frozen=True)
-class Table:
+class ParamTable:
     """The parameters of one kind of tile."""
 
     checks: dict[str, Check]
@@ -89,16 +89,16 @@ class Table:
     defaults: dict[str, Any] = field(default_factory=dict)
     #: Whether the whole table was to be read, so that another name is wrong.
     complete: bool = False
-    required: Required = _nothing
+    required: Required = _none_required
 
 
-TABLES: Final[dict[str, Table]] = {
-    "Clips": Table(
-        {"prompt": _text, "num_clips": _whole(1, 20), "target_duration": _between(1, 300)},
+PARAM_TABLES: Final[dict[str, ParamTable]] = {
+    "Clips": ParamTable(
+        {"prompt": _text, "num_clips": _int_between(1, 20), "target_duration": _between(1, 300)},
         defaults={"prompt": ""},
         complete=True,
     ),
-    "Captions": Table(
+    "Captions": ParamTable(
         {
             "caption_style": _one_of("colored", "scaling", "karaoke"),
             "base_color": _text,
@@ -114,7 +114,7 @@ TABLES: Final[dict[str, Table]] = {
             "caption_max_words": _number,
         }
     ),
-    "Cinematic Captions": Table(
+    "Cinematic Captions": ParamTable(
         {
             "font1": _text,
             "font2": _text,
@@ -129,13 +129,13 @@ TABLES: Final[dict[str, Table]] = {
             "caption_position": _text,
         }
     ),
-    "AI Music": Table({"use_intelligent_analysis": _flag, "genre": _text}),
-    "Image Generation": Table(
+    "AI Music": ParamTable({"use_intelligent_analysis": _flag, "genre": _text}),
+    "Image Generation": ParamTable(
         {
-            "prompt": _filled,
+            "prompt": _non_empty_text,
             "model": _text,
             # The names of the eight presets are not known.
-            "image_size": _filled,
+            "image_size": _non_empty_text,
             "custom_width": _pixels,
             "custom_height": _pixels,
             "quality": _one_of("low", "medium", "high"),
@@ -143,21 +143,21 @@ TABLES: Final[dict[str, Table]] = {
             "selected_context": _images,
         },
         complete=True,
-        required=_of_image,
+        required=_required_for_image,
     ),
-    "Audio Generation": Table(
+    "Audio Generation": ParamTable(
         {
             "mode": _one_of("voiceover", "music"),
             "model": _text,
-            "script": _filled,
+            "script": _non_empty_text,
             "voice_id": _text,
             "use_upstream_voice_reference": _flag,
             "selected_context": _context("audio", "videos", "voice_reference"),
         },
         defaults={"use_upstream_voice_reference": True},
-        required=_of_audio,
+        required=_required_for_audio,
     ),
-    "Video Generation": Table(
+    "Video Generation": ParamTable(
         {
             "prompt": _text,
             "model": _text,
@@ -168,11 +168,11 @@ TABLES: Final[dict[str, Table]] = {
             "generate_audio": _flag,
         }
     ),
-    "Watermark": Table(
+    "Watermark": ParamTable(
         {
             "use_custom_logo": _one_of("mosaic", "custom"),
             # The page calls it a UUID, but ids of uploaded images begin with "img-".
-            "image_id": _filled,
+            "image_id": _non_empty_text,
             "logo_position": _corner,
             "logo_size": _number,
             "logo_opacity": _between(10, 100),
@@ -181,55 +181,55 @@ TABLES: Final[dict[str, Table]] = {
         },
         defaults={"logo_size": 30, "logo_opacity": 80, "logo_margin_x": 20, "logo_margin_y": 20},
         complete=True,
-        required=_of_watermark,
+        required=_required_for_watermark,
     ),
 }
 #: Where a required parameter that is missing is refused, from the earliest moment to the latest.
-MOMENTS: Final = ("update", "start", "run")
+CHECK_POINTS: Final = ("update", "start", "run")
 
 
-def listed(kind: NodeType) -> dict[str, Any]:
+def params_json(node_type: NodeType) -> dict[str, Any]:
     """Write the params that are known of a kind of tile, as an answer might list them; nothing where none are."""
-    table = TABLES.get(kind.name)
+    table = PARAM_TABLES.get(node_type.name)
     return {"params": [{"name": name} for name in table.checks]} if table else {}
 
 
-def defaults(kind: NodeType) -> dict[str, Any]:
+def defaults(node_type: NodeType) -> dict[str, Any]:
     """Return the params that a tile has without being told."""
-    table = TABLES.get(kind.name)
+    table = PARAM_TABLES.get(node_type.name)
     return dict(table.defaults) if table else {}
 
 
-def objection(kind: NodeType, params: dict[str, Any], settings: Settings) -> str | None:
+def invalid_param(node_type: NodeType, params: dict[str, Any], settings: Settings) -> str | None:
     """
     Say what is wrong with parameters of a tile; none when nothing is.
 
     A null is never wrong: it stands for a parameter that is not set.
     """
-    table = TABLES.get(kind.name)
+    table = PARAM_TABLES.get(node_type.name)
     if table is None or settings.checked_params == "none":
         return None
     for name, value in params.items():
         check = table.checks.get(name)
         if check is None:
             if table.complete or settings.checked_params == "listed":
-                return f"{kind.name} has no parameter {name}"
+                return f"{node_type.name} has no parameter {name}"
         elif value is not None and not check(value):
-            return f"{kind.name}: {name} has a value that is not valid"
+            return f"{node_type.name}: {name} has a value that is not valid"
     return None
 
 
-def missing_param(kind: NodeType, params: Mapping[str, Any], settings: Settings, moment: str) -> str | None:
+def missing_param(node_type: NodeType, params: Mapping[str, Any], settings: Settings, check_point: str) -> str | None:
     """
     Return which required parameter is missing; None when none is, or when this is not the moment to check.
 
     :param moment: one of :data:`MOMENTS`.
     """
-    table = TABLES.get(kind.name)
+    table = PARAM_TABLES.get(node_type.name)
     first = settings.required_params
-    if table is None or first == "ignore" or MOMENTS.index(moment) < MOMENTS.index(first):
+    if table is None or first == "ignore" or CHECK_POINTS.index(check_point) < CHECK_POINTS.index(first):
         return None
     for name in table.required(params):
         if params.get(name) is None:
-            return f"{kind.name}: {name} is required"
+            return f"{node_type.name}: {name} is required"
     return None

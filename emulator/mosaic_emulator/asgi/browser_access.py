@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 
-def objection_to_browser(method: str, headers: Mapping[str, str], own_names: Collection[str]) -> str | None:
+def browser_rejection(method: str, headers: Mapping[str, str], own_names: Collection[str]) -> str | None:
     """
     Return why a request to the emulator's own interface is refused; None when it is not.
 
@@ -21,7 +21,7 @@ def objection_to_browser(method: str, headers: Mapping[str, str], own_names: Col
     :param own_names: names by which this emulator is reached, beside addresses and ``localhost``.
     """
     host = headers.get("host", "")
-    if not _is_own(host, own_names):
+    if not _is_own_host(host, own_names):
         return "The Host header names none of the emulator's own names; --allow-host NAME lets one in"
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"http://{host.lower()}":
@@ -35,7 +35,7 @@ def objection_to_browser(method: str, headers: Mapping[str, str], own_names: Col
     return None
 
 
-def _is_own(host: str, own_names: Collection[str]) -> bool:
+def _is_own_host(host: str, own_names: Collection[str]) -> bool:
     try:
         parts = urlsplit(f"//{host}")
         name = (parts.hostname or "").rstrip(".")

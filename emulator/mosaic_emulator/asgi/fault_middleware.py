@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from mosaic_emulator.asgi.browser_access import objection_to_browser
+from mosaic_emulator.asgi.browser_access import browser_rejection
 from mosaic_emulator.control.page_routes import PATHS as PAGE_PATHS
 from mosaic_emulator.control.page_routes import router as page_router
 from mosaic_emulator.control.routes import PREFIX as CONTROL_PREFIX
@@ -25,7 +25,7 @@ from mosaic_emulator.core import connection_faults
 from mosaic_emulator.core.failure_log import FailureLog
 from mosaic_emulator.core.faults import Fault
 from mosaic_emulator.core.json_bodies import MAX_BODY, load_json
-from mosaic_emulator.core.request_log import received
+from mosaic_emulator.core.request_log import log_entry
 from mosaic_emulator.core.responses import ApiError, error_response, json_response
 from mosaic_emulator.routes import API_ROUTERS
 from mosaic_emulator.routes.request_context import RequestContext
@@ -40,7 +40,7 @@ HTML: Final = (
     b"<!DOCTYPE html><html><head><title>Bad gateway</title></head>"
     b"<body><center><h1>Something went wrong</h1></center><hr><center>cloudfront</center></body></html>\n"
 )
-REFUSALS: Final = {
+ERROR_FAULTS: Final = {
     "not_found": ApiError(404, "Not found"),
     "unauthorized": ApiError(401, "Invalid API key"),
     "forbidden": ApiError(403, "Forbidden"),
@@ -49,7 +49,7 @@ REFUSALS: Final = {
 
 
 @dataclass
-class Answer:
+class BufferedResponse:
     """An answer before it is sent."""
 
     status: int
@@ -57,24 +57,24 @@ class Answer:
     body: bytes = b""
 
     @classmethod
-    def of(cls, response: Response) -> Answer:
+    def of(cls, response: Response) -> BufferedResponse:
         """Take over a response of Starlette."""
         return cls(response.status_code, list(response.raw_headers), bytes(response.body))
 
-    def with_body(self, body: bytes, content_type: bytes | None = None) -> Answer:
+    def with_body(self, body: bytes, content_type: bytes | None = None) -> BufferedResponse:
         """Return this answer with other bytes."""
         kept = [(name, value) for name, value in self.headers if name != b"content-length"]
         if content_type is not None:
             kept = [(name, value) for name, value in kept if name != b"content-type"]
             kept.append((b"content-type", content_type))
-        return Answer(self.status, kept, body)
+        return BufferedResponse(self.status, kept, body)
 
 
 class FaultMiddleware:
     """The application that the API's server runs."""
 
-    def __init__(self, *, world: State, own_names: Collection[str] = (), failures: FailureLog | None = None) -> None:
-        self._world = world
+    def __init__(self, *, state: State, own_names: Collection[str] = (), failures: FailureLog | None = None) -> None:
+        self._state = state
         #: Names by which browsers reach the emulator's own interface, in small letters.
         self._own_names = {each.lower() for each in own_names}
         self._failures = failures or FailureLog()
@@ -83,29 +83,29 @@ class FaultMiddleware:
             self._app.include_router(router)
         self._app.include_router(control_router)
         self._app.include_router(page_router)
-        self._app.add_exception_handler(ApiError, self._refused)
-        self._app.add_exception_handler(HTTPException, self._no_route)
+        self._app.add_exception_handler(ApiError, self._handle_api_error)
+        self._app.add_exception_handler(HTTPException, self._handle_http_error)
         # From the routers: not every FastAPI keeps the routes of included routers as the application's own.
         self._routes = [route for router in API_ROUTERS for route in router.routes]
-        self._late: set[asyncio.Task[Any]] = set()
+        self._delayed_tasks: set[asyncio.Task[Any]] = set()
         self._closing = asyncio.Event()
 
     def close(self) -> None:
         """Let go of every request that hangs."""
         self._closing.set()
-        for task in self._late:
+        for task in self._delayed_tasks:
             task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             return
-        scope["mosaic.world"] = self._world
-        if _is_own(scope["method"], scope["path"]):
-            await self._serve_own(scope, receive, send)
+        scope["mosaic.state"] = self._state
+        if _is_control_path(scope["method"], scope["path"]):
+            await self._serve_control(scope, receive, send)
             return
-        template = self._template(scope)
-        entry = received(
+        template = self._route_template(scope)
+        entry = log_entry(
             host="api",
             method=scope["method"],
             path=scope["path"],
@@ -113,29 +113,29 @@ class FaultMiddleware:
             query=scope["query_string"].decode("latin-1"),
             headers=((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
         )
-        self._world.tally.request(scope["method"], template)
-        self._world.log.add(entry)
+        self._state.counters.request(scope["method"], template)
+        self._state.log.add(entry)
         body = await _read(receive)
         if body is None:
-            entry.finished(None)
+            entry.finish(None)
             return
         if body:
             try:
                 entry.body = load_json(body)
             except ValueError:
                 entry.body = None
-        fault = self._world.faults.take(scope["method"], scope["path"], template)
+        fault = self._state.faults.take(scope["method"], scope["path"], template)
         if fault is not None:
             entry.fault = fault.kind
-            self._world.tally.fault(fault.kind)
-        answer = await self._serve(scope, body, fault, receive, send)
-        entry.finished(answer.status if answer else None)
+            self._state.counters.fault(fault.kind)
+        response = await self._serve(scope, body, fault, receive, send)
+        entry.finish(response.status if response else None)
 
-    async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_control(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = objection_to_browser(scope["method"], headers, self._own_names)
-        if refused is not None:
-            await json_response({"detail": refused}, 403)(scope, receive, send)
+        rejection = browser_rejection(scope["method"], headers, self._own_names)
+        if rejection is not None:
+            await json_response({"detail": rejection}, 403)(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)
@@ -145,99 +145,99 @@ class FaultMiddleware:
 
     async def _serve(
         self, scope: Scope, body: bytes, fault: Fault | None, receive: Receive, send: Send
-    ) -> Answer | None:
+    ) -> BufferedResponse | None:
         kind = fault.kind if fault is not None else ""
         if fault is None:
-            answer = await self._inner(scope, body, None)
-            await self._send(answer, send)
-            return answer
+            response = await self._call_routes(scope, body, None)
+            await self._send(response, send)
+            return response
         transport = scope.get("mosaic.transport")
-        early = await self._before(fault, scope, body)
-        if early is not None:
-            await self._send(early, send)
-            return early
+        early_response = await self._early_response(fault, scope, body)
+        if early_response is not None:
+            await self._send(early_response, send)
+            return early_response
         if kind == "reset" and fault.option("when", "before") == "before":
             connection_faults.reset(transport)
-            await _gone(receive)
+            await _wait_for_disconnect(receive)
             return None
         if kind == "hang" and fault.option("when", "before") == "before" and not await self._hang(fault, receive):
-            await self._abandon(transport, receive)
+            await self._close_connection(transport, receive)
             return None
-        answer = await self._inner(scope, body, fault)
+        response = await self._call_routes(scope, body, fault)
         if kind == "hang" and fault.option("when") == "after" and not await self._hang(fault, receive):
-            await self._abandon(transport, receive)
+            await self._close_connection(transport, receive)
             return None
         if kind == "reset":
             connection_faults.reset(transport)
-            await _gone(receive)
+            await _wait_for_disconnect(receive)
             return None
         if kind == "answer_lost":
-            await self._abandon(transport, receive)
+            await self._close_connection(transport, receive)
             return None
         if kind == "server_error":
-            answer = self._server_error(fault)
+            response = self._server_error(fault)
         elif kind == "empty":
-            answer = Answer(fault.option("status", 200), [(b"content-length", b"0")])
+            response = BufferedResponse(fault.option("status", 200), [(b"content-length", b"0")])
         elif kind == "html":
-            answer = Answer(200).with_body(HTML, b"text/html; charset=utf-8")
+            response = BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
         elif kind == "unknown_status":
-            answer = answer.with_body(_with_status(answer.body, fault.option("status", "under_review")))
+            response = response.with_body(_with_status(response.body, fault.option("status", "under_review")))
         elif kind == "truncated_json":
-            half = answer.body[: max(len(answer.body) // 2, 1)]
+            half = response.body[: max(len(response.body) // 2, 1)]
             if fault.option("how", "short") == "short":
-                await self._send(answer, send, only=half)
-                await self._abandon(transport, receive)
+                await self._send(response, send, only=half)
+                await self._close_connection(transport, receive)
                 return None
-            answer = answer.with_body(half)
+            response = response.with_body(half)
         if kind == "slow_body":
-            pieces, seconds = fault.option("pieces", 10), fault.option("seconds", 2.0)
-            await self._send(answer, send, pieces=pieces, pause=seconds / pieces)
+            chunks, seconds = fault.option("pieces", 10), fault.option("seconds", 2.0)
+            await self._send(response, send, chunks=chunks, pause=seconds / chunks)
         else:
-            await self._send(answer, send)
-        return answer
+            await self._send(response, send)
+        return response
 
-    async def _before(self, fault: Fault, scope: Scope, body: bytes) -> Answer | None:
+    async def _early_response(self, fault: Fault, scope: Scope, body: bytes) -> BufferedResponse | None:
         """Answer those faults that keep the request from having an effect."""
-        if fault.kind in REFUSALS:
-            response = error_response(REFUSALS[fault.kind], self._world.settings, self._retry_after(fault))
-            return Answer.of(response)
+        if fault.kind in ERROR_FAULTS:
+            response = error_response(ERROR_FAULTS[fault.kind], self._state.settings, self._retry_after(fault))
+            return BufferedResponse.of(response)
         if fault.kind == "redirect":
-            location = fault.option("location", f"{self._world.media.base_url}/redirected{scope['path']}")
-            return Answer(fault.option("status", 307), [(b"location", str(location).encode())])
+            location = fault.option("location", f"{self._state.media.base_url}/redirected{scope['path']}")
+            return BufferedResponse(fault.option("status", 307), [(b"location", str(location).encode())])
         if fault.kind == "html" and not fault.option("effect", False):
-            return Answer(200).with_body(HTML, b"text/html; charset=utf-8")
+            return BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
         if fault.kind == "server_error" and not fault.option("effect", False):
             delay = fault.option("effect_after")
             if delay is not None:
-                task = asyncio.create_task(self._later(delay, dict(scope), body))
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
+                task = asyncio.create_task(self._call_routes_later(delay, dict(scope), body))
+                self._delayed_tasks.add(task)
+                task.add_done_callback(self._delayed_tasks.discard)
             return self._server_error(fault)
         return None
 
-    async def _later(self, delay: float, scope: Scope, body: bytes) -> None:
+    async def _call_routes_later(self, delay: float, scope: Scope, body: bytes) -> None:
         await asyncio.sleep(delay)
-        await self._inner(scope, body, None)
+        await self._call_routes(scope, body, None)
 
-    def _server_error(self, fault: Fault) -> Answer:
+    def _server_error(self, fault: Fault) -> BufferedResponse:
         status = fault.option("status", 500)
         headers = self._retry_after(fault)
         if fault.option("body", "json") == "html":
-            answer = Answer(status).with_body(HTML, b"text/html")
-            answer.headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-            return answer
+            response = BufferedResponse(status).with_body(HTML, b"text/html")
+            response.headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            return response
         error = ApiError(status, "Something went wrong", code="internal_server_error")
-        return Answer.of(error_response(error, self._world.settings, headers))
+        return BufferedResponse.of(error_response(error, self._state.settings, headers))
 
     def _retry_after(self, fault: Fault) -> dict[str, str]:
         """Write ``Retry-After``: seconds as given, ``{"date": seconds}`` as an HTTP date."""
-        wanted = fault.option("retry_after")
-        if wanted is None:
+        retry_after = fault.option("retry_after")
+        if retry_after is None:
             return {}
-        if isinstance(wanted, dict):
-            moment = self._world.clock.now() + timedelta(seconds=wanted["date"])
+        if isinstance(retry_after, dict):
+            moment = self._state.clock.now() + timedelta(seconds=retry_after["date"])
             return {"Retry-After": format_datetime(moment, usegmt=True)}
-        return {"Retry-After": str(wanted)}
+        return {"Retry-After": str(retry_after)}
 
     async def _hang(self, fault: Fault, receive: Receive) -> bool:
         """
@@ -248,67 +248,69 @@ class FaultMiddleware:
         seconds = fault.option("seconds")
         waits: set[asyncio.Task[Any]] = {asyncio.create_task(self._closing.wait())}
         if seconds is None:
-            waits.add(asyncio.create_task(_gone(receive)))
+            waits.add(asyncio.create_task(_wait_for_disconnect(receive)))
         done, waiting = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         return not done
 
-    async def _abandon(self, transport: Any, receive: Receive) -> None:
+    async def _close_connection(self, transport: Any, receive: Receive) -> None:
         transport.close()
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
-    async def _inner(self, scope: Scope, body: bytes, fault: Fault | None) -> Answer:
+    async def _call_routes(self, scope: Scope, body: bytes, fault: Fault | None) -> BufferedResponse:
         """Let the routes work on a request, and keep their answer."""
-        answer = Answer(500)
-        pieces: list[bytes] = []
-        inner = copy.copy(scope)
+        response = BufferedResponse(500)
+        chunks: list[bytes] = []
+        inner_scope = copy.copy(scope)
 
-        def exchange(request: Request) -> RequestContext:
-            return RequestContext(request=request, world=self._world, body=body, fault=fault)
+        def context(request: Request) -> RequestContext:
+            return RequestContext(request=request, state=self._state, body=body, fault=fault)
 
         async def receive() -> MutableMapping[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def keep(message: MutableMapping[str, Any]) -> None:
+        async def capture(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                answer.status = message["status"]
-                answer.headers = list(message.get("headers", []))
+                response.status = message["status"]
+                response.headers = list(message.get("headers", []))
             elif message["type"] == "http.response.body":
-                pieces.append(message.get("body", b""))
+                chunks.append(message.get("body", b""))
 
-        inner["mosaic.exchange"] = exchange
+        inner_scope["mosaic.context"] = context
         try:
-            await self._app(inner, receive, keep)
+            await self._app(inner_scope, receive, capture)
         except Exception as failure:
             # A mistake of the emulator must not pass for an answer of Mosaic's.
             self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
             error = ApiError(500, f"The emulator failed: {type(failure).__name__}", code="emulator_failed")
-            return Answer.of(error_response(error, self._world.settings))
-        answer.body = b"".join(pieces)
-        return answer
+            return BufferedResponse.of(error_response(error, self._state.settings))
+        response.body = b"".join(chunks)
+        return response
 
     async def _send(
-        self, answer: Answer, send: Send, *, only: bytes | None = None, pieces: int = 1, pause: float = 0.0
+        self, response: BufferedResponse, send: Send, *, only: bytes | None = None, chunks: int = 1, pause: float = 0.0
     ) -> None:
-        headers = [(name, value) for name, value in answer.headers if name not in (b"content-length", b"date")]
-        headers.append((b"date", self._world.clock.http_date().encode()))
-        if answer.status != 204:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        headers = [(name, value) for name, value in response.headers if name not in (b"content-length", b"date")]
+        headers.append((b"date", self._state.clock.http_date().encode()))
+        if response.status != 204:
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if only is not None:
             await send({"type": "http.response.body", "body": only, "more_body": True})
             return
-        if pieces > 1 and answer.body:
-            size = -(-len(answer.body) // pieces)
-            for start in range(0, len(answer.body), size):
-                await send({"type": "http.response.body", "body": answer.body[start : start + size], "more_body": True})
+        if chunks > 1 and response.body:
+            size = -(-len(response.body) // chunks)
+            for start in range(0, len(response.body), size):
+                await send(
+                    {"type": "http.response.body", "body": response.body[start : start + size], "more_body": True}
+                )
                 await asyncio.sleep(pause)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
-    def _template(self, scope: Scope) -> str:
+    def _route_template(self, scope: Scope) -> str:
         other_method = NO_ROUTE
         for route in self._routes:
             match, _ = route.matches(scope)
@@ -320,17 +322,17 @@ class FaultMiddleware:
                 other_method = path
         return other_method
 
-    async def _refused(self, request: Request, error: Exception) -> Response:
+    async def _handle_api_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)  # noqa: S101 - registered for it alone
-        return error_response(error, self._world.settings)
+        return error_response(error, self._state.settings)
 
-    async def _no_route(self, request: Request, error: Exception) -> Response:
+    async def _handle_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
         refusal = ApiError(error.status_code, str(error.detail))
-        return error_response(refusal, self._world.settings, dict(error.headers or {}))
+        return error_response(refusal, self._state.settings, dict(error.headers or {}))
 
 
-def _is_own(method: str, path: str) -> bool:
+def _is_control_path(method: str, path: str) -> bool:
     """Return whether a request is for the emulator itself, and not for the API."""
     if path in PAGE_PATHS:
         return method in ("GET", "HEAD")
@@ -343,21 +345,21 @@ async def _read(receive: Receive) -> bytes | None:
 
     :return: none when the client went before its end.
     """
-    pieces: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        piece = message.get("body", b"")
-        size += len(piece)
+        chunk = message.get("body", b"")
+        size += len(chunk)
         if size <= MAX_BODY:
-            pieces.append(piece)
+            chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(pieces)
+            return b"".join(chunks)
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     """Wait until the server has seen that its client's connection is closed."""
     while (await receive())["type"] != "http.disconnect":
         pass

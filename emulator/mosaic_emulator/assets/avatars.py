@@ -21,12 +21,12 @@ class AvatarProfile:
     status: str = "pending"
     message: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    born: float = field(default_factory=time.monotonic)
+    created_monotonic: float = field(default_factory=time.monotonic)
     #: Set when it is ready or failed.
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    is_final: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class AvatarDesk:
+class AvatarProfiles:
     """All profiles, and what moves them."""
 
     def __init__(self, *, settings: Settings, media: MediaStore) -> None:
@@ -36,10 +36,10 @@ class AvatarDesk:
         self._settings_changed = asyncio.Event()
         self.profiles: dict[str, AvatarProfile] = {}
 
-    def take_on(self, profile: AvatarProfile) -> None:
+    def add(self, profile: AvatarProfile) -> None:
         """Begin with a new profile."""
         self.profiles[profile.id] = profile
-        task = asyncio.create_task(self._see_through(profile))
+        task = asyncio.create_task(self._process(profile))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -55,7 +55,7 @@ class AvatarDesk:
         self._tasks.clear()
         self.profiles.clear()
 
-    async def usable(self, profile_id: str) -> str | None:
+    async def wait_until_ready(self, profile_id: str) -> str | None:
         """
         Wait for a profile, as a run does that uses it before it is ready.
 
@@ -64,7 +64,7 @@ class AvatarDesk:
         profile = self.profiles.get(profile_id)
         if profile is None:
             return "Avatar profile could not be found"
-        await profile.settled.wait()
+        await profile.is_final.wait()
         return f"The avatar profile failed: {profile.message}" if profile.status == "failed" else None
 
     def as_json(self, profile: AvatarProfile) -> dict[str, Any]:
@@ -78,17 +78,17 @@ class AvatarDesk:
             "video_preview_url": link,
         }
 
-    async def _see_through(self, profile: AvatarProfile) -> None:
-        await self._pause()
+    async def _process(self, profile: AvatarProfile) -> None:
+        await self._wait()
         profile.status = "processing"
-        await self._pause()
+        await self._wait()
         while self._settings.hold_avatars:
             await self._settings_changed.wait()
         profile.message = self._settings.failing_avatars.get(profile.name)
         profile.status = "failed" if profile.message is not None else "ready"
         if profile.status == "ready" and profile.preview is None:
             profile.preview = self._media.put(f"avatars/{profile.id}.mp4", SAMPLE_VIDEO, "video/mp4")
-        profile.settled.set()
+        profile.is_final.set()
 
-    async def _pause(self) -> None:
+    async def _wait(self) -> None:
         await asyncio.sleep(self._settings.avatar_seconds / 2 / self._settings.speed)

@@ -47,7 +47,7 @@ class Upload:
         return time.time() > self.expires_at
 
     @property
-    def usable(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether the bytes are there."""
         return self.size is not None
 
@@ -57,7 +57,7 @@ class Upload:
             "id": self.id,
             "type": self.type,
             "key": self.key,
-            "stored": self.usable,
+            "stored": self.is_stored,
             "size": self.size,
             "file_name": self.file_name,
             "finalized": self.finalized,
@@ -66,7 +66,7 @@ class Upload:
         }
 
 
-class UploadDesk:
+class UploadStore:
     """All uploads. The API reserves and finalizes, the storage host's threads look up and store."""
 
     def __init__(self, *, settings: Settings, clock: Clock, media: MediaStore) -> None:
@@ -78,7 +78,7 @@ class UploadDesk:
         self._by_id: dict[str, Upload] = {}
         self._by_key: dict[str, Upload] = {}
 
-    def begin(self, asset_type: str, workspace_id: str = WORKSPACE_ID) -> Upload:
+    def reserve(self, asset_type: str, workspace_id: str = WORKSPACE_ID) -> Upload:
         """Reserve an id and make its form."""
         plain = str(uuid.uuid4())
         asset_id = f"img-{plain}" if asset_type == "image" else plain
@@ -124,7 +124,7 @@ class UploadDesk:
             self._by_key[key] = upload
         return upload
 
-    def keep_generated(self, asset_id: str, asset_type: str, media: StoredObject, workspace_id: str) -> None:
+    def add_generated(self, asset_id: str, asset_type: str, media: StoredObject, workspace_id: str) -> None:
         """Make an asset of what a tile generated."""
         upload = Upload(
             id=asset_id,

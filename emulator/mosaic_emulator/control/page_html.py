@@ -20,10 +20,10 @@ from mosaic_emulator.social.posts import Post
 from mosaic_emulator.state import State
 
 #: How many of a kind are shown; of the others only how many there are.
-MOST: Final = 40
-MOST_REQUESTS: Final = 25
+MAX_ITEMS: Final = 40
+MAX_REQUESTS: Final = 25
 #: Texts of users and addresses are cut: a page is no place for a book.
-LONGEST: Final = 300
+MAX_TEXT: Final = 300
 REFRESH_SECONDS: Final = 5
 #: Settings whose value is a secret, or what to search logs for.
 SECRET_SETTINGS: Final = frozenset({"webhook_secret", "signature_mark"})
@@ -42,36 +42,36 @@ BAD: Final = frozenset({"failed", "partial_failure", "rejected", "expired"})
 UNDER_WAY: Final = frozenset({"running", "processing", "pending", "queued"})
 
 
-def write(world: State, *, url: str, refresh: bool) -> str:
+def render_page(state: State, *, url: str, refresh: bool) -> str:
     """
     Write the page.
 
     :param url: where the emulator is.
     :param refresh: whether the browser is to ask again every few seconds.
     """
-    again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
-    other = '<a href="/">Stop refreshing</a>' if refresh else '<a href="/?refresh">Refresh every 5 seconds</a>'
+    refresh_tag = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
+    refresh_link = '<a href="/">Stop refreshing</a>' if refresh else '<a href="/?refresh">Refresh every 5 seconds</a>'
     sections = "".join(
         (
-            _switches(world),
-            _runs(world),
-            _posts(world),
-            _assets(world),
-            _agents(world),
-            _requests(world),
+            _faults_and_settings(state),
+            _runs(state),
+            _posts(state),
+            _assets(state),
+            _agents(state),
+            _requests(state),
         )
     )
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark">{again}'
+        f'<meta name="color-scheme" content="light dark">{refresh_tag}'
         '<title>Mosaic emulator</title><link rel="icon" href="/_emulator/icon.svg">'
         '<link rel="stylesheet" href="/_emulator/page.css"></head><body>'
         "<header><div><h1>Mosaic emulator</h1>"
         f"<p>A local stand-in for the Mosaic API at <code>{escape(url)}</code>. Nothing here costs credits, "
-        f"and nothing is published.</p></div><p class=refresh>{other}</p></header>"
-        f"{_figures(world)}<main>{sections}</main>"
-        f"<footer><p>As of {_moment(datetime.now(timezone.utc))}. The same as JSON: {_json_links()}</p></footer>"
+        f"and nothing is published.</p></div><p class=refresh>{refresh_link}</p></header>"
+        f"{_summary(state)}<main>{sections}</main>"
+        f"<footer><p>As of {_time(datetime.now(timezone.utc))}. The same as JSON: {_json_links()}</p></footer>"
         "</body></html>"
     )
 
@@ -81,13 +81,13 @@ def _json_links() -> str:
     return " ".join(f'<a href="/_emulator/{each}">{each}</a>' for each in names)
 
 
-def _figures(world: State) -> str:
-    counts = world.tally.as_json()
-    active = sum(run.active for run in world.runs.values())
+def _summary(state: State) -> str:
+    counts = state.counters.as_json()
+    active = sum(run.active for run in state.runs.values())
     figures = [
-        ("Runs", str(len(world.runs)), f"{active} active" if active else ""),
-        ("Posts", str(len(world.posts)), ""),
-        ("Assets", str(len(world.uploads.all())), _size(counts["bytes_stored"])),
+        ("Runs", str(len(state.runs)), f"{active} active" if active else ""),
+        ("Posts", str(len(state.posts)), ""),
+        ("Assets", str(len(state.uploads.all())), _size(counts["bytes_stored"])),
         ("Downloads", str(counts["downloads"]), _size(counts["bytes_served"])),
         ("Webhooks", str(counts["webhooks_sent"]), _failed(counts["webhooks_failed"])),
         ("Requests", str(sum(counts["requests"].values())), ""),
@@ -112,13 +112,13 @@ def _failed(count: int) -> str:
 # What differs from a plain Mosaic
 
 
-def _switches(world: State) -> str:
-    faults = [_fault(each) for each in world.faults.waiting()]
-    usual = Settings().model_dump()
+def _faults_and_settings(state: State) -> str:
+    faults = [_fault(each) for each in state.faults.pending()]
+    defaults = Settings().model_dump()
     changed = [
         f"<li><code>{escape(name)}</code> = <code>{_value(name, value)}</code></li>"
-        for name, value in world.settings.model_dump().items()
-        if value != usual[name]
+        for name, value in state.settings.model_dump().items()
+        if value != defaults[name]
     ]
     inner = _list("Faults that are set", faults, "No fault is set.") + _list("Changed settings", changed, "None.")
     return _section("Faults and settings", f"<div class=pair>{inner}</div>")
@@ -129,16 +129,16 @@ def _fault(fault: Fault) -> str:
     more = [times]
     more += [f"after {fault.skip} more"] if fault.skip else []
     more += [f"{fault.probability:.0%} of the time"] if fault.probability < 1 else []
-    more += [f"{name}={_cut(str(value))}" for name, value in fault.options.items()]
+    more += [f"{name}={_truncate(str(value))}" for name, value in fault.options.items()]
     where = f"{fault.method} {fault.path}"
     return (
-        f"<li><b class=fault>{escape(fault.kind)}</b> <code>{escape(_cut(where))}</code> "
+        f"<li><b class=fault>{escape(fault.kind)}</b> <code>{escape(_truncate(where))}</code> "
         f"<small>{escape(', '.join(more))}</small></li>"
     )
 
 
 def _value(name: str, value: object) -> str:
-    return "(hidden)" if name in SECRET_SETTINGS else escape(_cut(str(value)))
+    return "(hidden)" if name in SECRET_SETTINGS else escape(_truncate(str(value)))
 
 
 def _list(title: str, items: list[str], empty: str) -> str:
@@ -149,19 +149,21 @@ def _list(title: str, items: list[str], empty: str) -> str:
 # Runs
 
 
-def _runs(world: State) -> str:
-    runs = (_run(world, each) for each in reversed(world.runs.values()))
-    return _cards("Runs", runs, len(world.runs), "No run has been started.")
+def _runs(state: State) -> str:
+    runs = (_run(state, each) for each in reversed(state.runs.values()))
+    return _cards("Runs", runs, len(state.runs), "No run has been started.")
 
 
-def _run(world: State, run: Run) -> str:
+def _run(state: State, run: Run) -> str:
     nodes = "".join(f"<li>{_node(each)}</li>" for each in run.nodes.values())
     message = run.status_message or ""
     messages = [message]
     for node in run.nodes.values():
         name = node.template.type.name or "Tile"
         messages += [f"{name}: {text}" for text in node.errors if text not in message]
-    said = "".join(f"<p class=message>{escape(_cut(each))}</p>" for each in dict.fromkeys(messages) if each)
+    messages_html = "".join(
+        f"<p class=message>{escape(_truncate(each))}</p>" for each in dict.fromkeys(messages) if each
+    )
     sources = ", ".join(escape(each.title) for each in run.inputs)
     origin = "by a trigger" if run.triggered_by else "by the API"
     resumed = f", resumed {run.resumed}\u00d7" if run.resumed else ""
@@ -171,9 +173,9 @@ def _run(world: State, run: Run) -> str:
         outputs = ""
     return (
         f"<article><h3>{escape(run.agent.name)} {_badge(run.status)}</h3>"
-        f"<p class=facts>{_id(run.id)} started {_moment(run.started_at)} {origin}{resumed}</p>"
+        f"<p class=facts>{_id(run.id)} started {_time(run.started_at)} {origin}{resumed}</p>"
         f"{f'<p class=facts>From {sources}</p>' if sources else ''}"
-        f"<ol class=nodes>{nodes}</ol>{said}"
+        f"<ol class=nodes>{nodes}</ol>{messages_html}"
         f"{f'<div class=outputs>{outputs}</div>' if outputs else ''}</article>"
     )
 
@@ -199,37 +201,37 @@ def _output(run: Run, output: Output) -> str:
 # Posts, assets, agents, requests
 
 
-def _posts(world: State) -> str:
-    posts = (_post(each) for each in reversed(world.posts.values()))
-    return _cards("Posts", posts, len(world.posts), "Nothing has been posted.")
+def _posts(state: State) -> str:
+    posts = (_post(each) for each in reversed(state.posts.values()))
+    return _cards("Posts", posts, len(state.posts), "Nothing has been posted.")
 
 
 def _post(post: Post) -> str:
     destinations = "".join(
         f'<li><span class="node {_tone(each.status)}">{escape(each.connection.platform)}'
         f"<small>{escape(each.status)}</small></span>"
-        f"{f'<small class=message>{escape(_cut(each.error))}</small>' if each.error else ''}</li>"
+        f"{f'<small class=message>{escape(_truncate(each.error))}</small>' if each.error else ''}</li>"
         for each in post.destinations
     )
     media = f"{len(post.media_urls)} media file{'s' * (len(post.media_urls) != 1)}"
-    when = f", scheduled for {_moment(post.schedule)}" if post.schedule else ""
-    text = f"<blockquote>{escape(_cut(post.text))}</blockquote>" if post.text else ""
+    when = f", scheduled for {_time(post.schedule)}" if post.schedule else ""
+    text = f"<blockquote>{escape(_truncate(post.text))}</blockquote>" if post.text else ""
     return (
         f"<article><h3>{escape(', '.join(post.platforms))} {_badge(post.status)}</h3>{text}"
-        f"<p class=facts>{_id(post.id)} made {_moment(post.created_at)}, {media}{when}</p>"
+        f"<p class=facts>{_id(post.id)} made {_time(post.created_at)}, {media}{when}</p>"
         f"<ol class=nodes>{destinations}</ol></article>"
     )
 
 
-def _assets(world: State) -> str:
-    uploads = world.uploads.all()
+def _assets(state: State) -> str:
+    uploads = state.uploads.all()
     return _cards("Assets", map(_asset, reversed(uploads)), len(uploads), "Nothing has been uploaded.")
 
 
 def _asset(upload: Upload) -> str:
     if upload.finalized:
         state = "ready"
-    elif upload.usable:
+    elif upload.is_stored:
         state = "stored, not finalized"
     else:
         state = "expired" if upload.expired else "waiting for its file"
@@ -243,34 +245,34 @@ def _asset(upload: Upload) -> str:
             "image": f'<img src="{base}" alt="Asset" loading="lazy">',
         }[upload.type]
     return (
-        f"<article><h3>{escape(_cut(upload.file_name or upload.type))} {_badge(state)}</h3>"
+        f"<article><h3>{escape(_truncate(upload.file_name or upload.type))} {_badge(state)}</h3>"
         f"<p class=facts>{_id(upload.id)} {escape(upload.type)} {size}</p>"
         f"{f'<div class=outputs><figure>{media}</figure></div>' if media else ''}</article>"
     )
 
 
-def _agents(world: State) -> str:
-    agents = sorted(world.agents.values(), key=lambda each: each.number)
-    return _cards("Agents", (_agent(world, each) for each in agents), len(agents), "There is no agent.")
+def _agents(state: State) -> str:
+    agents = sorted(state.agents.values(), key=lambda each: each.number)
+    return _cards("Agents", (_agent(state, each) for each in agents), len(agents), "There is no agent.")
 
 
-def _agent(world: State, agent: Agent) -> str:
+def _agent(state: State, agent: Agent) -> str:
     tiles = "".join(
         f"<li><span class=node>{escape(each.type.name or 'Tile')}</span></li>" for each in agent.nodes.values()
     )
-    triggers = len(world.triggers.of(agent.id))
+    triggers = len(state.triggers.of_agent(agent.id))
     watched = f", {triggers} YouTube trigger{'s' * (triggers != 1)}" if triggers else ""
-    runs = sum(run.agent.id == agent.id for run in world.runs.values())
-    place = "" if agent.workspace_id == WORKSPACES[0] else f", in workspace {_id(agent.workspace_id)}"
+    runs = sum(run.agent.id == agent.id for run in state.runs.values())
+    workspace = "" if agent.workspace_id == WORKSPACES[0] else f", in workspace {_id(agent.workspace_id)}"
     return (
         f"<article><h3>{escape(agent.name)}</h3><p class=facts>{_id(agent.id)}</p>"
-        f"<p class=facts>{escape(_cut(agent.description))}</p><ol class=nodes>{tiles}</ol>"
-        f"<p class=facts>{runs} run{'s' * (runs != 1)}{watched}{place}</p></article>"
+        f"<p class=facts>{escape(_truncate(agent.description))}</p><ol class=nodes>{tiles}</ol>"
+        f"<p class=facts>{runs} run{'s' * (runs != 1)}{watched}{workspace}</p></article>"
     )
 
 
-def _requests(world: State) -> str:
-    latest = world.log.latest(MOST_REQUESTS)
+def _requests(state: State) -> str:
+    latest = state.log.latest(MAX_REQUESTS)
     if not latest:
         return _section("Latest requests", "<p class=empty>No request has come in.</p>")
     return _section("Latest requests", f"<ol class=requests>{''.join(map(_request, latest))}</ol>")
@@ -282,8 +284,8 @@ def _request(entry: ReceivedRequest) -> str:
     fault = f" <b class=fault>{escape(entry.fault)}</b>" if entry.fault else ""
     host = " <small>storage</small>" if entry.host == "storage" else ""
     return (
-        f'<li><span class="status {tone}">{status}</span> <b>{escape(_cut(entry.method))}</b> '
-        f"<code>{escape(_cut(entry.path))}</code>{host}{fault}</li>"
+        f'<li><span class="status {tone}">{status}</span> <b>{escape(_truncate(entry.method))}</b> '
+        f"<code>{escape(_truncate(entry.path))}</code>{host}{fault}</li>"
     )
 
 
@@ -303,16 +305,16 @@ def _cards(title: str, cards: Iterable[str], count: int, empty: str) -> str:
     if not count:
         return _section(title, f"<p class=empty>{empty}</p>")
     shown = "".join(_first(cards))
-    left = f"<p class=empty>{count - MOST} more are not shown.</p>" if count > MOST else ""
+    left = f"<p class=empty>{count - MAX_ITEMS} more are not shown.</p>" if count > MAX_ITEMS else ""
     return _section(f"{title} <small>{count}</small>", f"<div class=cards>{shown}</div>{left}")
 
 
 def _first(cards: Iterable[str]) -> Iterator[str]:
-    return islice(cards, MOST)
+    return islice(cards, MAX_ITEMS)
 
 
 def _badge(status: str) -> str:
-    return f'<span class="badge {_tone(status)}">{escape(_cut(status))}</span>'
+    return f'<span class="badge {_tone(status)}">{escape(_truncate(status))}</span>'
 
 
 def _tone(status: str) -> str:
@@ -324,10 +326,10 @@ def _tone(status: str) -> str:
 
 
 def _id(text: str) -> str:
-    return f"<code class=id>{escape(_cut(text))}</code>"
+    return f"<code class=id>{escape(_truncate(text))}</code>"
 
 
-def _moment(moment: datetime) -> str:
+def _time(moment: datetime) -> str:
     text = moment.astimezone(timezone.utc)
     return f'<time datetime="{text.isoformat(timespec="seconds")}">{text:%Y-%m-%d %H:%M:%S} UTC</time>'
 
@@ -339,5 +341,5 @@ def _size(size: int) -> str:
     return f"{size} bytes" if size else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\u2026"
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\u2026"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from mosaic_emulator.control import page_html
-from mosaic_emulator.control.routes import PREFIX, world_of
+from mosaic_emulator.control.routes import PREFIX, state_of
 from mosaic_emulator.core.responses import json_response
 from mosaic_emulator.media import StoredObject
 
@@ -38,7 +38,7 @@ router = APIRouter()
 async def show(request: Request) -> Response:
     """Show what the emulator holds."""
     url = f"http://{request.headers['host']}"
-    text = page_html.write(world_of(request), url=url, refresh="refresh" in request.query_params)
+    text = page_html.render_page(state_of(request), url=url, refresh="refresh" in request.query_params)
     return HTMLResponse(text, headers=HEADERS)
 
 
@@ -58,7 +58,7 @@ async def show_style() -> Response:
 @router.get(f"{PREFIX}/runs/{{run_id}}/outputs/{{output_id}}/{{part}}")
 async def show_output(run_id: str, output_id: str, part: str, request: Request) -> Response:
     """Show an output or its thumbnail; that counts as no download, and needs no link that expires."""
-    run = world_of(request).runs.get(run_id)
+    run = state_of(request).runs.get(run_id)
     found = next((each for each in run.outputs if each.id == output_id), None) if run else None
     if found is None:
         return json_response({"detail": "there is no such output"}, 404)
@@ -68,7 +68,7 @@ async def show_output(run_id: str, output_id: str, part: str, request: Request) 
 @router.get(f"{PREFIX}/uploads/{{asset_id}}/media")
 async def show_asset(asset_id: str, request: Request) -> Response:
     """Show an asset."""
-    upload = world_of(request).uploads.get(asset_id)
+    upload = state_of(request).uploads.get(asset_id)
     return _media(upload.media if upload else None)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from mosaic_emulator.catalogue import Connection
-from mosaic_emulator.control.trigger_events import Arrival, fire
+from mosaic_emulator.control.trigger_events import TriggerEvent, fire
 from mosaic_emulator.core.faults import Fault
 from mosaic_emulator.core.json_bodies import MAX_BODY, load_json
 from mosaic_emulator.core.responses import json_response
@@ -47,22 +47,22 @@ class EndBody(BaseModel):
     failed: list[str] = []
 
 
-def world_of(request: Request) -> State:
+def state_of(request: Request) -> State:
     """Return the emulator's state."""
-    world = request.scope["mosaic.world"]
-    assert isinstance(world, State)  # noqa: S101 - the wire put it there
-    return world
+    state = request.scope["mosaic.state"]
+    assert isinstance(state, State)  # noqa: S101 - the wire put it there
+    return state
 
 
-async def sent(request: Request) -> dict[str, Any]:
+async def json_body(request: Request) -> dict[str, Any]:
     """
     Return the object that a request to the emulator itself carries.
 
     :raises ValueError: when it carries none.
     """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
+    async for chunk in request.stream():
+        body += chunk
         if len(body) > MAX_BODY:
             raise ValueError(f"the body is longer than {MAX_BODY} bytes")
     data = load_json(bytes(body))
@@ -71,7 +71,7 @@ async def sent(request: Request) -> dict[str, Any]:
     return data
 
 
-def refusal(error: ValueError) -> Response:
+def bad_request(error: ValueError) -> Response:
     """Answer what is wrong with a request to the emulator itself."""
     if isinstance(error, ValidationError):
         texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
@@ -82,30 +82,30 @@ def refusal(error: ValueError) -> Response:
 @router.get("/counts")
 async def counts(request: Request) -> Response:
     """Tell the counters."""
-    return json_response(world_of(request).tally.as_json())
+    return json_response(state_of(request).counters.as_json())
 
 
 @router.get("/runs")
 async def runs(request: Request) -> Response:
     """Tell every run, oldest first."""
-    world = world_of(request)
-    return json_response([world.run_control_json(run) for run in world.runs.values()])
+    state = state_of(request)
+    return json_response([state.run_control_json(run) for run in state.runs.values()])
 
 
 @router.get("/posts")
 async def posts(request: Request) -> Response:
     """Tell every post, oldest first."""
-    world = world_of(request)
+    state = state_of(request)
     return json_response(
         [
             {
-                **world.post_json(post, listed=True),
+                **state.post_json(post, listed=True),
                 "published": post.published,
                 "media_urls": post.media_urls,
                 "platform_options": post.options,
                 "schedule_date": post.schedule.isoformat() if post.schedule else None,
             }
-            for post in world.posts.values()
+            for post in state.posts.values()
         ]
     )
 
@@ -113,12 +113,12 @@ async def posts(request: Request) -> Response:
 @router.get("/agents")
 async def agents(request: Request) -> Response:
     """Tell every agent with its graph, oldest first; those that are there from the start come first."""
-    world = world_of(request)
+    state = state_of(request)
     return json_response(
         [
             {**graph.pop("agent"), **graph}
             for graph in (
-                agent.as_json(world.clock.text) for agent in sorted(world.agents.values(), key=lambda each: each.number)
+                agent.as_json(state.clock.text) for agent in sorted(state.agents.values(), key=lambda each: each.number)
             )
         ]
     )
@@ -127,91 +127,93 @@ async def agents(request: Request) -> Response:
 @router.get("/uploads")
 async def uploads(request: Request) -> Response:
     """Tell every upload, oldest first."""
-    return json_response([upload.as_json() for upload in world_of(request).uploads.all()])
+    return json_response([upload.as_json() for upload in state_of(request).uploads.all()])
 
 
 @router.get("/requests")
 async def requests(request: Request) -> Response:
     """Tell the received requests, oldest first."""
-    return json_response(world_of(request).log.as_json())
+    return json_response(state_of(request).log.as_json())
 
 
 @router.get("/settings")
 async def settings(request: Request) -> Response:
     """Tell the settings."""
-    return json_response(world_of(request).settings.model_dump())
+    return json_response(state_of(request).settings.model_dump())
 
 
 @router.post("/settings")
 async def configure(request: Request) -> Response:
     """Change settings, all or none of them."""
     try:
-        world_of(request).configure(await sent(request))
+        state_of(request).configure(await json_body(request))
     except ValueError as error:
-        return refusal(error)
-    return json_response(world_of(request).settings.model_dump())
+        return bad_request(error)
+    return json_response(state_of(request).settings.model_dump())
 
 
 @router.post("/faults")
 async def inject(request: Request) -> Response:
     """Inject a fault."""
     try:
-        world_of(request).faults.inject(Fault(**FaultBody(**await sent(request)).model_dump()))
+        state_of(request).faults.inject(Fault(**FaultBody(**await json_body(request)).model_dump()))
     except ValueError as error:
-        return refusal(error)
+        return bad_request(error)
     return json_response({})
 
 
 @router.get("/faults")
 async def faults(request: Request) -> Response:
     """Tell the faults that may still take place."""
-    return json_response([asdict(each) for each in world_of(request).faults.waiting()])
+    return json_response([asdict(each) for each in state_of(request).faults.pending()])
 
 
 @router.delete("/faults")
 async def clear_faults(request: Request) -> Response:
     """Forget the faults that have not taken place."""
-    world_of(request).faults.clear()
+    state_of(request).faults.clear()
     return json_response({})
 
 
 @router.post("/reset")
 async def reset(request: Request) -> Response:
     """Go back to the start."""
-    world_of(request).reset()
+    state_of(request).reset()
     return json_response({})
 
 
 @router.post("/expire_links")
 async def expire_links(request: Request) -> Response:
     """Make every link that was handed out until now an expired one."""
-    world_of(request).media.expire_links()
+    state_of(request).media.expire_links()
     return json_response({})
 
 
 @router.post("/runs/{run_id}/finish")
 async def finish_run(run_id: str, request: Request) -> Response:
     """End a run by hand."""
-    world = world_of(request)
-    run = world.runs.get(run_id)
+    state = state_of(request)
+    run = state.runs.get(run_id)
     if run is None:
         return json_response({"detail": f"there is no run {run_id}"}, 404)
     try:
-        end = EndBody(**await sent(request))
+        end = EndBody(**await json_body(request))
     except ValueError as error:
-        return refusal(error)
-    await world.engine.decide(run, end.status, message=end.message, needs_credits=end.needs_credits, failed=end.failed)
-    return json_response(world.run_control_json(run))
+        return bad_request(error)
+    await state.engine.finish_now(
+        run, end.status, message=end.message, needs_credits=end.needs_credits, failed=end.failed
+    )
+    return json_response(state.run_control_json(run))
 
 
 @router.delete("/runs/{run_id}")
 async def forget_run(run_id: str, request: Request) -> Response:
     """Make a run unknown, as if it had been deleted."""
-    world = world_of(request)
-    run = world.runs.pop(run_id, None)
+    state = state_of(request)
+    run = state.runs.pop(run_id, None)
     if run is None:
         return json_response({"detail": f"there is no run {run_id}"}, 404)
-    world.engine.forget(run)
+    state.engine.abandon(run)
     return json_response({})
 
 
@@ -219,22 +221,22 @@ async def forget_run(run_id: str, request: Request) -> Response:
 async def fire_trigger(trigger_id: str, request: Request) -> Response:
     """Let something arrive at a trigger; the answer is the run that it began, or null."""
     try:
-        run = fire(world_of(request), trigger_id, Arrival(**await sent(request)))
+        run = fire(state_of(request), trigger_id, TriggerEvent(**await json_body(request)))
     except LookupError as error:
         return json_response({"detail": str(error.args[0])}, 404)
     except ValueError as error:
-        return refusal(error)
-    return json_response(None if run is None else world_of(request).run_control_json(run))
+        return bad_request(error)
+    return json_response(None if run is None else state_of(request).run_control_json(run))
 
 
 @router.get("/connect/{token}")
 async def connect(token: str, request: Request) -> Response:
     """Do what a human does behind a link for connecting an account. A link works once."""
-    world = world_of(request)
-    link = world.links.pop(token, None)
+    state = state_of(request)
+    link = state.links.pop(token, None)
     if link is None:
         return json_response({"detail": "the link is used or unknown"}, 404)
-    username = f"account{len(world.connections) + len(world.deleted_connections) + 1}"
+    username = f"account{len(state.connections) + len(state.deleted_connections) + 1}"
     connection = Connection(
         id=str(uuid.uuid4()),
         platform=link["platform"],
@@ -242,8 +244,8 @@ async def connect(token: str, request: Request) -> Response:
         username=username,
         profile_url=f"https://{link['platform']}.example/{username}",
     )
-    world.connections[connection.id] = connection
-    world.tally.add("connections_added")
+    state.connections[connection.id] = connection
+    state.counters.add("connections_added")
     if link["redirect_url"]:
         return Response(status_code=303, headers={"Location": link["redirect_url"]})
     return json_response(connection.as_json())
@@ -252,7 +254,7 @@ async def connect(token: str, request: Request) -> Response:
 @router.get("/checkout/{token}")
 async def pay_checkout(token: str, request: Request) -> Response:
     """Do what a human does in a checkout. It can be paid once."""
-    plan = world_of(request).ledger.pay_checkout(token)
+    plan = state_of(request).ledger.pay_checkout(token)
     if plan is None:
         return json_response({"detail": "the checkout is paid or unknown"}, 404)
     return json_response({"plan_id": plan.id})

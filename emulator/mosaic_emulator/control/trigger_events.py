@@ -14,7 +14,7 @@ from mosaic_emulator.state import State
 from mosaic_emulator.triggers.youtube import YoutubeTrigger
 
 
-class Arrival(BaseModel):
+class TriggerEvent(BaseModel):
     """What arrives; what is not said is made up."""
 
     model_config = ConfigDict(extra="forbid")
@@ -28,7 +28,7 @@ class Arrival(BaseModel):
     file_names: list[str] = Field(default_factory=lambda: ["recording.mp4"], min_length=1)
 
 
-def fire(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
+def fire(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
     """
     Let something arrive at a trigger.
 
@@ -36,30 +36,30 @@ def fire(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
     :raises LookupError: when there is no such trigger.
     :raises ValueError: when the trigger does not watch that channel.
     """
-    if arrival.video_url is not None and not is_http_url(arrival.video_url):
+    if event.video_url is not None and not is_http_url(event.video_url):
         raise ValueError("video_url: not an http or https URL")
-    youtube = world.triggers.triggers.get(trigger_id)
+    youtube = state.triggers.triggers.get(trigger_id)
     if youtube is not None:
-        return _video(world, youtube, arrival)
-    if trigger_id in world.evidence.triggers:
-        return _files(world, trigger_id, arrival)
+        return _video(state, youtube, event)
+    if trigger_id in state.storage_events.triggers:
+        return _files(state, trigger_id, event)
     raise LookupError(f"there is no trigger {trigger_id}")
 
 
-def _video(world: State, trigger: YoutubeTrigger, arrival: Arrival) -> Run | None:
-    channel_id = arrival.channel_id or next(iter(trigger.channels))
+def _video(state: State, trigger: YoutubeTrigger, event: TriggerEvent) -> Run | None:
+    channel_id = event.channel_id or next(iter(trigger.channels))
     if channel_id not in trigger.channels:
         raise ValueError(f"the trigger does not watch channel {channel_id}")
     # Several triggers that lead to the same input begin one run for the same video.
-    known = any(
-        run.agent.id == trigger.agent_id and (run.triggered_by or {}).get("video_id") == arrival.video_id
-        for run in world.runs.values()
+    is_known = any(
+        run.agent.id == trigger.agent_id and (run.triggered_by or {}).get("video_id") == event.video_id
+        for run in state.runs.values()
     )
-    if known or not trigger.wants(arrival.seconds):
+    if is_known or not trigger.matches_duration(event.seconds):
         return None
-    url = arrival.video_url or f"https://www.youtube.com/watch?v={arrival.video_id}"
-    agent = world.agents[trigger.agent_id]
-    return world.start_run(
+    url = event.video_url or f"https://www.youtube.com/watch?v={event.video_id}"
+    agent = state.agents[trigger.agent_id]
+    return state.start_run(
         agent,
         _inputs(agent, url),
         callback_url=trigger.callback_url,
@@ -67,19 +67,19 @@ def _video(world: State, trigger: YoutubeTrigger, arrival: Arrival) -> Run | Non
             "type": "youtube",
             "trigger_id": trigger.id,
             "channel_id": channel_id,
-            "video_id": arrival.video_id,
-            "video_title": arrival.video_title,
+            "video_id": event.video_id,
+            "video_title": event.video_title,
             "video_url": url,
-            "triggered_at": world.clock.text(world.clock.now()),
+            "triggered_at": state.clock.text(state.clock.now()),
         },
     )
 
 
-def _files(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
-    evidence = world.evidence
-    trigger = evidence.triggers[trigger_id]
-    agent = world.agents.get(trigger.data["agent_id"])
-    batch = evidence.arrive(trigger_id, arrival.file_names)
+def _files(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
+    storage_events = state.storage_events
+    trigger = storage_events.triggers[trigger_id]
+    agent = state.agents.get(trigger.data["agent_id"])
+    batch = storage_events.add_files(trigger_id, event.file_names)
     if agent is None:
         # The agent was deleted: the batch waits for ever.
         return None
@@ -90,14 +90,14 @@ def _files(world: State, trigger_id: str, arrival: Arrival) -> Run | None:
         "batch_key": batch.data["batch_key"],
         **batch.hidden,
     }
-    run = world.start_run(
+    run = state.start_run(
         agent,
-        _inputs(agent, arrival.video_url or "https://storage.example/recording.mp4"),
-        triggered_by={"type": "storage", "trigger_id": trigger_id, "triggered_at": world.clock.text(batch.created_at)},
+        _inputs(agent, event.video_url or "https://storage.example/recording.mp4"),
+        triggered_by={"type": "storage", "trigger_id": trigger_id, "triggered_at": state.clock.text(batch.created_at)},
         origin=origin,
     )
     batch.data |= {"agent_state_id": run.id, "stage": "started"}
-    batch.updated_at = world.clock.now()
+    batch.updated_at = state.clock.now()
     return run
 
 

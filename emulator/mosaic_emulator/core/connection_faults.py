@@ -7,14 +7,14 @@ import struct
 from typing import Any, Final
 
 #: SO_LINGER with no time: closing sends RST and drops what was not sent.
-LINGER_NOT: Final = struct.pack("ii", 1, 0)
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def reset(transport: Any) -> None:
     """End a connection of the event loop with a TCP reset."""
     raw = transport.get_extra_info("socket")
     if raw is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     transport.abort()
 
 

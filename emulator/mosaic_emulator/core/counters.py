@@ -45,7 +45,7 @@ class Counts:
     #: Purchases of credits by the automatic top-up, and times that it was set.
     top_ups: int = 0
     settings_changed: int = 0
-    uploads_begun: int = 0
+    uploads_started: int = 0
     #: Form posts whose bytes the storage host took in.
     uploads_stored: int = 0
     #: Uploads that became an asset; a repeated finalize does not count again.

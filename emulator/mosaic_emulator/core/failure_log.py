@@ -24,7 +24,7 @@ class FailureLog:
         #: Values that never show, whatever they look like; longest first, since one may hold another.
         self.secrets = sorted(filter(None, secrets), key=len, reverse=True)
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return a text without what must not be in a log."""
         for each in self.secrets:
             text = text.replace(each, MASK)
@@ -35,9 +35,9 @@ class FailureLog:
     def write(self, what: str, error: BaseException | None) -> None:
         """Write what failed, with its traceback."""
         lines = traceback.format_exception(type(error), error, error.__traceback__) if error is not None else []
-        sys.stderr.write(self.masked(f"{what}\n{''.join(lines)}"))
+        sys.stderr.write(self.mask(f"{what}\n{''.join(lines)}"))
         sys.stderr.flush()
 
-    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Write what an event loop could tell nobody else."""
         self.write(f"The emulator failed: {context.get('message', '')}", context.get("exception"))

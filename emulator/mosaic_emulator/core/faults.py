@@ -31,7 +31,7 @@ MEDIA: Final = ("/mosaic-emulator-media/{}",)
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """One kind of fault: its options, and where it makes sense."""
 
     options: frozenset[str]
@@ -40,35 +40,35 @@ class Kind:
     method: str | None = None
 
 
-def _kind(*options: str, only: tuple[str, ...] = (), method: str | None = None) -> Kind:
-    return Kind(frozenset(options), only, method)
+def _fault_kind(*options: str, only: tuple[str, ...] = (), method: str | None = None) -> FaultKind:
+    return FaultKind(frozenset(options), only, method)
 
 
-KINDS: Final[dict[str, Kind]] = {
-    "answer_lost": _kind(),
-    "hang": _kind("when", "seconds"),
-    "reset": _kind("when", "after_bytes"),
-    "rate_limit": _kind("retry_after"),
-    "server_error": _kind("status", "body", "effect", "effect_after", "retry_after"),
-    "truncated_json": _kind("how"),
-    "empty": _kind("status"),
-    "html": _kind("effect"),
-    "unknown_status": _kind("status"),
-    "not_found": _kind(),
-    "unauthorized": _kind(),
-    "forbidden": _kind(),
-    "finalize_lag": _kind(only=("/uploads/{}/finalize_upload",)),
-    "expired_link": _kind("status", only=MEDIA),
-    "expired_form": _kind(only=("/mosaic-emulator-uploads/",)),
-    "slow_body": _kind("seconds", "pieces"),
-    "cut_body": _kind("fraction", "reset", only=MEDIA, method="GET"),
-    "redirect": _kind("status", "location"),
-    "duplicate_page": _kind(only=LISTS, method="GET"),
-    "repeated_cursor": _kind(only=LISTS, method="GET"),
+KINDS: Final[dict[str, FaultKind]] = {
+    "answer_lost": _fault_kind(),
+    "hang": _fault_kind("when", "seconds"),
+    "reset": _fault_kind("when", "after_bytes"),
+    "rate_limit": _fault_kind("retry_after"),
+    "server_error": _fault_kind("status", "body", "effect", "effect_after", "retry_after"),
+    "truncated_json": _fault_kind("how"),
+    "empty": _fault_kind("status"),
+    "html": _fault_kind("effect"),
+    "unknown_status": _fault_kind("status"),
+    "not_found": _fault_kind(),
+    "unauthorized": _fault_kind(),
+    "forbidden": _fault_kind(),
+    "finalize_lag": _fault_kind(only=("/uploads/{}/finalize_upload",)),
+    "expired_link": _fault_kind("status", only=MEDIA),
+    "expired_form": _fault_kind(only=("/mosaic-emulator-uploads/",)),
+    "slow_body": _fault_kind("seconds", "pieces"),
+    "cut_body": _fault_kind("fraction", "reset", only=MEDIA, method="GET"),
+    "redirect": _fault_kind("status", "location"),
+    "duplicate_page": _fault_kind(only=LISTS, method="GET"),
+    "repeated_cursor": _fault_kind(only=LISTS, method="GET"),
 }
 
 
-def normal(template: str) -> str:
+def normalize_template(template: str) -> str:
     """Write a path template without the names in its braces."""
     return re.sub(r"\{[^{}]*\}", "{}", template)
 
@@ -89,18 +89,18 @@ class Fault:
         """Return an option of this kind of fault."""
         return self.options.get(name, default)
 
-    def fits(self, method: str, path: str, template: str) -> bool:
+    def matches(self, method: str, path: str, template: str) -> bool:
         """Say whether a request is of those that this fault is meant for."""
         kind = KINDS[self.kind]
         if self.method not in ("*", method) or (kind.method and method != kind.method):
             return False
-        plain = normal(template)
-        if kind.only and plain not in kind.only:
+        normalized = normalize_template(template)
+        if kind.only and normalized not in kind.only:
             return False
-        return self.path == "*" or normal(self.path) == plain or fnmatchcase(path, self.path)
+        return self.path == "*" or normalize_template(self.path) == normalized or fnmatchcase(path, self.path)
 
 
-class FaultBook:
+class FaultQueue:
     """The injected faults in the order of their injection. One request meets at most one."""
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -129,7 +129,7 @@ class FaultBook:
         with self._lock:
             self._faults.clear()
 
-    def waiting(self) -> list[Fault]:
+    def pending(self) -> list[Fault]:
         """Return the faults that may still take place, in the order of their injection."""
         with self._lock:
             return [replace(each) for each in self._faults]
@@ -142,7 +142,7 @@ class FaultBook:
         """Return the fault that this request meets, and use it up."""
         with self._lock:
             for fault in self._faults:
-                if not fault.fits(method, path, template):
+                if not fault.matches(method, path, template):
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1

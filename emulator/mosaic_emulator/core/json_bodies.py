@@ -26,8 +26,8 @@ def load_json(body: bytes) -> Any:
         raise ValueError("the body is nested too deeply") from error
     level = [data]
     for _ in range(MAX_DEPTH):
-        outer = [each for each in level if isinstance(each, (dict, list))]
-        if not outer:
+        containers = [each for each in level if isinstance(each, (dict, list))]
+        if not containers:
             return data
-        level = [inner for each in outer for inner in (each.values() if isinstance(each, dict) else each)]
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
     raise ValueError("the body is nested too deeply")

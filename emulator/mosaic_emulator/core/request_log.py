@@ -51,13 +51,13 @@ class ReceivedRequest:
     fault: str | None = None
     seconds: float | None = None
 
-    def finished(self, status: int | None) -> None:
+    def finish(self, status: int | None) -> None:
         """Note how the request was answered."""
         self.status = status
         self.seconds = time.time() - self.time
 
 
-def received(
+def log_entry(
     *, host: str, method: str, path: str, template: str, query: str, headers: Iterable[tuple[str, str]]
 ) -> ReceivedRequest:
     """Make the entry of a request that has just come in."""
@@ -91,10 +91,10 @@ class RequestLog:
         with self._lock:
             self._entries = deque(maxlen=length)
 
-    def latest(self, most: int) -> list[ReceivedRequest]:
+    def latest(self, limit: int) -> list[ReceivedRequest]:
         """Return the last requests, newest first."""
         with self._lock:
-            return list(itertools.islice(reversed(self._entries), most))
+            return list(itertools.islice(reversed(self._entries), limit))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Write the log."""

@@ -82,10 +82,10 @@ def error_body(error: ApiError, settings: Settings) -> dict[str, Any]:
     return body
 
 
-def shaped(value: Any, settings: Settings) -> Any:
+def apply_shape(value: Any, settings: Settings) -> Any:
     """Apply the settings for optional fields, spellings and unknown fields to an answer."""
     if isinstance(value, list):
-        return [shaped(each, settings) for each in value]
+        return [apply_shape(each, settings) for each in value]
     if not isinstance(value, dict):
         return value
     answer: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def shaped(value: Any, settings: Settings) -> Any:
             if settings.optional_fields != "absent":
                 answer[key] = None if settings.optional_fields == "null" else OPTIONAL_FIELDS[key]
         else:
-            answer[key] = shaped(each, settings)
+            answer[key] = apply_shape(each, settings)
     if settings.extra_fields:
         answer["x_unknown"] = {"from": "the emulator", "list": [1, None, "x"]}
     return answer

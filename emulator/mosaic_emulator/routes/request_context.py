@@ -19,7 +19,7 @@ from mosaic_emulator.catalogue import WORKSPACE_ID, WORKSPACES
 from mosaic_emulator.core.clock import parse_time
 from mosaic_emulator.core.faults import Fault
 from mosaic_emulator.core.json_bodies import load_json
-from mosaic_emulator.core.responses import ApiError, json_response, shaped
+from mosaic_emulator.core.responses import ApiError, apply_shape, json_response
 from mosaic_emulator.settings import Settings
 from mosaic_emulator.state import State
 
@@ -32,22 +32,22 @@ DAY: Final = timedelta(days=1)
 class RequestContext:
     """What a route function works with."""
 
-    def __init__(self, *, request: Request, world: State, body: bytes, fault: Fault | None) -> None:
+    def __init__(self, *, request: Request, state: State, body: bytes, fault: Fault | None) -> None:
         self.request = request
-        self.world = world
+        self.state = state
         self._body = body
         self.fault = fault
 
     @property
     def settings(self) -> Settings:
         """The switches."""
-        return self.world.settings
+        return self.state.settings
 
-    def met(self, kind: str) -> Fault | None:
+    def fault_of_kind(self, kind: str) -> Fault | None:
         """Return the fault of this request, when it is of that kind."""
         return self.fault if self.fault is not None and self.fault.kind == kind else None
 
-    def refuse(self, detail: str, *location: str) -> ApiError:
+    def invalid_request(self, detail: str, *location: str) -> ApiError:
         """Make the error for a request that is not valid."""
         return ApiError(self.settings.validation_status, detail, location=location or ("body",))
 
@@ -63,16 +63,16 @@ class RequestContext:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             key = headers.get("x-api-key", "") if self.settings.accept_x_api_key else ""
-        if key.strip() != self.world.api_key:
+        if key.strip() != self.state.api_key:
             raise ApiError(401, "Invalid API key")
         if self.chosen_workspace not in (None, *WORKSPACES):
             raise ApiError(403, "The workspace does not belong to this organization")
         scopes = self.settings.scopes
         template = getattr(self.request.scope.get("route"), "path", "")
-        needed = needed_scope(self.request.method, template)
-        if scopes is None or needed is None:
+        required = needed_scope(self.request.method, template)
+        if scopes is None or required is None:
             return
-        scope, confirmed = needed
+        scope, confirmed = required
         if scope not in scopes and (confirmed or self.settings.unconfirmed_scopes == "enforce"):
             raise ApiError(403, f"The API key lacks the scope {scope}")
 
@@ -85,10 +85,10 @@ class RequestContext:
         try:
             data = load_json(self._body) if self._body.strip() else {}
         except ValueError as error:
-            raise self.refuse("The body is not valid JSON") from error
-        return self.read(model, data)
+            raise self.invalid_request("The body is not valid JSON") from error
+        return self.parse(model, data)
 
-    def read(self, model: type[Body], data: Any, *within: str) -> Body:
+    def parse(self, model: type[Body], data: Any, *within: str) -> Body:
         """
         Read a part of the body.
 
@@ -96,40 +96,40 @@ class RequestContext:
         :raises ApiError: when it is not valid.
         """
         if not isinstance(data, dict):
-            raise self.refuse(f"{'.'.join(within) or 'The body'} must be a JSON object", "body", *within)
+            raise self.invalid_request(f"{'.'.join(within) or 'The body'} must be a JSON object", "body", *within)
         try:
             read = model.model_validate(data)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = (*within, *(str(each) for each in first["loc"]))
-            raise self.refuse(f"{'.'.join(place)}: {first['msg']}", "body", *place) from error
+            position = (*within, *(str(each) for each in first["loc"]))
+            raise self.invalid_request(f"{'.'.join(position)}: {first['msg']}", "body", *position) from error
         unknown = _unknown_fields(read)
         if unknown and self.settings.unknown_body_fields == "refuse":
-            place = (*within, unknown[0])
-            raise self.refuse(f"{'.'.join(place)}: unknown field", "body", *place)
+            position = (*within, unknown[0])
+            raise self.invalid_request(f"{'.'.join(position)}: unknown field", "body", *position)
         return read
 
     def optional_body(self, model: type[Body]) -> Body:
         """Read a body of which every field may be missing; without a body it depends."""
         if not self._body.strip() and self.settings.empty_bodies == "refuse":
-            raise self.refuse("A JSON body is required")
+            raise self.invalid_request("A JSON body is required")
         return self.body(model)
 
-    def no_body(self) -> None:
+    def require_empty_body(self) -> None:
         """Take only an empty body, or an empty object."""
-        self.body(Nothing)
+        self.body(EmptyBody)
 
     def query(self, name: str) -> str | None:
         """Return a query parameter."""
         return self.request.query_params.get(name)
 
-    def known_query(self, *names: str) -> None:
+    def allow_query(self, *names: str) -> None:
         """Refuse query parameters that nothing documents."""
         for name in self.request.query_params:
             if name not in names and self.settings.unknown_body_fields == "refuse":
-                raise self.refuse(f"{name}: unknown parameter", "query", name)
+                raise self.invalid_request(f"{name}: unknown parameter", "query", name)
 
-    def time(self, name: str, *, whole_day: bool = False) -> datetime | None:
+    def query_time(self, name: str, *, whole_day: bool = False) -> datetime | None:
         """
         Read a time of the query.
 
@@ -141,10 +141,10 @@ class RequestContext:
         try:
             moment = parse_time(text)
         except ValueError as error:
-            raise self.refuse(f"{name}: not an ISO 8601 time", "query", name) from error
+            raise self.invalid_request(f"{name}: not an ISO 8601 time", "query", name) from error
         return moment + DAY - timedelta(milliseconds=1) if whole_day and len(text.strip()) == 10 else moment
 
-    def number(self, name: str, default: int, low: int, high: int) -> int:
+    def query_int(self, name: str, default: int, low: int, high: int) -> int:
         """Read a whole number of the query."""
         text = self.query(name)
         if text is None:
@@ -152,9 +152,9 @@ class RequestContext:
         try:
             number = int(text)
         except ValueError as error:
-            raise self.refuse(f"{name}: not a number", "query", name) from error
+            raise self.invalid_request(f"{name}: not a number", "query", name) from error
         if not low <= number <= high:
-            raise self.refuse(f"{name}: must be between {low} and {high}", "query", name)
+            raise self.invalid_request(f"{name}: must be between {low} and {high}", "query", name)
         return number
 
     # Workspaces
@@ -164,17 +164,17 @@ class RequestContext:
         """The workspace that the header restricts the request to."""
         return self.request.headers.get("x-workspace-id")
 
-    def workspace(self, wanted: str | None) -> str:
+    def workspace(self, matches: str | None) -> str:
         """
         Return the workspace that a body or a query names, or else the header, or else the primary one.
 
         :raises ApiError: when the organization does not have it, or the header names another one.
         """
-        if wanted not in (None, *WORKSPACES):
+        if matches not in (None, *WORKSPACES):
             raise ApiError(self.settings.unknown_workspace_status, "Workspace could not be found")
-        if wanted is not None and self.chosen_workspace not in (None, wanted):
-            raise self.refuse("workspace_id: is another than that of X-Workspace-Id", "body", "workspace_id")
-        return wanted or self.chosen_workspace or WORKSPACE_ID
+        if matches is not None and self.chosen_workspace not in (None, matches):
+            raise self.invalid_request("workspace_id: is another than that of X-Workspace-Id", "body", "workspace_id")
+        return matches or self.chosen_workspace or WORKSPACE_ID
 
     def is_visible(self, workspace_id: str) -> bool:
         """Return whether the header lets the request see what is in a workspace."""
@@ -187,7 +187,7 @@ class RequestContext:
 
     # What is answered
 
-    def answer(self, body: Any, *, news: bool = True, created: bool = False) -> Response:
+    def respond(self, body: Any, *, body_required: bool = True, created: bool = False) -> Response:
         """
         Answer a success.
 
@@ -198,10 +198,10 @@ class RequestContext:
         if created and status == 200:
             status = self.settings.created_status
         if status == 204:
-            if not news:
+            if not body_required:
                 return Response(status_code=204)
             status = 200
-        return json_response(shaped(body, self.settings), status)
+        return json_response(apply_shape(body, self.settings), status)
 
     def page(
         self,
@@ -209,12 +209,12 @@ class RequestContext:
         items: dict[str, Item],
         *,
         number: Callable[[Item], int],
-        write: Callable[[Item], Any],
-        wanted: Callable[[Item], bool] = lambda item: True,
+        to_json: Callable[[Item], Any],
+        matches: Callable[[Item], bool] = lambda item: True,
         default: int = 25,
         filters: tuple[str, ...] = (),
         newest_first: bool = False,
-        beside: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> Response:
         """
         Answer one page of a list.
@@ -226,7 +226,7 @@ class RequestContext:
         :param newest_first: whether that is the order whatever the settings say.
         :param beside: what else the answer tells.
         """
-        limit = self.number("limit", default, 1, 100)
+        limit = self.query_int("limit", default, 1, 100)
         fingerprint = hashlib.sha256(
             json.dumps([key, self.request.url.path, [self.query(name) for name in filters]]).encode()
         ).hexdigest()[:16]
@@ -234,33 +234,33 @@ class RequestContext:
         ordered: Iterator[Item] = reversed(items.values()) if newest_first else iter(items.values())
         cursor = self.query("cursor")
         if cursor is not None:
-            place = self._place(cursor, fingerprint)
-            if not self.met("duplicate_page"):
-                behind = place.__gt__ if newest_first else place.__lt__
+            position = self._cursor_position(cursor, fingerprint)
+            if not self.fault_of_kind("duplicate_page"):
+                behind = position.__gt__ if newest_first else position.__lt__
                 ordered = (each for each in ordered if behind(number(each)))
         # No further than the first item of the next page: there may be thousands behind it.
-        found = list(itertools.islice((each for each in ordered if wanted(each)), limit + 1))
+        found = list(itertools.islice((each for each in ordered if matches(each)), limit + 1))
         shown = found[:limit]
         following = None
         if len(found) > limit:
             following = _encode({"n": number(shown[-1]), "f": fingerprint})
-        if self.met("repeated_cursor") and shown:
+        if self.fault_of_kind("repeated_cursor") and shown:
             following = cursor or _encode({"n": number(shown[0]) + (1 if newest_first else -1), "f": fingerprint})
-        written = [write(each) for each in shown]
-        return self.answer({**(beside or {}), key: written, self.settings.cursor_key: following})
+        written = [to_json(each) for each in shown]
+        return self.respond({**(extra or {}), key: written, self.settings.cursor_key: following})
 
-    def _place(self, cursor: str, fingerprint: str) -> int:
+    def _cursor_position(self, cursor: str, fingerprint: str) -> int:
         try:
             data = load_json(base64.urlsafe_b64decode(cursor.encode()))
-            place, given = int(data["n"]), data["f"]
+            position, given = int(data["n"]), data["f"]
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise self.refuse("cursor: not valid", "query", "cursor") from error
+            raise self.invalid_request("cursor: not valid", "query", "cursor") from error
         if given != fingerprint:
-            raise self.refuse("cursor: made for other filters", "query", "cursor")
-        return place
+            raise self.invalid_request("cursor: made for other filters", "query", "cursor")
+        return position
 
 
-class Nothing(BaseModel):
+class EmptyBody(BaseModel):
     """The body of an endpoint without one."""
 
     model_config = {"extra": "allow"}
@@ -280,12 +280,12 @@ def _encode(data: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(data).encode()).decode()
 
 
-def _exchange(request: Request) -> RequestContext:
-    exchange = request.scope["mosaic.exchange"](request)
-    assert isinstance(exchange, RequestContext)  # noqa: S101 - the wire put it there
-    exchange.authorize()
-    return exchange
+def _context(request: Request) -> RequestContext:
+    context = request.scope["mosaic.context"](request)
+    assert isinstance(context, RequestContext)  # noqa: S101 - the wire put it there
+    context.authorize()
+    return context
 
 
 #: The parameter of every route function: ``exchange: Asked``.
-Asked = Annotated[RequestContext, Depends(_exchange)]
+Context = Annotated[RequestContext, Depends(_context)]

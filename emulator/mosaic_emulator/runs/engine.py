@@ -31,7 +31,7 @@ class RunEngine:
         *,
         settings: Settings,
         clock: Clock,
-        tally: Counters,
+        counters: Counters,
         renderer: Renderer,
         fetcher: InputFetcher,
         announce: Announce,
@@ -40,7 +40,7 @@ class RunEngine:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._tally = tally
+        self._counters = counters
         self._renderer = renderer
         self._fetcher = fetcher
         self._announce = announce
@@ -54,7 +54,7 @@ class RunEngine:
 
     def start(self, run: Run) -> None:
         """Set a new run going."""
-        self._drive(run, again=False)
+        self._drive(run, resumed=False)
 
     def cancel(self, run: Run) -> tuple[int, int]:
         """
@@ -83,10 +83,10 @@ class RunEngine:
         run.resumed += 1
         run.status_message = None
         self._set_status(run, "running")
-        self._drive(run, again=True)
+        self._drive(run, resumed=True)
         return queued
 
-    async def decide(
+    async def finish_now(
         self, run: Run, status: str, *, message: str | None = None, needs_credits: bool = False, failed: list[str]
     ) -> None:
         """
@@ -94,19 +94,19 @@ class RunEngine:
 
         :param failed: nodes (template id or type name) that fail; by default the last for a failure or a partial one.
         """
-        self.forget(run)
+        self.abandon(run)
         for node in run.nodes.values():
             if node.is_source:
-                await self._gather(run, node)
+                await self._load_inputs(run, node)
         if status == "cancelled":
             self._stop(run, message)
             return
-        ends = [node for each, node in run.nodes.items() if run.is_sink(each)]
-        doomed = [node for node in run.nodes.values() if {node.template.id, node.template.type.name} & set(failed)]
-        if not doomed and status in ("partial_complete", "failed"):
-            doomed = ends[-1:]
+        sinks = [node for each, node in run.nodes.items() if run.is_sink(each)]
+        failing = [node for node in run.nodes.values() if {node.template.id, node.template.type.name} & set(failed)]
+        if not failing and status in ("partial_complete", "failed"):
+            failing = sinks[-1:]
         for each, node in run.nodes.items():
-            if node in doomed:
+            if node in failing:
                 self._fail(node, message or "Failed on request", needs_credits=needs_credits)
             elif any(before.status in ("failed", "blocked") for before in run.upstream(each)) and status != "completed":
                 node.set("blocked")
@@ -132,42 +132,42 @@ class RunEngine:
 
     # How a run moves
 
-    def _drive(self, run: Run, *, again: bool) -> None:
-        task = asyncio.create_task(self._see_through(run, again=again))
+    def _drive(self, run: Run, *, resumed: bool) -> None:
+        task = asyncio.create_task(self._process(run, resumed=resumed))
         self._tasks[run.id] = task
         task.add_done_callback(lambda done: self._tasks.pop(run.id, None) if self._tasks.get(run.id) is done else None)
 
-    async def _see_through(self, run: Run, *, again: bool) -> None:
+    async def _process(self, run: Run, *, resumed: bool) -> None:
         try:
-            await self._walk(run, again=again)
+            await self._execute(run, resumed=resumed)
         except Exception as error:
             # Rather a run that says what is wrong with the emulator than one that never ends.
             run.status_message = f"The emulator failed: {type(error).__name__}"
             self._finish(run, "failed")
             raise
 
-    async def _walk(self, run: Run, *, again: bool) -> None:
-        if not again:
+    async def _execute(self, run: Run, *, resumed: bool) -> None:
+        if not resumed:
             await self._pause(self._settings.queue_seconds)
             self._set_status(run, "running")
-        if not again or self._settings.webhook_on_resume:
+        if not resumed or self._settings.webhook_on_resume:
             self._announce(run, "RUN_STARTED", [])
         for node in run.nodes.values():
             if node.is_source and node.status != "completed":
-                await self._gather(run, node)
+                await self._load_inputs(run, node)
         while ready := self._ready(run):
             for node in ready:
                 node.set("running")
             self._progress(run, ready)
             await self._pause(self._settings.node_seconds)
-            await self._held()
+            await self._wait_while_held()
             for node in ready:
-                await self._work(run, node)
+                await self._execute_node(run, node)
             self._progress(run, ready)
         for each, node in run.nodes.items():
             if node.status == "not_started" and any(b.status in ("failed", "blocked") for b in run.upstream(each)):
                 node.set("blocked")
-        self._finish(run, self._verdict(run))
+        self._finish(run, self._outcome(run))
 
     def _ready(self, run: Run) -> list[RunNode]:
         return [
@@ -178,11 +178,11 @@ class RunEngine:
             and all(before.status == "completed" for before in run.upstream(each))
         ]
 
-    async def _gather(self, run: Run, node: RunNode) -> None:
+    async def _load_inputs(self, run: Run, node: RunNode) -> None:
         try:
             for source in run.inputs:
                 if source.node_id == node.template.id:
-                    await self._fetcher.gather(source)
+                    await self._fetcher.load(source)
         except InputUnavailableError as error:
             self._fail(node, str(error))
             return
@@ -190,10 +190,10 @@ class RunEngine:
         # A graph of nothing but its input gives that input.
         await self._render_or_fail(run, node)
 
-    async def _work(self, run: Run, node: RunNode) -> None:
+    async def _execute_node(self, run: Run, node: RunNode) -> None:
         failing = self._settings.failing_nodes
         message = failing.get(node.template.id) or failing.get(node.template.type.name)
-        if not self._ledger.affords():
+        if not self._ledger.can_pay():
             self._fail(node, OUT_OF_CREDITS, needs_credits=True)
             return
         message = message or await self._prepare(node)
@@ -222,18 +222,18 @@ class RunEngine:
         node.errors = [message]
         node.needs_credits = needs_credits
 
-    def _verdict(self, run: Run) -> str:
+    def _outcome(self, run: Run) -> str:
         statuses = {node.status for node in run.nodes.values()}
         if statuses <= {"completed"}:
             return "completed"
         if run.needs_credits:
             run.status_message = OUT_OF_CREDITS
             return "failed"
-        broken = [node for node in run.nodes.values() if node.status == "failed"]
+        failed = [node for node in run.nodes.values() if node.status == "failed"]
         if run.outputs:
-            run.status_message = f"{len(broken)} of {len(run.nodes)} nodes failed"
+            run.status_message = f"{len(failed)} of {len(run.nodes)} nodes failed"
             return "partial_complete"
-        run.status_message = "; ".join(message for node in broken for message in node.errors)
+        run.status_message = "; ".join(message for node in failed for message in node.errors)
         return "failed"
 
     def _finish(self, run: Run, status: str) -> None:
@@ -246,7 +246,7 @@ class RunEngine:
                 self._announce(run, "RUN_FINISHED", [])
 
     def _stop(self, run: Run, message: str | None = None) -> None:
-        self.forget(run)
+        self.abandon(run)
         if not run.active and run.status != "cancelled":
             return
         for node in run.nodes.values():
@@ -255,7 +255,7 @@ class RunEngine:
         run.status_message = message
         self._finish(run, "cancelled")
 
-    def forget(self, run: Run) -> None:
+    def abandon(self, run: Run) -> None:
         """Let go of one run where it stands."""
         task = self._tasks.pop(run.id, None)
         if task is not None:
@@ -275,6 +275,6 @@ class RunEngine:
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._settings.speed)
 
-    async def _held(self) -> None:
+    async def _wait_while_held(self) -> None:
         while self._settings.hold_runs:
             await self._settings_changed.wait()

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PORTRAIT = (540, 960)
-AT_ONCE = 2
+MAX_PROCESSES = 2
 CAPTION_LAYOUT = "fontcolor=white:fontsize=h/20:borderw=2:x=(w-text_w)/2:y=h*0.8"
 #: Films as Mosaic documents them, and their kin. A playlist would make ffmpeg read other files, or other machines.
 FORMATS = ("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf")
 #: Seconds after which one call of ffmpeg is ended: there are films that it never gets through.
-LONGEST_CALL = 120.0
+TIMEOUT_SECONDS = 120.0
 #: How the formats of generated images and sounds are encoded.
 ENCODINGS = {
     ".png": ["-c:v", "png"],
@@ -37,7 +37,7 @@ class Edit:
     start: float
     end: float | None
     seconds: float
-    place: int
+    index: int
     portrait: bool = False
     mirrored: bool = False
     caption: str | None = None
@@ -57,15 +57,15 @@ def find_ffmpeg() -> str | None:
     return found
 
 
-class FilmCutter:
+class Ffmpeg:
     """Runs ffmpeg, at most two at once and never on the event loop."""
 
     def __init__(self) -> None:
         self._slots: asyncio.Semaphore | None = None
-        self._text_works: bool | None = None
+        self._drawtext_works: bool | None = None
         self._works: bool | None = None
 
-    async def cut(self, edit: Edit, target: Path, still: Path) -> bool:
+    async def render(self, edit: Edit, target: Path, thumbnail: Path) -> bool:
         """
         Make a film and its still.
 
@@ -79,10 +79,10 @@ class FilmCutter:
             if arguments is None:
                 return False
             done = await self._run(ffmpeg, *arguments, str(target))
-            if done is None or not _written(target):
+            if done is None or not _has_content(target):
                 return False
-            picture = ("-i", str(target), "-frames:v", "1", "-q:v", "5", "-update", "1", str(still))
-            return await self._run(ffmpeg, *picture) is not None and _written(still)
+            image = ("-i", str(target), "-frames:v", "1", "-q:v", "5", "-update", "1", str(thumbnail))
+            return await self._run(ffmpeg, *image) is not None and _has_content(thumbnail)
 
     async def is_unreadable(self, path: Path) -> bool:
         """Return whether ffmpeg finds no picture in a film; without an ffmpeg that works nothing is."""
@@ -97,19 +97,19 @@ class FilmCutter:
             done = await self._run(ffmpeg, *FORMATS, "-i", str(path), *one)
             return done is None or re.search(r"frame=\s*0\b(?!.*frame=)", done, re.DOTALL) is not None
 
-    async def picture(self, target: Path, width: int, height: int, caption: str) -> bool:
+    async def image(self, target: Path, width: int, height: int, caption: str) -> bool:
         """Make an image; its suffix is its format."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
         async with self._slot():
-            show = f"gradients=size={width}x{height}:rate=1:duration=1:seed={zlib.crc32(caption.encode())}"
+            source = f"gradients=size={width}x{height}:rate=1:duration=1:seed={zlib.crc32(caption.encode())}"
             filters = await self._caption(ffmpeg, caption)
-            arguments = ["-f", "lavfi", "-i", show, "-vf", filters, "-frames:v", "1", "-update", "1"]
+            arguments = ["-f", "lavfi", "-i", source, "-vf", filters, "-frames:v", "1", "-update", "1"]
             done = await self._run(ffmpeg, *arguments, *ENCODINGS[target.suffix], str(target))
-            return done is not None and _written(target)
+            return done is not None and _has_content(target)
 
-    async def sound(self, target: Path, seconds: float) -> bool:
+    async def audio(self, target: Path, seconds: float) -> bool:
         """Make a sound."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
@@ -117,7 +117,7 @@ class FilmCutter:
         async with self._slot():
             tone = ("-f", "lavfi", "-i", f"sine=frequency=330:duration={seconds:.3f}")
             done = await self._run(ffmpeg, *tone, *ENCODINGS[target.suffix], str(target))
-            return done is not None and _written(target)
+            return done is not None and _has_content(target)
 
     async def is_working(self) -> bool:
         """Return whether there is an ffmpeg that works, so that what it can't read is the film's fault."""
@@ -129,7 +129,7 @@ class FilmCutter:
 
     def _slot(self) -> asyncio.Semaphore:
         if self._slots is None:
-            self._slots = asyncio.Semaphore(AT_ONCE)
+            self._slots = asyncio.Semaphore(MAX_PROCESSES)
         return self._slots
 
     async def _is_working(self, ffmpeg: str) -> bool:
@@ -142,14 +142,14 @@ class FilmCutter:
         filters: list[str] = []
         if edit.source is None:
             seconds = f"{edit.seconds:.3f}"
-            take = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds}"]
-            take += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
+            input_arguments = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds}"]
+            input_arguments += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
         else:
-            length = await self._length(ffmpeg, edit.source)
-            if length is None:
+            duration = await self._duration(ffmpeg, edit.source)
+            if duration is None:
                 return None
-            start, seconds_left = _window(edit, length)
-            take = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", *FORMATS, "-i", str(edit.source)]
+            start, seconds_left = _window(edit, duration)
+            input_arguments = ["-ss", f"{start:.3f}", "-t", f"{seconds_left:.3f}", *FORMATS, "-i", str(edit.source)]
         if edit.portrait:
             width, height = PORTRAIT
             filters.append(f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}")
@@ -161,10 +161,10 @@ class FilmCutter:
             filters.append(await self._caption(ffmpeg, edit.caption))
         filters.append("setsar=1")
         encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "28", "-pix_fmt", "yuv420p"]
-        sound = ["-c:a", "aac", "-b:a", "96k", "-ac", "2"]
-        return [*take, "-vf", ",".join(filters), *encode, *sound, "-movflags", "+faststart", "-shortest"]
+        audio = ["-c:a", "aac", "-b:a", "96k", "-ac", "2"]
+        return [*input_arguments, "-vf", ",".join(filters), *encode, *audio, "-movflags", "+faststart", "-shortest"]
 
-    async def _length(self, ffmpeg: str, source: Path) -> float | None:
+    async def _duration(self, ffmpeg: str, source: Path) -> float | None:
         # There is no ffprobe in the wheel; ffmpeg without an output says what its input is, and fails.
         text = await self._run(ffmpeg, *FORMATS, "-i", str(source), check=False)
         found = re.search(r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)", text or "")
@@ -176,13 +176,13 @@ class FilmCutter:
         return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
 
     async def _caption(self, ffmpeg: str, caption: str) -> str:
-        words = re.sub(r"[^\w .-]", "", caption)
-        text = f"drawtext=text='{words}':{CAPTION_LAYOUT}"
-        if self._text_works is None:
+        safe_text = re.sub(r"[^\w .-]", "", caption)
+        text = f"drawtext=text='{safe_text}':{CAPTION_LAYOUT}"
+        if self._drawtext_works is None:
             # drawtext needs fonts, which not every machine has.
             probe = ("-f", "lavfi", "-i", "color=size=64x64:duration=0.04", "-vf", text, "-f", "null", "-")
-            self._text_works = await self._run(ffmpeg, *probe) is not None
-        return text if self._text_works else CAPTION_BOX
+            self._drawtext_works = await self._run(ffmpeg, *probe) is not None
+        return text if self._drawtext_works else CAPTION_BOX
 
     async def _run(self, ffmpeg: str, *arguments: str, check: bool = True) -> str | None:
         try:
@@ -200,7 +200,7 @@ class FilmCutter:
             return None
         try:
             # TimeoutError of its own until Python 3.10.
-            _, errors = await asyncio.wait_for(process.communicate(), LONGEST_CALL)
+            _, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
         except (asyncio.CancelledError, asyncio.TimeoutError) as ended:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -213,16 +213,16 @@ class FilmCutter:
         return errors.decode(errors="replace")
 
 
-def _written(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _window(edit: Edit, length: float) -> tuple[float, float]:
+def _window(edit: Edit, duration: float) -> tuple[float, float]:
     """Choose the part of a source that a clip shows: the bounds asked for, inside what there is."""
-    start = min(edit.start, max(length - 0.1, 0.0))
-    end = min(edit.end, length) if edit.end is not None else length
-    room = max(end - start, 0.1)
-    seconds = min(edit.seconds, room)
+    start = min(edit.start, max(duration - 0.1, 0.0))
+    end = min(edit.end, duration) if edit.end is not None else duration
+    available = max(end - start, 0.1)
+    seconds = min(edit.seconds, available)
     # Further clips of one source lie behind each other, and begin anew where it ends.
-    offset = (edit.place * seconds) % max(room - seconds + 0.001, 0.001) if edit.place else 0.0
+    offset = (edit.index * seconds) % max(available - seconds + 0.001, 0.001) if edit.index else 0.0
     return start + offset, seconds

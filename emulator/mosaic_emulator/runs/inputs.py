@@ -12,12 +12,12 @@ import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from mosaic_emulator.agents.tile_params import missing_param, objection
+from mosaic_emulator.agents.tile_params import invalid_param, missing_param
 from mosaic_emulator.catalogue import Agent
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url, is_loopback
 from mosaic_emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
-from mosaic_emulator.runs.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.runs.ffmpeg import Edit, Ffmpeg
 from mosaic_emulator.runs.models import RunInput, runnable_graph
 from mosaic_emulator.settings import Settings
 
@@ -45,7 +45,7 @@ class Sources(BaseModel):
     video_urls: list[str] | None = None
     mimir_assets: list[MimirAsset] | None = None
 
-    def named(self) -> list[tuple[str, str]]:
+    def references(self) -> list[tuple[str, str]]:
         """Return kind and reference of each source."""
         found = [("video_ids", each) for each in self.video_ids or []]
         found += [("node_render_ids", each) for each in self.node_render_ids or []]
@@ -75,7 +75,7 @@ class InputUnavailableError(Exception):
     """A source that could not be had; the run fails with this message."""
 
 
-def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]:
+def resolve_inputs(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]:
     """
     Check a start's inputs against the runnable graph and give each source to its tile.
 
@@ -89,15 +89,17 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
     for each, params in (body.update_params or {}).items():
         if each not in nodes:
             raise ApiError(400, f"update_params: {each} is no node of the runnable graph")
-        wrong = objection(nodes[each].type, params, settings) if settings.params_checked_in_runs else None
-        if wrong is not None:
-            raise ApiError(400, f"update_params: {wrong}")
+        problem = invalid_param(nodes[each].type, params, settings) if settings.params_checked_in_runs else None
+        if problem is not None:
+            raise ApiError(400, f"update_params: {problem}")
     for each, node in nodes.items():
-        wrong = missing_param(node.type, {**node.params, **(body.update_params or {}).get(each, {})}, settings, "start")
-        if wrong is not None:
-            raise ApiError(400, wrong)
+        problem = missing_param(
+            node.type, {**node.params, **(body.update_params or {}).get(each, {})}, settings, "start"
+        )
+        if problem is not None:
+            raise ApiError(400, problem)
     tiles = [each for each, node in nodes.items() if node.type.name == "Video Input"]
-    top_level = body.named()
+    top_level = body.references()
     top_level_given = [name for name in SHORTHAND if getattr(body, name) is not None]
     if not tiles:
         if top_level or body.video_inputs:
@@ -113,13 +115,13 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
         return [_source(tiles[0], kind, reference) for kind, reference in top_level]
     if top_level_given:
         raise ApiError(400, f"{top_level_given[0]} may not be combined with video_inputs")
-    named = [each.agent_node_id for each in body.video_inputs]
-    for each in named:
+    references = [each.agent_node_id for each in body.video_inputs]
+    for each in references:
         if each not in tiles:
             raise ApiError(400, f"video_inputs: {each} is no runnable Video Input tile of this agent")
-        if named.count(each) > 1:
+        if references.count(each) > 1:
             raise ApiError(400, f"video_inputs: {each} is given twice")
-    missing = [each for each in tiles if each not in named]
+    missing = [each for each in tiles if each not in references]
     if missing:
         raise ApiError(400, f"video_inputs: Video Input tile {missing[0]} has no entry")
     found: list[RunInput] = []
@@ -127,7 +129,7 @@ def resolve(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]
         start, end = entry.input_clip_start_ms, entry.input_clip_end_ms
         if start is not None and end is not None and start >= end:
             raise ApiError(400, "video_inputs: input_clip_start_ms must be below input_clip_end_ms")
-        sources = entry.named()
+        sources = entry.references()
         if not sources:
             raise ApiError(400, f"video_inputs: the entry of {entry.agent_node_id} names no source")
         found += [_source(entry.agent_node_id, kind, reference, start, end) for kind, reference in sources]
@@ -143,28 +145,28 @@ def _source(node_id: str, kind: str, reference: str, start: float | None = None,
 class InputFetcher:
     """Fetches ``video_urls``. Without leave to reach out, URLs of other machines give a synthetic clip."""
 
-    def __init__(self, *, settings: Settings, media: MediaStore, cutter: FilmCutter) -> None:
+    def __init__(self, *, settings: Settings, media: MediaStore, ffmpeg: Ffmpeg) -> None:
         self._settings = settings
         self._media = media
-        self._cutter = cutter
+        self._ffmpeg = ffmpeg
 
-    async def gather(self, source: RunInput) -> None:
+    async def load(self, source: RunInput) -> None:
         """
         Have the bytes of a source at hand, and check that they are a film.
 
         :raises InputUnavailableError: when the URL does not give them, or they can't be read.
         """
-        message = self._broken(source)
+        message = self._configured_failure(source)
         if message is not None:
             raise InputUnavailableError(message)
         if source.media is None:
             source.media = await self._fetch(source)
         if self._settings.render != "auto" or self._settings.unreadable_inputs != "fail":
             return
-        if await self._cutter.is_unreadable(source.media.path):
+        if await self._ffmpeg.is_unreadable(source.media.path):
             raise InputUnavailableError(f"The video could not be read: {source.title}")
 
-    def _broken(self, source: RunInput) -> str | None:
+    def _configured_failure(self, source: RunInput) -> str | None:
         names = {source.reference, source.title}
         for pattern, message in self._settings.broken_inputs.items():
             if any(name == pattern or fnmatchcase(name, pattern) for name in names):
@@ -175,7 +177,7 @@ class InputFetcher:
         if source.kind != "video_urls" or not self._reachable(source.reference):
             return await self._synthetic()
         if source.reference.startswith(f"{self._media.base_url}/"):
-            return self._own(source.reference)
+            return self._stored_object(source.reference)
         path = self._media.new_path(".mp4")
         try:
             with anyio.fail_after(self._settings.fetch_seconds):
@@ -195,30 +197,30 @@ class InputFetcher:
         headers = {"Accept-Encoding": "identity"}
         async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
             for _ in range(MAX_REDIRECTS + 1):
-                async with client.stream("GET", url, headers=headers) as answer:
-                    if answer.next_request is None:
-                        await self._save(answer, path)
+                async with client.stream("GET", url, headers=headers) as response:
+                    if response.next_request is None:
+                        await self._save(response, path)
                         return
-                    url = str(answer.next_request.url)
+                    url = str(response.next_request.url)
                 if not is_http_url(url):
                     raise InputUnavailableError("The video URL could not be fetched: it leads to no http or https URL")
                 if not self._reachable(url):
                     raise InputUnavailableError("The video URL leads to another machine, which is not asked")
         raise InputUnavailableError(f"The video URL redirects more than {MAX_REDIRECTS} times")
 
-    async def _save(self, answer: httpx.Response, path: Path) -> None:
-        if answer.status_code != 200:
-            raise InputUnavailableError(f"The video URL answered {answer.status_code}")
-        if answer.headers.get("content-encoding", "identity") != "identity":
+    async def _save(self, response: httpx.Response, path: Path) -> None:
+        if response.status_code != 200:
+            raise InputUnavailableError(f"The video URL answered {response.status_code}")
+        if response.headers.get("content-encoding", "identity") != "identity":
             raise InputUnavailableError("The video URL answered with a compressed body")
         limit = self._settings.fetch_bytes
         too_large = InputUnavailableError(f"The video URL gives more than {limit} bytes")
-        length = answer.headers.get("content-length", "")
+        length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > limit:
             raise too_large
         size = 0
         with path.open("wb") as file:
-            async for block in answer.aiter_raw(1 << 20):
+            async for block in response.aiter_raw(1 << 20):
                 size += len(block)
                 if size > limit:
                     raise too_large
@@ -227,17 +229,17 @@ class InputFetcher:
     def _reachable(self, url: str) -> bool:
         return self._settings.fetch_hosts == "any" or is_loopback(url)
 
-    def _own(self, url: str) -> StoredObject:
+    def _stored_object(self, url: str) -> StoredObject:
         # Not fetched over the network: a download is what somebody else does.
         parts = urlsplit(url)
         stored = self._media.get(unquote(parts.path.partition(f"/{BUCKET}/")[2]))
-        if stored is None or self._media.judge(parts.path, parts.query) != "good":
+        if stored is None or self._media.check_link(parts.path, parts.query) != "good":
             raise InputUnavailableError("The video URL leads nowhere, or has expired")
         return stored
 
     async def _synthetic(self) -> StoredObject:
-        path, still = self._media.new_path(".mp4"), self._media.new_path(".jpg")
-        edit = Edit(source=None, start=0, end=None, seconds=SYNTHETIC_SECONDS, place=0)
-        if self._settings.render != "auto" or not await self._cutter.cut(edit, path, still):
+        path, thumbnail = self._media.new_path(".mp4"), self._media.new_path(".jpg")
+        edit = Edit(source=None, start=0, end=None, seconds=SYNTHETIC_SECONDS, index=0)
+        if self._settings.render != "auto" or not await self._ffmpeg.render(edit, path, thumbnail):
             path = SAMPLE_VIDEO
         return self._media.put(f"inputs/{uuid.uuid4()}.mp4", path, "video/mp4")

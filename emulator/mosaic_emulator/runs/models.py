@@ -155,7 +155,7 @@ class Run:
     #: Of a run that a watched folder began: ``trigger_info`` and the batch's key.
     origin: dict[str, Any] = field(default_factory=dict)
     #: ``time.monotonic()`` of the start, for lists that lag.
-    born: float = field(default_factory=time.monotonic)
+    created_monotonic: float = field(default_factory=time.monotonic)
     resumed: int = 0
     ended: int = 0
 
@@ -213,20 +213,20 @@ def runnable_graph(agent: Agent, ignored: list[str]) -> tuple[dict[str, AgentNod
     :return: the tiles in the order of the graph, and the edges.
     """
     edges = list(agent.edges)
-    for gone in ignored:
-        before = [source for source, target in edges if target == gone]
-        after = [target for source, target in edges if source == gone]
-        edges = [edge for edge in edges if gone not in edge]
+    for node_id in ignored:
+        before = [source for source, target in edges if target == node_id]
+        after = [target for source, target in edges if source == node_id]
+        edges = [edge for edge in edges if node_id not in edge]
         edges += [(source, target) for source in before for target in after if (source, target) not in edges]
-    left = {each: node for each, node in agent.nodes.items() if each not in ignored}
+    kept = {each: node for each, node in agent.nodes.items() if each not in ignored}
     ordered: dict[str, AgentNode] = {}
-    while len(ordered) < len(left):
+    while len(ordered) < len(kept):
         ready = [
             each
-            for each in left
+            for each in kept
             if each not in ordered and all(source in ordered for source, target in edges if target == each)
         ]
         if not ready:
             raise ValueError("the graph has a cycle")
-        ordered.update({each: left[each] for each in ready})
+        ordered.update({each: kept[each] for each in ready})
     return ordered, edges

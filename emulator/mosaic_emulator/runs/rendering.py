@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mosaic_emulator.assets.uploads import UploadDesk
+from mosaic_emulator.assets.uploads import UploadStore
 from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.media import (
     CONTENT_TYPES,
@@ -19,7 +19,7 @@ from mosaic_emulator.media import (
     MediaStore,
     StoredObject,
 )
-from mosaic_emulator.runs.ffmpeg import Edit, FilmCutter
+from mosaic_emulator.runs.ffmpeg import Edit, Ffmpeg
 from mosaic_emulator.runs.inputs import InputUnavailableError
 from mosaic_emulator.runs.models import Output, Run, RunNode
 from mosaic_emulator.settings import Settings
@@ -32,12 +32,12 @@ class Renderer:
     """Makes the outputs of a run's last nodes."""
 
     def __init__(
-        self, *, settings: Settings, clock: Clock, media: MediaStore, cutter: FilmCutter, uploads: UploadDesk
+        self, *, settings: Settings, clock: Clock, media: MediaStore, ffmpeg: Ffmpeg, uploads: UploadStore
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._media = media
-        self._cutter = cutter
+        self._ffmpeg = ffmpeg
         self._uploads = uploads
 
     async def render(self, run: Run, node: RunNode) -> list[Output]:
@@ -49,19 +49,19 @@ class Renderer:
         if node.template.type.name == "Image Generation":
             return [await self._image(run, node)]
         if node.template.type.name == "Audio Generation":
-            return [await self._sound(run, node)]
+            return [await self._audio(run, node)]
         lineage = run.lineage(node.template.id)
         clips, seconds = 1, self._settings.clip_seconds
         for each in lineage:
             if each.template.type.name == "Clips":
-                wanted, length = each.params.get("num_clips"), each.params.get("target_duration")
-                clips = min(max(wanted, 1), MAX_CLIPS) if isinstance(wanted, int) else self._settings.clips
-                seconds = float(length) if isinstance(length, (int, float)) and length > 0 else seconds
-        return [await self._output(run, node, lineage, place, seconds) for place in range(clips)]
+                count, duration = each.params.get("num_clips"), each.params.get("target_duration")
+                clips = min(max(count, 1), MAX_CLIPS) if isinstance(count, int) else self._settings.clips
+                seconds = float(duration) if isinstance(duration, (int, float)) and duration > 0 else seconds
+        return [await self._output(run, node, lineage, index, seconds) for index in range(clips)]
 
-    async def _output(self, run: Run, node: RunNode, lineage: list[RunNode], place: int, seconds: float) -> Output:
+    async def _output(self, run: Run, node: RunNode, lineage: list[RunNode], index: int, seconds: float) -> Output:
         output_id = str(uuid.uuid4())
-        video, thumbnail = await self._film(run, lineage, place, seconds)
+        video, thumbnail = await self._video(run, lineage, index, seconds)
         name = f"renders/{run.id}/{output_id}"
         return Output(
             id=output_id,
@@ -76,16 +76,16 @@ class Renderer:
         suffix = SUFFIXES_OF_IMAGES.get(str(node.params.get("output_format")), ".png")
         path = self._media.new_path(suffix)
         width, height = _size_of_image(node.params)
-        words = str(node.params.get("prompt", ""))[:40]
-        if self._settings.render != "auto" or not await self._cutter.picture(path, width, height, words):
+        caption = str(node.params.get("prompt", ""))[:40]
+        if self._settings.render != "auto" or not await self._ffmpeg.image(path, width, height, caption):
             path = SAMPLES[suffix]
         output = self._generated(run, node, path, SAMPLE_IMAGE)
-        self._uploads.keep_generated(f"img-{output.id}", "image", output.video, run.agent.workspace_id)
+        self._uploads.add_generated(f"img-{output.id}", "image", output.video, run.agent.workspace_id)
         return output
 
-    async def _sound(self, run: Run, node: RunNode) -> Output:
+    async def _audio(self, run: Run, node: RunNode) -> Output:
         path = self._media.new_path(".mp3")
-        if self._settings.render != "auto" or not await self._cutter.sound(path, self._settings.clip_seconds):
+        if self._settings.render != "auto" or not await self._ffmpeg.audio(path, self._settings.clip_seconds):
             path = SAMPLES[".mp3"]
         return self._generated(run, node, path, None)
 
@@ -102,7 +102,7 @@ class Renderer:
             completed_at=self._clock.now(),
         )
 
-    async def _film(self, run: Run, lineage: list[RunNode], place: int, seconds: float) -> tuple[Path, Path]:
+    async def _video(self, run: Run, lineage: list[RunNode], index: int, seconds: float) -> tuple[Path, Path]:
         settings = self._settings
         if settings.render == "tiny":
             return self._tiny(), SAMPLE_IMAGE
@@ -116,15 +116,15 @@ class Renderer:
                 start=(source.start_ms or 0.0) / 1000 if source else 0.0,
                 end=source.end_ms / 1000 if source and source.end_ms is not None else None,
                 seconds=seconds,
-                place=place,
+                index=index,
                 portrait="Reframe" in names,
                 mirrored="Mirror" in names,
                 caption=run.agent.name if {"Captions", "Cinematic Captions"} & set(names) else None,
             )
-            target, still = self._media.new_path(".mp4"), self._media.new_path(".jpg")
-            if await self._cutter.cut(edit, target, still):
-                return target, still
-            if source and settings.unreadable_inputs == "fail" and await self._cutter.is_working():
+            target, thumbnail = self._media.new_path(".mp4"), self._media.new_path(".jpg")
+            if await self._ffmpeg.render(edit, target, thumbnail):
+                return target, thumbnail
+            if source and settings.unreadable_inputs == "fail" and await self._ffmpeg.is_working():
                 raise InputUnavailableError(f"The video could not be read: {source.title}")
         return (source.media.path if source and source.media else SAMPLE_VIDEO), SAMPLE_IMAGE
 

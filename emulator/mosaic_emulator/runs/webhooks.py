@@ -13,15 +13,15 @@ from mosaic_emulator.core.counters import Counters
 from mosaic_emulator.core.urls import is_loopback
 from mosaic_emulator.settings import Settings
 
-MAX_ANSWER: Final = 64 << 10
+MAX_RESPONSE: Final = 64 << 10
 
 
 class WebhookSender:
     """Delivers events, with the losses, doubles and delays that the settings ask for."""
 
-    def __init__(self, *, settings: Settings, tally: Counters) -> None:
+    def __init__(self, *, settings: Settings, counters: Counters) -> None:
         self._settings = settings
-        self._tally = tally
+        self._counters = counters
         self._random = random.Random(settings.seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
@@ -49,26 +49,26 @@ class WebhookSender:
         for repeat in range(settings.webhook_retries + 1):
             if repeat:
                 await asyncio.sleep(settings.webhook_backoff * 2 ** (repeat - 1))
-            self._tally.add("webhooks_sent")
+            self._counters.add("webhooks_sent")
             try:
                 with anyio.fail_after(settings.webhook_timeout):
-                    if await self._is_taken(url, event, headers):
+                    if await self._is_accepted(url, event, headers):
                         return
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
                 # It counts as failed, as a refusal does.
                 pass
-            self._tally.add("webhooks_failed")
+            self._counters.add("webhooks_failed")
 
-    async def _is_taken(self, url: str, event: dict[str, Any], headers: dict[str, str]) -> bool:
+    async def _is_accepted(self, url: str, event: dict[str, Any], headers: dict[str, str]) -> bool:
         assert self._client is not None  # noqa: S101 - made before the first delivery
-        async with self._client.stream("POST", url, json=event, headers=headers, timeout=None) as answer:
+        async with self._client.stream("POST", url, json=event, headers=headers, timeout=None) as response:
             size = 0
-            async for block in answer.aiter_raw():
+            async for block in response.aiter_raw():
                 size += len(block)
-                if size > MAX_ANSWER:
+                if size > MAX_RESPONSE:
                     # Nobody needs it. What was read to its end keeps the connection for the next event.
                     break
-            return answer.is_success
+            return response.is_success
 
     def reset(self) -> None:
         """Forget what is under way."""

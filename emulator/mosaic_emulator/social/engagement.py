@@ -38,11 +38,11 @@ class Comment:
         }
 
 
-def _chance(*parts: object) -> int:
+def _pseudo_random(*parts: object) -> int:
     return int(hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:4], 16)
 
 
-def published(post: Post, connection_id: str | None = None) -> list[Destination]:
+def published_destinations(post: Post, connection_id: str | None = None) -> list[Destination]:
     """Return the destinations where a post is out."""
     return [
         each for each in post.destinations if each.status == "posted" and connection_id in (None, each.connection.id)
@@ -57,7 +57,9 @@ def analytics_json(post: Post, destinations: list[Destination]) -> dict[str, Any
             continue
         # Where a platform does not count something, that is null.
         missing = {"shares"} if each.connection.platform == "youtube" else set()
-        metrics = {name: None if name in missing else _chance(post.id, each.connection.id, name) for name in METRICS}
+        metrics = {
+            name: None if name in missing else _pseudo_random(post.id, each.connection.id, name) for name in METRICS
+        }
         platforms[each.connection.platform] = {
             "platform": each.connection.platform,
             "platform_post_id": each.platform_post_id,
@@ -92,7 +94,7 @@ def comments(post: Post, destinations: list[Destination], count: int) -> dict[st
         if each.comments_disabled and each.connection.platform == "linkedin":
             # Disabling deletes those that there are.
             continue
-        found += [_comment(post, each, place) for place in range(count)]
+        found += [_comment(post, each, index) for index in range(count)]
     found.sort(key=lambda each: (each.platform, each.id, each.platform_comment_id), reverse=True)
     found.sort(key=lambda each: each.created_at.timestamp() if each.created_at else float("-inf"))
     return {
@@ -103,20 +105,20 @@ def comments(post: Post, destinations: list[Destination], count: int) -> dict[st
     }
 
 
-def _comment(post: Post, destination: Destination, place: int) -> Comment:
+def _comment(post: Post, destination: Destination, index: int) -> Comment:
     platform, account = destination.connection.platform, destination.connection.id
-    name = f"{post.id}-{account}-{place}"
-    moment = post.updated_at + timedelta(minutes=place)
+    name = f"{post.id}-{account}-{index}"
+    moment = post.updated_at + timedelta(minutes=index)
     reply = Comment(
-        0, f"{name}-0", platform, f"{platform}_{_chance(name, 0)}", "So do I", moment + timedelta(minutes=1)
+        0, f"{name}-0", platform, f"{platform}_{_pseudo_random(name, 0)}", "So do I", moment + timedelta(minutes=1)
     )
     return Comment(
         number=0,
         id=name,
         platform=platform,
-        platform_comment_id=f"{platform}_{_chance(name)}",
-        text=f"Comment {place + 1}",
+        platform_comment_id=f"{platform}_{_pseudo_random(name)}",
+        text=f"Comment {index + 1}",
         # The third of each destination has no time.
-        created_at=None if place == 2 else moment,
-        replies=(reply,) if place == 0 else (),
+        created_at=None if index == 2 else moment,
+        replies=(reply,) if index == 0 else (),
     )

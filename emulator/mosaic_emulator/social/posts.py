@@ -61,7 +61,7 @@ class Post:
     updated_at: datetime
     status: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    born: float = field(default_factory=time.monotonic)
+    created_monotonic: float = field(default_factory=time.monotonic)
     #: How often it was published; more than once would be a fault of the emulator.
     published: int = 0
     deleted: bool = False
@@ -75,7 +75,7 @@ class Post:
         return list(dict.fromkeys(each.connection.platform for each in self.destinations))
 
 
-def outcomes_apart(post: Post) -> dict[str, Any]:
+def outcomes_2026_json(post: Post) -> dict[str, Any]:
     """Write what became of a post as in early 2026: beside its destinations, in the words of the provider behind."""
     settled = [each for each in post.destinations if each.status in ("posted", "failed")]
     return {
@@ -95,7 +95,7 @@ def outcomes_apart(post: Post) -> dict[str, Any]:
     }
 
 
-class PostDesk:
+class PostPublisher:
     """Moves posts along."""
 
     def __init__(
@@ -103,22 +103,22 @@ class PostDesk:
         *,
         settings: Settings,
         clock: Clock,
-        media_gone: Callable[[str], bool],
-        connected: Callable[[str], bool],
+        is_media_expired: Callable[[str], bool],
+        is_connected: Callable[[str], bool],
     ) -> None:
         self._settings = settings
         self._clock = clock
         #: Says of a URL on the emulator's own storage host that it no longer leads anywhere.
-        self._media_gone = media_gone
+        self._is_media_expired = is_media_expired
         #: Says of a connection whether it still is one.
-        self._connected = connected
+        self._is_connected = is_connected
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._settings_changed = asyncio.Event()
 
-    def take_on(self, post: Post) -> None:
+    def add(self, post: Post) -> None:
         """Begin with a new post."""
         if post.status in ("scheduled", "processing"):
-            task = asyncio.create_task(self._see_through(post))
+            task = asyncio.create_task(self._process(post))
             self._tasks[post.id] = task
             task.add_done_callback(
                 lambda done: self._tasks.pop(post.id, None) if self._tasks.get(post.id) is done else None
@@ -127,16 +127,16 @@ class PostDesk:
     def reschedule(self, post: Post, moment: datetime) -> None:
         """Give a post another time; one that is waiting waits for that from now on."""
         post.schedule, post.updated_at = moment, self._clock.now()
-        self._let_go(post)
-        self.take_on(post)
+        self._cancel_task(post)
+        self.add(post)
 
-    def decide(self, post: Post, *, approved: bool) -> None:
+    def set_approval(self, post: Post, *, approved: bool) -> None:
         """Let a post that waits for approval go its way, or not."""
         if not approved:
             self._set(post, "rejected")
             return
         self._set(post, "processing" if post.schedule is None else "scheduled")
-        self.take_on(post)
+        self.add(post)
 
     def delete(self, post: Post, destinations: list[Destination]) -> None:
         """Delete a post at some of its destinations, which rejects it when none is left."""
@@ -144,11 +144,11 @@ class PostDesk:
             each.status = "rejected"
         post.updated_at = self._clock.now()
         if all(each.status == "rejected" for each in post.destinations):
-            self._let_go(post)
+            self._cancel_task(post)
             post.deleted = True
             self._set(post, "rejected")
 
-    def _let_go(self, post: Post) -> None:
+    def _cancel_task(self, post: Post) -> None:
         task = self._tasks.pop(post.id, None)
         if task is not None:
             task.cancel()
@@ -164,9 +164,9 @@ class PostDesk:
             task.cancel()
         self._tasks.clear()
 
-    async def _see_through(self, post: Post) -> None:
+    async def _process(self, post: Post) -> None:
         if post.status == "scheduled" and post.schedule is not None:
-            await self._until(post.schedule)
+            await self._wait_until(post.schedule)
             if post.status != "scheduled":
                 return
             self._set(post, "processing")
@@ -176,36 +176,36 @@ class PostDesk:
         if post.status == "processing":
             self._publish(post)
 
-    async def _until(self, moment: datetime) -> None:
+    async def _wait_until(self, moment: datetime) -> None:
         # In steps, as the clock may be set while a post waits.
         left = (moment - self._clock.now()).total_seconds()
         if left > 0:
             await asyncio.sleep(min(left, 60.0))
-            await self._until(moment)
+            await self._wait_until(moment)
 
     def _publish(self, post: Post) -> None:
         post.published += 1
         failing = self._settings.failing_platforms
-        gone = any(self._media_gone(url) for url in post.media_urls)
-        wanted = [each for each in post.destinations if each.status != "rejected"]
-        for each in wanted:
+        media_expired = any(self._is_media_expired(url) for url in post.media_urls)
+        remaining = [each for each in post.destinations if each.status != "rejected"]
+        for each in remaining:
             message = failing.get(each.connection.id) or failing.get(each.connection.platform)
-            if not self._connected(each.connection.id):
+            if not self._is_connected(each.connection.id):
                 message = message or "The account is no longer connected"
-            if gone:
+            if media_expired:
                 message = message or "The media could not be downloaded"
             if message is not None:
                 each.status, each.error = "failed", message
                 continue
-            native = hashlib.sha256(f"{post.id} {each.connection.id}".encode()).hexdigest()[:11]
+            platform_id = hashlib.sha256(f"{post.id} {each.connection.id}".encode()).hexdigest()[:11]
             each.status = "posted"
-            each.platform_post_id = f"{each.connection.platform}_{native}"
-            each.post_url = f"https://{each.connection.platform}.example/{each.connection.username}/{native}"
-        failed = sum(each.status == "failed" for each in wanted)
+            each.platform_post_id = f"{each.connection.platform}_{platform_id}"
+            each.post_url = f"https://{each.connection.platform}.example/{each.connection.username}/{platform_id}"
+        failed = sum(each.status == "failed" for each in remaining)
         if failed == 0:
             self._set(post, "posted")
         else:
-            self._set(post, "failed" if failed == len(wanted) else "partial_failure")
+            self._set(post, "failed" if failed == len(remaining) else "partial_failure")
 
     def _set(self, post: Post, status: str) -> None:
         post.status = status

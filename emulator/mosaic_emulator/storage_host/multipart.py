@@ -55,7 +55,7 @@ class FormReader:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
-        self._begun = False
+        self._started = False
 
     def next_part(self) -> Part | None:
         """
@@ -63,13 +63,13 @@ class FormReader:
 
         :return: its header, or none at the end of the form.
         """
-        if not self._begun:
-            self._begun = True
-            self._need(len(self._first))
+        if not self._started:
+            self._started = True
+            self._require(len(self._first))
             if bytes(self._view[self._start : self._start + len(self._first)]) != self._first:
                 raise FormError("the form does not begin with its boundary")
             self._start += len(self._first)
-        self._need(2)
+        self._require(2)
         ending = bytes(self._view[self._start : self._start + 2])
         self._start += 2
         if ending == b"--":
@@ -80,17 +80,17 @@ class FormReader:
 
     def read_field(self) -> bytes:
         """Read the value of a small part."""
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
 
-        def keep(piece: memoryview) -> None:
-            pieces.append(bytes(piece))
-            if sum(map(len, pieces)) > MAX_FIELD:
+        def keep(chunk: memoryview) -> None:
+            chunks.append(bytes(chunk))
+            if sum(map(len, chunks)) > MAX_FIELD:
                 raise FormError("a field is too long")
 
         self.stream(keep)
-        return b"".join(pieces)
+        return b"".join(chunks)
 
-    def stream(self, take: Callable[[memoryview], object]) -> int:
+    def stream(self, on_bytes: Callable[[memoryview], object]) -> int:
         """
         Hand on the bytes of the part that was begun.
 
@@ -102,7 +102,7 @@ class FormReader:
             found = self._buffer.find(mark, self._start, self._end)
             stop = found if found >= 0 else max(self._end - keep, self._start)
             if stop > self._start:
-                take(self._view[self._start : stop])
+                on_bytes(self._view[self._start : stop])
                 total += stop - self._start
                 self._start = stop
             if found >= 0:
@@ -127,7 +127,7 @@ class FormReader:
         file_name = re.search(r'filename="((?:[^"\\]|\\.)*)"', disposition)
         return Part(name[1], file_name[1] if file_name else None, headers.get("content-type"))
 
-    def _need(self, size: int) -> None:
+    def _require(self, size: int) -> None:
         while self._end - self._start < size:
             if not self._fill():
                 raise FormError("the form ends too early")

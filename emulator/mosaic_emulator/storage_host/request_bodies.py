@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Protocol
 
-_MOST_TRAILERS: Final = 100
+_MAX_TRAILERS: Final = 100
 
 
-class BodyEndedError(Exception):
+class ClientDisconnectedError(Exception):
     """The client went before the end of its body."""
 
 
-class ResetHereError(Exception):
+class ResetConnectionError(Exception):
     """A fault wants the connection reset at this byte."""
 
 
@@ -28,23 +28,23 @@ class SizedBody:
 
     def __init__(self, file: Any, length: int) -> None:
         self._file = file
-        self.left = length
+        self.remaining = length
 
     def readinto(self, view: memoryview) -> int:
         """Fill a buffer as far as bytes are there; nothing means the end."""
-        if self.left <= 0:
+        if self.remaining <= 0:
             return 0
-        count: int = self._file.readinto1(view[: min(len(view), self.left)])
+        count: int = self._file.readinto1(view[: min(len(view), self.remaining)])
         if count == 0:
-            raise BodyEndedError
-        self.left -= count
+            raise ClientDisconnectedError
+        self.remaining -= count
         return count
 
 
 def _size(line: bytes) -> int:
     digits = line.split(b";")[0].strip() or b"0"
     if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", digits):
-        raise BodyEndedError
+        raise ClientDisconnectedError
     return int(digits, 16)
 
 
@@ -53,31 +53,31 @@ class ChunkedBody:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._left = 0
+        self._remaining = 0
         self._ended = False
 
     def readinto(self, view: memoryview) -> int:
         """Fill a buffer as far as bytes are there; nothing means the end."""
         if self._ended:
             return 0
-        if self._left == 0:
+        if self._remaining == 0:
             line = self._file.readline(1024)
             if not line:
-                raise BodyEndedError
-            self._left = _size(line)
-            if self._left == 0:
-                for _ in range(_MOST_TRAILERS):
+                raise ClientDisconnectedError
+            self._remaining = _size(line)
+            if self._remaining == 0:
+                for _ in range(_MAX_TRAILERS):
                     if self._file.readline(1024) in (b"\r\n", b"\n", b""):
                         break
                 else:
-                    raise BodyEndedError
+                    raise ClientDisconnectedError
                 self._ended = True
                 return 0
-        count: int = self._file.readinto1(view[: min(len(view), self._left)])
+        count: int = self._file.readinto1(view[: min(len(view), self._remaining)])
         if count == 0:
-            raise BodyEndedError
-        self._left -= count
-        if self._left == 0:
+            raise ClientDisconnectedError
+        self._remaining -= count
+        if self._remaining == 0:
             self._file.readline(16)
         return count
 
@@ -87,14 +87,14 @@ class ResettingBody:
 
     def __init__(self, body: Body, after: int) -> None:
         self._body = body
-        self._left = after
+        self._remaining = after
 
     def readinto(self, view: memoryview) -> int:
         """Fill a buffer, until the byte where the connection is to be reset."""
-        if self._left <= 0:
-            raise ResetHereError
-        count = self._body.readinto(view[: max(min(len(view), self._left), 1)])
-        self._left -= count
+        if self._remaining <= 0:
+            raise ResetConnectionError
+        count = self._body.readinto(view[: max(min(len(view), self._remaining), 1)])
+        self._remaining -= count
         return count
 
 

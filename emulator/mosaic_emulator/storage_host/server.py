@@ -15,16 +15,16 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from mosaic_emulator.core.connection_faults import LINGER_NOT
+from mosaic_emulator.core.connection_faults import NO_LINGER
 from mosaic_emulator.core.faults import Fault
-from mosaic_emulator.core.request_log import ReceivedRequest, received
+from mosaic_emulator.core.request_log import ReceivedRequest, log_entry
 from mosaic_emulator.media import BUCKET, UPLOAD_BUCKET, StoredObject
 from mosaic_emulator.state import State
 from mosaic_emulator.storage_host.request_bodies import (
     Body,
-    BodyEndedError,
     ChunkedBody,
-    ResetHereError,
+    ClientDisconnectedError,
+    ResetConnectionError,
     ResettingBody,
     SizedBody,
     drain,
@@ -36,10 +36,10 @@ MEDIA_PREFIX: Final = f"/{BUCKET}/"
 MEDIA_TEMPLATE: Final = f"/{BUCKET}/{{object}}"
 NO_ROUTE: Final = "(no route)"
 HTML: Final = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1></body></html>\n"
-PIECE: Final = 1 << 20
+CHUNK_SIZE: Final = 1 << 20
 
 
-class NoAnswerError(Exception):
+class CloseConnectionError(Exception):
     """The connection ends without an answer."""
 
 
@@ -50,8 +50,8 @@ class StorageServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, *, address: tuple[str, int], world: State) -> None:
-        self.world = world
+    def __init__(self, *, address: tuple[str, int], state: State) -> None:
+        self.state = state
         self.closing = threading.Event()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
@@ -93,14 +93,14 @@ class StorageHandler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
 
     def _handle(self) -> None:
-        world = self.server.world
+        state = self.server.state
         parts = urlsplit(self.path)
         template = NO_ROUTE
         if parts.path == FORM_PATH:
             template = FORM_PATH
         elif parts.path.startswith(MEDIA_PREFIX):
             template = MEDIA_TEMPLATE
-        self._entry = received(
+        self._entry = log_entry(
             host="storage",
             method=self.command,
             path=parts.path,
@@ -108,26 +108,26 @@ class StorageHandler(BaseHTTPRequestHandler):
             query=parts.query,
             headers=self.headers.items(),
         )
-        world.tally.request(self.command, template)
-        world.log.add(self._entry)
+        state.counters.request(self.command, template)
+        state.log.add(self._entry)
         if self._entry.authorization:
-            world.tally.add("key_leaks")
-        fault = world.faults.take(self.command, parts.path, template)
+            state.counters.add("key_leaks")
+        fault = state.faults.take(self.command, parts.path, template)
         if fault is not None:
             self._entry.fault = fault.kind
-            world.tally.fault(fault.kind)
+            state.counters.fault(fault.kind)
         try:
             self._body = self._open_body(fault)
             self._serve(parts.path, parts.query, template, fault)
         except StorageError as error:
-            self._refuse(error.status, error.code, error.message)
-        except ResetHereError:
+            self._send_error(error.status, error.code, error.message)
+        except ResetConnectionError:
             self._reset()
-        except (NoAnswerError, BodyEndedError, OSError):
+        except (CloseConnectionError, ClientDisconnectedError, OSError):
             self.close_connection = True
         finally:
             if self._entry.seconds is None:
-                self._entry.finished(None)
+                self._entry.finish(None)
 
     def _open_body(self, fault: Fault | None) -> Body:
         body: Body
@@ -144,9 +144,9 @@ class StorageHandler(BaseHTTPRequestHandler):
         return body if after is None else ResettingBody(body, after)
 
     def _serve(self, path: str, query: str, template: str, fault: Fault | None) -> None:
-        world = self.server.world
+        state = self.server.state
         if fault is not None and fault.option("after_bytes") is None:
-            self._before(fault)
+            self._apply_before(fault)
         if self._entry.authorization:
             message = "Only one auth mechanism allowed; the request carries an Authorization header"
             raise StorageError(400, "InvalidArgument", message)
@@ -157,28 +157,28 @@ class StorageHandler(BaseHTTPRequestHandler):
             raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
         if self.command != "POST":
             raise StorageError(403, "AccessDenied", f"The form takes a POST, not {self.command}")
-        self._take_form(fault)
+        self._receive_form(fault)
         if fault is not None:
-            self._after(fault)
-        status = world.settings.upload_success_status
-        self._answer(status, b"" if status == 204 else b"<PostResponse/>", "application/xml")
+            self._apply_after(fault)
+        status = state.settings.upload_success_status
+        self._respond(status, b"" if status == 204 else b"<PostResponse/>", "application/xml")
 
-    def _take_form(self, fault: Fault | None) -> None:
-        world = self.server.world
+    def _receive_form(self, fault: Fault | None) -> None:
+        state = self.server.state
         chunked = isinstance(self._body, ChunkedBody)
-        if chunked and world.settings.chunked_upload == "refuse":
+        if chunked and state.settings.chunked_upload == "refuse":
             raise StorageError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         self._entry.form_fields = []
-        desk = UploadFormHandler(world=world, field_names=self._entry.form_fields)
+        handler = UploadFormHandler(state=state, field_names=self._entry.form_fields)
         expired = fault is not None and fault.kind == "expired_form"
-        desk.take(self._body, self.headers.get("Content-Type", ""), expired=expired)
+        handler.receive(self._body, self.headers.get("Content-Type", ""), expired=expired)
 
     # Faults
 
-    def _before(self, fault: Fault) -> None:
+    def _apply_before(self, fault: Fault) -> None:
         kind, when = fault.kind, fault.option("when", "before")
         if kind == "reset" and when == "before":
-            raise ResetHereError
+            raise ResetConnectionError
         if kind == "hang" and when == "before":
             self._hang(fault)
         elif kind == "not_found":
@@ -188,82 +188,86 @@ class StorageHandler(BaseHTTPRequestHandler):
         elif kind == "forbidden":
             raise StorageError(403, "AccessDenied", "Access denied.")
         elif kind == "redirect":
-            location = str(fault.option("location", f"{self.server.world.media.base_url}/redirected{self.path}"))
-            self._drained(lambda: self._answer(fault.option("status", 307), b"", headers={"Location": location}))
-            raise NoAnswerError
+            location = str(fault.option("location", f"{self.server.state.media.base_url}/redirected{self.path}"))
+            self._respond_after_draining(
+                lambda: self._respond(fault.option("status", 307), b"", headers={"Location": location})
+            )
+            raise CloseConnectionError
         elif kind == "rate_limit" or (kind == "server_error" and not fault.option("effect", False)):
-            self._drained(lambda: self._answer_error(fault))
-            raise NoAnswerError
+            self._respond_after_draining(lambda: self._respond_with_fault(fault))
+            raise CloseConnectionError
 
-    def _after(self, fault: Fault) -> None:
+    def _apply_after(self, fault: Fault) -> None:
         if fault.kind == "answer_lost":
-            raise NoAnswerError
+            raise CloseConnectionError
         if fault.kind == "reset":
-            raise ResetHereError
+            raise ResetConnectionError
         if fault.kind == "hang":
             self._hang(fault)
         if fault.kind == "server_error":
-            self._answer_error(fault)
-            raise NoAnswerError
+            self._respond_with_fault(fault)
+            raise CloseConnectionError
 
     def _hang(self, fault: Fault) -> None:
         seconds = fault.option("seconds")
         if self.server.closing.wait(seconds) or seconds is None:
-            raise NoAnswerError
+            raise CloseConnectionError
 
-    def _answer_error(self, fault: Fault) -> None:
+    def _respond_with_fault(self, fault: Fault) -> None:
         status = 429 if fault.kind == "rate_limit" else fault.option("status", 500)
         wanted = fault.option("retry_after")
         headers = {}
         if isinstance(wanted, dict):
-            moment = self.server.world.clock.now() + timedelta(seconds=wanted["date"])
+            moment = self.server.state.clock.now() + timedelta(seconds=wanted["date"])
             headers["Retry-After"] = format_datetime(moment, usegmt=True)
         elif wanted is not None:
             headers["Retry-After"] = str(wanted)
         if fault.option("body") == "html":
-            self._answer(status, HTML, "text/html", headers)
+            self._respond(status, HTML, "text/html", headers)
         else:
-            self._answer(status, _xml("InternalError", "We encountered an internal error."), "application/xml", headers)
+            self._respond(
+                status, _xml("InternalError", "We encountered an internal error."), "application/xml", headers
+            )
 
     def _reset(self) -> None:
         self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         # Not close(): the handler's files would keep the socket, and the server would end it with a FIN first.
         os.close(self.connection.detach())
 
     # Downloads
 
     def _download(self, path: str, query: str, fault: Fault | None) -> None:
-        world = self.server.world
-        verdict = world.media.judge(path, query)
+        state = self.server.state
+        link_state = state.media.check_link(path, query)
         if fault is not None and fault.kind == "expired_link":
-            self._expired(fault.option("status", world.settings.expired_link_status))
+            self._expired(fault.option("status", state.settings.expired_link_status))
             return
-        if verdict == "expired":
-            self._expired(world.settings.expired_link_status)
+        if link_state == "expired":
+            self._expired(state.settings.expired_link_status)
             return
-        if verdict == "unsigned":
+        if link_state == "unsigned":
             raise StorageError(403, "AccessDenied", "Anonymous caller does not have storage.objects.get access.")
-        if verdict == "bad":
+        if link_state == "bad":
             raise StorageError(403, "SignatureDoesNotMatch", "Access denied.")
-        stored = world.media.get(unquote(path[len(MEDIA_PREFIX) :]))
+        stored = state.media.get(unquote(path[len(MEDIA_PREFIX) :]))
         if stored is None:
             raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
         self._send_object(stored, fault)
 
     def _expired(self, status: int) -> None:
         codes = {400: "ExpiredToken", 401: "AuthenticationRequired", 404: "NoSuchKey"}
-        self._refuse(status, codes.get(status, "AccessDenied"), "Invalid argument. The link has expired.")
+        self._send_error(status, codes.get(status, "AccessDenied"), "Invalid argument. The link has expired.")
 
     def _send_object(self, stored: StoredObject, fault: Fault | None) -> None:
-        settings = self.server.world.settings
+        settings = self.server.state.settings
         start, length, status = 0, stored.size, 200
         headers = {"Content-Type": stored.content_type, "ETag": stored.etag}
         if settings.ranges:
             headers["Accept-Ranges"] = "bytes"
             wanted = self._range(stored)
             if wanted == "unsatisfiable":
-                self._refuse(416, "InvalidRange", "The requested range cannot be satisfied.")
+                self._send_error(416, "InvalidRange", "The requested range cannot be satisfied.")
                 return
             if isinstance(wanted, tuple):
                 start, length, status = wanted[0], wanted[1] - wanted[0] + 1, 206
@@ -277,25 +281,25 @@ class StorageHandler(BaseHTTPRequestHandler):
             headers["Connection"] = "close"
             self.close_connection = True
         self.send_response_only(status)
-        for name, value in {**headers, "Date": self.server.world.clock.http_date()}.items():
+        for name, value in {**headers, "Date": self.server.state.clock.http_date()}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
-            self._entry.finished(status)
+            self._entry.finish(status)
             return
         sent = self._send_bytes(stored, start, length, chunked=mode == "chunked", fault=fault)
-        self.server.world.tally.add("bytes_served", sent)
-        self._entry.finished(status)
+        self.server.state.counters.add("bytes_served", sent)
+        self._entry.finish(status)
         if sent == length:
-            self.server.world.tally.add("downloads")
+            self.server.state.counters.add("downloads")
 
     def _send_bytes(self, stored: StoredObject, start: int, length: int, *, chunked: bool, fault: Fault | None) -> int:
-        wanted, pause, piece = length, 0.0, PIECE
+        wanted, pause, chunk_size = length, 0.0, CHUNK_SIZE
         if fault is not None and fault.kind == "cut_body":
             wanted = int(length * fault.option("fraction", 0.5))
         if fault is not None and fault.kind == "slow_body":
-            pieces = fault.option("pieces", 10)
-            pause, piece = fault.option("seconds", 2.0) / pieces, max(-(-length // pieces), 1)
+            chunks = fault.option("pieces", 10)
+            pause, chunk_size = fault.option("seconds", 2.0) / chunks, max(-(-length // chunks), 1)
         with stored.path.open("rb") as file:
             if not chunked and not pause:
                 sent = self.connection.sendfile(file, start, wanted) if wanted else 0
@@ -303,15 +307,15 @@ class StorageHandler(BaseHTTPRequestHandler):
                 file.seek(start)
                 sent = 0
                 while sent < wanted:
-                    block = file.read(min(piece, wanted - sent))
-                    self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
-                    sent += len(block)
+                    chunk = file.read(min(chunk_size, wanted - sent))
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    sent += len(chunk)
                     if pause:
                         time.sleep(pause)
         if wanted < length:
             if fault is not None and fault.option("reset", False):
-                raise ResetHereError
-            raise NoAnswerError
+                raise ResetConnectionError
+            raise CloseConnectionError
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
         return sent
@@ -329,26 +333,28 @@ class StorageHandler(BaseHTTPRequestHandler):
 
     # Answers
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
-        self._drained(lambda: self._answer(status, _xml(code, message), "application/xml; charset=UTF-8"))
+    def _send_error(self, status: int, code: str, message: str) -> None:
+        self._respond_after_draining(
+            lambda: self._respond(status, _xml(code, message), "application/xml; charset=UTF-8")
+        )
 
-    def _drained(self, answer: Callable[[], None]) -> None:
+    def _respond_after_draining(self, respond: Callable[[], None]) -> None:
         """Answer after the body was read, so that the client is not cut off while it sends."""
-        if self.server.world.settings.refuse_early:
+        if self.server.state.settings.refuse_early:
             self.close_connection = True
-            answer()
+            respond()
             return
         try:
             drain(self._body)
-        except (BodyEndedError, OSError, ValueError):
+        except (ClientDisconnectedError, OSError, ValueError):
             self.close_connection = True
-        answer()
+        respond()
 
-    def _answer(
+    def _respond(
         self, status: int, body: bytes, content_type: str = "text/plain", headers: dict[str, str] | None = None
     ) -> None:
         self.send_response_only(status)
-        self.send_header("Date", self.server.world.clock.http_date())
+        self.send_header("Date", self.server.state.clock.http_date())
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         if status != 204:
@@ -359,7 +365,7 @@ class StorageHandler(BaseHTTPRequestHandler):
         self.end_headers()
         if body and status != 204 and self.command != "HEAD":
             self.wfile.write(body)
-        self._entry.finished(status)
+        self._entry.finish(status)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet: the request log has it all."""

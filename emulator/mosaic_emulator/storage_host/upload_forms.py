@@ -24,12 +24,12 @@ class StorageError(Exception):
 class UploadFormHandler:
     """Takes in one form."""
 
-    def __init__(self, *, world: State, field_names: list[str]) -> None:
-        self._world = world
+    def __init__(self, *, state: State, field_names: list[str]) -> None:
+        self._state = state
         #: The names of the fields in the order received; filled while the form is read.
         self._names = field_names
 
-    def take(self, body: Body, content_type: str, *, expired: bool = False) -> Upload:
+    def receive(self, body: Body, content_type: str, *, expired: bool = False) -> Upload:
         """
         Read a form to its end and store its file.
 
@@ -57,7 +57,7 @@ class UploadFormHandler:
         raise StorageError(400, "InvalidArgument", "POST requires exactly one file upload per request.")
 
     def _check(self, fields: dict[str, str]) -> Upload:
-        upload = self._world.uploads.by_key(fields.get("key", ""))
+        upload = self._state.uploads.by_key(fields.get("key", ""))
         if upload is None:
             raise StorageError(403, "AccessDenied", "The key is not one that was handed out")
         for name in fields:
@@ -67,29 +67,29 @@ class UploadFormHandler:
             if fields.get(name) != value:
                 code = "SignatureDoesNotMatch" if name == "x-goog-signature" else "AccessDenied"
                 raise StorageError(403, code, f"The field {name} is missing or not as it was handed out")
-        if self._world.settings.upload_field_order and list(fields) != list(upload.fields):
+        if self._state.settings.upload_field_order and list(fields) != list(upload.fields):
             raise StorageError(403, "AccessDenied", "The fields are not in the order in which they were handed out")
         return upload
 
     def _store(self, form: FormReader, part: Part, upload: Upload) -> Upload:
         size, limit = 0, upload.max_file_size
         path: Path | None = None
-        if self._world.settings.discard_uploads:
+        if self._state.settings.discard_uploads:
 
-            def count(piece: memoryview) -> None:
+            def count(chunk: memoryview) -> None:
                 nonlocal size
-                size += len(piece)
+                size += len(chunk)
 
             form.stream(count)
         else:
-            path = self._world.media.new_path(Path(part.file_name or "").suffix or SUFFIXES[upload.type])
+            path = self._state.media.new_path(Path(part.file_name or "").suffix or SUFFIXES[upload.type])
             with path.open("wb", buffering=0) as file:
 
-                def write(piece: memoryview) -> None:
+                def write(chunk: memoryview) -> None:
                     nonlocal size
-                    size += len(piece)
-                    while size <= limit and piece:
-                        piece = piece[file.write(piece) :]
+                    size += len(chunk)
+                    while size <= limit and chunk:
+                        chunk = chunk[file.write(chunk) :]
 
                 form.stream(write)
         try:
@@ -105,9 +105,9 @@ class UploadFormHandler:
             raise
         if path is not None:
             kind = part.content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            upload.media = self._world.media.put(f"assets/{upload.id}{path.suffix}", path, kind)
+            upload.media = self._state.media.put(f"assets/{upload.id}{path.suffix}", path, kind)
         upload.size = size
         upload.file_name = part.file_name
-        self._world.tally.add("uploads_stored")
-        self._world.tally.add("bytes_stored", size)
+        self._state.counters.add("uploads_stored")
+        self._state.counters.add("bytes_stored", size)
         return upload

@@ -20,7 +20,7 @@ PRODUCTION_ID: Final = "production-1"
 
 
 @dataclass
-class Record:
+class StorageRecord:
     """One row of what is on record."""
 
     number: int
@@ -45,14 +45,14 @@ class StorageEvents:
     def reset(self) -> None:
         """Go back to what is on record from the start: some of it went well, some did not."""
         self._numbers = itertools.count(1)
-        self.triggers: dict[str, Record] = {}
-        self.folders: dict[str, Record] = {}
-        self.events: dict[str, Record] = {}
-        self.batches: dict[str, Record] = {}
-        self.items: dict[str, Record] = {}
+        self.triggers: dict[str, StorageRecord] = {}
+        self.folders: dict[str, StorageRecord] = {}
+        self.events: dict[str, StorageRecord] = {}
+        self.batches: dict[str, StorageRecord] = {}
+        self.items: dict[str, StorageRecord] = {}
         self._seed()
 
-    def as_json(self, record: Record) -> dict[str, Any]:
+    def as_json(self, record: StorageRecord) -> dict[str, Any]:
         """Write a record."""
         return {
             "id": record.id,
@@ -71,7 +71,7 @@ class StorageEvents:
                 return str(each.data["watcher"]["folder_id"])
         return None
 
-    def arrive(self, trigger_id: str, names: list[str]) -> Record:
+    def add_files(self, trigger_id: str, names: list[str]) -> StorageRecord:
         """Put files on record: an event each, and the open batch that holds them."""
         batch = self._batch(trigger_id, "open", names, age=timedelta())
         for folder in self.folders.values():
@@ -96,10 +96,10 @@ class StorageEvents:
         self._event(DRIVE_TRIGGER_ID, "notes.txt", [], self._clock.now() - hour, error="Not a video")
 
     def _record(
-        self, kind: dict[str, Record], moment: datetime, data: dict[str, Any], owner: str, **hidden: Any
-    ) -> Record:
+        self, kind: dict[str, StorageRecord], moment: datetime, data: dict[str, Any], owner: str, **hidden: Any
+    ) -> StorageRecord:
         record_id = hidden.pop("record_id", None) or str(uuid.uuid4())
-        record = Record(next(self._numbers), record_id, moment, moment, data, owner, hidden)
+        record = StorageRecord(next(self._numbers), record_id, moment, moment, data, owner, hidden)
         kind[record.id] = record
         return record
 
@@ -120,7 +120,7 @@ class StorageEvents:
 
     def _event(
         self, trigger_id: str, name: str, batch_ids: list[str], moment: datetime, error: str | None = None
-    ) -> Record:
+    ) -> StorageRecord:
         data = {
             "trigger_id": trigger_id,
             "type": "file_added",
@@ -139,7 +139,7 @@ class StorageEvents:
         *,
         age: timedelta,
         error: str | None = None,
-    ) -> Record:
+    ) -> StorageRecord:
         moment = self._clock.now() - age
         in_bucket = self.triggers[trigger_id].data["provider"] == "s3"
         data = {

@@ -46,7 +46,7 @@ class YoutubeTrigger:
     channels: dict[str, Channel] = field(default_factory=dict)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
-    def wants(self, seconds: float | None) -> bool:
+    def matches_duration(self, seconds: float | None) -> bool:
         """Say whether a video of that length is inside the bounds; both are inclusive."""
         bounds = (self.filter_options or {}).get("duration") or {}
         low, high = bounds.get("min_seconds"), bounds.get("max_seconds")
@@ -54,7 +54,7 @@ class YoutubeTrigger:
 
 
 @dataclass(frozen=True)
-class Addition:
+class AddedChannels:
     """What adding channels came to."""
 
     trigger: YoutubeTrigger
@@ -62,7 +62,7 @@ class Addition:
     added: int
 
 
-def resolve(text: str) -> Channel | None:
+def resolve_channel(text: str) -> Channel | None:
     """
     Find the channel that an id, a URL or a handle names.
 
@@ -73,47 +73,47 @@ def resolve(text: str) -> Channel | None:
         return Channel(text, None)
     parts = urlsplit(text) if is_http_url(text) else None
     if parts is not None and parts.hostname in HOSTS:
-        pieces = [each for each in parts.path.split("/") if each]
-        if len(pieces) == 2 and pieces[0] == "channel" and CHANNEL_ID.fullmatch(pieces[1]):
-            return Channel(pieces[1], None)
-        text = pieces[0] if len(pieces) == 1 else ""
+        segments = [each for each in parts.path.split("/") if each]
+        if len(segments) == 2 and segments[0] == "channel" and CHANNEL_ID.fullmatch(segments[1]):
+            return Channel(segments[1], None)
+        text = segments[0] if len(segments) == 1 else ""
     if HANDLE.fullmatch(text):
         digest = hashlib.sha256(text.lower().encode()).digest()
         return Channel(f"UC{base64.urlsafe_b64encode(digest).decode()[:22]}", text)
     return None
 
 
-class TriggerDesk:
+class YoutubeTriggers:
     """All YouTube triggers."""
 
     def __init__(self, *, settings: Settings) -> None:
         self._settings = settings
         self.triggers: dict[str, YoutubeTrigger] = {}
 
-    def of(self, agent_id: str) -> list[YoutubeTrigger]:
+    def of_agent(self, agent_id: str) -> list[YoutubeTrigger]:
         """Return the triggers of an agent, oldest first."""
         return [each for each in self.triggers.values() if each.agent_id == agent_id]
 
-    def add(self, agent_id: str, channels: list[tuple[str, Channel]], options: dict[str, Any] | None) -> Addition:
+    def add(self, agent_id: str, channels: list[tuple[str, Channel]], options: dict[str, Any] | None) -> AddedChannels:
         """
         Let the trigger of these filters watch channels, and no other trigger of the agent.
 
         :param channels: what was sent, and the channel that it names.
         """
         key = self._key(options)
-        found = [each for each in self.of(agent_id) if self._key(each.filter_options) == key]
+        found = [each for each in self.of_agent(agent_id) if self._key(each.filter_options) == key]
         trigger = found[0] if found else YoutubeTrigger(agent_id, options)
         self.triggers[trigger.id] = trigger
         added = 0
         for _, channel in channels:
             if channel.id in trigger.channels:
                 continue
-            for other in self.of(agent_id):
+            for other in self.of_agent(agent_id):
                 other.channels.pop(channel.id, None)
             trigger.channels[channel.id] = channel
             added += 1
-        self._drop_empty(agent_id)
-        return Addition(trigger, channels, added)
+        self._remove_empty(agent_id)
+        return AddedChannels(trigger, channels, added)
 
     def remove(self, agent_id: str, channel_ids: set[str]) -> list[str]:
         """
@@ -122,21 +122,21 @@ class TriggerDesk:
         :return: those that were there.
         """
         removed = []
-        for trigger in self.of(agent_id):
+        for trigger in self.of_agent(agent_id):
             for each in channel_ids & set(trigger.channels):
                 del trigger.channels[each]
                 removed.append(each)
-        self._drop_empty(agent_id)
+        self._remove_empty(agent_id)
         return removed
 
-    def forget(self, agent_id: str) -> None:
+    def remove_agent(self, agent_id: str) -> None:
         """Remove the triggers of an agent."""
-        for trigger in self.of(agent_id):
+        for trigger in self.of_agent(agent_id):
             del self.triggers[trigger.id]
 
-    def copy(self, agent_id: str, copy_id: str) -> None:
+    def copy_to(self, agent_id: str, copy_id: str) -> None:
         """Give the copy of an agent the same triggers."""
-        for each in self.of(agent_id):
+        for each in self.of_agent(agent_id):
             copied = YoutubeTrigger(copy_id, each.filter_options, each.callback_url, dict(each.channels))
             self.triggers[copied.id] = copied
 
@@ -151,13 +151,13 @@ class TriggerDesk:
         return {
             "id": trigger.id,
             "type": "youtube",
-            "youtube_channels": [self._named(each) for each in trigger.channels],
+            "youtube_channels": [self._channel_name(each) for each in trigger.channels],
             "youtube_channel_details": self.details_json(list(trigger.channels.values())),
             "callback_url": trigger.callback_url,
             "filter_options": trigger.filter_options,
         }
 
-    def _named(self, channel_id: str) -> str:
+    def _channel_name(self, channel_id: str) -> str:
         by_id = self._settings.listed_channels == "ids"
         return channel_id if by_id else f"https://www.youtube.com/channel/{channel_id}"
 
@@ -167,8 +167,8 @@ class TriggerDesk:
             return bounds
         return options
 
-    def _drop_empty(self, agent_id: str) -> None:
-        for trigger in self.of(agent_id):
+    def _remove_empty(self, agent_id: str) -> None:
+        for trigger in self.of_agent(agent_id):
             if not trigger.channels:
                 del self.triggers[trigger.id]
 
