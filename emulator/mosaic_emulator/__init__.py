@@ -1,8 +1,8 @@
 """
-A local Mosaic: the documented API on this machine, with switches for what the documentation leaves open.
+A local emulator of the Mosaic API, with settings for everything that the API's documentation leaves open.
 
-``mosaic-emulator`` serves it; :class:`Emulator` serves it to a test. Importing this package
-loads neither a web framework nor anything else that is not used.
+``mosaic-emulator`` starts it from the command line. :class:`Emulator` starts it from Python.
+Importing this package loads no web framework.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The emulator's process: the API's server and the storage host, from start to a quick end."""
+"""The emulator's process: starts and stops the API's server and the storage host."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ DEFAULT_API_KEY = "mk_emulator"
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Where and how to serve."""
+    """Options of :func:`serve`."""
 
     host: str
-    #: Further names by which browsers may reach the emulator's own interface.
+    #: Further host names of the control interface.
     allowed_hosts: tuple[str, ...] = ()
     port: int
     storage_port: int
@@ -41,16 +41,16 @@ class ServerOptions:
     api_key: str
     settings: Settings
     ready_file: Path | None
-    #: End when standard input ends: the parent holds its other end, and may be killed.
+    #: Stop when standard input closes, which also happens when the parent is killed.
     end_with_parent: bool
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: it would wait for requests that hang."""
+    """Uvicorn without signal handlers, which would wait for requests that hang."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
 
@@ -91,17 +91,17 @@ async def _serve(options: ServerOptions) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for a receipt.
+    # With an explicit protocol asyncio disables Nagle's algorithm, which would delay each response by 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
-    # From here on connections are taken, and answered as soon as the server runs.
+    # The kernel accepts connections from here on. They are served when the server runs.
     listening.listen(4096)
     return listening
 
 
 def _url(host: str, port: int) -> str:
-    # A server that listens everywhere is reached by its own machine at the loopback address.
+    # A server on all interfaces is reachable at the loopback address.
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
@@ -118,7 +118,7 @@ def _uvicorn_config(middleware: FaultMiddleware) -> uvicorn.Config:
         lifespan="off",
         log_level="critical",
         access_log=False,
-        # The clock may be skewed, and the header with it.
+        # FaultMiddleware sends the header, with the setting clock_skew.
         date_header=False,
         server_header=False,
         timeout_keep_alive=75,
@@ -131,25 +131,25 @@ def _announce(options: ServerOptions, url: str) -> None:
         payload = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
         text = json.dumps(payload)
         draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
-        # It has the key in it, so it is for its owner alone, from the first moment.
+        # Contains the API key, so only the owner can read it.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         draft.replace(options.ready_file)
-    # A key that somebody chose may be one that opens other doors as well.
-    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with the API key it was given"
-    sys.stdout.write(f"Mosaic emulator at {url} {key}; open it in a browser to see what it holds\n")
+    # A key that the user chose may be a real one.
+    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with your API key"
+    sys.stdout.write(f"Mosaic emulator at {url} {key}. Open the URL in a browser to see its state.\n")
     sys.stdout.flush()
     if not is_loopback_address(options.host):
         sys.stderr.write(
-            f"Warning: the emulator listens on {options.host}, so other machines reach it. Its own interface under "
-            "/_emulator needs no key: whoever reaches it can read and change everything in it. "
-            "Let a firewall or a container's network keep others out, or use --host 127.0.0.1.\n"
+            f"Warning: the emulator listens on {options.host}, so other machines can reach it. Its control interface "
+            "under /_emulator needs no key. Any client that reaches it can read and change everything. "
+            "Restrict access with a firewall or a container network, or use --host 127.0.0.1.\n"
         )
         sys.stderr.flush()
 
 
 def is_loopback_address(host: str) -> bool:
-    """Return whether only this machine reaches a server that listens there."""
+    """Return whether an address is reachable from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

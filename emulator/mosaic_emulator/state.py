@@ -1,4 +1,4 @@
-"""The whole state of one emulator, and how its things are written into answers."""
+"""The state of an emulator, and the JSON of its runs and posts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mosaic_emulator.triggers.youtube import YoutubeTriggers, triggered_by
 
 
 class State:
-    """Everything that one emulator knows."""
+    """The complete state of an emulator."""
 
     def __init__(self, *, settings: Settings, api_key: str, directory: Path) -> None:
         self.settings = settings
@@ -46,7 +46,7 @@ class State:
         self.faults = FaultQueue(seed=settings.seed)
         self.log = RequestLog(length=settings.request_log)
         self.clock = Clock(settings=settings)
-        # A name that nobody else's folder has: what lies in it is removed.
+        # A unique name, since the directory's content is deleted.
         media_directory = directory / "mosaic-emulator-media"
         shutil.rmtree(media_directory, ignore_errors=True)
         self.media = MediaStore(settings=settings, directory=media_directory)
@@ -84,16 +84,16 @@ class State:
         self.deleted_connections: dict[str, Connection] = {}
         self.runs: dict[str, Run] = {}
         self.posts: dict[str, Post] = {}
-        #: Connections that a human has yet to make, by the token of their link.
+        #: Requested social connections by the token of their link.
         self.links: dict[str, dict[str, Any]] = {}
         self.numbers = itertools.count(len(self.agents) + 1)
         self.key_used_at = self.clock.now()
 
     def configure(self, changes: dict[str, Any]) -> None:
         """
-        Change settings, all or none of them.
+        Change settings. If any is invalid, none is changed.
 
-        :raises pydantic.ValidationError: when a name or a value is not known.
+        :raises pydantic.ValidationError: If a name or a value is invalid.
         """
         updated = Settings(**{**self.settings.model_dump(), **changes})
         for name in changes:
@@ -101,13 +101,13 @@ class State:
         self.settings_changed()
 
     def settings_changed(self) -> None:
-        """Tell those that wait on a setting."""
+        """Wake all tasks that wait for a setting."""
         self.engine.settings_changed()
         self.post_publisher.settings_changed()
         self.avatars.settings_changed()
 
     def reset(self) -> None:
-        """Go back to the start: state, settings, faults, counts, log."""
+        """Reset state, settings, faults, counters and the request log."""
         self.engine.reset()
         self.post_publisher.reset()
         start = self._start_settings.model_copy(deep=True)
@@ -139,11 +139,11 @@ class State:
         origin: dict[str, Any] | None = None,
     ) -> Run:
         """
-        Begin a run and set it going.
+        Create a run and start it.
 
-        :param params: by tile, merged into the tile's own for this run.
-        :param triggered_by: what began it, if it was not the API.
-        :param origin: the folder and the batch of one that a watched folder began.
+        :param params: Parameters by tile id, merged into those of the tile.
+        :param triggered_by: The trigger and its event, unless the API started the run.
+        :param origin: Storage trigger, batch and folder, if a watched folder started the run.
         """
         nodes, edges = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
         now = self.clock.now()
@@ -171,7 +171,7 @@ class State:
         return run
 
     async def _prepare(self, node: RunNode) -> str | None:
-        """Check a node's required parameters, and wait for the avatar profile that it uses."""
+        """Check a node's required parameters and wait for its avatar profile. Return an error message, or None."""
         wrong = missing_param(node.template.type, node.params, self.settings, "run")
         if wrong is not None:
             return wrong
@@ -184,21 +184,21 @@ class State:
         return connection_id in self.connections and connection_id not in self.settings.disconnected
 
     def render_by_id(self, output_id: str) -> StoredObject | None:
-        """Find an earlier output."""
+        """Return the video of an earlier output."""
         for run in self.runs.values():
             for output in run.outputs:
                 if output.id == output_id and output.kind == "video":
                     return output.video
         return None
 
-    # How runs are written
+    # JSON of runs
 
     def link(self, stored: StoredObject | None) -> str | None:
-        """Sign a fresh link to an object of a run."""
+        """Return a new signed link to an object of a run."""
         return None if stored is None else self.media.link(stored.name, self.settings.link_seconds)
 
     def inputs_json(self, run: Run) -> list[dict[str, Any]]:
-        """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
+        """Return the inputs: a link to the stored video, or the given URL before it is downloaded."""
         return [
             {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
             for each in self._visible_inputs(run)
@@ -223,7 +223,7 @@ class State:
         ]
 
     def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
-        """Write one output, with fresh links."""
+        """Return an output with new links."""
         written: dict[str, Any] = {
             "id": output.id,
             **self._media_json(output),
@@ -234,7 +234,7 @@ class State:
             "original_node_id": output.node_id,
         }
         if webhook:
-            # The visible part of the webhook table does not have it.
+            # Not in the documented webhook fields.
             del written["premiere_prproj_url"]
         return written
 
@@ -246,18 +246,18 @@ class State:
         return own if where == "own" else {"video_url": link if where == "both" else None, **own}
 
     def outputs_json(self, run: Run, *, webhook: bool = False) -> list[dict[str, Any]]:
-        """Write the outputs that show: a failed run has none, a running one those that are done."""
+        """Return the visible outputs. A failed run has none."""
         if run.status == "failed" or (run.active and not self.settings.outputs_while_running):
             return []
         now = time.monotonic()
         return [self.output_json(each, webhook=webhook) for each in run.outputs if each.visible_from <= now]
 
     def counts_json(self, run: Run) -> dict[str, int]:
-        """Write ``node_status_counts``."""
+        """Return ``node_status_counts``."""
         return run.counts(waiting_is_progress=self.settings.waiting_counts_as_progress)
 
     def run_json(self, run: Run) -> dict[str, Any]:
-        """Write the body of ``GET /agent_run/{id}``."""
+        """Return the body of ``GET /agent_run/{id}``."""
         return {
             "agent_id": run.agent.id,
             "started_at": self.clock.text(run.started_at),
@@ -271,7 +271,7 @@ class State:
         }
 
     def run_summary_json(self, run: Run) -> dict[str, Any]:
-        """Write a run as an item of a list."""
+        """Return a run as a list item."""
         return {
             "run_id": run.id,
             "agent_id": run.agent.id,
@@ -286,7 +286,7 @@ class State:
         }
 
     def run_control_json(self, run: Run) -> dict[str, Any]:
-        """Write a run for the control interface: what it is, without links."""
+        """Return a run for the control interface, without links."""
         return {
             "run_id": run.id,
             "agent_id": run.agent.id,
@@ -361,10 +361,10 @@ class State:
             event["outputs"] = self.outputs_json(run, webhook=True)
         self.webhooks.send(run.callback_url, apply_shape(event, self.settings))
 
-    # How posts are written
+    # JSON of posts
 
     def post_json(self, post: Post, *, listed: bool = False) -> dict[str, Any]:
-        """Write a post."""
+        """Return a post."""
         status = post.status
         if status == "processing" and post.schedule is not None and not listed and self.settings.fold_processing:
             status = "scheduled"

@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, str], list[tuple[Act, type[Exception], str]]] = {
     ("finish_run", "failed"): [(lambda m: m.finish_run(run(m), failed=[5]), ValueError, "failed")],  # type: ignore[list-item]
     ("forget_run", "run_id"): [(lambda m: m.forget_run(NOBODY), LookupError, NOBODY)],
     ("fire_trigger", "trigger_id"): [(lambda m: m.fire_trigger(NOBODY), LookupError, NOBODY)],
-    ("fire_trigger", "arrival"): [
+    ("fire_trigger", "event"): [
         (lambda m: m.fire_trigger(NOBODY, nonsense=1), ValueError, "nonsense"),
         (lambda m: m.fire_trigger(NOBODY, file_names=[]), ValueError, "file_names"),
     ],

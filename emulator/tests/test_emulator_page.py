@@ -66,8 +66,8 @@ def shown(browser: httpx.Client, path: str = "/") -> Page:
 def test_an_empty_emulator_says_so(browser: httpx.Client) -> None:
     page = shown(browser)
     assert "No run has been started." in page.text
-    assert "Nothing has been posted." in page.text
-    assert "No fault is set." in page.text
+    assert "No post has been created." in page.text
+    assert "None." in page.text
     for agent in fixed_agents().values():
         assert agent.name in page.text
         assert agent.id in page.text

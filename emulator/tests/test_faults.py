@@ -116,6 +116,16 @@ def test_a_page_of_html_comes_instead(api: Api, effect: bool) -> None:
     assert api.mosaic.counts().runs_started == int(effect)
 
 
+@pytest.mark.parametrize("effect", [False, True])
+def test_refusal_is_a_success_with_an_error_in_its_body(api: Api, effect: bool) -> None:
+    api.mosaic.inject("refusal", effect=effect)
+    response = start(api)
+    assert (response.status_code, response.json()) == (200, {"success": False, "error": "The request was refused"})
+    assert api.mosaic.counts().runs_started == int(effect)
+    api.mosaic.inject("refusal", error="Out of quota")
+    assert start(api).json()["error"] == "Out of quota"
+
+
 def test_a_status_is_one_that_nobody_knows(api: Api) -> None:
     run_id = api.start(body=URL)
     api.mosaic.inject("unknown_status", path="/agent_run/{run_id}")
@@ -187,7 +197,7 @@ def test_chances_are_the_same_after_each_reset(api: Api) -> None:
 def test_what_is_injected_must_be_known(api: Api) -> None:
     with pytest.raises(ValueError, match="no fault 'earthquake'"):
         api.mosaic.inject("earthquake")
-    with pytest.raises(ValueError, match=r"no option second;.*seconds, when"):
+    with pytest.raises(ValueError, match=r"no option second\..*seconds, when"):
         api.mosaic.inject("hang", second=1)
     with pytest.raises(ValueError, match="probability"):
         api.mosaic.inject("hang", probability=2)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from urllib.parse import parse_qsl
+
 import httpx
 import pytest
 
@@ -137,6 +140,21 @@ def test_links_and_forms_can_be_marked(api: Api, run_id: str, storage: httpx.Cli
     assert storage.get(url.replace("look4me", "")).status_code == 403
     form = api.post("/uploads/video/get_upload_url").json()
     assert form["upload_fields"]["x-goog-signature"].startswith("look4me")
+
+
+def test_request_log_masks_signed_urls(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.configure(signature_mark="look4me")
+    url = link(api, run_id)
+    assert storage.get(url).status_code == 200
+    api.post("/social/post", {"post": "Hello", "platforms": ["x"], "media_urls": [url]})
+    api.get("/agent_runs", params={"limit": 3, "cursor": "c"})
+    log = api.mosaic.requests()
+    assert "look4me" not in json.dumps(log)
+    [download] = [each["query"] for each in log if each["template"].startswith("/mosaic-emulator-media")]
+    assert {value for _, value in parse_qsl(download)} == {"***"}
+    [post] = [each["body"] for each in log if each["path"] == "/social/post"]
+    assert post["media_urls"][0].startswith(url.partition("=")[0])
+    assert log[-1]["query"] == "limit=3&cursor=c"
 
 
 def test_a_link_to_nothing_is_not_found(api: Api, run_id: str, storage: httpx.Client) -> None:

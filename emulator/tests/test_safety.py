@@ -289,14 +289,14 @@ def message_of(api: Api, url: str) -> str:
 def test_a_video_that_is_too_large_is_not_fetched(api: Api, sender: Sender) -> None:
     api.mosaic.configure(fetch_bytes=64 << 10)
     sender.length = sender.size = 1 << 30
-    assert "more than 65536 bytes" in message_of(api, sender.url)
+    assert "limit of 65536 bytes" in message_of(api, sender.url)
     assert sender.sent < 32 << 20
 
 
 def test_a_video_that_does_not_say_how_large_it_is_has_the_same_bound(api: Api, sender: Sender) -> None:
     api.mosaic.configure(fetch_bytes=64 << 10)
     sender.size = 1 << 30
-    assert "more than 65536 bytes" in message_of(api, sender.url)
+    assert "limit of 65536 bytes" in message_of(api, sender.url)
     assert sender.sent < 32 << 20
 
 

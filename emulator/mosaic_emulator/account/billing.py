@@ -1,4 +1,4 @@
-"""What the organization pays: its plan, its credits, and what used them."""
+"""The organization's plan, credits and usage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PlanId = Literal["creator", "creator_annual", "professional", "professional_annu
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that can be bought. Prices are samples."""
+    """A plan. Prices are samples."""
 
     id: PlanId
     family: str
@@ -27,7 +27,7 @@ class Plan:
     price_usd: float
     credits_per_month: int
     top_up_rate: float
-    #: Whether the list shows it, and whether credits can be topped up by themselves.
+    #: Whether ``GET /plan/list`` contains it, and whether it allows the automatic top-up.
     listed: bool = True
 
 
@@ -38,7 +38,7 @@ PLANS: Final[dict[str, Plan]] = {
         Plan("creator_annual", "creator", "annual", 480, 2500, 2),
         Plan("professional", "professional", "monthly", 150, 10000, 1.6),
         Plan("professional_annual", "professional", "annual", 1500, 10000, 1.6),
-        # It can be bought, and is in no list.
+        # Can be bought, but is not listed.
         Plan("pro", "professional", "monthly", 300, 20000, 1.6, listed=False),
     )
 }
@@ -47,7 +47,7 @@ PERIOD: Final = timedelta(days=30)
 
 
 def without_fraction(value: float) -> float | int:
-    """Write a whole number without a fraction."""
+    """Convert a whole number to an int."""
     return int(value) if float(value).is_integer() else value
 
 
@@ -61,7 +61,7 @@ class Usage:
 
 
 class Ledger:
-    """Plan and credits; the balance and the plan themselves are settings, so that a test can set them."""
+    """Plan and credits. The balance and the plan are settings, so that a test can change them."""
 
     def __init__(self, *, settings: Settings, clock: Clock, counters: Counters) -> None:
         self._settings = settings
@@ -70,7 +70,7 @@ class Ledger:
         self.reset()
 
     def reset(self) -> None:
-        """Begin in the middle of a period in which nothing was used."""
+        """Reset to the middle of a billing period without usage."""
         now = self._clock.now()
         self.usage: list[Usage] = []
         self.auto_topup: dict[str, Any] = dict(NO_TOP_UP)
@@ -81,23 +81,23 @@ class Ledger:
 
     @property
     def plan(self) -> Plan | None:
-        """The plan, if there is one."""
+        """The current plan."""
         return PLANS[self._settings.plan] if self._settings.plan is not None else None
 
     @property
     def can_top_up(self) -> bool:
-        """Whether the plan is one of the four that may."""
+        """Whether the plan allows the automatic top-up."""
         return self.plan is not None and self.plan.listed
 
-    # What runs need
+    # For runs
 
     def can_pay(self) -> bool:
-        """Say whether the next node can be paid, buying credits where that is set."""
+        """Return whether the credits suffice for the next node, after an automatic top-up if enabled."""
         self._top_up()
         return self._settings.credits is None or self._settings.credits >= self._settings.node_credits
 
     def pay(self, tile: NodeType) -> None:
-        """Pay for a node."""
+        """Charge the credits of one node."""
         price = self._settings.node_credits
         self.usage.append(Usage(self._clock.now(), tile, price))
         if self._settings.credits is not None:
@@ -112,10 +112,10 @@ class Ledger:
             self._settings.credits = balance + wanted["quantity"]
             self._counters.add("top_ups")
 
-    # What is bought
+    # Purchases
 
     def change(self, plan: Plan) -> None:
-        """Change the plan, now or at the end of the period."""
+        """Change the plan now, or schedule a cheaper one for the end of the period."""
         current = self.plan
         cheaper = current is not None and plan.price_usd / _months(plan) < current.price_usd / _months(current)
         if cheaper and self._settings.downgrade == "scheduled":
@@ -130,13 +130,13 @@ class Ledger:
             self._settings.credits += plan.credits_per_month
 
     def open_checkout(self, plan: Plan) -> str:
-        """Return the token of a new checkout."""
+        """Open a checkout and return its token."""
         token = f"c_{secrets.token_hex(12)}"
         self._checkouts[token] = plan.id
         return token
 
     def pay_checkout(self, token: str) -> Plan | None:
-        """Do what a human does in a checkout; none where there is no such, or no more."""
+        """Complete a checkout as a user would. Return None if the token is unknown or used."""
         plan_id = self._checkouts.pop(token, None)
         if plan_id is None:
             return None
@@ -144,7 +144,7 @@ class Ledger:
         self._counters.add("checkouts_paid")
         return PLANS[plan_id]
 
-    # How it is written
+    # JSON
 
     def _balance(self) -> float | int:
         left = self._settings.credits
@@ -154,7 +154,7 @@ class Ledger:
         return without_fraction(sum(each.credits for each in self.usage if each.at >= self._period))
 
     def credits_json(self) -> dict[str, Any]:
-        """Write ``GET /credits``."""
+        """Return the body of ``GET /credits``."""
         plan, text = self.plan, self._clock.text
         included = plan.credits_per_month if plan else 0
         if self._settings.credits_answer == "nested":
@@ -182,7 +182,7 @@ class Ledger:
         }
 
     def plan_json(self) -> dict[str, Any]:
-        """Write ``GET /plan``."""
+        """Return the body of ``GET /plan``."""
         plan = self.plan
         return {
             "organization_id": ORGANIZATION_ID,
@@ -211,7 +211,7 @@ class Ledger:
         }
 
     def usage_json(self, since: datetime, until: datetime, limit: int) -> dict[str, Any]:
-        """Write ``GET /credits/usage``; the limit is on the events that are looked at."""
+        """Return the body of ``GET /credits/usage``. Only the last ``limit`` events count."""
         matching = [each for each in self.usage if since <= each.at <= until]
         shown = matching[-limit:]
         return {
@@ -233,7 +233,7 @@ class Ledger:
 
 
 def plans_json(form: str) -> list[dict[str, Any]]:
-    """Write ``GET /plan/list``."""
+    """Return the plans of ``GET /plan/list``."""
     listed = [each for each in PLANS.values() if each.listed]
     if form == "billing":
         return [
@@ -262,7 +262,7 @@ def plans_json(form: str) -> list[dict[str, Any]]:
 
 
 def known_plan(plan_id: str) -> Plan | None:
-    """Return a plan that can be bought."""
+    """Return the plan with this id."""
     return PLANS[plan_id] if plan_id in get_args(PlanId) else None
 
 

@@ -1,10 +1,10 @@
-"""Which scope a restricted key needs for which endpoint."""
+"""The API key scope that each endpoint requires."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Endpoints whose scope the documentation names.
+#: Endpoints whose scope is documented.
 CONFIRMED: Final = {
     "/automations/runs": "agent_runs:read",
     "/pipeline_runs": "agent_runs:read",
@@ -19,7 +19,7 @@ CONFIRMED: Final = {
     "/storage_batches": "triggers:read",
     "/storage_batch/{batch_id}/items": "triggers:read",
 }
-#: The entity of all others, by the beginning of their path; a guess by the pattern of the confirmed names.
+#: Scope entity of all other endpoints by path prefix. Assumed from the pattern of the documented scopes.
 ENTITIES: Final = (
     ("/agent_run", "agent_runs"),
     ("/agent/{agent_id}/run", "agent_runs"),
@@ -33,16 +33,15 @@ ENTITIES: Final = (
     ("/credits", "credits"),
     ("/plan", "plan"),
 )
-#: Endpoints that a method does not make a changing one.
+#: Endpoints that only read, although they are no GET.
 READING: Final = frozenset({"/uploads/get_view_url"})
 
 
 def needed_scope(method: str, template: str) -> tuple[str, bool] | None:
     """
-    Return the scope of an endpoint and whether the documentation names it; none where any key will do.
+    Return the scope of an endpoint and whether it is documented. Return None if any key is accepted.
 
-    :param method: of the request.
-    :param template: the path with its names in braces.
+    :param template: The path with its parameters in braces.
     """
     if template == "/whoami":
         return None

@@ -1,4 +1,4 @@
-"""A graph while operations change it: each in its turn, checked against what those before it have left."""
+"""Changes of an agent's graph: operations that are applied in order, each validated against the result so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mosaic_emulator.settings import Settings
 
 
 class Operation(BaseModel):
-    """What all operations have."""
+    """Base class of operations."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -23,7 +23,7 @@ class Operation(BaseModel):
 
 
 class CreateNode(Operation):
-    """Make a tile; the server names it."""
+    """Create a tile. The server assigns its id."""
 
     node_type_id: str
     temp_ref_id: str = Field("", min_length=1)
@@ -31,20 +31,20 @@ class CreateNode(Operation):
 
 
 class UpdateNode(Operation):
-    """Merge into a tile's parameters."""
+    """Merge into the parameters of a tile."""
 
     agent_node_id: str
     params_used: dict[str, Any]
 
 
 class DeleteNode(Operation):
-    """Remove a tile and every connection that touches it."""
+    """Remove a tile and its connections."""
 
     agent_node_id: str
 
 
 class ConnectionOperation(Operation):
-    """Each end by its id, or by the reference of an earlier operation of the same request."""
+    """Create or delete a connection. Each end is a node id, or a ``temp_ref_id`` of the same request."""
 
     source_agent_node_id: str | None = None
     source_temp_ref_id: str | None = None
@@ -59,12 +59,12 @@ OPERATIONS: Final[dict[str, type[Operation]]] = {
     "create_connection": ConnectionOperation,
     "delete_connection": ConnectionOperation,
 }
-#: Makes the error for something that is not valid: the text, then the place.
+#: Builds the error for an invalid request from its text and location.
 InvalidRequest = Callable[..., ApiError]
 
 
 class GraphDraft:
-    """The graph of an agent on its way to another."""
+    """A copy of an agent's graph to apply operations to."""
 
     def __init__(self, *, agent: Agent, settings: Settings, invalid_request: InvalidRequest) -> None:
         self._settings = settings
@@ -77,9 +77,9 @@ class GraphDraft:
 
     def apply(self, operation: Operation) -> None:
         """
-        Apply the next operation, or leave everything as it is.
+        Apply an operation.
 
-        :raises ApiError: when it is not possible.
+        :raises ApiError: If the operation is invalid. The graph is unchanged.
         """
         if isinstance(operation, CreateNode):
             self._create_node(operation)
@@ -105,13 +105,13 @@ class GraphDraft:
     def _create_node(self, operation: CreateNode) -> None:
         reference = operation.temp_ref_id or None
         if "agent_node_id" in (operation.model_extra or {}):
-            raise self._invalid_operation(operation, "agent_node_id", "is given by the server")
+            raise self._invalid_operation(operation, "agent_node_id", "is assigned by the server")
         if reference is not None and reference in self._references:
             raise self._invalid_operation(operation, "temp_ref_id", f"{reference} is used twice")
         try:
             type_id = str(uuid.UUID(operation.node_type_id))
         except ValueError as error:
-            # One tail in the catalogue is made up, but it is a UUID as well.
+            # All node types have UUIDs.
             raise self._invalid_operation(operation, "node_type_id", "is not a UUID") from error
         if type_id not in NODE_TYPES_BY_ID and self._settings.unknown_node_types == "refuse":
             raise ApiError(404, "Node type could not be found")
@@ -152,14 +152,14 @@ class GraphDraft:
         source, target = edge
         if edge in self.edges:
             if self._settings.repeated_connection == "refuse":
-                raise self._invalid_request("These nodes are connected already", "body", "operations")
+                raise self._invalid_request("These nodes are already connected", "body", "operations")
             return
         into_input = self.nodes[target].type.id == INPUT_TYPE
-        # A tile of an unknown type may be a trigger, and those do lead into a Video Input.
+        # A tile of an unknown type may be a trigger. Triggers connect to a Video Input.
         if into_input and self.nodes[source].type.name and not self._settings.connections_into_inputs:
-            raise self._invalid_request("Nothing but a trigger leads into a Video Input", "body", "operations")
+            raise self._invalid_request("Only a trigger can connect to a Video Input", "body", "operations")
         if source == target or source in self._downstream(target):
-            raise self._invalid_request("The graph must stay without cycles", "body", "operations")
+            raise self._invalid_request("The graph must not have cycles", "body", "operations")
         self.edges.append(edge)
 
     def _downstream(self, node_id: str) -> set[str]:
@@ -174,13 +174,13 @@ class GraphDraft:
 
     def _endpoint(self, node_id: str | None, reference: str | None, side: str) -> str:
         if (node_id is None) == (reference is None):
-            raise self._invalid_request(f"{side}: exactly one of its two names is required", "body", "operations")
+            raise self._invalid_request(f"{side}: exactly one of its two ids is required", "body", "operations")
         if node_id is not None:
             return self._find(node_id).id
         found = self._references.get(reference or "")
         if found is None or found not in self.nodes:
             raise self._invalid_request(
-                f"{side}_temp_ref_id: {reference} was made by no earlier operation", "body", "operations"
+                f"{side}_temp_ref_id: {reference} was created by no earlier operation", "body", "operations"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""What is known of the parameters of tiles, as far as the documentation could be read."""
+"""The documented parameters of tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic_emulator.catalogue import NodeType
 from mosaic_emulator.settings import Settings
 
 Check = Callable[[Any], bool]
-#: Returns the parameters that a tile with these parameters needs.
+#: Returns the names of the parameters that are required, given the others.
 Required = Callable[[Mapping[str, Any]], tuple[str, ...]]
 
 
@@ -52,7 +52,7 @@ def _pixels(value: Any) -> bool:
 
 
 def _corner(value: Any) -> bool:
-    # The page shows the four corners; how it spells them is not certain.
+    # The documentation shows the four corners, but not how they are spelled.
     return isinstance(value, str) and re.fullmatch(r"(top|bottom)[-_ ]?(left|right)", value, re.IGNORECASE) is not None
 
 
@@ -82,12 +82,12 @@ def _required_for_watermark(params: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ParamTable:
-    """The parameters of one kind of tile."""
+    """The parameters of one node type."""
 
     checks: dict[str, Check]
-    #: What a parameter is where none is given.
+    #: Default values.
     defaults: dict[str, Any] = field(default_factory=dict)
-    #: Whether the whole table was to be read, so that another name is wrong.
+    #: Whether the documentation lists all parameters, so that any other name is invalid.
     complete: bool = False
     required: Required = _none_required
 
@@ -106,7 +106,7 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
             "stroke_color": _text,
             "stroke_width": _number,
             "caption_font": _text,
-            # The vendor's own warning: a number is refused.
+            # As documented: a number is rejected.
             "caption_font_weight": _text,
             "caption_vertical_position": _anything,
             "caption_font_size": _number,
@@ -134,7 +134,7 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
         {
             "prompt": _non_empty_text,
             "model": _text,
-            # The names of the eight presets are not known.
+            # The names of the eight presets are not documented.
             "image_size": _non_empty_text,
             "custom_width": _pixels,
             "custom_height": _pixels,
@@ -162,7 +162,7 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
             "prompt": _text,
             "model": _text,
             "resolution": _text,
-            # A text, unlike other lengths.
+            # A string, unlike other durations.
             "duration": _text,
             "aspect_ratio": _text,
             "generate_audio": _flag,
@@ -171,7 +171,7 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
     "Watermark": ParamTable(
         {
             "use_custom_logo": _one_of("mosaic", "custom"),
-            # The page calls it a UUID, but ids of uploaded images begin with "img-".
+            # Documented as a UUID, but ids of uploaded images begin with "img-".
             "image_id": _non_empty_text,
             "logo_position": _corner,
             "logo_size": _number,
@@ -184,27 +184,27 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
         required=_required_for_watermark,
     ),
 }
-#: Where a required parameter that is missing is refused, from the earliest moment to the latest.
+#: When a missing required parameter is rejected, from the earliest to the latest.
 CHECK_POINTS: Final = ("update", "start", "run")
 
 
 def params_json(node_type: NodeType) -> dict[str, Any]:
-    """Write the params that are known of a kind of tile, as an answer might list them; nothing where none are."""
+    """Return the known parameters of a node type as an API response might list them."""
     table = PARAM_TABLES.get(node_type.name)
     return {"params": [{"name": name} for name in table.checks]} if table else {}
 
 
 def defaults(node_type: NodeType) -> dict[str, Any]:
-    """Return the params that a tile has without being told."""
+    """Return the default parameters of a node type."""
     table = PARAM_TABLES.get(node_type.name)
     return dict(table.defaults) if table else {}
 
 
 def invalid_param(node_type: NodeType, params: dict[str, Any], settings: Settings) -> str | None:
     """
-    Say what is wrong with parameters of a tile; none when nothing is.
+    Return what is invalid about the parameters of a tile, or None.
 
-    A null is never wrong: it stands for a parameter that is not set.
+    Null is always valid: it means that the parameter is not set.
     """
     table = PARAM_TABLES.get(node_type.name)
     if table is None or settings.checked_params == "none":
@@ -221,9 +221,9 @@ def invalid_param(node_type: NodeType, params: dict[str, Any], settings: Setting
 
 def missing_param(node_type: NodeType, params: Mapping[str, Any], settings: Settings, check_point: str) -> str | None:
     """
-    Return which required parameter is missing; None when none is, or when this is not the moment to check.
+    Return which required parameter is missing, or None. Return None if it is not checked at this point.
 
-    :param moment: one of :data:`MOMENTS`.
+    :param check_point: One of :data:`MOMENTS`.
     """
     table = PARAM_TABLES.get(node_type.name)
     first = settings.required_params

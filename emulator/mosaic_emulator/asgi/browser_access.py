@@ -1,9 +1,9 @@
 """
-Who may use the emulator's own interface: the machine's own programs and its own page, and no page of another site.
+Protection of the control interface against web pages of other sites.
 
-The interface needs no key. A page of another site that is open in a browser on this machine could send requests to
-it: straight, with an ``Origin`` of its own, or by a name that it makes lead to this machine (DNS rebinding), which
-shows in ``Host``.
+The control interface requires no key. A page of another site in a browser on this machine could send requests to it
+directly, with its own ``Origin``, or through a host name that resolves to this machine (DNS rebinding), which the
+``Host`` header reveals.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from urllib.parse import urlsplit
 
 def browser_rejection(method: str, headers: Mapping[str, str], own_names: Collection[str]) -> str | None:
     """
-    Return why a request to the emulator's own interface is refused; None when it is not.
+    Return why a request to the control interface is rejected, or None if it is accepted.
 
-    :param headers: by their names in small letters.
-    :param own_names: names by which this emulator is reached, beside addresses and ``localhost``.
+    :param headers: Headers by lower-case name.
+    :param own_names: Accepted host names, in addition to IP addresses and ``localhost``.
     """
     host = headers.get("host", "")
     if not _is_own_host(host, own_names):
-        return "The Host header names none of the emulator's own names; --allow-host NAME lets one in"
+        return "The Host header is not a known name of the emulator. Start it with --allow-host NAME to accept one."
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"http://{host.lower()}":
         return "The request comes from a page of another origin"
-    # Browsers tell it of requests that have no Origin, such as those for an image.
+    # Browsers send Sec-Fetch-Site with requests that have no Origin, for example for images.
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        # A human who follows a link is welcome.
+        # A user may follow a link to the page.
         followed = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if not followed or headers.get("sec-fetch-dest", "document") != "document":
             return "The request comes from a page of another site"
@@ -47,7 +47,7 @@ def _is_own_host(host: str, own_names: Collection[str]) -> bool:
     if name == "localhost" or name.endswith(".localhost") or name in own_names:
         return True
     try:
-        # An address can't be made to lead elsewhere, as a name can.
+        # DNS rebinding needs a name, so an IP address is safe.
         ipaddress.ip_address(name)
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""Between the socket and the routes: every request is counted, logged, and may meet a fault."""
+"""The ASGI application: counts and logs each request, applies faults, and calls the routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mosaic_emulator.core import connection_faults
 from mosaic_emulator.core.failure_log import FailureLog
 from mosaic_emulator.core.faults import Fault
 from mosaic_emulator.core.json_bodies import MAX_BODY, load_json
-from mosaic_emulator.core.request_log import log_entry
+from mosaic_emulator.core.request_log import log_entry, mask_signatures
 from mosaic_emulator.core.responses import ApiError, error_response, json_response
 from mosaic_emulator.routes import API_ROUTERS
 from mosaic_emulator.routes.request_context import RequestContext
@@ -50,7 +50,7 @@ ERROR_FAULTS: Final = {
 
 @dataclass
 class BufferedResponse:
-    """An answer before it is sent."""
+    """A response before it is sent."""
 
     status: int
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -58,11 +58,11 @@ class BufferedResponse:
 
     @classmethod
     def of(cls, response: Response) -> BufferedResponse:
-        """Take over a response of Starlette."""
+        """Convert a response of Starlette."""
         return cls(response.status_code, list(response.raw_headers), bytes(response.body))
 
     def with_body(self, body: bytes, content_type: bytes | None = None) -> BufferedResponse:
-        """Return this answer with other bytes."""
+        """Return this response with another body."""
         kept = [(name, value) for name, value in self.headers if name != b"content-length"]
         if content_type is not None:
             kept = [(name, value) for name, value in kept if name != b"content-type"]
@@ -75,7 +75,7 @@ class FaultMiddleware:
 
     def __init__(self, *, state: State, own_names: Collection[str] = (), failures: FailureLog | None = None) -> None:
         self._state = state
-        #: Names by which browsers reach the emulator's own interface, in small letters.
+        #: Host names of the control interface, in lower case.
         self._own_names = {each.lower() for each in own_names}
         self._failures = failures or FailureLog()
         self._app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -85,13 +85,13 @@ class FaultMiddleware:
         self._app.include_router(page_router)
         self._app.add_exception_handler(ApiError, self._handle_api_error)
         self._app.add_exception_handler(HTTPException, self._handle_http_error)
-        # From the routers: not every FastAPI keeps the routes of included routers as the application's own.
+        # From the routers: not all versions of FastAPI list the routes of included routers in the application.
         self._routes = [route for router in API_ROUTERS for route in router.routes]
         self._delayed_tasks: set[asyncio.Task[Any]] = set()
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Let go of every request that hangs."""
+        """Release all requests that hang."""
         self._closing.set()
         for task in self._delayed_tasks:
             task.cancel()
@@ -121,7 +121,7 @@ class FaultMiddleware:
             return
         if body:
             try:
-                entry.body = load_json(body)
+                entry.body = mask_signatures(load_json(body))
             except ValueError:
                 entry.body = None
         fault = self._state.faults.take(scope["method"], scope["path"], template)
@@ -140,7 +140,7 @@ class FaultMiddleware:
         try:
             await self._app(scope, receive, send)
         except Exception as failure:
-            # The framework has answered 500 by now.
+            # The framework has already sent a 500.
             self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
 
     async def _serve(
@@ -180,6 +180,8 @@ class FaultMiddleware:
             response = BufferedResponse(fault.option("status", 200), [(b"content-length", b"0")])
         elif kind == "html":
             response = BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
+        elif kind == "refusal":
+            response = _refusal(fault)
         elif kind == "unknown_status":
             response = response.with_body(_with_status(response.body, fault.option("status", "under_review")))
         elif kind == "truncated_json":
@@ -197,7 +199,7 @@ class FaultMiddleware:
         return response
 
     async def _early_response(self, fault: Fault, scope: Scope, body: bytes) -> BufferedResponse | None:
-        """Answer those faults that keep the request from having an effect."""
+        """Return the response of a fault that prevents the request from having an effect."""
         if fault.kind in ERROR_FAULTS:
             response = error_response(ERROR_FAULTS[fault.kind], self._state.settings, self._retry_after(fault))
             return BufferedResponse.of(response)
@@ -206,6 +208,8 @@ class FaultMiddleware:
             return BufferedResponse(fault.option("status", 307), [(b"location", str(location).encode())])
         if fault.kind == "html" and not fault.option("effect", False):
             return BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
+        if fault.kind == "refusal" and not fault.option("effect", False):
+            return _refusal(fault)
         if fault.kind == "server_error" and not fault.option("effect", False):
             delay = fault.option("effect_after")
             if delay is not None:
@@ -230,7 +234,7 @@ class FaultMiddleware:
         return BufferedResponse.of(error_response(error, self._state.settings, headers))
 
     def _retry_after(self, fault: Fault) -> dict[str, str]:
-        """Write ``Retry-After``: seconds as given, ``{"date": seconds}`` as an HTTP date."""
+        """Return the header ``Retry-After``: seconds, or an HTTP date for ``{"date": seconds}``."""
         retry_after = fault.option("retry_after")
         if retry_after is None:
             return {}
@@ -241,9 +245,9 @@ class FaultMiddleware:
 
     async def _hang(self, fault: Fault, receive: Receive) -> bool:
         """
-        Keep a request waiting: for so many seconds, or until its client goes.
+        Delay a request by the option ``seconds``, or without it until the client disconnects.
 
-        :return: whether it is worked on after that. A client that has gone does not keep a server from it.
+        :return: Whether to process the request afterwards.
         """
         seconds = fault.option("seconds")
         waits: set[asyncio.Task[Any]] = {asyncio.create_task(self._closing.wait())}
@@ -259,7 +263,7 @@ class FaultMiddleware:
         await _wait_for_disconnect(receive)
 
     async def _call_routes(self, scope: Scope, body: bytes, fault: Fault | None) -> BufferedResponse:
-        """Let the routes work on a request, and keep their answer."""
+        """Call the routes and capture their response."""
         response = BufferedResponse(500)
         chunks: list[bytes] = []
         inner_scope = copy.copy(scope)
@@ -281,7 +285,7 @@ class FaultMiddleware:
         try:
             await self._app(inner_scope, receive, capture)
         except Exception as failure:
-            # A mistake of the emulator must not pass for an answer of Mosaic's.
+            # An error of the emulator must not look like a response of Mosaic.
             self._failures.write(f"The emulator failed at {scope['method']} {scope['path']}", failure)
             error = ApiError(500, f"The emulator failed: {type(failure).__name__}", code="emulator_failed")
             return BufferedResponse.of(error_response(error, self._state.settings))
@@ -317,7 +321,7 @@ class FaultMiddleware:
             path = str(getattr(route, "path", NO_ROUTE))
             if match is Match.FULL:
                 return path
-            # A path with another method is answered 405, and still is that path.
+            # A known path with another method: 405.
             if match is Match.PARTIAL and other_method == NO_ROUTE:
                 other_method = path
         return other_method
@@ -332,8 +336,14 @@ class FaultMiddleware:
         return error_response(refusal, self._state.settings, dict(error.headers or {}))
 
 
+def _refusal(fault: Fault) -> BufferedResponse:
+    """Return a 200 whose body reports an error."""
+    body = {"success": False, "error": fault.option("error", "The request was refused")}
+    return BufferedResponse.of(json_response(body))
+
+
 def _is_control_path(method: str, path: str) -> bool:
-    """Return whether a request is for the emulator itself, and not for the API."""
+    """Return whether a request is for the control interface or the page."""
     if path in PAGE_PATHS:
         return method in ("GET", "HEAD")
     return path == CONTROL_PREFIX or path.startswith(f"{CONTROL_PREFIX}/")
@@ -341,9 +351,9 @@ def _is_control_path(method: str, path: str) -> bool:
 
 async def _read(receive: Receive) -> bytes | None:
     """
-    Read a request's body.
+    Read the body of a request.
 
-    :return: none when the client went before its end.
+    :return: The body, or None if the client disconnected.
     """
     chunks: list[bytes] = []
     size = 0
@@ -360,7 +370,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
-    """Wait until the server has seen that its client's connection is closed."""
+    """Wait until the connection is closed."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""Avatar profiles: from their sources to something that a tile can use."""
+"""Avatar profiles and their processing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class AvatarProfile:
     message: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     created_monotonic: float = field(default_factory=time.monotonic)
-    #: Set when it is ready or failed.
+    #: Set when the profile is ready or failed.
     is_final: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AvatarProfiles:
-    """All profiles, and what moves them."""
+    """All avatar profiles. Processes each in a task."""
 
     def __init__(self, *, settings: Settings, media: MediaStore) -> None:
         self._settings = settings
@@ -37,19 +37,19 @@ class AvatarProfiles:
         self.profiles: dict[str, AvatarProfile] = {}
 
     def add(self, profile: AvatarProfile) -> None:
-        """Begin with a new profile."""
+        """Add a profile and start processing it."""
         self.profiles[profile.id] = profile
         task = asyncio.create_task(self._process(profile))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def settings_changed(self) -> None:
-        """Look again at settings that profiles are held by."""
+        """Wake the profiles that wait for a setting."""
         self._settings_changed.set()
         self._settings_changed = asyncio.Event()
 
     def reset(self) -> None:
-        """Forget every profile."""
+        """Remove all profiles."""
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
@@ -57,9 +57,9 @@ class AvatarProfiles:
 
     async def wait_until_ready(self, profile_id: str) -> str | None:
         """
-        Wait for a profile, as a run does that uses it before it is ready.
+        Wait until a profile is processed.
 
-        :return: what is wrong with it, or none.
+        :return: The error message, or None if the profile is ready.
         """
         profile = self.profiles.get(profile_id)
         if profile is None:
@@ -68,7 +68,7 @@ class AvatarProfiles:
         return f"The avatar profile failed: {profile.message}" if profile.status == "failed" else None
 
     def as_json(self, profile: AvatarProfile) -> dict[str, Any]:
-        """Write a profile, with a fresh link to its preview."""
+        """Return a profile with a fresh link to its preview."""
         link = self._media.link(profile.preview.name, self._settings.view_seconds) if profile.preview else None
         return {
             "id": profile.id,

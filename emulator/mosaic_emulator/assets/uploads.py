@@ -1,4 +1,4 @@
-"""Uploads: reserved ids, the forms that carry the bytes, and the assets that come of them."""
+"""Uploads: reserved ids, their signed forms, and the resulting assets."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SUFFIXES: Final = {"video": ".mp4", "audio": ".mp3", "image": ".png"}
 
 @dataclass
 class Upload:
-    """One reserved asset and what has arrived for it."""
+    """One reserved asset and its stored file."""
 
     id: str
     type: str
     key: str
     fields: dict[str, str]
     max_file_size: int
-    #: On the emulator's own clock (``time.time()``), so that a skewed server still measures its own hour.
+    #: ``time.time()``, not affected by ``clock_skew``.
     expires_at: float
     media: StoredObject | None = None
-    #: Bytes that arrived, also when they were dropped.
+    #: Received bytes, also with ``discard_uploads``.
     size: int | None = None
     file_name: str | None = None
     finalized: bool = False
@@ -43,16 +43,16 @@ class Upload:
 
     @property
     def expired(self) -> bool:
-        """Whether the form no longer works."""
+        """Whether the form has expired."""
         return time.time() > self.expires_at
 
     @property
     def is_stored(self) -> bool:
-        """Whether the bytes are there."""
+        """Whether the file was received."""
         return self.size is not None
 
     def as_json(self) -> dict[str, Any]:
-        """Write it for the control interface."""
+        """Return the upload for the control interface."""
         return {
             "id": self.id,
             "type": self.type,
@@ -67,7 +67,7 @@ class Upload:
 
 
 class UploadStore:
-    """All uploads. The API reserves and finalizes, the storage host's threads look up and store."""
+    """All uploads. Used by the API's event loop and by the storage host's threads."""
 
     def __init__(self, *, settings: Settings, clock: Clock, media: MediaStore) -> None:
         self._settings = settings
@@ -79,7 +79,7 @@ class UploadStore:
         self._by_key: dict[str, Upload] = {}
 
     def reserve(self, asset_type: str, workspace_id: str = WORKSPACE_ID) -> Upload:
-        """Reserve an id and make its form."""
+        """Reserve an asset id and create its form."""
         plain = str(uuid.uuid4())
         asset_id = f"img-{plain}" if asset_type == "image" else plain
         key = f"org/{ORGANIZATION_ID[:8]}/uploads/{plain}"
@@ -125,7 +125,7 @@ class UploadStore:
         return upload
 
     def add_generated(self, asset_id: str, asset_type: str, media: StoredObject, workspace_id: str) -> None:
-        """Make an asset of what a tile generated."""
+        """Add an asset that a tile generated."""
         upload = Upload(
             id=asset_id,
             type=asset_type,
@@ -143,12 +143,12 @@ class UploadStore:
             self._by_id[asset_id] = upload
 
     def by_key(self, key: str) -> Upload | None:
-        """Find the upload that a form belongs to."""
+        """Return the upload with this form key."""
         with self._lock:
             return self._by_key.get(key)
 
     def get(self, asset_id: str, asset_type: str | None = None) -> Upload | None:
-        """Find an upload by its asset id, and its type where that matters."""
+        """Return the upload with this asset id, and of this type if given."""
         with self._lock:
             upload = self._by_id.get(asset_id)
         return upload if upload is not None and asset_type in (None, upload.type) else None
@@ -159,7 +159,7 @@ class UploadStore:
             return list(self._by_id.values())
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove all uploads."""
         with self._lock:
             self._by_id.clear()
             self._by_key.clear()

@@ -1,4 +1,4 @@
-"""The page for humans: what the emulator holds, as plain HTML without scripts, links to elsewhere, and secrets."""
+"""The HTML page: an overview of the emulator's state, without scripts, external links and secrets."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from mosaic_emulator.settings import Settings
 from mosaic_emulator.social.posts import Post
 from mosaic_emulator.state import State
 
-#: How many of a kind are shown; of the others only how many there are.
+#: Maximum number of items that a section shows.
 MAX_ITEMS: Final = 40
 MAX_REQUESTS: Final = 25
-#: Texts of users and addresses are cut: a page is no place for a book.
+#: Longer texts of users and URLs are truncated.
 MAX_TEXT: Final = 300
 REFRESH_SECONDS: Final = 5
-#: Settings whose value is a secret, or what to search logs for.
+#: Settings whose value is not shown.
 SECRET_SETTINGS: Final = frozenset({"webhook_secret", "signature_mark"})
 
-#: What is shown by a browser; whoever uploads a file chooses its type, and a page or an SVG could hold a script.
+#: Media types that the page embeds. Clients choose the type of an upload, and HTML or SVG could contain a script.
 SHOWN: Final = frozenset(
     {
         "video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-m4v", "video/x-msvideo",
@@ -44,10 +44,10 @@ UNDER_WAY: Final = frozenset({"running", "processing", "pending", "queued"})
 
 def render_page(state: State, *, url: str, refresh: bool) -> str:
     """
-    Write the page.
+    Return the page.
 
-    :param url: where the emulator is.
-    :param refresh: whether the browser is to ask again every few seconds.
+    :param url: URL of the emulator.
+    :param refresh: Whether the page reloads every few seconds.
     """
     refresh_tag = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
     refresh_link = '<a href="/">Stop refreshing</a>' if refresh else '<a href="/?refresh">Refresh every 5 seconds</a>'
@@ -68,10 +68,10 @@ def render_page(state: State, *, url: str, refresh: bool) -> str:
         '<title>Mosaic emulator</title><link rel="icon" href="/_emulator/icon.svg">'
         '<link rel="stylesheet" href="/_emulator/page.css"></head><body>'
         "<header><div><h1>Mosaic emulator</h1>"
-        f"<p>A local stand-in for the Mosaic API at <code>{escape(url)}</code>. Nothing here costs credits, "
+        f"<p>A local emulator of the Mosaic API at <code>{escape(url)}</code>. Nothing here costs credits, "
         f"and nothing is published.</p></div><p class=refresh>{refresh_link}</p></header>"
         f"{_summary(state)}<main>{sections}</main>"
-        f"<footer><p>As of {_time(datetime.now(timezone.utc))}. The same as JSON: {_json_links()}</p></footer>"
+        f"<footer><p>As of {_time(datetime.now(timezone.utc))}. As JSON: {_json_links()}</p></footer>"
         "</body></html>"
     )
 
@@ -98,7 +98,7 @@ def _summary(state: State) -> str:
     leaks = counts["key_leaks"]
     warning = (
         f"<p class=warning>{leaks} request{'s' * (leaks != 1)} carried an API key to the storage host. "
-        "A client must never send it there.</p>"
+        "A client must never do that.</p>"
         if leaks
         else ""
     )
@@ -109,7 +109,7 @@ def _failed(count: int) -> str:
     return f"{count} failed" if count else ""
 
 
-# What differs from a plain Mosaic
+# Faults and settings
 
 
 def _faults_and_settings(state: State) -> str:
@@ -120,12 +120,12 @@ def _faults_and_settings(state: State) -> str:
         for name, value in state.settings.model_dump().items()
         if value != defaults[name]
     ]
-    inner = _list("Faults that are set", faults, "No fault is set.") + _list("Changed settings", changed, "None.")
+    inner = _list("Injected faults", faults, "None.") + _list("Changed settings", changed, "None.")
     return _section("Faults and settings", f"<div class=pair>{inner}</div>")
 
 
 def _fault(fault: Fault) -> str:
-    times = "for ever" if fault.times is None else f"{fault.times}\u00d7"
+    times = "always" if fault.times is None else f"{fault.times}\u00d7"
     more = [times]
     more += [f"after {fault.skip} more"] if fault.skip else []
     more += [f"{fault.probability:.0%} of the time"] if fault.probability < 1 else []
@@ -169,7 +169,7 @@ def _run(state: State, run: Run) -> str:
     resumed = f", resumed {run.resumed}\u00d7" if run.resumed else ""
     outputs = "".join(_output(run, each) for each in run.outputs if each.visible_from <= time.monotonic())
     if run.status == "failed":
-        # The API shows none of them.
+        # The API does not return the outputs of a failed run.
         outputs = ""
     return (
         f"<article><h3>{escape(run.agent.name)} {_badge(run.status)}</h3>"
@@ -203,7 +203,7 @@ def _output(run: Run, output: Output) -> str:
 
 def _posts(state: State) -> str:
     posts = (_post(each) for each in reversed(state.posts.values()))
-    return _cards("Posts", posts, len(state.posts), "Nothing has been posted.")
+    return _cards("Posts", posts, len(state.posts), "No post has been created.")
 
 
 def _post(post: Post) -> str:
@@ -218,7 +218,7 @@ def _post(post: Post) -> str:
     text = f"<blockquote>{escape(_truncate(post.text))}</blockquote>" if post.text else ""
     return (
         f"<article><h3>{escape(', '.join(post.platforms))} {_badge(post.status)}</h3>{text}"
-        f"<p class=facts>{_id(post.id)} made {_time(post.created_at)}, {media}{when}</p>"
+        f"<p class=facts>{_id(post.id)} created {_time(post.created_at)}, {media}{when}</p>"
         f"<ol class=nodes>{destinations}</ol></article>"
     )
 
@@ -234,7 +234,7 @@ def _asset(upload: Upload) -> str:
     elif upload.is_stored:
         state = "stored, not finalized"
     else:
-        state = "expired" if upload.expired else "waiting for its file"
+        state = "expired" if upload.expired else "waiting for the file"
     size = "" if upload.size is None else _size(upload.size)
     base = f"/_emulator/uploads/{escape(upload.id)}/media"
     media = ""
@@ -253,7 +253,7 @@ def _asset(upload: Upload) -> str:
 
 def _agents(state: State) -> str:
     agents = sorted(state.agents.values(), key=lambda each: each.number)
-    return _cards("Agents", (_agent(state, each) for each in agents), len(agents), "There is no agent.")
+    return _cards("Agents", (_agent(state, each) for each in agents), len(agents), "No agent exists.")
 
 
 def _agent(state: State, agent: Agent) -> str:
@@ -274,12 +274,12 @@ def _agent(state: State, agent: Agent) -> str:
 def _requests(state: State) -> str:
     latest = state.log.latest(MAX_REQUESTS)
     if not latest:
-        return _section("Latest requests", "<p class=empty>No request has come in.</p>")
+        return _section("Latest requests", "<p class=empty>No request was received.</p>")
     return _section("Latest requests", f"<ol class=requests>{''.join(map(_request, latest))}</ol>")
 
 
 def _request(entry: ReceivedRequest) -> str:
-    status = "no answer" if entry.status is None else str(entry.status)
+    status = "no response" if entry.status is None else str(entry.status)
     tone = "bad" if entry.status is None or entry.status >= 400 else ""
     fault = f" <b class=fault>{escape(entry.fault)}</b>" if entry.fault else ""
     host = " <small>storage</small>" if entry.host == "storage" else ""
@@ -289,11 +289,11 @@ def _request(entry: ReceivedRequest) -> str:
     )
 
 
-# Pieces
+# Building blocks
 
 
 def media_type(stored: StoredObject) -> str:
-    """Return an object's media type, without parameters."""
+    """Return the media type of an object without parameters."""
     return stored.content_type.partition(";")[0].strip().lower()
 
 

@@ -1,4 +1,4 @@
-"""The emulator's own interface under ``/_emulator``: look, configure, inject, decide, reset."""
+"""The control interface under ``/_emulator``: read the state, change settings, inject faults, finish runs, reset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix=PREFIX)
 
 
 class FaultBody(BaseModel):
-    """A fault to inject."""
+    """Body of ``POST /_emulator/faults``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,7 +37,7 @@ class FaultBody(BaseModel):
 
 
 class EndBody(BaseModel):
-    """How a run is to end."""
+    """Body of ``POST /_emulator/runs/{run_id}/finish``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,29 +50,29 @@ class EndBody(BaseModel):
 def state_of(request: Request) -> State:
     """Return the emulator's state."""
     state = request.scope["mosaic.state"]
-    assert isinstance(state, State)  # noqa: S101 - the wire put it there
+    assert isinstance(state, State)  # noqa: S101 - set by FaultMiddleware
     return state
 
 
 async def json_body(request: Request) -> dict[str, Any]:
     """
-    Return the object that a request to the emulator itself carries.
+    Return the JSON object in the body of a request.
 
-    :raises ValueError: when it carries none.
+    :raises ValueError: If the body is not a JSON object.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise ValueError(f"the body is longer than {MAX_BODY} bytes")
+            raise ValueError(f"The body is longer than {MAX_BODY} bytes.")
     data = load_json(bytes(body))
     if not isinstance(data, dict):
-        raise ValueError("the body must be a JSON object")
+        raise ValueError("The body must be a JSON object.")
     return data
 
 
 def bad_request(error: ValueError) -> Response:
-    """Answer what is wrong with a request to the emulator itself."""
+    """Return a 400 that describes the error."""
     if isinstance(error, ValidationError):
         texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         return json_response({"detail": "; ".join(texts)}, 400)
@@ -81,20 +81,20 @@ def bad_request(error: ValueError) -> Response:
 
 @router.get("/counts")
 async def counts(request: Request) -> Response:
-    """Tell the counters."""
+    """Return the counters."""
     return json_response(state_of(request).counters.as_json())
 
 
 @router.get("/runs")
 async def runs(request: Request) -> Response:
-    """Tell every run, oldest first."""
+    """Return all runs, oldest first."""
     state = state_of(request)
     return json_response([state.run_control_json(run) for run in state.runs.values()])
 
 
 @router.get("/posts")
 async def posts(request: Request) -> Response:
-    """Tell every post, oldest first."""
+    """Return all posts, oldest first."""
     state = state_of(request)
     return json_response(
         [
@@ -112,7 +112,7 @@ async def posts(request: Request) -> Response:
 
 @router.get("/agents")
 async def agents(request: Request) -> Response:
-    """Tell every agent with its graph, oldest first; those that are there from the start come first."""
+    """Return all agents with their graphs, oldest first."""
     state = state_of(request)
     return json_response(
         [
@@ -126,25 +126,25 @@ async def agents(request: Request) -> Response:
 
 @router.get("/uploads")
 async def uploads(request: Request) -> Response:
-    """Tell every upload, oldest first."""
+    """Return all uploads, oldest first."""
     return json_response([upload.as_json() for upload in state_of(request).uploads.all()])
 
 
 @router.get("/requests")
 async def requests(request: Request) -> Response:
-    """Tell the received requests, oldest first."""
+    """Return the received requests, oldest first."""
     return json_response(state_of(request).log.as_json())
 
 
 @router.get("/settings")
 async def settings(request: Request) -> Response:
-    """Tell the settings."""
+    """Return the settings."""
     return json_response(state_of(request).settings.model_dump())
 
 
 @router.post("/settings")
 async def configure(request: Request) -> Response:
-    """Change settings, all or none of them."""
+    """Change settings. If any is invalid, none is changed."""
     try:
         state_of(request).configure(await json_body(request))
     except ValueError as error:
@@ -164,38 +164,38 @@ async def inject(request: Request) -> Response:
 
 @router.get("/faults")
 async def faults(request: Request) -> Response:
-    """Tell the faults that may still take place."""
+    """Return the faults that can still occur."""
     return json_response([asdict(each) for each in state_of(request).faults.pending()])
 
 
 @router.delete("/faults")
 async def clear_faults(request: Request) -> Response:
-    """Forget the faults that have not taken place."""
+    """Remove all faults."""
     state_of(request).faults.clear()
     return json_response({})
 
 
 @router.post("/reset")
 async def reset(request: Request) -> Response:
-    """Go back to the start."""
+    """Reset the emulator to its state at the start."""
     state_of(request).reset()
     return json_response({})
 
 
 @router.post("/expire_links")
 async def expire_links(request: Request) -> Response:
-    """Make every link that was handed out until now an expired one."""
+    """Expire all signed links created so far."""
     state_of(request).media.expire_links()
     return json_response({})
 
 
 @router.post("/runs/{run_id}/finish")
 async def finish_run(run_id: str, request: Request) -> Response:
-    """End a run by hand."""
+    """Finish a run now."""
     state = state_of(request)
     run = state.runs.get(run_id)
     if run is None:
-        return json_response({"detail": f"there is no run {run_id}"}, 404)
+        return json_response({"detail": f"Run {run_id} does not exist."}, 404)
     try:
         end = EndBody(**await json_body(request))
     except ValueError as error:
@@ -208,18 +208,18 @@ async def finish_run(run_id: str, request: Request) -> Response:
 
 @router.delete("/runs/{run_id}")
 async def forget_run(run_id: str, request: Request) -> Response:
-    """Make a run unknown, as if it had been deleted."""
+    """Delete a run, so that the API responds 404."""
     state = state_of(request)
     run = state.runs.pop(run_id, None)
     if run is None:
-        return json_response({"detail": f"there is no run {run_id}"}, 404)
+        return json_response({"detail": f"Run {run_id} does not exist."}, 404)
     state.engine.abandon(run)
     return json_response({})
 
 
 @router.post("/triggers/{trigger_id}/fire")
 async def fire_trigger(trigger_id: str, request: Request) -> Response:
-    """Let something arrive at a trigger; the answer is the run that it began, or null."""
+    """Fire a trigger. Return the run that it started, or null."""
     try:
         run = fire(state_of(request), trigger_id, TriggerEvent(**await json_body(request)))
     except LookupError as error:
@@ -231,11 +231,11 @@ async def fire_trigger(trigger_id: str, request: Request) -> Response:
 
 @router.get("/connect/{token}")
 async def connect(token: str, request: Request) -> Response:
-    """Do what a human does behind a link for connecting an account. A link works once."""
+    """Connect an account, as a user does in the browser. A link works once."""
     state = state_of(request)
     link = state.links.pop(token, None)
     if link is None:
-        return json_response({"detail": "the link is used or unknown"}, 404)
+        return json_response({"detail": "The link is used or unknown."}, 404)
     username = f"account{len(state.connections) + len(state.deleted_connections) + 1}"
     connection = Connection(
         id=str(uuid.uuid4()),
@@ -253,8 +253,8 @@ async def connect(token: str, request: Request) -> Response:
 
 @router.get("/checkout/{token}")
 async def pay_checkout(token: str, request: Request) -> Response:
-    """Do what a human does in a checkout. It can be paid once."""
+    """Pay a checkout, as a user does in the browser. It can be paid once."""
     plan = state_of(request).ledger.pay_checkout(token)
     if plan is None:
-        return json_response({"detail": "the checkout is paid or unknown"}, 404)
+        return json_response({"detail": "The checkout is paid or unknown."}, 404)
     return json_response({"plan_id": plan.id})

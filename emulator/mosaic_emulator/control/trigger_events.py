@@ -1,4 +1,4 @@
-"""What happens outside that makes a trigger begin a run: a video on a channel, files in a folder."""
+"""Events that fire triggers: a new video on a channel, or new files in a watched folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mosaic_emulator.triggers.youtube import YoutubeTrigger
 
 
 class TriggerEvent(BaseModel):
-    """What arrives; what is not said is made up."""
+    """A new video, or new files. Missing values get defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,18 +23,18 @@ class TriggerEvent(BaseModel):
     video_id: str = Field(default_factory=lambda: uuid.uuid4().hex[:11])
     video_title: str = "A new video"
     video_url: str | None = None
-    #: Length of the video; one of unknown length is always wanted.
+    #: Length of the video. An unknown length matches every filter.
     seconds: float | None = None
     file_names: list[str] = Field(default_factory=lambda: ["recording.mp4"], min_length=1)
 
 
 def fire(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
     """
-    Let something arrive at a trigger.
+    Fire a trigger.
 
-    :return: the run that it began; none where the trigger does not want it, or has begun one already.
-    :raises LookupError: when there is no such trigger.
-    :raises ValueError: when the trigger does not watch that channel.
+    :return: The started run, or None if the trigger's filter excludes the video or its run already exists.
+    :raises LookupError: If the trigger does not exist.
+    :raises ValueError: If the trigger does not watch the channel.
     """
     if event.video_url is not None and not is_http_url(event.video_url):
         raise ValueError("video_url: not an http or https URL")
@@ -43,14 +43,14 @@ def fire(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
         return _video(state, youtube, event)
     if trigger_id in state.storage_events.triggers:
         return _files(state, trigger_id, event)
-    raise LookupError(f"there is no trigger {trigger_id}")
+    raise LookupError(f"Trigger {trigger_id} does not exist.")
 
 
 def _video(state: State, trigger: YoutubeTrigger, event: TriggerEvent) -> Run | None:
     channel_id = event.channel_id or next(iter(trigger.channels))
     if channel_id not in trigger.channels:
-        raise ValueError(f"the trigger does not watch channel {channel_id}")
-    # Several triggers that lead to the same input begin one run for the same video.
+        raise ValueError(f"The trigger does not watch channel {channel_id}.")
+    # Several triggers of an agent start one run for the same video.
     is_known = any(
         run.agent.id == trigger.agent_id and (run.triggered_by or {}).get("video_id") == event.video_id
         for run in state.runs.values()
@@ -81,7 +81,7 @@ def _files(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
     agent = state.agents.get(trigger.data["agent_id"])
     batch = storage_events.add_files(trigger_id, event.file_names)
     if agent is None:
-        # The agent was deleted: the batch waits for ever.
+        # The agent was deleted, so the batch stays open.
         return None
     origin: dict[str, Any] = {
         "storage_trigger_id": trigger_id,

@@ -1,4 +1,4 @@
-"""The server's clock: skewed where asked, and written in the style asked for."""
+"""The server's clock and the format of its times."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ TWO_HOURS_EAST = timezone(timedelta(hours=2))
 
 
 class Clock:
-    """What time it is on the server, and how it says so."""
+    """The server's clock, according to the settings ``clock_skew`` and ``timestamps``."""
 
     def __init__(self, *, settings: Settings) -> None:
         self._settings = settings
 
     def now(self) -> datetime:
-        """Return the server's idea of now, in UTC."""
+        """Return the server's current time in UTC."""
         return datetime.now(timezone.utc) + timedelta(seconds=self._settings.clock_skew)
 
     def text(self, moment: datetime) -> str:
-        """Write a time of an answer."""
+        """Format a time for a response."""
         style = self._settings.timestamps
         if style == "seconds":
             return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -32,26 +32,25 @@ class Clock:
         return moment.astimezone(TWO_HOURS_EAST).isoformat(timespec="microseconds")
 
     def optional(self, moment: datetime | None) -> str | None:
-        """Write a time that may be missing."""
+        """Format a time that may be missing."""
         return None if moment is None else self.text(moment)
 
     def http_date(self) -> str:
-        """Write the ``Date`` header."""
+        """Return the ``Date`` header."""
         return format_datetime(self.now(), usegmt=True)
 
 
 def parse_time(text: str) -> datetime:
     """
-    Read an ISO 8601 time; one without an offset is UTC.
+    Parse an ISO 8601 time. Without an offset it is UTC.
 
-    :param text: what a client sent.
-    :raises ValueError: when it is no time.
+    :raises ValueError: If the text is not a time.
     """
     cleaned = text.strip()
-    # fromisoformat reads "Z" only from Python 3.11 on.
+    # fromisoformat parses "Z" since Python 3.11.
     if cleaned[-1:] in ("Z", "z"):
         cleaned = cleaned[:-1] + "+00:00"
-    # A "+" that was not escaped in a query arrives as a blank.
+    # An unescaped "+" in a query arrives as a space.
     if len(cleaned) > 6 and cleaned[-6] == " " and cleaned[-3] == ":":
         cleaned = cleaned[:-6] + "+" + cleaned[-5:]
     whole, dot, rest = cleaned.partition(".")

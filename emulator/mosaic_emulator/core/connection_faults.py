@@ -1,4 +1,4 @@
-"""What only the transport can do: close a connection without an answer, or reset it."""
+"""Access to a request's connection, to close or reset it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import socket
 import struct
 from typing import Any, Final
 
-#: SO_LINGER with no time: closing sends RST and drops what was not sent.
+#: SO_LINGER with a timeout of zero: closing the socket sends a TCP reset and drops unsent data.
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def reset(transport: Any) -> None:
-    """End a connection of the event loop with a TCP reset."""
+    """Reset a connection of the event loop."""
     raw = transport.get_extra_info("socket")
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
@@ -20,13 +20,13 @@ def reset(transport: Any) -> None:
 
 def with_transport(base: type[Any]) -> type[Any]:
     """
-    Make a uvicorn protocol that gives the application the connection it came by.
+    Return a uvicorn protocol that passes the connection to the application as ``mosaic.transport`` in the scope.
 
-    :param base: one of uvicorn's own HTTP protocols.
+    :param base: One of uvicorn's HTTP protocols.
     """
 
     class TransportProtocol(base):  # type: ignore[misc]
-        """The protocol, with ``mosaic.transport`` in each scope."""
+        """The protocol with ``mosaic.transport`` in each scope."""
 
         app: Any
 

@@ -1,4 +1,4 @@
-"""Faults on request: which request meets one, and how often."""
+"""Faults on request: the kinds, and which requests they apply to."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MEDIA: Final = ("/mosaic-emulator-media/{}",)
 
 @dataclass(frozen=True)
 class FaultKind:
-    """One kind of fault: its options, and where it makes sense."""
+    """A kind of fault: its options, and the requests that it can apply to."""
 
     options: frozenset[str]
-    #: Path templates that it is limited to; none means everywhere.
+    #: Path templates that the fault is limited to; empty for no limit.
     only: tuple[str, ...] = ()
     method: str | None = None
 
@@ -53,6 +53,7 @@ KINDS: Final[dict[str, FaultKind]] = {
     "truncated_json": _fault_kind("how"),
     "empty": _fault_kind("status"),
     "html": _fault_kind("effect"),
+    "refusal": _fault_kind("effect", "error"),
     "unknown_status": _fault_kind("status"),
     "not_found": _fault_kind(),
     "unauthorized": _fault_kind(),
@@ -69,13 +70,13 @@ KINDS: Final[dict[str, FaultKind]] = {
 
 
 def normalize_template(template: str) -> str:
-    """Write a path template without the names in its braces."""
+    """Remove the parameter names from a path template."""
     return re.sub(r"\{[^{}]*\}", "{}", template)
 
 
 @dataclass
 class Fault:
-    """One injected fault, with what is left of it."""
+    """An injected fault. ``times`` and ``skip`` count down."""
 
     kind: str
     method: str = "*"
@@ -86,11 +87,11 @@ class Fault:
     options: dict[str, Any] = field(default_factory=dict)
 
     def option(self, name: str, default: Any = None) -> Any:
-        """Return an option of this kind of fault."""
+        """Return an option of the fault."""
         return self.options.get(name, default)
 
     def matches(self, method: str, path: str, template: str) -> bool:
-        """Say whether a request is of those that this fault is meant for."""
+        """Return whether the fault applies to a request."""
         kind = KINDS[self.kind]
         if self.method not in ("*", method) or (kind.method and method != kind.method):
             return False
@@ -101,7 +102,7 @@ class Fault:
 
 
 class FaultQueue:
-    """The injected faults in the order of their injection. One request meets at most one."""
+    """The injected faults in order. At most one applies to a request. Thread-safe."""
 
     def __init__(self, *, seed: int = 0) -> None:
         self._lock = threading.Lock()
@@ -112,34 +113,36 @@ class FaultQueue:
         """
         Add a fault.
 
-        :raises ValueError: when the kind or one of its options is not known.
+        :raises ValueError: If the kind or an option is unknown.
         """
         kind = KINDS.get(fault.kind)
         if kind is None:
-            raise ValueError(f"there is no fault {fault.kind!r}; known are {', '.join(sorted(KINDS))}")
+            raise ValueError(f"There is no fault {fault.kind!r}. Use one of: {', '.join(sorted(KINDS))}.")
         unknown = set(fault.options) - kind.options
         if unknown:
             known = ", ".join(sorted(kind.options)) or "none"
-            raise ValueError(f"fault {fault.kind!r} has no option {', '.join(sorted(unknown))}; its options: {known}")
+            raise ValueError(
+                f"The fault {fault.kind!r} has no option {', '.join(sorted(unknown))}. Its options: {known}."
+            )
         with self._lock:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Forget every fault that has not taken place."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def pending(self) -> list[Fault]:
-        """Return the faults that may still take place, in the order of their injection."""
+        """Return the faults that can still occur, in the order of their injection."""
         with self._lock:
             return [replace(each) for each in self._faults]
 
     def reseed(self, seed: int) -> None:
-        """Begin the sequence of chances again."""
+        """Restart the random sequence of probabilities."""
         self._random.seed(seed)
 
     def take(self, method: str, path: str, template: str) -> Fault | None:
-        """Return the fault that this request meets, and use it up."""
+        """Return the fault that applies to a request, and count it down."""
         with self._lock:
             for fault in self._faults:
                 if not fault.matches(method, path, template):

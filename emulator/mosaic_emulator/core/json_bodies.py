@@ -1,4 +1,4 @@
-"""JSON that clients send, read so that it can be stored and answered with."""
+"""Parsing of JSON request bodies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MAX_DEPTH: Final = 64
 
 def load_json(body: bytes) -> Any:
     """
-    Decode a body.
+    Parse a body.
 
-    :raises ValueError: when it is no JSON, is too long or too deep, or holds half a character.
+    :raises ValueError: If the body is not JSON, is too long, is nested too deeply, or has an unpaired surrogate.
     """
     if len(body) > MAX_BODY:
         raise ValueError(f"the body is longer than {MAX_BODY} bytes")
     try:
         data = json.loads(body)
-        # What can't be written can't be answered with either: halves of surrogate pairs, and depths that this Python
-        # reads but does not write.
+        # A value that cannot be serialized cannot be part of a response: unpaired surrogates, and nesting that this
+        # Python parses but does not serialize.
         json.dumps(data, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("the body is nested too deeply") from error

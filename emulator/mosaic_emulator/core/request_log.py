@@ -1,8 +1,9 @@
-"""The log of received requests."""
+"""The log of received requests, without keys and signatures."""
 
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-#: Headers whose values the log keeps; of all others only the names.
+#: Headers whose values are logged. Of all others only the names are.
 SELECTED: Final = frozenset(
     {
         "user-agent",
@@ -28,10 +29,25 @@ SELECTED: Final = frozenset(
     }
 )
 
+#: Query parameters of signed URLs, whose values are masked.
+_SIGNED: Final = re.compile(r"(?i)((?:\bx-(?:goog|amz)-[a-z-]+|\b(?:signature|sig|token))=)[^&\s\"']+")
+MASK: Final = "***"
+
+
+def mask_signatures(value: Any) -> Any:
+    """Mask the parameters of signed URLs in a query or a JSON value."""
+    if isinstance(value, str):
+        return _SIGNED.sub(rf"\1{MASK}", value)
+    if isinstance(value, list):
+        return [mask_signatures(each) for each in value]
+    if isinstance(value, dict):
+        return {name: mask_signatures(each) for name, each in value.items()}
+    return value
+
 
 @dataclass
 class ReceivedRequest:
-    """One request, as it came in and as it was answered."""
+    """A received request and the status of its response."""
 
     host: str
     method: str
@@ -42,17 +58,17 @@ class ReceivedRequest:
     headers: dict[str, str]
     authorization: bool
     time: float = field(default_factory=time.time)
-    #: The parsed JSON body, when it was one.
+    #: The parsed body, if it is JSON.
     body: Any = None
-    #: Names of the form's fields in the order received (storage host).
+    #: Names of the form fields in the order received (storage host).
     form_fields: list[str] | None = None
-    #: Status of the answer, or none when there was no answer.
+    #: Status of the response, or None if there was no response.
     status: int | None = None
     fault: str | None = None
     seconds: float | None = None
 
     def finish(self, status: int | None) -> None:
-        """Note how the request was answered."""
+        """Record the status and the duration."""
         self.status = status
         self.seconds = time.time() - self.time
 
@@ -60,14 +76,14 @@ class ReceivedRequest:
 def log_entry(
     *, host: str, method: str, path: str, template: str, query: str, headers: Iterable[tuple[str, str]]
 ) -> ReceivedRequest:
-    """Make the entry of a request that has just come in."""
+    """Create the log entry of a request."""
     pairs = [(name.lower(), value) for name, value in headers]
     return ReceivedRequest(
         host=host,
         method=method,
         path=path,
         template=template,
-        query=query,
+        query=mask_signatures(query),
         header_names=[name for name, _ in pairs],
         headers={name: value for name, value in pairs if name in SELECTED},
         authorization=any(name in ("authorization", "x-api-key") for name, _ in pairs),
@@ -75,28 +91,28 @@ def log_entry(
 
 
 class RequestLog:
-    """The last requests, oldest first."""
+    """The latest requests, oldest first."""
 
     def __init__(self, *, length: int) -> None:
         self._lock = threading.Lock()
         self._entries: deque[ReceivedRequest] = deque(maxlen=length)
 
     def add(self, entry: ReceivedRequest) -> None:
-        """Add a request; its entry is completed while it is worked on."""
+        """Add a request. The caller completes the entry later."""
         with self._lock:
             self._entries.append(entry)
 
     def reset(self, length: int) -> None:
-        """Begin an empty log."""
+        """Clear the log."""
         with self._lock:
             self._entries = deque(maxlen=length)
 
     def latest(self, limit: int) -> list[ReceivedRequest]:
-        """Return the last requests, newest first."""
+        """Return the latest requests, newest first."""
         with self._lock:
             return list(itertools.islice(reversed(self._entries), limit))
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Write the log."""
+        """Return all entries."""
         with self._lock:
             return [asdict(entry) for entry in self._entries]

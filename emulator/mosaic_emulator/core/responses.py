@@ -1,4 +1,4 @@
-"""Answers of the API: JSON in the shapes that the settings ask for, and errors."""
+"""JSON responses and errors of the API, in the shapes that the settings choose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from mosaic_emulator.settings import Settings
 
-#: Fields that may be without a value, with what they are when "empty".
+#: Fields that may have no value, with their value for ``optional_fields="empty"``.
 OPTIONAL_FIELDS: Final[dict[str, Any]] = {
     "status_message": "",
     "thumbnail_url": "",
@@ -17,7 +17,7 @@ OPTIONAL_FIELDS: Final[dict[str, Any]] = {
     "sources": [],
     "errors": [],
     "triggered_by": {},
-    # An empty list of scopes would say that there are none, and not that there is no limit.
+    # An empty list would mean no scope at all. Null means unrestricted.
     "scopes": None,
     "last_used_at": "",
     "scheduled_at": "",
@@ -41,7 +41,7 @@ OPTIONAL_FIELDS: Final[dict[str, Any]] = {
     "video_preview_url": "",
     "canceled_at": "",
 }
-#: Objects whose keys are the user's or are sent on verbatim: nothing is added to them or taken from them.
+#: Objects that are passed through unchanged.
 VERBATIM: Final = frozenset({"upload_fields", "params_used", "update_params", "filter_options", "raw_metrics"})
 
 CODES: Final[dict[int, str]] = {
@@ -59,7 +59,7 @@ CODES: Final[dict[int, str]] = {
 
 
 class ApiError(Exception):
-    """An answer that refuses."""
+    """An error response of the API."""
 
     def __init__(self, status: int, detail: str, *, code: str | None = None, location: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
@@ -70,7 +70,7 @@ class ApiError(Exception):
 
 
 def error_body(error: ApiError, settings: Settings) -> dict[str, Any]:
-    """Write an error the way the settings ask for."""
+    """Return the body of an error, according to the settings."""
     detail: Any = error.detail
     if settings.detail_shape == "list":
         detail = [{"loc": list(error.location or ("body",)), "msg": error.detail, "type": error.code}]
@@ -83,7 +83,7 @@ def error_body(error: ApiError, settings: Settings) -> dict[str, Any]:
 
 
 def apply_shape(value: Any, settings: Settings) -> Any:
-    """Apply the settings for optional fields, spellings and unknown fields to an answer."""
+    """Apply the settings for optional fields, spellings and unknown fields to a response body."""
     if isinstance(value, list):
         return [apply_shape(each, settings) for each in value]
     if not isinstance(value, dict):
@@ -106,11 +106,11 @@ def apply_shape(value: Any, settings: Settings) -> Any:
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Make a JSON answer."""
+    """Build a JSON response."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(content, status_code=status, headers=headers, media_type="application/json")
 
 
 def error_response(error: ApiError, settings: Settings, headers: dict[str, str] | None = None) -> Response:
-    """Make the answer that carries an error."""
+    """Build the response of an error."""
     return json_response(error_body(error, settings), error.status, headers)

@@ -1,4 +1,4 @@
-"""URLs that others wrote, of which any text may be one."""
+"""Checks of URLs from requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def is_http_url(text: str) -> bool:
-    """Return whether a text is an ``http`` or ``https`` URL with a host, and a port that there can be."""
+    """Return whether a text is an ``http`` or ``https`` URL with a host and a valid port."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -16,7 +16,7 @@ def is_http_url(text: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL leads to this machine."""
+    """Return whether a URL points to this machine."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

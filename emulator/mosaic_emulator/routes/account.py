@@ -1,4 +1,4 @@
-"""Whose key it is."""
+"""The API key and its organization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter()
 
 @router.get("/whoami")
 async def whoami(context: Context) -> Response:
-    """Tell the organization of the key, or the user as in 2025."""
+    """Return the organization of the key, or the user as the API did in 2025."""
     text = context.state.clock.text
     used, context.state.key_used_at = context.state.key_used_at, context.state.clock.now()
     body: dict[str, Any]

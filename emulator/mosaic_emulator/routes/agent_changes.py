@@ -1,4 +1,4 @@
-"""Agents, as far as they are changed: create, update, delete, duplicate."""
+"""Changes of agents: create, update, delete, duplicate."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 
 router = APIRouter()
 
-#: Of the forms of early 2026. Whatever becomes of unknown fields, these are refused.
+#: Fields of early 2026. Always rejected, whatever ``unknown_body_fields`` is.
 GRAPH_FIELDS: Final = frozenset({"graph", "nodes", "connections", "create_video_input_node"})
 
 
 class Metadata(BaseModel):
-    """What can be said of an agent beside its graph; what is not sent stays."""
+    """Metadata of an agent. A missing field is not changed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -46,7 +46,7 @@ class UpdateBody(Metadata):
 
 def _no_graph(context: RequestContext, body: Metadata) -> None:
     for name in sorted(GRAPH_FIELDS & set(body.model_extra or {})):
-        raise context.invalid_request(f"{name}: a graph is changed by operations only", "body", name)
+        raise context.invalid_request(f"{name}: a graph is only changed by operations", "body", name)
 
 
 def _add(context: RequestContext, agent: Agent) -> None:
@@ -83,13 +83,13 @@ def _change_answer(
 
 @router.post("/agent/create")
 async def create_agent(context: Context) -> Response:
-    """Make an agent without any tile."""
+    """Create an agent without tiles."""
     body = context.optional_body(CreateBody)
     _no_graph(context, body)
     workspace_id = context.workspace(body.workspace_id)
     names = {each.name for each in context.state.agents.values() if each.workspace_id == workspace_id}
     if body.name in names and context.settings.repeated_agent_name == "refuse":
-        raise ApiError(409, "An agent of this name is there already")
+        raise ApiError(409, "An agent with this name already exists")
     agent = _new_agent(context, body.name or "Untitled agent", body.description, body.visibility, workspace_id)
     _add(context, agent)
     context.state.counters.add("agents_created")
@@ -98,7 +98,7 @@ async def create_agent(context: Context) -> Response:
 
 @router.api_route("/agent/{agent_id}/update", methods=["POST", "PATCH"])
 async def update_agent(agent_id: str, context: Context) -> Response:
-    """Change what is said of an agent, and its graph by operations in their order."""
+    """Change an agent's metadata, and its graph by operations."""
     state, settings = context.state, context.settings
     agent = find_agent(context, agent_id)
     body = context.body(UpdateBody)
@@ -140,7 +140,7 @@ def _operation(context: RequestContext, data: dict[str, Any], place: int) -> Ope
 
 @router.api_route("/agent/{agent_id}/delete", methods=["POST", "DELETE"])
 async def delete_agent(agent_id: str, context: Context) -> Response:
-    """Take an agent out of its workspace, with its tiles and triggers; its runs stay on record."""
+    """Delete an agent with its tiles and triggers. Its runs are kept."""
     context.require_empty_body()
     state = context.state
     gone = {"success": True, "agent_id": agent_id, "message": "Agent removed"}
@@ -160,13 +160,13 @@ async def delete_agent(agent_id: str, context: Context) -> Response:
 
 @router.post("/agent/{agent_id}/duplicate")
 async def duplicate_agent(agent_id: str, context: Context) -> Response:
-    """Copy an agent, with fresh ids for it and all of its tiles."""
+    """Copy an agent. The copy and its tiles get new ids."""
     source = find_agent(context, agent_id)
     body = context.optional_body(Metadata)
     sent = body.model_fields_set
     copy = _new_agent(
         context,
-        # A copy of a name that is as long as a name may be is cut.
+        # A name has at most 120 characters.
         body.name if "name" in sent else f"Copy of {source.name}"[:120],
         body.description if "description" in sent else source.description,
         body.visibility if "visibility" in sent else source.visibility,

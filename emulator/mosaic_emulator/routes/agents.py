@@ -1,4 +1,4 @@
-"""Agents, as far as they are read."""
+"""Reads of agents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_agent(context: RequestContext, agent_id: str) -> Agent:
     """
     Return an agent.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
     agent = context.state.agents.get(agent_id)
     if agent is None or not context.is_visible(agent.workspace_id):
@@ -49,14 +49,14 @@ async def list_agents(context: Context) -> Response:
 
 @router.get("/agent/{agent_id}")
 async def get_agent(agent_id: str, context: Context) -> Response:
-    """Tell one agent's graph."""
+    """Return one agent with its graph."""
     agent = find_agent(context, agent_id)
     return context.respond(agent.as_json(context.state.clock.text, form=context.settings.agent_answer))
 
 
 @router.get("/agent_nodes/{agent_node_id}")
 async def get_agent_node(agent_node_id: str, context: Context) -> Response:
-    """Tell one tile of any agent."""
+    """Return one tile of any agent."""
     for agent in context.state.agents.values():
         if agent_node_id in agent.nodes and context.is_visible(agent.workspace_id):
             return context.respond({"agent_node": agent.nodes[agent_node_id].as_json()})

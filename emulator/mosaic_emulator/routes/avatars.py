@@ -20,7 +20,7 @@ router = APIRouter()
 
 
 class SourcesBody(BaseModel):
-    """A video, or an image and audio; each as a URL or as an upload."""
+    """A video, or an image and an audio, each as a URL or as an upload."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -43,7 +43,7 @@ class CreateBody(BaseModel):
 
 @router.post("/avatar-profiles/create")
 async def create_avatar_profile(context: Context) -> Response:
-    """Begin an avatar profile. There is no idempotency key: the same request twice is two profiles."""
+    """Create an avatar profile. There is no idempotency key: a repeated request creates a second profile."""
     body = context.body(CreateBody)
     found = {kind: _source(context, body.sources, kind) for kind in ("video", "image", "audio")}
     given = {kind for kind, (there, _) in found.items() if there}
@@ -81,7 +81,7 @@ def _source(context: RequestContext, sources: SourcesBody, kind: str) -> tuple[b
 
 @router.get("/avatar-profiles")
 async def list_avatar_profiles(context: Context) -> Response:
-    """List the avatar profiles, unpaged."""
+    """List the avatar profiles, without pages."""
     context.allow_query()
     desk = context.state.avatars
     listed_until = time.monotonic() - context.settings.list_lag
@@ -93,7 +93,7 @@ async def list_avatar_profiles(context: Context) -> Response:
 
 @router.get("/avatar-profiles/{avatar_profile_id}")
 async def get_avatar_profile(avatar_profile_id: str, context: Context) -> Response:
-    """Tell how a profile stands, without any object around it."""
+    """Return one avatar profile."""
     context.allow_query()
     profile = context.state.avatars.profiles.get(avatar_profile_id)
     if profile is None:

@@ -1,4 +1,4 @@
-"""Credits and plans. Two of these endpoints move money."""
+"""Credits and plans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_EVENTS = 10_000
 
 
 class AutoTopUp(BaseModel):
-    """The automatic top-up; all of it has to be said."""
+    """The automatic top-up. All fields are required."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -49,19 +49,19 @@ class UpgradeBody(BaseModel):
 
 @router.get("/credits")
 async def get_credits(context: Context) -> Response:
-    """Tell balance, plan, period and top-up."""
+    """Return the balance, the plan, the billing cycle and the automatic top-up."""
     context.allow_query()
     return context.respond(context.state.ledger.credits_json())
 
 
 @router.get("/credits/usage")
 async def get_credits_usage(context: Context) -> Response:
-    """Tell what used credits in a range of time."""
+    """Return the usage of credits in a time range."""
     context.allow_query("start_date", "end_date", "limit")
     until = context.query_time("end_date", whole_day=True) or context.state.clock.now()
     since = context.query_time("start_date") or until - timedelta(days=30)
     if since > until:
-        raise context.invalid_request("start_date: lies behind end_date", "query", "start_date")
+        raise context.invalid_request("start_date: is after end_date", "query", "start_date")
     limit = context.query_int("limit", 5000, 1, MOST_EVENTS)
     return context.respond(context.state.ledger.usage_json(since, until, limit))
 
@@ -88,33 +88,33 @@ async def set_auto_topup(context: Context) -> Response:
 
 @router.get("/plan")
 async def get_plan(context: Context) -> Response:
-    """Tell the plan."""
+    """Return the plan."""
     context.allow_query()
     return context.respond(context.state.ledger.plan_json())
 
 
 @router.get("/plan/list")
 async def list_plans(context: Context) -> Response:
-    """List the plans that can be bought."""
+    """List the available plans."""
     context.allow_query()
     return context.respond({"plans": plans_json(context.settings.plan_list_answer)})
 
 
 @router.post("/plan/upgrade")
 async def upgrade_plan(context: Context) -> Response:
-    """Change the plan, up, sideways or down: at once, or by a checkout that a human pays."""
+    """Change the plan, immediately or by a checkout that a user pays."""
     state, settings = context.state, context.settings
     body = context.body(UpgradeBody)
     plan = known_plan(body.plan_id)
     if plan is None:
-        raise context.invalid_request("plan_id: there is no such plan", "body", "plan_id")
+        raise context.invalid_request("plan_id: unknown plan", "body", "plan_id")
     for name in ("success_url", "cancel_url"):
         url = getattr(body, name)
         if url is not None and not is_http_url(url):
             raise context.invalid_request(f"{name}: not an http or https URL", "body", name)
     same = settings.plan == plan.id
     if same and settings.same_plan_status != 200:
-        raise ApiError(settings.same_plan_status, f"The plan is {plan.id} already")
+        raise ApiError(settings.same_plan_status, f"The plan is already {plan.id}")
     if settings.upgrade == "checkout" and not same:
         token = state.ledger.open_checkout(plan)
         state.counters.add("checkouts_opened")

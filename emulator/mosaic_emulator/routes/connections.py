@@ -1,4 +1,4 @@
-"""Connected accounts: listed, linked, disconnected."""
+"""Social connections: list, create a link, delete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_connection(context: RequestContext, connection_id: str) -> Connection:
     """
     Return a connection.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
     connection = context.state.connections.get(connection_id)
     if connection is None:
@@ -40,14 +40,14 @@ def find_connection(context: RequestContext, connection_id: str) -> Connection:
 
 @router.get("/social/connections")
 async def list_connections(context: Context) -> Response:
-    """List the connected accounts, unpaged."""
+    """List the connected accounts, without pages."""
     context.allow_query()
     return context.respond({"connected_accounts": [each.as_json() for each in context.state.connections.values()]})
 
 
 @router.post("/social/connections")
 async def link_connection(context: Context) -> Response:
-    """Hand out a link that a human opens. No connection exists before that."""
+    """Return a link to connect an account. The connection exists once a user has opened the link."""
     state, settings = context.state, context.settings
     body = context.body(LinkBody)
     if body.platform not in PLATFORMS:
@@ -55,7 +55,7 @@ async def link_connection(context: Context) -> Response:
     if body.redirect_url is not None and not is_http_url(body.redirect_url):
         raise context.invalid_request("redirect_url: not an http or https URL", "body", "redirect_url")
     if settings.max_connections is not None and len(state.connections) >= settings.max_connections:
-        raise ApiError(settings.connection_limit_status, "No further account may be connected")
+        raise ApiError(settings.connection_limit_status, "The maximum number of accounts is connected")
     token = f"v1.{secrets.token_urlsafe(24)}"
     state.links[token] = body.model_dump(include={"platform", "connection_name", "redirect_url"})
     state.counters.add("connection_links")
@@ -66,7 +66,7 @@ async def link_connection(context: Context) -> Response:
 
 @router.get("/social/connections/{social_connection_id}")
 async def get_connection(social_connection_id: str, context: Context) -> Response:
-    """Tell one connection, and whether it is connected."""
+    """Return one connection, and whether it is connected."""
     found = find_connection(context, social_connection_id)
     return context.respond(
         {
@@ -81,7 +81,7 @@ async def get_connection(social_connection_id: str, context: Context) -> Respons
 
 @router.delete("/social/connections/{social_connection_id}")
 async def delete_connection(social_connection_id: str, context: Context) -> Response:
-    """Disconnect an account. What is scheduled to it will fail there."""
+    """Delete a connection. Scheduled posts fail at its account."""
     context.require_empty_body()
     state = context.state
     found = state.deleted_connections.get(social_connection_id)

@@ -1,4 +1,4 @@
-"""The catalogue of tiles."""
+"""Node types."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ router = APIRouter()
 
 @router.get("/node_types")
 async def list_node_types(context: Context) -> Response:
-    """List every node type, unpaged."""
+    """List all node types, without pages."""
     context.allow_query()
     return context.respond({"node_types": [_written(each, context) for each in NODE_TYPES.values()]})
 
 
 @router.get("/node_type/{node_type_id}")
 async def get_node_type(node_type_id: str, context: Context) -> Response:
-    """Tell one node type; the documented answer has no parameters, only links."""
+    """Return one node type. The documented response has links to its parameters only."""
     found = NODE_TYPES_BY_ID.get(node_type_id)
     if found is None:
         raise ApiError(404, "Node type could not be found")

@@ -1,4 +1,4 @@
-"""Runs as a pipeline sees them: light lists, progress, tasks, and who was told."""
+"""Observability of runs: summaries, progress, tasks, notifications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mosaic_emulator.runs.models import NodeTask, Run, RunNode
 router = APIRouter()
 
 Item = TypeVar("Item")
-#: Parameters that every list of observability takes.
+#: Query parameters of all observability lists.
 COMMON: Final = ("limit", "cursor", "from", "to", "workspace_id")
 RECENT_TASKS: Final = 5
 TWO_WEEKS: Final = timedelta(days=14)
@@ -41,10 +41,10 @@ def filtered_page(
     extra: dict[str, Any] | None = None,
 ) -> Response:
     """
-    Answer one page of a list of observability.
+    Return one page of an observability list.
 
-    :param updated: when an item was last changed; without, the list has no ``updated_from``.
-    :param filters: the parameters that this list has beside the common ones.
+    :param updated: Returns when an item was last changed. Without it the list has no filter ``updated_from``.
+    :param filters: Names of further query parameters.
     """
     names = (*COMMON, *filters, *(() if updated is None else ("updated_from",)))
     context.allow_query(*names)
@@ -71,12 +71,12 @@ def filtered_page(
     )
 
 
-# Of a whole workspace
+# Workspace
 
 
 @router.get("/pipeline_runs")
 async def list_pipeline_runs(context: Context) -> Response:
-    """List runs without graphs, inputs and outputs."""
+    """List runs without their nodes, inputs and outputs."""
     status = context.query("status")
     if status is not None and "," in status:
         raise context.invalid_request("status: one exact status", "query", "status")
@@ -131,7 +131,7 @@ def _light(context: RequestContext, run: Run) -> dict[str, Any]:
 
 @router.get("/automations/runs")
 async def list_automation_runs(context: Context) -> Response:
-    """List the runs of a workspace with the nodes that failed; here a run's id is called ``id``."""
+    """List the runs of a workspace with their failed nodes."""
     statuses = _statuses(context)
     since = context.query_time("since") or context.state.clock.now() - TWO_WEEKS
     listed_until = time.monotonic() - context.settings.list_lag
@@ -156,14 +156,14 @@ async def list_automation_runs(context: Context) -> Response:
 
 @router.get("/automations/ingest-batches")
 async def list_ingest_batches(context: Context) -> Response:
-    """List the uploads of a workspace that wait or failed."""
+    """List the ingest batches of a workspace."""
     statuses = _statuses(context)
     since = context.query_time("since") or context.state.clock.now() - TWO_WEEKS
     storage_events = context.state.storage_events
     items = [
         each
         for each in storage_events.batches.values()
-        # All that watches a folder is in the primary workspace.
+        # All storage triggers are in the primary workspace.
         if context.is_listed(WORKSPACE_ID)
         and each.created_at >= since
         and (statuses is None or each.data["stage"] in statuses)
@@ -188,7 +188,11 @@ def _statuses(context: RequestContext) -> set[str] | None:
 
 
 def offset_page(context: RequestContext, key: str, items: list[Item], to_json: Callable[[Item], Any]) -> Response:
-    """Answer one page by offset; the items come oldest first."""
+    """
+    Return one page by offset.
+
+    :param items: All items, oldest first.
+    """
     limit, offset = context.query_int("limit", 200, 1, 500), context.query_int("offset", 0, 0, 1 << 31)
     if context.settings.list_order == "newest":
         items = items[::-1]
@@ -198,12 +202,12 @@ def offset_page(context: RequestContext, key: str, items: list[Item], to_json: C
     return context.respond(body)
 
 
-# Of one run
+# One run
 
 
 @router.get("/agent_run/{run_id}/progress")
 async def get_run_progress(run_id: str, context: Context) -> Response:
-    """Tell how far a whole run is, and one page of its tiles."""
+    """Return the progress of a run, and one page of its tiles."""
     run = find_run(context, run_id)
     numbers = {each: place for place, each in enumerate(run.nodes, 1)}
     statuses = [node.status for node in run.nodes.values()]
@@ -226,7 +230,7 @@ async def get_run_progress(run_id: str, context: Context) -> Response:
             "status": run.status,
             "node_status_counts": context.state.counts_json(run),
             "total_nodes": len(statuses),
-            # Of the whole run, not of the page; and no promise of when it ends.
+            # Of the whole run, not of the page.
             "completed_node_percent": round(100 * done / len(statuses), 1) if statuses else 100.0,
         },
     )
@@ -234,7 +238,7 @@ async def get_run_progress(run_id: str, context: Context) -> Response:
 
 @router.get("/agent_run/{run_id}/tasks")
 async def list_run_tasks(run_id: str, context: Context) -> Response:
-    """List the tasks that are attached to a run; earlier attempts that were detached are not."""
+    """List the current tasks of a run, without detached ones of earlier attempts."""
     run = find_run(context, run_id)
     pairs = [(node, task) for node in run.nodes.values() for task in node.tasks]
     return filtered_page(
@@ -264,7 +268,7 @@ def _task(context: RequestContext, node: RunNode, task: NodeTask) -> dict[str, A
 
 @dataclass(frozen=True)
 class Receipt:
-    """A delivery that is on record."""
+    """A delivered notification."""
 
     number: int
     id: str
@@ -274,7 +278,7 @@ class Receipt:
 
 @router.get("/agent_run/{run_id}/notifications")
 async def list_notifications(run_id: str, context: Context) -> Response:
-    """List on which channels the ends of a run were told. Webhooks are not among them."""
+    """List the notifications of a run's completions. Webhooks are not included."""
     run = find_run(context, run_id)
     channels = context.settings.notification_channels
     receipts = [
@@ -300,7 +304,7 @@ async def list_notifications(run_id: str, context: Context) -> Response:
 
 @router.get("/agent_run/{run_id}/notification_configurations")
 async def list_notification_configurations(run_id: str, context: Context) -> Response:
-    """List the settings that hold for each tile of a run; here they all come from the agent."""
+    """List the notification settings of each tile of a run."""
     run = find_run(context, run_id)
     numbers = {each: place for place, each in enumerate(run.nodes, 1)}
     return filtered_page(

@@ -1,4 +1,4 @@
-"""What can be done with a post that exists: change it, delete it, see how it does."""
+"""Existing posts: change, delete, analytics, comments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mosaic_emulator.social.posts import Destination, Post
 
 router = APIRouter()
 
-#: A published post keeps these, whatever becomes of unknown fields.
+#: Fields that cannot be changed. Always rejected, whatever ``unknown_body_fields`` is.
 FIXED: Final = frozenset({"post", "description", "media_urls", "platforms", "destinations"})
-#: What can be said for a platform; of those that are not here the table could not be read.
+#: Known ``platform_options`` by platform. Any option is accepted for other platforms.
 OPTIONS: Final = {"x": frozenset[str](), "linkedin": {"disable_comments"}, "instagram": {"disable_comments"}}
 
 
@@ -36,14 +36,14 @@ class PatchBody(BaseModel):
 
 
 class OlderPatchBody(PatchBody):
-    """With the fields of early 2026."""
+    """Body with the additional fields of early 2026."""
 
     scheduled_pause: bool | None = None
     notes: str | None = None
 
 
 class DeleteBody(BaseModel):
-    """Body of ``DELETE /social/post/{post_id}``; it may stand in the query as well."""
+    """Body of ``DELETE /social/post/{post_id}``. ``social_connection_id`` may be in the query instead."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -53,9 +53,9 @@ class DeleteBody(BaseModel):
 
 def _destinations(context: RequestContext, post: Post, connection_id: str | None) -> list[Destination]:
     """
-    Return the destinations that a request is about.
+    Return the destinations that a request targets.
 
-    :raises ApiError: 404 when the post does not go to that account.
+    :raises ApiError: 404 if the account is not a destination of the post.
     """
     found = [each for each in post.destinations if connection_id in (None, each.connection.id)]
     if not found:
@@ -70,14 +70,14 @@ def _wrong_state(context: RequestContext, post: Post, what: str) -> ApiError:
 
 @router.patch("/social/post/{post_id}")
 async def change_post(post_id: str, context: Context) -> Response:
-    """Change when a post goes out, whether it may, and what its platforms do with it. Never what it says."""
+    """Change the schedule, the approval or the platform options of a post. Its content cannot be changed."""
     state = context.state
     post = find_post(context, post_id)
     body = context.body(OlderPatchBody if context.settings.patch_extras else PatchBody)
     for name in sorted(FIXED & set(body.model_extra or {})):
         raise context.invalid_request(f"{name}: can't be changed; create a new post", "body", name)
     if not body.model_fields_set - {"social_connection_id"}:
-        raise context.invalid_request("Nothing to change is named")
+        raise context.invalid_request("A field to change is required")
     targets = _destinations(context, post, body.social_connection_id)
     moment = None
     if body.schedule_date is not None:
@@ -88,11 +88,11 @@ async def change_post(post_id: str, context: Context) -> Response:
         if post.status != "scheduled" and not (post.status == "pending_approval" and body.approve):
             raise _wrong_state(context, post, "rescheduled")
         if moment <= state.clock.now() and context.settings.past_schedule == "refuse":
-            raise context.invalid_request("schedule_date: lies in the past", "body", "schedule_date")
+            raise context.invalid_request("schedule_date: is in the past", "body", "schedule_date")
     if body.approve is not None and post.status != "pending_approval":
         raise _wrong_state(context, post, "approved")
     meant = _comment_targets(context, body, targets)
-    # All of it is possible: only now anything happens.
+    # The request is valid. Apply it.
     if body.approve is not None:
         post.schedule = moment or post.schedule
         state.post_publisher.set_approval(post, approved=body.approve)
@@ -117,9 +117,9 @@ async def change_post(post_id: str, context: Context) -> Response:
 
 def _comment_targets(context: RequestContext, body: PatchBody, targets: list[Destination]) -> list[Destination]:
     """
-    Return the destinations whose comments or metadata are to change.
+    Return the destinations whose comments or options to change.
 
-    :raises ApiError: when they can't be inferred, or can't be changed that way.
+    :raises ApiError: If the destinations are ambiguous, or do not support the change.
     """
     if body.disable_comments is None and body.platform_options is None:
         return []
@@ -130,11 +130,11 @@ def _comment_targets(context: RequestContext, body: PatchBody, targets: list[Des
             raise context.invalid_request(
                 f"platform_options: the post does not go to {platform}", "body", "platform_options"
             )
-    # By platform_options the target can be inferred as long as one account of each platform is meant.
+    # platform_options select the destinations if the post has one account per platform.
     by_options = bool(options) and body.disable_comments is None
     meant = [each for each in targets if not by_options or each.connection.platform in options]
     if len(meant) > (len(options) if by_options else 1):
-        raise context.invalid_request("social_connection_id: which destination is meant is not clear", "body")
+        raise context.invalid_request("social_connection_id: the destination is ambiguous", "body")
     if body.disable_comments is not None and platforms[0] not in context.settings.comment_platforms:
         raise context.invalid_request(f"disable_comments: not on {platforms[0]}", "body", "disable_comments")
     for platform, options_of_platform in options.items():
@@ -149,20 +149,22 @@ def _comment_targets(context: RequestContext, body: PatchBody, targets: list[Des
 
 @router.delete("/social/post/{post_id}")
 async def delete_post(post_id: str, context: Context) -> Response:
-    """Delete a post, or one destination of it. It is ``rejected`` then, and not gone."""
+    """Delete a post, or one of its destinations. A deleted post has the status ``rejected``."""
     state, settings = context.state, context.settings
     context.allow_query("social_connection_id")
     post = find_post(context, post_id)
     body = context.body(DeleteBody)
     asked = {each for each in (body.social_connection_id, context.query("social_connection_id")) if each is not None}
     if len(asked) > 1:
-        raise context.invalid_request("social_connection_id: two of them", "body", "social_connection_id")
+        raise context.invalid_request(
+            "social_connection_id: the body and the query differ", "body", "social_connection_id"
+        )
     targets = _destinations(context, post, asked.pop() if asked else None)
     answer = {"post_id": post.id, "status": "rejected"}
     if post.status == "rejected":
         if settings.repeated_post_delete == 200:
             return context.respond(answer, body_required=False)
-        raise ApiError(settings.repeated_post_delete, "The post is rejected already")
+        raise ApiError(settings.repeated_post_delete, "The post is already rejected")
     if post.status == "processing":
         raise _wrong_state(context, post, "deleted while it is being published")
     for each in targets:
@@ -176,7 +178,7 @@ async def delete_post(post_id: str, context: Context) -> Response:
 
 @router.get("/social/post/{post_id}/analytics")
 async def get_post_analytics(post_id: str, context: Context) -> Response:
-    """Tell the numbers of a published post."""
+    """Return the analytics of a published post."""
     context.allow_query("social_connection_id")
     post, destinations = _published(context, post_id)
     body = engagement.analytics_json(post, destinations)
@@ -187,7 +189,7 @@ async def get_post_analytics(post_id: str, context: Context) -> Response:
 
 @router.get("/social/post/{post_id}/comments")
 async def list_post_comments(post_id: str, context: Context) -> Response:
-    """List the comments of a published post, newest first, with their replies."""
+    """List the comments of a published post with their replies, newest first."""
     context.allow_query("social_connection_id", "limit", "cursor")
     post, destinations = _published(context, post_id)
     return context.page(

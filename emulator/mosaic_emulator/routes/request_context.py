@@ -1,4 +1,4 @@
-"""One request and its answer, as a route function sees them."""
+"""The context of a request: authorization, parsing and responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY: Final = timedelta(days=1)
 
 
 class RequestContext:
-    """What a route function works with."""
+    """The first parameter of every route function: the request, the state and the response helpers."""
 
     def __init__(self, *, request: Request, state: State, body: bytes, fault: Fault | None) -> None:
         self.request = request
@@ -40,24 +40,24 @@ class RequestContext:
 
     @property
     def settings(self) -> Settings:
-        """The switches."""
+        """The settings."""
         return self.state.settings
 
     def fault_of_kind(self, kind: str) -> Fault | None:
-        """Return the fault of this request, when it is of that kind."""
+        """Return the fault of this request if it is of this kind."""
         return self.fault if self.fault is not None and self.fault.kind == kind else None
 
     def invalid_request(self, detail: str, *location: str) -> ApiError:
-        """Make the error for a request that is not valid."""
+        """Build the error for an invalid request."""
         return ApiError(self.settings.validation_status, detail, location=location or ("body",))
 
-    # What was asked
+    # Request
 
     def authorize(self) -> None:
         """
-        Let only the key in, and only where its scopes reach.
+        Check the API key and its scopes.
 
-        :raises ApiError: 401, or 403.
+        :raises ApiError: 401 or 403.
         """
         headers = self.request.headers
         scheme, _, key = headers.get("authorization", "").partition(" ")
@@ -78,9 +78,9 @@ class RequestContext:
 
     def body(self, model: type[Body]) -> Body:
         """
-        Read the JSON body; none at all is read as an empty object.
+        Parse the JSON body. No body is the same as an empty object.
 
-        :raises ApiError: when it is not valid.
+        :raises ApiError: If it is invalid.
         """
         try:
             data = load_json(self._body) if self._body.strip() else {}
@@ -90,10 +90,10 @@ class RequestContext:
 
     def parse(self, model: type[Body], data: Any, *within: str) -> Body:
         """
-        Read a part of the body.
+        Parse a part of the body.
 
-        :param within: where in the body it stands.
-        :raises ApiError: when it is not valid.
+        :param within: Location of the part in the body.
+        :raises ApiError: If it is invalid.
         """
         if not isinstance(data, dict):
             raise self.invalid_request(f"{'.'.join(within) or 'The body'} must be a JSON object", "body", *within)
@@ -110,13 +110,13 @@ class RequestContext:
         return read
 
     def optional_body(self, model: type[Body]) -> Body:
-        """Read a body of which every field may be missing; without a body it depends."""
+        """Parse a body without required fields. ``empty_bodies`` decides whether it may be missing."""
         if not self._body.strip() and self.settings.empty_bodies == "refuse":
             raise self.invalid_request("A JSON body is required")
         return self.body(model)
 
     def require_empty_body(self) -> None:
-        """Take only an empty body, or an empty object."""
+        """Require no body, or an empty object."""
         self.body(EmptyBody)
 
     def query(self, name: str) -> str | None:
@@ -124,16 +124,16 @@ class RequestContext:
         return self.request.query_params.get(name)
 
     def allow_query(self, *names: str) -> None:
-        """Refuse query parameters that nothing documents."""
+        """Reject other query parameters."""
         for name in self.request.query_params:
             if name not in names and self.settings.unknown_body_fields == "refuse":
                 raise self.invalid_request(f"{name}: unknown parameter", "query", name)
 
     def query_time(self, name: str, *, whole_day: bool = False) -> datetime | None:
         """
-        Read a time of the query.
+        Parse a time in the query.
 
-        :param whole_day: whether a date without a time means the end of that day.
+        :param whole_day: Whether a date without a time means the end of that day.
         """
         text = self.query(name)
         if text is None:
@@ -145,7 +145,7 @@ class RequestContext:
         return moment + DAY - timedelta(milliseconds=1) if whole_day and len(text.strip()) == 10 else moment
 
     def query_int(self, name: str, default: int, low: int, high: int) -> int:
-        """Read a whole number of the query."""
+        """Parse an integer in the query."""
         text = self.query(name)
         if text is None:
             return default
@@ -161,38 +161,39 @@ class RequestContext:
 
     @property
     def chosen_workspace(self) -> str | None:
-        """The workspace that the header restricts the request to."""
+        """The workspace in the header ``X-Workspace-Id``."""
         return self.request.headers.get("x-workspace-id")
 
     def workspace(self, matches: str | None) -> str:
         """
-        Return the workspace that a body or a query names, or else the header, or else the primary one.
+        Return the requested workspace, else that of the header, else the primary one.
 
-        :raises ApiError: when the organization does not have it, or the header names another one.
+        :param requested: Workspace id in the body or the query.
+        :raises ApiError: If the workspace is unknown, or the header differs.
         """
         if matches not in (None, *WORKSPACES):
             raise ApiError(self.settings.unknown_workspace_status, "Workspace could not be found")
         if matches is not None and self.chosen_workspace not in (None, matches):
-            raise self.invalid_request("workspace_id: is another than that of X-Workspace-Id", "body", "workspace_id")
+            raise self.invalid_request("workspace_id: differs from X-Workspace-Id", "body", "workspace_id")
         return matches or self.chosen_workspace or WORKSPACE_ID
 
     def is_visible(self, workspace_id: str) -> bool:
-        """Return whether the header lets the request see what is in a workspace."""
+        """Return whether the request can access a workspace."""
         narrows = self.settings.workspace_header == "narrows"
         return not narrows or self.chosen_workspace in (None, workspace_id)
 
     def is_listed(self, workspace_id: str) -> bool:
-        """Return whether a list of observability has what is in a workspace; its query narrows it too."""
+        """Return whether an observability list includes a workspace, by header and query."""
         return self.chosen_workspace in (None, workspace_id) and self.query("workspace_id") in (None, workspace_id)
 
-    # What is answered
+    # Response
 
     def respond(self, body: Any, *, body_required: bool = True, created: bool = False) -> Response:
         """
-        Answer a success.
+        Build the response of a success.
 
-        :param news: whether the body says what the client can't know; without, 204 may stand for it.
-        :param created: whether something was made whose status is a switch of its own.
+        :param body_required: Whether the client needs the body. If not, ``success_status`` may be 204.
+        :param created: Whether ``created_status`` applies.
         """
         status = 200 if self.request.method == "GET" else self.settings.success_status
         if created and status == 200:
@@ -217,14 +218,14 @@ class RequestContext:
         extra: dict[str, Any] | None = None,
     ) -> Response:
         """
-        Answer one page of a list.
+        Build the response for one page of a list.
 
-        :param items: everything by id, oldest first.
-        :param number: the ever-growing number of an item, by which a cursor remembers its place.
-        :param wanted: whether an item is in the list at all.
-        :param filters: names of the query parameters that a cursor is bound to.
-        :param newest_first: whether that is the order whatever the settings say.
-        :param beside: what else the answer tells.
+        :param items: All items by id, oldest first.
+        :param number: Returns the increasing number of an item, which cursors contain.
+        :param matches: Returns whether an item is in the list.
+        :param filters: Names of the query parameters that a cursor is bound to.
+        :param newest_first: Whether to ignore the setting ``list_order``.
+        :param extra: Further fields of the response.
         """
         limit = self.query_int("limit", default, 1, 100)
         fingerprint = hashlib.sha256(
@@ -238,7 +239,7 @@ class RequestContext:
             if not self.fault_of_kind("duplicate_page"):
                 behind = position.__gt__ if newest_first else position.__lt__
                 ordered = (each for each in ordered if behind(number(each)))
-        # No further than the first item of the next page: there may be thousands behind it.
+        # Stop at the first item of the next page: there may be thousands more.
         found = list(itertools.islice((each for each in ordered if matches(each)), limit + 1))
         shown = found[:limit]
         following = None
@@ -256,12 +257,12 @@ class RequestContext:
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self.invalid_request("cursor: not valid", "query", "cursor") from error
         if given != fingerprint:
-            raise self.invalid_request("cursor: made for other filters", "query", "cursor")
+            raise self.invalid_request("cursor: belongs to other filters", "query", "cursor")
         return position
 
 
 class EmptyBody(BaseModel):
-    """The body of an endpoint without one."""
+    """Body of an endpoint without fields."""
 
     model_config = {"extra": "allow"}
 
@@ -282,10 +283,10 @@ def _encode(data: dict[str, Any]) -> str:
 
 def _context(request: Request) -> RequestContext:
     context = request.scope["mosaic.context"](request)
-    assert isinstance(context, RequestContext)  # noqa: S101 - the wire put it there
+    assert isinstance(context, RequestContext)  # noqa: S101 - set by FaultMiddleware
     context.authorize()
     return context
 
 
-#: The parameter of every route function: ``exchange: Asked``.
+#: The type of each route function's parameter ``context``.
 Context = Annotated[RequestContext, Depends(_context)]

@@ -24,7 +24,7 @@ def find_run(context: RequestContext, run_id: str) -> Run:
     """
     Return a run.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
     run = context.state.runs.get(run_id)
     if run is None or not context.is_visible(run.agent.workspace_id):
@@ -34,7 +34,7 @@ def find_run(context: RequestContext, run_id: str) -> Run:
 
 @router.post("/agent/{agent_id}/run")
 async def start_run(agent_id: str, context: Context) -> Response:
-    """Start a run. There is no idempotency key: the same request twice is two runs."""
+    """Start a run. There is no idempotency key: a repeated request starts a second run."""
     state, settings = context.state, context.settings
     agent = find_agent(context, agent_id)
     body = context.body(StartBody)
@@ -66,7 +66,7 @@ def _attach_source(context: RequestContext, source: RunInput) -> None:
         if upload is None or not upload.is_stored or (context.settings.finalize_required and not upload.finalized):
             raise ApiError(context.settings.unknown_input_status, f"Video {source.reference} could not be found")
         source.file_name = upload.file_name
-        # Dropped bytes (`discard_uploads`) are stood in for by the sample.
+        # With `discard_uploads` the sample replaces the discarded file.
         source.media = upload.media or state.media.put(f"inputs/{uuid.uuid4()}.mp4", SAMPLE_VIDEO, "video/mp4")
     elif source.kind == "node_render_ids":
         source.media = state.render_by_id(source.reference)
@@ -76,27 +76,27 @@ def _attach_source(context: RequestContext, source: RunInput) -> None:
 
 @router.get("/agent_run/{run_id}")
 async def get_run(run_id: str, context: Context) -> Response:
-    """Tell how a run stands."""
+    """Return one run."""
     return context.respond(context.state.run_json(find_run(context, run_id)))
 
 
 @router.get("/agent_run/{run_id}/nodes")
 async def list_run_nodes(run_id: str, context: Context) -> Response:
-    """Tell how each node of a run stands."""
+    """Return the nodes of a run."""
     run = find_run(context, run_id)
     return context.respond({"run_id": run.id, "nodes": [node.as_json() for node in run.nodes.values()]})
 
 
 @router.get("/agent/{agent_id}/runs")
 async def list_agent_runs(agent_id: str, context: Context) -> Response:
-    """List the runs of one agent."""
+    """List the runs of an agent."""
     context.allow_query("limit", "cursor", "status", "from", "to")
     return _list(context, find_agent(context, agent_id).id)
 
 
 @router.get("/trigger/{trigger_id}/runs")
 async def list_trigger_runs(trigger_id: str, context: Context) -> Response:
-    """List the runs that one trigger began."""
+    """List the runs that a trigger started."""
     context.allow_query("limit", "cursor", "status", "from", "to")
     state = context.state
     known = trigger_id in state.triggers.triggers or trigger_id in state.storage_events.triggers
@@ -140,7 +140,7 @@ def _list(context: RequestContext, agent_id: str | None, trigger_id: str | None 
 
 @router.post("/agent_run/{run_id}/cancel")
 async def cancel_run(run_id: str, context: Context) -> Response:
-    """Stop a run that is active."""
+    """Cancel an active run."""
     context.require_empty_body()
     run = find_run(context, run_id)
     if not run.active:
@@ -163,7 +163,7 @@ async def cancel_run(run_id: str, context: Context) -> Response:
 
 @router.post("/agent_run/{run_id}/resume")
 async def resume_run(run_id: str, context: Context) -> Response:
-    """Go on with a run that failed or was cancelled."""
+    """Resume a failed or cancelled run."""
     context.require_empty_body()
     run = find_run(context, run_id)
     if run.status not in ("failed", "cancelled"):

@@ -1,4 +1,4 @@
-"""Social posts: made and read."""
+"""Social posts: create and read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter()
 
 
 class DestinationBody(BaseModel):
-    """One account."""
+    """A destination of a post."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -38,7 +38,7 @@ class PostBody(BaseModel):
     media_urls: list[str] = []
     schedule_date: str | None = None
     workspace_id: str | None = None
-    # Options of the publishing service, which the page of March 2026 has Mosaic forward. They change nothing here.
+    # Options of the publishing service that Mosaic forwards (documented in March 2026). Ignored here.
     youtube_options: dict[str, Any] | None = Field(None, alias="youTubeOptions")
     tiktok_options: dict[str, Any] | None = Field(None, alias="tikTokOptions")
     instagram_options: dict[str, Any] | None = Field(None, alias="instagramOptions")
@@ -51,7 +51,7 @@ def find_post(context: RequestContext, post_id: str) -> Post:
     """
     Return a post.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
     post = context.state.posts.get(post_id)
     if post is None or not context.is_visible(post.workspace_id):
@@ -61,7 +61,7 @@ def find_post(context: RequestContext, post_id: str) -> Post:
 
 @router.post("/social/post")
 async def create_post(context: Context) -> Response:
-    """Publish or schedule. There is no idempotency key: the same request twice is two posts."""
+    """Publish or schedule a post. There is no idempotency key: a repeated request creates a second post."""
     state, settings = context.state, context.settings
     body = context.body(PostBody)
     workspace_id = context.workspace(body.workspace_id)
@@ -70,7 +70,7 @@ async def create_post(context: Context) -> Response:
         if not is_http_url(url):
             raise context.invalid_request("media_urls: not an http or https URL", "body", "media_urls")
     if not body.post and not body.media_urls:
-        raise context.invalid_request("A post needs a text or media", "body", "post")
+        raise context.invalid_request("A post requires text or media", "body", "post")
     now = state.clock.now()
     schedule = None
     if body.schedule_date is not None:
@@ -79,7 +79,7 @@ async def create_post(context: Context) -> Response:
         except ValueError as error:
             raise context.invalid_request("schedule_date: not an ISO 8601 time", "body", "schedule_date") from error
         if schedule <= now and settings.past_schedule == "refuse":
-            raise context.invalid_request("schedule_date: lies in the past", "body", "schedule_date")
+            raise context.invalid_request("schedule_date: is in the past", "body", "schedule_date")
     status = "processing" if schedule is None else "scheduled"
     post = Post(
         number=next(state.numbers),
@@ -99,7 +99,7 @@ async def create_post(context: Context) -> Response:
 
 
 def _created_json(context: RequestContext, post: Post) -> dict[str, Any]:
-    """Write what making a post answers."""
+    """Return the response body of a created post."""
     written = context.state.post_json(post)
     shape = context.settings.post_create_answer
     if shape == "short":
@@ -132,7 +132,7 @@ def _connections(context: RequestContext, body: PostBody) -> list[Connection]:
             accounts = [each for each in context.state.connections.values() if each.platform == platform]
             if not accounts:
                 raise context.invalid_request(f"platforms: no {platform} account is connected", "body", "platforms")
-            # The first account stands for its platform, unless a destination of that platform is named already.
+            # A platform means its first account, unless the destinations include an account of it.
             if not any(each.platform == platform for each in chosen):
                 chosen.append(accounts[0])
     if not chosen:
@@ -142,7 +142,7 @@ def _connections(context: RequestContext, body: PostBody) -> list[Connection]:
 
 @router.get("/social/post/{post_id}")
 async def get_post(post_id: str, context: Context) -> Response:
-    """Tell how a post stands."""
+    """Return one post."""
     context.allow_query("social_connection_id")
     body = context.state.post_json(find_post(context, post_id))
     account = context.query("social_connection_id")

@@ -1,4 +1,4 @@
-"""Watched folders, as far as they can be read: nothing of them is changed by the API."""
+"""Storage triggers: watched folders, their events and batches. Read-only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _page(
         number=lambda record: record.number,
         created=lambda record: record.created_at,
         updated=(lambda record: record.updated_at) if changing else None,
-        # All that watches a folder is in the primary workspace.
+        # All storage triggers are in the primary workspace.
         matches=lambda record: context.is_listed(WORKSPACE_ID) and matches(record),
         to_json=context.state.storage_events.as_json,
         filters=filters,
@@ -47,7 +47,7 @@ def _trigger(context: RequestContext, trigger_id: str) -> str:
 
 @router.get("/storage_triggers")
 async def list_storage_triggers(context: Context) -> Response:
-    """List the watchers of folders and buckets."""
+    """List the storage triggers."""
     agent_id = context.query("agent_id")
     return _page(
         context,
@@ -60,7 +60,7 @@ async def list_storage_triggers(context: Context) -> Response:
 
 @router.get("/storage_trigger/{trigger_id}/folders")
 async def list_watched_folders(trigger_id: str, context: Context) -> Response:
-    """List the folders of a watcher, also those that it no longer watches."""
+    """List the folders of a storage trigger, including those that it no longer watches."""
     owner = _trigger(context, trigger_id)
     active = context.query("is_active")
     if active not in (None, "true", "false"):
@@ -76,7 +76,7 @@ async def list_watched_folders(trigger_id: str, context: Context) -> Response:
 
 @router.get("/storage_trigger/{trigger_id}/events")
 async def list_storage_events(trigger_id: str, context: Context) -> Response:
-    """List what a watcher saw, also what came to nothing."""
+    """List the events of a storage trigger, including failed ones."""
     owner = _trigger(context, trigger_id)
     events = context.state.storage_events.events
     return _page(context, "events", events, matches=lambda record: record.owner == owner)
@@ -84,7 +84,7 @@ async def list_storage_events(trigger_id: str, context: Context) -> Response:
 
 @router.get("/storage_batches")
 async def list_storage_batches(context: Context) -> Response:
-    """List the batches, with the runs that came of them."""
+    """List the batches with their runs."""
     names = ("trigger_id", "folder_id", "batch_key")
     return _page(
         context,
@@ -97,7 +97,7 @@ async def list_storage_batches(context: Context) -> Response:
 
 @router.get("/storage_batch/{batch_id}/items")
 async def list_batch_items(batch_id: str, context: Context) -> Response:
-    """List what is in a batch; that never changes, so there is no ``updated_from``."""
+    """List the items of a batch. Items never change, so there is no ``updated_from``."""
     if batch_id not in context.state.storage_events.batches:
         raise ApiError(404, "Storage batch could not be found")
     items = context.state.storage_events.items

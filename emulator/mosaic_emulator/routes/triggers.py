@@ -1,4 +1,4 @@
-"""The YouTube triggers of an agent."""
+"""YouTube triggers of agents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter()
 
 
 class Bounds(BaseModel):
-    """Inclusive bounds in seconds; either may be missing."""
+    """Inclusive bounds in seconds. Either may be missing."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -27,7 +27,7 @@ class Bounds(BaseModel):
 
 
 class FilterOptions(BaseModel):
-    """Which videos a trigger wants."""
+    """The filter of a trigger."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -45,7 +45,7 @@ class ChannelsBody(BaseModel):
 class AddBody(ChannelsBody):
     """Body of ``add_youtube_channels``."""
 
-    #: Three states: not sent keeps it, null removes it, a text replaces it.
+    #: A missing value keeps the URL, null removes it.
     trigger_callback_url: str | None = None
     filter_options: dict[str, Any] | None = None
 
@@ -64,7 +64,7 @@ def _resolved(context: RequestContext, body: ChannelsBody) -> tuple[list[tuple[s
 
 @router.get("/agent/{agent_id}/triggers")
 async def list_triggers(agent_id: str, context: Context) -> Response:
-    """List the YouTube triggers of an agent, unpaged and without any object around them."""
+    """List the YouTube triggers of an agent as an array, without pages."""
     context.allow_query()
     desk = context.state.triggers
     written = [desk.as_json(each) for each in desk.of_agent(find_agent(context, agent_id).id)]
@@ -75,7 +75,7 @@ async def list_triggers(agent_id: str, context: Context) -> Response:
 
 @router.post("/agent/{agent_id}/triggers/add_youtube_channels")
 async def add_youtube_channels(agent_id: str, context: Context) -> Response:
-    """Add channels to the trigger of these filters; another trigger of the agent that had them loses them."""
+    """Add channels to the agent's trigger with these filters, and remove them from its other triggers."""
     state, settings = context.state, context.settings
     agent = find_agent(context, agent_id)
     body = context.body(AddBody)
@@ -123,7 +123,7 @@ def _validate_filter_options(context: RequestContext, options: dict[str, Any]) -
 
 @router.post("/agent/{agent_id}/triggers/remove_youtube_channels")
 async def remove_youtube_channels(agent_id: str, context: Context) -> Response:
-    """Remove channels from every trigger of an agent; a trigger without channels goes with them."""
+    """Remove channels from all triggers of an agent. Triggers without channels are deleted."""
     state, settings = context.state, context.settings
     agent = find_agent(context, agent_id)
     found, lost = _resolved(context, context.body(ChannelsBody))

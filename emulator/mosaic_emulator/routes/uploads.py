@@ -1,4 +1,4 @@
-"""Uploads: the form, the finish, the view link. The bytes go to the storage host."""
+"""Uploads: create the form, finalize, create a view link. The storage host receives the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter()
 
 
 class FinalizeBody(BaseModel):
-    """Exactly one id, named after the type."""
+    """Body of ``finalize_upload``: exactly one id."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -27,7 +27,7 @@ class FinalizeBody(BaseModel):
 
 
 class ViewBody(BaseModel):
-    """Which asset is to be seen."""
+    """Body of ``POST /uploads/get_view_url``."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -37,9 +37,9 @@ class ViewBody(BaseModel):
 
 def known_type(asset_type: str) -> str:
     """
-    Return the type of a path.
+    Return the asset type in a path.
 
-    :raises ApiError: 404 when there is none of that name.
+    :raises ApiError: 404 if it is unknown.
     """
     if asset_type not in MAX_FILE_SIZE:
         raise ApiError(404, "Not Found")
@@ -47,14 +47,14 @@ def known_type(asset_type: str) -> str:
 
 
 def find_upload(context: RequestContext, asset_id: str, asset_type: str) -> Upload | None:
-    """Return the upload of an id and a type, where the request may see it."""
+    """Return the upload with this id and type, if the request can access its workspace."""
     upload = context.state.uploads.get(asset_id, asset_type)
     return upload if upload is not None and context.is_visible(upload.workspace_id) else None
 
 
 @router.post("/uploads/{asset_type}/get_upload_url")
 async def get_upload_url(asset_type: str, context: Context) -> Response:
-    """Reserve an asset id and hand out the form. It takes no body."""
+    """Reserve an asset id and return the upload form."""
     context.require_empty_body()
     upload = context.state.uploads.reserve(known_type(asset_type), context.workspace(None))
     context.state.counters.add("uploads_started")
@@ -70,7 +70,7 @@ async def get_upload_url(asset_type: str, context: Context) -> Response:
 
 @router.post("/uploads/{asset_type}/finalize_upload")
 async def finalize_upload(asset_type: str, context: Context) -> Response:
-    """Make an asset of the bytes that arrived. Repeating it is harmless."""
+    """Turn a stored upload into an asset. Repeating the request is harmless."""
     body = context.body(FinalizeBody)
     name = f"{known_type(asset_type)}_id"
     given = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
@@ -99,14 +99,14 @@ async def finalize_upload(asset_type: str, context: Context) -> Response:
 
 @router.post("/uploads/get_view_url")
 async def get_view_url(context: Context) -> Response:
-    """Hand out a short-lived link to an asset."""
+    """Return a short-lived link to an asset."""
     body = context.body(ViewBody)
     if body.asset_type not in MAX_FILE_SIZE:
         raise context.invalid_request("asset_type: must be video, audio or image", "body", "asset_type")
     upload = find_upload(context, body.asset_id, body.asset_type)
     if upload is None or not upload.finalized:
         raise ApiError(404, "Asset could not be found")
-    # Bytes that were dropped leave a link that leads nowhere, with a name that no object has.
+    # With `discard_uploads` the link refers to an object that does not exist.
     name = upload.media.name if upload.media else f"dropped/{time.time_ns()}"
     link = context.state.media.link(name, context.settings.view_seconds)
     return context.respond(

@@ -1,4 +1,4 @@
-"""How runs move: node after node in the order of the graph, until an end that everyone can see."""
+"""The run engine: executes the nodes of a run in the order of its graph."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mosaic_emulator.runs.models import REQUEUEABLE, Run, RunNode
 from mosaic_emulator.runs.rendering import Renderer
 from mosaic_emulator.settings import Settings
 
-#: Told of each change that a webhook speaks of: the run, the flag, the changed nodes.
+#: Called for each webhook event with the run, the flag and the changed nodes.
 Announce = Callable[[Run, str, list[RunNode]], None]
-#: Waits for what a node needs beside its inputs, and says what is wrong with it.
+#: Waits for what a node needs besides its inputs. Returns an error message, or None.
 Prepare = Callable[[RunNode], Awaitable["str | None"]]
 
 OUT_OF_CREDITS = "Not enough credits"
 
 
 class RunEngine:
-    """Drives every active run in a task of its own."""
+    """Executes each active run in an asyncio task."""
 
     def __init__(
         self,
@@ -50,17 +50,17 @@ class RunEngine:
         self._cancelling: dict[str, asyncio.TimerHandle] = {}
         self._settings_changed = asyncio.Event()
 
-    # What the routes ask for
+    # For the routes
 
     def start(self, run: Run) -> None:
-        """Set a new run going."""
+        """Start a new run."""
         self._drive(run, resumed=False)
 
     def cancel(self, run: Run) -> tuple[int, int]:
         """
-        Stop an active run.
+        Cancel an active run.
 
-        :return: how many tasks were cancelled and how many nodes reset.
+        :return: The number of cancelled tasks and of reset nodes.
         """
         busy = [node for node in run.nodes.values() if node.status in ("running", "queued")]
         waiting = [node for node in run.nodes.values() if node.status in ("not_started", "blocked")]
@@ -73,9 +73,9 @@ class RunEngine:
 
     def resume(self, run: Run) -> list[RunNode]:
         """
-        Queue again what has not completed.
+        Queue all nodes of a run that have not completed, except its inputs.
 
-        :return: the nodes that were queued; sources never are.
+        :return: The queued nodes.
         """
         queued = [node for node in run.nodes.values() if not node.is_source and node.status in REQUEUEABLE]
         for node in queued:
@@ -90,9 +90,9 @@ class RunEngine:
         self, run: Run, status: str, *, message: str | None = None, needs_credits: bool = False, failed: list[str]
     ) -> None:
         """
-        End a run by hand.
+        Finish a run now.
 
-        :param failed: nodes (template id or type name) that fail; by default the last for a failure or a partial one.
+        :param failed: Ids or type names of the nodes that fail. By default the last one, if the run fails.
         """
         self.abandon(run)
         for node in run.nodes.values():
@@ -117,12 +117,12 @@ class RunEngine:
         self._finish(run, status)
 
     def settings_changed(self) -> None:
-        """Look again at settings that runs are held by."""
+        """Wake the runs that wait for a setting."""
         self._settings_changed.set()
         self._settings_changed = asyncio.Event()
 
     def reset(self) -> None:
-        """Let go of every run."""
+        """Stop executing all runs."""
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
@@ -130,7 +130,7 @@ class RunEngine:
             handle.cancel()
         self._cancelling.clear()
 
-    # How a run moves
+    # Execution
 
     def _drive(self, run: Run, *, resumed: bool) -> None:
         task = asyncio.create_task(self._process(run, resumed=resumed))
@@ -141,7 +141,7 @@ class RunEngine:
         try:
             await self._execute(run, resumed=resumed)
         except Exception as error:
-            # Rather a run that says what is wrong with the emulator than one that never ends.
+            # Fail the run, so that it does not stay active forever.
             run.status_message = f"The emulator failed: {type(error).__name__}"
             self._finish(run, "failed")
             raise
@@ -187,7 +187,7 @@ class RunEngine:
             self._fail(node, str(error))
             return
         node.set("completed")
-        # A graph of nothing but its input gives that input.
+        # A graph that consists of its input outputs the input.
         await self._render_or_fail(run, node)
 
     async def _execute_node(self, run: Run, node: RunNode) -> None:
@@ -256,7 +256,7 @@ class RunEngine:
         self._finish(run, "cancelled")
 
     def abandon(self, run: Run) -> None:
-        """Let go of one run where it stands."""
+        """Stop executing a run without changing its status."""
         task = self._tasks.pop(run.id, None)
         if task is not None:
             task.cancel()

@@ -1,4 +1,4 @@
-"""ffmpeg, where it is found: trim, reframe, mirror, caption; a still; generated images and sounds."""
+"""Rendering with ffmpeg: trim, reframe, mirror, caption; thumbnails; generated images and audio."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 PORTRAIT = (540, 960)
 MAX_PROCESSES = 2
 CAPTION_LAYOUT = "fontcolor=white:fontsize=h/20:borderw=2:x=(w-text_w)/2:y=h*0.8"
-#: Films as Mosaic documents them, and their kin. A playlist would make ffmpeg read other files, or other machines.
+#: Video formats. Playlists are excluded: they would make ffmpeg read other files or URLs.
 FORMATS = ("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf")
-#: Seconds after which one call of ffmpeg is ended: there are films that it never gets through.
+#: Seconds after which an ffmpeg process is killed. Some invalid videos keep it busy forever.
 TIMEOUT_SECONDS = 120.0
-#: How the formats of generated images and sounds are encoded.
+#: Encoder options of generated images and audio, by suffix.
 ENCODINGS = {
     ".png": ["-c:v", "png"],
     ".jpg": ["-c:v", "mjpeg", "-q:v", "4", "-pix_fmt", "yuvj420p"],
@@ -31,7 +31,7 @@ CAPTION_BOX = "drawbox=x=iw*0.1:y=ih*0.8:w=iw*0.8:h=ih*0.06:color=white@0.8:t=fi
 
 @dataclass(frozen=True)
 class Edit:
-    """What is to be done to a source."""
+    """How to edit a source video. Without a source a test video is generated."""
 
     source: Path | None
     start: float
@@ -45,7 +45,7 @@ class Edit:
 
 @functools.cache
 def find_ffmpeg() -> str | None:
-    """Return the ffmpeg of the wheel, or else the one on the PATH."""
+    """Return the path of the ffmpeg from imageio-ffmpeg, or else of the one on the ``PATH``."""
     try:
         import imageio_ffmpeg
     except ImportError:
@@ -58,7 +58,7 @@ def find_ffmpeg() -> str | None:
 
 
 class Ffmpeg:
-    """Runs ffmpeg, at most two at once and never on the event loop."""
+    """Runs ffmpeg processes, at most two at a time."""
 
     def __init__(self) -> None:
         self._slots: asyncio.Semaphore | None = None
@@ -67,9 +67,9 @@ class Ffmpeg:
 
     async def render(self, edit: Edit, target: Path, thumbnail: Path) -> bool:
         """
-        Make a film and its still.
+        Render a video and its thumbnail.
 
-        :return: whether it could be done; without ffmpeg, or of something that is no film, it can't.
+        :return: Whether it succeeded. It fails without ffmpeg, or if the source is not a video.
         """
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
@@ -85,20 +85,20 @@ class Ffmpeg:
             return await self._run(ffmpeg, *image) is not None and _has_content(thumbnail)
 
     async def is_unreadable(self, path: Path) -> bool:
-        """Return whether ffmpeg finds no picture in a film; without an ffmpeg that works nothing is."""
+        """Return whether ffmpeg finds no frame in a video. Return False without a working ffmpeg."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
         async with self._slot():
             if not await self._is_working(ffmpeg):
                 return False
-            # A header alone is no film: one picture has to come out of it.
+            # A header alone is not a video: require one frame.
             one = ("-map", "0:v:0", "-frames:v", "1", "-f", "null", "-")
             done = await self._run(ffmpeg, *FORMATS, "-i", str(path), *one)
             return done is None or re.search(r"frame=\s*0\b(?!.*frame=)", done, re.DOTALL) is not None
 
     async def image(self, target: Path, width: int, height: int, caption: str) -> bool:
-        """Make an image; its suffix is its format."""
+        """Render an image in the format of the target's suffix."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
@@ -110,7 +110,7 @@ class Ffmpeg:
             return done is not None and _has_content(target)
 
     async def audio(self, target: Path, seconds: float) -> bool:
-        """Make a sound."""
+        """Render audio."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
@@ -120,7 +120,7 @@ class Ffmpeg:
             return done is not None and _has_content(target)
 
     async def is_working(self) -> bool:
-        """Return whether there is an ffmpeg that works, so that what it can't read is the film's fault."""
+        """Return whether ffmpeg is installed and works."""
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:
             return False
@@ -165,13 +165,13 @@ class Ffmpeg:
         return [*input_arguments, "-vf", ",".join(filters), *encode, *audio, "-movflags", "+faststart", "-shortest"]
 
     async def _duration(self, ffmpeg: str, source: Path) -> float | None:
-        # There is no ffprobe in the wheel; ffmpeg without an output says what its input is, and fails.
+        # The wheel has no ffprobe. Without an output ffmpeg prints the properties of its input, and fails.
         text = await self._run(ffmpeg, *FORMATS, "-i", str(source), check=False)
         found = re.search(r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)", text or "")
         if found is None or "Video:" not in (text or ""):
             return None
         if found[1] is None:
-            # Recordings of a browser, for one, do not have it.
+            # Some videos have no duration, for example recordings of a browser.
             return math.inf
         return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
 
@@ -179,7 +179,7 @@ class Ffmpeg:
         safe_text = re.sub(r"[^\w .-]", "", caption)
         text = f"drawtext=text='{safe_text}':{CAPTION_LAYOUT}"
         if self._drawtext_works is None:
-            # drawtext needs fonts, which not every machine has.
+            # drawtext needs fonts, which may not be installed.
             probe = ("-f", "lavfi", "-i", "color=size=64x64:duration=0.04", "-vf", text, "-f", "null", "-")
             self._drawtext_works = await self._run(ffmpeg, *probe) is not None
         return text if self._drawtext_works else CAPTION_BOX
@@ -199,7 +199,7 @@ class Ffmpeg:
         except OSError:
             return None
         try:
-            # TimeoutError of its own until Python 3.10.
+            # Until Python 3.10 asyncio.TimeoutError is not the built-in one.
             _, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
         except (asyncio.CancelledError, asyncio.TimeoutError) as ended:
             with contextlib.suppress(ProcessLookupError):
@@ -218,11 +218,11 @@ def _has_content(path: Path) -> bool:
 
 
 def _window(edit: Edit, duration: float) -> tuple[float, float]:
-    """Choose the part of a source that a clip shows: the bounds asked for, inside what there is."""
+    """Return start and duration of a clip within the source and the requested bounds."""
     start = min(edit.start, max(duration - 0.1, 0.0))
     end = min(edit.end, duration) if edit.end is not None else duration
     available = max(end - start, 0.1)
     seconds = min(edit.seconds, available)
-    # Further clips of one source lie behind each other, and begin anew where it ends.
+    # Further clips follow each other, and restart at the beginning of the source.
     offset = (edit.index * seconds) % max(available - seconds + 0.001, 0.001) if edit.index else 0.0
     return start + offset, seconds

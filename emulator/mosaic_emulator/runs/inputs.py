@@ -1,4 +1,4 @@
-"""The inputs of a run: what a start may say, and where the bytes come from."""
+"""Inputs of runs: validation of a start request, and download of the videos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
 
 
 class MimirAsset(BaseModel):
-    """One item of a connected Mimir."""
+    """An asset of a connected Mimir."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,7 +36,7 @@ class MimirAsset(BaseModel):
 
 
 class Sources(BaseModel):
-    """The four ways to name a video."""
+    """The four kinds of video references."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -46,7 +46,7 @@ class Sources(BaseModel):
     mimir_assets: list[MimirAsset] | None = None
 
     def references(self) -> list[tuple[str, str]]:
-        """Return kind and reference of each source."""
+        """Return the kind and the reference of each source."""
         found = [("video_ids", each) for each in self.video_ids or []]
         found += [("node_render_ids", each) for each in self.node_render_ids or []]
         found += [("video_urls", each) for each in self.video_urls or []]
@@ -55,7 +55,7 @@ class Sources(BaseModel):
 
 
 class VideoInput(Sources):
-    """What one Video Input tile takes."""
+    """The inputs of one Video Input tile."""
 
     agent_node_id: str
     input_clip_start_ms: float | None = Field(None, ge=0)
@@ -72,14 +72,14 @@ class StartBody(Sources):
 
 
 class InputUnavailableError(Exception):
-    """A source that could not be had; the run fails with this message."""
+    """A source is not available. The run fails with this message."""
 
 
 def resolve_inputs(agent: Agent, body: StartBody, settings: Settings) -> list[RunInput]:
     """
-    Check a start's inputs against the runnable graph and give each source to its tile.
+    Validate the inputs of a start request and assign each source to its tile.
 
-    :raises ApiError: 400 where the documentation says so.
+    :raises ApiError: If an input is invalid.
     """
     ignored = list(body.ignore_nodes or [])
     unknown = [each for each in ignored if each not in agent.nodes]
@@ -143,7 +143,7 @@ def _source(node_id: str, kind: str, reference: str, start: float | None = None,
 
 
 class InputFetcher:
-    """Fetches ``video_urls``. Without leave to reach out, URLs of other machines give a synthetic clip."""
+    """Downloads ``video_urls``. With ``fetch_hosts="loopback"`` URLs of other machines give a generated video."""
 
     def __init__(self, *, settings: Settings, media: MediaStore, ffmpeg: Ffmpeg) -> None:
         self._settings = settings
@@ -152,9 +152,9 @@ class InputFetcher:
 
     async def load(self, source: RunInput) -> None:
         """
-        Have the bytes of a source at hand, and check that they are a film.
+        Download a source if needed, and check that it is a video.
 
-        :raises InputUnavailableError: when the URL does not give them, or they can't be read.
+        :raises InputUnavailableError: If the download fails, or the file is not a video.
         """
         message = self._configured_failure(source)
         if message is not None:
@@ -187,7 +187,7 @@ class InputFetcher:
             if isinstance(error, TimeoutError):
                 limit = f"{self._settings.fetch_seconds:g} seconds"
                 raise InputUnavailableError(f"The video URL took longer than {limit}") from error
-            # InvalidURL is none of httpx's HTTP errors, and comes of where a redirect leads.
+            # InvalidURL is not a subclass of HTTPError. A redirect to an invalid URL raises it.
             if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
                 raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from None
             raise
@@ -203,18 +203,22 @@ class InputFetcher:
                         return
                     url = str(response.next_request.url)
                 if not is_http_url(url):
-                    raise InputUnavailableError("The video URL could not be fetched: it leads to no http or https URL")
+                    raise InputUnavailableError(
+                        "The video URL could not be fetched: it redirects to a URL that is not http or https"
+                    )
                 if not self._reachable(url):
-                    raise InputUnavailableError("The video URL leads to another machine, which is not asked")
+                    raise InputUnavailableError(
+                        "The video URL redirects to another machine, which fetch_hosts does not allow"
+                    )
         raise InputUnavailableError(f"The video URL redirects more than {MAX_REDIRECTS} times")
 
     async def _save(self, response: httpx.Response, path: Path) -> None:
         if response.status_code != 200:
-            raise InputUnavailableError(f"The video URL answered {response.status_code}")
+            raise InputUnavailableError(f"The video URL responded {response.status_code}")
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise InputUnavailableError("The video URL answered with a compressed body")
+            raise InputUnavailableError("The video URL responded with a compressed body")
         limit = self._settings.fetch_bytes
-        too_large = InputUnavailableError(f"The video URL gives more than {limit} bytes")
+        too_large = InputUnavailableError(f"The video is larger than the limit of {limit} bytes")
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > limit:
             raise too_large
@@ -230,11 +234,11 @@ class InputFetcher:
         return self._settings.fetch_hosts == "any" or is_loopback(url)
 
     def _stored_object(self, url: str) -> StoredObject:
-        # Not fetched over the network: a download is what somebody else does.
+        # Read from disk: the counter `downloads` counts only clients.
         parts = urlsplit(url)
         stored = self._media.get(unquote(parts.path.partition(f"/{BUCKET}/")[2]))
         if stored is None or self._media.check_link(parts.path, parts.query) != "good":
-            raise InputUnavailableError("The video URL leads nowhere, or has expired")
+            raise InputUnavailableError("The video URL is invalid or has expired")
         return stored
 
     async def _synthetic(self) -> StoredObject:

@@ -1,4 +1,4 @@
-"""Runs as they stand: their nodes, inputs and outputs. How they move is the business of ``engine``."""
+"""Runs with their nodes, inputs and outputs. ``runs.engine`` executes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class NodeTask:
-    """What works on a node. A node that is queued again loses its old ones."""
+    """A task of a node. Queueing a node again detaches its earlier tasks."""
 
     created_at: datetime
     heartbeat: datetime
@@ -35,17 +35,17 @@ class NodeTask:
 
     @property
     def progress(self) -> int:
-        """A percentage."""
+        """The progress in percent."""
         return {"running": 50, "completed": 100}.get(self.status, 0)
 
 
 @dataclass
 class RunNode:
-    """The clone of a tile in one run."""
+    """A tile in a run."""
 
     template: AgentNode
     params: dict[str, Any]
-    #: The server's clock.
+    #: Returns the server's time.
     now: Callable[[], datetime]
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "not_started"
@@ -60,7 +60,7 @@ class RunNode:
 
     @property
     def is_source(self) -> bool:
-        """Whether it is a Video Input."""
+        """Whether the node is a Video Input."""
         return self.template.type.id == INPUT_TYPE
 
     def set(self, status: str, message: str | None = None) -> None:
@@ -80,7 +80,7 @@ class RunNode:
             last.status, last.message, last.heartbeat = status, message, self.updated_at
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as ``GET /agent_run/{id}/nodes`` shows it."""
+        """Return the node as in ``GET /agent_run/{id}/nodes``."""
         return {
             "agent_node_id": self.id,
             "original_node_id": self.template.id,
@@ -94,7 +94,7 @@ class RunNode:
 
 @dataclass
 class RunInput:
-    """One source of a run: an upload, an earlier render, or a URL that is fetched when the run begins."""
+    """A source of a run: an upload, an earlier output, or a URL that is downloaded when the run starts."""
 
     node_id: str
     kind: str
@@ -107,7 +107,7 @@ class RunInput:
 
     @property
     def title(self) -> str:
-        """What to call it in a message: a file's name or an id, never a whole URL, which may be signed."""
+        """A name for messages: a file name or an id. Never a whole URL, which may be signed."""
         if self.kind == "video_urls":
             return PurePosixPath(urlsplit(self.reference).path).name[:120] or "the URL"
         return (self.file_name or self.reference)[:120]
@@ -115,16 +115,16 @@ class RunInput:
 
 @dataclass
 class Output:
-    """One render."""
+    """An output of a run."""
 
     id: str
     node_id: str
-    #: The film, or the image or the sound of a tile that makes those.
+    #: The video, or a generated image or audio.
     video: StoredObject
     thumbnail: StoredObject | None
     premiere: StoredObject | None
     completed_at: datetime
-    #: ``time.monotonic()`` from which on answers show it.
+    #: ``time.monotonic()`` from which the API returns it.
     visible_from: float = 0.0
 
     @property
@@ -135,7 +135,7 @@ class Output:
 
 @dataclass
 class Run:
-    """One run of an agent."""
+    """A run of an agent."""
 
     id: str
     number: int
@@ -150,35 +150,35 @@ class Run:
     status: str
     status_message: str | None = None
     outputs: list[Output] = field(default_factory=list)
-    #: All that is known of what began it; answers tell it in the shape that the settings ask for.
+    #: The trigger and its event. The settings choose its shape in responses.
     triggered_by: dict[str, Any] | None = None
-    #: Of a run that a watched folder began: ``trigger_info`` and the batch's key.
+    #: Storage trigger, batch and folder of a run that a watched folder started.
     origin: dict[str, Any] = field(default_factory=dict)
-    #: ``time.monotonic()`` of the start, for lists that lag.
+    #: ``time.monotonic()`` of the start, for the setting ``list_lag``.
     created_monotonic: float = field(default_factory=time.monotonic)
     resumed: int = 0
     ended: int = 0
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the run has not ended."""
         return self.status not in TERMINAL
 
     @property
     def needs_credits(self) -> bool:
-        """Whether any of its nodes is short of credits."""
+        """Whether a node failed for lack of credits."""
         return any(node.needs_credits for node in self.nodes.values())
 
     def upstream(self, node_id: str) -> list[RunNode]:
-        """Return the nodes that lead into a node."""
+        """Return the direct upstream nodes of a node."""
         return [self.nodes[source] for source, target in self.edges if target == node_id]
 
     def is_sink(self, node_id: str) -> bool:
-        """Whether a node's results are outputs of the run."""
+        """Return whether a node's results are outputs of the run."""
         return all(source != node_id for source, _ in self.edges)
 
     def lineage(self, node_id: str) -> list[RunNode]:
-        """Return a node and everything before it, in the order of the graph."""
+        """Return a node and all its upstream nodes, in the order of the graph."""
         wanted = {node_id}
         for each in reversed(self.nodes):
             if each in wanted:
@@ -186,7 +186,7 @@ class Run:
         return [node for each, node in self.nodes.items() if each in wanted]
 
     def errors(self) -> list[dict[str, Any]]:
-        """Return the messages of failed nodes, as a run shows them."""
+        """Return the errors of failed nodes."""
         return [
             {"original_node_id": node.template.id, "messages": list(node.errors)}
             for node in self.nodes.values()
@@ -208,9 +208,9 @@ class Run:
 
 def runnable_graph(agent: Agent, ignored: list[str]) -> tuple[dict[str, AgentNode], list[tuple[str, str]]]:
     """
-    Take the ignored tiles out of an agent's graph and join what was before them to what comes after.
+    Remove the ignored tiles from an agent's graph and connect their upstream to their downstream tiles.
 
-    :return: the tiles in the order of the graph, and the edges.
+    :return: The tiles in the order of the graph, and the edges.
     """
     edges = list(agent.edges)
     for node_id in ignored:
@@ -227,6 +227,6 @@ def runnable_graph(agent: Agent, ignored: list[str]) -> tuple[dict[str, AgentNod
             if each not in ordered and all(source in ordered for source, target in edges if target == each)
         ]
         if not ready:
-            raise ValueError("the graph has a cycle")
+            raise ValueError("The graph has a cycle")
         ordered.update({each: kept[each] for each in ready})
     return ordered, edges

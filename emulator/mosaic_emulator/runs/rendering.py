@@ -1,4 +1,4 @@
-"""What a run gives: films cut by ffmpeg where it is found, or the input passed through; generated images and sounds."""
+"""Outputs of runs: rendered by ffmpeg, or the input passed through."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUFFIXES_OF_IMAGES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 
 
 class Renderer:
-    """Makes the outputs of a run's last nodes."""
+    """Renders the outputs of a run's last nodes."""
 
     def __init__(
         self, *, settings: Settings, clock: Clock, media: MediaStore, ffmpeg: Ffmpeg, uploads: UploadStore
@@ -42,9 +42,9 @@ class Renderer:
 
     async def render(self, run: Run, node: RunNode) -> list[Output]:
         """
-        Render what one last node of a run gives: one output, or one for each clip that was asked for.
+        Render the outputs of one of the run's last nodes: one, or one per clip.
 
-        :raises InputUnavailableError: when ffmpeg can't read the film.
+        :raises InputUnavailableError: If ffmpeg cannot read the video.
         """
         if node.template.type.name == "Image Generation":
             return [await self._image(run, node)]
@@ -137,7 +137,7 @@ class Renderer:
         missing = size - path.stat().st_size
         with path.open("r+b") as file:
             if missing >= 8:
-                # An ISO media "free" box: players skip it, so the padded clip still plays. The hole takes no room.
+                # An ISO media "free" box, which players skip. The padding is a hole and takes no disk space.
                 file.seek(0, 2)
                 file.write((missing if missing < 1 << 32 else 0).to_bytes(4, "big") + b"free")
             file.truncate(size)
@@ -154,5 +154,5 @@ def _size_of_image(params: Mapping[str, Any]) -> tuple[int, int]:
     sides = (params.get("custom_width"), params.get("custom_height"))
     if params.get("image_size") == "custom" and all(isinstance(each, int) and 16 <= each <= 3840 for each in sides):
         return int(sides[0] or 0), int(sides[1] or 0)
-    # What the presets are called, and measure, is not known.
+    # The names and sizes of the presets are not documented.
     return 1024, 1024

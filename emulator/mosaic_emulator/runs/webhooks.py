@@ -1,4 +1,4 @@
-"""Webhooks to a run's ``callback_url``."""
+"""Delivery of webhooks to ``callback_url``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_RESPONSE: Final = 64 << 10
 
 
 class WebhookSender:
-    """Delivers events, with the losses, doubles and delays that the settings ask for."""
+    """Delivers events, with the losses, copies and delays of the settings."""
 
     def __init__(self, *, settings: Settings, counters: Counters) -> None:
         self._settings = settings
@@ -27,7 +27,7 @@ class WebhookSender:
         self._client: httpx.AsyncClient | None = None
 
     def send(self, url: str, event: dict[str, Any]) -> None:
-        """Deliver an event in the background; the event is written before this returns."""
+        """Deliver an event in the background."""
         if self._settings.fetch_hosts != "any" and not is_loopback(url):
             return
         if self._random.random() < self._settings.webhook_loss:
@@ -55,7 +55,7 @@ class WebhookSender:
                     if await self._is_accepted(url, event, headers):
                         return
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
-                # It counts as failed, as a refusal does.
+                # Counted as failed, like any other response than 2xx.
                 pass
             self._counters.add("webhooks_failed")
 
@@ -66,19 +66,19 @@ class WebhookSender:
             async for block in response.aiter_raw():
                 size += len(block)
                 if size > MAX_RESPONSE:
-                    # Nobody needs it. What was read to its end keeps the connection for the next event.
+                    # Not needed. A body that is read to its end keeps the connection open for the next event.
                     break
             return response.is_success
 
     def reset(self) -> None:
-        """Forget what is under way."""
+        """Cancel all deliveries."""
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
         self._random.seed(self._settings.seed)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Cancel all deliveries and close the connections."""
         self.reset()
         if self._client is not None:
             await self._client.aclose()

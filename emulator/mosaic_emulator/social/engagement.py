@@ -1,4 +1,4 @@
-"""What the public makes of a post: numbers and comments, made up but always the same for a destination."""
+"""Analytics and comments of posts: made up, but always the same for a destination."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ METRICS: Final = ("likes", "comments", "shares", "impressions", "views", "video_
 
 @dataclass(frozen=True)
 class Comment:
-    """One comment under a destination."""
+    """A comment on a destination."""
 
     number: int
     id: str
     platform: str
     platform_comment_id: str
     text: str
-    #: Some platforms don't say when.
+    #: Some platforms provide no time.
     created_at: datetime | None
     replies: tuple[Comment, ...] = ()
 
     def as_json(self, text: Any) -> dict[str, Any]:
-        """Write it; ``text`` writes times that may be missing."""
+        """Return the comment. ``text`` formats times that may be missing."""
         return {
             "comment_id": self.id,
             "platform": self.platform,
@@ -43,19 +43,19 @@ def _pseudo_random(*parts: object) -> int:
 
 
 def published_destinations(post: Post, connection_id: str | None = None) -> list[Destination]:
-    """Return the destinations where a post is out."""
+    """Return the destinations where a post is published."""
     return [
         each for each in post.destinations if each.status == "posted" and connection_id in (None, each.connection.id)
     ]
 
 
 def analytics_json(post: Post, destinations: list[Destination]) -> dict[str, Any]:
-    """Write the numbers of a post: each platform once, every metric always there."""
+    """Return the analytics of a post: each platform once, with all metrics."""
     platforms: dict[str, dict[str, Any]] = {}
     for each in destinations:
         if each.connection.platform in platforms:
             continue
-        # Where a platform does not count something, that is null.
+        # A metric that the platform does not provide is null.
         missing = {"shares"} if each.connection.platform == "youtube" else set()
         metrics = {
             name: None if name in missing else _pseudo_random(post.id, each.connection.id, name) for name in METRICS
@@ -85,14 +85,14 @@ def _total(values: list[int | None]) -> int | None:
 
 def comments(post: Post, destinations: list[Destination], count: int) -> dict[str, Comment]:
     """
-    Return the comments of a post by id, the one to be shown last first.
+    Return the comments of a post by id, oldest first.
 
-    The newest is shown first, those without a time last; ties go by platform and id.
+    Lists return them in reverse: newest first, those without a time last, ties by platform and id.
     """
     found: list[Comment] = []
     for each in destinations:
         if each.comments_disabled and each.connection.platform == "linkedin":
-            # Disabling deletes those that there are.
+            # LinkedIn deletes existing comments when they are disabled.
             continue
         found += [_comment(post, each, index) for index in range(count)]
     found.sort(key=lambda each: (each.platform, each.id, each.platform_comment_id), reverse=True)
@@ -118,7 +118,7 @@ def _comment(post: Post, destination: Destination, index: int) -> Comment:
         platform=platform,
         platform_comment_id=f"{platform}_{_pseudo_random(name)}",
         text=f"Comment {index + 1}",
-        # The third of each destination has no time.
+        # The third comment of each destination has no time.
         created_at=None if index == 2 else moment,
         replies=(reply,) if index == 0 else (),
     )

@@ -1,4 +1,4 @@
-"""Social posts: published at once or when they are due, destination by destination."""
+"""Social posts and their publishing, immediately or on schedule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POST_STATUSES: Final = (
 
 @dataclass
 class Destination:
-    """One account that a post goes to, and what came of it."""
+    """A social connection that a post is published to, and the result."""
 
     connection: Connection
     status: str = "pending"
@@ -38,7 +38,7 @@ class Destination:
     comments_disabled: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as a post shows it."""
+        """Return the destination as in a post."""
         return {
             **self.connection.as_json(),
             "status": self.status,
@@ -50,7 +50,7 @@ class Destination:
 
 @dataclass
 class Post:
-    """One post."""
+    """A social post."""
 
     number: int
     text: str
@@ -62,21 +62,21 @@ class Post:
     status: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     created_monotonic: float = field(default_factory=time.monotonic)
-    #: How often it was published; more than once would be a fault of the emulator.
+    #: How often the post was published. More than once would be a bug of the emulator.
     published: int = 0
     deleted: bool = False
     workspace_id: str = WORKSPACE_ID
-    #: What a PATCH said of the platforms, by connection.
+    #: ``platform_options`` from PATCH requests, by connection.
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def platforms(self) -> list[str]:
-        """The platforms of the destinations, each once."""
+        """The distinct platforms of the destinations."""
         return list(dict.fromkeys(each.connection.platform for each in self.destinations))
 
 
 def outcomes_2026_json(post: Post) -> dict[str, Any]:
-    """Write what became of a post as in early 2026: beside its destinations, in the words of the provider behind."""
+    """Return the results of a post as the API did in early 2026: outside of the destinations."""
     settled = [each for each in post.destinations if each.status in ("posted", "failed")]
     return {
         "links": [
@@ -96,7 +96,7 @@ def outcomes_2026_json(post: Post) -> dict[str, Any]:
 
 
 class PostPublisher:
-    """Moves posts along."""
+    """Publishes each post in an asyncio task."""
 
     def __init__(
         self,
@@ -108,15 +108,15 @@ class PostPublisher:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        #: Says of a URL on the emulator's own storage host that it no longer leads anywhere.
+        #: Returns whether a URL of the storage host is invalid or expired.
         self._is_media_expired = is_media_expired
-        #: Says of a connection whether it still is one.
+        #: Returns whether a connection id is connected.
         self._is_connected = is_connected
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._settings_changed = asyncio.Event()
 
     def add(self, post: Post) -> None:
-        """Begin with a new post."""
+        """Process a new post."""
         if post.status in ("scheduled", "processing"):
             task = asyncio.create_task(self._process(post))
             self._tasks[post.id] = task
@@ -125,13 +125,13 @@ class PostPublisher:
             )
 
     def reschedule(self, post: Post, moment: datetime) -> None:
-        """Give a post another time; one that is waiting waits for that from now on."""
+        """Change the schedule of a post."""
         post.schedule, post.updated_at = moment, self._clock.now()
         self._cancel_task(post)
         self.add(post)
 
     def set_approval(self, post: Post, *, approved: bool) -> None:
-        """Let a post that waits for approval go its way, or not."""
+        """Approve or reject a post."""
         if not approved:
             self._set(post, "rejected")
             return
@@ -139,7 +139,7 @@ class PostPublisher:
         self.add(post)
 
     def delete(self, post: Post, destinations: list[Destination]) -> None:
-        """Delete a post at some of its destinations, which rejects it when none is left."""
+        """Delete a post at some destinations. The post is rejected when none is left."""
         for each in destinations:
             each.status = "rejected"
         post.updated_at = self._clock.now()
@@ -154,12 +154,12 @@ class PostPublisher:
             task.cancel()
 
     def settings_changed(self) -> None:
-        """Look again at settings that posts are held by."""
+        """Wake the posts that wait for a setting."""
         self._settings_changed.set()
         self._settings_changed = asyncio.Event()
 
     def reset(self) -> None:
-        """Let go of every post."""
+        """Stop processing all posts."""
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
@@ -177,7 +177,7 @@ class PostPublisher:
             self._publish(post)
 
     async def _wait_until(self, moment: datetime) -> None:
-        # In steps, as the clock may be set while a post waits.
+        # In steps, since clock_skew may change meanwhile.
         left = (moment - self._clock.now()).total_seconds()
         if left > 0:
             await asyncio.sleep(min(left, 60.0))

@@ -1,4 +1,4 @@
-"""A streaming reader of ``multipart/form-data``: memory stays constant however long the file is."""
+"""A streaming parser of ``multipart/form-data`` with constant memory."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MAX_HEADERS: Final = 16 << 10
 
 
 class FormError(Exception):
-    """A body that is no well-formed multipart form."""
+    """The body is not a valid multipart form."""
 
 
 class Source(Protocol):
-    """Where the bytes come from."""
+    """A readable source of bytes."""
 
     def readinto(self, view: memoryview) -> int:
-        """Fill a buffer as far as bytes are there; nothing means the end."""
+        """Read into a buffer and return the number of bytes, 0 at the end."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The header of one part."""
+    """The header of a part."""
 
     name: str
     file_name: str | None
@@ -34,9 +34,9 @@ class Part:
 
 def boundary_of(content_type: str) -> bytes:
     """
-    Return the boundary that a ``Content-Type`` names.
+    Return the boundary in a ``Content-Type`` header.
 
-    :raises FormError: when it names none.
+    :raises FormError: If it has none.
     """
     found = re.search(r'boundary=(?:"([^"]+)"|([^;\s]+))', content_type)
     if not content_type.lower().startswith("multipart/form-data") or found is None:
@@ -45,7 +45,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class FormReader:
-    """Reads a form part by part."""
+    """Parses a form part by part."""
 
     def __init__(self, *, source: Source, boundary: bytes) -> None:
         self._source = source
@@ -58,11 +58,7 @@ class FormReader:
         self._started = False
 
     def next_part(self) -> Part | None:
-        """
-        Read on to the next part.
-
-        :return: its header, or none at the end of the form.
-        """
+        """Return the header of the next part, or None at the end of the form."""
         if not self._started:
             self._started = True
             self._require(len(self._first))
@@ -75,11 +71,11 @@ class FormReader:
         if ending == b"--":
             return None
         if ending != b"\r\n":
-            raise FormError("no line break behind a boundary")
+            raise FormError("no line break after a boundary")
         return self._header()
 
     def read_field(self) -> bytes:
-        """Read the value of a small part."""
+        """Return the value of a small part."""
         chunks: list[bytes] = []
 
         def keep(chunk: memoryview) -> None:
@@ -92,9 +88,9 @@ class FormReader:
 
     def stream(self, on_bytes: Callable[[memoryview], object]) -> int:
         """
-        Hand on the bytes of the part that was begun.
+        Pass the bytes of the current part to a callback, in chunks.
 
-        :return: how many there were.
+        :return: The number of bytes.
         """
         mark, keep = self._mark, len(self._mark) - 1
         total = 0
@@ -114,7 +110,7 @@ class FormReader:
     def _header(self) -> Part:
         while (stop := self._buffer.find(b"\r\n\r\n", self._start, self._end)) < 0:
             if self._end - self._start > MAX_HEADERS or not self._fill():
-                raise FormError("a part has no end of its header")
+                raise FormError("the header of a part does not end")
         lines = bytes(self._view[self._start : stop]).decode("utf-8", "replace").split("\r\n")
         self._start = stop + 4
         headers = {

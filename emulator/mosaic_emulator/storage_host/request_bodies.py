@@ -1,4 +1,4 @@
-"""Request bodies on a blocking socket: of a known length, or in chunks."""
+"""Request bodies on a blocking socket, with a length or chunked."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ _MAX_TRAILERS: Final = 100
 
 
 class ClientDisconnectedError(Exception):
-    """The client went before the end of its body."""
+    """The client disconnected before the end of the body."""
 
 
 class ResetConnectionError(Exception):
-    """A fault wants the connection reset at this byte."""
+    """A fault resets the connection here."""
 
 
 class Body(Protocol):
-    """A request's body."""
+    """The body of a request."""
 
     def readinto(self, view: memoryview) -> int:
-        """Fill a buffer as far as bytes are there; nothing means the end."""
+        """Read into a buffer and return the number of bytes, 0 at the end."""
 
 
 class SizedBody:
-    """A body whose length is known."""
+    """A body with a ``Content-Length``."""
 
     def __init__(self, file: Any, length: int) -> None:
         self._file = file
         self.remaining = length
 
     def readinto(self, view: memoryview) -> int:
-        """Fill a buffer as far as bytes are there; nothing means the end."""
+        """Read into a buffer and return the number of bytes, 0 at the end."""
         if self.remaining <= 0:
             return 0
         count: int = self._file.readinto1(view[: min(len(view), self.remaining)])
@@ -49,7 +49,7 @@ def _size(line: bytes) -> int:
 
 
 class ChunkedBody:
-    """A body that comes in chunks."""
+    """A body with chunked transfer encoding."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -57,7 +57,7 @@ class ChunkedBody:
         self._ended = False
 
     def readinto(self, view: memoryview) -> int:
-        """Fill a buffer as far as bytes are there; nothing means the end."""
+        """Read into a buffer and return the number of bytes, 0 at the end."""
         if self._ended:
             return 0
         if self._remaining == 0:
@@ -83,14 +83,14 @@ class ChunkedBody:
 
 
 class ResettingBody:
-    """A body of which only the first bytes are taken."""
+    """A body after whose first bytes the connection is reset."""
 
     def __init__(self, body: Body, after: int) -> None:
         self._body = body
         self._remaining = after
 
     def readinto(self, view: memoryview) -> int:
-        """Fill a buffer, until the byte where the connection is to be reset."""
+        """Read into a buffer. Raise at the byte where the connection is reset."""
         if self._remaining <= 0:
             raise ResetConnectionError
         count = self._body.readinto(view[: max(min(len(view), self._remaining), 1)])
@@ -99,7 +99,7 @@ class ResettingBody:
 
 
 def drain(body: Body) -> None:
-    """Read a body to its end and drop it."""
+    """Read a body to its end and discard it."""
     view = memoryview(bytearray(1 << 20))
     while body.readinto(view):
         pass

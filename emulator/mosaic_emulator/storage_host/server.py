@@ -1,4 +1,4 @@
-"""The storage host, which is another than the API's: a port of its own for forms and for media by signed link."""
+"""The storage host: a separate HTTP server for upload forms and for downloads by signed link."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ CHUNK_SIZE: Final = 1 << 20
 
 
 class CloseConnectionError(Exception):
-    """The connection ends without an answer."""
+    """Close the connection without a response."""
 
 
 class StorageServer(ThreadingHTTPServer):
-    """A thread for each connection; sockets block, files go through the kernel."""
+    """A server with one thread per connection. Downloads use sendfile."""
 
     daemon_threads = True
     block_on_close = False
@@ -58,36 +58,36 @@ class StorageServer(ThreadingHTTPServer):
         super().__init__(address, StorageHandler)
 
     def server_bind(self) -> None:
-        """Bind without looking the host's name up."""
+        """Bind without a DNS lookup of the host name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away."""
+        """Ignore errors of clients that disconnect."""
 
     def stop(self) -> None:
-        """Stop listening and let go of requests that hang."""
+        """Stop listening and release requests that hang."""
         self.closing.set()
         self.shutdown()
         self.server_close()
 
 
 class StorageHandler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Handles the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
-    # A header and a short body are two writes; the second must not wait for the first's receipt.
+    # Otherwise a short body, which is a second write, waits for the acknowledgement of the header.
     disable_nagle_algorithm = True
     server: StorageServer
     _entry: ReceivedRequest
     _body: Body
 
-    # Every method comes here, so that each is counted, logged, and may meet a fault.
+    # All methods are handled alike: counted, logged, and subject to faults.
 
     def do_GET(self) -> None:
-        """Serve a request."""
+        """Handle a request."""
         self._handle()
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
@@ -138,7 +138,7 @@ class StorageHandler(BaseHTTPRequestHandler):
             if not re.fullmatch(r"[0-9]{1,18}", length):
                 self._body = SizedBody(self.rfile, 0)
                 self.close_connection = True
-                raise StorageError(400, "InvalidArgument", "The Content-Length is no length.")
+                raise StorageError(400, "InvalidArgument", "The Content-Length is not valid.")
             body = SizedBody(self.rfile, int(length))
         after = fault.option("after_bytes") if fault is not None and fault.kind == "reset" else None
         return body if after is None else ResettingBody(body, after)
@@ -232,7 +232,7 @@ class StorageHandler(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-        # Not close(): the handler's files would keep the socket, and the server would end it with a FIN first.
+        # close() would leave the socket open, since the handler's files refer to it.
         os.close(self.connection.detach())
 
     # Downloads
@@ -321,7 +321,7 @@ class StorageHandler(BaseHTTPRequestHandler):
         return sent
 
     def _range(self, stored: StoredObject) -> tuple[int, int] | str | None:
-        """Return first and last byte of the range asked for."""
+        """Return the first and the last byte of the requested range."""
         found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", self.headers.get("Range", "").strip())
         if found is None or found[0] == "bytes=-" or self.headers.get("If-Range", stored.etag) != stored.etag:
             return None
@@ -331,7 +331,7 @@ class StorageHandler(BaseHTTPRequestHandler):
             first, last = int(found[1]), min(int(found[2] or stored.size - 1), stored.size - 1)
         return (first, last) if first <= last else "unsatisfiable"
 
-    # Answers
+    # Responses
 
     def _send_error(self, status: int, code: str, message: str) -> None:
         self._respond_after_draining(
@@ -339,7 +339,7 @@ class StorageHandler(BaseHTTPRequestHandler):
         )
 
     def _respond_after_draining(self, respond: Callable[[], None]) -> None:
-        """Answer after the body was read, so that the client is not cut off while it sends."""
+        """Respond after reading the body, so that the client is not interrupted while it sends."""
         if self.server.state.settings.refuse_early:
             self.close_connection = True
             respond()
@@ -368,7 +368,7 @@ class StorageHandler(BaseHTTPRequestHandler):
         self._entry.finish(status)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet: the request log has it all."""
+        """Log nothing: the request log contains all requests."""
 
 
 def _xml(code: str, message: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The storage host's form: checked against what was handed out, and written to disk as it comes."""
+"""Upload forms: validates the fields and streams the file to disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mosaic_emulator.storage_host.request_bodies import Body
 
 
 class StorageError(Exception):
-    """An answer of the storage host that refuses, in its XML."""
+    """An error response of the storage host."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -22,18 +22,18 @@ class StorageError(Exception):
 
 
 class UploadFormHandler:
-    """Takes in one form."""
+    """Handles one upload form."""
 
     def __init__(self, *, state: State, field_names: list[str]) -> None:
         self._state = state
-        #: The names of the fields in the order received; filled while the form is read.
+        #: Receives the names of the fields, in order.
         self._names = field_names
 
     def receive(self, body: Body, content_type: str, *, expired: bool = False) -> Upload:
         """
         Read a form to its end and store its file.
 
-        :raises StorageError: when it is not the form that was handed out.
+        :raises StorageError: If the form is not the one that the API created.
         """
         try:
             form = FormReader(source=body, boundary=boundary_of(content_type))
@@ -43,7 +43,7 @@ class UploadFormHandler:
                 raise StorageError(403, "AccessDenied", "Invalid argument. Policy expired.")
             return self._store(form, part, upload)
         except FormError as error:
-            raise StorageError(400, "MalformedPOSTRequest", f"The body is not a good form: {error}") from error
+            raise StorageError(400, "MalformedPOSTRequest", f"The body is not a valid form: {error}") from error
 
     def _fields(self, form: FormReader) -> tuple[dict[str, str], Part]:
         fields: dict[str, str] = {}
@@ -52,23 +52,23 @@ class UploadFormHandler:
             if part.name == "file":
                 return fields, part
             if part.name in fields:
-                raise StorageError(400, "InvalidArgument", f"The field {part.name} comes twice")
+                raise StorageError(400, "InvalidArgument", f"The field {part.name} is repeated")
             fields[part.name] = form.read_field().decode("utf-8", "replace")
         raise StorageError(400, "InvalidArgument", "POST requires exactly one file upload per request.")
 
     def _check(self, fields: dict[str, str]) -> Upload:
         upload = self._state.uploads.by_key(fields.get("key", ""))
         if upload is None:
-            raise StorageError(403, "AccessDenied", "The key is not one that was handed out")
+            raise StorageError(403, "AccessDenied", "The key is unknown")
         for name in fields:
             if name not in upload.fields:
                 raise StorageError(403, "AccessDenied", f"Policy did not reference the field {name}")
         for name, value in upload.fields.items():
             if fields.get(name) != value:
                 code = "SignatureDoesNotMatch" if name == "x-goog-signature" else "AccessDenied"
-                raise StorageError(403, code, f"The field {name} is missing or not as it was handed out")
+                raise StorageError(403, code, f"The field {name} is missing or was changed")
         if self._state.settings.upload_field_order and list(fields) != list(upload.fields):
-            raise StorageError(403, "AccessDenied", "The fields are not in the order in which they were handed out")
+            raise StorageError(403, "AccessDenied", "The fields are not in the order of upload_fields")
         return upload
 
     def _store(self, form: FormReader, part: Part, upload: Upload) -> Upload:

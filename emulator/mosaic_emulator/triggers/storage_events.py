@@ -1,4 +1,4 @@
-"""What is on record of watched folders: triggers, folders, events, batches and their items."""
+"""Storage triggers: watched folders, their events, batches and items."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ PRODUCTION_ID: Final = "production-1"
 
 @dataclass
 class StorageRecord:
-    """One row of what is on record."""
+    """A storage trigger, folder, event, batch or item."""
 
     number: int
     id: str
     created_at: datetime
     updated_at: datetime
-    #: What answers show of it.
+    #: Fields in responses.
     data: dict[str, Any]
-    #: The trigger, or for an item the batch, that it belongs to.
+    #: Id of the trigger, or for an item of the batch.
     owner: str = ""
-    #: What answers don't show, but filters ask for.
+    #: Fields for filters that are not in responses.
     hidden: dict[str, Any] = field(default_factory=dict)
 
 
 class StorageEvents:
-    """The records by kind, oldest first."""
+    """All records by kind, oldest first."""
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self.reset()
 
     def reset(self) -> None:
-        """Go back to what is on record from the start: some of it went well, some did not."""
+        """Reset to the initial records, of which some are failures."""
         self._numbers = itertools.count(1)
         self.triggers: dict[str, StorageRecord] = {}
         self.folders: dict[str, StorageRecord] = {}
@@ -53,7 +53,7 @@ class StorageEvents:
         self._seed()
 
     def as_json(self, record: StorageRecord) -> dict[str, Any]:
-        """Write a record."""
+        """Return a record."""
         return {
             "id": record.id,
             **{
@@ -65,14 +65,14 @@ class StorageEvents:
         }
 
     def folder_of(self, trigger_id: str) -> str | None:
-        """Return the folder that a trigger watches, where folders have identities."""
+        """Return the id of the folder that a trigger watches. Buckets have none."""
         for each in self.folders.values():
             if each.owner == trigger_id and each.data["is_active"]:
                 return str(each.data["watcher"]["folder_id"])
         return None
 
     def add_files(self, trigger_id: str, names: list[str]) -> StorageRecord:
-        """Put files on record: an event each, and the open batch that holds them."""
+        """Add new files: one event per file, and an open batch."""
         batch = self._batch(trigger_id, "open", names, age=timedelta())
         for folder in self.folders.values():
             if folder.owner == trigger_id and folder.data["is_active"]:
@@ -92,7 +92,7 @@ class StorageEvents:
         self._batch(DRIVE_TRIGGER_ID, "failed", ["a.mp4"], error="The file could not be read", age=48 * hour)
         self._batch(DRIVE_TRIGGER_ID, "open", ["b.mp4", "c.mp4"], age=2 * hour)
         self._batch(BUCKET_TRIGGER_ID, "open", ["d.mp4"], age=hour)
-        # Where the routing failed there is an event, and nothing behind it.
+        # An event whose routing failed has no batch.
         self._event(DRIVE_TRIGGER_ID, "notes.txt", [], self._clock.now() - hour, error="Not a video")
 
     def _record(

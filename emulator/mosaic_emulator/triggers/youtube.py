@@ -1,4 +1,4 @@
-"""YouTube triggers: which channels an agent's trigger nodes watch."""
+"""YouTube triggers and their channels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HOSTS: Final = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com"})
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel, as far as it is known."""
+    """A YouTube channel."""
 
     id: str
     handle: str | None
 
     def as_json(self, *, refreshed: bool) -> dict[str, Any]:
-        """Write its metadata."""
+        """Return the metadata of the channel."""
         return {
             "channel_id": self.id,
             "channel_name": f"Channel {self.id[2:8]}" if refreshed else None,
@@ -38,7 +38,7 @@ class Channel:
 
 @dataclass
 class YoutubeTrigger:
-    """One trigger node of an agent."""
+    """A YouTube trigger of an agent."""
 
     agent_id: str
     filter_options: dict[str, Any] | None
@@ -47,7 +47,7 @@ class YoutubeTrigger:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def matches_duration(self, seconds: float | None) -> bool:
-        """Say whether a video of that length is inside the bounds; both are inclusive."""
+        """Return whether a video of this length passes the filter. Bounds are inclusive."""
         bounds = (self.filter_options or {}).get("duration") or {}
         low, high = bounds.get("min_seconds"), bounds.get("max_seconds")
         return seconds is None or ((low is None or seconds >= low) and (high is None or seconds <= high))
@@ -55,7 +55,7 @@ class YoutubeTrigger:
 
 @dataclass(frozen=True)
 class AddedChannels:
-    """What adding channels came to."""
+    """The result of adding channels."""
 
     trigger: YoutubeTrigger
     channels: list[tuple[str, Channel]]
@@ -63,12 +63,7 @@ class AddedChannels:
 
 
 def resolve_channel(text: str) -> Channel | None:
-    """
-    Find the channel that an id, a URL or a handle names.
-
-    :param text: what a client sent.
-    :return: none when it names no channel.
-    """
+    """Return the channel of an id, a URL or a handle, or None if the text is none of them."""
     if CHANNEL_ID.fullmatch(text):
         return Channel(text, None)
     parts = urlsplit(text) if is_http_url(text) else None
@@ -91,14 +86,14 @@ class YoutubeTriggers:
         self.triggers: dict[str, YoutubeTrigger] = {}
 
     def of_agent(self, agent_id: str) -> list[YoutubeTrigger]:
-        """Return the triggers of an agent, oldest first."""
+        """Return an agent's triggers, oldest first."""
         return [each for each in self.triggers.values() if each.agent_id == agent_id]
 
     def add(self, agent_id: str, channels: list[tuple[str, Channel]], options: dict[str, Any] | None) -> AddedChannels:
         """
-        Let the trigger of these filters watch channels, and no other trigger of the agent.
+        Add channels to the agent's trigger with these filters, and remove them from its other triggers.
 
-        :param channels: what was sent, and the channel that it names.
+        :param channels: The sent texts and their channels.
         """
         key = self._key(options)
         found = [each for each in self.of_agent(agent_id) if self._key(each.filter_options) == key]
@@ -117,9 +112,9 @@ class YoutubeTriggers:
 
     def remove(self, agent_id: str, channel_ids: set[str]) -> list[str]:
         """
-        Take channels from every trigger of an agent.
+        Remove channels from all triggers of an agent.
 
-        :return: those that were there.
+        :return: The removed channel ids.
         """
         removed = []
         for trigger in self.of_agent(agent_id):
@@ -130,24 +125,24 @@ class YoutubeTriggers:
         return removed
 
     def remove_agent(self, agent_id: str) -> None:
-        """Remove the triggers of an agent."""
+        """Delete an agent's triggers."""
         for trigger in self.of_agent(agent_id):
             del self.triggers[trigger.id]
 
     def copy_to(self, agent_id: str, copy_id: str) -> None:
-        """Give the copy of an agent the same triggers."""
+        """Copy an agent's triggers to its copy."""
         for each in self.of_agent(agent_id):
             copied = YoutubeTrigger(copy_id, each.filter_options, each.callback_url, dict(each.channels))
             self.triggers[copied.id] = copied
 
     def details_json(self, channels: list[Channel]) -> list[dict[str, Any]]:
-        """Write the metadata of channels, as far as it is there."""
+        """Return the metadata of channels, according to ``channel_details``."""
         if self._settings.channel_details == "missing":
             return []
         return [each.as_json(refreshed=self._settings.channel_details == "full") for each in channels]
 
     def as_json(self, trigger: YoutubeTrigger) -> dict[str, Any]:
-        """Write a trigger."""
+        """Return a trigger."""
         return {
             "id": trigger.id,
             "type": "youtube",
@@ -175,11 +170,11 @@ class YoutubeTriggers:
 
 def triggered_by(facts: dict[str, Any] | None, shape: str, flag: str = "") -> dict[str, Any] | None:
     """
-    Write what began a run.
+    Return ``triggered_by`` of a run.
 
-    :param facts: all that is known of it.
-    :param shape: one of the settings ``listed_trigger`` and ``webhook_trigger``.
-    :param flag: of the event that it is written for.
+    :param facts: The trigger and its event.
+    :param shape: Value of the setting ``listed_trigger`` or ``webhook_trigger``.
+    :param flag: Flag of the webhook event.
     """
     if facts is None or shape == "flat":
         return facts
