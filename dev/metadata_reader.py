@@ -1,4 +1,4 @@
-"""What Airflow's database says of tasks and waits, read from beside: the API server has enough to do."""
+"""Reads tasks and triggers from Airflow's metadata database, without load on the API server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
-    """A task instance that a worker runs now: its process is the one that does the task's work."""
+class RunningTask:
+    """A task instance that a worker runs, and the process that executes it."""
 
     run_id: str
     task_id: str
@@ -24,16 +24,16 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """The task and its place in the night, without the group's name."""
+        """The task, the DAG run and the map index, without the task group."""
         return f"{self.task_id.rpartition('.')[2]}[{self.run_id} {self.map_index}]"
 
 
-class Watch:
+class MetadataReader:
     """
-    A reader of one Airflow's metadata database.
+    Reads the metadata database of an Airflow.
 
-    :param sql_connection: Its address, as SQLAlchemy writes it.
-    :param dag_id: The DAG that is looked at.
+    :param sql_connection: URL for SQLAlchemy.
+    :param dag_id: The DAG to read.
     """
 
     def __init__(self, sql_connection: str, *, dag_id: str) -> None:
@@ -51,34 +51,34 @@ class Watch:
             return list(cursor.fetchall())
 
     def states(self) -> Counter[tuple[str, str]]:
-        """How many task instances of each task are in each state."""
+        """Return the number of task instances by task and state."""
         rows = self._rows(
             "SELECT task_id, coalesce(state, 'none'), count(*) FROM task_instance WHERE dag_id = %s GROUP BY 1, 2",
             self._dag_id,
         )
         return Counter({(task_id, state): number for task_id, state, number in rows})
 
-    def ended_as(self) -> list[str]:
-        """The states of the DAG runs that have ended."""
+    def final_states(self) -> list[str]:
+        """Return the states of the ended DAG runs."""
         rows = self._rows(
             "SELECT state FROM dag_run WHERE dag_id = %s AND state IN ('success', 'failed')", self._dag_id
         )
         return [row[0] for row in rows]
 
-    def running(self) -> list[Slice]:
-        """What the workers run now."""
+    def running(self) -> list[RunningTask]:
+        """Return the running task instances."""
         rows = self._rows(
             "SELECT run_id, task_id, map_index, try_number, pid FROM task_instance "
             "WHERE dag_id = %s AND state = 'running' AND pid IS NOT NULL",
             self._dag_id,
         )
         return [
-            Slice(run_id=run_id, task_id=task_id, map_index=map_index, try_number=try_number, pid=pid)
+            RunningTask(run_id=run_id, task_id=task_id, map_index=map_index, try_number=try_number, pid=pid)
             for run_id, task_id, map_index, try_number, pid in rows
         ]
 
-    def state_and_try(self, lost: Slice) -> tuple[str | None, int]:
-        """How a task instance stands now, and in which try."""
+    def state_and_try(self, lost: RunningTask) -> tuple[str | None, int]:
+        """Return the current state and attempt of a task instance."""
         ((state, number),) = self._rows(
             "SELECT state, try_number FROM task_instance "
             "WHERE dag_id = %s AND run_id = %s AND task_id = %s AND map_index = %s",
@@ -87,19 +87,19 @@ class Watch:
         return state, number
 
     def triggerers(self) -> list[int]:
-        """The numbers of the triggerers' jobs, in the order in which they were started."""
+        """Return the job ids of the triggerers in the order of their start."""
         return [row[0] for row in self._rows("SELECT id FROM job WHERE job_type = 'TriggererJob' ORDER BY id")]
 
-    def waits_of(self, triggerer: int) -> set[int]:
-        """The numbers of the waits that a triggerer holds."""
+    def triggers_of(self, triggerer: int) -> set[int]:
+        """Return the ids of the triggers of a triggerer."""
         return {row[0] for row in self._rows("SELECT id FROM trigger WHERE triggerer_id = %s", triggerer)}
 
-    def holders(self, waits: Iterable[int]) -> dict[int, int | None]:
-        """Who holds each of these waits; those that have ended are not there any more."""
-        return dict(self._rows("SELECT id, triggerer_id FROM trigger WHERE id = ANY(%s)", list(waits)))
+    def triggerers_of(self, triggers: Iterable[int]) -> dict[int, int | None]:
+        """Return the triggerer of each of these triggers, without deleted ones."""
+        return dict(self._rows("SELECT id, triggerer_id FROM trigger WHERE id = ANY(%s)", list(triggers)))
 
     def events(self) -> Counter[str]:
-        """What Airflow has noted about task instances that got lost on the way."""
+        """Return the numbers of logged events about lost task instances."""
         rows = self._rows(
             "SELECT event, count(*) FROM log WHERE dag_id = %s "
             "AND (event = 'heartbeat timeout' OR event LIKE 'stuck in queued%%') GROUP BY 1",
@@ -108,14 +108,14 @@ class Watch:
         return Counter(dict(rows))
 
     def retried(self) -> int:
-        """How many task instances needed more than one try."""
+        """Return the number of task instances with more than one attempt."""
         ((number,),) = self._rows(
             "SELECT count(*) FROM task_instance WHERE dag_id = %s AND try_number > 1", self._dag_id
         )
         return int(number)
 
     def xcoms(self, task_id: str, key: str) -> dict[tuple[str, int], Any]:
-        """What the mapped instances of a task have pushed under a key, by the DAG run and the place in the mapping."""
+        """Return the XComs of a mapped task by DAG run and map index."""
         rows = self._rows(
             "SELECT run_id, map_index, value FROM xcom WHERE dag_id = %s AND task_id = %s AND key = %s",
             *(self._dag_id, task_id, key),
@@ -124,7 +124,7 @@ class Watch:
 
 
 def _read(value: Any) -> Any:
-    """An XCom's value: JSON in a JSON column, as Airflow writes it."""
+    """Return the value of an XCom, which may be JSON in a JSON column."""
     if isinstance(value, str):
         try:
             return json.loads(value)
