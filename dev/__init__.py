@@ -1,3 +1,3 @@
-"""The commands behind the Makefile: environments, a real Airflow, the demo, the matrix."""
+"""The commands of the Makefile: environments, Airflow instances, the demo, the test matrix."""
 
 from __future__ import annotations

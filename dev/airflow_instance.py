@@ -1,4 +1,4 @@
-"""A real Airflow with its four processes, brought up on free ports of 127.0.0.1 and ended without a trace."""
+"""An Airflow with its four processes on free ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from dev.processes import DeadlineExceededError, Service, end, free_port, poll, 
 
 PROCESSES = ("api-server", "scheduler", "dag-processor", "triggerer")
 
-# The names under which the health page speaks of the processes.
+# Names of the processes in the health endpoint.
 HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
 class AirflowFailedError(Exception):
-    """Airflow did not come up, died, or did not do in time what was waited for."""
+    """Airflow did not start, exited, or reached a timeout."""
 
 
 def new_sqlite(path: Path) -> str:
-    """Make a SQLite database whose readers keep no writer waiting, and return its address for Airflow."""
+    """Create a SQLite database in WAL mode and return its URL for Airflow."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode=WAL")
     return f"sqlite:///{path}"
 
 
 class AirflowInstance:
-    """One Airflow: its home, its database, its processes, its REST API.
+    """
+    An Airflow with its home, database, processes and REST API.
 
-    :param home: its folder (``AIRFLOW_HOME``); made where missing. Nothing is written elsewhere.
-    :param python: the interpreter of the environment that holds Airflow; default: the one that runs this.
-    :param dags: DAG files or folders of them, copied into the home.
-    :param environment: further environment variables of its processes, like ``AIRFLOW_CONN_...``.
-    :param sql_connection: another database than a SQLite file in the home.
+    :param home: ``AIRFLOW_HOME``. Contains all files.
+    :param python: Interpreter of the environment with Airflow. By default the current one.
+    :param dags: DAG files or folders, which are copied into the home.
+    :param environment: Further environment variables of the processes, like ``AIRFLOW_CONN_...``.
+    :param sql_connection: URL of the database. By default a SQLite file in the home.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class AirflowInstance:
             "CORE__LOAD_EXAMPLES": False,
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "CORE__EXECUTOR": "LocalExecutor",
-            # The default forks 32 workers at once.
+            # The default starts 32 workers.
             "CORE__PARALLELISM": parallelism,
             "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
@@ -96,16 +97,16 @@ class AirflowInstance:
             "LOGGING__BASE_LOG_FOLDER": self.home / "logs",
             "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
-            # Shorter intervals than the defaults, which are made for many machines.
+            # Shorter intervals than the defaults.
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
             "TRIGGERER__JOB_HEARTBEAT_SEC": 1,
-            # A supervisor may notice only after this long that its task has deferred. When the trigger has fired and
-            # the task runs again by then, the scheduler takes the late news for a failure of the try.
+            # A supervisor may report only after this interval that its task has deferred. If the trigger has fired and
+            # the task runs again by then, the scheduler treats the late report as a failure.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 2,
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": 1,
-            # A file that has changed is parsed at once all the same; the others would take a third of a core.
+            # Changed files are parsed immediately. Parsing all others would take a third of a core.
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 300,
             "USAGE_DATA_COLLECTION__ENABLED": False,
         }
@@ -127,7 +128,7 @@ class AirflowInstance:
             directory=self.home,
         )
 
-    # ------------------------------------------------------------------------------------------------ up and down
+    # Start and stop
 
     def __enter__(self) -> AirflowInstance:
         try:
@@ -143,8 +144,8 @@ class AirflowInstance:
         self.stop()
 
     def start(self, *, timeout: float = 240) -> None:
-        """Make the database, start the processes, and wait until all of them are healthy."""
-        migrated = subprocess.run(
+        """Create the database, start the processes, and wait until they are healthy."""
+        result = subprocess.run(
             [self.python, "-m", "airflow", "db", "migrate"],
             env=self.environment,
             cwd=self.home,
@@ -153,25 +154,25 @@ class AirflowInstance:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        (self.logs / "db-migrate.log").write_text(migrated.stdout)
-        if migrated.returncode != 0:
+        (self.logs / "db-migrate.log").write_text(result.stdout)
+        if result.returncode != 0:
             raise AirflowFailedError(f"airflow db migrate failed:\n{tail(self.logs / 'db-migrate.log')}")
         for service in self.services.values():
             service.start()
         self._wait(lambda: self._is_healthy() or None, timeout=timeout, what="Airflow is healthy", log="api-server")
 
     def stop(self) -> None:
-        """End everything that was started; raise when something is still alive."""
-        left = end(list(self.services.values()))
-        if left:
-            raise AirflowFailedError(f"still running after SIGKILL: {sorted(left)}")
+        """Stop all processes. Raise if a process is still running."""
+        running = end(list(self.services.values()))
+        if running:
+            raise AirflowFailedError(f"still running after SIGKILL: {sorted(running)}")
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL, *, with_children: bool = True) -> None:
-        """Send a signal to one of the processes."""
+        """Send a signal to a process."""
         self.services[name].kill(number, whole_session=with_children)
 
     def restart(self, name: str, *, timeout: float = 120) -> None:
-        """Kill a process if it lives, start it again, and wait until it is healthy."""
+        """Kill a process if it is running, start it, and wait until it is healthy."""
         service = self.services[name]
         if service.exit_code() is None:
             service.kill()
@@ -185,7 +186,7 @@ class AirflowInstance:
         )
 
     def health(self) -> dict[str, Any]:
-        """What Airflow says of its health."""
+        """Return the response of the health endpoint."""
         return dict(self.rest.get("/api/v2/monitor/health"))
 
     def _is_healthy(self, only: str | None = None, *, since: datetime | None = None) -> bool:
@@ -198,29 +199,29 @@ class AirflowInstance:
                 continue
             if health[name]["status"] != "healthy":
                 return False
-            # A process that was killed still counts as healthy for half a minute.
+            # A killed process counts as healthy for 30 seconds.
             beat = health[name].get(f"latest_{name}_heartbeat")
             if since is not None and (beat is None or datetime.fromisoformat(beat.replace("Z", "+00:00")) < since):
                 return False
         return True
 
-    def _wait(self, look: Callable[[], Any], *, timeout: float, what: str, log: str) -> Any:
+    def _wait(self, check: Callable[[], Any], *, timeout: float, what: str, log: str) -> Any:
         def alive_and_done() -> Any:
             for service in self.services.values():
                 code = service.exit_code()
                 if service.process is not None and code is not None and code >= 0:
-                    raise AirflowFailedError(f"{service.name} ended by itself with {code}:\n{tail(service.log)}")
-            return look()
+                    raise AirflowFailedError(f"{service.name} exited with {code}:\n{tail(service.log)}")
+            return check()
 
         try:
             return poll(alive_and_done, timeout=timeout, what=what)
         except DeadlineExceededError as error:
-            raise AirflowFailedError(f"{error}; the end of {log}'s log:\n{tail(self.services[log].log)}") from None
+            raise AirflowFailedError(f"{error}. End of the log of {log}:\n{tail(self.services[log].log)}") from None
 
-    # ------------------------------------------------------------------------------------------------------- DAGs
+    # DAGs
 
     def add_dag(self, source: Path, name: str | None = None) -> None:
-        """Copy a DAG file, or the files of a folder, to where Airflow looks for them."""
+        """Copy a DAG file, or the files of a folder, to the DAGs folder."""
         if source.is_dir():
             for path in sorted(source.iterdir()):
                 if path.suffix in (".py", ".yaml"):
@@ -229,18 +230,18 @@ class AirflowInstance:
         shutil.copyfile(source, self.dags_folder / (name or source.name))
 
     def import_errors(self) -> dict[str, str]:
-        """DAG files that can't be imported, with their tracebacks."""
+        """Return the tracebacks of DAG files with import errors."""
         found = self.rest.get("/api/v2/importErrors")["import_errors"]
         return {error["filename"]: error["stack_trace"] for error in found}
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
-        """Wait until the DAG processor has taken a DAG up; raise at once when a DAG file is broken."""
+        """Wait until the DAG processor has parsed a DAG. Raise if a DAG file has an import error."""
 
         def known() -> bool | None:
             errors = self.import_errors()
             if errors:
                 raise AirflowFailedError(
-                    "\n".join(f"{name} can't be imported:\n{text}" for name, text in errors.items())
+                    "\n".join(f"{name} has an import error:\n{text}" for name, text in errors.items())
                 )
             try:
                 self.rest.get(f"/api/v2/dags/{dag_id}")
@@ -253,7 +254,7 @@ class AirflowInstance:
         self._wait(known, timeout=timeout, what=f"DAG {dag_id} is known", log="dag-processor")
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
-        """Start a run of a DAG and return its id."""
+        """Trigger a DAG run and return its id."""
         self.wait_for_dag(dag_id)
         body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
         if run_id is not None:
@@ -268,7 +269,7 @@ class AirflowInstance:
         timeout: float = 180,
         on_change: Callable[[TaskInstance], None] | None = None,
     ) -> DagRun:
-        """Wait until a DAG run has ended, well or badly; tell of each state that a task was seen in."""
+        """Wait until a DAG run has ended. Call ``on_change`` for each new state of a task."""
         seen: dict[str, tuple[str | None, int]] = {}
 
         def ended() -> DagRun | None:

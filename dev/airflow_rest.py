@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the demo and the tests ask it."""
+"""A client of Airflow's REST API for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 
 class RestError(Exception):
-    """Airflow answered with an error status."""
+    """Airflow responded with an error status."""
 
     def __init__(self, method: str, path: str, status: int, text: str) -> None:
-        super().__init__(f"{method} {path} answered {status}: {text[:500]}")
+        super().__init__(f"{method} {path} responded {status}: {text[:500]}")
         self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
 class DagRun:
-    """A DAG run as the API shows it."""
+    """A DAG run."""
 
     dag_id: str
     run_id: str
@@ -31,13 +31,13 @@ class DagRun:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether the DAG run has ended."""
         return self.state in ("success", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInstance:
-    """A task instance as the API shows it; ``map_index`` is -1 where it is not mapped."""
+    """A task instance. ``map_index`` is -1 if the task is not mapped."""
 
     task_id: str
     map_index: int
@@ -47,46 +47,46 @@ class TaskInstance:
 
     @property
     def row_label(self) -> str | None:
-        """What the grid shows in the place of ``map_index``."""
+        """The label that the grid view shows instead of ``map_index``."""
         label: str | None = self.raw["rendered_map_index"]
         return label
 
     @property
     def name(self) -> str:
-        """The task and its place in the mapping, as a person writes it."""
+        """The task id, with the map index if mapped."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
 
 class AirflowRest:
-    """Airflow's public API (``/api/v2``) and its UI's own (``/ui``), over urllib: any Python can run this."""
+    """A client of Airflow's public API (``/api/v2``) and UI API (``/ui``), with the standard library only."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self._token: str | None = None
-        # Loopback never goes through the machine's proxy.
+        # Never use a proxy for loopback addresses.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None) -> Any:
-        """Send a request and read the JSON answer; ``query`` values that are None are left out."""
+        """Send a request and return the JSON response. Omit ``query`` values that are None."""
         try:
             return self._send(method, path, body, query or {})
         except RestError as error:
             if error.status != 401:
                 raise
-        # With `simple_auth_manager_all_admins`, Airflow 3.1 still wants a token, which it gives to everyone who asks.
+        # Airflow 3.1 requires a token even with `simple_auth_manager_all_admins`, and issues it without credentials.
         self._token = str(self._send("GET", "/auth/token", None, {})["access_token"])
         return self._send(method, path, body, query or {})
 
     def get(self, path: str, **query: object) -> Any:
-        """GET."""
+        """Send a GET request."""
         return self.request("GET", path, query=query)
 
     def post(self, path: str, body: object) -> Any:
-        """POST."""
+        """Send a POST request."""
         return self.request("POST", path, body=body)
 
     def patch(self, path: str, body: object) -> Any:
-        """PATCH, for half a minute if need be: SQLite allows one write at a time, and Airflow passes that on."""
+        """Send a PATCH request. Retry for 30 seconds if SQLite is locked."""
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -98,9 +98,9 @@ class AirflowRest:
 
     def _send(self, method: str, path: str, body: object, query: Mapping[str, object]) -> Any:
         url = self.base_url + path
-        given = {key: value for key, value in query.items() if value is not None}
-        if given:
-            url += "?" + urllib.parse.urlencode(given)
+        params = {key: value for key, value in query.items() if value is not None}
+        if params:
+            url += "?" + urllib.parse.urlencode(params)
         headers = {"Accept": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -110,22 +110,22 @@ class AirflowRest:
             headers["Content-Type"] = "application/json"
         request = urllib.request.Request(url, data=data, headers=headers, method=method)
         try:
-            with self._opener.open(request, timeout=30) as answer:
-                text = answer.read()
+            with self._opener.open(request, timeout=30) as response:
+                text = response.read()
         except urllib.error.HTTPError as error:
             with error:
                 raise RestError(method, path, error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
 
-    # ------------------------------------------------------------------------------------------------------ DAG runs
+    # DAG runs
 
     def dag_run(self, dag_id: str, run_id: str) -> DagRun:
-        """One DAG run."""
+        """Return a DAG run."""
         raw = self.get(_run(dag_id, run_id))
         return DagRun(dag_id=dag_id, run_id=run_id, state=str(raw["state"]), raw=raw)
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """All task instances of a DAG run."""
+        """Return all task instances of a DAG run."""
         found: list[TaskInstance] = []
         while True:
             page = self.get(f"{_run(dag_id, run_id)}/taskInstances", limit=100, offset=len(found))
@@ -143,14 +143,14 @@ class AirflowRest:
                 return found
 
     def task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
-        """One task instance."""
+        """Return a task instance."""
         for found in self.task_instances(dag_id, run_id):
             if (found.task_id, found.map_index) == (task_id, map_index):
                 return found
         raise LookupError(f"{dag_id} has no task instance {task_id}[{map_index}] in {run_id}")
 
     def clear(self, dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = False) -> None:
-        """Clear tasks, as a person does who wants them done again."""
+        """Clear tasks."""
         self.post(
             f"/api/v2/dags/{_quoted(dag_id)}/clearTaskInstances",
             {
@@ -164,13 +164,13 @@ class AirflowRest:
         )
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
-        """Mark a task ``success``, ``failed`` or ``skipped``, as a person does."""
+        """Mark a task as ``success``, ``failed`` or ``skipped``."""
         place = "" if map_index < 0 else f"/{map_index}"
         path = f"{_task(dag_id, run_id, task_id)}{place}"
         self.patch(path, {"new_state": state})
 
     def set_variable(self, key: str, value: str) -> None:
-        """Set one of Airflow's variables, whether it is there already or not."""
+        """Set an Airflow variable."""
         body = {"key": key, "value": value}
         try:
             self.patch(f"/api/v2/variables/{_quoted(key)}", body)
@@ -179,26 +179,26 @@ class AirflowRest:
                 raise
             self.post("/api/v2/variables", body)
 
-    # ------------------------------------------------------------------------------------------- what a task left
+    # Results of tasks
 
     def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
-        """All XComs of a task instance by their keys."""
+        """Return all XComs of a task instance by key."""
         path = f"{_task(dag_id, run_id, task_id)}/xcomEntries"
         entries = self.get(path, map_index=map_index, limit=100)["xcom_entries"]
         return {entry["key"]: self.xcom(dag_id, run_id, task_id, entry["key"], map_index) for entry in entries}
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """One XCom of a task instance."""
+        """Return an XCom of a task instance."""
         path = f"{_task(dag_id, run_id, task_id)}/xcomEntries/{_quoted(key)}"
         return self.get(path, map_index=map_index)["value"]
 
     def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
-        """The extra links on a task instance's page."""
-        answer = self.get(f"{_task(dag_id, run_id, task_id)}/links", map_index=map_index)
-        return dict(answer["extra_links"])
+        """Return the extra links of a task instance."""
+        response = self.get(f"{_task(dag_id, run_id, task_id)}/links", map_index=map_index)
+        return dict(response["extra_links"])
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
-        """What a try of a task logged, as text."""
+        """Return the log of an attempt of a task."""
         path = f"{_task(dag_id, run_id, task_id)}/logs/{try_number}"
         content = self.get(path, map_index=map_index, full_content="true")["content"]
         if isinstance(content, str):

@@ -1,7 +1,8 @@
-"""The nightly pipeline from nothing: recordings, a local Mosaic, a real Airflow, and the edited films on disk.
+"""
+Run the nightly pipeline: create recordings, start the emulator and Airflow, run the DAG, check the edited videos.
 
-Everything is written under ``.local/demo/``, each run in a folder of its own, and everything that is started is ended.
-``KEEP=1`` leaves it up for a look until Enter or Ctrl-C.
+Writes to a new folder under ``.local/demo/`` and stops all processes at the end. ``KEEP=1`` keeps Airflow and the
+emulator running until Enter or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ CLOCK = time.monotonic()
 
 
 class DemoFailedError(Exception):
-    """One sentence that says which part failed, and what there is to read about it."""
+    """A step failed. ``details`` contains logs."""
 
-    def __init__(self, sentence: str, evidence: str = "") -> None:
+    def __init__(self, sentence: str, details: str = "") -> None:
         super().__init__(sentence)
-        self.evidence = evidence
+        self.details = details
 
 
 class StopRequested(BaseException):
-    """A person or the system wants it to end."""
+    """The demo received SIGINT, SIGTERM or SIGHUP."""
 
 
-def say(text: str = "") -> None:
-    """Print a line at once, with the seconds since the beginning."""
+def print_line(text: str = "") -> None:
+    """Print a line with the seconds since the start."""
     print(f"{time.monotonic() - CLOCK:6.1f} s  {text}" if text else "", flush=True)
 
 
 @contextmanager
-def part(name: str) -> Iterator[None]:
-    """Name the part of the demo that is under way, for the sentence that tells of its failure."""
-    say(f"{name} ...")
+def step(name: str) -> Iterator[None]:
+    """Print the name of a step, and name it in its errors."""
+    print_line(f"{name} ...")
     try:
         yield
     except DemoFailedError:
@@ -61,26 +62,26 @@ def part(name: str) -> Iterator[None]:
 
 
 def new_folder() -> Path:
-    """A folder of this run alone, also when two demos start in the same second."""
+    """Create a unique folder."""
     folder = ROOT / ".local" / "demo" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
 
 
-# ------------------------------------------------------------------------------------------------------- the pipeline
+# Pipeline
 
 
-def tell(task: TaskInstance) -> None:
-    """Say what a task does now."""
-    again = f" (try {task.try_number})" if task.try_number > 1 else ""
-    notes = {"deferred": "   Mosaic edits; no worker is held"}
-    say(f"  {task.name:<24} {task.state}{again}{notes.get(task.state or '', '')}")
+def print_state(task: TaskInstance) -> None:
+    """Print the state of a task."""
+    attempt = f" (attempt {task.try_number})" if task.try_number > 1 else ""
+    notes = {"deferred": "   Mosaic edits; no worker slot is used"}
+    print_line(f"  {task.name:<24} {task.state}{attempt}{notes.get(task.state or '', '')}")
 
 
 def run_pipeline(airflow: AirflowInstance) -> None:
-    """Run the DAG to its end; where it fails, raise with the log of the task that failed."""
+    """Run the DAG. Raise with the log of the failed task if it fails."""
     run_id = airflow.trigger(DAG_ID)
-    run = airflow.wait_for_dag_run(DAG_ID, run_id, timeout=300, on_change=tell)
+    run = airflow.wait_for_dag_run(DAG_ID, run_id, timeout=300, on_change=print_state)
     if run.state == "success":
         return
     for task in airflow.rest.task_instances(DAG_ID, run_id):
@@ -94,88 +95,88 @@ def run_pipeline(airflow: AirflowInstance) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What the DAG asked for, beside what the emulator counted."""
+    """A count that the DAG expects, and the count of the emulator."""
 
-    what: str
-    asked: int
+    name: str
+    expected: int
     counted: int
 
 
 def whole_files_served(mosaic: Emulator) -> int:
-    """How many stored files Mosaic handed out whole; a look at the first byte is none."""
+    """Return the number of complete downloads, without range requests."""
     media = [each for each in mosaic.requests() if each["template"].startswith("/mosaic-emulator-media/")]
     return sum(each["method"] == "GET" and each["status"] == 200 for each in media)
 
 
 def compare(mosaic: Emulator, sources: list[Path], files: list[Path]) -> list[Comparison]:
-    """Count on both sides: each recording is uploaded, edited and posted once, each file on disk fetched once."""
+    """Compare the counts: each recording is uploaded, edited and posted once, each file is downloaded once."""
     counts = mosaic.counts()
-    asked = len(sources)
+    expected = len(sources)
     size = sum(path.stat().st_size for path in sources)
     return [
-        Comparison(what="uploads", asked=asked, counted=counts.uploads_finalized),
-        Comparison(what="bytes uploaded", asked=size, counted=counts.bytes_stored),
-        Comparison(what="runs started", asked=asked, counted=counts.runs_started),
-        Comparison(what="files fetched", asked=len(files), counted=whole_files_served(mosaic)),
-        Comparison(what="posts made", asked=asked, counted=counts.posts_made),
+        Comparison(name="uploads", expected=expected, counted=counts.uploads_finalized),
+        Comparison(name="bytes uploaded", expected=size, counted=counts.bytes_stored),
+        Comparison(name="runs started", expected=expected, counted=counts.runs_started),
+        Comparison(name="files downloaded", expected=len(files), counted=whole_files_served(mosaic)),
+        Comparison(name="posts created", expected=expected, counted=counts.posts_made),
     ]
 
 
 def verify_page(mosaic: Emulator) -> None:
-    """Raise where the page that shows what Mosaic holds misses a run or a post."""
-    # No proxy of the environment stands between the demo and its emulator.
+    """Raise if a run or a post is missing on the emulator's page."""
+    # Never use a proxy for the emulator.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(mosaic.url, timeout=30) as answer:
-        text: str = answer.read().decode()
-    things = [each["run_id"] for each in mosaic.runs()] + [each["post_id"] for each in mosaic.posts()]
-    missing = [each for each in things if each not in text]
+    with opener.open(mosaic.url, timeout=30) as response:
+        text: str = response.read().decode()
+    ids = [each["run_id"] for each in mosaic.runs()] + [each["post_id"] for each in mosaic.posts()]
+    missing = [each for each in ids if each not in text]
     if missing:
         raise DemoFailedError(f"Mosaic's page at {mosaic.url} does not show {', '.join(missing)}.")
 
 
 def show_results(results: Path, sources: list[Path]) -> list[Path]:
-    """Print the edited films with their facts; raise where one is missing or not upright."""
-    print("\nEdited films, decoded from beginning to end:")
+    """Print the properties of the edited videos. Raise if one is missing or not 9:16."""
+    print("\nEdited videos, completely decoded:")
     files: list[Path] = []
     for source in sources:
         folder = results / source.stem
         found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_SUCCESS")
         files += found
-        films = [path for path in found if path.suffix == ".mp4"]
-        if not films:
-            raise DemoFailedError(f"There is no edited film of {source.name} in {folder}.")
-        for path in films:
-            film = recordings.inspect(path)
-            print(f"  {path.relative_to(ROOT)}\n      {film}")
-            if not film.is_9_to_16:
-                raise DemoFailedError(f"{path} is {film.width}x{film.height}, and the agent reframes to 9:16.")
+        videos = [path for path in found if path.suffix == ".mp4"]
+        if not videos:
+            raise DemoFailedError(f"{folder} contains no edited video of {source.name}.")
+        for path in videos:
+            video = recordings.inspect(path)
+            print(f"  {path.relative_to(ROOT)}\n      {video}")
+            if not video.is_9_to_16:
+                raise DemoFailedError(f"{path} is {video.width}x{video.height}, but the agent reframes to 9:16.")
     return files
 
 
 def show_counts(comparisons: list[Comparison]) -> None:
-    """Print both sides; raise where they differ."""
-    print(f"\n{'':<18}{'the DAG asked':>15}{'Mosaic counted':>17}")
-    for line in comparisons:
-        print(f"  {line.what:<16}{line.asked:>15,}{line.counted:>17,}")
-    wrong = [line.what for line in comparisons if line.asked != line.counted]
-    if wrong:
-        raise DemoFailedError(f"The emulator counted other {', '.join(wrong)} than the DAG asked for.")
+    """Print the counts. Raise if they differ."""
+    print(f"\n{'':<18}{'DAG':>15}{'Mosaic':>17}")
+    for comparison in comparisons:
+        print(f"  {comparison.name:<16}{comparison.expected:>15,}{comparison.counted:>17,}")
+    different = [comparison.name for comparison in comparisons if comparison.expected != comparison.counted]
+    if different:
+        raise DemoFailedError(f"The counts of the DAG and the emulator differ: {', '.join(different)}.")
 
 
-# ------------------------------------------------------------------------------------------------------- up and down
+# Start and stop
 
 
-def play(folder: Path, started: set[int]) -> None:
-    """Bring everything up, run the pipeline, show what came out; end everything."""
-    with part("Making three recordings with picture and sound"):
+def run_demo(folder: Path, started: set[int]) -> None:
+    """Start all services, run the pipeline, print the results, and stop all services."""
+    with step("Creating three recordings"):
         sources = recordings.make(folder / "recordings")
     for source in sources:
-        say(f"  {source.name:<24} {recordings.inspect(source)}")
-    with part("Starting the local Mosaic"):
+        print_line(f"  {source.name:<24} {recordings.inspect(source)}")
+    with step("Starting the emulator"):
         emulator = Emulator(directory=folder / "mosaic", speed=1.0)
         mosaic = emulator.__enter__()
     try:
-        say(f"  {mosaic.url}")
+        print_line(f"  {mosaic.url}")
         airflow = AirflowInstance(
             folder / "airflow",
             dags=[ROOT / "example_dags"],
@@ -187,47 +188,47 @@ def play(folder: Path, started: set[int]) -> None:
             },
         )
         try:
-            with part("Starting Airflow (API server, scheduler, DAG processor, triggerer)"):
+            with step("Starting Airflow (API server, scheduler, DAG processor, triggerer)"):
                 airflow.start()
-            say(f"  {airflow.url}")
-            with part(f"Running {DAG_ID}"):
+            print_line(f"  {airflow.url}")
+            with step(f"Running {DAG_ID}"):
                 run_pipeline(airflow)
             files = show_results(folder / "results", sources)
             show_counts(compare(mosaic, sources, files))
             print(f"\nAirflow's UI is at {airflow.url}/dags/{DAG_ID} (no password).")
-            print(f"What Mosaic holds, with the films: {mosaic.url} (a page, and the API's address)")
+            print(f"The emulator's page, with the videos, is at {mosaic.url}.")
             verify_page(mosaic)
             if os.environ.get("KEEP", "") not in ("", "0"):
-                keep()
+                wait_for_user()
         finally:
             started |= descendants(os.getpid())
-            with part("Ending Airflow"):
+            with step("Stopping Airflow"):
                 airflow.stop()
     finally:
         started |= descendants(os.getpid())
-        with part("Ending the local Mosaic"):
+        with step("Stopping the emulator"):
             emulator.__exit__(None, None, None)
 
 
-def keep() -> None:
-    """Leave everything up until a person has seen enough."""
+def wait_for_user() -> None:
+    """Keep all services running until the user stops the demo."""
     if sys.stdin.isatty():
-        print("Everything stays up. Press Enter or Ctrl-C to end it.", flush=True)
+        print("All services keep running. Press Enter or Ctrl-C to stop them.", flush=True)
         sys.stdin.readline()
     else:
-        print(f"Everything stays up until `kill {os.getpid()}`.", flush=True)
+        print(f"All services keep running until `kill {os.getpid()}`.", flush=True)
         signal.pause()
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End the demo in good order, once: a second signal must not break off the ending."""
+def handle_signal(number: int, frame: FrameType | None) -> NoReturn:
+    """Start the shutdown. Ignore further signals, which would interrupt it."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     raise StopRequested
 
 
-def verify_nothing_runs(started: set[int]) -> None:
-    """Raise when a process lives on that the demo started."""
+def verify_processes_ended(started: set[int]) -> None:
+    """Raise if a started process is still running."""
 
     def ended() -> bool:
         return not (started & living().keys())
@@ -239,28 +240,28 @@ def verify_nothing_runs(started: set[int]) -> None:
 
 
 def main() -> int:
-    """Run the demo and say how it went."""
+    """Run the demo and return its exit status."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, interrupt)
+        signal.signal(each, handle_signal)
     folder = new_folder()
     started: set[int] = set()
     failure: DemoFailedError | None = None
     interrupted = False
     try:
-        play(folder, started)
+        run_demo(folder, started)
     except DemoFailedError as error:
         failure = error
     except StopRequested:
         interrupted = True
     try:
-        verify_nothing_runs(started)
+        verify_processes_ended(started)
     except DemoFailedError as error:
         failure = failure or error
     if failure is not None:
-        print(f"\n{failure.evidence}\n" if failure.evidence else "", file=sys.stderr)
-        print(f"The demo failed. {failure} Everything it wrote is in {folder.relative_to(ROOT)}.", file=sys.stderr)
+        print(f"\n{failure.details}\n" if failure.details else "", file=sys.stderr)
+        print(f"The demo failed. {failure} All files are in {folder.relative_to(ROOT)}.", file=sys.stderr)
         return 1
-    print(f"Nothing that was started is still running ({len(started)} processes). Files: {folder.relative_to(ROOT)}")
+    print(f"All {len(started)} started processes have ended. Files: {folder.relative_to(ROOT)}")
     kept = os.environ.get("KEEP", "") not in ("", "0")
     return 130 if interrupted and not kept else 0
 

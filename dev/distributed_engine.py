@@ -1,4 +1,4 @@
-"""Airflow's distributed parts on one machine: PostgreSQL, Redis, CeleryExecutor, two workers and two triggerers."""
+"""A distributed Airflow on one machine: PostgreSQL, Redis, CeleryExecutor, two workers and two triggerers."""
 
 from __future__ import annotations
 
@@ -15,60 +15,58 @@ from dev.redis import Redis, RedisMissingError
 from dev.redis import program as redis_program
 
 WORKERS = ("worker-1", "worker-2")
-#: The first has the name under which every Airflow instance knows its triggerer.
+#: The first is the triggerer of AirflowInstance.
 TRIGGERERS = ("triggerer", "triggerer-2")
-#: Tasks that a worker runs at once. As many again may wait in the broker: the scheduler's loops are long on a small
-#: machine, and a worker should not stand still that long.
+#: Concurrent tasks of a worker. The broker queues as many again, so that workers stay busy between scheduler loops.
 WORKER_CONCURRENCY = 4
-#: What an Airflow with its defaults notices after five or ten minutes, noticed within one. The page about fleets says
-#: which of these a deployment should set, and to what.
+#: Detect within a minute what Airflow detects after five or ten minutes by default. docs/distributed.md describes the
+#: settings for deployments.
 SETTINGS = {
     "CORE__EXECUTOR": "CeleryExecutor",
     "CELERY__WORKER_CONCURRENCY": WORKER_CONCURRENCY,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 45,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 5,
-    # What a lost worker had taken from the broker and not begun; the broker itself would hand it out after a day.
+    # For tasks that a lost worker had received but not started. The broker would redeliver them after a day.
     "SCHEDULER__TASK_QUEUED_TIMEOUT": 90,
     "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 5,
     "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": 5,
     "SCHEDULER__MAX_TIS_PER_QUERY": 32,
-    # Airflow's default, said here because the time that a take-over needs follows from it.
+    # Airflow's default. It determines how long a takeover takes.
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 30,
     "DATABASE__SQL_ALCHEMY_POOL_SIZE": 5,
 }
 
 
 def missing_programs() -> list[str]:
-    """What the system lacks, each with how to get it."""
+    """Return which programs are not installed, and how to install them."""
     missing = []
-    for look in (postgres_programs, redis_program):
+    for find in (postgres_programs, redis_program):
         try:
-            look()
+            find()
         except (PostgresMissingError, RedisMissingError) as error:
             missing.append(str(error))
     return missing
 
 
 def main() -> int:
-    """Say what the system lacks, before anything is made or started; any Python can run this."""
+    """Check that the required programs are installed. Needs the standard library only."""
     missing = missing_programs()
     if missing:
-        print("\n".join(["Nothing was started or installed. This is missing:", *missing]), file=sys.stderr)
+        print("\n".join(["Nothing was started or installed. These programs are missing:", *missing]), file=sys.stderr)
     return 2 if missing else 0
 
 
 def _is_ready(worker: Service) -> bool | None:
     if worker.exit_code() is not None:
-        raise AirflowFailedError(f"{worker.name} ended by itself:\n{tail(worker.log)}")
+        raise AirflowFailedError(f"{worker.name} exited:\n{tail(worker.log)}")
     return " ready." in tail(worker.log, 400) or None
 
 
 class DistributedAirflow:
     """
-    All of it, up and down.
+    A distributed Airflow.
 
-    :param folder: Everything is written there.
-    :param dags: DAG files.
+    :param folder: Contains all files.
     :param environment: Further environment variables of Airflow's processes.
     """
 
@@ -82,13 +80,13 @@ class DistributedAirflow:
 
     @property
     def airflow(self) -> AirflowInstance:
-        """The Airflow, once it was made."""
+        """The Airflow. Available after start()."""
         if self._airflow is None:
-            raise RuntimeError("it was not started")
+            raise RuntimeError("Airflow was not started")
         return self._airflow
 
     def start(self) -> None:
-        """Bring up everything; the second triggerer last, so that both can be told apart by their jobs' numbers."""
+        """Start all services. The second triggerer is last, so that the job ids identify both."""
         self.postgres.start()
         self.redis.start()
         settings = {
@@ -115,17 +113,17 @@ class DistributedAirflow:
         for worker in workers:
             poll(partial(_is_ready, worker), timeout=120, what=f"{worker.name} is ready")
 
-    def _service(self, airflow: AirflowInstance, name: str, *words: str) -> Service:
+    def _service(self, airflow: AirflowInstance, name: str, *arguments: str) -> Service:
         return Service(
             name=name,
-            command=[airflow.python, "-m", "airflow", *words],
+            command=[airflow.python, "-m", "airflow", *arguments],
             environment=airflow.environment,
             log=airflow.logs / f"{name}.log",
             directory=airflow.home,
         )
 
     def stop(self) -> None:
-        """End everything, the databases last; raise when something is still alive."""
+        """Stop all services, the databases last. Raise if a process is still running."""
         try:
             if self._airflow is not None:
                 self._airflow.stop()
@@ -136,11 +134,11 @@ class DistributedAirflow:
                 self.postgres.stop()
 
     def processes(self, name: str) -> set[int]:
-        """The living processes of one service."""
+        """Return the running processes of a service."""
         return members([self.airflow.services[name].pid])
 
-    def lose(self, name: str) -> None:
-        """SIGKILL a service with all its processes at once, as a lost machine ends; it is not started again."""
+    def kill(self, name: str) -> None:
+        """Kill a service with all its processes. It is not restarted."""
         self.airflow.kill(name)
 
 

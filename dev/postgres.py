@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own; the clusters that the system may have are neither used nor touched."""
+"""A private PostgreSQL server. Clusters of the system are neither used nor changed."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pathlib import Path
 
 from dev.servers import Account, Server, ServerFailedError, ServerMissingError
 
-#: Where Debian and Ubuntu put the server's programs, a folder for each major version; they are not on the PATH.
+#: Debian and Ubuntu install the server here, one folder per major version, and not on the PATH.
 DEBIAN_FOLDERS = Path("/usr/lib/postgresql")
 MISSING = (
     "The programs of a PostgreSQL server (initdb, postgres) are neither on the PATH nor in /usr/lib/postgresql. "
     "On Debian and Ubuntu the package is named postgresql: apt-get install postgresql"
 )
-#: Accounts that may run the server when root starts this: PostgreSQL refuses to run as root.
+#: Accounts that run the server for root: PostgreSQL refuses to run as root.
 ACCOUNTS = ("postgres", "nobody")
-#: What it holds is thrown away, and hundreds of small transactions are not worth waiting for a disk.
+#: The data is temporary, so durability is disabled for speed.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 class PostgresMissingError(ServerMissingError):
-    """No PostgreSQL server is installed; the message says how to get one."""
+    """No PostgreSQL server is installed. The message contains the package."""
 
 
 class PostgresFailedError(ServerFailedError):
-    """The server could not be made, did not come up, or did not end."""
+    """The server could not be created, started or stopped."""
 
 
 def programs() -> Path:
-    """The folder of the server's programs, of the newest version that is installed."""
+    """Return the folder with the programs of the newest installed version."""
     folders = [path.parent for path in DEBIAN_FOLDERS.glob("*/bin/initdb")]
     folders.sort(key=lambda folder: float(folder.parent.name), reverse=True)
     found = shutil.which("initdb")
@@ -47,29 +47,28 @@ def programs() -> Path:
 
 
 def account() -> Account:
-    """Our own account, or for root one that PostgreSQL takes."""
+    """Return the current account, or for root one that PostgreSQL accepts."""
     if os.geteuid() != 0:
         return Account()
     for name in ACCOUNTS:
         with contextlib.suppress(KeyError):
             found = pwd.getpwnam(name)
             return Account(name=name, user=found.pw_uid, group=found.pw_gid, extra_groups=())
-    raise PostgresFailedError(f"PostgreSQL refuses to run as root, and there is none of the accounts {ACCOUNTS}.")
+    raise PostgresFailedError(f"PostgreSQL refuses to run as root, and none of the accounts {ACCOUNTS} exists.")
 
 
 class Postgres(Server):
     """
-    One server with one empty database.
+    A PostgreSQL server with one empty database.
 
-    :param folder: Everything is written there; made where missing. Started by root, it is given to another account,
-        which must be able to reach it.
-    :param database: The name of the database, and of the user that owns it.
+    :param folder: Contains all files. If root starts the server, another account owns it and must be able to enter it.
+    :param database: The name of the database and of its owner.
     """
 
     name = "PostgreSQL"
     failure = PostgresFailedError
-    #: The fast, then the immediate shutdown; SIGTERM would wait for clients to go by themselves.
-    endings = (signal.SIGINT, signal.SIGQUIT)
+    #: Fast, then immediate shutdown. SIGTERM would wait for clients.
+    stop_signals = (signal.SIGINT, signal.SIGQUIT)
 
     def __init__(self, folder: Path, *, database: str = "airflow") -> None:
         super().__init__(folder)
@@ -77,22 +76,22 @@ class Postgres(Server):
 
     @property
     def sql_connection(self) -> str:
-        """The address for Airflow, which makes the one for its asynchronous driver from it."""
+        """The URL for Airflow, which derives the URL for its asynchronous driver."""
         return f"postgresql+psycopg2://{self.database}:{self._password}@127.0.0.1:{self.port}/{self.database}"
 
     def start(self, *, timeout: float = 60) -> None:
-        """Make the server's files, start it, and make the database."""
+        """Create and start the server, and create the database."""
         super().start(timeout=timeout)
         self._run("createdb", self.database)
 
     def _command(self) -> list[str]:
-        # No socket file: its path would have to be shorter than a checkout's may be.
+        # No socket file: its path could be too long.
         settings = SETTINGS | {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
         command = [str(programs() / "postgres"), "-D", str(self.folder / "data")]
         return command + [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _environment(self) -> dict[str, str]:
-        # Where the server is and how to be let in, also for the programs that ask it.
+        # Also for the client programs.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         return inherited | {
             "PGHOST": "127.0.0.1",
@@ -102,7 +101,7 @@ class Postgres(Server):
             "PGPASSWORD": self._password,
         }
 
-    def _make(self) -> None:
+    def _prepare(self) -> None:
         self._account = account()
         for parent in self.folder.parents if self._account.name else ():
             if not parent.stat().st_mode & stat.S_IXOTH:
@@ -119,19 +118,19 @@ class Postgres(Server):
         self._run(
             *("initdb", "--pgdata", self.folder / "data", "--username", self.database),
             *("--auth", "scram-sha-256", "--pwfile", secret, "--encoding", "UTF8", "--no-sync"),
-            # Names and texts are compared as bytes, whatever the machine's language.
+            # Compare texts as bytes, independent of the system's locale.
             *("--locale", "C"),
         )
         secret.unlink()
 
-    def _answers(self) -> bool:
-        asked = subprocess.run(
+    def _is_responding(self) -> bool:
+        result = subprocess.run(
             [programs() / "pg_isready", "--quiet"], env=self._environment(), cwd=self.folder, check=False, timeout=30
         )
-        return asked.returncode == 0
+        return result.returncode == 0
 
-    def _run(self, program: str, *words: str | Path) -> None:
-        command = [programs() / program, *words]
-        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **self._surroundings())
-        if ran.returncode != 0:
-            raise PostgresFailedError(f"{program} ended with {ran.returncode}:\n{ran.stdout.strip()}")
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [programs() / program, *arguments]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **self._popen_options())
+        if result.returncode != 0:
+            raise PostgresFailedError(f"{program} ended with {result.returncode}:\n{result.stdout.strip()}")

@@ -1,7 +1,8 @@
-"""Processes that are started with all their descendants in a session of their own, and ended with all of them.
+"""
+Start processes in sessions of their own, and stop them with all their descendants.
 
-Airflow's processes fork, and their children make process groups of their own; the session is what they keep. So a
-process is ended when its session is empty.
+Children of Airflow's processes create new process groups but stay in the session. A service has ended when its session
+is empty.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ T = TypeVar("T")
 
 
 class DeadlineExceededError(Exception):
-    """What was waited for did not come in time."""
+    """A timeout was reached."""
 
 
-def poll(look: Callable[[], T | None], *, timeout: float, pause: float = 0.2, what: str) -> T:
-    """Look again and again until there is something; say what was waited for when the time is over."""
+def poll(check: Callable[[], T | None], *, timeout: float, pause: float = 0.2, what: str) -> T:
+    """Call ``check`` until it returns a value other than None and False. ``what`` describes it in the timeout error."""
     deadline = time.monotonic() + timeout
     while True:
-        found = look()
+        found = check()
         if found is not None and found is not False:
             return found
         if time.monotonic() > deadline:
@@ -37,61 +38,61 @@ def poll(look: Callable[[], T | None], *, timeout: float, pause: float = 0.2, wh
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
+    """Return a free TCP port of 127.0.0.1."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def tail(path: Path, lines: int = 30) -> str:
-    """The last lines of a file, for an error message."""
+    """Return the last lines of a file."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
-        return f"({path} can't be read)"
+        return f"({path} cannot be read)"
     return "\n".join(text.splitlines()[-lines:])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alive:
-    """A living process: its parent and its session."""
+class ProcessInfo:
+    """The parent and the session of a running process."""
 
     parent: int
     session: int
 
 
-def living() -> dict[int, Alive]:
-    """Every living process of this machine."""
-    table: dict[int, Alive] = {}
+def living() -> dict[int, ProcessInfo]:
+    """Return all running processes of this machine by id."""
+    table: dict[int, ProcessInfo] = {}
     proc = Path("/proc")
     if (proc / "self" / "stat").exists():
         for entry in proc.iterdir():
             if entry.name.isdigit():
                 try:
-                    # pid (name, which may hold spaces and brackets) state parent group session ...
+                    # pid (name, which may contain spaces and brackets) state parent group session ...
                     state, parent, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
                 except (OSError, ValueError):
                     continue
                 if state not in "ZX":
-                    table[int(entry.name)] = Alive(parent=int(parent), session=int(session))
+                    table[int(entry.name)] = ProcessInfo(parent=int(parent), session=int(session))
         return table
-    # Elsewhere `ps` shows no session that can be compared; the group is the nearest that can be had.
+    # `ps` of other systems shows no usable session. Use the process group instead.
     listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
     for line in listing.stdout.splitlines():
         pid, parent, group, state = line.split()[:4]
         if not state.startswith("Z"):
-            table[int(pid)] = Alive(parent=int(parent), session=int(group))
+            table[int(pid)] = ProcessInfo(parent=int(parent), session=int(group))
     return table
 
 
 def members(sessions: Iterable[int]) -> set[int]:
-    """The living processes of these sessions."""
+    """Return the running processes of these sessions."""
     wanted = set(sessions)
     return {pid for pid, process in living().items() if process.session in wanted}
 
 
 def descendants(ancestor: int) -> set[int]:
-    """The living processes that a process started, and those that they started."""
+    """Return the running descendants of a process."""
     table = living()
     found: set[int] = set()
     grown = {ancestor}
@@ -103,7 +104,7 @@ def descendants(ancestor: int) -> set[int]:
 
 @dataclass(kw_only=True)
 class Service:
-    """One long-running command, with a log file; it can be killed and started again."""
+    """A long-running command with a log file. Can be killed and restarted."""
 
     name: str
     command: Sequence[str]
@@ -114,7 +115,7 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it in a session of its own: a Ctrl-C doesn't reach it, and its descendants can be found."""
+        """Start the command in a new session, which Ctrl-C does not reach."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 list(self.command),
@@ -129,17 +130,17 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """The id of the process that was started last."""
+        """The id of the latest process."""
         if self.process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self.process.pid
 
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Return the exit code, or None while the process is running."""
         return None if self.process is None else self.process.poll()
 
     def kill(self, number: signal.Signals = signal.SIGKILL, *, whole_session: bool = True) -> None:
-        """Send a signal to it, and to all it started unless told otherwise, and wait for its end when it is SIGKILL."""
+        """Send a signal to the process, or to its whole session. Wait for its end after SIGKILL."""
         targets = members([self.pid]) if whole_session else {self.pid}
         for pid in targets:
             _send(pid, number)
@@ -153,27 +154,27 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def end(services: Sequence[Service], *, patience: float = 12) -> set[int]:
-    """End services with all their descendants: asked first, then killed. What still lives is returned: nothing."""
+    """Stop services with all their descendants, at last with SIGKILL. Return processes that are still running."""
     started = [service for service in services if service.process is not None]
     sessions = [session for service in services for session in service.sessions]
     deadline = time.monotonic() + patience
-    asked = 0.0
-    while (left := [service for service in started if service.exit_code() is None]) and time.monotonic() < deadline:
-        # Airflow's DAG processor now and then loses a SIGTERM, so it is sent again.
-        if time.monotonic() - asked > 2:
-            asked = time.monotonic()
-            for service in left:
+    sent_at = 0.0
+    while (running := [service for service in started if service.exit_code() is None]) and time.monotonic() < deadline:
+        # Airflow's DAG processor sometimes loses a SIGTERM, so send it again.
+        if time.monotonic() - sent_at > 2:
+            sent_at = time.monotonic()
+            for service in running:
                 _send(service.pid, signal.SIGTERM)
         time.sleep(0.05)
-    # What a service left behind (running tasks, log servers) gets a moment of its own.
-    for number, moment in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0), (signal.SIGKILL, 5.0)):
+    # Remaining processes of the sessions, for example running tasks and log servers.
+    for number, seconds in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0), (signal.SIGKILL, 5.0)):
         for pid in members(sessions):
             _send(pid, number)
-        deadline = time.monotonic() + moment
+        deadline = time.monotonic() + seconds
         while members(sessions) and time.monotonic() < deadline:
             time.sleep(0.05)
     for service in started:
-        # Takes the dead out of the process table. One whose threads are still ending looks dead a moment too early.
+        # Reap the process.
         with contextlib.suppress(subprocess.TimeoutExpired):
             if service.process is not None:
                 service.process.wait(timeout=2)

@@ -1,4 +1,4 @@
-"""Real recordings with picture and sound, and the facts of a film, by the ffmpeg that the extra ``emulator`` brings."""
+"""Create test recordings and inspect videos, with the ffmpeg of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What one made-up recording shows and sounds like."""
+    """Content of a generated recording."""
 
     name: str
     picture: str
@@ -27,8 +27,8 @@ RECORDINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
-    """The facts of a video file."""
+class VideoInfo:
+    """Properties of a video file."""
 
     bytes: int
     width: int
@@ -38,7 +38,7 @@ class Film:
 
     @property
     def is_9_to_16(self) -> bool:
-        """Whether it is upright as phones show it, to a pixel of rounding."""
+        """Whether the aspect ratio is 9:16, up to rounding."""
         return abs(self.width * 16 - self.height * 9) <= 16
 
     def __str__(self) -> str:
@@ -53,9 +53,9 @@ def _ffmpeg() -> str:
 
 
 def make(folder: Path, recordings: Sequence[Recording] = RECORDINGS, *, size: str = "1280x720") -> list[Path]:
-    """Make the recordings as MP4 files in a folder."""
+    """Create the recordings as MP4 files in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    paths = []
     for recording in recordings:
         path = folder / f"{recording.name}.mp4"
         command = [
@@ -66,23 +66,23 @@ def make(folder: Path, recordings: Sequence[Recording] = RECORDINGS, *, size: st
             *("-c:a", "aac", "-movflags", "+faststart", str(path)),
         ]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        made.append(path)
-    return made
+        paths.append(path)
+    return paths
 
 
-def inspect(path: Path) -> Film:
-    """Decode a film from its beginning to its end, and tell its facts; raise when it does not play."""
+def inspect(path: Path) -> VideoInfo:
+    """Decode a whole video and return its properties. Raise if it is invalid."""
     command = [_ffmpeg(), "-hide_banner", "-nostdin", "-xerror", "-i", str(path), "-f", "null", "-"]
-    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-    size = re.search(r"Stream #0.*Video:.*?[ ,](\d{2,5})x(\d{2,5})", ran.stderr)
-    duration = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", ran.stderr)
-    if ran.returncode != 0 or size is None or duration is None:
-        raise ValueError(f"{path} does not play:\n{ran.stderr[-1000:]}")
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    size = re.search(r"Stream #0.*Video:.*?[ ,](\d{2,5})x(\d{2,5})", result.stderr)
+    duration = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", result.stderr)
+    if result.returncode != 0 or size is None or duration is None:
+        raise ValueError(f"{path} is not a valid video:\n{result.stderr[-1000:]}")
     hours, minutes, seconds = (float(part) for part in duration.groups())
-    return Film(
+    return VideoInfo(
         bytes=path.stat().st_size,
         width=int(size[1]),
         height=int(size[2]),
         seconds=hours * 3600 + minutes * 60 + seconds,
-        has_sound="Audio:" in ran.stderr.split("Stream mapping")[0],
+        has_sound="Audio:" in result.stderr.split("Stream mapping")[0],
     )

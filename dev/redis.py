@@ -1,4 +1,4 @@
-"""A Redis server of our own, holding nothing on disk."""
+"""A private Redis server without persistence."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MISSING = (
 
 
 class RedisMissingError(ServerMissingError):
-    """No Redis server is installed; the message says how to get one."""
+    """No Redis server is installed. The message contains the package."""
 
 
 class RedisFailedError(ServerFailedError):
-    """The server did not come up, or did not end."""
+    """The server did not start or stop."""
 
 
 def program() -> str:
-    """The path of the server's program."""
+    """Return the path of the server."""
     found = shutil.which("redis-server")
     if found is None:
         raise RedisMissingError(MISSING)
@@ -31,9 +31,9 @@ def program() -> str:
 
 class Redis(Server):
     """
-    One server with no data.
+    A Redis server.
 
-    :param folder: Its settings and its log are written there; made where missing.
+    :param folder: Contains its configuration and log.
     """
 
     name = "Redis"
@@ -41,7 +41,7 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        """The address for a Celery broker."""
+        """The URL for a Celery broker."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def _command(self) -> list[str]:
@@ -50,25 +50,25 @@ class Redis(Server):
     def _environment(self) -> dict[str, str]:
         return {"PATH": ""}
 
-    def _make(self) -> None:
+    def _prepare(self) -> None:
         settings = self.folder / "redis.conf"
         settings.touch(mode=0o600)
-        # The password stands in a file: a command line can be read by everyone on the machine.
+        # The password is in a file, since any user of the machine can read command lines.
         settings.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\n"
             f'save ""\nappendonly no\ndaemonize no\ndir "{self.folder}"\n'
         )
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
-                answer = b""
-                while answer.count(b"\r\n") < 2:
-                    more = connection.recv(1024)
-                    if not more:
+                response = b""
+                while response.count(b"\r\n") < 2:
+                    chunk = connection.recv(1024)
+                    if not chunk:
                         break
-                    answer += more
+                    response += chunk
         except OSError:
             return False
-        return answer == b"+OK\r\n+PONG\r\n"
+        return response == b"+OK\r\n+PONG\r\n"

@@ -1,7 +1,7 @@
 """
-docs/operators.md from the docstrings and signatures of the public classes, so that there is one text of each.
+Generate docs/operators.md from the docstrings and signatures of the public classes.
 
-`python -m dev.reference` writes it; a test compares.
+`python -m dev.reference` writes the file. A test checks that it is current.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the page."""
     from airflow_provider_mosaic import operators, sensors
 
     sections = [(package, name) for package in (operators, sensors) for name in package.__all__]

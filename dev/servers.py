@@ -1,7 +1,7 @@
-"""A server of our own, from the system's programs: in a folder of its own, on a free port of 127.0.0.1, then ended.
+"""
+Base class of private servers that use the system's programs, a folder of their own and a free port of 127.0.0.1.
 
-This is what all of them share; what differs is in the module of each. Only the programs have to be installed: a server
-that the system may have running is neither used nor touched.
+A server that the system runs is neither used nor changed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ S = TypeVar("S", bound="Server")
 
 
 class ServerMissingError(Exception):
-    """The server is not installed; the message says how to get it."""
+    """The server is not installed. The message contains the package."""
 
 
 class ServerFailedError(Exception):
-    """The server could not be made, did not come up, or did not end."""
+    """The server could not be created, started or stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """The account that runs the programs; None everywhere for the one that we are."""
+    """The user account that runs the programs. By default the current one."""
 
     name: str = ""
     user: int | None = None
@@ -42,15 +42,15 @@ class Account:
 
 class Server(ABC):
     """
-    One server.
+    A server.
 
-    :param folder: Everything is written there; made where missing.
+    :param folder: Contains all its files.
     """
 
     name: ClassVar[str]
     failure: ClassVar[type[ServerFailedError]] = ServerFailedError
-    #: What asks it to end, one after the other; then it is killed.
-    endings: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM,)
+    #: Signals that stop the server, in order. SIGKILL is the last resort.
+    stop_signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM,)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -75,22 +75,22 @@ class Server(ABC):
 
     @abstractmethod
     def _command(self) -> list[str]:
-        """What starts it; raises a ServerMissingError, before anything is made, when it is not installed."""
+        """Return the command. Raise ServerMissingError if the server is not installed."""
 
     @abstractmethod
     def _environment(self) -> dict[str, str]:
-        """The environment of its process."""
+        """Return the environment variables."""
 
     @abstractmethod
-    def _make(self) -> None:
-        """Write into its folder what it needs before it can start."""
+    def _prepare(self) -> None:
+        """Write the files that the server needs to start."""
 
     @abstractmethod
-    def _answers(self) -> bool:
-        """Whether it answers to who knows its password."""
+    def _is_responding(self) -> bool:
+        """Return whether the server responds to a client with its password."""
 
-    def _surroundings(self) -> dict[str, Any]:
-        """Who runs its programs, where, and with which environment; what they complain of stands where they write."""
+    def _popen_options(self) -> dict[str, Any]:
+        """Return the arguments of Popen: account, folder, environment and output."""
         return {
             "user": self._account.user,
             "group": self._account.group,
@@ -103,42 +103,42 @@ class Server(ABC):
 
     def start(self, *, timeout: float = 60) -> None:
         """
-        Make it, start it, and wait until it answers.
+        Create and start the server, and wait until it responds.
 
-        :raises ServerMissingError: When it is not installed.
-        :raises ServerFailedError: When something else is in the way.
+        :raises ServerMissingError: If it is not installed.
+        :raises ServerFailedError: If it does not start.
         """
         command = self._command()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._make()
+        self._prepare()
         with self.log.open("ab") as log:
             process = self._process = subprocess.Popen(
-                command, stdout=log, start_new_session=True, **self._surroundings()
+                command, stdout=log, start_new_session=True, **self._popen_options()
             )
 
         def is_up() -> bool:
             if process.poll() is not None:
-                raise self.failure(f"{self.name} ended by itself:\n{tail(self.log)}")
-            return self._answers()
+                raise self.failure(f"{self.name} exited:\n{tail(self.log)}")
+            return self._is_responding()
 
         try:
-            poll(is_up, timeout=timeout, what=f"{self.name} answers")
+            poll(is_up, timeout=timeout, what=f"{self.name} responds")
         except DeadlineExceededError as error:
-            raise self.failure(f"{error}; the end of its log:\n{tail(self.log)}") from None
+            raise self.failure(f"{error}. End of its log:\n{tail(self.log)}") from None
 
     def stop(self, *, patience: float = 15) -> None:
-        """End it: clients are sent away, and what does not go is killed. Its files stay."""
+        """Stop the server, at last with SIGKILL. Its files are kept."""
         process, self._process = self._process, None
         if process is None:
             return
-        # Its processes may make sessions of their own, but all of them are its children.
-        family = {process.pid} | descendants(process.pid)
-        for number in self.endings:
+        # The processes may create new sessions, but all of them are descendants.
+        processes = {process.pid} | descendants(process.pid)
+        for number in self.stop_signals:
             process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=patience)
                 return
-        for pid in family:
+        for pid in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:

@@ -1,9 +1,9 @@
 """
-Pipelines by the hundred through one real Airflow, while answers are faulty and processes are killed.
+Run hundreds of pipelines on one Airflow, with faulty responses and killed processes.
 
-Each pipeline uploads a recording, has it edited, downloads the outputs and posts them. One answer in twenty is faulty,
-and every minute a worker, the triggerer or the scheduler is killed. Where a task fails because only a person can tell
-what happened, this program does what the docs tell a person to do. ``PIPELINES=`` says how many; it ends by itself.
+Each pipeline uploads a recording, edits it, downloads the outputs and posts them. One response in twenty is faulty.
+Every minute a worker, the triggerer or the scheduler is killed. Where a task needs manual review, this program does
+what the documentation recommends. ``PIPELINES=`` is the number of pipelines (default: 300).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from dev.soak_ledger import Findings, Pipeline, audit, runs_by_recording
 ROOT = Path(__file__).resolve().parents[1]
 DAG_ID = "soak_pipeline"
 STEPS = ("upload", "edit", "download", "post")
-#: The agents that take one video; one night at a time for each.
+#: The emulator's agents with one input. Each has one active batch.
 AGENTS = tuple(f"a0000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 5))
-NIGHT = 10
-SHARE = 0.05
-#: Faults that any answer can meet, and those of some answers only.
-ANYWHERE: tuple[dict[str, Any], ...] = (
+BATCH_SIZE = 10
+FAULT_SHARE = 0.05
+#: Faults for all requests, and for some requests only.
+GENERAL_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "answer_lost"},
     {"kind": "hang"},
     {"kind": "reset"},
@@ -57,25 +57,25 @@ ANYWHERE: tuple[dict[str, Any], ...] = (
     {"kind": "unknown_status"},
     {"kind": "slow_body"},
 )
-SOMEWHERE: tuple[dict[str, Any], ...] = tuple(
+SPECIFIC_FAULTS: tuple[dict[str, Any], ...] = tuple(
     {"kind": kind}
     for kind in ("finalize_lag", "expired_form", "expired_link", "cut_body", "duplicate_page", "repeated_cursor")
 )
-#: Refusals that no retry mends, although they pass: a task ends with them at once, and a person clears it. So rarer.
-REFUSALS: tuple[dict[str, Any], ...] = tuple(
+#: Non-retryable errors, which need a manual clear. Rarer than the others.
+REJECTIONS: tuple[dict[str, Any], ...] = tuple(
     {"kind": kind} for kind in ("unauthorized", "forbidden", "not_found", "redirect")
 )
-REFUSED = SHARE / 25
+REJECTION_SHARE = FAULT_SHARE / 25
 
 
-def say(text: str) -> None:
-    """Print a line at once."""
+def print_line(text: str) -> None:
+    """Print a line with the time."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 @dataclass(kw_only=True)
-class Night:
-    """One DAG run: some pipelines with one agent."""
+class Batch:
+    """One DAG run: pipelines with the same agent."""
 
     agent: str
     pipelines: list[Pipeline]
@@ -84,180 +84,180 @@ class Night:
 
 @dataclass
 class Soak:
-    """Everything that is up."""
+    """The running services and the results."""
 
     folder: Path
     airflow: AirflowInstance
     mosaic: Emulator
     deadline: float
     kills: Counter[str] = field(default_factory=Counter)
-    settled: set[str] = field(default_factory=set)
-    asked_a_person: list[str] = field(default_factory=list)
-    patience: int = 50
+    reviewed_runs: set[str] = field(default_factory=set)
+    manual_reviews: list[str] = field(default_factory=list)
+    max_reviews: int = 50
 
     @property
-    def time_is_over(self) -> bool:
-        """Whether it has to end."""
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
         return time.monotonic() > self.deadline
 
-    def make_trouble(self) -> None:
-        """Let one answer in twenty be faulty."""
-        for fault in ANYWHERE:
-            self.mosaic.inject(**fault, times=None, probability=(SHARE - REFUSED) / len(ANYWHERE))
-        for fault in REFUSALS:
-            self.mosaic.inject(**fault, times=None, probability=REFUSED / len(REFUSALS))
-        for fault in SOMEWHERE:
-            self.mosaic.inject(**fault, times=None, probability=SHARE)
+    def inject_faults(self) -> None:
+        """Make one response in twenty faulty."""
+        for fault in GENERAL_FAULTS:
+            self.mosaic.inject(**fault, times=None, probability=(FAULT_SHARE - REJECTION_SHARE) / len(GENERAL_FAULTS))
+        for fault in REJECTIONS:
+            self.mosaic.inject(**fault, times=None, probability=REJECTION_SHARE / len(REJECTIONS))
+        for fault in SPECIFIC_FAULTS:
+            self.mosaic.inject(**fault, times=None, probability=FAULT_SHARE)
 
-    # Nights
+    # Batches
 
-    def play(self, nights: list[Night]) -> None:
-        """Start the nights, one at a time for each agent, and wait for the end of all."""
-        waiting = list(nights)
-        going: dict[str, Night] = {}
+    def run_pipelines(self, batches: list[Batch]) -> None:
+        """Run the batches, one at a time per agent."""
+        waiting = list(batches)
+        active: dict[str, Batch] = {}
         done = 0
-        while (waiting or going) and not self.time_is_over:
-            for night in [each for each in waiting if each.agent not in going]:
-                if night.agent not in going:
-                    self._start(night)
-                    going[night.agent] = night
-                    waiting.remove(night)
-            for agent, night in list(going.items()):
-                if self._has_ended(night) and not self._settle(night):
-                    del going[agent]
-                    done += len(night.pipelines)
-                    self._read(night)
-                    say(f"{done} pipelines are done; {self._troubles()}")
+        while (waiting or active) and not self.is_over:
+            for batch in [each for each in waiting if each.agent not in active]:
+                if batch.agent not in active:
+                    self._start(batch)
+                    active[batch.agent] = batch
+                    waiting.remove(batch)
+            for agent, batch in list(active.items()):
+                if self._has_ended(batch) and not self._review_failures(batch):
+                    del active[agent]
+                    done += len(batch.pipelines)
+                    self._read_run_ids(batch)
+                    print_line(f"{done} pipelines are done; {self._fault_summary()}")
             time.sleep(1)
-        for night in going.values():
-            self._read(night)
+        for batch in active.values():
+            self._read_run_ids(batch)
 
-    def _start(self, night: Night) -> None:
+    def _start(self, batch: Batch) -> None:
         recordings = [
             {
                 "source": str(self.folder / "recordings" / f"{each.name}.mp4"),
                 "name": each.name,
                 "destination": str(each.folder),
             }
-            for each in night.pipelines
+            for each in batch.pipelines
         ]
-        conf = {"agent": night.agent, "recordings": recordings}
-        self._insist(lambda: self.airflow.trigger(DAG_ID, conf, run_id=night.run_id))
+        conf = {"agent": batch.agent, "recordings": recordings}
+        self._retry(lambda: self.airflow.trigger(DAG_ID, conf, run_id=batch.run_id))
 
-    def _insist(self, ask: Any) -> None:
-        for again in range(20):
+    def _retry(self, send: Any) -> None:
+        for attempt in range(20):
             try:
-                ask()
+                send()
                 return
             except (OSError, RestError) as error:
-                if again and isinstance(error, RestError) and error.status == 409:
+                if attempt and isinstance(error, RestError) and error.status == 409:
                     return
                 time.sleep(2)
-        ask()
+        send()
 
-    def _has_ended(self, night: Night) -> bool:
+    def _has_ended(self, batch: Batch) -> bool:
         try:
-            return self.airflow.rest.dag_run(DAG_ID, night.run_id).ended
+            return self.airflow.rest.dag_run(DAG_ID, batch.run_id).ended
         except (OSError, RestError):
             return False
 
-    def _tasks(self, night: Night) -> list[TaskInstance]:
+    def _tasks(self, batch: Batch) -> list[TaskInstance]:
         while True:
             try:
-                return self.airflow.rest.task_instances(DAG_ID, night.run_id)
+                return self.airflow.rest.task_instances(DAG_ID, batch.run_id)
             except (OSError, RestError):
-                if self.time_is_over:
+                if self.is_over:
                     return []
                 time.sleep(2)
 
-    def _settle(self, night: Night) -> bool:
+    def _review_failures(self, batch: Batch) -> bool:
         """
-        Do what the docs tell a person whose task has failed: look at what is there, cancel it, clear the task.
+        Handle failed tasks as the documentation recommends: check what exists, and clear the task.
 
-        :return: whether there was anything to do.
+        :return: Whether any task was cleared.
         """
-        failed = [task for task in self._tasks(night) if task.state == "failed" and task.map_index >= 0]
+        failed = [task for task in self._tasks(batch) if task.state == "failed" and task.map_index >= 0]
         cleared: list[list[str | int]] = []
         for task in failed:
-            pipeline = night.pipelines[task.map_index]
+            pipeline = batch.pipelines[task.map_index]
             step = task.task_id.rpartition(".")[2]
-            reason = self._reason(night, task)
-            self.asked_a_person.append(f"{pipeline.name}, {step}: {reason}")
-            say(f"a person is asked: {self.asked_a_person[-1]}")
+            reason = self._reason(batch, task)
+            self.manual_reviews.append(f"{pipeline.name}, {step}: {reason}")
+            print_line(f"needs manual review: {self.manual_reviews[-1]}")
             if step == "post" and any(post["description"] == pipeline.name for post in self.mosaic.posts()):
-                # It is out: nothing is cleared.
+                # Already published: clear nothing.
                 continue
             if step == "edit":
-                self.settled |= {run["run_id"] for run in runs_by_recording(self.mosaic).get(pipeline.name, [])}
-                pipeline.orders += 1
+                self.reviewed_runs |= {run["run_id"] for run in runs_by_recording(self.mosaic).get(pipeline.name, [])}
+                pipeline.requested_runs += 1
             later = STEPS[STEPS.index(step) :]
             cleared += [[f"pipeline.{each}", task.map_index] for each in later]
-        if not cleared or len(self.asked_a_person) > self.patience:
+        if not cleared or len(self.manual_reviews) > self.max_reviews:
             return False
         body = {
             "dry_run": False,
-            "dag_run_id": night.run_id,
+            "dag_run_id": batch.run_id,
             "task_ids": cleared,
             "only_failed": False,
             "reset_dag_runs": True,
         }
-        self._insist(lambda: self.airflow.rest.post(f"/api/v2/dags/{DAG_ID}/clearTaskInstances", body))
+        self._retry(lambda: self.airflow.rest.post(f"/api/v2/dags/{DAG_ID}/clearTaskInstances", body))
         return True
 
-    def _reason(self, night: Night, task: TaskInstance) -> str:
+    def _reason(self, batch: Batch, task: TaskInstance) -> str:
         try:
             log = self.airflow.rest.task_log(
-                DAG_ID, night.run_id, task.task_id, try_number=task.try_number, map_index=task.map_index
+                DAG_ID, batch.run_id, task.task_id, try_number=task.try_number, map_index=task.map_index
             )
         except (OSError, RestError) as error:
             return str(error)
-        told = [line.strip() for line in log.splitlines() if "Exception:" in line or "Error:" in line]
-        return told[0][:300] if told else f"no word of it in try {task.try_number}"
+        errors = [line.strip() for line in log.splitlines() if "Exception:" in line or "Error:" in line]
+        return errors[0][:300] if errors else f"no error in the log of attempt {task.try_number}"
 
-    def _read(self, night: Night) -> None:
-        for index, pipeline in enumerate(night.pipelines):
+    def _read_run_ids(self, batch: Batch) -> None:
+        for index, pipeline in enumerate(batch.pipelines):
             try:
-                named = self.airflow.rest.xcom(DAG_ID, night.run_id, "pipeline.edit", "mosaic_run_id", index)
+                named = self.airflow.rest.xcom(DAG_ID, batch.run_id, "pipeline.edit", "mosaic_run_id", index)
                 pipeline.run_id = str(named)
             except (OSError, RestError):
                 pipeline.run_id = None
 
-    def _troubles(self) -> str:
+    def _fault_summary(self) -> str:
         faults = sum(self.mosaic.counts().faults_used.values())
-        return f"{faults} faulty answers, kills: {dict(self.kills)}"
+        return f"{faults} faulty responses, kills: {dict(self.kills)}"
 
     # Kills
 
     @contextmanager
     def killing(self) -> Iterator[None]:
-        """Kill a process every minute, from beside."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._kill_on, args=(over,), daemon=True)
+        """Kill a process every minute, in a thread."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._kill_periodically, args=(stop,), daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stop.set()
             thread.join(timeout=180)
 
-    def _kill_on(self, over: threading.Event) -> None:
+    def _kill_periodically(self, stop: threading.Event) -> None:
         turn = 0
-        while not over.wait(60):
+        while not stop.wait(60):
             name = ("worker", "triggerer", "scheduler")[turn % 3]
             turn += 1
             try:
                 if name == "worker":
-                    self._kill_task(over)
+                    self._kill_task(stop)
                 else:
                     self.airflow.kill(name)
                     self.kills[name] += 1
                     self.airflow.restart(name)
             except (OSError, RestError, AirflowFailedError) as error:
-                say(f"after the kill of a {name}: {error}")
+                print_line(f"after killing the {name}: {error}")
 
-    def _kill_task(self, over: threading.Event) -> None:
-        """SIGKILL a process that works on a task: a grandchild of our scheduler."""
-        while not over.wait(0.2):
+    def _kill_task(self, stop: threading.Event) -> None:
+        """Kill a task process, which is a grandchild of the scheduler."""
+        while not stop.wait(0.2):
             table = living()
             workers = {pid for pid, each in table.items() if each.parent == self.airflow.services["scheduler"].pid}
             tasks = [pid for pid, each in table.items() if each.parent in workers]
@@ -267,8 +267,8 @@ class Soak:
                 return
 
 
-def nights_of(folder: Path, number: int) -> list[Night]:
-    """Recordings, each with a name of its own, in nights."""
+def make_batches(folder: Path, number: int) -> list[Batch]:
+    """Create unique recordings and group them into batches."""
     (folder / "recordings").mkdir()
     pipelines = []
     for count in range(number):
@@ -276,26 +276,26 @@ def nights_of(folder: Path, number: int) -> list[Night]:
         (folder / "recordings" / f"{name}.mp4").write_bytes(SAMPLE_VIDEO.read_bytes() + name.encode())
         pipelines.append(Pipeline(name=name, folder=folder / "edited" / name))
     return [
-        Night(
-            agent=AGENTS[start // NIGHT % len(AGENTS)],
-            pipelines=pipelines[start : start + NIGHT],
-            run_id=f"night_{start // NIGHT:03}",
+        Batch(
+            agent=AGENTS[start // BATCH_SIZE % len(AGENTS)],
+            pipelines=pipelines[start : start + BATCH_SIZE],
+            run_id=f"night_{start // BATCH_SIZE:03}",
         )
-        for start in range(0, number, NIGHT)
+        for start in range(0, number, BATCH_SIZE)
     ]
 
 
 def report(soak: Soak, findings: Findings, number: int, seconds: float) -> None:
-    """Print what it came to."""
+    """Print the results."""
     counts = soak.mosaic.counts()
     print(f"\n{number} pipelines in {seconds:.0f} s")
-    print(f"  faulty answers        {sum(counts.faults_used.values())} {dict(sorted(counts.faults_used.items()))}")
+    print(f"  faulty responses      {sum(counts.faults_used.values())} {dict(sorted(counts.faults_used.items()))}")
     print(f"  of requests           {sum(counts.requests.values())}")
     print(f"  keys sent elsewhere   {counts.key_leaks}")
     print(f"  kills                 {sum(soak.kills.values())} {dict(soak.kills)}")
     print(f"  runs started, resumed {counts.runs_started}, {counts.runs_resumed}")
-    print(f"  posts made            {counts.posts_made}")
-    print(f"  left to a person      {len(soak.asked_a_person)}")
+    print(f"  posts created         {counts.posts_made}")
+    print(f"  manual reviews        {len(soak.manual_reviews)}")
     for name in ("duplicates", "orphans", "lost_outputs", "wrong_posts"):
         found = getattr(findings, name)
         print(f"  {name.replace('_', ' '):<22}{len(found)}")
@@ -304,11 +304,11 @@ def report(soak: Soak, findings: Findings, number: int, seconds: float) -> None:
 
 
 def main() -> int:
-    """Run the soak and say how it went."""
+    """Run the soak test and return its exit status."""
     number = int(os.environ.get("PIPELINES", "") or 300)
     folder = ROOT / ".local" / "soak" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
-    began = time.monotonic()
+    started_at = time.monotonic()
     with ExitStack() as stack:
         mosaic = stack.enter_context(
             Emulator(directory=folder / "mosaic", speed=2, render="tiny", seed=random.randrange(10**6))
@@ -321,19 +321,19 @@ def main() -> int:
                 environment={**FAST_INTERVALS, "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection()},
             )
         )
-        say(f"Airflow is up at {airflow.url}, Mosaic at {mosaic.url}")
-        soak = Soak(folder, airflow, mosaic, deadline=time.monotonic() + 600 + 8 * number, patience=20 + number // 5)
-        nights = nights_of(folder, number)
-        soak.make_trouble()
+        print_line(f"Airflow: {airflow.url}, emulator: {mosaic.url}")
+        soak = Soak(folder, airflow, mosaic, deadline=time.monotonic() + 600 + 8 * number, max_reviews=20 + number // 5)
+        batches = make_batches(folder, number)
+        soak.inject_faults()
         with soak.killing():
-            soak.play(nights)
+            soak.run_pipelines(batches)
         mosaic.clear_faults()
-        pipelines = [pipeline for night in nights for pipeline in night.pipelines]
-        findings = audit(mosaic, pipelines, settled=frozenset(soak.settled))
-        report(soak, findings, number, time.monotonic() - began)
+        pipelines = [pipeline for batch in batches for pipeline in batch.pipelines]
+        findings = audit(mosaic, pipelines, reviewed_runs=frozenset(soak.reviewed_runs))
+        report(soak, findings, number, time.monotonic() - started_at)
         leaked = mosaic.counts().key_leaks > 0
-        if soak.time_is_over:
-            print("The time was over before all pipelines were done.")
+        if soak.is_over:
+            print("The deadline passed before all pipelines were done.")
     if not findings.clean or leaked:
         print(f"Logs: {folder}")
         return 1

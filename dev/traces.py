@@ -1,4 +1,4 @@
-"""What an Airflow has written down, searched for texts that must be nowhere: its files, and its database by column."""
+"""Search the files and the database of an Airflow for secrets."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 
-#: How much of the surroundings of a find is shown.
-AROUND = 120
+#: Number of characters to show around a match.
+CONTEXT_LENGTH = 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """
-    Something that was written down.
+    The content of a file or a database column.
 
     :param place: The file, or the table and column.
-    :param content: What stands there.
     """
 
     place: str
@@ -29,20 +28,20 @@ class Trace:
 
     def finds(self, marks: Mapping[str, str]) -> Iterator[str]:
         """
-        Say what of the marks is in it, whether big or small letters.
+        Yield the marks that the content contains, ignoring case.
 
-        :param marks: The texts by what they stand for.
+        :param marks: Texts to search by their description.
         """
         lowered = self.content.lower()
         for name, mark in marks.items():
             place = lowered.find(mark.lower().encode())
             if place >= 0:
-                shown = self.content[max(place - AROUND, 0) : place + len(mark) + AROUND]
+                shown = self.content[max(place - CONTEXT_LENGTH, 0) : place + len(mark) + CONTEXT_LENGTH]
                 yield f"{name} in {self.place}: {shown.decode(errors='replace')}"
 
 
 def files(folder: Path) -> Iterator[Trace]:
-    """Every file under a folder, a database's own included: what was deleted in it may still be there."""
+    """Yield all files in a folder. Database files may contain deleted values."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield Trace(place=str(path.relative_to(folder)), content=path.read_bytes())
@@ -50,10 +49,7 @@ def files(folder: Path) -> Iterator[Trace]:
 
 def columns(database: Path, *, fernet_key: str) -> Iterator[Trace]:
     """
-    Every value of every table of a SQLite database; what Airflow has encrypted is shown in clear text besides.
-
-    :param database: The file.
-    :param fernet_key: Airflow's key.
+    Yield all values of a SQLite database. Values that Airflow has encrypted are also yielded decrypted.
     """
     fernet = Fernet(fernet_key.encode())
     with closing(sqlite3.connect(database, timeout=30)) as connection:
@@ -73,7 +69,7 @@ def columns(database: Path, *, fernet_key: str) -> Iterator[Trace]:
 
 
 def search(traces: Iterable[Trace], marks: Mapping[str, str]) -> list[str]:
-    """Every mark that is in any of them, with its place."""
+    """Return all matches."""
     return [found for trace in traces for found in trace.finds(marks)]
 
 

@@ -1,4 +1,4 @@
-"""What `make distributed` says of a machine that lacks something, and the DAG that it runs."""
+"""The check for required programs of `make distributed`, and its DAG."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ROOT = Path(__file__).parent.parent
 DAG_FILE = ROOT / "dev" / "dags" / "distributed_pipeline.py"
 
 
-def test_a_machine_without_the_programs_is_told_the_packages_and_how_to_get_them(
+def test_missing_programs_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(postgres, "DEBIAN_FOLDERS", tmp_path)
     assert distributed_engine.main() == 2
-    told = capsys.readouterr().err
-    assert "Nothing was started or installed" in told
-    assert "apt-get install postgresql" in told
-    assert "apt-get install redis-server" in told
+    printed = capsys.readouterr().err
+    assert "Nothing was started or installed" in printed
+    assert "apt-get install postgresql" in printed
+    assert "apt-get install redis-server" in printed
 
 
-def test_a_machine_with_the_programs_is_told_nothing(
+def test_nothing_is_reported_if_all_programs_are_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     programs = tmp_path / "15" / "bin"
@@ -41,8 +41,8 @@ def test_a_machine_with_the_programs_is_told_nothing(
     assert redis.program() == str(programs / "redis-server")
 
 
-def test_the_look_for_programs_needs_nothing_but_python() -> None:
-    ran = subprocess.run(
+def test_check_needs_the_standard_library_only() -> None:
+    result = subprocess.run(
         [sys.executable, "-S", "-c", "import dev.distributed_engine"],
         cwd=ROOT,
         env={"PATH": os.defpath},
@@ -50,17 +50,17 @@ def test_the_look_for_programs_needs_nothing_but_python() -> None:
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert result.returncode == 0, result.stderr
 
 
-def test_the_page_names_the_packages_that_the_command_asks_for() -> None:
+def test_docs_name_the_packages() -> None:
     page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
     assert "apt-get install postgresql redis-server" in page
     assert "apt-get install postgresql" in postgres.MISSING
     assert "apt-get install redis-server" in redis.MISSING
 
 
-def test_the_pipelines_bring_to_its_end_what_has_begun_and_survive_lost_workers() -> None:
+def test_dag_finishes_started_pipelines_first_and_retries() -> None:
     space: dict[str, object] = {"__name__": "distributed_pipeline"}
     exec(compile(DAG_FILE.read_text(encoding="utf-8"), str(DAG_FILE), "exec"), space)
     from airflow.sdk import DAG

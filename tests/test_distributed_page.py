@@ -1,4 +1,4 @@
-"""The page about fleets is true: its settings exist, its defaults are Airflow's, its table follows from its words."""
+"""docs/distributed.md: its settings exist, its defaults are Airflow's, its table matches its formulas."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
 SETTING = re.compile(r"^\| `\[(\w+)\] (\w+)` \|([^|]+)\|([^|]*)\|", re.MULTILINE)
 NAMED = re.compile(r"`\[(\w+)\]\s(\w+)`")
-HERE = Version(airflow.__version__)
-# `make distributed` runs this where the provider of Celery is installed.
+AIRFLOW = Version(airflow.__version__)
+# `make distributed` runs this with the Celery provider.
 CELERY = importlib.util.find_spec("airflow.providers.celery") is not None
-#: The default and the Airflow that brought it, as written.
+#: The default, and the first Airflow version with the setting.
 SETTINGS = {
     (section, option): (default.strip(), since.strip()) for section, option, default, since in SETTING.findall(PAGE)
 }
 
 
-def is_here(section: str, option: str) -> bool:
+def exists(section: str, option: str) -> bool:
     since = SETTINGS[section, option][1]
-    return (not since or Version(since) <= HERE) and (CELERY or section != "celery")
+    return (not since or Version(since) <= AIRFLOW) and (CELERY or section != "celery")
 
 
 def default_of(section: str, option: str) -> str | None:
@@ -43,22 +43,22 @@ def numbers(row: str) -> list[int]:
     return [int(cell.replace(",", "")) for cell in row.strip("|").split("|")]
 
 
-def test_the_table_has_settings_of_every_part() -> None:
+def test_table_has_settings_of_every_section() -> None:
     assert {section for section, _ in SETTINGS} >= {"core", "triggerer", "celery", "scheduler", "api", "database"}
 
 
-@pytest.mark.parametrize(("section", "option"), [setting for setting in SETTINGS if is_here(*setting)])
-def test_every_setting_of_the_table_has_the_default_that_airflow_has(section: str, option: str) -> None:
+@pytest.mark.parametrize(("section", "option"), [setting for setting in SETTINGS if exists(*setting)])
+def test_defaults_are_those_of_airflow(section: str, option: str) -> None:
     written = SETTINGS[section, option][0]
     assert str(default_of(section, option)).lower() in (written.lower(), f"{written}.0")
 
 
-def test_every_setting_that_is_named_anywhere_is_in_the_table() -> None:
+def test_named_settings_are_in_the_table() -> None:
     named = set(NAMED.findall(PAGE)) - {("celery_broker_transport_options", "visibility_timeout")}
     assert named - SETTINGS.keys() == set()
 
 
-def test_the_pool_has_the_argument_that_the_page_names() -> None:
+def test_pool_has_the_documented_argument() -> None:
     import inspect
 
     from airflow.models.pool import Pool
@@ -71,7 +71,7 @@ def test_the_pool_has_the_argument_that_the_page_names() -> None:
     assert arguments.include_deferred
 
 
-def test_the_table_of_runs_a_night_follows_from_the_words_above_it() -> None:
+def test_table_of_runs_matches_its_formulas() -> None:
     night, run, slice_seconds, bytes_seconds, capacity, poll_interval = 8 * 3600, 30 * 60, 3, 24, 1000, 30
     assert "For a night of 8 hours, runs of 30 minutes" in PAGE
     assert "(`B` = 24), `S` = 3,\n`capacity` = 1,000 and `poll_interval` = 30" in PAGE
@@ -90,7 +90,7 @@ def test_the_table_of_runs_a_night_follows_from_the_words_above_it() -> None:
         ], f"the row of {runs:,} runs"
 
 
-def test_what_a_dag_does_in_a_night_with_its_default_of_slots_is_as_written() -> None:
+def test_pipelines_with_the_default_number_of_slots() -> None:
     slots, pipeline_seconds, night = 16, 36, 8 * 3600
     assert SETTINGS["core", "max_active_tasks_per_dag"][0] == str(slots)
     assert f"{slots * night // pipeline_seconds:,} pipelines in 8 hours" in PAGE

@@ -22,18 +22,18 @@ def ask(mosaic, path):
 pids = set()
 
 @pytest.mark.parametrize("turn", [1, 2])
-def test_each_test_begins_with_nothing(mosaic_emulator, turn):
+def test_each_test_gets_a_reset_emulator(mosaic_emulator, turn):
     pids.add(mosaic_emulator.pid)
     assert mosaic_emulator.counts().requests == {}
     assert ask(mosaic_emulator, "/whoami")
     assert mosaic_emulator.counts().requests == {"GET /whoami": 1}
     assert len(pids) == 1
 
-def test_the_connection_leads_to_the_emulator(mosaic_connection, mosaic_emulator):
+def test_connection_points_to_the_emulator(mosaic_connection, mosaic_emulator):
     assert mosaic_connection == "mosaic_default"
     assert json.loads(os.environ["AIRFLOW_CONN_MOSAIC_DEFAULT"])["host"] == mosaic_emulator.url
 
-def test_the_connection_goes_with_its_test():
+def test_connection_is_removed_after_the_test():
     assert "AIRFLOW_CONN_MOSAIC_DEFAULT" not in os.environ
 """
 WITHOUT = """
@@ -60,7 +60,7 @@ def mapped():
     fail.expand(number=[1, 2])
 
 
-def test_a_mapped_task_that_fails_does_not_sit_out_its_pauses(mosaic_test_dag):
+def test_retries_of_a_mapped_task_have_no_delay(mosaic_test_dag):
     made = mapped()
     before = time.monotonic()
     run = mosaic_test_dag(made)
@@ -73,12 +73,12 @@ def test_a_mapped_task_that_fails_does_not_sit_out_its_pauses(mosaic_test_dag):
     assert made.get_task("fail").retry_delay == datetime.timedelta(minutes=5)
 
 
-def test_a_function_that_was_not_called_is_named(mosaic_test_dag):
-    with pytest.raises(TypeError, match="is no DAG"):
+def test_uncalled_dag_function_is_an_error(mosaic_test_dag):
+    with pytest.raises(TypeError, match="is not a DAG"):
         mosaic_test_dag(mapped)
 
 
-def test_airflow_uses_its_own_database_again(tmp_path):
+def test_airflow_uses_a_separate_database(tmp_path):
     from airflow import settings
 
     assert "mosaic-airflow" in settings.SQL_ALCHEMY_CONN or settings.SQL_ALCHEMY_CONN.endswith("mine.db")
@@ -106,23 +106,23 @@ def run_pytest(directory: Path, **variables: str) -> str:
     return done.stdout + done.stderr
 
 
-# A pytest of its own, and a server for it: some five seconds.
-def test_the_fixtures_come_with_the_package(tmp_path: Path) -> None:
+# A separate pytest and emulator: about 5 s.
+def test_fixtures_are_installed_with_the_package(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TESTS)
     assert "4 passed" in run_pytest(tmp_path)
 
 
-def test_without_the_web_framework_only_those_tests_are_skipped(tmp_path: Path) -> None:
+def test_tests_are_skipped_without_the_web_framework(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(WITHOUT)
     (tmp_path / "test_mine.py").write_text(TESTS)
-    said = run_pytest(tmp_path)
-    assert "1 passed, 3 skipped" in said
-    assert "needs fastapi" in said
+    output = run_pytest(tmp_path)
+    assert "1 passed, 3 skipped" in output
+    assert "needs fastapi" in output
 
 
 @pytest.fixture
 def airflow(tmp_path: Path) -> dict[str, str]:
-    """Variables of somebody whose Airflow has never been set up."""
+    """Return the environment of a user whose Airflow has no database."""
     pytest.importorskip("airflow")
     (tmp_path / "tests").mkdir()
     mine = tmp_path / "mine.db"
@@ -133,22 +133,22 @@ def airflow(tmp_path: Path) -> dict[str, str]:
     }
 
 
-# Three DAG runs and a database of Airflow, which takes a second to import: some twenty seconds.
-def test_the_block_of_the_page_passes_as_it_is_printed(tmp_path: Path, airflow: dict[str, str]) -> None:
+# A database and three DAG runs: about 20 s.
+def test_documented_example_passes(tmp_path: Path, airflow: dict[str, str]) -> None:
     if not PAGE.exists():
-        pytest.skip("the pages are not beside the tests")
+        pytest.skip("the documentation is not in the checkout")
     (block,) = re.findall(r"```python\n(.*?def test_the_night.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "tests" / "test_nightly.py").write_text(block)
-    said = run_pytest(tmp_path / "tests", **airflow)
-    assert "3 passed" in said, said
+    output = run_pytest(tmp_path / "tests", **airflow)
+    assert "3 passed" in output, output
     assert not (tmp_path / "mine.db").exists()
 
 
-# As above: some ten seconds.
-def test_retries_have_no_pauses_and_airflow_is_as_before_afterwards(tmp_path: Path, airflow: dict[str, str]) -> None:
+# About 10 s.
+def test_retries_have_no_delay_and_configuration_is_restored(tmp_path: Path, airflow: dict[str, str]) -> None:
     (tmp_path / "tests" / "test_more.py").write_text(MORE)
     (tmp_path / "tests" / "conftest.py").write_text(AFTERWARDS)
-    said = run_pytest(tmp_path / "tests", **airflow)
-    assert "3 passed" in said, said
-    assert "back to mine.db" in said, said
+    output = run_pytest(tmp_path / "tests", **airflow)
+    assert "3 passed" in output, output
+    assert "back to mine.db" in output, output
     assert not (tmp_path / "mine.db").exists()

@@ -1,4 +1,4 @@
-"""What PostgreSQL and Redis of our own share: up when they answer, told when they don't, and gone without a trace."""
+"""The base class of the private PostgreSQL and Redis servers: start, errors, stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dev.servers import Server, ServerFailedError, ServerMissingError
 
 
 class Script(Server):
-    """A server that is a script; it answers when it has made the file ``up``."""
+    """A server that runs a script. It responds when the file ``up`` exists."""
 
     name = "The script"
 
@@ -29,15 +29,15 @@ class Script(Server):
     def _environment(self) -> dict[str, str]:
         return dict(os.environ)
 
-    def _make(self) -> None:
+    def _prepare(self) -> None:
         (self.folder / "made").touch()
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         return (self.folder / "up").exists()
 
 
-class Impatient(Script):
-    """One that is given up soon."""
+class ShortTimeout(Script):
+    """A server with a short timeout."""
 
     def start(self, *, timeout: float = 0.3) -> None:
         super().start(timeout=timeout)
@@ -45,16 +45,16 @@ class Impatient(Script):
 
 UP = "from pathlib import Path; Path('up').touch()\n"
 WAIT = "import time; time.sleep(60)\n"
-#: It takes no notice of SIGTERM, and neither does its child, which has a session of its own.
-DEAF = f"""
+#: Ignores SIGTERM, like its child process in another session.
+UNSTOPPABLE = f"""
 import signal, subprocess, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", {WAIT!r}], start_new_session=True)
 """
 
 
-def test_what_does_not_end_when_it_is_asked_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
-    server = Script(tmp_path / "server", DEAF + UP + WAIT)
+def test_unstoppable_server_is_killed_with_its_descendants(tmp_path: Path) -> None:
+    server = Script(tmp_path / "server", UNSTOPPABLE + UP + WAIT)
     before = descendants(os.getpid())
     server.start()
     started = descendants(os.getpid()) - before
@@ -63,25 +63,25 @@ def test_what_does_not_end_when_it_is_asked_is_killed_with_all_that_it_started(t
     assert poll(lambda: not started & living().keys(), timeout=10, what="the end of both")
 
 
-def test_one_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(ServerFailedError, match=r"(?s)The script ended by itself:.*out of order"):
+def test_exited_server_is_reported_with_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ServerFailedError, match=r"(?s)The script exited:.*out of order"):
         Script(tmp_path, "raise SystemExit('out of order')").start()
 
 
-def test_one_that_never_answers_is_told_and_ended(tmp_path: Path) -> None:
+def test_unresponsive_server_is_reported_and_stopped(tmp_path: Path) -> None:
     before = descendants(os.getpid())
-    with pytest.raises(ServerFailedError, match="The script answers: not within"), Impatient(tmp_path, WAIT):
+    with pytest.raises(ServerFailedError, match="The script responds: not within"), ShortTimeout(tmp_path, WAIT):
         pass
     assert descendants(os.getpid()) == before
 
 
-def test_one_that_is_not_installed_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def test_missing_server_creates_no_files(tmp_path: Path) -> None:
     with pytest.raises(ServerMissingError), Script(tmp_path / "server", ""):
         pass
     assert not (tmp_path / "server").exists()
 
 
-def test_one_whose_use_fails_is_ended_too(tmp_path: Path) -> None:
+def test_server_is_stopped_after_an_error(tmp_path: Path) -> None:
     before = descendants(os.getpid())
     with pytest.raises(LookupError), Script(tmp_path, UP + WAIT):
         raise LookupError

@@ -1,4 +1,4 @@
-"""The receiver that the docs show, as it stands there, over real sockets: Mosaic's webhooks in, Airflow's API out."""
+"""The receiver in docs/webhooks.md: receives webhooks of the emulator and calls a fake Airflow API."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ SECRET = "whsk_emulator"
 
 
 def snippet() -> str:
-    """The block that says that it is a file."""
+    """Return the code block of receiver.py."""
     (code,) = re.findall(r"^```python\n(# receiver\.py\n.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(code)
 
 
 @dataclass
 class Airflow:
-    """What the receiver needs of an Airflow: it takes a DAG run's id once."""
+    """A fake Airflow API that accepts each DAG run id once."""
 
     url: str = ""
-    begun: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
 
-    def answer(self, path: str, token: str | None, body: dict[str, Any]) -> int:
+    def respond(self, path: str, token: str | None, body: dict[str, Any]) -> int:
         self.tokens.add(token)
         assert path == "/api/v2/dags/after_mosaic/dagRuns"
         assert body["logical_date"] is None
-        if body["dag_run_id"] in self.begun:
+        if body["dag_run_id"] in self.started:
             self.refused.append(body["dag_run_id"])
             return 409
-        self.begun[body["dag_run_id"]] = body["conf"]
+        self.started[body["dag_run_id"]] = body["conf"]
         return 200
 
 
 @pytest.fixture
 def airflow() -> Iterator[Airflow]:
-    kept = Airflow()
+    airflow = Airflow()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(kept.answer(self.path, self.headers["Authorization"], body))
+            self.send_response(airflow.respond(self.path, self.headers["Authorization"], body))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -68,15 +68,15 @@ def airflow() -> Iterator[Airflow]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}"
+        airflow.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield kept
+        yield airflow
         server.shutdown()
 
 
 @pytest.fixture
 def receiver(mosaic_emulator: Emulator, airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The receiver at work; its address."""
+    """Run the receiver and yield its URL."""
     for name, value in {
         "MOSAIC_WEBHOOK_SECRET": SECRET,
         "MOSAIC_API_KEY": mosaic_emulator.api_key,
@@ -85,7 +85,7 @@ def receiver(mosaic_emulator: Emulator, airflow: Airflow, monkeypatch: pytest.Mo
         "AIRFLOW_TOKEN": "a-token",
     }.items():
         monkeypatch.setenv(name, value)
-    # In a module that is known by its name, where the annotations of its functions are looked up.
+    # In a registered module, so that annotations can be resolved.
     module = ModuleType("receiver")
     monkeypatch.setitem(sys.modules, "receiver", module)
     exec(compile(snippet(), str(PAGE), "exec"), module.__dict__)
@@ -101,23 +101,23 @@ def receiver(mosaic_emulator: Emulator, airflow: Airflow, monkeypatch: pytest.Mo
     module.mosaic.close()
 
 
-def until(look: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(read: Callable[[], Any], seconds: float = 15.0) -> Any:
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "it never came"
+    while not (value := read()):
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.005)
-    return seen
+    return value
 
 
 def start(mosaic: Emulator, callback_url: str | None = None) -> str:
-    answer = httpx.post(
+    respond = httpx.post(
         f"{mosaic.url}/agent/{AGENT}/run",
         json={} if callback_url is None else {"callback_url": callback_url},
         headers={"Authorization": f"Bearer {mosaic.api_key}"},
         trust_env=False,
     )
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["run_id"])
+    assert respond.status_code == 200, respond.text
+    return str(respond.json()["run_id"])
 
 
 def deliver(receiver: str, event: Any, signature: str | None = SECRET) -> httpx.Response:
@@ -130,69 +130,71 @@ def finished(run_id: str) -> dict[str, Any]:
     return {"flag": "RUN_FINISHED", "agent_id": AGENT, "run_id": run_id, "status": "completed"}
 
 
-def quiet(mosaic: Emulator, sent: int) -> bool:
-    """Whether all events of a run were delivered: one at its start, one at its end, and its progress."""
+def all_delivered(mosaic: Emulator, sent: int) -> bool:
+    """Return whether all events of a run were delivered."""
     counts = mosaic.counts()
     return counts.webhooks_sent - counts.webhooks_failed >= sent
 
 
-def test_a_run_that_ends_starts_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+def test_completed_run_triggers_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
     run_id = start(mosaic_emulator, receiver)
-    until(lambda: airflow.begun)
-    # Two nodes begin and end: with the run's start and end there are six events.
-    until(lambda: quiet(mosaic_emulator, 6))
-    assert airflow.begun == {f"mosaic__{run_id}__completed": {"run_id": run_id, "status": "completed"}}
+    until(lambda: airflow.started)
+    # Six events: start and end of the run and of its two nodes.
+    until(lambda: all_delivered(mosaic_emulator, 6))
+    assert airflow.started == {f"mosaic__{run_id}__completed": {"run_id": run_id, "status": "completed"}}
     assert (airflow.refused, airflow.tokens) == ([], {"Bearer a-token"})
     assert mosaic_emulator.counts().webhooks_failed == 0
 
 
-def test_events_that_come_twice_start_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+def test_repeated_events_trigger_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
     mosaic_emulator.configure(webhook_copies=2)
     run_id = start(mosaic_emulator, receiver)
     until(lambda: airflow.refused)
-    until(lambda: quiet(mosaic_emulator, 12))
-    assert list(airflow.begun) == airflow.refused == [f"mosaic__{run_id}__completed"]
+    until(lambda: all_delivered(mosaic_emulator, 12))
+    assert list(airflow.started) == airflow.refused == [f"mosaic__{run_id}__completed"]
     assert mosaic_emulator.counts().webhooks_failed == 0
 
 
-def test_events_that_come_late_start_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+def test_late_events_trigger_one_dag_run(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
     mosaic_emulator.configure(webhook_delay=0.5)
     run_id = start(mosaic_emulator, receiver)
     until(lambda: mosaic_emulator.runs()[0]["status"] == "completed")
-    assert airflow.begun == {}
-    until(lambda: airflow.begun)
-    until(lambda: quiet(mosaic_emulator, 6))
-    assert (list(airflow.begun), airflow.refused) == ([f"mosaic__{run_id}__completed"], [])
+    assert airflow.started == {}
+    until(lambda: airflow.started)
+    until(lambda: all_delivered(mosaic_emulator, 6))
+    assert (list(airflow.started), airflow.refused) == ([f"mosaic__{run_id}__completed"], [])
 
 
 @pytest.mark.parametrize("secret", ["whsk_another", "whsk_emulator2", "", None])
-def test_what_is_not_signed_is_refused(
+def test_invalid_signature_is_rejected(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str, secret: str | None
 ) -> None:
     mosaic_emulator.configure(webhook_secret=secret or None, webhook_retries=0)
     run_id = start(mosaic_emulator, receiver)
     until(lambda: mosaic_emulator.counts().webhooks_failed == 6)
     assert deliver(receiver, finished(run_id), secret).status_code == 401
-    assert airflow.begun == {}
+    assert airflow.started == {}
 
 
-def test_an_empty_secret_refuses_everything(
+def test_empty_secret_rejects_everything(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["receiver"], "SECRET", "")
     assert [deliver(receiver, finished("x"), each).status_code for each in ("", None, SECRET)] == [401, 401, 401]
 
 
-def test_what_an_event_says_is_not_believed(mosaic_emulator: Emulator, airflow: Airflow, receiver: str) -> None:
+def test_receiver_reads_the_run_instead_of_trusting_the_event(
+    mosaic_emulator: Emulator, airflow: Airflow, receiver: str
+) -> None:
     mosaic_emulator.configure(hold_runs=True)
-    going, failed = start(mosaic_emulator), start(mosaic_emulator)
+    active, failed = start(mosaic_emulator), start(mosaic_emulator)
     mosaic_emulator.finish_run(failed, "failed")
-    assert deliver(receiver, finished(going)).json() == "still running"
+    assert deliver(receiver, finished(active)).json() == "still running"
     assert deliver(receiver, finished("00000000-0000-4000-8000-00000000dead")).json() == "unknown run"
-    assert airflow.begun == {}
-    # The event says completed; the run is another story.
+    assert airflow.started == {}
+    # The event reports completed, but the run has failed.
     assert deliver(receiver, finished(failed)).json() == "accepted"
-    assert airflow.begun == {f"mosaic__{failed}__failed": {"run_id": failed, "status": "failed"}}
+    assert airflow.started == {f"mosaic__{failed}__failed": {"run_id": failed, "status": "failed"}}
 
 
 @pytest.mark.parametrize(
@@ -205,12 +207,12 @@ def test_what_an_event_says_is_not_believed(mosaic_emulator: Emulator, airflow: 
     ],
     ids=lambda event: event["flag"],
 )
-def test_other_events_are_taken_and_left(
+def test_other_events_are_ignored(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str, event: dict[str, Any]
 ) -> None:
-    answer = deliver(receiver, event)
-    assert (answer.status_code, answer.json()) == (200, "nothing to do")
-    assert airflow.begun == {}
+    respond = deliver(receiver, event)
+    assert (respond.status_code, respond.json()) == (200, "nothing to do")
+    assert airflow.started == {}
     assert mosaic_emulator.counts().requests == {}
 
 
@@ -232,17 +234,17 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_what_is_no_event_is_a_bad_request(
+def test_invalid_event_is_a_bad_request(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str, body: bytes
 ) -> None:
     assert deliver(receiver, body).status_code == 400
-    assert airflow.begun == {}
+    assert airflow.started == {}
 
 
-def test_a_body_without_end_is_a_bad_request(receiver: str, airflow: Airflow) -> None:
+def test_endless_body_is_a_bad_request(receiver: str, airflow: Airflow) -> None:
     sent = 0
 
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         nonlocal sent
         while sent < 1 << 30:
             sent += 1 << 20
@@ -250,18 +252,18 @@ def test_a_body_without_end_is_a_bad_request(receiver: str, airflow: Airflow) ->
 
     # The connection is closed while the client sends; the response may be lost with it.
     with suppress(httpx.TransportError):
-        answer = httpx.post(receiver, content=pieces(), headers={"X-Mosaic-Signature": SECRET}, trust_env=False)
-        assert answer.status_code == 400
-    # What a receiver reads is bounded; sockets hold some more.
+        respond = httpx.post(receiver, content=chunks(), headers={"X-Mosaic-Signature": SECRET}, trust_env=False)
+        assert respond.status_code == 400
+    # The receiver limits what it reads. Sockets buffer some more.
     assert sent < 128 << 20
-    assert airflow.begun == {}
+    assert airflow.started == {}
 
 
-def test_an_event_that_can_not_be_checked_now_comes_again(
+def test_event_is_redelivered_if_the_run_cannot_be_read(
     mosaic_emulator: Emulator, airflow: Airflow, receiver: str
 ) -> None:
     mosaic_emulator.inject("server_error", method="GET", path="/agent_run/{run_id}", times=2)
     run_id = start(mosaic_emulator, receiver)
-    until(lambda: airflow.begun)
-    assert list(airflow.begun) == [f"mosaic__{run_id}__completed"]
+    until(lambda: airflow.started)
+    assert list(airflow.started) == [f"mosaic__{run_id}__completed"]
     assert mosaic_emulator.counts().webhooks_failed == 2

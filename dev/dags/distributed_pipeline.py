@@ -1,6 +1,6 @@
-"""For `make distributed`: a night's recordings from a folder, each uploaded, edited without a worker, and fetched."""
+"""DAG of `make distributed`: upload, edit and download the recordings of a folder."""
 
-# The operators' templated arguments take XComArgs, which their annotations do not say.
+# The annotations of templated arguments do not include XComArg.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from airflow_provider_mosaic.operators import (
 
 @dag(
     schedule=None,
-    # What limits this night is the executor's parallelism, not the DAG.
+    # The executor's parallelism is the limit, not the DAG.
     max_active_tasks=1000,
     default_args={
         "retries": 4,
         "retry_delay": timedelta(seconds=5),
-        # What has begun is brought to its end first; else all uploads would come before the first run.
+        # Finish started pipelines first. Otherwise all uploads would precede the first run.
         "weight_rule": "upstream",
     },
     params={

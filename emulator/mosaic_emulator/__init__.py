@@ -1,8 +1,8 @@
 """
-A local Mosaic: the documented API on this machine, with switches for what the documentation leaves open.
+A local emulator of the Mosaic API, with settings for everything that the API's documentation leaves open.
 
-``mosaic-emulator`` serves it; :class:`Emulator` serves it to a test. Importing this package
-loads neither a web framework nor anything else that is not used.
+``mosaic-emulator`` starts it from the command line. :class:`Emulator` starts it from Python.
+Importing this package loads no web framework.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic_emulator.counters import Counts
+    from mosaic_emulator.core.counters import Counts
     from mosaic_emulator.process import Emulator
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
         return Emulator
     if name == "Counts":
-        from mosaic_emulator.counters import Counts
+        from mosaic_emulator.core.counters import Counts
 
         return Counts
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""``python -m mosaic_emulator``: serve a local Mosaic until it is told to end."""
+"""Command line: ``python -m mosaic_emulator`` or ``mosaic-emulator``."""
 
 from __future__ import annotations
 
@@ -18,49 +18,57 @@ KEY_VARIABLE = "MOSAIC_EMULATOR_API_KEY"
 SECRET_VARIABLE = "MOSAIC_EMULATOR_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command line."""
-    made = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    parser = argparse.ArgumentParser(
         prog="python -m mosaic_emulator",
-        description="A local Mosaic: the documented API, uploads, runs, renders, posts, and faults on request.",
+        description="A local emulator of the Mosaic API: uploads, runs, renders, posts, and faults on request.",
     )
-    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    made.add_argument("--port", type=int, default=8765, help="port of the API, 0 for a free one (default: %(default)s)")
-    made.add_argument("--storage-port", type=int, default=0, help="port of the storage host (default: a free one)")
-    made.add_argument("--directory", type=Path, help="where files are kept (default: one that goes with the process)")
-    made.add_argument(
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8765, help="port of the API, 0 for a free one (default: %(default)s)"
+    )
+    parser.add_argument("--storage-port", type=int, default=0, help="port of the storage host (default: a free one)")
+    parser.add_argument("--directory", type=Path, help="where files are stored (default: a temporary directory)")
+    parser.add_argument(
         "--api-key",
-        help=f"the key that is let in (default: mk_emulator); {KEY_VARIABLE} keeps it out of the list of processes",
+        help=f"accepted API key (default: mk_emulator); use {KEY_VARIABLE} to keep it out of the process list",
     )
-    made.add_argument(
+    parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a further name by which a browser may reach the emulator's own page and interface",
+        help="further host name for the page and the control interface (repeatable)",
     )
-    made.add_argument("--speed", type=float, default=1.0, help="how much faster than life (default: %(default)s)")
-    made.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; the value is JSON or plain text"
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="divides all durations of runs and posts (default: %(default)s)"
     )
-    made.add_argument("--ready-file", type=Path, help="written with url, api_key and pid once requests are taken")
-    # For a parent process: one line of JSON with api_key and settings, and the end of the input ends the emulator.
-    made.add_argument("--from-parent", action="store_true", help=argparse.SUPPRESS)
-    return made
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting; the value is JSON or plain text (repeatable)",
+    )
+    parser.add_argument("--ready-file", type=Path, help="file to write url, api_key and pid to when ready")
+    # Reads one JSON line with api_key and settings from standard input, and stops when standard input closes.
+    parser.add_argument("--from-parent", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = parser().parse_args(arguments)
-    # Taken out of the environment, so that ffmpeg does not inherit them.
+    """Run the command and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    # Removed from the environment, so that ffmpeg does not inherit them.
     api_key = os.environ.pop(KEY_VARIABLE, None)
     secret = os.environ.pop(SECRET_VARIABLE, None)
     try:
         assignments: dict[str, object] = {"speed": options.speed, **dict(map(parse_assignment, options.set))}
         if options.from_parent:
-            told = json.loads(_first_line())
-            api_key = told["api_key"]
-            assignments |= told["settings"]
+            payload = json.loads(_first_line())
+            api_key = payload["api_key"]
+            assignments |= payload["settings"]
         elif secret is not None:
             assignments.setdefault("webhook_secret", secret)
         settings = Settings.model_validate(assignments)
@@ -74,10 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from mosaic_emulator.server import DEFAULT_API_KEY, ServerOptions, serve
     except ModuleNotFoundError as error:
-        sys.stderr.write(
-            f"The emulator needs {error.name}, which comes with Airflow: "
-            "pip install 'airflow-provider-mosaic[emulator]'\n"
-        )
+        sys.stderr.write(f"The emulator needs {error.name}. Install it: pip install airflow-provider-mosaic-emulator\n")
         return 1
     with tempfile.TemporaryDirectory(prefix="mosaic-emulator-", ignore_cleanup_errors=True) as temporary:
         try:
@@ -101,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _first_line() -> bytes:
-    """Read a line of standard input and nothing behind it: the end of the input is waited for elsewhere."""
+    """Read one line of standard input, byte by byte: buffering would hide the end of the input."""
     line = bytearray()
-    while (piece := os.read(0, 1)) not in (b"", b"\n"):
-        line += piece
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
     return bytes(line)
 
 

@@ -1,4 +1,4 @@
-"""The fixed inhabitants: an organization, its connections, the node types, and a handful of agents with known ids."""
+"""Fixed data with known ids: the organization, its social connections, the node types, and some agents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 ORGANIZATION_ID: Final = "0a000000-0000-4000-8000-000000000001"
 ORGANIZATION_NAME: Final = "Emulated Films"
 ORGANIZATION_SLUG: Final = "emulated-films"
-#: The primary workspace, where everything is that is not told another.
+#: The primary workspace, and the default.
 WORKSPACE_ID: Final = "0a000000-0000-4000-8000-0000000000aa"
 SECOND_WORKSPACE_ID: Final = "0a000000-0000-4000-8000-0000000000ab"
 WORKSPACES: Final = (WORKSPACE_ID, SECOND_WORKSPACE_ID)
@@ -19,14 +19,14 @@ BEGINNING: Final = datetime(2026, 6, 1, 9, 0, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class NodeType:
-    """A kind of tile. One that the catalogue does not have has no name."""
+    """A node type. An unknown one has an empty name."""
 
     id: str
     name: str
     slug: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as every answer shows it."""
+        """Return the node type as API responses contain it."""
         page = f"https://docs.mosaic.so/tiles/{self.slug}" if self.slug else None
         has_params = page and self.name != "Video Input"
         return {
@@ -74,24 +74,24 @@ NODE_TYPES_BY_ID: Final = {each.id: each for each in NODE_TYPES.values()}
 
 
 def node_type(node_type_id: str) -> NodeType:
-    """Return a kind of tile, made up without a name where the catalogue does not have it."""
+    """Return the node type with this id, or a nameless one if the id is unknown."""
     return NODE_TYPES_BY_ID.get(node_type_id) or NodeType(node_type_id, "", None)
 
 
 @dataclass
 class AgentNode:
-    """A tile in a saved agent. It is never changed, only replaced: runs hold the one that they began with."""
+    """A tile of an agent. Replaced instead of changed, since runs keep a reference to it."""
 
     id: str
     type: NodeType
     params: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as a tile of a graph."""
+        """Return the tile as a node of the graph."""
         return {"agent_node_id": self.id, "node_type": self.type.as_json(), "params_used": self.params}
 
     def older_json(self) -> dict[str, Any]:
-        """Write it as in early 2026."""
+        """Return the tile as the API did in early 2026."""
         return {
             "id": self.id,
             "node_type_id": self.type.id,
@@ -102,24 +102,24 @@ class AgentNode:
 
 @dataclass
 class Agent:
-    """A template: metadata, tiles, and the edges between them."""
+    """An agent: metadata, tiles and the edges between them."""
 
     id: str
     name: str
     description: str
     nodes: dict[str, AgentNode]
     edges: list[tuple[str, str]]
-    #: Its place among all things that are listed, which grows for ever.
+    #: Position in lists; increases with each new item.
     number: int
     created_at: datetime = BEGINNING
     updated_at: datetime = BEGINNING
     visibility: str = "private"
     workspace_id: str = WORKSPACE_ID
-    #: ``time.monotonic()`` of its making, for lists that lag.
-    born: float = float("-inf")
+    #: ``time.monotonic()`` of the creation, for the setting ``list_lag``.
+    created_monotonic: float = float("-inf")
 
     def metadata_json(self, text: Any) -> dict[str, Any]:
-        """Write what is told of it beside its graph; ``text`` writes times."""
+        """Return the metadata. ``text`` formats times."""
         return {
             "name": self.name,
             "description": self.description,
@@ -129,7 +129,7 @@ class Agent:
         }
 
     def as_json(self, text: Any, *, form: str = "graph") -> dict[str, Any]:
-        """Write the graph, or only its tiles as in early 2026."""
+        """Return the graph, or with ``form="nodes"`` only the tiles, as the API did in early 2026."""
         about = {"id": self.id, **self.metadata_json(text)}
         if form == "nodes":
             del about["visibility"]
@@ -151,7 +151,7 @@ CLIPS_AGENT_ID: Final = "a0000000-0000-4000-8000-000000000005"
 
 
 def node_id(agent: int, place: int) -> str:
-    """Return the id of a tile of one of the fixed agents."""
+    """Return the id of a tile of a fixed agent."""
     return f"b000000{agent}-0000-4000-8000-00000000000{place}"
 
 
@@ -168,7 +168,7 @@ def _agent(number: int, name: str, description: str, tiles: list[str], edges: li
 
 
 def fixed_agents() -> dict[str, Agent]:
-    """Make the agents that every emulator has, fresh."""
+    """Return new copies of the agents that every emulator has."""
     agents = (
         _agent(
             1,
@@ -193,7 +193,7 @@ def fixed_agents() -> dict[str, Agent]:
         ),
         _agent(
             4,
-            "Out of nothing",
+            "Generator",
             "Generates a video; takes no input",
             ["Video Generation", "Captions"],
             [(1, 2)],
@@ -220,7 +220,7 @@ class Connection:
     profile_url: str
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as a destination and as a list item."""
+        """Return the connection as a destination and as a list item."""
         return {
             "social_connection_id": self.id,
             "platform": self.platform,

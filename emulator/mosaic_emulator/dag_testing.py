@@ -1,7 +1,7 @@
 """
-An Airflow that is ready for ``dag.test()``: a database of its own, the DAG written to it, and no pauses before retries.
+Support for ``dag.test()``: a separate Airflow database, serialized DAGs, and retries without delay.
 
-Everything of Airflow is imported by its name, when a test asks for it: the emulator itself needs no Airflow.
+Airflow is imported when a test needs it. The emulator itself does not depend on Airflow.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Final
 
 BUNDLE: Final = "dags-folder"
 BUNDLES: Final = [{"name": BUNDLE, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}}]
-#: Where ``DagBag`` and ``sync_bag_to_db`` are, from the newest Airflow to the oldest.
+#: Modules with ``DagBag`` and ``sync_bag_to_db``, from the newest Airflow to the oldest.
 BAGS: Final = ("airflow.dag_processing.dagbag", "airflow.models.dagbag")
 
 
 @contextlib.contextmanager
 def own_database(directory: Path) -> Iterator[None]:
     """
-    Let Airflow use a database of its own, made anew, and an empty folder for DAGs; afterwards what it used before.
+    Configure Airflow with a new database and an empty DAGs folder, and restore its configuration afterwards.
 
-    :param directory: where both are.
+    :param directory: Contains the database and the DAGs folder.
     """
     folder = directory / "dags"
     folder.mkdir()
@@ -56,7 +56,7 @@ def own_database(directory: Path) -> Iterator[None]:
 
 
 def _configured() -> Any:
-    """Let Airflow read where its database is, and connect to it when it is used."""
+    """Reload Airflow's database configuration."""
     settings: Any = import_module("airflow.settings")
     settings.dispose_orm()
     settings.configure_vars()
@@ -66,21 +66,21 @@ def _configured() -> Any:
 
 def run_dag(dag: Any, **arguments: Any) -> Any:
     """
-    Run a DAG with Airflow's own ``dag.test()``, and its retries without their pauses.
+    Run a DAG with Airflow's ``dag.test()``, with retries without delay.
 
-    :param dag: the DAG, wherever it was made: it need not be in a folder for DAGs.
-    :param arguments: of ``dag.test()``, such as ``run_conf``.
-    :return: the DAG run at its end.
+    :param dag: The DAG. It need not be in a DAGs folder.
+    :param arguments: Arguments of ``dag.test()``, such as ``run_conf``.
+    :return: The finished DAG run.
     """
     if not hasattr(dag, "task_dict"):
-        raise TypeError(f"{dag!r} is no DAG. A function under @dag makes one when it is called.")
+        raise TypeError(f"{dag!r} is not a DAG. Call the function that is decorated with @dag, and pass its result.")
     _serialize(dag)
     with _no_pauses(dag):
         return dag.test(**arguments)
 
 
 def _serialize(dag: Any) -> None:
-    """Write a DAG to the database: ``dag.test()`` itself does so only with what it finds in a folder for DAGs."""
+    """Serialize a DAG to the database. ``dag.test()`` does so only for DAGs in a DAGs folder."""
     import_module("airflow.dag_processing.bundles.manager").DagBundlesManager().sync_bundles_to_db()
     bags = next(module for module in map(_module, BAGS) if hasattr(module, "sync_bag_to_db"))
     bag = bags.DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
@@ -96,7 +96,7 @@ def _module(name: str) -> Any:
 
 @contextlib.contextmanager
 def _no_pauses(dag: Any) -> Iterator[None]:
-    """Take away the pauses before retries: Airflow's own is five minutes, and ``dag.test()`` sits them out."""
+    """Remove the retry delays, which ``dag.test()`` would sleep through. Airflow's default is five minutes."""
     wanted = {"retry_delay": timedelta(0), "retry_exponential_backoff": False, "max_retry_delay": None}
     before = [(task, name, getattr(task, name)) for task in dag.task_dict.values() for name in wanted]
     try:

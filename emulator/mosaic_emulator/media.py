@@ -1,4 +1,4 @@
-"""Stored media: objects on disk, and the signed links that lead to them."""
+"""Stored media: objects on disk, and signed links to them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from mosaic_emulator.settings import Settings
 
 BUCKET: Final = "mosaic-emulator-media"
 UPLOAD_BUCKET: Final = "mosaic-emulator-uploads"
-SAMPLE_VIDEO: Final = Path(__file__).with_name("sample.mp4")
-SAMPLE_IMAGE: Final = Path(__file__).with_name("sample.jpg")
-#: Stand-ins for what ffmpeg would make, by the suffix of their format.
-SAMPLES: Final = {each: Path(__file__).with_name(f"sample{each}") for each in (".png", ".jpg", ".webp", ".mp3")}
+_SAMPLES: Final = Path(__file__).with_name("samples")
+SAMPLE_VIDEO: Final = _SAMPLES / "sample.mp4"
+SAMPLE_IMAGE: Final = _SAMPLES / "sample.jpg"
+#: Samples to use instead of ffmpeg's output, by suffix.
+SAMPLES: Final = {each: _SAMPLES / f"sample{each}" for each in (".png", ".jpg", ".webp", ".mp3")}
 CONTENT_TYPES: Final = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -33,7 +34,7 @@ CONTENT_TYPES: Final = {
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of the storage host."""
+    """An object of the storage host."""
 
     name: str
     path: Path
@@ -42,12 +43,12 @@ class StoredObject:
 
     @property
     def etag(self) -> str:
-        """A value that changes when the bytes may have changed."""
+        """The entity tag of the object."""
         return f'"{hashlib.sha256(f"{self.name} {self.size}".encode()).hexdigest()[:32]}"'
 
 
 class MediaStore:
-    """Objects by name. Files lie in one directory and go with a reset."""
+    """Objects by name. A reset deletes their files."""
 
     def __init__(self, *, settings: Settings, directory: Path) -> None:
         self._settings = settings
@@ -56,45 +57,45 @@ class MediaStore:
         self._objects: dict[str, StoredObject] = {}
         self._secret = secrets.token_bytes(32)
         self._serial = itertools.count(1)
-        self._void_before = 0.0
-        #: Where the storage host listens; known once it does.
+        self._expired_before = 0.0
+        #: URL of the storage host; set at the start.
         self.base_url = ""
         directory.mkdir(parents=True, exist_ok=True)
 
     def new_path(self, suffix: str = "") -> Path:
-        """Return a path for a file that is going to be stored."""
+        """Return the path for a new file."""
         return self._directory / f"{uuid.uuid4().hex}{suffix}"
 
     def put(self, name: str, path: Path, content_type: str) -> StoredObject:
-        """Make an object of a file that has been written."""
+        """Store a written file as an object."""
         stored = StoredObject(name=name, path=path, content_type=content_type, size=path.stat().st_size)
         with self._lock:
             self._objects[name] = stored
         return stored
 
     def get(self, name: str) -> StoredObject | None:
-        """Find an object."""
+        """Return the object with this name."""
         with self._lock:
             return self._objects.get(name)
 
     def reset(self) -> None:
-        """Drop every object; links handed out so far lead nowhere."""
+        """Delete all objects."""
         with self._lock:
             self._objects.clear()
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._void_before = 0.0
+        self._expired_before = 0.0
 
     def expire_links(self) -> None:
-        """Make every link that was handed out until now an expired one."""
-        self._void_before = time.time()
+        """Expire all links created so far."""
+        self._expired_before = time.time()
 
     def link(self, name: str, seconds: float) -> str:
         """
-        Sign a link. Each call gives another one.
+        Return a new signed link.
 
-        :param name: the object's name.
-        :param seconds: how long the link is to work.
+        :param name: The object's name.
+        :param seconds: How long the link is valid.
         """
         path = f"/{BUCKET}/{quote(name)}"
         issued = time.time()
@@ -108,16 +109,16 @@ class MediaStore:
         signature = self._signature(path, query)
         return f"{self.base_url}{path}?{urlencode(query)}&X-Goog-Signature={signature}"
 
-    def judge(self, path: str, query_string: str) -> str:
-        """Say what a link is: ``good``, ``expired``, ``bad`` (its signature) or ``unsigned``."""
+    def check_link(self, path: str, query_string: str) -> str:
+        """Return the state of a link: ``good``, ``expired``, ``bad`` (invalid signature) or ``unsigned``."""
         query = dict(parse_qsl(query_string, keep_blank_values=True))
-        given = query.pop("X-Goog-Signature", None)
-        if given is None:
+        signature = query.pop("X-Goog-Signature", None)
+        if signature is None:
             return "unsigned"
-        if not hmac.compare_digest(given, self._signature(path, query)):
+        if not hmac.compare_digest(signature, self._signature(path, query)):
             return "bad"
         _, _, issued, expires = query["X-Goog-Credential"].split("/")
-        if time.time() > float(expires) or float(issued) <= self._void_before:
+        if time.time() > float(expires) or float(issued) <= self._expired_before:
             return "expired"
         return "good"
 

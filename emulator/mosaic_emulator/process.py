@@ -1,4 +1,4 @@
-"""The emulator as a child process of a test or a tool, and its controls."""
+"""The emulator as a child process of a test or a tool, and its control interface."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from types import TracebackType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from mosaic_emulator.counters import Counts
+from mosaic_emulator.core.counters import Counts
 
 #: The agent "Shorts maker"; the same in every emulator.
 DEFAULT_AGENT_ID = "a0000000-0000-4000-8000-000000000001"
 
 
 class EmulatorError(RuntimeError):
-    """The emulator did not start, has gone, or refuses what it was told."""
+    """The emulator did not start, is not running, or rejected a request."""
 
 
 class Emulator:
     """
-    A local Mosaic in a process of its own, on a free port of 127.0.0.1.
+    A local emulator of the Mosaic API in a child process, on a free port of 127.0.0.1.
 
     ::
 
         with Emulator(speed=100) as mosaic:
             ...  # mosaic.url, mosaic.api_key, mosaic.agent_id
 
-    :param directory: where its files are kept; without, in one that goes with it.
-    :param speed: how much faster than life runs and posts go.
-    :param settings: switches by name, see ``docs/emulator.md``.
+    :param directory: Where to store files. By default a temporary directory.
+    :param speed: Divides all durations of runs and posts.
+    :param start_timeout: Seconds to wait for the process to accept requests.
+    :param settings: Settings by name. See ``docs/emulator.md``.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class Emulator:
         **settings: Any,
     ) -> None:
         if directory is not None and not isinstance(directory, (str, os.PathLike)):
-            raise TypeError(f"directory={directory!r}: it must be a path")
+            raise TypeError(f"directory={directory!r} is not a path")
         if not isinstance(api_key, str) or not api_key.strip():
-            raise ValueError(f"api_key={api_key!r}: it must be text with something in it")
+            raise ValueError(f"api_key={api_key!r} is not a non-empty string")
         if isinstance(start_timeout, bool) or not isinstance(start_timeout, (int, float)) or not start_timeout > 0:
-            raise ValueError(f"start_timeout={start_timeout!r}: it must be a number of seconds")
+            raise ValueError(f"start_timeout={start_timeout!r} is not a positive number of seconds")
         self._directory = Path(directory) if directory is not None else None
         self._settings = {"speed": speed, **settings}
         self._start_timeout = start_timeout
@@ -65,19 +66,19 @@ class Emulator:
         self.url = ""
         self.agent_id = DEFAULT_AGENT_ID
 
-    # Life
+    # Process
 
     def start(self) -> Emulator:
         """
-        Start the process and wait until it takes requests.
+        Start the process and wait until it accepts requests.
 
-        :raises ValueError: when a setting is not known.
+        :raises ValueError: If a setting is invalid.
         """
         if self._process is not None:
-            raise EmulatorError("The emulator has been started already")
+            raise EmulatorError("The emulator is already running.")
         command = [sys.executable, "-m", "mosaic_emulator", "--port", "0", "--from-parent"]
-        # Not in the arguments, which everybody on the machine can read.
-        told = json.dumps({"api_key": self.api_key, "settings": self._settings})
+        # Not in the arguments, which any user of the machine can read.
+        payload = json.dumps({"api_key": self.api_key, "settings": self._settings})
         if self._directory is not None:
             self._directory.mkdir(parents=True, exist_ok=True)
             command += ["--directory", str(self._directory)]
@@ -91,39 +92,39 @@ class Emulator:
                 stderr=self._errors,
             )
             try:
-                self._hand_over(told)
-                ready_now = self._await(ready)
-                self.url = ready_now["url"]
+                self._send_first_line(payload)
+                info = self._wait_until_ready(ready)
+                self.url = info["url"]
                 if self._directory is None:
-                    self._temporary = Path(ready_now["directory"])
+                    self._temporary = Path(info["directory"])
             except BaseException:
                 self.kill()
                 raise
         return self
 
-    def _hand_over(self, line: str) -> None:
+    def _send_first_line(self, line: str) -> None:
         assert self._process is not None  # noqa: S101 - just started
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        # A process that has ended already says why where it is waited for.
+        # If the process has ended, _wait_until_ready reports why.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 
-    def _await(self, ready: Path) -> dict[str, Any]:
+    def _wait_until_ready(self, ready: Path) -> dict[str, Any]:
         assert self._process is not None  # noqa: S101 - just started
         deadline = time.monotonic() + self._start_timeout
         while not ready.exists():
             code = self._process.poll()
             if code is not None:
-                text = self._error_text()
+                text = self._stderr_text()
                 raise ValueError(text) if code == 2 else EmulatorError(f"The emulator did not start: {text}")
             if time.monotonic() > deadline:
                 raise EmulatorError(f"The emulator did not start within {self._start_timeout:.0f} seconds")
             time.sleep(0.01)
-        answer: dict[str, Any] = json.loads(ready.read_text())
-        return answer
+        response: dict[str, Any] = json.loads(ready.read_text())
+        return response
 
-    def _error_text(self) -> str:
+    def _stderr_text(self) -> str:
         if self._errors is None:
             return ""
         self._errors.seek(0)
@@ -133,11 +134,11 @@ class Emulator:
     def pid(self) -> int:
         """The process id."""
         if self._process is None:
-            raise EmulatorError("The emulator is not running")
+            raise EmulatorError("The emulator is not running.")
         return self._process.pid
 
     def stop(self) -> None:
-        """End the process, also when requests hang. Stopping twice is harmless."""
+        """Stop the process, even if requests hang. Do nothing if it is not running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -148,14 +149,14 @@ class Emulator:
         self._reap()
 
     def kill(self) -> None:
-        """End the process the hard way; what it knew is gone."""
+        """Kill the process. Its state is lost."""
         if self._process is None:
             return
         self._process.kill()
         self._reap()
 
     def _reap(self) -> None:
-        assert self._process is not None  # noqa: S101 - asked by those who looked
+        assert self._process is not None  # noqa: S101 - checked by the callers
         self._process.wait()
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
@@ -163,7 +164,7 @@ class Emulator:
         if self._errors is not None:
             self._errors.close()
         if self._temporary is not None:
-            # The process removes it, unless it was killed.
+            # A killed process does not remove its directory.
             shutil.rmtree(self._temporary, ignore_errors=True)
         self._process = self._errors = self._temporary = None
 
@@ -175,52 +176,52 @@ class Emulator:
     ) -> None:
         self.stop()
 
-    # What is asked of it
+    # State
 
     def airflow_connection(self) -> str:
         """Return the JSON text for ``AIRFLOW_CONN_MOSAIC_DEFAULT``."""
         return json.dumps({"conn_type": "mosaic", "host": self.url, "password": self.api_key})
 
     def counts(self) -> Counts:
-        """Return what it received and did since its start or its last reset."""
+        """Return the counters since the start or the last reset."""
         return Counts.from_json(self._control("GET", "counts"))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return every run, oldest first."""
+        """Return all runs, oldest first."""
         return self._list("runs")
 
     def posts(self) -> list[dict[str, Any]]:
-        """Return every social post, oldest first."""
+        """Return all social posts, oldest first."""
         return self._list("posts")
 
     def agents(self) -> list[dict[str, Any]]:
-        """Return every agent with its nodes and connections, oldest first."""
+        """Return all agents with their nodes and connections, oldest first."""
         return self._list("agents")
 
     def uploads(self) -> list[dict[str, Any]]:
-        """Return every upload, oldest first."""
+        """Return all uploads, oldest first."""
         return self._list("uploads")
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the received requests, oldest first."""
+        """Return the received requests, oldest first. Signatures in queries are masked."""
         return self._list("requests")
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the faults that may still take place, in the order of their injection."""
+        """Return the faults that can still occur, in the order of their injection."""
         return self._list("faults")
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as they are."""
-        answer: dict[str, Any] = self._control("GET", "settings")
-        return answer
+        """Return the current settings."""
+        response: dict[str, Any] = self._control("GET", "settings")
+        return response
 
-    # What is told to it
+    # Control
 
     def configure(self, **settings: Any) -> None:
         """
-        Change settings from now on, all or none.
+        Change settings. If any is invalid, none is changed.
 
-        :raises ValueError: when a name or a value is not known.
+        :raises ValueError: If a name or a value is invalid.
         """
         self._control("POST", "settings", settings)
 
@@ -236,16 +237,16 @@ class Emulator:
         **options: Any,
     ) -> None:
         """
-        Let requests meet a fault.
+        Inject a fault into future requests.
 
-        :param kind: which, see ``docs/emulator.md``.
-        :param method: the method it is for.
-        :param path: a path template of the API (``/agent/{agent_id}/run``) or a glob on the path.
-        :param times: how many requests meet it; none means for ever.
-        :param skip: how many fitting requests pass before.
-        :param probability: with which chance a fitting request meets it.
-        :param options: of that kind.
-        :raises ValueError: when the kind or an option is not known.
+        :param kind: The kind of fault. See ``docs/emulator.md``.
+        :param method: HTTP method of the requests.
+        :param path: A path template of the API (``/agent/{agent_id}/run``), or a glob of the path.
+        :param times: Number of requests that get the fault. None for no limit.
+        :param skip: Number of matching requests to let pass first.
+        :param probability: Probability that a matching request gets the fault.
+        :param options: Options of the kind.
+        :raises ValueError: If the kind or an option is unknown.
         """
         self._control(
             "POST",
@@ -262,11 +263,11 @@ class Emulator:
         )
 
     def clear_faults(self) -> None:
-        """Forget the faults that have not taken place."""
+        """Remove all faults."""
         self._control("DELETE", "faults")
 
     def reset(self) -> None:
-        """Go back to the start: state, settings, faults, counts, log."""
+        """Reset state, settings, faults, counters and the request log."""
         self._control("POST", "reset")
 
     def finish_run(
@@ -279,86 +280,86 @@ class Emulator:
         failed: list[str] | tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """
-        End a run by hand, now.
+        Finish a run now.
 
-        :param status: how; any text will do.
-        :param message: its ``status_message``.
-        :param needs_credits: whether the failed nodes are short of credits.
-        :param failed: ids or type names of the nodes that fail; without, the last one of a run that ends badly.
-        :return: the run.
+        :param status: The run's status. Any text is accepted.
+        :param message: The run's ``status_message``.
+        :param needs_credits: Whether the failed nodes need credits.
+        :param failed: Ids or type names of the nodes that fail. By default the last one, if the run fails.
+        :return: The run.
         """
         body = {"status": status, "message": message, "needs_credits": needs_credits, "failed": list(failed)}
-        answer: dict[str, Any] = self._control("POST", f"runs/{run_id}/finish", body)
-        return answer
+        response: dict[str, Any] = self._control("POST", f"runs/{run_id}/finish", body)
+        return response
 
     def forget_run(self, run_id: str) -> None:
-        """Make a run unknown, as if it had been deleted."""
+        """Delete a run, so that the API responds 404."""
         self._control("DELETE", f"runs/{run_id}")
 
-    def fire_trigger(self, trigger_id: str, **arrival: Any) -> dict[str, Any] | None:
+    def fire_trigger(self, trigger_id: str, **event: Any) -> dict[str, Any] | None:
         """
-        Let a video, or files, arrive at a trigger.
+        Fire a trigger.
 
-        :param trigger_id: a YouTube trigger of an agent, or one of the storage triggers.
-        :param arrival: ``channel_id``, ``video_id``, ``video_title``, ``video_url`` and ``seconds`` of the video, or
-            ``file_names``; what is not said is made up.
-        :return: the run that it began; none where the trigger does not want it, or has begun one for it already.
-        :raises LookupError: when there is no such trigger.
+        :param trigger_id: A YouTube trigger of an agent, or a storage trigger.
+        :param event: ``channel_id``, ``video_id``, ``video_title``, ``video_url`` and ``seconds`` of a video, or
+            ``file_names``. Missing values get defaults.
+        :return: The started run, or None if the trigger's filter excludes the video or its run already exists.
+        :raises LookupError: If the trigger does not exist.
         """
-        answer: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", arrival)
-        return answer
+        response: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", event)
+        return response
 
     def link_account(self, connect_url: str) -> dict[str, Any] | None:
         """
-        Do what a human does behind a link for connecting an account.
+        Connect an account, as a user does in the browser.
 
-        :param connect_url: as the API handed it out.
-        :return: the connection; none where the link leads on to another page.
-        :raises LookupError: when the link is used or unknown.
+        :param connect_url: The link from ``POST /social/connections``.
+        :return: The connection, or None if the link redirects to another page.
+        :raises LookupError: If the link is used or unknown.
         """
-        answer: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")
-        return answer
+        response: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")
+        return response
 
     def pay_checkout(self, checkout_url: str) -> None:
         """
-        Do what a human does in a checkout for a plan.
+        Pay a checkout, as a user does in the browser.
 
-        :param checkout_url: as the API handed it out.
-        :raises LookupError: when it is paid or unknown.
+        :param checkout_url: The link from ``POST /plan/upgrade``.
+        :raises LookupError: If the checkout is paid or unknown.
         """
         self._control("GET", f"checkout/{checkout_url.rpartition('/')[2]}")
 
     def expire_links(self) -> None:
-        """Make every signed link that was handed out until now an expired one."""
+        """Expire all signed links created so far."""
         self._control("POST", "expire_links")
 
-    def _list(self, what: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self._control("GET", what)
-        return answer
+    def _list(self, name: str) -> list[dict[str, Any]]:
+        response: list[dict[str, Any]] = self._control("GET", name)
+        return response
 
-    def _control(self, method: str, what: str, body: Any = None) -> Any:
+    def _control(self, method: str, path: str, body: Any = None) -> Any:
         if self._process is None:
-            raise EmulatorError("The emulator is not running")
-        where = urlsplit(self.url)
-        # Straight to the socket: no proxy of the environment stands between a test and its emulator.
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
+            raise EmulatorError("The emulator is not running.")
+        address = urlsplit(self.url)
+        # http.client ignores the proxies of the environment.
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
         try:
             connection.request(
                 method,
-                f"/_emulator/{what}",
+                f"/_emulator/{path}",
                 body=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json"},
             )
-            answer = connection.getresponse()
-            data = json.loads(answer.read() or b"null")
+            response = connection.getresponse()
+            data = json.loads(response.read() or b"null")
         except (OSError, http.client.HTTPException) as error:
-            raise EmulatorError(f"The emulator can't be reached: {error}") from error
+            raise EmulatorError(f"The emulator cannot be reached: {error}") from error
         finally:
             connection.close()
-        if answer.status == 400:
+        if response.status == 400:
             raise ValueError(data["detail"])
-        if answer.status == 404:
+        if response.status == 404:
             raise LookupError(data["detail"])
-        if answer.status not in (200, 303):
-            raise EmulatorError(f"The emulator answered {answer.status}: {data}")
+        if response.status not in (200, 303):
+            raise EmulatorError(f"The emulator answered {response.status}: {data}")
         return data

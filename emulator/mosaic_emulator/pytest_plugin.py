@@ -1,4 +1,4 @@
-"""Fixtures for tests of DAGs that use Mosaic. Nothing is loaded until one of them is asked for."""
+"""Pytest fixtures for tests of DAGs that use Mosaic. Modules are loaded when a fixture is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from mosaic_emulator import Emulator
 
-#: So fast that a run is over before its first look, if it is not held.
+#: Fast enough that a run completes before its first poll, unless ``hold_runs`` is set.
 SPEED = 1000.0
 
 
@@ -19,7 +19,7 @@ SPEED = 1000.0
 def _mosaic_emulator_process() -> Iterator[Emulator]:
     missing = [name for name in ("fastapi", "uvicorn", "httpx", "pydantic") if find_spec(name) is None]
     if missing:
-        pytest.skip(f"the Mosaic emulator needs {', '.join(missing)}: pip install 'airflow-provider-mosaic[emulator]'")
+        pytest.skip(f"The Mosaic emulator needs {', '.join(missing)}: pip install airflow-provider-mosaic-emulator")
     from mosaic_emulator import Emulator
 
     with Emulator(speed=SPEED, render="passthrough", webhook_backoff=0.05) as mosaic:
@@ -28,14 +28,14 @@ def _mosaic_emulator_process() -> Iterator[Emulator]:
 
 @pytest.fixture
 def mosaic_emulator(_mosaic_emulator_process: Emulator) -> Emulator:
-    """A local Mosaic, as new for each test: no runs, uploads or posts, no faults, counts at nothing."""
+    """Return a running emulator, reset for each test. One process serves all tests of the session."""
     _mosaic_emulator_process.reset()
     return _mosaic_emulator_process
 
 
 @pytest.fixture
 def mosaic_connection(mosaic_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The Airflow connection ``mosaic_default``, set to the emulator. Returns its id."""
+    """Set the Airflow connection ``mosaic_default`` to the emulator and return its id."""
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", mosaic_emulator.airflow_connection())
     return "mosaic_default"
 
@@ -53,11 +53,10 @@ def _mosaic_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def mosaic_test_dag(mosaic_connection: str, _mosaic_airflow: None) -> Callable[..., Any]:
     """
-    A function that runs a DAG to its end in this process and returns its DAG run: ``mosaic_test_dag(dag)``.
+    Return a function that runs a DAG with ``dag.test()`` and returns the DAG run: ``mosaic_test_dag(dag)``.
 
-    It is Airflow's ``dag.test()``, and takes its arguments, with what that needs: a database (one for all tests of a
-    session, and none of yours), the DAG in it wherever the DAG was made, the connection ``mosaic_default`` to the
-    emulator; retries come without their pauses.
+    The function accepts the arguments of ``dag.test()``. The fixture provides a database for all tests of the session,
+    serializes the DAG, sets the connection ``mosaic_default`` to the emulator, and removes retry delays.
     """
     from mosaic_emulator.dag_testing import run_dag
 

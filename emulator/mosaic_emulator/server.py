@@ -1,4 +1,4 @@
-"""The emulator's process: the API's server and the storage host, from start to a quick end."""
+"""The emulator's process: starts and stops the API's server and the storage host."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import uvicorn
 
-from mosaic_emulator.connection_faults import with_transport
-from mosaic_emulator.fault_middleware import FaultMiddleware
-from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.asgi.fault_middleware import FaultMiddleware
+from mosaic_emulator.core.connection_faults import with_transport
+from mosaic_emulator.core.failure_log import FailureLog
 from mosaic_emulator.settings import Settings
 from mosaic_emulator.state import State
-from mosaic_emulator.storage_host import StorageServer
+from mosaic_emulator.storage_host.server import StorageServer
 
 GRACE = 1.0
 DEFAULT_API_KEY = "mk_emulator"
@@ -30,10 +30,10 @@ DEFAULT_API_KEY = "mk_emulator"
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Where and how to serve."""
+    """Options of :func:`serve`."""
 
     host: str
-    #: Further names by which browsers may reach the emulator's own interface.
+    #: Further host names of the control interface.
     allowed_hosts: tuple[str, ...] = ()
     port: int
     storage_port: int
@@ -41,16 +41,16 @@ class ServerOptions:
     api_key: str
     settings: Settings
     ready_file: Path | None
-    #: End when standard input ends: the parent holds its other end, and may be killed.
+    #: Stop when standard input closes, which also happens when the parent is killed.
     end_with_parent: bool
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: it would wait for requests that hang."""
+    """Uvicorn without signal handlers, which would wait for requests that hang."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
 
@@ -61,29 +61,29 @@ def serve(options: ServerOptions) -> None:
 
 async def _serve(options: ServerOptions) -> None:
     listening = _listen(options.host, options.port)
-    world = State(settings=options.settings, api_key=options.api_key, directory=options.directory)
-    storage = StorageServer(address=(options.host, options.storage_port), world=world)
+    state = State(settings=options.settings, api_key=options.api_key, directory=options.directory)
+    storage = StorageServer(address=(options.host, options.storage_port), state=state)
     url = _url(options.host, listening.getsockname()[1])
-    world.media.base_url = _url(options.host, storage.server_port)
+    state.media.base_url = _url(options.host, storage.server_port)
     failures = FailureLog((options.api_key, options.settings.webhook_secret, options.settings.signature_mark))
-    asyncio.get_running_loop().set_exception_handler(failures.of_loop)
-    wire = FaultMiddleware(world=world, own_names=(options.host, *options.allowed_hosts), failures=failures)
-    server = ApiServer(_configuration(wire))
-    ended = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(failures.handle_loop_exception)
+    middleware = FaultMiddleware(state=state, own_names=(options.host, *options.allowed_hosts), failures=failures)
+    server = ApiServer(_uvicorn_config(middleware))
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stopping.set)
     if options.end_with_parent:
-        threading.Thread(target=_watch_parent, args=(loop, ended), daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(loop, stopping), daemon=True).start()
     threading.Thread(target=storage.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     _announce(options, url)
-    await asyncio.wait({serving, asyncio.create_task(ended.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    wire.close()
-    world.engine.reset()
-    world.post_desk.reset()
-    world.avatars.reset()
-    await world.webhooks.close()
+    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    middleware.close()
+    state.engine.reset()
+    state.post_publisher.reset()
+    state.avatars.reset()
+    await state.webhooks.close()
     server.should_exit = server.force_exit = True
     await asyncio.wait({serving}, timeout=GRACE)
     storage.stop()
@@ -91,34 +91,34 @@ async def _serve(options: ServerOptions) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for a receipt.
+    # With an explicit protocol asyncio disables Nagle's algorithm, which would delay each response by 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
-    # From here on connections are taken, and answered as soon as the server runs.
+    # The kernel accepts connections from here on. They are served when the server runs.
     listening.listen(4096)
     return listening
 
 
 def _url(host: str, port: int) -> str:
-    # A server that listens everywhere is reached by its own machine at the loopback address.
+    # A server on all interfaces is reachable at the loopback address.
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _configuration(wire: FaultMiddleware) -> uvicorn.Config:
+def _uvicorn_config(middleware: FaultMiddleware) -> uvicorn.Config:
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
     except ImportError:
         from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
     return uvicorn.Config(
-        wire,
+        middleware,
         http=with_transport(Protocol),
         ws="none",
         lifespan="off",
         log_level="critical",
         access_log=False,
-        # The clock may be skewed, and the header with it.
+        # FaultMiddleware sends the header, with the setting clock_skew.
         date_header=False,
         server_header=False,
         timeout_keep_alive=75,
@@ -128,37 +128,37 @@ def _configuration(wire: FaultMiddleware) -> uvicorn.Config:
 
 def _announce(options: ServerOptions, url: str) -> None:
     if options.ready_file is not None:
-        told = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
-        text = json.dumps(told)
+        payload = {"url": url, "api_key": options.api_key, "pid": os.getpid(), "directory": str(options.directory)}
+        text = json.dumps(payload)
         draft = options.ready_file.with_name(f".{options.ready_file.name}.{os.getpid()}")
-        # It has the key in it, so it is for its owner alone, from the first moment.
+        # Contains the API key, so only the owner can read it.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         draft.replace(options.ready_file)
-    # A key that somebody chose may be one that opens other doors as well.
-    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with the API key it was given"
-    sys.stdout.write(f"Mosaic emulator at {url} {key}; open it in a browser to see what it holds\n")
+    # A key that the user chose may be a real one.
+    key = f"with API key {DEFAULT_API_KEY}" if options.api_key == DEFAULT_API_KEY else "with your API key"
+    sys.stdout.write(f"Mosaic emulator at {url} {key}. Open the URL in a browser to see its state.\n")
     sys.stdout.flush()
     if not is_loopback_address(options.host):
         sys.stderr.write(
-            f"Warning: the emulator listens on {options.host}, so other machines reach it. Its own interface under "
-            "/_emulator needs no key: whoever reaches it can read and change everything in it. "
-            "Let a firewall or a container's network keep others out, or use --host 127.0.0.1.\n"
+            f"Warning: the emulator listens on {options.host}, so other machines can reach it. Its control interface "
+            "under /_emulator needs no key. Any client that reaches it can read and change everything. "
+            "Restrict access with a firewall or a container network, or use --host 127.0.0.1.\n"
         )
         sys.stderr.flush()
 
 
 def is_loopback_address(host: str) -> bool:
-    """Return whether only this machine reaches a server that listens there."""
+    """Return whether an address is reachable from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _watch_parent(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _watch_parent(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 1024):
             pass
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(ended.set)
+        loop.call_soon_threadsafe(stopping.set)

@@ -1,4 +1,4 @@
-"""The whole state of one emulator, and how its things are written into answers."""
+"""The state of an emulator, and the JSON of its runs and posts."""
 
 from __future__ import annotations
 
@@ -11,66 +11,69 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mosaic_emulator.answers import shaped
-from mosaic_emulator.avatars import AvatarDesk
-from mosaic_emulator.billing import Ledger
+from mosaic_emulator.account.billing import Ledger
+from mosaic_emulator.agents.tile_params import missing_param
+from mosaic_emulator.assets.avatars import AvatarProfiles
+from mosaic_emulator.assets.uploads import UploadStore
 from mosaic_emulator.catalogue import CONNECTIONS, USER_ID, Agent, Connection, fixed_agents
-from mosaic_emulator.clock import Clock
-from mosaic_emulator.counters import Counters
-from mosaic_emulator.engine import RunEngine
-from mosaic_emulator.faults import FaultBook
-from mosaic_emulator.ffmpeg import FilmCutter
-from mosaic_emulator.inputs import InputFetcher
+from mosaic_emulator.core.clock import Clock
+from mosaic_emulator.core.counters import Counters
+from mosaic_emulator.core.faults import FaultQueue
+from mosaic_emulator.core.request_log import RequestLog
+from mosaic_emulator.core.responses import apply_shape
 from mosaic_emulator.media import MediaStore, StoredObject
-from mosaic_emulator.posts import Post, PostDesk, outcomes_apart
-from mosaic_emulator.rendering import Renderer
-from mosaic_emulator.requestlog import RequestLog
-from mosaic_emulator.runs import Output, Run, RunInput, RunNode, runnable_graph
+from mosaic_emulator.runs.engine import RunEngine
+from mosaic_emulator.runs.ffmpeg import Ffmpeg
+from mosaic_emulator.runs.inputs import InputFetcher
+from mosaic_emulator.runs.models import Output, Run, RunInput, RunNode, runnable_graph
+from mosaic_emulator.runs.rendering import Renderer
+from mosaic_emulator.runs.webhooks import WebhookSender
 from mosaic_emulator.settings import Settings
-from mosaic_emulator.storage_events import StorageEvents
-from mosaic_emulator.tile_params import missing_param
-from mosaic_emulator.triggers import TriggerDesk, triggered_by
-from mosaic_emulator.uploads import UploadDesk
-from mosaic_emulator.webhooks import WebhookSender
+from mosaic_emulator.social.posts import Post, PostPublisher, outcomes_2026_json
+from mosaic_emulator.triggers.storage_events import StorageEvents
+from mosaic_emulator.triggers.youtube import YoutubeTriggers, triggered_by
 
 
 class State:
-    """Everything that one emulator knows."""
+    """The complete state of an emulator."""
 
     def __init__(self, *, settings: Settings, api_key: str, directory: Path) -> None:
         self.settings = settings
         self._start_settings = settings.model_copy(deep=True)
         self.api_key = api_key
         self.directory = directory
-        self.tally = Counters()
-        self.faults = FaultBook(seed=settings.seed)
+        self.counters = Counters()
+        self.faults = FaultQueue(seed=settings.seed)
         self.log = RequestLog(length=settings.request_log)
         self.clock = Clock(settings=settings)
-        # A name that nobody else's folder has: what lies in it is removed.
-        kept = directory / "mosaic-emulator-media"
-        shutil.rmtree(kept, ignore_errors=True)
-        self.media = MediaStore(settings=settings, directory=kept)
-        self.uploads = UploadDesk(settings=settings, clock=self.clock, media=self.media)
-        self.webhooks = WebhookSender(settings=settings, tally=self.tally)
-        self.avatars = AvatarDesk(settings=settings, media=self.media)
-        self.triggers = TriggerDesk(settings=settings)
-        self.evidence = StorageEvents(clock=self.clock)
-        self.ledger = Ledger(settings=settings, clock=self.clock, tally=self.tally)
-        cutter = FilmCutter()
+        # A unique name, since the directory's content is deleted.
+        media_directory = directory / "mosaic-emulator-media"
+        shutil.rmtree(media_directory, ignore_errors=True)
+        self.media = MediaStore(settings=settings, directory=media_directory)
+        self.uploads = UploadStore(settings=settings, clock=self.clock, media=self.media)
+        self.webhooks = WebhookSender(settings=settings, counters=self.counters)
+        self.avatars = AvatarProfiles(settings=settings, media=self.media)
+        self.triggers = YoutubeTriggers(settings=settings)
+        self.storage_events = StorageEvents(clock=self.clock)
+        self.ledger = Ledger(settings=settings, clock=self.clock, counters=self.counters)
+        ffmpeg = Ffmpeg()
         self.engine = RunEngine(
             settings=settings,
             clock=self.clock,
-            tally=self.tally,
+            counters=self.counters,
             renderer=Renderer(
-                settings=settings, clock=self.clock, media=self.media, cutter=cutter, uploads=self.uploads
+                settings=settings, clock=self.clock, media=self.media, ffmpeg=ffmpeg, uploads=self.uploads
             ),
-            fetcher=InputFetcher(settings=settings, media=self.media, cutter=cutter),
+            fetcher=InputFetcher(settings=settings, media=self.media, ffmpeg=ffmpeg),
             announce=self._announce,
             prepare=self._prepare,
             ledger=self.ledger,
         )
-        self.post_desk = PostDesk(
-            settings=settings, clock=self.clock, media_gone=self._media_gone, connected=self._connected
+        self.post_publisher = PostPublisher(
+            settings=settings,
+            clock=self.clock,
+            is_media_expired=self._is_media_expired,
+            is_connected=self._is_connected,
         )
         self._populate()
 
@@ -81,46 +84,46 @@ class State:
         self.deleted_connections: dict[str, Connection] = {}
         self.runs: dict[str, Run] = {}
         self.posts: dict[str, Post] = {}
-        #: Connections that a human has yet to make, by the token of their link.
+        #: Requested social connections by the token of their link.
         self.links: dict[str, dict[str, Any]] = {}
         self.numbers = itertools.count(len(self.agents) + 1)
         self.key_used_at = self.clock.now()
 
     def configure(self, changes: dict[str, Any]) -> None:
         """
-        Change settings, all or none of them.
+        Change settings. If any is invalid, none is changed.
 
-        :raises pydantic.ValidationError: when a name or a value is not known.
+        :raises pydantic.ValidationError: If a name or a value is invalid.
         """
-        wanted = Settings(**{**self.settings.model_dump(), **changes})
+        updated = Settings(**{**self.settings.model_dump(), **changes})
         for name in changes:
-            setattr(self.settings, name, getattr(wanted, name))
+            setattr(self.settings, name, getattr(updated, name))
         self.settings_changed()
 
     def settings_changed(self) -> None:
-        """Tell those that wait on a setting."""
+        """Wake all tasks that wait for a setting."""
         self.engine.settings_changed()
-        self.post_desk.settings_changed()
+        self.post_publisher.settings_changed()
         self.avatars.settings_changed()
 
     def reset(self) -> None:
-        """Go back to the start: state, settings, faults, counts, log."""
+        """Reset state, settings, faults, counters and the request log."""
         self.engine.reset()
-        self.post_desk.reset()
+        self.post_publisher.reset()
         start = self._start_settings.model_copy(deep=True)
         for name in Settings.model_fields:
             setattr(self.settings, name, getattr(start, name))
         self.settings_changed()
         self.avatars.reset()
         self.triggers.triggers.clear()
-        self.evidence.reset()
+        self.storage_events.reset()
         self.ledger.reset()
         self.webhooks.reset()
         self.uploads.reset()
         self.media.reset()
         self.faults.clear()
         self.faults.reseed(self.settings.seed)
-        self.tally.reset()
+        self.counters.reset()
         self.log.reset(self.settings.request_log)
         self._populate()
 
@@ -136,11 +139,11 @@ class State:
         origin: dict[str, Any] | None = None,
     ) -> Run:
         """
-        Begin a run and set it going.
+        Create a run and start it.
 
-        :param params: by tile, merged into the tile's own for this run.
-        :param triggered_by: what began it, if it was not the API.
-        :param origin: the folder and the batch of one that a watched folder began.
+        :param params: Parameters by tile id, merged into those of the tile.
+        :param triggered_by: The trigger and its event, unless the API started the run.
+        :param origin: Storage trigger, batch and folder, if a watched folder started the run.
         """
         nodes, edges = runnable_graph(agent, [each for each in ignored if each in agent.nodes])
         now = self.clock.now()
@@ -163,48 +166,48 @@ class State:
             origin=origin or {},
         )
         self.runs[run.id] = run
-        self.tally.add("runs_started" if triggered_by is None else "runs_triggered")
+        self.counters.add("runs_started" if triggered_by is None else "runs_triggered")
         self.engine.start(run)
         return run
 
     async def _prepare(self, node: RunNode) -> str | None:
-        """Check a node's required parameters, and wait for the avatar profile that it uses."""
+        """Check a node's required parameters and wait for its avatar profile. Return an error message, or None."""
         wrong = missing_param(node.template.type, node.params, self.settings, "run")
         if wrong is not None:
             return wrong
         profile_id = node.params.get("avatar_profile_id")
         if node.template.type.name != "AI Avatar" or profile_id is None:
             return None
-        return await self.avatars.usable(str(profile_id))
+        return await self.avatars.wait_until_ready(str(profile_id))
 
-    def _connected(self, connection_id: str) -> bool:
+    def _is_connected(self, connection_id: str) -> bool:
         return connection_id in self.connections and connection_id not in self.settings.disconnected
 
     def render_by_id(self, output_id: str) -> StoredObject | None:
-        """Find an earlier output."""
+        """Return the video of an earlier output."""
         for run in self.runs.values():
             for output in run.outputs:
                 if output.id == output_id and output.kind == "video":
                     return output.video
         return None
 
-    # How runs are written
+    # JSON of runs
 
     def link(self, stored: StoredObject | None) -> str | None:
-        """Sign a fresh link to an object of a run."""
+        """Return a new signed link to an object of a run."""
         return None if stored is None else self.media.link(stored.name, self.settings.link_seconds)
 
     def inputs_json(self, run: Run) -> list[dict[str, Any]]:
-        """Write the inputs: a link to what is stored, and before it is fetched the URL that was given."""
+        """Return the inputs: a link to the stored video, or the given URL before it is downloaded."""
         return [
             {"video_url": each.reference if each.media is None else self.link(each.media), "thumbnail_url": None}
-            for each in self._told_inputs(run)
+            for each in self._visible_inputs(run)
         ]
 
-    def _told_inputs(self, run: Run) -> list[RunInput]:
+    def _visible_inputs(self, run: Run) -> list[RunInput]:
         return [each for each in run.inputs if each.media is not None or each.kind == "video_urls"]
 
-    def _inputs_of_event(self, run: Run) -> list[dict[str, Any]]:
+    def _event_inputs(self, run: Run) -> list[dict[str, Any]]:
         written = self.inputs_json(run)
         if self.settings.webhook_inputs == "links":
             return written
@@ -216,22 +219,22 @@ class State:
                 "file_url": link["video_url"],
                 "uploaded_at": moment,
             }
-            for source, link in zip(self._told_inputs(run), written, strict=True)
+            for source, link in zip(self._visible_inputs(run), written, strict=True)
         ]
 
     def output_json(self, output: Output, *, webhook: bool = False) -> dict[str, Any]:
-        """Write one output, with fresh links."""
+        """Return an output with new links."""
         written: dict[str, Any] = {
             "id": output.id,
             **self._media_json(output),
             "thumbnail_url": self.link(output.thumbnail),
             "premiere_prproj_url": self.link(output.premiere),
-            "sources": _licensed() if self.settings.licensed_sources else [],
+            "sources": _licensed_sources() if self.settings.licensed_sources else [],
             "completed_at": self.clock.text(output.completed_at),
             "original_node_id": output.node_id,
         }
         if webhook:
-            # The visible part of the webhook table does not have it.
+            # Not in the documented webhook fields.
             del written["premiere_prproj_url"]
         return written
 
@@ -243,18 +246,18 @@ class State:
         return own if where == "own" else {"video_url": link if where == "both" else None, **own}
 
     def outputs_json(self, run: Run, *, webhook: bool = False) -> list[dict[str, Any]]:
-        """Write the outputs that show: a failed run has none, a running one those that are done."""
+        """Return the visible outputs. A failed run has none."""
         if run.status == "failed" or (run.active and not self.settings.outputs_while_running):
             return []
         now = time.monotonic()
         return [self.output_json(each, webhook=webhook) for each in run.outputs if each.visible_from <= now]
 
     def counts_json(self, run: Run) -> dict[str, int]:
-        """Write ``node_status_counts``."""
+        """Return ``node_status_counts``."""
         return run.counts(waiting_is_progress=self.settings.waiting_counts_as_progress)
 
     def run_json(self, run: Run) -> dict[str, Any]:
-        """Write the body of ``GET /agent_run/{id}``."""
+        """Return the body of ``GET /agent_run/{id}``."""
         return {
             "agent_id": run.agent.id,
             "started_at": self.clock.text(run.started_at),
@@ -268,7 +271,7 @@ class State:
         }
 
     def run_summary_json(self, run: Run) -> dict[str, Any]:
-        """Write a run as an item of a list."""
+        """Return a run as a list item."""
         return {
             "run_id": run.id,
             "agent_id": run.agent.id,
@@ -283,7 +286,7 @@ class State:
         }
 
     def run_control_json(self, run: Run) -> dict[str, Any]:
-        """Write a run for the control interface: what it is, without links."""
+        """Return a run for the control interface, without links."""
         return {
             "run_id": run.id,
             "agent_id": run.agent.id,
@@ -337,7 +340,7 @@ class State:
         elif run.triggered_by is None and self.settings.manual_trigger == "absent":
             del event["triggered_by"]
         if flag in ("RUN_STARTED", "RUN_FINISHED"):
-            event["inputs"] = self._inputs_of_event(run)
+            event["inputs"] = self._event_inputs(run)
         if flag == "RUN_PROGRESS":
             event["updated_nodes"] = [
                 {
@@ -356,12 +359,12 @@ class State:
             event["needs_credits"] = run.needs_credits
             event["errors"] = run.errors()
             event["outputs"] = self.outputs_json(run, webhook=True)
-        self.webhooks.send(run.callback_url, shaped(event, self.settings))
+        self.webhooks.send(run.callback_url, apply_shape(event, self.settings))
 
-    # How posts are written
+    # JSON of posts
 
     def post_json(self, post: Post, *, listed: bool = False) -> dict[str, Any]:
-        """Write a post."""
+        """Return a post."""
         status = post.status
         if status == "processing" and post.schedule is not None and not listed and self.settings.fold_processing:
             status = "scheduled"
@@ -379,17 +382,20 @@ class State:
 
     def _outcomes_json(self, post: Post) -> dict[str, Any]:
         if self.settings.post_outcomes == "results":
-            return {"destinations": [each.connection.as_json() for each in post.destinations], **outcomes_apart(post)}
+            return {
+                "destinations": [each.connection.as_json() for each in post.destinations],
+                **outcomes_2026_json(post),
+            }
         return {"destinations": [each.as_json() for each in post.destinations]}
 
-    def _media_gone(self, url: str) -> bool:
+    def _is_media_expired(self, url: str) -> bool:
         if not url.startswith(f"{self.media.base_url}/"):
             return False
         parts = urlsplit(url)
-        return self.media.judge(parts.path, parts.query) != "good"
+        return self.media.check_link(parts.path, parts.query) != "good"
 
 
-def _licensed() -> list[dict[str, Any]]:
+def _licensed_sources() -> list[dict[str, Any]]:
     return [
         {
             "provider": "getty",

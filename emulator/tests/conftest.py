@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Api:
-    """A plain client that knows nothing but the documented facts."""
+    """A minimal client of the documented API."""
 
     def __init__(self, mosaic: Emulator) -> None:
         self.mosaic = mosaic
@@ -40,9 +40,9 @@ class Api:
         return self.http.post(path) if body is None else self.http.post(path, json=body)
 
     def reserve(self, asset_type: str = "video") -> dict[str, Any]:
-        answer = self.post(f"/uploads/{asset_type}/get_upload_url")
-        assert answer.status_code == 200
-        return dict(answer.json())
+        response = self.post(f"/uploads/{asset_type}/get_upload_url")
+        assert response.status_code == 200
+        return dict(response.json())
 
     def store(self, form: dict[str, Any], data: bytes | None = None, name: str = "clip.mp4") -> httpx.Response:
         content = SAMPLE_VIDEO.read_bytes() if data is None else data
@@ -61,14 +61,14 @@ class Api:
 
     def start(self, body: dict[str, Any] | None = None, agent_id: str | None = None) -> str:
         wanted = {"video_ids": [self.upload()]} if body is None else body
-        answer = self.post(f"/agent/{agent_id or self.mosaic.agent_id}/run", wanted)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["run_id"])
+        response = self.post(f"/agent/{agent_id or self.mosaic.agent_id}/run", wanted)
+        assert response.status_code == 200, response.text
+        return str(response.json()["run_id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
-        answer = self.get(f"/agent_run/{run_id}")
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+        response = self.get(f"/agent_run/{run_id}")
+        assert response.status_code == 200, response.text
+        return dict(response.json())
 
     def nodes(self, run_id: str) -> list[dict[str, Any]]:
         return list(self.get(f"/agent_run/{run_id}/nodes").json()["nodes"])
@@ -89,7 +89,7 @@ class Api:
 @dataclass
 class Receiver:
     url: str = ""
-    answers: list[int] = field(default_factory=list)
+    responses: list[int] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     signatures: list[str | None] = field(default_factory=list)
 
@@ -97,13 +97,13 @@ class Receiver:
         return [event["flag"] for event in self.events]
 
 
-def until(look: Callable[[], T], good: Callable[[T], object], seconds: float = 15.0) -> T:
-    """Look until it is good, and fail with the last sight when it never is."""
+def until(read: Callable[[], T], is_done: Callable[[T], object], seconds: float = 15.0) -> T:
+    """Call ``read`` until ``is_done`` accepts its result. Fail after a timeout."""
     deadline = time.monotonic() + seconds
-    while not good(seen := look()):
-        assert time.monotonic() < deadline, f"still not so: {seen}"
+    while not is_done(value := read()):
+        assert time.monotonic() < deadline, f"timeout with: {value}"
         time.sleep(0.005)
-    return seen
+    return value
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kept.events.append(json.loads(body))
             kept.signatures.append(self.headers["X-Mosaic-Signature"])
-            self.send_response(kept.answers.pop(0) if kept.answers else 200)
+            self.send_response(kept.responses.pop(0) if kept.responses else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

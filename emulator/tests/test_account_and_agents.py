@@ -19,21 +19,21 @@ from .conftest import Api
     ],
     ids=["missing", "wrong", "basic", "bare", "x-api-key"],
 )
-def test_only_the_bearer_of_the_key_is_let_in(mosaic: Emulator, headers: dict[str, str]) -> None:
+def test_api_key_is_required(mosaic: Emulator, headers: dict[str, str]) -> None:
     for method, path in (("GET", "/whoami"), ("POST", f"/agent/{mosaic.agent_id}/run"), ("GET", "/social/posts")):
-        answer = httpx.request(method, mosaic.url + path, headers=headers, trust_env=False)
-        assert answer.status_code == 401
-        assert answer.json() == {"detail": "Invalid API key"}
+        response = httpx.request(method, mosaic.url + path, headers=headers, trust_env=False)
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Invalid API key"}
     assert mosaic.counts().runs_started == 0
 
 
-def test_the_older_key_header_can_be_switched_on(mosaic: Emulator) -> None:
+def test_x_api_key_header(mosaic: Emulator) -> None:
     mosaic.configure(accept_x_api_key=True)
-    answer = httpx.get(mosaic.url + "/whoami", headers={"X-API-Key": mosaic.api_key}, trust_env=False)
-    assert answer.status_code == 200
+    response = httpx.get(mosaic.url + "/whoami", headers={"X-API-Key": mosaic.api_key}, trust_env=False)
+    assert response.status_code == 200
 
 
-def test_whoami_names_the_organization(api: Api) -> None:
+def test_whoami_returns_the_organization(api: Api) -> None:
     body = api.get("/whoami").json()
     assert set(body) == {
         "organization_id",
@@ -46,12 +46,12 @@ def test_whoami_names_the_organization(api: Api) -> None:
     assert body["scopes"] is None
 
 
-def test_whoami_can_answer_as_in_2025(api: Api) -> None:
+def test_whoami_as_in_2025(api: Api) -> None:
     api.mosaic.configure(whoami="user")
     assert {"user_id", "email", "is_admin", "api_key_id"} <= set(api.get("/whoami").json())
 
 
-def test_scopes_bar_everything_but_whoami(api: Api) -> None:
+def test_scopes_restrict_everything_but_whoami(api: Api) -> None:
     api.mosaic.configure(scopes=["agents:read", "agent_runs:read"])
     assert api.get("/whoami").json()["scopes"] == ["agents:read", "agent_runs:read"]
     assert api.get("/agents").status_code == 200
@@ -62,12 +62,12 @@ def test_scopes_bar_everything_but_whoami(api: Api) -> None:
     assert api.post("/uploads/video/get_upload_url").status_code == 403
 
 
-def test_a_foreign_workspace_is_refused(api: Api) -> None:
+def test_foreign_workspace_is_rejected(api: Api) -> None:
     assert api.get("/agents", headers={"X-Workspace-Id": WORKSPACE_ID}).status_code == 200
     assert api.get("/agents", headers={"X-Workspace-Id": "somebody-else"}).status_code == 403
 
 
-def test_agents_are_listed_by_id_with_their_graphs_apart(api: Api) -> None:
+def test_agent_list_has_no_graphs(api: Api) -> None:
     body = api.get("/agents").json()
     assert body["next_cursor"] is None
     assert len(body["agents"]) == 5
@@ -80,14 +80,14 @@ def test_agents_are_listed_by_id_with_their_graphs_apart(api: Api) -> None:
             assert {edge["source_agent_node_id"], edge["target_agent_node_id"]} <= ids
 
 
-def test_the_default_agent_reframes_and_captions(api: Api) -> None:
+def test_default_agent_reframes_and_captions(api: Api) -> None:
     graph = api.get(f"/agent/{api.mosaic.agent_id}").json()
     names = [node["node_type"]["node_type_name"] for node in graph["agent_nodes"]]
     assert names == ["Video Input", "Rough Cut", "Reframe", "Captions"]
     assert graph["agent_nodes"][0]["node_type"]["node_type_id"] == "9451e6ff-ac7f-4317-9055-a2f35f641b29"
 
 
-def test_node_types_have_links_and_no_parameters(api: Api) -> None:
+def test_node_types_have_links_but_no_parameters(api: Api) -> None:
     types = api.get("/node_types").json()["node_types"]
     for item in types:
         assert set(item) == {"node_type_id", "node_type_name", "docs_url", "params_docs_url"}
@@ -99,13 +99,13 @@ def test_node_types_have_links_and_no_parameters(api: Api) -> None:
 @pytest.mark.parametrize(
     "path", ["/agent/none", "/node_type/none", "/agent_run/none", "/agent/none/runs", "/social/post/none"]
 )
-def test_an_unknown_id_is_not_found(api: Api, path: str) -> None:
-    answer = api.get(path)
-    assert answer.status_code == 404
-    assert list(answer.json()) == ["detail"]
+def test_unknown_ids_are_not_found(api: Api, path: str) -> None:
+    response = api.get(path)
+    assert response.status_code == 404
+    assert list(response.json()) == ["detail"]
 
 
-def test_other_paths_and_methods_are_refused(api: Api) -> None:
+def test_unknown_paths_and_methods_are_rejected(api: Api) -> None:
     assert api.get("/v1/agents").status_code == 404
     assert api.get("/agents/").status_code == 404
     wrong = api.http.delete("/agents")

@@ -30,15 +30,15 @@ GRAPH = [node("in", INPUT), node("cap", CAPTIONS, caption_style="karaoke"), edge
 
 
 def create(api: Api, **body: Any) -> str:
-    answer = api.post("/agent/create", body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["agent_id"])
+    response = api.post("/agent/create", body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["agent_id"])
 
 
 def update(api: Api, agent_id: str, *operations: dict[str, Any], status: int = 200) -> dict[str, Any]:
-    answer = api.post(f"/agent/{agent_id}/update", {"operations": list(operations)})
-    assert answer.status_code == status, answer.text
-    return dict(answer.json())
+    response = api.post(f"/agent/{agent_id}/update", {"operations": list(operations)})
+    assert response.status_code == status, response.text
+    return dict(response.json())
 
 
 def made(api: Api, *operations: dict[str, Any]) -> tuple[str, dict[str, str]]:
@@ -55,9 +55,9 @@ def params(api: Api, agent_node_id: str) -> Any:
     return api.get(f"/agent_nodes/{agent_node_id}").json()["agent_node"]["params_used"]
 
 
-def test_an_agent_is_made_without_any_node(api: Api) -> None:
-    answer = api.post("/agent/create", {"name": "Nightly", "visibility": "public", "workspace_id": WORKSPACE_ID})
-    body = answer.json()
+def test_created_agent_has_no_nodes(api: Api) -> None:
+    response = api.post("/agent/create", {"name": "Nightly", "visibility": "public", "workspace_id": WORKSPACE_ID})
+    body = response.json()
     agent_id = body.pop("agent_id")
     assert body == {"success": True, "operations_applied": 0, "created_nodes": []}
     told = graph(api, agent_id)
@@ -87,24 +87,24 @@ def test_an_agent_is_made_without_any_node(api: Api) -> None:
         ({"workspace_id": "other"}, 404),
     ],
 )
-def test_an_agent_that_is_not_valid_is_not_made(api: Api, body: dict[str, Any], status: int) -> None:
+def test_invalid_agent_is_rejected(api: Api, body: dict[str, Any], status: int) -> None:
     assert api.post("/agent/create", body).status_code == status
     assert api.mosaic.counts().agents_created == 0
 
 
-def test_graph_fields_are_refused_even_where_unknown_fields_are_ignored(api: Api) -> None:
+def test_graph_fields_are_always_rejected(api: Api) -> None:
     api.mosaic.configure(unknown_body_fields="ignore")
     assert api.post("/agent/create", {"owner": "me"}).status_code == 200
     assert api.post("/agent/create", {"nodes": []}).status_code == 400
 
 
-def test_create_may_need_a_body_and_answer_otherwise(api: Api) -> None:
+def test_create_agent_settings(api: Api) -> None:
     assert api.post("/agent/create").status_code == 200
     api.mosaic.configure(empty_bodies="refuse", created_status=201, agent_change_answer="metadata")
     assert api.post("/agent/create").status_code == 400
-    answer = api.post("/agent/create", {})
-    assert answer.status_code == 201
-    assert set(answer.json()) == {
+    response = api.post("/agent/create", {})
+    assert response.status_code == 201
+    assert set(response.json()) == {
         "success",
         "agent_id",
         "name",
@@ -118,7 +118,7 @@ def test_create_may_need_a_body_and_answer_otherwise(api: Api) -> None:
     assert {"operations_applied", "name"} <= set(api.post("/agent/create", {}).json())
 
 
-def test_operations_build_a_graph_that_runs(api: Api) -> None:
+def test_operations_build_a_runnable_graph(api: Api) -> None:
     agent_id, ids = made(api)
     told = graph(api, agent_id)
     assert [each["agent_node_id"] for each in told["agent_nodes"]] == [ids["in"], ids["cap"]]
@@ -130,7 +130,7 @@ def test_operations_build_a_graph_that_runs(api: Api) -> None:
     assert api.mosaic.counts().agents_updated == 1
 
 
-def test_nodes_of_a_type_that_nobody_knows_run_as_well(api: Api) -> None:
+def test_nodes_of_unknown_types_run(api: Api) -> None:
     agent_id, ids = made(api, *GRAPH, node("new", UNKNOWN, anything=[1]), edge("cap", "new"))
     told = api.get(f"/agent_nodes/{ids['new']}").json()["agent_node"]
     assert told["node_type"] == {
@@ -145,16 +145,16 @@ def test_nodes_of_a_type_that_nobody_knows_run_as_well(api: Api) -> None:
     update(api, agent_id, node("other", UNKNOWN), status=404)
 
 
-def test_an_update_takes_patch_and_metadata(api: Api) -> None:
-    answer = api.http.patch(f"/agent/{DEFAULT_AGENT_ID}/update", json={**RENAMED, "description": "New"})
-    assert answer.status_code == 200
-    assert answer.json()["operations_applied"] == 0
+def test_update_by_patch_and_with_metadata(api: Api) -> None:
+    response = api.http.patch(f"/agent/{DEFAULT_AGENT_ID}/update", json={**RENAMED, "description": "New"})
+    assert response.status_code == 200
+    assert response.json()["operations_applied"] == 0
     about = graph(api, DEFAULT_AGENT_ID)["agent"]
     assert (about["name"], about["description"], about["visibility"]) == ("Renamed", "New", "private")
     assert about["updated_at"] > about["created_at"]
 
 
-def test_updating_merges_params_as_set(api: Api) -> None:
+def test_update_merges_params(api: Api) -> None:
     agent_id, ids = made(api, node("new", UNKNOWN, a={"x": 1}, b=1))
 
     def change(**new: Any) -> None:
@@ -167,7 +167,7 @@ def test_updating_merges_params_as_set(api: Api) -> None:
     assert params(api, ids["new"]) == {"a": {"y": 2, "z": 3}}
 
 
-def test_deleting_a_node_takes_its_connections(api: Api) -> None:
+def test_deleting_a_node_deletes_its_connections(api: Api) -> None:
     agent_id, ids = made(api, *GRAPH, node("re", REFRAME), edge("cap", "re"))
     update(api, agent_id, {"op": "delete_node", "agent_node_id": ids["cap"]})
     told = graph(api, agent_id)
@@ -176,7 +176,7 @@ def test_deleting_a_node_takes_its_connections(api: Api) -> None:
     assert api.get(f"/agent_nodes/{ids['cap']}").status_code == 404
 
 
-def test_a_connection_is_rewired_by_deleting_and_creating(api: Api) -> None:
+def test_connection_is_replaced(api: Api) -> None:
     agent_id, ids = made(api, *GRAPH, node("re", REFRAME))
     update(api, agent_id, by_id(ids["in"], ids["cap"], "delete_connection"), by_id(ids["in"], ids["re"]))
     assert graph(api, agent_id)["connections"] == [
@@ -201,20 +201,22 @@ A, B = node_id(1, 2), node_id(1, 3)
         pytest.param(node("x", CLIPS, num_clips=21), 400, id="param out of bounds"),
         pytest.param(node("x", CAPTIONS, caption_font_weight=700), 400, id="weight that is a number"),
         pytest.param({"op": "update_node", "agent_node_id": A}, 400, id="update without params"),
-        pytest.param({"op": "update_node", "agent_node_id": "x", "params_used": {}}, 404, id="update of no node"),
-        pytest.param({"op": "delete_node", "agent_node_id": "x"}, 404, id="delete of no node"),
-        pytest.param(edge("x", "y"), 400, id="references that nobody made"),
-        pytest.param(by_id(A, "x"), 404, id="connection to no node"),
+        pytest.param(
+            {"op": "update_node", "agent_node_id": "x", "params_used": {}}, 404, id="update of an unknown node"
+        ),
+        pytest.param({"op": "delete_node", "agent_node_id": "x"}, 404, id="delete of an unknown node"),
+        pytest.param(edge("x", "y"), 400, id="unknown references"),
+        pytest.param(by_id(A, "x"), 404, id="connection to an unknown node"),
         pytest.param(by_id(A, A), 400, id="connection to itself"),
         pytest.param(by_id(B, A), 400, id="cycle"),
         pytest.param(by_id(node_id(1, 4), A), 400, id="long cycle"),
-        pytest.param(by_id(A, B), 400, id="connection that is there"),
+        pytest.param(by_id(A, B), 400, id="existing connection"),
         pytest.param(by_id(A, node_id(1, 1)), 400, id="connection into a Video Input"),
         pytest.param({"op": "create_connection", "source_agent_node_id": A}, 400, id="no target"),
         pytest.param({**by_id(A, B), "source_temp_ref_id": "a"}, 400, id="both names"),
     ],
 )
-def test_a_wrong_operation_undoes_the_whole_update(api: Api, operation: dict[str, Any], status: int) -> None:
+def test_invalid_operation_undoes_the_update(api: Api, operation: dict[str, Any], status: int) -> None:
     before = graph(api, DEFAULT_AGENT_ID)
     body = {**RENAMED, "operations": [node("a", REFRAME), operation]}
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/update", body).status_code == status
@@ -222,7 +224,7 @@ def test_a_wrong_operation_undoes_the_whole_update(api: Api, operation: dict[str
     assert api.mosaic.counts().agents_updated == 0
 
 
-def test_operations_before_a_wrong_one_can_stay(api: Api) -> None:
+def test_operations_before_an_invalid_one_can_be_kept(api: Api) -> None:
     api.mosaic.configure(atomic_operations=False)
     body = {**RENAMED, "operations": [node("a", REFRAME), edge("a", "b"), node("c", REFRAME)]}
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/update", body).status_code == 400
@@ -232,18 +234,18 @@ def test_operations_before_a_wrong_one_can_stay(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"graph": {}}, {"operations": {}}, {"operations": ["create_node"]}, {"name": 3}])
-def test_an_update_that_is_not_valid_is_refused(api: Api, body: dict[str, Any]) -> None:
+def test_invalid_update_is_rejected(api: Api, body: dict[str, Any]) -> None:
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/update", body).status_code == 400
 
 
-def test_references_live_only_in_their_request_and_are_used_once(api: Api) -> None:
+def test_references_are_unique_and_valid_in_one_request(api: Api) -> None:
     agent_id, _ = made(api)
     update(api, agent_id, node("re", REFRAME), edge("cap", "re"), status=400)
     update(api, agent_id, node("re", REFRAME), node("re", REFRAME), status=400)
     update(api, agent_id, edge("a", "b"), node("a", INPUT), node("b", REFRAME), status=400)
 
 
-def test_the_rules_of_operations_are_switches(api: Api) -> None:
+def test_settings_of_operations(api: Api) -> None:
     api.mosaic.configure(
         repeated_connection="ignore",
         connections_into_inputs=True,
@@ -264,14 +266,14 @@ def test_the_rules_of_operations_are_switches(api: Api) -> None:
     update(api, DEFAULT_AGENT_ID, node("x", CAPTIONS, caption_sytle="karaoke"), status=400)
 
 
-def test_params_of_runs_can_be_checked_as_well(api: Api) -> None:
+def test_params_of_runs_can_be_validated(api: Api) -> None:
     body = {**URL, "update_params": {node_id(1, 4): {"caption_font_weight": 700}}}
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/run", body).status_code == 200
     api.mosaic.configure(params_checked_in_runs=True)
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/run", body).status_code == 400
 
 
-def test_a_run_keeps_the_graph_that_it_began_with(api: Api) -> None:
+def test_run_keeps_its_graph_when_the_agent_changes(api: Api) -> None:
     api.mosaic.configure(hold_runs=True)
     agent_id, ids = made(api)
     run_id = api.start(body=URL, agent_id=agent_id)
@@ -281,11 +283,11 @@ def test_a_run_keeps_the_graph_that_it_began_with(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_deleted_agent_is_gone_with_its_nodes_and_its_runs_go_on(api: Api, method: str) -> None:
+def test_deleting_an_agent_keeps_its_runs(api: Api, method: str) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL)
-    answer = api.http.request(method, f"/agent/{DEFAULT_AGENT_ID}/delete")
-    assert answer.json() == {"success": True, "agent_id": DEFAULT_AGENT_ID, "message": "Agent removed"}
+    response = api.http.request(method, f"/agent/{DEFAULT_AGENT_ID}/delete")
+    assert response.json() == {"success": True, "agent_id": DEFAULT_AGENT_ID, "message": "Agent removed"}
     for path in (f"/agent/{DEFAULT_AGENT_ID}", f"/agent/{DEFAULT_AGENT_ID}/runs", f"/agent_nodes/{A}"):
         assert api.get(path).status_code == 404
     assert DEFAULT_AGENT_ID not in {each["id"] for each in api.get("/agents").json()["agents"]}
@@ -296,14 +298,14 @@ def test_a_deleted_agent_is_gone_with_its_nodes_and_its_runs_go_on(api: Api, met
     assert api.mosaic.counts().agents_deleted == 1
 
 
-def test_deleting_can_cancel_the_runs(api: Api) -> None:
+def test_deleting_an_agent_can_cancel_its_runs(api: Api) -> None:
     api.mosaic.configure(hold_runs=True, delete_cancels_runs=True)
     run_id = api.start(body=URL)
     api.post(f"/agent/{DEFAULT_AGENT_ID}/delete")
     assert api.end(run_id)["status"] == "cancelled"
 
 
-def test_pages_of_agents_stay_in_place_when_one_is_deleted(api: Api) -> None:
+def test_agent_pages_are_stable_when_an_agent_is_deleted(api: Api) -> None:
     first = api.get("/agents", params={"limit": 2}).json()
     api.post(f"/agent/{first['agents'][0]['id']}/delete")
     rest = api.get("/agents", params={"limit": 10, "cursor": first["next_cursor"]}).json()
@@ -311,7 +313,7 @@ def test_pages_of_agents_stay_in_place_when_one_is_deleted(api: Api) -> None:
     assert not {each["id"] for each in first["agents"]} & {each["id"] for each in rest["agents"]}
 
 
-def test_a_copy_has_the_same_graph_with_other_ids(api: Api) -> None:
+def test_duplicate_has_the_same_graph_with_new_ids(api: Api) -> None:
     source = graph(api, DEFAULT_AGENT_ID)
     copy = api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()
     assert copy == graph(api, copy["agent"]["id"])
@@ -328,7 +330,7 @@ def test_a_copy_has_the_same_graph_with_other_ids(api: Api) -> None:
     assert api.mosaic.counts().agents_duplicated == 2
 
 
-def test_agents_can_have_the_older_form(api: Api) -> None:
+def test_agents_as_in_early_2026(api: Api) -> None:
     api.mosaic.configure(agent_answer="nodes")
     for told in (graph(api, DEFAULT_AGENT_ID), api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()):
         assert set(told) == {"agent", "nodes"}
@@ -336,7 +338,7 @@ def test_agents_can_have_the_older_form(api: Api) -> None:
         assert set(told["nodes"][0]) == {"id", "node_type_id", "node_type_name", "params_used"}
 
 
-def test_the_nodes_of_runs_are_no_agent_nodes_unless_set(api: Api) -> None:
+def test_agent_nodes_by_run_node_id(api: Api) -> None:
     run_id = api.start(body=URL)
     runtime = api.nodes(run_id)[1]["agent_node_id"]
     assert api.get(f"/agent_nodes/{A}").json()["agent_node"]["agent_node_id"] == A
@@ -345,7 +347,7 @@ def test_the_nodes_of_runs_are_no_agent_nodes_unless_set(api: Api) -> None:
     assert api.get(f"/agent_nodes/{runtime}").json()["agent_node"]["agent_node_id"] == runtime
 
 
-def test_an_agent_without_nodes_runs_to_nothing_or_does_not(api: Api) -> None:
+def test_agent_without_nodes(api: Api) -> None:
     agent_id = create(api)
     run = api.finished(body={}, agent_id=agent_id)
     assert (run["status"], run["outputs"]) == ("completed", [])
@@ -353,7 +355,7 @@ def test_an_agent_without_nodes_runs_to_nothing_or_does_not(api: Api) -> None:
     assert api.post(f"/agent/{agent_id}/run", {}).status_code == 400
 
 
-def test_an_agent_whose_answer_is_lost_shows_late(api: Api) -> None:
+def test_agent_with_a_lost_response_is_listed_after_the_lag(api: Api) -> None:
     api.mosaic.configure(list_lag=60)
     api.mosaic.inject("answer_lost", path="/agent/create")
     with pytest.raises(httpx.RemoteProtocolError):
@@ -364,7 +366,7 @@ def test_an_agent_whose_answer_is_lost_shows_late(api: Api) -> None:
 
 
 @pytest.mark.parametrize("what", ["update", "delete", "duplicate"])
-def test_an_agent_that_is_not_there_is_not_found(api: Api, what: str) -> None:
+def test_unknown_agent_is_not_found(api: Api, what: str) -> None:
     assert api.post(f"/agent/none/{what}", RENAMED if what == "update" else None).status_code == 404
 
 
@@ -378,7 +380,7 @@ def test_node_types_can_list_their_params(api: Api) -> None:
     assert api.get(f"/node_type/{CLIPS}").json()["node_type"] == kinds["Clips"]
 
 
-def test_a_new_node_can_have_the_defaults_of_its_tile(api: Api) -> None:
+def test_new_node_can_have_default_params(api: Api) -> None:
     _, ids = made(api, node("plain", CLIPS, num_clips=3))
     assert params(api, ids["plain"]) == {"num_clips": 3}
     api.mosaic.configure(default_params=True)
@@ -387,18 +389,18 @@ def test_a_new_node_can_have_the_defaults_of_its_tile(api: Api) -> None:
     assert params(api, ids["given"]) == {"prompt": "Goals"}
 
 
-def test_params_can_be_taken_and_not_kept(api: Api) -> None:
+def test_params_can_be_dropped(api: Api) -> None:
     api.mosaic.configure(dropped_params=["prompt"])
     agent_id, ids = made(api, node("a", CLIPS, num_clips=3, prompt="Goals"))
     update(api, agent_id, {"op": "update_node", "agent_node_id": ids["a"], "params_used": {"prompt": "Fouls"}})
     assert params(api, ids["a"]) == {"num_clips": 3}
 
 
-def test_a_name_that_is_taken_can_be_refused(api: Api) -> None:
+def test_repeated_agent_name_can_be_rejected(api: Api) -> None:
     create(api, name="Nightly")
     create(api, name="Nightly")
     api.mosaic.configure(repeated_agent_name="refuse")
-    answer = api.post("/agent/create", {"name": "Nightly"})
-    assert (answer.status_code, list(answer.json())) == (409, ["detail"])
+    response = api.post("/agent/create", {"name": "Nightly"})
+    assert (response.status_code, list(response.json())) == (409, ["detail"])
     create(api)
     create(api)

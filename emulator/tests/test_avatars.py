@@ -14,19 +14,19 @@ IMAGE_AND_AUDIO = {"image_url": "https://cdn.example.org/host.jpg", "audio_url":
 
 
 def create(api: Api, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer = api.post("/avatar-profiles/create", body or VIDEO)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+    response = api.post("/avatar-profiles/create", body or VIDEO)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
-def settled(api: Api, profile_id: str) -> dict[str, Any]:
+def processed(api: Api, profile_id: str) -> dict[str, Any]:
     return until(
         lambda: dict(api.get(f"/avatar-profiles/{profile_id}").json()),
         lambda profile: profile["status"] in ("ready", "failed"),
     )
 
 
-def test_a_profile_becomes_ready(api: Api, storage: httpx.Client) -> None:
+def test_profile_becomes_ready(api: Api, storage: httpx.Client) -> None:
     profile = create(api)
     assert profile == {
         "id": profile["id"],
@@ -35,25 +35,25 @@ def test_a_profile_becomes_ready(api: Api, storage: httpx.Client) -> None:
         "status_message": None,
         "video_preview_url": None,
     }
-    ready = settled(api, profile["id"])
+    ready = processed(api, profile["id"])
     assert (ready["status"], ready["status_message"]) == ("ready", None)
     assert storage.get(ready["video_preview_url"]).status_code == 200
     assert [each["id"] for each in api.get("/avatar-profiles").json()["avatar_profiles"]] == [profile["id"]]
     assert api.mosaic.counts().avatars_created == 1
 
 
-def test_a_profile_can_fail_or_be_held(api: Api) -> None:
+def test_profile_can_fail_or_be_held(api: Api) -> None:
     api.mosaic.configure(failing_avatars={"Host": "Two people"}, hold_avatars=True)
     profile_id = create(api)["id"]
     until(lambda: api.get(f"/avatar-profiles/{profile_id}").json()["status"], lambda status: status == "processing")
     api.mosaic.configure(hold_avatars=False)
-    failed = settled(api, profile_id)
+    failed = processed(api, profile_id)
     assert (failed["status"], failed["status_message"], failed["video_preview_url"]) == ("failed", "Two people", None)
 
 
-def test_uploads_can_be_sources(api: Api) -> None:
+def test_profile_from_uploads(api: Api) -> None:
     with_video = create(api, {"name": "Host", "sources": {"video_id": api.upload()}})
-    # Its reference video is there from the start.
+    # The preview is available from the start.
     assert with_video["video_preview_url"] is not None
     missing = {"name": "Host", "sources": {"video_id": "none"}}
     assert api.post("/avatar-profiles/create", missing).status_code == 404
@@ -76,21 +76,21 @@ def test_uploads_can_be_sources(api: Api) -> None:
         {**VIDEO, "workspace_id": "x"},
     ],
 )
-def test_a_profile_that_is_not_valid_is_not_made(api: Api, body: dict[str, Any]) -> None:
+def test_invalid_profile_is_rejected(api: Api, body: dict[str, Any]) -> None:
     assert api.post("/avatar-profiles/create", body).status_code == 400
     assert api.mosaic.counts().avatars_created == 0
 
 
-def test_create_can_answer_otherwise(api: Api) -> None:
+def test_create_response_shapes(api: Api) -> None:
     api.mosaic.configure(avatar_create_answer="wrapped", created_status=201)
-    answer = api.post("/avatar-profiles/create", VIDEO)
-    assert answer.status_code == 201
-    assert answer.json()["avatar_profile"]["status"] == "pending"
+    response = api.post("/avatar-profiles/create", VIDEO)
+    assert response.status_code == 201
+    assert response.json()["avatar_profile"]["status"] == "pending"
     api.mosaic.configure(avatar_create_answer="id")
     assert set(api.post("/avatar-profiles/create", VIDEO).json()) == {"id"}
 
 
-def test_profiles_can_show_late_or_with_a_status_that_nobody_knows(api: Api) -> None:
+def test_profiles_with_list_lag_or_unknown_status(api: Api) -> None:
     api.mosaic.configure(list_lag=60)
     profile_id = create(api)["id"]
     assert api.get("/avatar-profiles").json() == {"avatar_profiles": []}
@@ -107,7 +107,7 @@ def with_avatar(api: Api, profile_id: str) -> str:
     return agent_id
 
 
-def test_a_run_waits_for_the_profile_that_it_uses(api: Api) -> None:
+def test_run_waits_for_its_profile(api: Api) -> None:
     api.mosaic.configure(hold_avatars=True)
     profile_id = create(api)["id"]
     run_id = api.start(body={}, agent_id=with_avatar(api, profile_id))
@@ -117,7 +117,7 @@ def test_a_run_waits_for_the_profile_that_it_uses(api: Api) -> None:
     assert api.end(run_id)["status"] == "completed"
 
 
-def test_a_run_fails_with_the_profile_that_it_uses(api: Api) -> None:
+def test_run_fails_with_its_profile(api: Api) -> None:
     api.mosaic.configure(failing_avatars={"Host": "Two people"})
     for profile_id, message in ((create(api)["id"], "Two people"), ("none", "could not be found")):
         run = api.finished(body={}, agent_id=with_avatar(api, profile_id))

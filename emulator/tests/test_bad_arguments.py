@@ -1,4 +1,4 @@
-"""What the emulator is told, wrongly: every setting, and every argument of its controls."""
+"""Invalid settings, and invalid arguments of each control method."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from mosaic_emulator import Emulator
 from mosaic_emulator.settings import Settings
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-Act = Callable[[Emulator], object]
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+ControlCall = Callable[[Emulator], object]
 
-#: By member and argument: what is wrong, and the error that it gets.
-TABLE: dict[tuple[str, str], list[tuple[Act, type[Exception], str]]] = {
+#: By method and argument: an invalid call, and the error that it raises.
+TABLE: dict[tuple[str, str], list[tuple[ControlCall, type[Exception], str]]] = {
     ("inject", "kind"): [
         (lambda m: m.inject("earthquake"), ValueError, "earthquake"),
         (lambda m: m.inject(5), ValueError, "kind"),  # type: ignore[arg-type]
@@ -25,18 +25,18 @@ TABLE: dict[tuple[str, str], list[tuple[Act, type[Exception], str]]] = {
     ("inject", "skip"): [(lambda m: m.inject("reset", skip=-1), ValueError, "skip")],
     ("inject", "probability"): [(lambda m: m.inject("reset", probability=1.5), ValueError, "probability")],
     ("inject", "options"): [(lambda m: m.inject("reset", nonsense=1), ValueError, "nonsense")],
-    ("finish_run", "run_id"): [(lambda m: m.finish_run(NOBODY), LookupError, NOBODY)],
+    ("finish_run", "run_id"): [(lambda m: m.finish_run(UNKNOWN_ID), LookupError, UNKNOWN_ID)],
     ("finish_run", "status"): [(lambda m: m.finish_run(run(m), 5), ValueError, "status")],  # type: ignore[arg-type]
     ("finish_run", "message"): [(lambda m: m.finish_run(run(m), message=5), ValueError, "message")],  # type: ignore[arg-type]
     ("finish_run", "needs_credits"): [
         (lambda m: m.finish_run(run(m), needs_credits="often"), ValueError, "needs_credits"),  # type: ignore[arg-type]
     ],
     ("finish_run", "failed"): [(lambda m: m.finish_run(run(m), failed=[5]), ValueError, "failed")],  # type: ignore[list-item]
-    ("forget_run", "run_id"): [(lambda m: m.forget_run(NOBODY), LookupError, NOBODY)],
-    ("fire_trigger", "trigger_id"): [(lambda m: m.fire_trigger(NOBODY), LookupError, NOBODY)],
-    ("fire_trigger", "arrival"): [
-        (lambda m: m.fire_trigger(NOBODY, nonsense=1), ValueError, "nonsense"),
-        (lambda m: m.fire_trigger(NOBODY, file_names=[]), ValueError, "file_names"),
+    ("forget_run", "run_id"): [(lambda m: m.forget_run(UNKNOWN_ID), LookupError, UNKNOWN_ID)],
+    ("fire_trigger", "trigger_id"): [(lambda m: m.fire_trigger(UNKNOWN_ID), LookupError, UNKNOWN_ID)],
+    ("fire_trigger", "event"): [
+        (lambda m: m.fire_trigger(UNKNOWN_ID, nonsense=1), ValueError, "nonsense"),
+        (lambda m: m.fire_trigger(UNKNOWN_ID, file_names=[]), ValueError, "file_names"),
     ],
     ("link_account", "connect_url"): [(lambda m: m.link_account("https://a.example/x"), LookupError, "link is used")],
     ("pay_checkout", "checkout_url"): [(lambda m: m.pay_checkout("https://a.example/x"), LookupError, "checkout is")],
@@ -62,22 +62,22 @@ CASES = [
 
 
 def run(mosaic: Emulator) -> str:
-    """A run that is held."""
+    """Start a run that stays active."""
     import httpx
 
     mosaic.configure(hold_runs=True)
-    answer = httpx.post(
+    response = httpx.post(
         f"{mosaic.url}/agent/a0000000-0000-4000-8000-000000000004/run",
         headers={"Authorization": f"Bearer {mosaic.api_key}"},
         json={},
         trust_env=False,
     )
-    return str(answer.json()["run_id"])
+    return str(response.json()["run_id"])
 
 
 @pytest.mark.parametrize(("act", "kind", "words"), CASES)
-def test_what_the_emulator_is_told_wrongly_is_named(
-    mosaic: Emulator, act: Act, kind: type[Exception], words: str
+def test_invalid_control_argument_is_named(
+    mosaic: Emulator, act: ControlCall, kind: type[Exception], words: str
 ) -> None:
     before = mosaic.settings()
     with pytest.raises(kind, match=words):
@@ -95,7 +95,7 @@ def test_what_the_emulator_is_told_wrongly_is_named(
     ],
     ids=lambda value: str(value),
 )
-def test_an_emulator_that_is_made_wrongly_does_not_start(arguments: dict[str, Any], words: str) -> None:
+def test_emulator_with_an_invalid_setting_does_not_start(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Emulator(**arguments).start()
 
@@ -103,12 +103,12 @@ def test_an_emulator_that_is_made_wrongly_does_not_start(arguments: dict[str, An
 @pytest.mark.parametrize(
     ("argument", "value"), [("directory", 5), ("start_timeout", "soon"), ("start_timeout", 0), ("api_key", 5)]
 )
-def test_what_an_emulator_is_made_of_is_looked_at_at_once(argument: str, value: Any) -> None:
+def test_constructor_validates_its_arguments(argument: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=argument):
         Emulator(**{argument: value})
 
 
-def test_every_argument_of_every_control_is_in_the_table() -> None:
+def test_table_has_every_control_argument() -> None:
     told = {
         (name, parameter)
         for name, function in inspect.getmembers(Emulator, inspect.isfunction)

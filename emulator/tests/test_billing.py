@@ -16,7 +16,7 @@ def credits(api: Api) -> dict[str, Any]:
     return dict(api.get("/credits").json())
 
 
-def test_credits_are_told_flat_or_nested(api: Api) -> None:
+def test_credits_shapes(api: Api) -> None:
     api.mosaic.configure(credits=731)
     body = credits(api)
     assert set(body) == {"organization_id", "balance", "plan", "plan_id", "billing_cycle", "auto_topup"}
@@ -30,7 +30,7 @@ def test_credits_are_told_flat_or_nested(api: Api) -> None:
     assert (credits(api)["credits"]["balance"], credits(api)["credits"]["unlimited"]) == (-1, True)
 
 
-def test_runs_are_paid_and_their_usage_is_told(api: Api) -> None:
+def test_runs_cost_credits_and_usage_lists_them(api: Api) -> None:
     api.mosaic.configure(credits=100)
     api.finished(body=URL)
     assert credits(api)["balance"] == 70
@@ -45,7 +45,7 @@ def test_runs_are_paid_and_their_usage_is_told(api: Api) -> None:
     assert (cut["total_events"], cut["matching_events"], cut["truncated"]) == (2, 3, True)
 
 
-def test_usage_has_a_range(api: Api) -> None:
+def test_usage_by_date_range(api: Api) -> None:
     api.finished(body=URL)
     today = datetime.now(timezone.utc)
 
@@ -59,10 +59,10 @@ def test_usage_has_a_range(api: Api) -> None:
         assert api.get("/credits/usage", params=query).status_code == 400
 
 
-def test_a_top_up_buys_credits_when_the_balance_falls_below(api: Api) -> None:
+def test_top_up_buys_credits_below_the_threshold(api: Api) -> None:
     api.mosaic.configure(credits=40)
-    answer = api.post("/credits/settings", {"auto_topup": TOP_UP})
-    assert answer.json() == {"auto_topup": TOP_UP}
+    response = api.post("/credits/settings", {"auto_topup": TOP_UP})
+    assert response.json() == {"auto_topup": TOP_UP}
     assert credits(api)["auto_topup"] == {"eligible": True, **TOP_UP}
     assert api.finished(body=URL)["status"] == "completed"
     assert credits(api)["balance"] == 110
@@ -82,22 +82,22 @@ def test_a_top_up_buys_credits_when_the_balance_falls_below(api: Api) -> None:
         {"auto_topup": {**TOP_UP, "eligible": True}},
     ],
 )
-def test_a_top_up_that_is_not_valid_is_not_set(api: Api, body: dict[str, Any]) -> None:
+def test_invalid_top_up_is_rejected(api: Api, body: dict[str, Any]) -> None:
     assert api.post("/credits/settings", body).status_code == 400
     assert api.mosaic.counts().settings_changed == 0
 
 
-def test_a_top_up_needs_a_plan_that_has_it(api: Api) -> None:
+def test_top_up_requires_an_eligible_plan(api: Api) -> None:
     for plan in (None, "pro"):
         api.mosaic.configure(plan=plan)
-        answer = api.post("/credits/settings", {"auto_topup": TOP_UP})
-        assert (answer.status_code, list(answer.json())) == (403, ["detail"])
+        response = api.post("/credits/settings", {"auto_topup": TOP_UP})
+        assert (response.status_code, list(response.json())) == (403, ["detail"])
         assert credits(api)["auto_topup"] == {"eligible": False, "enabled": False, "threshold": 0, "quantity": 0}
     api.mosaic.configure(plan="creator", out_of_range_status=422)
     assert api.post("/credits/settings", {"auto_topup": {**TOP_UP, "quantity": -1}}).status_code == 422
 
 
-def test_the_plan_is_told_or_that_there_is_none(api: Api) -> None:
+def test_plan_shapes(api: Api) -> None:
     plan = api.get("/plan").json()
     assert (plan["plan"]["id"], plan["plan"]["status"], plan["scheduled_plan"]) == ("professional", "active", None)
     assert plan["credits"]["unlimited"] is True
@@ -109,7 +109,7 @@ def test_the_plan_is_told_or_that_there_is_none(api: Api) -> None:
     assert api.get("/plan").json()["plan"]["id"] == "free"
 
 
-def test_four_plans_are_listed_in_one_of_two_forms(api: Api) -> None:
+def test_plan_list_shapes(api: Api) -> None:
     plans = api.get("/plan/list").json()["plans"]
     assert {each["id"]: (each["billing"], each["price_usd"]) for each in plans} == {
         "creator": ("monthly", 50),
@@ -121,10 +121,10 @@ def test_four_plans_are_listed_in_one_of_two_forms(api: Api) -> None:
     assert "annual_price_usd" in api.get("/plan/list").json()["plans"][0]
 
 
-def test_an_upgrade_takes_place_at_once(api: Api) -> None:
+def test_upgrade_is_immediate(api: Api) -> None:
     api.mosaic.configure(plan="creator", credits=5)
-    answer = api.post("/plan/upgrade", {"plan_id": "professional_annual"})
-    assert answer.json() == {
+    response = api.post("/plan/upgrade", {"plan_id": "professional_annual"})
+    assert response.json() == {
         "success": True,
         "requires_checkout": False,
         "plan_id": "professional_annual",
@@ -138,7 +138,7 @@ def test_an_upgrade_takes_place_at_once(api: Api) -> None:
     assert api.mosaic.counts().plan_upgrades == 1
 
 
-def test_an_upgrade_may_wait_for_a_checkout(api: Api) -> None:
+def test_upgrade_by_checkout(api: Api) -> None:
     api.mosaic.configure(plan=None, credits=0, upgrade="checkout")
     run_id = api.start(body=URL)
     assert api.end(run_id)["needs_credits"] is True
@@ -156,7 +156,7 @@ def test_an_upgrade_may_wait_for_a_checkout(api: Api) -> None:
     assert api.end(run_id)["status"] == "completed"
 
 
-def test_a_cheaper_plan_waits_for_the_end_of_the_period(api: Api) -> None:
+def test_cheaper_plan_is_scheduled(api: Api) -> None:
     assert api.post("/plan/upgrade", {"plan_id": "creator_annual"}).status_code == 200
     plan = api.get("/plan").json()
     assert (plan["plan"]["id"], plan["scheduled_plan"]["id"]) == ("professional", "creator_annual")
@@ -169,13 +169,13 @@ def test_a_cheaper_plan_waits_for_the_end_of_the_period(api: Api) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"plan_id": "free"}, {"plan_id": 3}, {"plan": "pro"}, {"plan_id": "pro", "cancel_url": "back"}]
 )
-def test_an_upgrade_that_is_not_valid_moves_no_money(api: Api, body: dict[str, Any]) -> None:
+def test_invalid_upgrade_changes_nothing(api: Api, body: dict[str, Any]) -> None:
     assert api.post("/plan/upgrade", body).status_code == 400
     assert api.get("/plan").json()["plan"]["id"] == "professional"
     assert api.mosaic.counts().plan_upgrades == 0
 
 
-def test_an_upgrade_whose_answer_is_lost_has_taken_place(api: Api) -> None:
+def test_upgrade_with_a_lost_response_is_effective(api: Api) -> None:
     api.mosaic.inject("answer_lost", method="POST", path="/plan/upgrade")
     with pytest.raises(httpx.RemoteProtocolError):
         api.post("/plan/upgrade", {"plan_id": "pro"})

@@ -1,4 +1,4 @@
-"""The page at ``/``: what it shows, and what it keeps from doing."""
+"""The HTML page at ``/``: its content and its security."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDRESSES = ("src", "href", "poster", "action", "formaction", "srcset", "data", 
 
 
 class Page(HTMLParser):
-    """The tags of a page, its text, and where it leads to."""
+    """The tags, the text and the links of a page."""
 
     VOID = frozenset({"meta", "link", "img", "br"})
 
@@ -51,29 +51,29 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def browser(mosaic: Emulator) -> Any:
-    """A browser that has no key."""
+    """Return a client without an API key."""
     with httpx.Client(base_url=mosaic.url, trust_env=False) as client:
         yield client
 
 
 def shown(browser: httpx.Client, path: str = "/") -> Page:
-    answer = browser.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    return Page(answer.text)
+    response = browser.get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    return Page(response.text)
 
 
-def test_an_empty_emulator_says_so(browser: httpx.Client) -> None:
+def test_page_of_an_empty_emulator(browser: httpx.Client) -> None:
     page = shown(browser)
     assert "No run has been started." in page.text
-    assert "Nothing has been posted." in page.text
-    assert "No fault is set." in page.text
+    assert "No post has been created." in page.text
+    assert "None." in page.text
     for agent in fixed_agents().values():
         assert agent.name in page.text
         assert agent.id in page.text
 
 
-def test_it_shows_all_that_the_emulator_holds(api: Api, browser: httpx.Client) -> None:
+def test_page_shows_the_state(api: Api, browser: httpx.Client) -> None:
     good = api.start({"video_ids": [api.upload(name="monday.mp4")]})
     api.end(good)
     api.mosaic.configure(failing_nodes={"Captions": "No speech"}, failing_platforms={"x": "Too long"})
@@ -92,14 +92,14 @@ def test_it_shows_all_that_the_emulator_holds(api: Api, browser: httpx.Client) -
     assert "token" not in page.text
 
 
-def test_films_play_in_the_page(api: Api, browser: httpx.Client) -> None:
+def test_page_plays_videos(api: Api, browser: httpx.Client) -> None:
     run = api.finished()
     page = shown(browser)
-    (film,) = [each for each in page.addresses("video") if each.endswith(f"{run['outputs'][0]['id']}/media")]
-    whole = browser.get(film)
+    (video,) = [each for each in page.addresses("video") if each.endswith(f"{run['outputs'][0]['id']}/media")]
+    whole = browser.get(video)
     assert (whole.status_code, whole.headers["content-type"]) == (200, "video/mp4")
-    # Browsers ask for parts, some for nothing else.
-    part = browser.get(film, headers={"Range": "bytes=4-7"})
+    # Browsers request ranges.
+    part = browser.get(video, headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
     (poster,) = [value for tag, name, value in page.attributes if name == "poster"]
     assert browser.get(poster or "").headers["content-type"] == "image/jpeg"
@@ -107,7 +107,7 @@ def test_films_play_in_the_page(api: Api, browser: httpx.Client) -> None:
         assert f"/_emulator/uploads/{asset['id']}/media" in page.addresses("video")
 
 
-def test_images_and_sounds_show_as_well(api: Api, browser: httpx.Client) -> None:
+def test_page_shows_images_and_audio(api: Api, browser: httpx.Client) -> None:
     nodes = [
         ("18b998a0-2ea7-4676-a5d3-3ae6c8ac0b72", {"prompt": "Sea"}),
         ("14687f30-5fd0-468f-8239-2784d83df95b", {"mode": "music"}),
@@ -121,7 +121,7 @@ def test_images_and_sounds_show_as_well(api: Api, browser: httpx.Client) -> None
     assert {browser.get(each).headers["content-type"] for each in page.addresses("img")} == {"image/png"}
 
 
-def test_what_others_wrote_is_text(api: Api, browser: httpx.Client) -> None:
+def test_page_escapes_user_text(api: Api, browser: httpx.Client) -> None:
     agent_id = api.post("/agent/create", {"name": HOSTILE[:120], "description": HOSTILE}).json()["agent_id"]
     node = {"op": "create_node", "node_type_id": "9451e6ff-ac7f-4317-9055-a2f35f641b29"}
     api.post(f"/agent/{agent_id}/update", {"operations": [node]})
@@ -143,10 +143,10 @@ def test_what_others_wrote_is_text(api: Api, browser: httpx.Client) -> None:
     assert not [each for each in page.addresses("img", "video", "audio") if not each.startswith("/_emulator/")]
 
 
-def test_nothing_is_loaded_from_elsewhere(api: Api, browser: httpx.Client) -> None:
+def test_page_loads_nothing_external(api: Api, browser: httpx.Client) -> None:
     api.finished()
-    answer = browser.get("/")
-    page = Page(answer.text)
+    response = browser.get("/")
+    page = Page(response.text)
     for each in page.addresses("a", "link", "img", "video", "audio", "source"):
         assert re.match(r"/(?!/)", each), each
         assert browser.get(each).status_code == 200, each
@@ -166,22 +166,22 @@ def test_nothing_is_loaded_from_elsewhere(api: Api, browser: httpx.Client) -> No
 
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/javascript", "video/mp4; x=1", ""])
-def test_an_upload_is_never_shown_as_a_page(api: Api, browser: httpx.Client, kind: str) -> None:
+def test_uploaded_html_is_never_rendered(api: Api, browser: httpx.Client, kind: str) -> None:
     form = api.reserve("image")
     part = ("x.html", b"<script>alert(1)</script>", kind) if kind else ("x.html", b"<script>alert(1)</script>")
     httpx.post(form["upload_url"], data=form["upload_fields"], files={"file": part}, trust_env=False)
     assert api.post("/uploads/image/finalize_upload", {"image_id": form["image_id"]}).status_code == 200
-    answer = browser.get(f"/_emulator/uploads/{form['image_id']}/media")
-    assert answer.status_code == 200
+    response = browser.get(f"/_emulator/uploads/{form['image_id']}/media")
+    assert response.status_code == 200
     if kind.startswith("video/mp4"):
-        assert answer.headers["content-type"] == "video/mp4"
+        assert response.headers["content-type"] == "video/mp4"
     else:
-        assert answer.headers["content-type"] == "application/octet-stream"
-        assert answer.headers["content-disposition"] == "attachment"
+        assert response.headers["content-type"] == "application/octet-stream"
+        assert response.headers["content-disposition"] == "attachment"
         assert form["image_id"] not in "".join(shown(browser).addresses("img"))
 
 
-def test_looking_changes_and_counts_nothing(api: Api, browser: httpx.Client) -> None:
+def test_page_requests_are_not_counted(api: Api, browser: httpx.Client) -> None:
     run = api.finished()
     api.mosaic.inject("server_error", times=1)
     before, requests = api.mosaic.counts(), len(api.mosaic.requests())
@@ -196,7 +196,7 @@ def test_looking_changes_and_counts_nothing(api: Api, browser: httpx.Client) -> 
     assert run["status"] == "completed"
 
 
-def test_no_secret_is_on_the_page(api: Api, browser: httpx.Client) -> None:
+def test_page_contains_no_secrets(api: Api, browser: httpx.Client) -> None:
     api.mosaic.configure(webhook_secret="whsk_hidden", signature_mark="markofsignatures")
     run = api.finished()
     httpx.get(run["outputs"][0]["video_url"], trust_env=False)
@@ -206,7 +206,7 @@ def test_no_secret_is_on_the_page(api: Api, browser: httpx.Client) -> None:
         assert each not in text
 
 
-def test_it_refreshes_only_when_asked_to(browser: httpx.Client) -> None:
+def test_page_refreshes_on_request(browser: httpx.Client) -> None:
     def refresh(path: str) -> list[str | None]:
         page = shown(browser, path)
         return [value for tag, name, value in page.attributes if (tag, name) == ("meta", "http-equiv")]
@@ -215,7 +215,7 @@ def test_it_refreshes_only_when_asked_to(browser: httpx.Client) -> None:
     assert refresh("/?refresh") == ["refresh"]
 
 
-def test_thousands_of_runs_do_not_make_it_long(api: Api, browser: httpx.Client) -> None:
+def test_page_stays_short_with_thousands_of_runs(api: Api, browser: httpx.Client) -> None:
     api.mosaic.configure(hold_runs=True)
     for _ in range(60):
         api.start({"video_urls": ["https://cdn.example.org/a.mp4"]})
@@ -226,7 +226,7 @@ def test_thousands_of_runs_do_not_make_it_long(api: Api, browser: httpx.Client) 
     assert api.mosaic.runs()[0]["run_id"] not in page.text
 
 
-def test_a_key_that_leaked_is_told(api: Api, browser: httpx.Client) -> None:
+def test_page_warns_of_leaked_keys(api: Api, browser: httpx.Client) -> None:
     run = api.finished()
     assert "must never send it there" not in shown(browser).text
     httpx.get(run["outputs"][0]["video_url"], headers={"Authorization": "Bearer mk_x"}, trust_env=False)
@@ -235,12 +235,12 @@ def test_a_key_that_leaked_is_told(api: Api, browser: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/_emulator/nothing", "/_emulator", "/_emulator/runs/x/outputs/y/media"])
-def test_what_is_not_there_is_not_found(browser: httpx.Client, mosaic: Emulator, path: str) -> None:
+def test_unknown_media_are_not_found(browser: httpx.Client, mosaic: Emulator, path: str) -> None:
     assert (browser.get(path).status_code, list(browser.get(path).json())) == (404, ["detail"])
     assert mosaic.counts() == Counts()
 
 
-def test_only_reading_the_root_is_the_page(api: Api) -> None:
+def test_only_get_of_the_root_is_the_page(api: Api) -> None:
     assert api.post("/").status_code == 405
     assert api.http.head("/").status_code == 200
     assert api.mosaic.counts().requests == {"POST (no route)": 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mosaic_emulator.faults import KINDS
+from mosaic_emulator.core.faults import KINDS
 
 from .conftest import Api, until
 
@@ -19,7 +19,7 @@ def start(api: Api) -> httpx.Response:
     return api.post(f"/agent/{api.mosaic.agent_id}/run", URL)
 
 
-def test_an_answer_is_lost_after_the_effect(api: Api) -> None:
+def test_answer_lost_keeps_the_effect(api: Api) -> None:
     api.mosaic.inject("answer_lost", method="POST", path=RUN)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         start(api)
@@ -31,7 +31,7 @@ def test_an_answer_is_lost_after_the_effect(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("when", "runs"), [("before", 0), ("after", 1)])
-def test_a_connection_is_reset(api: Api, when: str, runs: int) -> None:
+def test_reset(api: Api, when: str, runs: int) -> None:
     api.mosaic.inject("reset", when=when)
     with pytest.raises(httpx.ReadError, match="reset"):
         start(api)
@@ -39,16 +39,16 @@ def test_a_connection_is_reset(api: Api, when: str, runs: int) -> None:
 
 
 @pytest.mark.parametrize(("when", "runs"), [("before", 0), ("after", 1)])
-def test_a_request_hangs_for_ever(api: Api, when: str, runs: int) -> None:
+def test_hang_until_the_client_disconnects(api: Api, when: str, runs: int) -> None:
     api.mosaic.inject("hang", when=when)
     with pytest.raises(httpx.ReadTimeout):
         api.http.post(f"/agent/{api.mosaic.agent_id}/run", json=URL, timeout=0.2)
-    # The client has gone: a request that hung before its effect never has one.
+    # The client has disconnected. A request that hangs before its effect has none.
     until(api.mosaic.requests, lambda requests: requests[0]["seconds"] is not None)
     assert api.mosaic.counts().runs_started == runs
 
 
-def test_a_hanging_request_can_have_its_effect_after_the_client_has_gone(api: Api) -> None:
+def test_hang_with_seconds_has_its_effect_after_a_disconnect(api: Api) -> None:
     api.mosaic.inject("hang", seconds=0.8)
     with pytest.raises(httpx.ReadTimeout):
         api.http.post(f"/agent/{api.mosaic.agent_id}/run", json=URL, timeout=0.1)
@@ -57,11 +57,11 @@ def test_a_hanging_request_can_have_its_effect_after_the_client_has_gone(api: Ap
 
 
 @pytest.mark.parametrize("wanted", [None, 7, {"date": 30}])
-def test_the_rate_is_limited(api: Api, wanted: Any) -> None:
+def test_rate_limit(api: Api, wanted: Any) -> None:
     api.mosaic.inject("rate_limit", **({} if wanted is None else {"retry_after": wanted}))
-    answer = start(api)
-    assert (answer.status_code, answer.json()) == (429, {"detail": "Too many requests"})
-    after = answer.headers.get("retry-after")
+    response = start(api)
+    assert (response.status_code, response.json()) == (429, {"detail": "Too many requests"})
+    after = response.headers.get("retry-after")
     if isinstance(wanted, dict):
         assert 25 <= parsedate_to_datetime(after).timestamp() - time.time() <= 31
     else:
@@ -72,51 +72,61 @@ def test_the_rate_is_limited(api: Api, wanted: Any) -> None:
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("effect", [False, True])
 @pytest.mark.parametrize("body", ["html", "json"])
-def test_the_server_breaks_with_or_without_the_effect(api: Api, status: int, effect: bool, body: str) -> None:
+def test_server_error(api: Api, status: int, effect: bool, body: str) -> None:
     api.mosaic.inject("server_error", status=status, effect=effect, body=body, retry_after=3)
-    answer = start(api)
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("text/html" if body == "html" else "application/json")
-    assert answer.headers["retry-after"] == "3"
+    response = start(api)
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("text/html" if body == "html" else "application/json")
+    assert response.headers["retry-after"] == "3"
     assert api.mosaic.counts().runs_started == int(effect)
 
 
-def test_a_gateway_gives_up_before_the_effect(api: Api) -> None:
+def test_server_error_with_delayed_effect(api: Api) -> None:
     api.mosaic.inject("server_error", status=504, effect_after=0.5)
     assert start(api).status_code == 504
     assert api.mosaic.counts().runs_started == 0
     until(api.mosaic.counts, lambda counts: counts.runs_started == 1)
 
 
-def test_json_is_cut_short(api: Api) -> None:
+def test_truncated_json(api: Api) -> None:
     api.mosaic.inject("truncated_json")
     api.mosaic.inject("truncated_json", how="cut")
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
         start(api)
-    answer = start(api)
-    assert answer.status_code == 200
+    response = start(api)
+    assert response.status_code == 200
     with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
-        answer.json()
+        response.json()
     assert api.mosaic.counts().runs_started == 2
 
 
 @pytest.mark.parametrize("status", [200, 201])
-def test_an_answer_is_empty(api: Api, status: int) -> None:
+def test_empty_response(api: Api, status: int) -> None:
     api.mosaic.inject("empty", status=status)
-    answer = start(api)
-    assert (answer.status_code, answer.content) == (status, b"")
+    response = start(api)
+    assert (response.status_code, response.content) == (status, b"")
     assert api.mosaic.counts().runs_started == 1
 
 
 @pytest.mark.parametrize("effect", [False, True])
-def test_a_page_of_html_comes_instead(api: Api, effect: bool) -> None:
+def test_html_response(api: Api, effect: bool) -> None:
     api.mosaic.inject("html", effect=effect)
-    answer = start(api)
-    assert (answer.status_code, answer.text[:9]) == (200, "<!DOCTYPE")
+    response = start(api)
+    assert (response.status_code, response.text[:9]) == (200, "<!DOCTYPE")
     assert api.mosaic.counts().runs_started == int(effect)
 
 
-def test_a_status_is_one_that_nobody_knows(api: Api) -> None:
+@pytest.mark.parametrize("effect", [False, True])
+def test_refusal(api: Api, effect: bool) -> None:
+    api.mosaic.inject("refusal", effect=effect)
+    response = start(api)
+    assert (response.status_code, response.json()) == (200, {"success": False, "error": "The request was refused"})
+    assert api.mosaic.counts().runs_started == int(effect)
+    api.mosaic.inject("refusal", error="Out of quota")
+    assert start(api).json()["error"] == "Out of quota"
+
+
+def test_unknown_status(api: Api) -> None:
     run_id = api.start(body=URL)
     api.mosaic.inject("unknown_status", path="/agent_run/{run_id}")
     api.mosaic.inject("unknown_status", path="/agent_runs", status="dreaming")
@@ -126,31 +136,31 @@ def test_a_status_is_one_that_nobody_knows(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("not_found", 404), ("unauthorized", 401), ("forbidden", 403)])
-def test_a_good_request_is_refused(api: Api, kind: str, status: int) -> None:
+def test_rejecting_faults(api: Api, kind: str, status: int) -> None:
     api.mosaic.inject(kind)
     assert start(api).status_code == status
     assert api.mosaic.counts().runs_started == 0
 
 
-def test_a_body_trickles(api: Api) -> None:
+def test_slow_body(api: Api) -> None:
     api.mosaic.inject("slow_body", seconds=0.2, pieces=4)
-    begun = time.monotonic()
+    started_at = time.monotonic()
     assert start(api).status_code == 200
-    assert time.monotonic() - begun >= 0.15
+    assert time.monotonic() - started_at >= 0.15
 
 
 @pytest.mark.parametrize("follow", [False, True])
-def test_a_redirect_shows_whether_the_key_follows(api: Api, follow: bool) -> None:
+def test_redirect_reveals_leaked_keys(api: Api, follow: bool) -> None:
     api.mosaic.inject("redirect", status=302)
-    answer = api.get("/whoami")
-    assert answer.status_code == 302
-    assert not answer.headers["location"].startswith(api.mosaic.url)
+    response = api.get("/whoami")
+    assert response.status_code == 302
+    assert not response.headers["location"].startswith(api.mosaic.url)
     if follow:
-        api.get(answer.headers["location"])
+        api.get(response.headers["location"])
     assert api.mosaic.counts().key_leaks == int(follow)
 
 
-def test_faults_are_for_the_requests_that_they_name(api: Api) -> None:
+def test_faults_match_method_and_path(api: Api) -> None:
     api.mosaic.inject("not_found", method="GET", path="/agent/{id}", skip=1, times=2)
     path = f"/agent/{api.mosaic.agent_id}"
     assert api.get("/whoami").status_code == 200
@@ -158,7 +168,7 @@ def test_faults_are_for_the_requests_that_they_name(api: Api) -> None:
     assert [api.get(path).status_code for _ in range(4)] == [200, 404, 404, 200]
 
 
-def test_a_path_may_be_a_glob(api: Api) -> None:
+def test_fault_path_may_be_a_glob(api: Api) -> None:
     api.mosaic.inject("forbidden", path="/uploads/*", times=None)
     assert api.post("/uploads/video/get_upload_url").status_code == 403
     assert api.post("/uploads/get_view_url", {}).status_code == 403
@@ -167,13 +177,13 @@ def test_a_path_may_be_a_glob(api: Api) -> None:
     assert api.post("/uploads/video/get_upload_url").status_code == 200
 
 
-def test_faults_come_in_the_order_of_their_injection(api: Api) -> None:
+def test_faults_apply_in_order(api: Api) -> None:
     api.mosaic.inject("not_found")
     api.mosaic.inject("forbidden", times=2)
     assert [api.get("/whoami").status_code for _ in range(4)] == [404, 403, 403, 200]
 
 
-def test_chances_are_the_same_after_each_reset(api: Api) -> None:
+def test_probabilities_repeat_after_a_reset(api: Api) -> None:
     def statuses() -> list[int]:
         api.mosaic.reset()
         api.mosaic.inject("forbidden", times=None, probability=0.5)
@@ -184,10 +194,10 @@ def test_chances_are_the_same_after_each_reset(api: Api) -> None:
     assert statuses() == first
 
 
-def test_what_is_injected_must_be_known(api: Api) -> None:
+def test_unknown_fault_is_rejected(api: Api) -> None:
     with pytest.raises(ValueError, match="no fault 'earthquake'"):
         api.mosaic.inject("earthquake")
-    with pytest.raises(ValueError, match=r"no option second;.*seconds, when"):
+    with pytest.raises(ValueError, match=r"no option second\..*seconds, when"):
         api.mosaic.inject("hang", second=1)
     with pytest.raises(ValueError, match="probability"):
         api.mosaic.inject("hang", probability=2)
@@ -198,7 +208,7 @@ class TestOnTheStorageHost:
     MEDIA = "/mosaic-emulator-media/{object}"
 
     @pytest.mark.parametrize("kind", ["answer_lost", "reset"])
-    def test_the_answer_to_a_form_is_lost(self, api: Api, kind: str) -> None:
+    def test_form_response_is_lost(self, api: Api, kind: str) -> None:
         options: dict[str, Any] = {"when": "after"} if kind == "reset" else {}
         api.mosaic.inject(kind, path=self.FORM, **options)
         form = api.reserve()
@@ -207,7 +217,7 @@ class TestOnTheStorageHost:
         assert api.mosaic.counts().uploads_stored == 1
         assert api.post("/uploads/video/finalize_upload", {"video_id": form["video_id"]}).status_code == 200
 
-    def test_the_connection_is_reset_within_the_bytes(self, api: Api) -> None:
+    def test_reset_within_the_body(self, api: Api) -> None:
         api.mosaic.inject("reset", path=self.FORM, after_bytes=100_000)
         form = api.reserve()
         with pytest.raises((httpx.WriteError, *LOST)):
@@ -216,18 +226,18 @@ class TestOnTheStorageHost:
         assert api.store(form).status_code == 204
 
     @pytest.mark.parametrize("effect", [False, True])
-    def test_the_host_breaks(self, api: Api, effect: bool) -> None:
+    def test_server_error(self, api: Api, effect: bool) -> None:
         api.mosaic.inject("server_error", path=self.FORM, status=503, effect=effect, retry_after=1)
-        answer = api.store(api.reserve())
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        response = api.store(api.reserve())
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert api.mosaic.counts().uploads_stored == int(effect)
 
-    def test_a_form_lapses(self, api: Api) -> None:
+    def test_expired_form(self, api: Api) -> None:
         api.mosaic.inject("expired_form")
         form = api.reserve()
         assert [api.store(form).status_code for _ in range(2)] == [403, 204]
 
-    def test_the_host_hangs_and_the_emulator_still_ends(self, api: Api) -> None:
+    def test_hang(self, api: Api) -> None:
         api.mosaic.inject("hang", path=self.FORM)
         form = api.reserve()
         with pytest.raises(httpx.ReadTimeout):
@@ -236,22 +246,22 @@ class TestOnTheStorageHost:
             )
         assert api.mosaic.counts().uploads_stored == 0
 
-    def test_a_download_meets_faults(self, api: Api, storage: httpx.Client) -> None:
+    def test_faults_of_downloads(self, api: Api, storage: httpx.Client) -> None:
         link = api.finished()["outputs"][0]["video_url"]
         expected = {"not_found": 404, "unauthorized": 401, "forbidden": 403, "rate_limit": 429, "server_error": 500}
         for kind, status in expected.items():
             api.mosaic.inject(kind, path=self.MEDIA)
             assert storage.get(link).status_code == status
         api.mosaic.inject("slow_body", path=self.MEDIA, seconds=0.2, pieces=4)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         assert storage.get(link).status_code == 200
-        assert time.monotonic() - begun >= 0.15
+        assert time.monotonic() - started_at >= 0.15
         api.mosaic.inject("redirect", path=self.MEDIA, location=f"{api.mosaic.url}/elsewhere")
         assert storage.get(link).headers["location"] == f"{api.mosaic.url}/elsewhere"
         assert api.mosaic.counts().downloads == 1
 
 
-def test_every_kind_of_fault_is_tried_somewhere() -> None:
+def test_every_fault_is_tested() -> None:
     from pathlib import Path
 
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))

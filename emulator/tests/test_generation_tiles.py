@@ -1,4 +1,4 @@
-"""Tiles whose pages are public: their ids, their parameters, and the images and sounds that they make."""
+"""Tiles with documented parameters, and generated images and audio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mosaic_emulator.ffmpeg import find_ffmpeg
+from mosaic_emulator.runs.ffmpeg import find_ffmpeg
 
 from .conftest import Api
 
@@ -36,12 +36,12 @@ def tile(type_id: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def agent_of(api: Api, type_id: str, params: dict[str, Any] | None = None) -> tuple[str, str]:
-    answer = change(api, tile(type_id, params))
-    assert answer.status_code == 200, answer.text
-    return answer.json()["agent_id"], answer.json()["created_nodes"][0]["agent_node_id"]
+    response = change(api, tile(type_id, params))
+    assert response.status_code == 200, response.text
+    return response.json()["agent_id"], response.json()["created_nodes"][0]["agent_node_id"]
 
 
-def test_the_catalogue_has_the_published_id(api: Api) -> None:
+def test_node_types_have_the_published_ids(api: Api) -> None:
     kind = api.get(f"/node_type/{IMAGE}").json()["node_type"]
     assert (kind["node_type_name"], kind["docs_url"]) == (
         "Image Generation",
@@ -57,7 +57,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     (AUDIO, {}),
     (AUDIO, {"mode": "voiceover", "script": "Hello", "voice_id": "v", "use_upstream_voice_reference": False}),
     (AUDIO, {"mode": "music", "model": "music", "selected_context": {"videos": [], "audio": []}}),
-    # Its page was not read to the end.
+    # Its parameters are not completely documented.
     (AUDIO, {"mode": "music", "length": 30}),
     (VIDEO, {"prompt": "Sea", "duration": "8", "generate_audio": True, "aspect_ratio": "16:9"}),
     (WATERMARK, {}),
@@ -94,27 +94,27 @@ BAD: list[tuple[str, dict[str, Any] | None, str]] = [
 
 
 @pytest.mark.parametrize(("type_id", "params"), GOOD)
-def test_published_params_are_accepted(api: Api, type_id: str, params: dict[str, Any]) -> None:
+def test_documented_params_are_accepted(api: Api, type_id: str, params: dict[str, Any]) -> None:
     _, node_id = agent_of(api, type_id, params)
     assert api.get(f"/agent_nodes/{node_id}").json()["agent_node"]["params_used"] == params
 
 
 @pytest.mark.parametrize(("type_id", "params", "named"), BAD)
-def test_params_against_the_page_are_refused(api: Api, type_id: str, params: dict[str, Any] | None, named: str) -> None:
-    answer = change(api, tile(type_id, params))
-    assert answer.status_code == 400
-    assert named in answer.json()["detail"]
+def test_undocumented_params_are_rejected(api: Api, type_id: str, params: dict[str, Any] | None, named: str) -> None:
+    response = change(api, tile(type_id, params))
+    assert response.status_code == 400
+    assert named in response.json()["detail"]
 
 
-def test_a_required_param_can_not_be_taken_away(api: Api) -> None:
+def test_required_param_cannot_be_removed(api: Api) -> None:
     agent_id, node_id = agent_of(api, IMAGE, PROMPT)
     update = {"op": "update_node", "agent_node_id": node_id, "params_used": {"prompt": None}}
     assert change(api, update, agent_id=agent_id).status_code == 400
-    answer = api.post(f"/agent/{agent_id}/run", {"update_params": {node_id: {"prompt": None}}})
-    assert (answer.status_code, answer.json()["detail"]) == (400, "Image Generation: prompt is required")
+    response = api.post(f"/agent/{agent_id}/run", {"update_params": {node_id: {"prompt": None}}})
+    assert (response.status_code, response.json()["detail"]) == (400, "Image Generation: prompt is required")
 
 
-def test_a_missing_param_can_be_refused_later_or_never(api: Api) -> None:
+def test_missing_param_can_be_rejected_later_or_never(api: Api) -> None:
     api.mosaic.configure(required_params="start")
     agent_id, node_id = agent_of(api, IMAGE)
     assert api.post(f"/agent/{agent_id}/run").status_code == 400
@@ -136,24 +136,24 @@ MEDIA: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-# With ffmpeg and with the samples that stand in for it.
+# With ffmpeg, and with the samples instead of it.
 @pytest.mark.parametrize("render", ["auto", "passthrough", "tiny"])
 @pytest.mark.parametrize(("type_id", "params", "kind"), MEDIA)
-def test_images_and_sounds_are_made(
+def test_images_and_audio_are_generated(
     api: Api, storage: httpx.Client, type_id: str, params: dict[str, Any], kind: str, render: str
 ) -> None:
     api.mosaic.configure(render=render, clip_seconds=1)
     agent_id, node_id = agent_of(api, type_id, params)
     (output,) = api.end(api.start({}, agent_id))["outputs"]
     assert output["original_node_id"] == node_id
-    answer = storage.get(output["video_url"])
-    assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
-    assert answer.content.startswith(FIRST_BYTES[kind])
+    response = storage.get(output["video_url"])
+    assert (response.status_code, response.headers["content-type"]) == (200, kind)
+    assert response.content.startswith(FIRST_BYTES[kind])
     assert (output["thumbnail_url"] is None) == kind.startswith("audio")
 
 
 @needs_ffmpeg
-def test_an_image_has_the_size_asked_for(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
+def test_image_has_the_requested_size(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
     from .test_rendering import ffmpeg
 
     api.mosaic.configure(render="auto")
@@ -173,7 +173,7 @@ def test_an_image_has_the_size_asked_for(api: Api, storage: httpx.Client, tmp_pa
         ("both", {"video_url", "own"}, {"video_url", "own"}),
     ],
 )
-def test_where_the_link_is_can_be_chosen(api: Api, where: str, names: set[str], filled: set[str]) -> None:
+def test_generated_url_shapes(api: Api, where: str, names: set[str], filled: set[str]) -> None:
     api.mosaic.configure(generated_url=where)
     for type_id, params, own in ((IMAGE, PROMPT, "image_url"), (AUDIO, {"mode": "music"}, "audio_url")):
         agent_id, _ = agent_of(api, type_id, params)
@@ -181,12 +181,12 @@ def test_where_the_link_is_can_be_chosen(api: Api, where: str, names: set[str], 
         urls = {name for name in output if name in ("video_url", "image_url", "audio_url")}
         assert urls == {own if name == "own" else name for name in names}
         assert {name for name in urls if output[name]} == {own if name == "own" else name for name in filled}
-    # A film is where it always is.
-    (film,) = api.finished()["outputs"]
-    assert {name for name in film if name in ("video_url", "image_url", "audio_url")} == {"video_url"}
+    # A video is always in video_url.
+    (video,) = api.finished()["outputs"]
+    assert {name for name in video if name in ("video_url", "image_url", "audio_url")} == {"video_url"}
 
 
-def test_an_image_becomes_an_asset_of_the_workspace(api: Api, storage: httpx.Client) -> None:
+def test_generated_image_becomes_an_asset(api: Api, storage: httpx.Client) -> None:
     agent_id, _ = agent_of(api, IMAGE, PROMPT)
     (output,) = api.end(api.start({}, agent_id))["outputs"]
     (asset,) = api.mosaic.uploads()
@@ -194,6 +194,6 @@ def test_an_image_becomes_an_asset_of_the_workspace(api: Api, storage: httpx.Cli
     assert asset["id"].startswith("img-")
     view = api.post("/uploads/get_view_url", {"asset_type": "image", "asset_id": asset["id"]}).json()
     assert storage.get(view["signed_url"]).content == storage.get(output["video_url"]).content
-    # It is no film.
+    # Not a video.
     refused = api.post(f"/agent/{api.mosaic.agent_id}/run", {"node_render_ids": [output["id"]]})
     assert refused.status_code == 404

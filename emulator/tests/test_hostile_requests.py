@@ -1,4 +1,4 @@
-"""Requests that no client should send: the emulator refuses them, and goes on."""
+"""Malformed requests: the emulator rejects them and keeps running."""
 
 from __future__ import annotations
 
@@ -24,58 +24,56 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_a_body_that_can_not_be_read_is_a_bad_request_of_every_kind_of_route(
-    api: Api, mosaic: Emulator, body: bytes
-) -> None:
+def test_unreadable_body_is_a_bad_request(api: Api, mosaic: Emulator, body: bytes) -> None:
     paths = ("/agent/create", f"/agent/{mosaic.agent_id}/run", "/_emulator/settings", "/_emulator/faults")
     for path in paths:
-        answer = api.http.post(path, content=body)
-        assert answer.status_code in (400, 422), (path, answer.text)
+        response = api.http.post(path, content=body)
+        assert response.status_code in (400, 422), (path, response.text)
     assert api.get("/whoami").status_code == 200
 
 
 @pytest.mark.parametrize(
     "place", [b"[" * 5000, b'{"n":1e999,"f":""}', b'{"n":' + b"9" * 5000 + b"}", b"\xff", b'{"n":NaN,"f":""}']
 )
-def test_a_cursor_that_can_not_be_read_is_refused(api: Api, place: bytes) -> None:
-    answer = api.get("/agents", params={"cursor": base64.urlsafe_b64encode(place).decode()})
-    assert (answer.status_code, "cursor" in answer.text) == (api.mosaic.settings()["validation_status"], True)
+def test_unreadable_cursor_is_rejected(api: Api, place: bytes) -> None:
+    response = api.get("/agents", params={"cursor": base64.urlsafe_b64encode(place).decode()})
+    assert (response.status_code, "cursor" in response.text) == (api.mosaic.settings()["validation_status"], True)
 
 
-def test_a_length_that_is_none_is_refused_by_the_storage_host(api: Api) -> None:
+def test_invalid_content_length_is_rejected(api: Api) -> None:
     form = urlsplit(api.reserve()["upload_url"])
     for length in (b"9" * 5000, b"-1", b"1_0"):
-        with socket.create_connection((form.hostname, form.port), timeout=10) as line:
-            line.sendall(
+        with socket.create_connection((form.hostname, form.port), timeout=10) as connection:
+            connection.sendall(
                 b"POST " + form.path.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n"
             )
-            assert line.recv(4096).startswith(b"HTTP/1.1 400")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400")
 
 
-def test_a_range_of_thousands_of_digits_is_none(api: Api) -> None:
+def test_overlong_range_is_ignored(api: Api) -> None:
     run = api.finished()
-    answer = httpx.get(run["outputs"][0]["video_url"], headers={"Range": f"bytes={'9' * 5000}-"}, trust_env=False)
-    assert answer.status_code == 200
+    response = httpx.get(run["outputs"][0]["video_url"], headers={"Range": f"bytes={'9' * 5000}-"}, trust_env=False)
+    assert response.status_code == 200
 
 
-def send_all(line: socket.socket, pieces: Iterator[int]) -> None:
+def send_all(connection: socket.socket, pieces: Iterator[int]) -> None:
     for _ in pieces:
-        line.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        connection.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
 
 
-def test_a_receiver_that_answers_without_end_is_left(api: Api) -> None:
+def test_endless_response_of_a_receiver_is_dropped(api: Api) -> None:
     with socket.create_server(("127.0.0.1", 0)) as endless:
         url = f"http://127.0.0.1:{endless.getsockname()[1]}/hook"
         api.start({"callback_url": url, "video_urls": ["https://cdn.example.org/a.mp4"]})
         endless.settimeout(10)
-        line, _ = endless.accept()
-        line.settimeout(10)
-        with line:
-            line.recv(65536)
-            line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection, _ = endless.accept()
+        connection.settimeout(10)
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             pieces = iter(range(4096))
             with pytest.raises(OSError, match=r"reset|pipe"):
-                send_all(line, pieces)
+                send_all(connection, pieces)
     assert next(pieces) < 1024
 
 
@@ -83,7 +81,7 @@ NO_URLS = ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "htt
 
 
 @pytest.mark.parametrize("url", NO_URLS)
-def test_what_is_no_url_is_a_bad_request_wherever_one_is_taken(api: Api, mosaic: Emulator, url: str) -> None:
+def test_invalid_url_is_a_bad_request(api: Api, mosaic: Emulator, url: str) -> None:
     agent, good = f"/agent/{mosaic.agent_id}", "https://cdn.example.org/a.mp4"
     bodies: dict[str, dict[str, object]] = {
         f"{agent}/run": {"video_urls": [url]},
@@ -100,6 +98,6 @@ def test_what_is_no_url_is_a_bad_request_wherever_one_is_taken(api: Api, mosaic:
         "/_emulator/triggers/d0000000-0000-4000-8000-000000000001/fire": {"video_url": url},
     }
     for path, body in bodies.items():
-        answer = api.http.post(path.rstrip("#"), json=body)
-        assert answer.status_code == 400, (path, answer.text)
+        response = api.http.post(path.rstrip("#"), json=body)
+        assert response.status_code == 400, (path, response.text)
     assert mosaic.counts().runs_started == 0

@@ -28,13 +28,13 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_the_emulator_imports_neither_the_provider_nor_airflow() -> None:
+def test_emulator_imports_neither_the_provider_nor_airflow() -> None:
     for path in ROOT.rglob("*.py"):
         for name in imported(path):
             assert name.partition(".")[0] not in ("airflow_provider_mosaic", "airflow"), f"{path.name} imports {name}"
 
 
-def test_every_import_is_declared() -> None:
+def test_imports_are_declared() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=!~\[ ]", each)[0].replace("-", "_") for each in project["dependencies"]}
     for path in ROOT.rglob("*.py"):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from urllib.parse import parse_qsl
+
 import httpx
 import pytest
 
@@ -19,20 +22,20 @@ def link(api: Api, run_id: str) -> str:
     return str(api.run(run_id)["outputs"][0]["video_url"])
 
 
-def test_each_look_gives_a_fresh_link_and_older_ones_still_work(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_each_read_returns_a_new_link(api: Api, run_id: str, storage: httpx.Client) -> None:
     first, second = link(api, run_id), link(api, run_id)
     assert first != second
     assert "X-Goog-Expires=604800" in first
     for each in (first, second):
-        answer = storage.get(each)
-        assert answer.content == DATA
-        assert answer.headers["content-length"] == str(len(DATA))
-        assert answer.headers["content-type"] == "video/mp4"
+        response = storage.get(each)
+        assert response.content == DATA
+        assert response.headers["content-length"] == str(len(DATA))
+        assert response.headers["content-type"] == "video/mp4"
     counts = api.mosaic.counts()
     assert (counts.downloads, counts.bytes_served) == (2, 2 * len(DATA))
 
 
-def test_a_link_that_was_touched_opens_nothing(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_modified_link_is_rejected(api: Api, run_id: str, storage: httpx.Client) -> None:
     good = link(api, run_id)
     for bad in (good[:-1] + ("0" if good[-1] != "0" else "1"), good.replace("604800", "704800"), good.split("?")[0]):
         assert storage.get(bad).status_code == 403
@@ -40,22 +43,22 @@ def test_a_link_that_was_touched_opens_nothing(api: Api, run_id: str, storage: h
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_an_expired_link_answers_what_is_set(api: Api, run_id: str, storage: httpx.Client, status: int) -> None:
+def test_expired_link_status(api: Api, run_id: str, storage: httpx.Client, status: int) -> None:
     api.mosaic.configure(expired_link_status=status)
     old = link(api, run_id)
     api.mosaic.expire_links()
-    answer = storage.get(old)
-    assert answer.status_code == status
-    assert answer.text.startswith("<?xml")
+    response = storage.get(old)
+    assert response.status_code == status
+    assert response.text.startswith("<?xml")
     assert storage.get(link(api, run_id)).status_code == 200
 
 
-def test_links_live_as_long_as_is_set(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_link_lifetime(api: Api, run_id: str, storage: httpx.Client) -> None:
     api.mosaic.configure(link_seconds=0)
     assert storage.get(link(api, run_id)).status_code == 400
 
 
-def test_one_link_can_be_expired_for_once(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_expired_link_fault(api: Api, run_id: str, storage: httpx.Client) -> None:
     api.mosaic.inject("expired_link", status=403)
     url = link(api, run_id)
     assert [storage.get(url).status_code for _ in range(2)] == [403, 200]
@@ -72,19 +75,17 @@ def test_one_link_can_be_expired_for_once(api: Api, run_id: str, storage: httpx.
         ("bytes=a-b", 200, 0, len(DATA) - 1),
     ],
 )
-def test_ranges_are_honoured(
-    api: Api, run_id: str, storage: httpx.Client, asked: str, status: int, first: int, last: int
-) -> None:
-    answer = storage.get(link(api, run_id), headers={"Range": asked})
-    assert answer.status_code == status
+def test_ranges(api: Api, run_id: str, storage: httpx.Client, asked: str, status: int, first: int, last: int) -> None:
+    response = storage.get(link(api, run_id), headers={"Range": asked})
+    assert response.status_code == status
     if status == 416:
         return
-    assert answer.content == DATA[first : last + 1]
+    assert response.content == DATA[first : last + 1]
     if status == 206:
-        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(DATA)}"
+        assert response.headers["content-range"] == f"bytes {first}-{last}/{len(DATA)}"
 
 
-def test_a_range_of_another_version_gives_the_whole(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_if_range_of_another_version(api: Api, run_id: str, storage: httpx.Client) -> None:
     etag = storage.get(link(api, run_id)).headers["etag"]
     for condition, status in ((etag, 206), ('"other"', 200)):
         headers = {"Range": "bytes=1-", "If-Range": condition}
@@ -93,43 +94,43 @@ def test_a_range_of_another_version_gives_the_whole(api: Api, run_id: str, stora
 
 def test_ranges_can_be_ignored(api: Api, run_id: str, storage: httpx.Client) -> None:
     api.mosaic.configure(ranges=False)
-    answer = storage.get(link(api, run_id), headers={"Range": "bytes=0-9"})
-    assert (answer.status_code, answer.content) == (200, DATA)
+    response = storage.get(link(api, run_id), headers={"Range": "bytes=0-9"})
+    assert (response.status_code, response.content) == (200, DATA)
 
 
-def test_head_tells_the_length_and_is_no_download(api: Api, run_id: str, storage: httpx.Client) -> None:
-    answer = storage.head(link(api, run_id))
-    assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, str(len(DATA)), b"")
+def test_head_is_not_a_download(api: Api, run_id: str, storage: httpx.Client) -> None:
+    response = storage.head(link(api, run_id))
+    assert (response.status_code, response.headers["content-length"], response.content) == (200, str(len(DATA)), b"")
     assert api.mosaic.counts().downloads == 0
 
 
 @pytest.mark.parametrize("mode", ["chunked", "absent"])
-def test_the_length_can_be_kept_back(api: Api, run_id: str, storage: httpx.Client, mode: str) -> None:
+def test_content_length_can_be_omitted(api: Api, run_id: str, storage: httpx.Client, mode: str) -> None:
     api.mosaic.configure(download_length=mode)
-    answer = storage.get(link(api, run_id))
-    assert answer.content == DATA
-    assert "content-length" not in answer.headers
+    response = storage.get(link(api, run_id))
+    assert response.content == DATA
+    assert "content-length" not in response.headers
     assert api.mosaic.counts().downloads == 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_download_can_be_cut(api: Api, run_id: str, storage: httpx.Client, reset: bool) -> None:
+def test_cut_body(api: Api, run_id: str, storage: httpx.Client, reset: bool) -> None:
     api.mosaic.inject("cut_body", fraction=0.25, reset=reset)
     url = link(api, run_id)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         storage.get(url)
     assert storage.get(url).content == DATA
-    # It is counted after its last byte.
+    # A download is counted after its last byte.
     until(lambda: api.mosaic.counts().downloads, lambda downloads: downloads == 1)
 
 
-def test_the_key_is_not_for_the_storage_host(api: Api, run_id: str) -> None:
-    answer = api.get(link(api, run_id))
-    assert answer.status_code == 400
+def test_api_key_at_the_storage_host_is_rejected(api: Api, run_id: str) -> None:
+    response = api.get(link(api, run_id))
+    assert response.status_code == 400
     assert api.mosaic.counts().key_leaks == 1
 
 
-def test_links_and_forms_can_be_marked(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_signature_mark(api: Api, run_id: str, storage: httpx.Client) -> None:
     api.mosaic.configure(signature_mark="look4me")
     url = link(api, run_id)
     assert "X-Goog-Signature=look4me" in url
@@ -139,7 +140,22 @@ def test_links_and_forms_can_be_marked(api: Api, run_id: str, storage: httpx.Cli
     assert form["upload_fields"]["x-goog-signature"].startswith("look4me")
 
 
-def test_a_link_to_nothing_is_not_found(api: Api, run_id: str, storage: httpx.Client) -> None:
+def test_request_log_masks_signed_urls(api: Api, run_id: str, storage: httpx.Client) -> None:
+    api.mosaic.configure(signature_mark="look4me")
+    url = link(api, run_id)
+    assert storage.get(url).status_code == 200
+    api.post("/social/post", {"post": "Hello", "platforms": ["x"], "media_urls": [url]})
+    api.get("/agent_runs", params={"limit": 3, "cursor": "c"})
+    log = api.mosaic.requests()
+    assert "look4me" not in json.dumps(log)
+    [download] = [each["query"] for each in log if each["template"].startswith("/mosaic-emulator-media")]
+    assert {value for _, value in parse_qsl(download)} == {"***"}
+    [post] = [each["body"] for each in log if each["path"] == "/social/post"]
+    assert post["media_urls"][0].startswith(url.partition("=")[0])
+    assert log[-1]["query"] == "limit=3&cursor=c"
+
+
+def test_link_to_a_deleted_object_is_not_found(api: Api, run_id: str, storage: httpx.Client) -> None:
     url = link(api, run_id)
     api.mosaic.reset()
     assert storage.get(url).status_code == 404

@@ -20,7 +20,7 @@ def walk(api: Api, path: str, key: str, **query: Any) -> list[list[dict[str, Any
             return pages
 
 
-def test_pages_hold_every_run_once_newest_first(api: Api) -> None:
+def test_pages_contain_every_run_once(api: Api) -> None:
     started = [api.start(body=URL) for _ in range(7)]
     pages = walk(api, "/agent_runs", "runs", limit=3)
     assert [len(page) for page in pages] == [3, 3, 1]
@@ -30,7 +30,7 @@ def test_pages_hold_every_run_once_newest_first(api: Api) -> None:
     assert [run["run_id"] for page in pages for run in page] == started
 
 
-def test_a_page_holds_25_runs_and_20_posts_unless_told(api: Api) -> None:
+def test_default_page_sizes(api: Api) -> None:
     for _ in range(26):
         api.start(body=URL)
         api.post("/social/post", {"post": "x", "platforms": ["youtube"]})
@@ -39,7 +39,7 @@ def test_a_page_holds_25_runs_and_20_posts_unless_told(api: Api) -> None:
     assert len(api.get("/agent_runs", params={"limit": 100}).json()["runs"]) == 26
 
 
-def test_inserts_do_not_move_the_pages_behind_a_cursor(api: Api) -> None:
+def test_cursor_is_stable_under_inserts(api: Api) -> None:
     started = [api.start(body=URL) for _ in range(4)]
     first = api.get("/agent_runs", params={"limit": 2}).json()
     api.start(body=URL)
@@ -47,7 +47,7 @@ def test_inserts_do_not_move_the_pages_behind_a_cursor(api: Api) -> None:
     assert [run["run_id"] for run in second["runs"]] == started[1::-1]
 
 
-def test_items_are_summaries(api: Api) -> None:
+def test_list_items_are_summaries(api: Api) -> None:
     run_id = api.start(body=URL)
     api.end(run_id)
     (item,) = api.get(f"/agent/{DEFAULT_AGENT_ID}/runs").json()["runs"]
@@ -67,7 +67,7 @@ def test_items_are_summaries(api: Api) -> None:
     assert len(item["outputs"]) == 1
 
 
-def test_runs_are_filtered_by_status_agent_and_time(api: Api) -> None:
+def test_run_filters(api: Api) -> None:
     api.mosaic.configure(timestamps="microseconds")
     ended = api.start(body=URL)
     api.end(ended)
@@ -102,13 +102,13 @@ def test_runs_are_filtered_by_status_agent_and_time(api: Api) -> None:
         ("/social/posts", {"platform": "mastodon"}),
     ],
 )
-def test_a_query_that_is_not_valid_is_refused(api: Api, path: str, query: dict[str, Any]) -> None:
+def test_invalid_query_is_rejected(api: Api, path: str, query: dict[str, Any]) -> None:
     assert api.get(path, params=query).status_code == 400
     api.mosaic.configure(validation_status=422)
     assert api.get(path, params=query).status_code == 422
 
 
-def test_a_cursor_is_bound_to_its_filters(api: Api) -> None:
+def test_cursor_is_bound_to_its_filters(api: Api) -> None:
     for _ in range(3):
         api.start(body=URL)
     cursor = api.get("/agent_runs", params={"limit": 1}).json()["next_cursor"]
@@ -117,12 +117,12 @@ def test_a_cursor_is_bound_to_its_filters(api: Api) -> None:
     assert api.get("/social/posts", params={"cursor": cursor}).status_code == 400
 
 
-def test_the_cursor_may_have_another_name(api: Api) -> None:
+def test_cursor_key(api: Api) -> None:
     api.mosaic.configure(cursor_key="cursor")
     assert set(api.get("/social/posts").json()) == {"posts", "cursor"}
 
 
-def test_new_things_show_in_lists_late(api: Api) -> None:
+def test_list_lag(api: Api) -> None:
     api.mosaic.configure(list_lag=60)
     run_id = api.start(body=URL)
     post_id = api.post("/social/post", {"post": "x", "platforms": ["x"]}).json()["post_id"]
@@ -135,7 +135,7 @@ def test_new_things_show_in_lists_late(api: Api) -> None:
     assert posts[0]["post_id"] == post_id
 
 
-def test_a_page_can_come_twice(api: Api) -> None:
+def test_duplicate_page(api: Api) -> None:
     for _ in range(4):
         api.start(body=URL)
     api.mosaic.inject("duplicate_page", path="/agent_runs", skip=1)
@@ -146,7 +146,7 @@ def test_a_page_can_come_twice(api: Api) -> None:
     assert not {run["run_id"] for run in rest["runs"]} & {run["run_id"] for run in first["runs"]}
 
 
-def test_a_cursor_can_repeat_itself(api: Api) -> None:
+def test_repeated_cursor(api: Api) -> None:
     for _ in range(3):
         api.start(body=URL)
     api.mosaic.inject("repeated_cursor", times=None)

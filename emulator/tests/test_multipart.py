@@ -3,11 +3,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from mosaic_emulator.multipart import BLOCK, FormError, FormReader, boundary_of
+from mosaic_emulator.storage_host.multipart import BLOCK, FormError, FormReader, boundary_of
 
 
-class Pieces:
-    """Bytes that come in pieces of given lengths, over and over."""
+class Chunks:
+    """A source of bytes in chunks of the given lengths, repeated."""
 
     def __init__(self, data: bytes, lengths: list[int]) -> None:
         self._data, self._lengths, self._turn = data, lengths, 0
@@ -28,7 +28,7 @@ def wrapped(*values: bytes) -> bytes:
 
 
 def read(data: bytes, lengths: list[int]) -> list[bytes]:
-    reader = FormReader(source=Pieces(data, lengths), boundary=b"B")
+    reader = FormReader(source=Chunks(data, lengths), boundary=b"B")
     found: list[bytes] = []
     while (part := reader.next_part()) is not None:
         assert part.name == f"f{len(found)}"
@@ -43,11 +43,11 @@ def read(data: bytes, lengths: list[int]) -> list[bytes]:
     "values",
     [[b""], [b"x"], [b"", b""], [b"\r\n", b"--B", b"\r\n--", b"\r\n-\r\n--\r\n"], [b"\r\n--C\r\n" * 50, b"\r"]],
 )
-def test_what_was_wrapped_is_read_whatever_the_pieces(values: list[bytes], lengths: list[int]) -> None:
+def test_form_is_parsed_in_chunks_of_any_size(values: list[bytes], lengths: list[int]) -> None:
     assert read(wrapped(*values), lengths) == values
 
 
-def test_a_file_longer_than_the_buffer_is_read_whole() -> None:
+def test_file_longer_than_the_buffer() -> None:
     source = random.Random(1)
     for extra in (-3, -2, -1, 0, 1, 2):
         value = source.randbytes(2 * BLOCK + extra)
@@ -55,12 +55,12 @@ def test_a_file_longer_than_the_buffer_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"--", b"x" + wrapped(b"y"), wrapped(b"y")[:-4], wrapped(b"y")[:10], b"--Bxx"])
-def test_a_form_that_is_cut_or_crooked_is_an_error(data: bytes) -> None:
+def test_invalid_form_is_an_error(data: bytes) -> None:
     with pytest.raises(FormError):
         read(data, [5])
 
 
-def test_the_boundary_is_read_from_the_header() -> None:
+def test_boundary_of_the_header() -> None:
     assert boundary_of("multipart/form-data; boundary=abc") == b"abc"
     assert boundary_of('multipart/form-data; charset=x; boundary="a b"') == b"a b"
     for bad in ("multipart/form-data", "application/json; boundary=abc", ""):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator.catalogue import DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID, WORKSPACE_ID, node_id
-from mosaic_emulator.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
+from mosaic_emulator.triggers.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
 
 from .conftest import Api
 
@@ -18,12 +18,12 @@ def ago(**span: float) -> str:
 
 
 def listed(api: Api, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
-    answer = api.get(path, params=query)
-    assert answer.status_code == 200, answer.text
-    return list(answer.json()[key])
+    response = api.get(path, params=query)
+    assert response.status_code == 200, response.text
+    return list(response.json()[key])
 
 
-def test_pipeline_runs_are_light(api: Api) -> None:
+def test_pipeline_runs_are_summaries(api: Api) -> None:
     run_id = api.start(body=URL)
     api.end(run_id)
     (item,) = listed(api, "/pipeline_runs", "pipeline_runs")
@@ -34,7 +34,7 @@ def test_pipeline_runs_are_light(api: Api) -> None:
     assert listed(api, "/pipeline_runs", "items")[0]["agent_state_id"] == run_id
 
 
-def test_pipeline_runs_are_filtered_by_one_status_and_by_change(api: Api) -> None:
+def test_pipeline_run_filters(api: Api) -> None:
     api.mosaic.configure(timestamps="microseconds")
     ended = api.start(body=URL)
     api.end(ended)
@@ -55,7 +55,7 @@ def test_pipeline_runs_are_filtered_by_one_status_and_by_change(api: Api) -> Non
     assert ids(updated_from=watermark) == [held]
 
 
-def test_pages_of_tiles_tell_of_the_whole_run(api: Api) -> None:
+def test_progress_is_that_of_the_whole_run(api: Api) -> None:
     api.mosaic.configure(failing_nodes={CAPTIONS: "No voice"})
     run_id = api.start(body=URL)
     api.end(run_id)
@@ -74,7 +74,7 @@ def test_tasks_of_earlier_attempts_are_detached(api: Api) -> None:
     run_id = api.start(body=URL)
     api.end(run_id)
     before = listed(api, f"/agent_run/{run_id}/tasks", "tasks")
-    # The Video Input has none.
+    # The Video Input has no tasks.
     assert [task["status"] for task in before] == ["failed", "completed", "completed"]
     api.mosaic.configure(failing_nodes={})
     api.post(f"/agent_run/{run_id}/resume")
@@ -85,14 +85,14 @@ def test_tasks_of_earlier_attempts_are_detached(api: Api) -> None:
     assert {"heartbeat_timestamp", "original_node_id"} <= set(after[0])
 
 
-def test_a_task_at_work_has_some_progress(api: Api) -> None:
+def test_running_task_has_progress(api: Api) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL)
     (task,) = listed(api, f"/agent_run/{run_id}/tasks", "tasks")
     assert (task["status"], 0 < task["progress"] < 100) == ("running", True)
 
 
-def test_ends_of_runs_are_told_on_channels(api: Api) -> None:
+def test_notifications_by_channel(api: Api) -> None:
     api.mosaic.configure(notification_channels=["email", "slack"])
     run_id = api.start(body=URL)
     api.end(run_id)
@@ -105,11 +105,11 @@ def test_ends_of_runs_are_told_on_channels(api: Api) -> None:
 
 
 @pytest.mark.parametrize("what", ["progress", "tasks", "notifications", "notification_configurations"])
-def test_a_run_that_is_not_there_is_not_observed(api: Api, what: str) -> None:
+def test_unknown_run_is_not_found(api: Api, what: str) -> None:
     assert api.get(f"/agent_run/none/{what}").status_code == 404
 
 
-def test_automation_runs_are_paged_by_offset_and_name_what_failed(api: Api) -> None:
+def test_automation_runs(api: Api) -> None:
     api.mosaic.configure(failing_nodes={CAPTIONS: "No voice"})
     ids = [api.start(body=URL) for _ in range(3)]
     for each in ids:
@@ -124,11 +124,11 @@ def test_automation_runs_are_paged_by_offset_and_name_what_failed(api: Api) -> N
     assert listed(api, "/automations/runs", "runs", agent_id=TWO_BRANCH_AGENT_ID) == []
     api.mosaic.configure(automations_total=True, workspace_header_required=True)
     assert api.get("/automations/runs").status_code == 400
-    answer = api.get("/automations/runs", params={"limit": 1}, headers={"X-Workspace-Id": WORKSPACE_ID})
-    assert answer.json()["total"] == 3
+    response = api.get("/automations/runs", params={"limit": 1}, headers={"X-Workspace-Id": WORKSPACE_ID})
+    assert response.json()["total"] == 3
 
 
-def test_ingest_batches_that_wait_or_failed_are_listed(api: Api) -> None:
+def test_ingest_batches(api: Api) -> None:
     def statuses(**query: Any) -> list[str]:
         return [each["status"] for each in listed(api, "/automations/ingest-batches", "ingest_batches", **query)]
 
@@ -140,7 +140,7 @@ def test_ingest_batches_that_wait_or_failed_are_listed(api: Api) -> None:
     assert statuses(limit=1, offset=2) == ["failed"]
 
 
-def test_storage_triggers_and_their_folders_are_told(api: Api) -> None:
+def test_storage_triggers_and_folders(api: Api) -> None:
     both = listed(api, "/storage_triggers", "storage_triggers")
     assert {each["id"] for each in both} == {DRIVE_TRIGGER_ID, BUCKET_TRIGGER_ID}
     (drive,) = listed(api, "/storage_triggers", "storage_triggers", agent_id=DEFAULT_AGENT_ID)
@@ -157,7 +157,7 @@ def test_storage_triggers_and_their_folders_are_told(api: Api) -> None:
     assert listed(api, f"/storage_trigger/{BUCKET_TRIGGER_ID}/folders", "folders") == []
 
 
-def test_events_link_to_batches_and_batches_to_items(api: Api) -> None:
+def test_storage_events_batches_and_items(api: Api) -> None:
     events = listed(api, f"/storage_trigger/{DRIVE_TRIGGER_ID}/events", "events")
     assert [each["batch_ids"] for each in events if each["error_message"]] == [[]]
     batches = listed(api, "/storage_batches", "storage_batches", folder_id=DRIVE_FOLDER)
@@ -169,7 +169,7 @@ def test_events_link_to_batches_and_batches_to_items(api: Api) -> None:
     assert len(listed(api, "/storage_batches", "storage_batches", batch_key=BATCH_KEY)) == 1
 
 
-def test_what_arrives_shows_behind_the_watermark(api: Api) -> None:
+def test_new_files_are_listed_after_updated_from(api: Api) -> None:
     api.mosaic.configure(timestamps="microseconds")
     watermark = ago()
     path = f"/storage_trigger/{DRIVE_TRIGGER_ID}/events"
@@ -197,11 +197,11 @@ def test_what_arrives_shows_behind_the_watermark(api: Api) -> None:
         ("/automations/ingest-batches?since=lately", 400),
     ],
 )
-def test_wrong_use_of_what_is_on_record_is_refused(api: Api, path: str, status: int) -> None:
+def test_invalid_storage_requests_are_rejected(api: Api, path: str, status: int) -> None:
     assert api.get(path).status_code == status
 
 
-def test_items_of_a_batch_have_no_watermark(api: Api) -> None:
+def test_batch_items_have_no_updated_from(api: Api) -> None:
     batch = listed(api, "/storage_batches", "storage_batches")[0]["id"]
     assert api.get(f"/storage_batch/{batch}/items", params={"from": ago(days=30)}).status_code == 200
     assert api.get(f"/storage_batch/{batch}/items", params={"updated_from": ago()}).status_code == 400

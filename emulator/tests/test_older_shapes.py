@@ -1,4 +1,4 @@
-"""Shapes that versions of the documentation contradict each other in, switched to the other one."""
+"""Shapes that earlier versions of the documentation describe, chosen by settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POST = {"post": "Premiere", "destinations": [{"social_connection_id": each} for 
 CHANNEL = "UCabcdefghijklmnopqrstuv"
 
 
-def test_a_start_can_answer_a_whole_summary(api: Api) -> None:
+def test_start_response_shapes(api: Api) -> None:
     api.mosaic.configure(start_answer="summary")
     body = api.post(f"/agent/{api.mosaic.agent_id}/run", URL).json()
     assert {"run_id", "agent_id", "status", "outputs"} <= set(body)
@@ -25,12 +25,12 @@ def test_a_start_can_answer_a_whole_summary(api: Api) -> None:
         ("results", {"post_id", "status", "links", "results", "error", "tracking_id", "tracked_status"}),
     ],
 )
-def test_making_a_post_can_answer_less_or_as_in_early_2026(api: Api, shape: str, fields: set[str]) -> None:
+def test_create_post_response_shapes(api: Api, shape: str, fields: set[str]) -> None:
     api.mosaic.configure(post_create_answer=shape)
     assert set(api.post("/social/post", POST).json()) == fields
 
 
-def test_what_became_of_a_post_can_stand_beside_its_destinations(api: Api) -> None:
+def test_post_results_as_in_early_2026(api: Api) -> None:
     api.mosaic.configure(post_outcomes="results", failing_platforms={"x": "No credentials"})
     post = api.post_end(api.post("/social/post", POST).json()["post_id"])
     assert post["status"] == "partial_failure"
@@ -42,18 +42,18 @@ def test_what_became_of_a_post_can_stand_beside_its_destinations(api: Api) -> No
     assert [each["platform"] for each in post["links"]] == ["youtube"]
 
 
-def test_triggers_can_name_channels_by_url(api: Api) -> None:
+def test_channels_of_triggers_as_urls(api: Api) -> None:
     api.mosaic.configure(listed_channels="urls")
     triggers = f"/agent/{api.mosaic.agent_id}/triggers"
     api.post(f"{triggers}/add_youtube_channels", {"youtube_channels": [CHANNEL]})
     [trigger] = api.get(triggers).json()
     assert trigger["youtube_channels"] == [f"https://www.youtube.com/channel/{CHANNEL}"]
-    # A URL that was listed can be sent back.
+    # A listed URL can be sent.
     api.post(f"{triggers}/remove_youtube_channels", {"youtube_channels": trigger["youtube_channels"]})
     assert api.get(triggers).json() == []
 
 
-def test_the_status_of_a_profile_can_have_its_other_name(api: Api) -> None:
+def test_avatar_status_key(api: Api) -> None:
     api.mosaic.configure(avatar_status_key="processing_status")
     sources = {"video_url": "https://cdn.example.org/host.mp4"}
     made = api.post("/avatar-profiles/create", {"name": "Host", "sources": sources}).json()
@@ -63,12 +63,12 @@ def test_the_status_of_a_profile_can_have_its_other_name(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [201, 204])
-def test_what_deletes_or_changes_can_succeed_with_another_status(api: Api, status: int) -> None:
+def test_success_status_of_changes(api: Api, status: int) -> None:
     api.mosaic.configure(success_status=status)
     post_id = api.post("/social/post", {**POST, "schedule_date": "2035-01-01T00:00:00Z"}).json()["post_id"]
-    answers = [
+    responses = [
         api.http.patch(f"/social/post/{post_id}", json={"schedule_date": "2035-01-02T00:00:00Z"}),
         api.http.delete(f"/social/post/{post_id}"),
         api.http.delete(f"/social/connections/{ACCOUNTS[0]}"),
     ]
-    assert [(each.status_code, each.content == b"") for each in answers] == [(status, status == 204)] * 3
+    assert [(each.status_code, each.content == b"") for each in responses] == [(status, status == 204)] * 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator.catalogue import CONNECTIONS, fixed_agents
-from mosaic_emulator.faults import KINDS
+from mosaic_emulator.core.faults import KINDS
 from mosaic_emulator.routes import endpoints
 from mosaic_emulator.settings import Settings
 
@@ -16,12 +16,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
 @pytest.fixture(scope="module")
 def page() -> str:
     if not PAGE.exists():
-        pytest.skip("the pages are not beside the tests")
+        pytest.skip("the documentation is not in the checkout")
     return PAGE.read_text()
 
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
-    """Return the rows of a section's tables by what their first cell has in code."""
+    """Return the rows of a section's tables by their first cell."""
     section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = {}
     for line in section.splitlines():
@@ -31,7 +31,7 @@ def rows(page: str, heading: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_page_has_every_setting_with_its_default(page: str) -> None:
+def test_docs_list_every_setting(page: str) -> None:
     listed = rows(page, "Settings")
     assert list(listed) == list(Settings.model_fields)
     for name, field in Settings.model_fields.items():
@@ -40,7 +40,7 @@ def test_the_page_has_every_setting_with_its_default(page: str) -> None:
         assert text.startswith(field.description or "?"), name
 
 
-def test_the_page_has_every_fault_with_its_options(page: str) -> None:
+def test_docs_list_every_fault(page: str) -> None:
     listed = rows(page, "Faults")
     assert set(listed) == set(KINDS)
     for kind, described in KINDS.items():
@@ -48,7 +48,7 @@ def test_the_page_has_every_fault_with_its_options(page: str) -> None:
             assert f"`{option}`" in listed[kind][-1], f"{kind}: {option}"
 
 
-def test_the_page_has_every_endpoint_and_inhabitant(page: str) -> None:
+def test_docs_list_every_endpoint_and_fixed_id(page: str) -> None:
     assert len(endpoints()) >= 20
     for method, path in endpoints():
         assert f"`{method} {path}`" in page
@@ -59,8 +59,8 @@ def test_the_page_has_every_endpoint_and_inhabitant(page: str) -> None:
         assert connection in page
 
 
-def test_every_switch_that_an_assumption_names_is_there(page: str) -> None:
-    section = page.split("\n## What it assumes\n")[1]
+def test_settings_of_assumptions_exist(page: str) -> None:
+    section = page.split("\n## Assumptions\n")[1]
     for line in section.splitlines():
         if line.startswith("| ") and line.count("|") == 4:
             for name in re.findall(r"`(\w+)`", line.split("|")[3]):

@@ -16,9 +16,9 @@ LATER = "2099-01-01T00:00:00Z"
 
 def create(api: Api, *accounts: str, **body: Any) -> str:
     destinations = [{"social_connection_id": each} for each in accounts or (YOUTUBE,)]
-    answer = api.post("/social/post", {"post": "x", "destinations": destinations, **body})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["post_id"])
+    response = api.post("/social/post", {"post": "x", "destinations": destinations, **body})
+    assert response.status_code == 200, response.text
+    return str(response.json()["post_id"])
 
 
 def published(api: Api, *accounts: str) -> str:
@@ -43,10 +43,10 @@ def soon(seconds: float = 0.0) -> str:
     return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_a_scheduled_post_gets_another_time(api: Api) -> None:
+def test_scheduled_post_is_rescheduled(api: Api) -> None:
     post_id = create(api, schedule_date=LATER)
-    answer = patch(api, post_id, schedule_date="2099-02-01T00:00:00Z")
-    assert answer.json() == {"post_id": post_id, "status": "scheduled"}
+    response = patch(api, post_id, schedule_date="2099-02-01T00:00:00Z")
+    assert response.json() == {"post_id": post_id, "status": "scheduled"}
     assert api.get(f"/social/post/{post_id}").json()["scheduled_at"] == "2099-02-01T00:00:00Z"
     assert patch(api, post_id, schedule_date=soon(0.05)).status_code == 200
     assert api.post_end(post_id)["status"] == "posted"
@@ -54,18 +54,18 @@ def test_a_scheduled_post_gets_another_time(api: Api) -> None:
     assert api.mosaic.counts().posts_updated == 2
 
 
-def test_only_scheduled_posts_get_another_time(api: Api) -> None:
+def test_only_scheduled_posts_can_be_rescheduled(api: Api) -> None:
     post_id = published(api)
     assert patch(api, post_id, schedule_date=LATER).status_code == 409
     api.mosaic.configure(hold_posts=True, wrong_post_state_status=400)
     due = create(api, schedule_date=soon())
-    # It shows as scheduled while it is being published.
+    # The status is scheduled while the post is published.
     assert status(api, due) == "scheduled"
     assert patch(api, due, schedule_date=LATER).status_code == 400
     assert api.mosaic.counts().posts_updated == 0
 
 
-def test_approval_releases_a_post_or_rejects_it(api: Api) -> None:
+def test_approval(api: Api) -> None:
     api.mosaic.configure(approval=True)
     now, later, never = create(api), create(api, schedule_date=LATER), create(api)
     assert patch(api, now, approve=True).json()["status"] == "processing"
@@ -95,14 +95,14 @@ def test_approval_releases_a_post_or_rejects_it(api: Api) -> None:
         ({"schedule_date": LATER, "social_connection_id": X}, 404),
     ],
 )
-def test_a_change_that_is_not_valid_is_refused(api: Api, body: dict[str, Any], expected: int) -> None:
+def test_invalid_change_is_rejected(api: Api, body: dict[str, Any], expected: int) -> None:
     post_id = create(api, schedule_date="2098-01-01T00:00:00Z")
     assert patch(api, post_id, **body).status_code == expected
     assert api.get(f"/social/post/{post_id}").json()["scheduled_at"] == "2098-01-01T00:00:00Z"
     assert patch(api, "none", **body).status_code == 404
 
 
-def test_comments_are_disabled_where_that_is_possible(api: Api) -> None:
+def test_disable_comments(api: Api) -> None:
     post_id = published(api, LINKEDIN, INSTAGRAM, X)
     assert patch(api, post_id, disable_comments=True).status_code == 400
     assert patch(api, post_id, disable_comments=True, social_connection_id=X).status_code == 400
@@ -111,11 +111,11 @@ def test_comments_are_disabled_where_that_is_possible(api: Api) -> None:
     assert before == {"linkedin", "instagram", "x"}
     assert patch(api, post_id, disable_comments=True, social_connection_id=INSTAGRAM).status_code == 200
     assert patch(api, post_id, platform_options={"linkedin": {"disable_comments": True}}).status_code == 200
-    # LinkedIn deletes those that there are.
+    # LinkedIn deletes existing comments.
     assert {each["platform"] for each in comments(api, post_id)} == {"instagram", "x"}
 
 
-def test_two_accounts_of_a_platform_have_to_be_told_apart(api: Api) -> None:
+def test_ambiguous_destination_is_rejected(api: Api) -> None:
     post_id = published(api, YOUTUBE, LIVE, LINKEDIN)
     options = {"youtube": {"visibility": "unlisted"}}
     assert patch(api, post_id, platform_options=options).status_code == 400
@@ -127,14 +127,14 @@ def test_two_accounts_of_a_platform_have_to_be_told_apart(api: Api) -> None:
     ("shape", "keys"),
     [("post", {"destinations", "description"}), ("success", {"tracking_id", "tracked_status"})],
 )
-def test_a_change_can_answer_otherwise(api: Api, shape: str, keys: set[str]) -> None:
+def test_patch_response_shapes(api: Api, shape: str, keys: set[str]) -> None:
     api.mosaic.configure(patch_answer=shape, patch_extras=True)
-    answer = patch(api, create(api, schedule_date=LATER), notes="x").json()
-    assert keys <= set(answer)
+    response = patch(api, create(api, schedule_date=LATER), notes="x").json()
+    assert keys <= set(response)
 
 
 @pytest.mark.parametrize("approval", [True, False])
-def test_a_deleted_post_is_rejected_and_never_published(api: Api, approval: bool) -> None:
+def test_deleted_post_is_never_published(api: Api, approval: bool) -> None:
     api.mosaic.configure(approval=approval)
     post_id = create(api, schedule_date=soon(0.2))
     assert delete(api, post_id).json() == {"post_id": post_id, "status": "rejected"}
@@ -152,7 +152,7 @@ def test_a_deleted_post_is_rejected_and_never_published(api: Api, approval: bool
     assert api.mosaic.counts().posts_deleted == 1
 
 
-def test_a_post_is_not_deleted_while_it_is_published(api: Api) -> None:
+def test_processing_post_cannot_be_deleted(api: Api) -> None:
     api.mosaic.configure(hold_posts=True)
     post_id = create(api)
     assert delete(api, post_id).status_code == 409
@@ -162,7 +162,7 @@ def test_a_post_is_not_deleted_while_it_is_published(api: Api) -> None:
     assert status(api, post_id) == "rejected"
 
 
-def test_some_platforms_keep_what_is_published(api: Api) -> None:
+def test_undeletable_platforms(api: Api) -> None:
     post_id = published(api, YOUTUBE, TIKTOK)
     assert delete(api, post_id).status_code == 409
     assert delete(api, post_id, {"social_connection_id": YOUTUBE}).status_code == 200
@@ -171,17 +171,17 @@ def test_some_platforms_keep_what_is_published(api: Api) -> None:
 
 
 @pytest.mark.parametrize("place", ["body", "query"])
-def test_one_destination_is_deleted(api: Api, place: str) -> None:
+def test_delete_one_destination(api: Api, place: str) -> None:
     post_id = create(api, YOUTUBE, X, schedule_date=soon(0.1))
     wanted = {"social_connection_id": X}
-    answer = delete(api, post_id, wanted) if place == "body" else delete(api, post_id, **wanted)
-    assert answer.status_code == 200
+    response = delete(api, post_id, wanted) if place == "body" else delete(api, post_id, **wanted)
+    assert response.status_code == 200
     post = api.post_end(post_id)
     assert post["status"] == "posted"
     assert [each["status"] for each in post["destinations"]] == ["posted", "rejected"]
 
 
-def test_a_deletion_that_is_not_valid_is_refused(api: Api) -> None:
+def test_invalid_deletion_is_rejected(api: Api) -> None:
     post_id = create(api, schedule_date=LATER)
     assert delete(api, "none").status_code == 404
     assert delete(api, post_id, {"social_connection_id": X}).status_code == 404
@@ -191,7 +191,7 @@ def test_a_deletion_that_is_not_valid_is_refused(api: Api) -> None:
     assert status(api, post_id) == "scheduled"
 
 
-def test_analytics_have_every_metric_of_every_platform(api: Api) -> None:
+def test_analytics(api: Api) -> None:
     post_id = published(api, YOUTUBE, LIVE, X)
     body = api.get(f"/social/post/{post_id}/analytics").json()
     assert set(body) == {"analytics", "stats"}
@@ -209,12 +209,12 @@ def test_analytics_have_every_metric_of_every_platform(api: Api) -> None:
 
 
 def comments(api: Api, post_id: str, **query: Any) -> list[dict[str, Any]]:
-    answer = api.get(f"/social/post/{post_id}/comments", params=query)
-    assert answer.status_code == 200, answer.text
-    return list(answer.json()["comments"])
+    response = api.get(f"/social/post/{post_id}/comments", params=query)
+    assert response.status_code == 200, response.text
+    return list(response.json()["comments"])
 
 
-def test_comments_come_newest_first_and_those_without_a_time_last(api: Api) -> None:
+def test_comment_order(api: Api) -> None:
     api.mosaic.configure(list_order="oldest", timestamps="microseconds")
     post_id = published(api, YOUTUBE, X)
     seen = comments(api, post_id)
@@ -230,7 +230,7 @@ def test_comments_come_newest_first_and_those_without_a_time_last(api: Api) -> N
 
 
 @pytest.mark.parametrize("what", ["analytics", "comments"])
-def test_a_post_that_is_not_out_has_no_engagement(api: Api, what: str) -> None:
+def test_unpublished_post_has_no_analytics(api: Api, what: str) -> None:
     post_id = create(api, schedule_date=LATER)
     assert api.get(f"/social/post/{post_id}/{what}").status_code == 409
     api.mosaic.configure(unpublished_status=200)

@@ -16,7 +16,7 @@ def soon(seconds: float) -> str:
     return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_connections_are_listed_and_told(api: Api) -> None:
+def test_connections(api: Api) -> None:
     accounts = api.get("/social/connections").json()["connected_accounts"]
     assert [account["platform"] for account in accounts].count("youtube") == 2
     assert len(accounts) == len(CONNECTIONS) == 7
@@ -35,15 +35,15 @@ def test_connections_are_listed_and_told(api: Api) -> None:
     assert api.get("/social/connections/none").status_code == 404
 
 
-def test_a_post_goes_out_at_once(api: Api) -> None:
-    answer = api.post("/social/post", {**TO_YOUTUBE, "media_urls": ["https://cdn.example.org/cut.mp4"]}).json()
-    assert answer["status"] in ("processing", "posted")
-    assert (answer["description"], answer["scheduled_at"], answer["platforms"]) == (
+def test_post_is_published(api: Api) -> None:
+    response = api.post("/social/post", {**TO_YOUTUBE, "media_urls": ["https://cdn.example.org/cut.mp4"]}).json()
+    assert response["status"] in ("processing", "posted")
+    assert (response["description"], response["scheduled_at"], response["platforms"]) == (
         "Premiere tonight",
         None,
         ["youtube"],
     )
-    post = api.post_end(answer["post_id"])
+    post = api.post_end(response["post_id"])
     assert post["status"] == "posted"
     (destination,) = post["destinations"]
     assert destination["social_connection_id"] == YOUTUBE
@@ -56,7 +56,7 @@ def test_a_post_goes_out_at_once(api: Api) -> None:
     ("failing", "status"),
     [({"x": "No developer key"}, "partial_failure"), ({"x": "No", YOUTUBE: "No"}, "failed"), ({}, "posted")],
 )
-def test_chosen_destinations_fail(api: Api, failing: dict[str, str], status: str) -> None:
+def test_failing_platforms(api: Api, failing: dict[str, str], status: str) -> None:
     api.mosaic.configure(failing_platforms=failing)
     body = {"post": "x", "destinations": [{"social_connection_id": each} for each in (YOUTUBE, X)]}
     post = api.post_end(api.post("/social/post", body).json()["post_id"])
@@ -66,7 +66,7 @@ def test_chosen_destinations_fail(api: Api, failing: dict[str, str], status: str
     assert (by_platform["youtube"]["post_url"] is None) == (YOUTUBE in failing)
 
 
-def test_media_that_can_no_longer_be_had_fails_the_post(api: Api) -> None:
+def test_expired_media_fail_the_post(api: Api) -> None:
     link = api.finished()["outputs"][0]["video_url"]
     good = api.post("/social/post", {**TO_YOUTUBE, "media_urls": [link]}).json()
     assert api.post_end(good["post_id"])["status"] == "posted"
@@ -75,42 +75,42 @@ def test_media_that_can_no_longer_be_had_fails_the_post(api: Api) -> None:
     assert api.post_end(late["post_id"])["status"] == "failed"
 
 
-def test_a_scheduled_post_waits_for_its_time(api: Api) -> None:
+def test_scheduled_post(api: Api) -> None:
     api.mosaic.configure(hold_posts=True)
-    answer = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(0.5)}).json()
-    assert answer["status"] == "scheduled"
-    assert answer["scheduled_at"].endswith("Z")
+    response = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(0.5)}).json()
+    assert response["status"] == "scheduled"
+    assert response["scheduled_at"].endswith("Z")
     until(lambda: api.get("/social/posts").json()["posts"][0], lambda post: post["status"] == "processing")
-    path = f"/social/post/{answer['post_id']}"
+    path = f"/social/post/{response['post_id']}"
     assert api.get(path).json()["status"] == "scheduled"
     api.mosaic.configure(fold_processing=False)
     assert api.get(path).json()["status"] == "processing"
     api.mosaic.configure(hold_posts=False)
-    assert api.post_end(answer["post_id"])["status"] == "posted"
+    assert api.post_end(response["post_id"])["status"] == "posted"
 
 
-def test_options_of_the_publishing_service_are_taken_and_unknown_fields_are_not(api: Api) -> None:
+def test_options_of_the_publishing_service_are_accepted(api: Api) -> None:
     options = {"youTubeOptions": {"title": "Premiere", "visibility": "public"}, "tikTokOptions": {}}
     assert api.post("/social/post", {**TO_YOUTUBE, **options}).status_code == 200
     for wrong in ({"youTubeOptions": "Premiere"}, {"youtube": {"title": "Premiere"}}):
         assert api.post("/social/post", {**TO_YOUTUBE, **wrong}).status_code == 400
 
 
-def test_a_schedule_in_the_past_is_now_or_an_error(api: Api) -> None:
+def test_schedule_in_the_past(api: Api) -> None:
     body = {**TO_YOUTUBE, "schedule_date": "2020-01-01T00:00:00Z"}
     assert api.post_end(api.post("/social/post", body).json()["post_id"])["status"] == "posted"
     api.mosaic.configure(past_schedule="refuse")
     assert api.post("/social/post", body).status_code == 400
 
 
-def test_a_post_can_be_held_for_approval(api: Api) -> None:
+def test_post_waits_for_approval(api: Api) -> None:
     api.mosaic.configure(approval=True)
-    answer = api.post("/social/post", TO_YOUTUBE).json()
-    assert answer["status"] == "pending_approval"
+    response = api.post("/social/post", TO_YOUTUBE).json()
+    assert response["status"] == "pending_approval"
     assert api.get("/social/posts", params={"status": "pending_approval"}).json()["posts"] != []
 
 
-def test_platforms_stand_for_their_first_account(api: Api) -> None:
+def test_platform_means_its_first_account(api: Api) -> None:
     body: dict[str, Any] = {"post": "x", "platforms": ["youtube", "tiktok"]}
     post = api.post("/social/post", body).json()
     assert [each["social_connection_id"] for each in post["destinations"]] == [YOUTUBE, TIKTOK]
@@ -140,12 +140,12 @@ def test_platforms_stand_for_their_first_account(api: Api) -> None:
         ({"post": "x", "destinations": [{"social_connection_id": YOUTUBE}] * 2}, 400),
     ],
 )
-def test_a_post_that_is_not_valid_is_not_made(api: Api, body: dict[str, Any], status: int) -> None:
+def test_invalid_post_is_rejected(api: Api, body: dict[str, Any], status: int) -> None:
     assert api.post("/social/post", body).status_code == status
     assert api.mosaic.counts().posts_made == 0
 
 
-def test_posts_are_filtered(api: Api) -> None:
+def test_post_filters(api: Api) -> None:
     first = api.post("/social/post", TO_YOUTUBE).json()["post_id"]
     second = api.post("/social/post", {"post": "y", "platforms": ["x"]}).json()["post_id"]
     api.post_end(first)
@@ -161,7 +161,7 @@ def test_posts_are_filtered(api: Api) -> None:
     assert ids(status="failed") == []
 
 
-def test_a_post_is_seen_through_one_account(api: Api) -> None:
+def test_post_of_one_account(api: Api) -> None:
     body = {"post": "x", "destinations": [{"social_connection_id": each} for each in (YOUTUBE, LIVE)]}
     post_id = api.post("/social/post", body).json()["post_id"]
     seen = api.get(f"/social/post/{post_id}", params={"social_connection_id": LIVE}).json()

@@ -47,7 +47,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_says_where_and_ends_at_once(tmp_path: Path, number: int) -> None:
+def test_command_prints_its_url_and_stops(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready.json"
     kept = tmp_path / "kept"
     options = ["--port", "0", "--ready-file", str(ready), "--directory", str(kept), "--api-key", "mk_other"]
@@ -74,7 +74,7 @@ def test_the_command_serves_says_where_and_ends_at_once(tmp_path: Path, number: 
         assert kept.is_dir()
 
 
-def test_the_ready_file_has_its_text_from_the_first_moment(tmp_path: Path) -> None:
+def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     with command("--port", "0", "--ready-file", str(ready)) as process:
         until(ready.exists, bool, seconds=30)
@@ -91,14 +91,14 @@ def test_the_ready_file_has_its_text_from_the_first_moment(tmp_path: Path) -> No
         (["--speed", "0"], "speed"),
     ],
 )
-def test_a_setting_that_is_not_known_is_an_error(arguments: list[str], said: str) -> None:
+def test_unknown_setting_is_an_error(arguments: list[str], said: str) -> None:
     done = subprocess.run([*MODULE, "--port", "0", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken_is_an_error() -> None:
+def test_used_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run([*MODULE, "--port", port], capture_output=True, text=True, check=False)
@@ -107,11 +107,11 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_it_listens_on_this_machine_alone(mosaic: Emulator) -> None:
+def test_listens_on_loopback_only(mosaic: Emulator) -> None:
     assert urlsplit(mosaic.url).hostname == "127.0.0.1"
 
 
-def test_a_process_starts_configured_and_stops_twice(tmp_path: Path) -> None:
+def test_process_starts_and_stops(tmp_path: Path) -> None:
     mosaic = Emulator(directory=tmp_path / "there", render="tiny", credits=5, failing_nodes={"Captions": "no"})
     with pytest.raises(EmulatorError, match="not running"):
         mosaic.counts()
@@ -134,18 +134,18 @@ def test_a_process_starts_configured_and_stops_twice(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
-def test_settings_that_are_not_known_are_told_to_the_caller(mosaic: Emulator) -> None:
+def test_invalid_setting_raises(mosaic: Emulator) -> None:
     with pytest.raises(ValueError, match="sped"), Emulator(sped=3):
         pass
     with pytest.raises(ValueError, match="sped"):
         mosaic.configure(speed=2, sped=3)
-    # All or nothing.
+    # Nothing is changed.
     assert mosaic.settings()["speed"] == 1000
     with pytest.raises(LookupError):
         mosaic.finish_run("none")
 
 
-def test_a_killed_process_is_gone() -> None:
+def test_kill() -> None:
     with Emulator() as mosaic:
         pid = mosaic.pid
         with contextlib.closing(Api(mosaic)) as api:
@@ -157,7 +157,7 @@ def test_a_killed_process_is_gone() -> None:
         assert not stored.exists()
 
 
-def test_the_process_ends_with_its_parent() -> None:
+def test_process_ends_with_its_parent() -> None:
     text = (
         "import os, sys, time\n"
         "from mosaic_emulator import Emulator\n"
@@ -173,7 +173,7 @@ def test_the_process_ends_with_its_parent() -> None:
     until(lambda: alive(pid), lambda living: not living)
 
 
-def test_a_reset_forgets_everything(api: Api) -> None:
+def test_reset(api: Api) -> None:
     api.mosaic.configure(hold_runs=True, whoami="user")
     api.start()
     api.post("/social/post", {"post": "x", "platforms": ["x"]})
@@ -185,7 +185,7 @@ def test_a_reset_forgets_everything(api: Api) -> None:
     assert "organization_id" in api.get("/whoami").json()
 
 
-def test_the_log_keeps_no_key(api: Api) -> None:
+def test_request_log_has_no_key(api: Api) -> None:
     api.start()
     text = json.dumps(api.mosaic.requests())
     assert api.mosaic.api_key not in text
@@ -196,7 +196,7 @@ def test_the_log_keeps_no_key(api: Api) -> None:
     assert (first["method"], first["status"], first["host"]) == ("POST", 200, "api")
 
 
-def test_many_clients_at_once_are_served(mosaic: Emulator) -> None:
+def test_many_concurrent_clients(mosaic: Emulator) -> None:
     statuses: list[int] = []
 
     def ask() -> None:
@@ -212,8 +212,8 @@ def test_many_clients_at_once_are_served(mosaic: Emulator) -> None:
     assert mosaic.counts().requests == {"GET /agents": 200}
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    # pytest itself loads what it loads; with a stand-in for it only the package's own imports show.
+def test_import_loads_no_server() -> None:
+    # A fake pytest, so that only the package's own imports are measured.
     text = """
 import sys, types
 sys.modules["pytest"] = types.SimpleNamespace(fixture=lambda f=None, **k: f or (lambda g: g))

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID, node_id
-from mosaic_emulator.ffmpeg import find_ffmpeg
 from mosaic_emulator.media import SAMPLE_IMAGE
+from mosaic_emulator.runs.ffmpeg import find_ffmpeg
 
 from .conftest import Api
 
@@ -25,7 +25,7 @@ def ffmpeg(*arguments: str) -> str:
 
 
 def shape(path: Path) -> tuple[int, int, float]:
-    """Return width, height and seconds of a film that decodes without a complaint."""
+    """Return width, height and duration of a video that decodes without errors."""
     text = ffmpeg("-i", str(path))
     size = re.search(r"Video: .*?, (\d+)x(\d+)", text)
     length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text)
@@ -45,14 +45,14 @@ def source(tmp_path: Path) -> bytes:
 
 
 def fetched(storage: httpx.Client, url: str, path: Path) -> Path:
-    answer = storage.get(url)
-    assert answer.status_code == 200
-    path.write_bytes(answer.content)
+    response = storage.get(url)
+    assert response.status_code == 200
+    path.write_bytes(response.content)
     return path
 
 
 @needs_ffmpeg
-def test_a_film_is_cut_reframed_and_plays(api: Api, storage: httpx.Client, source: bytes, tmp_path: Path) -> None:
+def test_video_is_cut_and_reframed(api: Api, storage: httpx.Client, source: bytes, tmp_path: Path) -> None:
     api.mosaic.configure(render="auto", clip_seconds=2)
     (output,) = api.finished(body={"video_ids": [api.upload(source)]})["outputs"]
     width, height, seconds = shape(fetched(storage, output["video_url"], tmp_path / "out.mp4"))
@@ -63,9 +63,7 @@ def test_a_film_is_cut_reframed_and_plays(api: Api, storage: httpx.Client, sourc
 
 
 @needs_ffmpeg
-def test_clip_bounds_and_ignored_tiles_are_honoured(
-    api: Api, storage: httpx.Client, source: bytes, tmp_path: Path
-) -> None:
+def test_clip_bounds_and_ignored_tiles(api: Api, storage: httpx.Client, source: bytes, tmp_path: Path) -> None:
     api.mosaic.configure(render="auto", clip_seconds=60)
     entry = {
         "agent_node_id": node_id(1, 1),
@@ -80,25 +78,25 @@ def test_clip_bounds_and_ignored_tiles_are_honoured(
 
 
 @needs_ffmpeg
-def test_each_clip_shows_another_part(api: Api, storage: httpx.Client, source: bytes, tmp_path: Path) -> None:
+def test_clips_show_different_parts(api: Api, storage: httpx.Client, source: bytes, tmp_path: Path) -> None:
     api.mosaic.configure(render="auto")
     params = {node_id(5, 2): {"num_clips": 3, "target_duration": 1}}
     body = {"video_ids": [api.upload(source)], "update_params": params}
     outputs = api.finished(body=body, agent_id=CLIPS_AGENT_ID)["outputs"]
-    films = [fetched(storage, output["video_url"], tmp_path / f"{output['id']}.mp4") for output in outputs]
-    assert [shape(film)[:2] for film in films] == [(540, 960)] * 3
-    assert len({film.read_bytes() for film in films}) == 3
+    videos = [fetched(storage, output["video_url"], tmp_path / f"{output['id']}.mp4") for output in outputs]
+    assert [shape(video)[:2] for video in videos] == [(540, 960)] * 3
+    assert len({video.read_bytes() for video in videos}) == 3
     assert {output["original_node_id"] for output in outputs} == {node_id(5, 4)}
 
 
-def test_clips_that_are_not_numbered_are_as_many_as_is_set(api: Api) -> None:
+def test_default_number_of_clips(api: Api) -> None:
     api.mosaic.configure(clips=4)
     body = {"video_urls": ["https://cdn.example.org/a.mp4"]}
     assert len(api.finished(body=body, agent_id=CLIPS_AGENT_ID)["outputs"]) == 4
 
 
 @needs_ffmpeg
-def test_a_film_is_made_out_of_nothing(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
+def test_video_without_input(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
     api.mosaic.configure(render="auto", clip_seconds=1)
     run = api.finished(body={}, agent_id=GENERATION_AGENT_ID)
     assert run["inputs"] == []
@@ -106,18 +104,18 @@ def test_a_film_is_made_out_of_nothing(api: Api, storage: httpx.Client, tmp_path
 
 
 BROKEN = {
-    "text": lambda film: b"no film at all",
-    "nothing": lambda film: b"",
-    "a still": lambda film: SAMPLE_IMAGE.read_bytes(),
-    "a playlist": lambda film: b"#EXTM3U\n#EXTINF:6,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n",
-    "cut off": lambda film: film[: len(film) // 3],
-    "a header alone": lambda film: film[:64] + bytes(4096),
+    "text": lambda video: b"no film at all",
+    "nothing": lambda video: b"",
+    "a still": lambda video: SAMPLE_IMAGE.read_bytes(),
+    "a playlist": lambda video: b"#EXTM3U\n#EXTINF:6,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n",
+    "cut off": lambda video: video[: len(video) // 3],
+    "a header alone": lambda video: video[:64] + bytes(4096),
 }
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_video_that_can_not_be_read_fails_its_run_and_no_other(api: Api, source: bytes, case: str) -> None:
+def test_unreadable_video_fails_its_run(api: Api, source: bytes, case: str) -> None:
     api.mosaic.configure(render="auto", clip_seconds=1)
     broken = api.start(body={"video_ids": [api.upload(BROKEN[case](source))]})
     good = api.start(body={"video_ids": [api.upload(source)]})
@@ -129,7 +127,7 @@ def test_a_video_that_can_not_be_read_fails_its_run_and_no_other(api: Api, sourc
 
 
 @needs_ffmpeg
-def test_a_video_that_can_not_be_read_can_be_passed_through(api: Api, storage: httpx.Client) -> None:
+def test_unreadable_video_can_be_passed_through(api: Api, storage: httpx.Client) -> None:
     api.mosaic.configure(render="auto", unreadable_inputs="pass")
     run = api.end(api.start(body={"video_ids": [api.upload(b"no film at all")]}))
     assert run["status"] == "completed"
@@ -137,20 +135,20 @@ def test_a_video_that_can_not_be_read_can_be_passed_through(api: Api, storage: h
 
 
 @needs_ffmpeg
-def test_a_recording_that_does_not_say_how_long_it_is_plays(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
-    # As a browser records: to a stream, whose length nobody knew when its header was written.
+def test_video_without_duration(api: Api, storage: httpx.Client, tmp_path: Path) -> None:
+    # Like a recording of a browser: written to a stream, without a duration in its header.
     picture = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10:duration=2")
     ffmpeg(*picture, "-c:v", "libvpx", "-live", "1", "-f", "webm", str(tmp_path / "live.webm"))
-    film = (tmp_path / "live.webm").read_bytes()
+    video = (tmp_path / "live.webm").read_bytes()
     assert "Duration: N/A" in ffmpeg("-i", str(tmp_path / "live.webm"))
     api.mosaic.configure(render="auto", clip_seconds=1)
-    run = api.end(api.start(body={"video_ids": [api.upload(film)]}))
+    run = api.end(api.start(body={"video_ids": [api.upload(video)]}))
     assert run["status"] == "completed"
     assert shape(fetched(storage, run["outputs"][0]["video_url"], tmp_path / "out.mp4"))[:2] == (540, 960)
 
 
 @pytest.mark.parametrize("render", ["passthrough", "tiny", "auto"])
-def test_one_video_of_several_can_be_made_to_fail(api: Api, render: str) -> None:
+def test_broken_inputs(api: Api, render: str) -> None:
     uploaded = {name: api.upload(name=name) for name in ("monday.mp4", "broken-tuesday.mp4")}
     urls = ["https://cdn.example.org/wednesday.mp4?token=x", "https://cdn.example.org/thursday.mp4"]
     api.mosaic.configure(render=render, broken_inputs={"broken-*": "No moov atom", urls[1]: "No sound"})
@@ -162,9 +160,7 @@ def test_one_video_of_several_can_be_made_to_fail(api: Api, render: str) -> None
 
 
 @pytest.mark.parametrize("size", [None, 100_000])
-def test_a_tiny_film_has_the_length_asked_for(
-    api: Api, storage: httpx.Client, tmp_path: Path, size: int | None
-) -> None:
+def test_output_bytes(api: Api, storage: httpx.Client, tmp_path: Path, size: int | None) -> None:
     api.mosaic.configure(render="tiny", output_bytes=size)
     run = api.finished()
     path = fetched(storage, run["outputs"][0]["video_url"], tmp_path / "tiny.mp4")
@@ -173,7 +169,7 @@ def test_a_tiny_film_has_the_length_asked_for(
         assert shape(path)[:2] == (72, 128)
 
 
-def test_a_premiere_zip_and_licensed_sources_can_be_had(api: Api, storage: httpx.Client) -> None:
+def test_premiere_zip_and_licensed_sources(api: Api, storage: httpx.Client) -> None:
     api.mosaic.configure(premiere_zip=True, licensed_sources=True, thumbnails=False)
     (output,) = api.finished()["outputs"]
     with zipfile.ZipFile(io.BytesIO(storage.get(output["premiere_prproj_url"]).content)) as archive:

@@ -21,7 +21,7 @@ FIELDS = {
 }
 
 
-def test_a_run_ends_completed_with_what_it_made(api: Api, storage: httpx.Client) -> None:
+def test_run_completes_with_outputs(api: Api, storage: httpx.Client) -> None:
     data = b"the bytes of a video"
     run = api.end(api.start(body={"video_ids": [api.upload(data)]}))
     assert set(run) == FIELDS
@@ -44,7 +44,7 @@ def test_a_run_ends_completed_with_what_it_made(api: Api, storage: httpx.Client)
     assert storage.get(output["thumbnail_url"]).content.startswith(b"\xff\xd8")
 
 
-def test_a_held_run_goes_on_when_it_is_let_go(api: Api) -> None:
+def test_held_run_continues_when_released(api: Api) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL)
     until(lambda: api.nodes(run_id), lambda nodes: nodes[1]["status"] == "running")
@@ -57,14 +57,14 @@ def test_a_held_run_goes_on_when_it_is_let_go(api: Api) -> None:
     assert api.end(run_id)["status"] == "completed"
 
 
-def test_node_ids_of_a_run_are_its_own(api: Api) -> None:
+def test_nodes_of_a_run_have_new_ids(api: Api) -> None:
     first, second = api.start(body=URL), api.start(body=URL)
     ids = [{node["agent_node_id"] for node in api.nodes(run_id)} for run_id in (first, second)]
     assert not ids[0] & ids[1]
     assert [node["original_node_id"] for node in api.nodes(first)] == [node_id(1, place) for place in range(1, 5)]
 
 
-def test_a_failed_branch_makes_a_partial_run(api: Api) -> None:
+def test_failed_branch_makes_the_run_partial(api: Api) -> None:
     api.mosaic.configure(failing_nodes={"AI Music": "Music generation timed out"})
     run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
     run = api.end(run_id)
@@ -77,15 +77,15 @@ def test_a_failed_branch_makes_a_partial_run(api: Api) -> None:
     assert api.post(f"/agent_run/{run_id}/resume").status_code == 409
 
 
-def test_a_failed_run_has_no_outputs_and_is_resumed(api: Api) -> None:
+def test_failed_run_is_resumed(api: Api) -> None:
     api.mosaic.configure(failing_nodes={node_id(1, 3): "No face found"})
     run_id = api.start(body=URL)
     run = api.end(run_id)
     assert (run["status"], run["outputs"], run["status_message"]) == ("failed", [], "No face found")
     assert [node["status"] for node in api.nodes(run_id)] == ["completed", "completed", "failed", "blocked"]
     api.mosaic.configure(failing_nodes={})
-    answer = api.post(f"/agent_run/{run_id}/resume").json()
-    assert answer == {
+    response = api.post(f"/agent_run/{run_id}/resume").json()
+    assert response == {
         "success": True,
         "run_id": run_id,
         "agent_state_id": run_id,
@@ -102,7 +102,7 @@ def test_a_failed_run_has_no_outputs_and_is_resumed(api: Api) -> None:
     assert (counts.runs_started, counts.runs_resumed) == (1, 1)
 
 
-def test_a_run_short_of_credits_fails_and_goes_on_when_there_are_some(api: Api) -> None:
+def test_run_without_credits_fails_and_is_resumed(api: Api) -> None:
     api.mosaic.configure(credits=15, node_credits=10)
     run_id = api.start(body=URL)
     run = api.end(run_id)
@@ -117,13 +117,13 @@ def test_a_run_short_of_credits_fails_and_goes_on_when_there_are_some(api: Api) 
     assert api.mosaic.settings()["credits"] == 80
 
 
-def test_a_cancelled_run_can_be_resumed(api: Api) -> None:
+def test_cancelled_run_is_resumed(api: Api) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL)
     until(lambda: api.nodes(run_id), lambda nodes: nodes[1]["status"] == "running")
-    answer = api.post(f"/agent_run/{run_id}/cancel").json()
-    assert set(answer) == {"success", "run_id", "tasks_cancelled", "nodes_reset", "message"}
-    assert (answer["success"], answer["tasks_cancelled"], answer["nodes_reset"]) == (True, 1, 2)
+    response = api.post(f"/agent_run/{run_id}/cancel").json()
+    assert set(response) == {"success", "run_id", "tasks_cancelled", "nodes_reset", "message"}
+    assert (response["success"], response["tasks_cancelled"], response["nodes_reset"]) == (True, 1, 2)
     assert api.run(run_id)["status"] == "cancelled"
     assert api.post(f"/agent_run/{run_id}/cancel").status_code == 409
     api.mosaic.configure(hold_runs=False)
@@ -134,7 +134,7 @@ def test_a_cancelled_run_can_be_resumed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_cancelling_an_ended_run_answers_what_is_set(api: Api, status: int) -> None:
+def test_cancel_terminal_status(api: Api, status: int) -> None:
     api.mosaic.configure(cancel_terminal_status=status)
     run_id = api.start(body=URL)
     api.end(run_id)
@@ -143,7 +143,7 @@ def test_cancelling_an_ended_run_answers_what_is_set(api: Api, status: int) -> N
     assert api.mosaic.counts().runs_cancelled == 0
 
 
-def test_a_cancel_can_take_its_time(api: Api) -> None:
+def test_cancel_lag(api: Api) -> None:
     api.mosaic.configure(hold_runs=True, cancel_lag=0.5)
     run_id = api.start(body=URL)
     assert api.post(f"/agent_run/{run_id}/cancel").status_code == 200
@@ -152,17 +152,17 @@ def test_a_cancel_can_take_its_time(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "completed"])
-def test_only_a_failed_or_cancelled_run_is_resumed(api: Api, status: str) -> None:
+def test_only_failed_or_cancelled_runs_can_be_resumed(api: Api, status: str) -> None:
     api.mosaic.configure(hold_runs=status == "running")
     run_id = api.start(body=URL)
     until(lambda: api.run(run_id), lambda run: run["status"] == status)
-    answer = api.post(f"/agent_run/{run_id}/resume")
-    assert answer.status_code == 409
-    assert isinstance(answer.json()["detail"], str)
+    response = api.post(f"/agent_run/{run_id}/resume")
+    assert response.status_code == 409
+    assert isinstance(response.json()["detail"], str)
 
 
 @pytest.mark.parametrize("status", ["completed", "partial_complete", "failed", "cancelled"])
-def test_a_run_can_be_ended_by_hand(api: Api, status: str) -> None:
+def test_finish_run(api: Api, status: str) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
     api.mosaic.finish_run(run_id, status, message="by hand")
@@ -174,7 +174,7 @@ def test_a_run_can_be_ended_by_hand(api: Api, status: str) -> None:
     assert api.run(run_id)["status"] == status
 
 
-def test_the_failed_nodes_of_a_run_ended_by_hand_can_be_named(api: Api) -> None:
+def test_finish_run_with_failed_nodes(api: Api) -> None:
     api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL)
     api.mosaic.finish_run(run_id, "failed", message="No money", needs_credits=True, failed=["Rough Cut"])
@@ -184,23 +184,23 @@ def test_the_failed_nodes_of_a_run_ended_by_hand_can_be_named(api: Api) -> None:
     assert [node["status"] for node in api.nodes(run_id)] == ["completed", "failed", "blocked", "blocked"]
 
 
-def test_a_run_can_vanish(api: Api) -> None:
+def test_forget_run(api: Api) -> None:
     run_id = api.start(body=URL)
     api.mosaic.forget_run(run_id)
     assert api.get(f"/agent_run/{run_id}").status_code == 404
 
 
-def test_a_run_may_begin_with_a_status_that_nothing_documents(api: Api) -> None:
+def test_initial_status(api: Api) -> None:
     api.mosaic.configure(initial_status="queued", queue_seconds=1000 * 0.5)
     run_id = api.start(body=URL)
     assert api.run(run_id)["status"] == "queued"
     assert api.end(run_id)["status"] == "completed"
 
 
-def test_outputs_show_while_the_run_goes_on_or_not(api: Api) -> None:
+def test_outputs_while_running(api: Api) -> None:
     api.mosaic.configure(speed=1, node_seconds=0.3)
     run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
-    # The branch with music is done one step before the other.
+    # The branch with music completes one step earlier.
     run = until(lambda: api.run(run_id), lambda run: run["outputs"] or run["status"] != "running")
     assert (run["status"], len(run["outputs"])) == ("running", 1)
     api.end(run_id)
@@ -210,7 +210,7 @@ def test_outputs_show_while_the_run_goes_on_or_not(api: Api) -> None:
     assert (run["status"], len(run["outputs"])) == ("completed", 2)
 
 
-def test_the_last_output_can_come_after_the_end(api: Api) -> None:
+def test_late_output(api: Api) -> None:
     api.mosaic.configure(late_output_seconds=0.5)
     run_id = api.start(body=URL)
     run = api.end(run_id)
@@ -218,14 +218,14 @@ def test_the_last_output_can_come_after_the_end(api: Api) -> None:
     assert until(lambda: api.run(run_id), lambda run: run["outputs"])["status"] == "completed"
 
 
-def test_a_url_that_cannot_be_fetched_fails_the_run(api: Api) -> None:
+def test_unavailable_url_fails_the_run(api: Api) -> None:
     run = api.finished(body={"video_urls": [f"{api.mosaic.url}/no-such-video.mp4"]})
     assert run["status"] == "failed"
     assert run["errors"][0]["original_node_id"] == node_id(1, 1)
     assert "404" in run["errors"][0]["messages"][0]
 
 
-def test_one_of_two_inputs_that_fails_fails_the_run_until_it_can_be_had(api: Api) -> None:
+def test_run_with_an_unavailable_input_is_resumed(api: Api) -> None:
     entries = [
         {"agent_node_id": node_id(3, 1), "video_urls": [f"{api.mosaic.url}/missing.mp4"]},
         {"agent_node_id": node_id(3, 2), "video_urls": ["https://cdn.example.org/a.mp4"]},
@@ -233,12 +233,12 @@ def test_one_of_two_inputs_that_fails_fails_the_run_until_it_can_be_had(api: Api
     run_id = api.start(body={"video_inputs": entries}, agent_id=TWO_INPUT_AGENT_ID)
     assert api.end(run_id)["status"] == "failed"
     assert [node["status"] for node in api.nodes(run_id)] == ["failed", "completed", "blocked", "blocked"]
-    answer = api.post(f"/agent_run/{run_id}/resume").json()
-    # Sources are never queued again.
-    assert answer["nodes_queued"] == 2
+    response = api.post(f"/agent_run/{run_id}/resume").json()
+    # Video Inputs are not queued again.
+    assert response["nodes_queued"] == 2
 
 
-def test_a_signed_link_is_an_input_and_an_expired_one_is_not(api: Api) -> None:
+def test_signed_link_as_input(api: Api) -> None:
     link = api.finished()["outputs"][0]["video_url"]
     assert api.finished(body={"video_urls": [link]})["status"] == "completed"
     api.mosaic.expire_links()
@@ -246,7 +246,7 @@ def test_a_signed_link_is_an_input_and_an_expired_one_is_not(api: Api) -> None:
     assert api.mosaic.counts().downloads == 0
 
 
-def test_many_runs_go_on_at_once(api: Api) -> None:
+def test_many_concurrent_runs(api: Api) -> None:
     ids = {api.start(body=URL) for _ in range(50)}
     for run_id in ids:
         api.end(run_id)

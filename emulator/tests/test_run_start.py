@@ -17,7 +17,7 @@ INPUT = node_id(1, 1)
 CAPTIONS = node_id(1, 4)
 
 
-def test_an_upload_an_earlier_render_and_a_url_are_inputs(api: Api) -> None:
+def test_kinds_of_inputs(api: Api) -> None:
     first = api.finished(body={"video_ids": [api.upload()]})
     second = api.finished(body={"node_render_ids": [first["outputs"][0]["id"]]})
     third = api.finished(body={"video_urls": [URL, "https://www.youtube.com/watch?v=abc"]})
@@ -25,7 +25,7 @@ def test_an_upload_an_earlier_render_and_a_url_are_inputs(api: Api) -> None:
     assert [len(run["inputs"]) for run in (first, second, third)] == [1, 1, 2]
 
 
-def test_the_canonical_form_serves_a_single_input_too(api: Api) -> None:
+def test_video_inputs_for_a_single_input(api: Api) -> None:
     entry = {"agent_node_id": INPUT, "video_urls": [URL], "input_clip_start_ms": 0, "input_clip_end_ms": 1500}
     run_id = api.start(body={"video_inputs": [entry]})
     assert api.end(run_id)["status"] == "completed"
@@ -33,12 +33,12 @@ def test_the_canonical_form_serves_a_single_input_too(api: Api) -> None:
     assert (kept["start_ms"], kept["end_ms"]) == (0, 1500)
 
 
-def test_two_inputs_take_one_entry_each(api: Api) -> None:
+def test_two_video_inputs(api: Api) -> None:
     entries = [{"agent_node_id": node_id(3, place), "video_urls": [URL]} for place in (1, 2)]
     assert api.finished(body={"video_inputs": entries}, agent_id=TWO_INPUT_AGENT_ID)["status"] == "completed"
 
 
-def test_an_agent_that_generates_takes_no_input(api: Api) -> None:
+def test_generating_agent_takes_no_input(api: Api) -> None:
     assert api.finished(body={}, agent_id=GENERATION_AGENT_ID)["status"] == "completed"
     empty = api.http.post(f"/agent/{GENERATION_AGENT_ID}/run")
     assert empty.status_code == 200
@@ -108,20 +108,20 @@ def entry(place: int, agent: int = 3, **more: Any) -> dict[str, Any]:
         pytest.param("none", {"video_urls": [URL]}, 404, id="an unknown agent"),
     ],
 )
-def test_a_start_that_is_not_valid_starts_nothing(api: Api, agent_id: str, body: dict[str, Any], status: int) -> None:
-    answer = api.post(f"/agent/{agent_id}/run", body)
-    assert answer.status_code == status, answer.text
-    assert isinstance(answer.json()["detail"], str)
+def test_invalid_start_is_rejected(api: Api, agent_id: str, body: dict[str, Any], status: int) -> None:
+    response = api.post(f"/agent/{agent_id}/run", body)
+    assert response.status_code == status, response.text
+    assert isinstance(response.json()["detail"], str)
     assert api.mosaic.counts().runs_started == 0
     assert api.mosaic.runs() == []
 
 
-def test_malformed_json_is_refused(api: Api) -> None:
+def test_malformed_json_is_rejected(api: Api) -> None:
     for content in (b"{", b"[]", b'"x"'):
         assert api.http.post(f"/agent/{api.mosaic.agent_id}/run", content=content).status_code == 400
 
 
-def test_an_upload_counts_as_an_input_only_when_finalized(api: Api) -> None:
+def test_input_must_be_finalized(api: Api) -> None:
     form = api.reserve()
     api.store(form)
     body = {"video_ids": [form["video_id"]]}
@@ -130,7 +130,7 @@ def test_an_upload_counts_as_an_input_only_when_finalized(api: Api) -> None:
     assert api.post(f"/agent/{api.mosaic.agent_id}/run", body).status_code == 200
 
 
-def test_the_same_request_twice_is_two_runs(api: Api) -> None:
+def test_repeated_request_starts_a_second_run(api: Api) -> None:
     body = {"video_urls": [URL]}
     assert api.start(body=body) != api.start(body=body)
     assert api.mosaic.counts().runs_started == 2
@@ -143,12 +143,12 @@ def test_ignored_nodes_are_bridged(api: Api) -> None:
     assert run["outputs"][0]["original_node_id"] == node_id(1, 3)
 
 
-def test_an_ignored_input_leaves_a_graph_without_input(api: Api) -> None:
+def test_ignored_input(api: Api) -> None:
     body = {"ignore_nodes": [INPUT]}
     assert api.finished(body=body)["status"] == "completed"
 
 
-def test_params_hold_for_one_run(api: Api) -> None:
+def test_update_params_apply_to_one_run(api: Api) -> None:
     run_id = api.start(body={"video_urls": [URL], "update_params": {CAPTIONS: {"caption_font_weight": "700"}}})
     node = next(node for node in api.mosaic.runs()[0]["nodes"] if node["original_node_id"] == CAPTIONS)
     assert node["params"] == {"caption_font_weight": "700"}
@@ -157,7 +157,7 @@ def test_params_hold_for_one_run(api: Api) -> None:
     assert all(node["params_used"] == {} for node in graph["agent_nodes"])
 
 
-def test_too_many_runs_at_once_can_be_refused(api: Api) -> None:
+def test_max_concurrent_runs(api: Api) -> None:
     api.mosaic.configure(max_concurrent_runs=1, hold_runs=True, error_codes=True)
     api.start(body={"video_urls": [URL]})
     refused = api.post(f"/agent/{api.mosaic.agent_id}/run", {"video_urls": [URL]})

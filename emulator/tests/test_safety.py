@@ -1,4 +1,4 @@
-"""What keeps others out: pages of other sites, other machines, readers of processes, files and logs."""
+"""Security: web pages of other sites, other machines, process arguments, files and logs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from mosaic_emulator import Emulator
-from mosaic_emulator.browsers import objection_to_browser
-from mosaic_emulator.logs import FailureLog
+from mosaic_emulator.asgi.browser_access import browser_rejection
+from mosaic_emulator.core.failure_log import FailureLog
 
 from .conftest import Api, Receiver, until
 from .test_process import command
@@ -39,7 +39,7 @@ OWN_INTERFACE = [
 
 
 def ask(mosaic: Emulator, method: str, path: str, **headers: str) -> int:
-    """Send a request with exactly these headers, as no browser's owner would."""
+    """Send a request with exactly these headers and return the status."""
     where = urlsplit(mosaic.url)
     line = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
     with contextlib.closing(line):
@@ -55,7 +55,7 @@ def ask(mosaic: Emulator, method: str, path: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize(("method", "path"), OWN_INTERFACE)
-def test_a_name_that_leads_here_does_not_let_its_page_in(mosaic: Emulator, method: str, path: str) -> None:
+def test_dns_rebinding_is_rejected(mosaic: Emulator, method: str, path: str) -> None:
     port = urlsplit(mosaic.url).port
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example", ""):
         assert ask(mosaic, method, path, Host=host) == 403, host
@@ -63,7 +63,7 @@ def test_a_name_that_leads_here_does_not_let_its_page_in(mosaic: Emulator, metho
 
 
 @pytest.mark.parametrize(("method", "path"), OWN_INTERFACE)
-def test_a_page_of_another_origin_is_not_let_in(mosaic: Emulator, method: str, path: str) -> None:
+def test_other_origin_is_rejected(mosaic: Emulator, method: str, path: str) -> None:
     where = urlsplit(mosaic.url)
     for origin in (
         "https://evil.example",
@@ -77,7 +77,7 @@ def test_a_page_of_another_origin_is_not_let_in(mosaic: Emulator, method: str, p
 
 
 @pytest.mark.parametrize(("method", "path"), OWN_INTERFACE)
-def test_programs_and_the_own_page_are_let_in(mosaic: Emulator, method: str, path: str) -> None:
+def test_programs_and_the_page_are_accepted(mosaic: Emulator, method: str, path: str) -> None:
     where = urlsplit(mosaic.url)
     for host in (where.netloc, f"localhost:{where.port}", "127.0.0.1", f"[::1]:{where.port}", "mosaic.localhost"):
         assert ask(mosaic, method, path, Host=host) in (200, 400), host
@@ -85,14 +85,14 @@ def test_programs_and_the_own_page_are_let_in(mosaic: Emulator, method: str, pat
     assert ask(mosaic, method, path, **own) in (200, 400)
 
 
-def test_a_link_that_a_human_follows_is_let_in_and_an_image_is_not() -> None:
+def test_followed_link_is_accepted_but_not_an_image() -> None:
     headers = {"host": "127.0.0.1:8765", "sec-fetch-site": "cross-site"}
-    assert objection_to_browser("GET", {**headers, "sec-fetch-mode": "navigate"}, ()) is None
-    assert objection_to_browser("POST", {**headers, "sec-fetch-mode": "navigate"}, ()) is not None
-    assert objection_to_browser("GET", {**headers, "sec-fetch-mode": "no-cors"}, ()) is not None
+    assert browser_rejection("GET", {**headers, "sec-fetch-mode": "navigate"}, ()) is None
+    assert browser_rejection("POST", {**headers, "sec-fetch-mode": "navigate"}, ()) is not None
+    assert browser_rejection("GET", {**headers, "sec-fetch-mode": "no-cors"}, ()) is not None
     framed = {**headers, "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
-    assert objection_to_browser("GET", framed, ()) is not None
-    assert objection_to_browser("GET", {"host": "mosaic:8765"}, ("mosaic",)) is None
+    assert browser_rejection("GET", framed, ()) is not None
+    assert browser_rejection("GET", {"host": "mosaic:8765"}, ("mosaic",)) is None
 
 
 # Other machines
@@ -108,7 +108,7 @@ def started(
 
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
-def test_who_lets_other_machines_in_is_warned(tmp_path: Path, host: str, warned: bool) -> None:
+def test_warning_when_other_machines_can_connect(tmp_path: Path, host: str, warned: bool) -> None:
     for process, told in started(tmp_path, "--host", host):
         httpx.get(f"{told['url']}/_emulator/counts", trust_env=False).raise_for_status()
         process.terminate()
@@ -117,14 +117,14 @@ def test_who_lets_other_machines_in_is_warned(tmp_path: Path, host: str, warned:
         assert warned or said == ""
 
 
-def test_a_name_can_be_let_in(tmp_path: Path) -> None:
+def test_allow_host(tmp_path: Path) -> None:
     for _, told in started(tmp_path, "--allow-host", "Mosaic"):
         get = f"{told['url']}/_emulator/counts"
         assert httpx.get(get, headers={"Host": "mosaic:8765"}, trust_env=False).status_code == 200
         assert httpx.get(get, headers={"Host": "other:8765"}, trust_env=False).status_code == 403
 
 
-# Readers of processes and files
+# Process arguments and files
 
 KEY, SECRET, MARK = "mk_only_for_my_eyes", "whsk_only_for_my_eyes", "markofsignatures"
 
@@ -134,7 +134,7 @@ def arguments_of(pid: int) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
-def test_no_key_and_no_secret_is_among_the_arguments_of_a_process() -> None:
+def test_no_secret_in_process_arguments() -> None:
     with Emulator(api_key=KEY, webhook_secret=SECRET, signature_mark=MARK) as mosaic:
         told = arguments_of(mosaic.pid)
         assert "emulator" in told
@@ -145,7 +145,7 @@ def test_no_key_and_no_secret_is_among_the_arguments_of_a_process() -> None:
         assert httpx.get(f"{mosaic.url}/whoami", headers=headers, trust_env=False).status_code == 200
 
 
-def test_the_command_takes_key_and_secret_from_the_environment(tmp_path: Path) -> None:
+def test_command_reads_secrets_from_the_environment(tmp_path: Path) -> None:
     variables = {"MOSAIC_EMULATOR_API_KEY": KEY, "MOSAIC_EMULATOR_WEBHOOK_SECRET": SECRET}
     for process, told in started(tmp_path, **variables):
         assert told["api_key"] == KEY
@@ -155,13 +155,13 @@ def test_the_command_takes_key_and_secret_from_the_environment(tmp_path: Path) -
         assert KEY not in out + errors
 
 
-def test_the_key_that_everybody_knows_is_told(tmp_path: Path) -> None:
+def test_default_key_is_printed(tmp_path: Path) -> None:
     for process, _ in started(tmp_path):
         process.terminate()
         assert "with API key mk_emulator" in process.communicate(timeout=10)[0]
 
 
-def test_the_ready_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_ready_file_is_private(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         for _ in started(tmp_path):
@@ -170,11 +170,13 @@ def test_the_ready_file_is_for_its_owner_alone(tmp_path: Path) -> None:
         os.umask(before)
 
 
-# Readers of logs
+# Logs
 
 FAILING = """
 import sys
-from mosaic_emulator import engine, inputs, state
+from mosaic_emulator.runs import engine
+from mosaic_emulator.runs import inputs
+from mosaic_emulator import state
 from mosaic_emulator.__main__ import main
 
 def fail(self, *args, **kwargs):
@@ -188,7 +190,7 @@ sys.exit(main())
 """
 
 
-def test_what_the_emulator_logs_of_its_own_failures_has_no_secret_in_it(tmp_path: Path) -> None:
+def test_failure_log_has_no_secrets(tmp_path: Path) -> None:
     ready, program = tmp_path / "ready.json", tmp_path / "failing.py"
     program.write_text(FAILING)
     variables = {"MOSAIC_EMULATOR_API_KEY": KEY, "MOSAIC_EMULATOR_WEBHOOK_SECRET": SECRET}
@@ -210,8 +212,8 @@ def test_what_the_emulator_logs_of_its_own_failures_has_no_secret_in_it(tmp_path
             run_id = client.post(f"/agent/{agent}/run", json={"video_urls": ["https://x.example/a.mp4"]}).json()[
                 "run_id"
             ]
-            answer = client.get(f"/agent_run/{run_id}")
-            assert (answer.status_code, answer.json()) == (500, {"detail": "The emulator failed: RuntimeError"})
+            response = client.get(f"/agent_run/{run_id}")
+            assert (response.status_code, response.json()) == (500, {"detail": "The emulator failed: RuntimeError"})
             assert client.get("/_emulator/runs").status_code == 500
             page = client.get("/").text
             until(lambda: client.get("/").text, lambda text: "The emulator failed: RuntimeError" in text)
@@ -223,18 +225,18 @@ def test_what_the_emulator_logs_of_its_own_failures_has_no_secret_in_it(tmp_path
         assert secret not in out + errors + page
 
 
-def test_masking_leaves_what_is_no_secret() -> None:
-    masked = FailureLog(["abc", "abcdef"]).masked
-    assert masked("run 1 abcdef http://127.0.0.1:1/a?X-Goog-Signature=12&x=y mk_other 'z'") == (
+def test_masking_keeps_other_text() -> None:
+    mask = FailureLog(["abc", "abcdef"]).mask
+    assert mask("run 1 abcdef http://127.0.0.1:1/a?X-Goog-Signature=12&x=y mk_other 'z'") == (
         "run 1 *** http://127.0.0.1:1/a?*** *** 'z'"
     )
 
 
-# Videos that the emulator fetches
+# Downloads of videos
 
 
 class Sender(ThreadingHTTPServer):
-    """Answers with a video of a length, at a pace, or with a redirect."""
+    """A server that sends a video with a given size and speed, or a redirect."""
 
     daemon_threads = True
 
@@ -284,21 +286,21 @@ def message_of(api: Api, url: str) -> str:
     return str(run["status_message"])
 
 
-def test_a_video_that_is_too_large_is_not_fetched(api: Api, sender: Sender) -> None:
+def test_too_large_video_is_not_downloaded(api: Api, sender: Sender) -> None:
     api.mosaic.configure(fetch_bytes=64 << 10)
     sender.length = sender.size = 1 << 30
-    assert "more than 65536 bytes" in message_of(api, sender.url)
+    assert "limit of 65536 bytes" in message_of(api, sender.url)
     assert sender.sent < 32 << 20
 
 
-def test_a_video_that_does_not_say_how_large_it_is_has_the_same_bound(api: Api, sender: Sender) -> None:
+def test_too_large_video_without_content_length(api: Api, sender: Sender) -> None:
     api.mosaic.configure(fetch_bytes=64 << 10)
     sender.size = 1 << 30
-    assert "more than 65536 bytes" in message_of(api, sender.url)
+    assert "limit of 65536 bytes" in message_of(api, sender.url)
     assert sender.sent < 32 << 20
 
 
-def test_a_video_that_trickles_is_given_up(api: Api, sender: Sender) -> None:
+def test_slow_video_times_out(api: Api, sender: Sender) -> None:
     api.mosaic.configure(fetch_seconds=0.3)
     sender.size, sender.pause = 1 << 20, 0.02
     started_at = time.monotonic()
@@ -306,7 +308,7 @@ def test_a_video_that_trickles_is_given_up(api: Api, sender: Sender) -> None:
     assert time.monotonic() - started_at < 5
 
 
-def test_a_host_that_says_nothing_is_given_up(api: Api) -> None:
+def test_silent_host_times_out(api: Api) -> None:
     api.mosaic.configure(fetch_seconds=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "0.3 seconds" in message_of(api, f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4")
@@ -322,17 +324,17 @@ def test_a_host_that_says_nothing_is_given_up(api: Api) -> None:
         ("http://127.0.0.1:99999/", "could not be fetched"),
     ],
 )
-def test_a_redirect_does_not_lead_to_other_machines(api: Api, sender: Sender, location: str, words: str) -> None:
+def test_redirect_to_another_machine_is_not_followed(api: Api, sender: Sender, location: str, words: str) -> None:
     sender.location = location
     assert words in message_of(api, sender.url)
 
 
-def test_redirects_come_to_an_end(api: Api, sender: Sender) -> None:
+def test_redirect_limit(api: Api, sender: Sender) -> None:
     sender.location = sender.url
     assert "redirects more than 5 times" in message_of(api, sender.url)
 
 
-def test_nothing_is_left_of_a_video_that_was_not_fetched(api: Api, sender: Sender, tmp_path: Path) -> None:
+def test_failed_download_leaves_no_file(api: Api, sender: Sender, tmp_path: Path) -> None:
     sender.size = 1 << 30
     with Emulator(speed=1000, render="passthrough", fetch_bytes=4096, directory=tmp_path) as mosaic:
         with contextlib.closing(Api(mosaic)) as own:
@@ -340,8 +342,8 @@ def test_nothing_is_left_of_a_video_that_was_not_fetched(api: Api, sender: Sende
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_receiver_of_webhooks_is_not_redirected(api: Api, receiver: Receiver, sender: Sender) -> None:
-    receiver.answers = [302] * 50
+def test_webhooks_follow_no_redirect(api: Api, receiver: Receiver, sender: Sender) -> None:
+    receiver.responses = [302] * 50
     api.mosaic.configure(webhook_retries=0)
     api.end(api.start({"video_urls": ["https://x.example/a.mp4"], "callback_url": receiver.url}))
     until(api.mosaic.counts, lambda counts: counts.webhooks_failed > 0)

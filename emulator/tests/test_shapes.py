@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from mosaic_emulator.clock import parse_time
+from mosaic_emulator.core.clock import parse_time
 
 from .conftest import Api
 
@@ -17,24 +17,24 @@ URL = {"video_urls": ["https://cdn.example.org/a.mp4"]}
 @pytest.mark.parametrize(
     ("style", "message", "sources"), [("documented", None, []), ("null", None, None), ("empty", "", [])]
 )
-def test_optional_fields_are_written_in_a_style(api: Api, style: str, message: Any, sources: Any) -> None:
+def test_optional_fields_null_or_empty(api: Api, style: str, message: Any, sources: Any) -> None:
     api.mosaic.configure(optional_fields=style)
     run = api.finished(body=URL)
     assert (run["status_message"], run["outputs"][0]["sources"]) == (message, sources)
 
 
-def test_optional_fields_can_be_absent(api: Api) -> None:
+def test_optional_fields_absent(api: Api) -> None:
     api.mosaic.configure(optional_fields="absent", thumbnails=False)
     run = api.finished(body=URL)
     assert not {"status_message", "errors"} & set(run)
     assert set(run["outputs"][0]) == {"id", "video_url", "completed_at", "original_node_id"}
     assert "triggered_by" not in api.get("/agent_runs").json()["runs"][0]
-    # What is not optional stays: the end of a list is told by a null.
+    # Required fields are kept: a null cursor ends a list.
     assert api.get("/agent_runs").json()["next_cursor"] is None
 
 
 @pytest.mark.parametrize("key", ["needs_credits", "needsCredits", "absent"])
-def test_needs_credits_is_spelled_as_set(api: Api, key: str) -> None:
+def test_needs_credits_key(api: Api, key: str) -> None:
     api.mosaic.configure(needs_credits_key=key)
     run_id = api.start(body=URL)
     for body in (api.run(run_id), api.nodes(run_id)[0]):
@@ -43,11 +43,11 @@ def test_needs_credits_is_spelled_as_set(api: Api, key: str) -> None:
 
 @pytest.mark.parametrize(("shape", "kind"), [("text", str), ("list", list), ("object", dict)])
 @pytest.mark.parametrize("codes", [True, False])
-def test_errors_come_in_a_shape(api: Api, shape: str, kind: type, codes: bool) -> None:
+def test_error_shapes(api: Api, shape: str, kind: type, codes: bool) -> None:
     api.mosaic.configure(detail_shape=shape, error_codes=codes)
-    for answer in (api.get("/agent/none"), api.post(f"/agent/{api.mosaic.agent_id}/run", {"video_ids": 3})):
-        assert isinstance(answer.json()["detail"], kind)
-        assert ("error" in answer.json()) == codes
+    for response in (api.get("/agent/none"), api.post(f"/agent/{api.mosaic.agent_id}/run", {"video_ids": 3})):
+        assert isinstance(response.json()["detail"], kind)
+        assert ("error" in response.json()) == codes
 
 
 #: One request of each kind that is refused, in another layer each.
@@ -64,18 +64,18 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_every_error_carries_its_detail_alone_unless_codes_are_asked_for(api: Api, case: str) -> None:
+def test_error_codes(api: Api, case: str) -> None:
     method, path, options, status, code = REFUSED[case]
-    answer = api.http.request(method, path, **options)
-    assert (answer.status_code, list(answer.json())) == (status, ["detail"])
+    response = api.http.request(method, path, **options)
+    assert (response.status_code, list(response.json())) == (status, ["detail"])
     api.mosaic.configure(error_codes=True, detail_shape="list")
-    answer = api.http.request(method, path, **options)
-    assert answer.json()["error"] == code
-    assert isinstance(answer.json()["detail"], list)
+    response = api.http.request(method, path, **options)
+    assert response.json()["error"] == code
+    assert isinstance(response.json()["detail"], list)
 
 
 @pytest.mark.parametrize("kind", ["not_found", "unauthorized", "forbidden", "rate_limit", "server_error"])
-def test_errors_of_faults_look_like_all_others(api: Api, kind: str) -> None:
+def test_errors_of_faults_have_the_same_shape(api: Api, kind: str) -> None:
     api.mosaic.inject(kind)
     assert list(api.get("/agents").json()) == ["detail"]
 
@@ -89,7 +89,7 @@ def test_errors_of_faults_look_like_all_others(api: Api, kind: str) -> None:
         ("offset", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+02:00"),
     ],
 )
-def test_times_are_written_in_a_style(api: Api, style: str, pattern: str) -> None:
+def test_timestamps(api: Api, style: str, pattern: str) -> None:
     api.mosaic.configure(timestamps=style)
     run = api.finished(body=URL)
     for text in (run["started_at"], run["outputs"][0]["completed_at"]):
@@ -97,17 +97,17 @@ def test_times_are_written_in_a_style(api: Api, style: str, pattern: str) -> Non
         assert abs(parse_time(text).timestamp() - time.time()) < 60
 
 
-def test_the_server_has_a_clock_of_its_own(api: Api) -> None:
+def test_clock_skew(api: Api) -> None:
     api.mosaic.configure(clock_skew=3600)
     run_id = api.start(body=URL)
-    answer = api.get(f"/agent_run/{run_id}")
-    for moment in (parse_time(answer.json()["started_at"]), parsedate_to_datetime(answer.headers["date"])):
+    response = api.get(f"/agent_run/{run_id}")
+    for moment in (parse_time(response.json()["started_at"]), parsedate_to_datetime(response.headers["date"])):
         assert 3500 < moment.timestamp() - time.time() < 3700
     query = {"from": datetime.fromtimestamp(time.time() + 1800, timezone.utc).isoformat()}
     assert len(api.get("/agent_runs", params=query).json()["runs"]) == 1
 
 
-def test_every_object_can_have_unknown_fields_but_what_is_sent_on_verbatim(api: Api) -> None:
+def test_extra_fields(api: Api) -> None:
     api.mosaic.configure(extra_fields=True)
     reserved = api.reserve()
     assert "x_unknown" in reserved
@@ -119,20 +119,20 @@ def test_every_object_can_have_unknown_fields_but_what_is_sent_on_verbatim(api: 
 
 
 @pytest.mark.parametrize("status", [201, 204])
-def test_success_can_have_another_status(api: Api, status: int) -> None:
+def test_success_status(api: Api, status: int) -> None:
     api.mosaic.configure(success_status=status, hold_runs=True)
-    answer = api.post(f"/agent/{api.mosaic.agent_id}/run", URL)
-    # An id can't be told without a body.
-    assert answer.status_code == (201 if status == 201 else 200)
-    run_id = answer.json()["run_id"]
+    response = api.post(f"/agent/{api.mosaic.agent_id}/run", URL)
+    # The client needs the id, so there is a body.
+    assert response.status_code == (201 if status == 201 else 200)
+    run_id = response.json()["run_id"]
     for what in ("cancel", "resume"):
-        answer = api.post(f"/agent_run/{run_id}/{what}")
-        assert answer.status_code == status
-        assert (answer.content == b"") == (status == 204)
+        response = api.post(f"/agent_run/{run_id}/{what}")
+        assert response.status_code == status
+        assert (response.content == b"") == (status == 204)
     assert api.get("/whoami").status_code == 200
 
 
-def test_body_fields_that_nothing_documents_can_be_ignored(api: Api) -> None:
+def test_unknown_body_fields_can_be_ignored(api: Api) -> None:
     body = {**URL, "priority": "high"}
     assert api.post(f"/agent/{api.mosaic.agent_id}/run", body).status_code == 400
     api.mosaic.configure(unknown_body_fields="ignore")
@@ -149,5 +149,5 @@ def test_body_fields_that_nothing_documents_can_be_ignored(api: Api) -> None:
         ("2026-07-01", datetime(2026, 7, 1, tzinfo=timezone.utc)),
     ],
 )
-def test_times_are_read_leniently(text: str, expected: datetime) -> None:
+def test_parse_time(text: str, expected: datetime) -> None:
     assert parse_time(text) == expected

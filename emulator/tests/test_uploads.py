@@ -18,7 +18,7 @@ FILE = "file"
 
 
 def form(fields: Iterable[tuple[str, str]], *, data: bytes = b"bytes", after: bytes = b"") -> bytes:
-    """Write a form by hand; the pair named `file` stands for the file."""
+    """Encode a form. The field `file` is replaced by the file."""
     body = b""
     for name, value in fields:
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
@@ -40,7 +40,7 @@ def pairs(reserved: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("asset_type", "limit"), [("video", 5368709120), ("audio", 524288000), ("image", 52428800)])
-def test_an_upload_goes_from_form_to_asset(api: Api, storage: httpx.Client, asset_type: str, limit: int) -> None:
+def test_upload(api: Api, storage: httpx.Client, asset_type: str, limit: int) -> None:
     reserved = api.reserve(asset_type)
     key = f"{asset_type}_id"
     assert set(reserved) == {key, "upload_url", "upload_fields", "max_file_size_bytes"}
@@ -59,21 +59,21 @@ def test_an_upload_goes_from_form_to_asset(api: Api, storage: httpx.Client, asse
     (kept,) = api.mosaic.uploads()
     assert Path(kept["path"]).read_bytes() == b"\r\n--a-boundar\r\nbytes\r\n"
     counts = api.mosaic.counts()
-    assert (counts.uploads_begun, counts.uploads_stored, counts.uploads_finalized) == (1, 1, 1)
+    assert (counts.uploads_started, counts.uploads_stored, counts.uploads_finalized) == (1, 1, 1)
     assert counts.bytes_stored == 22
 
 
-def test_the_storage_host_is_another_host(api: Api) -> None:
+def test_storage_host_has_another_port(api: Api) -> None:
     assert urlsplit(api.reserve()["upload_url"]).netloc != urlsplit(api.mosaic.url).netloc
 
 
-def test_an_empty_file_is_stored(api: Api, storage: httpx.Client) -> None:
+def test_empty_file_is_stored(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     assert send(storage, reserved, form(pairs(reserved), data=b"")).status_code == 204
     assert api.mosaic.uploads()[0]["size"] == 0
 
 
-def test_the_form_is_taken_verbatim_or_not_at_all(api: Api, storage: httpx.Client) -> None:
+def test_changed_form_is_rejected(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     good = pairs(reserved)
     bad = {
@@ -84,28 +84,28 @@ def test_the_form_is_taken_verbatim_or_not_at_all(api: Api, storage: httpx.Clien
         "another order": [good[1], good[0], *good[2:]],
     }
     for why, fields in bad.items():
-        answer = send(storage, reserved, form(fields))
-        assert answer.status_code == 403, why
-        assert answer.text.startswith("<?xml"), why
-        assert answer.headers["content-type"].startswith("application/xml"), why
+        response = send(storage, reserved, form(fields))
+        assert response.status_code == 403, why
+        assert response.text.startswith("<?xml"), why
+        assert response.headers["content-type"].startswith("application/xml"), why
     assert send(storage, reserved, form([("key", "made-up"), (FILE, "")])).status_code == 403
     assert api.mosaic.counts().uploads_stored == 0
-    # A refused form leaves the reservation as it was.
+    # A rejected form keeps the reservation.
     assert send(storage, reserved, form(good)).status_code == 204
 
 
-def test_the_file_is_the_last_part(api: Api, storage: httpx.Client) -> None:
+def test_file_must_be_the_last_part(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     good = pairs(reserved)
     for fields in ([good[-1], *good[:-1]], [*good, ("success_action_status", "201")], good[:-1]):
-        answer = send(storage, reserved, form(fields))
-        assert answer.status_code in (400, 403)
+        response = send(storage, reserved, form(fields))
+        assert response.status_code in (400, 403)
     assert api.mosaic.counts().uploads_stored == 0
     assert api.mosaic.requests()[1]["form_fields"] == [FILE]
     assert api.mosaic.requests()[3]["form_fields"] == list(reserved["upload_fields"])
 
 
-def test_the_order_of_the_fields_can_be_free(api: Api, storage: httpx.Client) -> None:
+def test_field_order_can_be_ignored(api: Api, storage: httpx.Client) -> None:
     api.mosaic.configure(upload_field_order=False)
     reserved = api.reserve()
     good = pairs(reserved)
@@ -113,40 +113,40 @@ def test_the_order_of_the_fields_can_be_free(api: Api, storage: httpx.Client) ->
     assert send(storage, reserved, form([*good[-2::-1], good[-1]])).status_code == 204
 
 
-def test_a_file_above_the_limit_is_refused(api: Api, storage: httpx.Client) -> None:
+def test_too_large_file_is_rejected(api: Api, storage: httpx.Client) -> None:
     api.mosaic.configure(max_file_size=1000)
     reserved = api.reserve()
-    answer = send(storage, reserved, form(pairs(reserved), data=bytes(1001)))
-    assert answer.status_code == 400
-    assert "<Code>EntityTooLarge</Code>" in answer.text
+    response = send(storage, reserved, form(pairs(reserved), data=bytes(1001)))
+    assert response.status_code == 400
+    assert "<Code>EntityTooLarge</Code>" in response.text
     assert api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]}).status_code == 400
     assert send(storage, reserved, form(pairs(reserved), data=bytes(1000))).status_code == 204
 
 
-def test_a_form_lapses(api: Api, storage: httpx.Client) -> None:
+def test_expired_form(api: Api, storage: httpx.Client) -> None:
     api.mosaic.configure(upload_seconds=0)
     reserved = api.reserve()
-    answer = send(storage, reserved, form(pairs(reserved)))
-    assert (answer.status_code, "expired" in answer.text) == (403, True)
+    response = send(storage, reserved, form(pairs(reserved)))
+    assert (response.status_code, "expired" in response.text) == (403, True)
     assert api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]}).status_code == 404
 
 
-def test_the_key_is_refused_at_the_storage_host_and_counted(api: Api, storage: httpx.Client) -> None:
+def test_api_key_at_the_storage_host_is_counted(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
-    answer = send(storage, reserved, form(pairs(reserved)), Authorization=f"Bearer {api.mosaic.api_key}")
-    assert answer.status_code == 400
-    assert answer.text.startswith("<?xml")
+    response = send(storage, reserved, form(pairs(reserved)), Authorization=f"Bearer {api.mosaic.api_key}")
+    assert response.status_code == 400
+    assert response.text.startswith("<?xml")
     assert api.mosaic.counts().key_leaks == 1
     assert api.mosaic.counts().uploads_stored == 0
 
 
-def test_bytes_are_posted_not_put(api: Api, storage: httpx.Client) -> None:
+def test_put_is_rejected(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     assert storage.put(reserved["upload_url"], content=b"bytes").status_code == 403
     assert storage.get(reserved["upload_url"]).status_code == 403
 
 
-def test_a_form_in_chunks_is_taken_unless_told(api: Api, storage: httpx.Client) -> None:
+def test_chunked_upload(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     body = form(pairs(reserved), data=bytes(300_000))
     assert send(storage, reserved, (body[at : at + 7001] for at in range(0, len(body), 7001))).status_code == 204
@@ -157,22 +157,22 @@ def test_a_form_in_chunks_is_taken_unless_told(api: Api, storage: httpx.Client) 
 
 
 @pytest.mark.parametrize("status", [200, 201])
-def test_success_can_have_another_status(api: Api, storage: httpx.Client, status: int) -> None:
+def test_success_status(api: Api, storage: httpx.Client, status: int) -> None:
     api.mosaic.configure(upload_success_status=status)
     reserved = api.reserve()
     assert send(storage, reserved, form(pairs(reserved))).status_code == status
 
 
-def test_a_body_that_is_no_form_is_refused(api: Api, storage: httpx.Client) -> None:
+def test_body_that_is_not_a_form_is_rejected(api: Api, storage: httpx.Client) -> None:
     reserved = api.reserve()
     whole = form(pairs(reserved))
     for body in (b"", b"bytes", whole[: len(whole) // 2], whole[:-20]):
         assert send(storage, reserved, body).status_code in (400, 403)
-    answer = storage.post(reserved["upload_url"], json={})
-    assert answer.status_code == 400
+    response = storage.post(reserved["upload_url"], json={})
+    assert response.status_code == 400
 
 
-def test_a_client_that_breaks_off_leaves_nothing(api: Api) -> None:
+def test_aborted_upload_leaves_nothing(api: Api) -> None:
     reserved = api.reserve()
     body = form(pairs(reserved), data=bytes(500_000))
     where = urlsplit(reserved["upload_url"])
@@ -188,13 +188,13 @@ def test_a_client_that_breaks_off_leaves_nothing(api: Api) -> None:
     assert api.mosaic.uploads()[0]["stored"] is False
 
 
-def test_finalize_wants_the_bytes_first(api: Api) -> None:
+def test_finalize_requires_the_file(api: Api) -> None:
     reserved = api.reserve()
-    answer = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})
-    assert (answer.status_code, answer.json()) == (400, {"detail": "The file has not been uploaded yet"})
+    response = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})
+    assert (response.status_code, response.json()) == (400, {"detail": "The file has not been uploaded yet"})
 
 
-def test_finalize_takes_one_id_of_its_type(api: Api) -> None:
+def test_finalize_accepts_one_id_of_its_type(api: Api) -> None:
     reserved = api.reserve()
     api.store(reserved)
     video_id = reserved["video_id"]
@@ -209,17 +209,17 @@ def test_finalize_takes_one_id_of_its_type(api: Api) -> None:
 @pytest.mark.parametrize(
     ("shape", "keys"), [("status_ok", {"status"}), ("file_uuid", {"file_uuid", "file_name", "url"}), ("empty", None)]
 )
-def test_finalize_can_answer_in_other_shapes(api: Api, shape: str, keys: set[str] | None) -> None:
+def test_finalize_response_shapes(api: Api, shape: str, keys: set[str] | None) -> None:
     api.mosaic.configure(finalize_answer=shape)
     reserved = api.reserve()
     api.store(reserved)
-    answer = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})
-    assert answer.status_code == (204 if keys is None else 200)
-    assert (set(answer.json()) if keys else None) == keys
+    response = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})
+    assert response.status_code == (204 if keys is None else 200)
+    assert (set(response.json()) if keys else None) == keys
     assert api.mosaic.counts().uploads_finalized == 1
 
 
-def test_finalize_can_lag_behind_the_bytes(api: Api) -> None:
+def test_finalize_lag(api: Api) -> None:
     api.mosaic.inject("finalize_lag", times=2)
     reserved = api.reserve()
     api.store(reserved)
@@ -228,7 +228,7 @@ def test_finalize_can_lag_behind_the_bytes(api: Api) -> None:
     assert api.mosaic.counts().uploads_finalized == 1
 
 
-def test_dropped_bytes_are_counted(api: Api) -> None:
+def test_discard_uploads(api: Api) -> None:
     api.mosaic.configure(discard_uploads=True)
     run = api.finished(body={"video_ids": [api.upload(bytes(12345))]})
     assert run["status"] == "completed"
@@ -237,10 +237,10 @@ def test_dropped_bytes_are_counted(api: Api) -> None:
     assert api.mosaic.counts().bytes_stored == 12345
 
 
-def test_a_view_link_shows_the_asset(api: Api, storage: httpx.Client) -> None:
+def test_view_link(api: Api, storage: httpx.Client) -> None:
     asset_id = api.upload(b"0123456789")
-    answer = api.post("/uploads/get_view_url", {"asset_type": "video", "asset_id": asset_id})
-    body = answer.json()
+    response = api.post("/uploads/get_view_url", {"asset_type": "video", "asset_id": asset_id})
+    body = response.json()
     assert (body["asset_type"], body["asset_id"]) == ("video", asset_id)
     assert storage.get(body["signed_url"]).content == b"0123456789"
     for bad, status in (
@@ -251,12 +251,12 @@ def test_a_view_link_shows_the_asset(api: Api, storage: httpx.Client) -> None:
         assert api.post("/uploads/get_view_url", bad).status_code == status
 
 
-def test_memory_stays_while_a_long_file_comes_and_goes(api: Api, storage: httpx.Client) -> None:
+def test_memory_is_constant_for_a_large_file(api: Api, storage: httpx.Client) -> None:
     size, block = 192 << 20, bytes(range(256)) * 4096
 
     def peak() -> int:
         status = Path(f"/proc/{api.mosaic.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return next(int(connection.split()[1]) for connection in status.splitlines() if connection.startswith("VmHWM"))
 
     if not Path("/proc").is_dir():
         pytest.skip("the peak of another process's memory is read from /proc")
@@ -277,8 +277,8 @@ def test_memory_stays_while_a_long_file_comes_and_goes(api: Api, storage: httpx.
     api.post("/uploads/video/finalize_upload", {"video_id": video_id})
     run = api.end(api.start(body={"video_ids": [video_id]}))
     received = 0
-    with storage.stream("GET", run["outputs"][0]["video_url"]) as answer:
-        for piece in answer.iter_raw(1 << 20):
+    with storage.stream("GET", run["outputs"][0]["video_url"]) as response:
+        for piece in response.iter_raw(1 << 20):
             received += len(piece)
     assert received == size
     assert peak() - before < 32 << 10

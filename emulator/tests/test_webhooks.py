@@ -18,9 +18,9 @@ def finished(receiver: Receiver) -> list[dict[str, Any]]:
     return receiver.events
 
 
-def test_a_run_tells_its_start_its_progress_and_its_end(api: Api, receiver: Receiver) -> None:
+def test_webhooks_of_a_run(api: Api, receiver: Receiver) -> None:
     run_id = api.start(body={**URLS, "callback_url": receiver.url})
-    # Three nodes begin and end. Deliveries do not wait for each other, so their order is open.
+    # Three nodes start and complete. The order of deliveries is not defined.
     events = until(lambda: receiver.events, lambda events: len(events) == 8)
     assert sorted(receiver.flags()) == ["RUN_FINISHED", *["RUN_PROGRESS"] * 6, "RUN_STARTED"]
     common = {"flag", "agent_id", "run_id", "status", "node_status_counts", "triggered_by"}
@@ -42,7 +42,7 @@ def test_a_run_tells_its_start_its_progress_and_its_end(api: Api, receiver: Rece
     until(api.mosaic.counts, lambda counts: (counts.webhooks_sent, counts.webhooks_failed) == (len(events), 0))
 
 
-def test_a_partial_end_tells_what_failed(api: Api, receiver: Receiver) -> None:
+def test_webhook_of_a_partial_run(api: Api, receiver: Receiver) -> None:
     api.mosaic.configure(failing_nodes={"AI Music": "no tune"})
     api.start(body={**URLS, "callback_url": receiver.url}, agent_id=TWO_BRANCH_AGENT_ID)
     end = next(event for event in finished(receiver) if event["flag"] == "RUN_FINISHED")
@@ -57,50 +57,50 @@ def test_a_partial_end_tells_what_failed(api: Api, receiver: Receiver) -> None:
     assert failed[0]["errors"] == ["no tune"]
 
 
-def test_a_webhook_is_tried_again_three_times(api: Api, receiver: Receiver) -> None:
+def test_webhook_retries(api: Api, receiver: Receiver) -> None:
     api.mosaic.configure(hold_runs=True)
-    receiver.answers = [500, 302, 404, 200]
+    receiver.responses = [500, 302, 404, 200]
     api.start(body={**URLS, "callback_url": receiver.url})
-    # Two events, RUN_STARTED and the first RUN_PROGRESS, and a repeat for each of three refusals.
+    # RUN_STARTED, the first RUN_PROGRESS, and three retries.
     until(receiver.flags, lambda flags: len(flags) == 5)
     until(api.mosaic.counts, lambda counts: (counts.webhooks_sent, counts.webhooks_failed) == (5, 3))
     assert set(receiver.flags()) == {"RUN_STARTED", "RUN_PROGRESS"}
 
 
-def test_a_receiver_that_is_not_there_is_given_up(api: Api) -> None:
+def test_unreachable_receiver(api: Api) -> None:
     api.mosaic.configure(webhook_backoff=0.01)
     api.end(api.start(body={**URLS, "callback_url": "http://127.0.0.1:9/"}))
     counts = until(api.mosaic.counts, lambda counts: counts.webhooks_failed >= 4 * 8)
     assert counts.webhooks_sent == counts.webhooks_failed == 4 * 8
 
 
-def test_a_receiver_whose_answer_never_ends_holds_no_delivery(api: Api) -> None:
+def test_endless_response_holds_no_delivery(api: Api) -> None:
     api.mosaic.configure(webhook_timeout=0.2, webhook_backoff=0.01, hold_runs=True)
     closing = threading.Event()
 
-    def answer(line: socket.socket) -> None:
-        with line, contextlib.suppress(OSError):
-            line.recv(65536)
-            line.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
+    def response(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
             while not closing.wait(0.02):
-                line.sendall(b"x")
+                connection.sendall(b"x")
 
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+                threading.Thread(target=response, args=(listening.accept()[0],), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=accept, daemon=True).start()
         api.start(body={**URLS, "callback_url": f"http://127.0.0.1:{listening.getsockname()[1]}/"})
-        # Two events, and three repeats of each.
+        # Two events with three retries each.
         until(api.mosaic.counts, lambda counts: counts.webhooks_failed == 8)
         closing.set()
         listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize("switches", [{"webhook_loss": 1.0}, {"webhook_copies": 2}, {"webhook_secret": None}])
-def test_webhooks_can_be_lost_doubled_or_unsigned(api: Api, receiver: Receiver, switches: dict[str, Any]) -> None:
+def test_webhook_loss_copies_and_secret(api: Api, receiver: Receiver, switches: dict[str, Any]) -> None:
     api.mosaic.configure(**switches)
     api.end(api.start(body={**URLS, "callback_url": receiver.url}))
     if "webhook_loss" in switches:
@@ -112,7 +112,7 @@ def test_webhooks_can_be_lost_doubled_or_unsigned(api: Api, receiver: Receiver, 
         assert set(receiver.signatures) == {None}
 
 
-def test_a_webhook_can_come_late(api: Api, receiver: Receiver) -> None:
+def test_webhook_delay(api: Api, receiver: Receiver) -> None:
     api.mosaic.configure(webhook_delay=0.5)
     run_id = api.start(body={**URLS, "callback_url": receiver.url})
     assert api.end(run_id)["status"] == "completed"
@@ -121,22 +121,22 @@ def test_a_webhook_can_come_late(api: Api, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_cancel_is_told_only_when_asked(api: Api, receiver: Receiver, told: bool) -> None:
+def test_webhook_on_cancel(api: Api, receiver: Receiver, told: bool) -> None:
     api.mosaic.configure(hold_runs=True, webhook_on_cancel=told)
     run_id = api.start(body={**URLS, "callback_url": receiver.url})
     api.post(f"/agent_run/{run_id}/cancel")
-    # Whatever was announced is under way by now; a resumed run announces more behind it.
+    # All deliveries have started. A resumed run sends more.
     api.mosaic.configure(hold_runs=False)
     api.post(f"/agent_run/{run_id}/resume")
-    # They may overtake each other.
+    # The order of deliveries is not defined.
     counted = {"RUN_STARTED": 2, "RUN_FINISHED": 2 if told else 1}
     until(receiver.flags, lambda flags: {flag: flags.count(flag) for flag in counted} == counted)
     ends = sorted(event["status"] for event in receiver.events if event["flag"] == "RUN_FINISHED")
     assert ends == (["cancelled", "completed"] if told else ["completed"])
 
 
-def test_the_start_tells_what_a_run_is_made_of(api: Api, receiver: Receiver) -> None:
-    # Before anything is fetched: a URL as it was given, an upload by a link.
+def test_run_started_webhook_contains_the_inputs(api: Api, receiver: Receiver) -> None:
+    # Before the download: the given URL; an upload: a link.
     body = {"video_urls": URLS["video_urls"], "video_ids": [api.upload()], "callback_url": receiver.url}
     api.start(body=body)
     start = next(event for event in finished(receiver) if event["flag"] == "RUN_STARTED")

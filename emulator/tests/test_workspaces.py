@@ -1,4 +1,4 @@
-"""Two workspaces: what is made in one is not seen by a request that is restricted to the other."""
+"""Workspaces: a request that is restricted to one does not see the other."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ URL = {"video_urls": ["https://cdn.example.org/a.mp4"]}
 
 
 def made(api: Api, body: dict[str, Any], headers: dict[str, str] | None = None) -> str:
-    answer = api.http.post("/agent/create", json=body, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["agent_id"])
+    response = api.http.post("/agent/create", json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    return str(response.json()["agent_id"])
 
 
 def with_input(api: Api, agent_id: str) -> None:
@@ -25,7 +25,7 @@ def with_input(api: Api, agent_id: str) -> None:
     assert api.post(f"/agent/{agent_id}/update", {"operations": [node]}).status_code == 200
 
 
-def test_an_agent_is_in_the_workspace_that_body_or_header_name(api: Api) -> None:
+def test_workspace_of_a_created_agent(api: Api) -> None:
     by_body = made(api, {"name": "by body", "workspace_id": SECOND_WORKSPACE_ID})
     by_header = made(api, {"name": "by header"}, SECOND)
     by_neither = made(api, {"name": "by neither"})
@@ -37,7 +37,7 @@ def test_an_agent_is_in_the_workspace_that_body_or_header_name(api: Api) -> None
     assert seen | first == {each["id"] for each in api.get("/agents").json()["agents"]}
 
 
-def test_the_header_hides_all_that_is_of_the_other_workspace(api: Api) -> None:
+def test_header_hides_the_other_workspace(api: Api) -> None:
     agent_id = made(api, {"workspace_id": SECOND_WORKSPACE_ID})
     with_input(api, agent_id)
     run_id = api.start(URL, agent_id)
@@ -58,8 +58,8 @@ def test_the_header_hides_all_that_is_of_the_other_workspace(api: Api) -> None:
         assert [len(api.get(path, headers=each).json()[key]) for each in ({}, SECOND, FIRST)] == [1, 1, 0], path
     body = {"image_id": asset["image_id"]}
     for headers, status in ((FIRST, 404), (SECOND, 200), ({}, 200)):
-        answer = api.http.post("/uploads/image/finalize_upload", json=body, headers=headers)
-        assert answer.status_code == status
+        response = api.http.post("/uploads/image/finalize_upload", json=body, headers=headers)
+        assert response.status_code == status
     for method, path in (("POST", f"/agent/{agent_id}/run"), ("POST", f"/agent_run/{run_id}/cancel")):
         assert api.http.request(method, path, headers=FIRST, json={}).status_code == 404
     assert api.http.delete(f"/agent/{agent_id}/delete", headers=FIRST).status_code == 404
@@ -67,7 +67,7 @@ def test_the_header_hides_all_that_is_of_the_other_workspace(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("path", "key"), [("/pipeline_runs", "pipeline_runs"), ("/automations/runs", "runs")])
-def test_lists_of_observability_are_narrowed(api: Api, path: str, key: str) -> None:
+def test_observability_lists_by_workspace(api: Api, path: str, key: str) -> None:
     agent_id = made(api, {"workspace_id": SECOND_WORKSPACE_ID})
     with_input(api, agent_id)
     api.start(URL, agent_id)
@@ -78,21 +78,21 @@ def test_lists_of_observability_are_narrowed(api: Api, path: str, key: str) -> N
     assert len(api.get("/agent_runs", headers=SECOND).json()["runs"]) == 2
 
 
-def test_what_watches_folders_is_in_the_primary_workspace(api: Api) -> None:
+def test_storage_triggers_are_in_the_primary_workspace(api: Api) -> None:
     for path, key in (("/storage_triggers", "storage_triggers"), ("/automations/ingest-batches", "ingest_batches")):
         assert api.get(path, headers=SECOND).json()[key] == []
         assert api.get(path, headers=FIRST).json()[key] == api.get(path).json()[key] != []
 
 
-def test_a_query_must_match_the_header(api: Api) -> None:
+def test_query_must_match_the_header(api: Api) -> None:
     api.start(URL)
     for wanted, headers, found in (
         (WORKSPACE_ID, {}, 1),
         (SECOND_WORKSPACE_ID, {}, 0),
         (WORKSPACE_ID, FIRST, 1),
     ):
-        answer = api.get("/pipeline_runs", params={"workspace_id": wanted}, headers=headers)
-        assert len(answer.json()["pipeline_runs"]) == found
+        response = api.get("/pipeline_runs", params={"workspace_id": wanted}, headers=headers)
+        assert len(response.json()["pipeline_runs"]) == found
     assert api.get("/pipeline_runs", params={"workspace_id": WORKSPACE_ID}, headers=SECOND).status_code == 400
     assert api.http.post("/agent/create", json={"workspace_id": WORKSPACE_ID}, headers=SECOND).status_code == 400
     assert api.get("/pipeline_runs", params={"workspace_id": "other"}).status_code == 404

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator.catalogue import DEFAULT_AGENT_ID, TWO_BRANCH_AGENT_ID
-from mosaic_emulator.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
+from mosaic_emulator.triggers.storage_events import BATCH_KEY, BUCKET_TRIGGER_ID, DRIVE_FOLDER, DRIVE_TRIGGER_ID
 
 from .conftest import Api, Receiver, until
 
@@ -15,9 +15,9 @@ PATH = f"/agent/{DEFAULT_AGENT_ID}/triggers"
 
 
 def add(api: Api, *channels: str, status: int = 200, **body: Any) -> dict[str, Any]:
-    answer = api.post(f"{PATH}/add_youtube_channels", {"youtube_channels": list(channels), **body})
-    assert answer.status_code == status, answer.text
-    return dict(answer.json())
+    response = api.post(f"{PATH}/add_youtube_channels", {"youtube_channels": list(channels), **body})
+    assert response.status_code == status, response.text
+    return dict(response.json())
 
 
 def triggers(api: Api) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def channels(api: Api) -> list[list[str]]:
     return [each["youtube_channels"] for each in triggers(api)]
 
 
-def test_an_agent_begins_without_triggers(api: Api) -> None:
+def test_new_agent_has_no_triggers(api: Api) -> None:
     assert triggers(api) == []
     api.mosaic.configure(triggers_answer="object")
     assert api.get(PATH).json() is None
@@ -36,7 +36,7 @@ def test_an_agent_begins_without_triggers(api: Api) -> None:
     assert api.get(PATH).json()["youtube_channels"] == [ONE]
 
 
-def test_adding_tells_what_was_resolved_and_not_the_trigger(api: Api) -> None:
+def test_add_channels_response(api: Api) -> None:
     told = add(api, ONE, "https://www.youtube.com/@demo", "@demo", filter_options=LONG)
     assert set(told) == {"message", "channel_ids", "channels", "filter_options", "youtube_channel_details"}
     demo = told["channel_ids"][1]
@@ -54,19 +54,19 @@ def test_adding_tells_what_was_resolved_and_not_the_trigger(api: Api) -> None:
     assert api.mosaic.counts().channels_added == 2
 
 
-def test_filters_choose_the_trigger_and_channels_move_to_it(api: Api) -> None:
+def test_channels_move_to_the_trigger_of_their_filters(api: Api) -> None:
     add(api, ONE, TWO)
     add(api, THREE, filter_options=LONG)
     assert channels(api) == [[ONE, TWO], [THREE]]
     add(api, TWO, THREE, filter_options={"duration": {"min_seconds": 60.0}})
     assert channels(api) == [[ONE], [THREE, TWO]]
     add(api, ONE, filter_options=LONG)
-    # The trigger that was emptied is gone.
+    # The empty trigger is deleted.
     assert channels(api) == [[THREE, TWO, ONE]]
     assert api.mosaic.counts().channels_added == 5
 
 
-def test_filters_that_bound_nothing_are_none_or_not(api: Api) -> None:
+def test_empty_filters(api: Api) -> None:
     add(api, ONE)
     add(api, TWO, filter_options={})
     assert len(triggers(api)) == 1
@@ -75,7 +75,7 @@ def test_filters_that_bound_nothing_are_none_or_not(api: Api) -> None:
     assert channels(api) == [[ONE, TWO], [THREE]]
 
 
-def test_the_callback_is_kept_replaced_or_removed(api: Api) -> None:
+def test_trigger_callback_url(api: Api) -> None:
     def callback() -> Any:
         return triggers(api)[0]["callback_url"]
 
@@ -107,12 +107,12 @@ def test_the_callback_is_kept_replaced_or_removed(api: Api) -> None:
         {"youtube_channels": [ONE], "filter_options": {"duration": {"min_seconds": 9, "max_seconds": 1}}},
     ],
 )
-def test_channels_that_are_not_valid_are_not_added(api: Api, body: dict[str, Any]) -> None:
+def test_invalid_channels_are_rejected(api: Api, body: dict[str, Any]) -> None:
     assert api.post(f"{PATH}/add_youtube_channels", body).status_code == 400
     assert triggers(api) == []
 
 
-def test_a_part_of_the_channels_can_be_added(api: Api) -> None:
+def test_partial_channels(api: Api) -> None:
     api.mosaic.configure(unresolvable_channels=["@gone"])
     add(api, ONE, "@gone", status=400)
     assert triggers(api) == []
@@ -121,12 +121,12 @@ def test_a_part_of_the_channels_can_be_added(api: Api) -> None:
     assert channels(api) == [[ONE]]
 
 
-def test_removing_takes_channels_from_every_trigger(api: Api) -> None:
+def test_remove_channels(api: Api) -> None:
     add(api, ONE, TWO)
     add(api, THREE, filter_options=LONG)
     body = {"youtube_channels": [f"https://youtube.com/channel/{TWO}", THREE]}
-    answer = api.post(f"{PATH}/remove_youtube_channels", body).json()
-    assert sorted(answer["removed_channels"]) == [TWO, THREE]
+    response = api.post(f"{PATH}/remove_youtube_channels", body).json()
+    assert sorted(response["removed_channels"]) == [TWO, THREE]
     assert channels(api) == [[ONE]]
     assert api.post(f"{PATH}/remove_youtube_channels", body).status_code == 200
     api.mosaic.configure(unknown_channel_removal=404)
@@ -134,24 +134,24 @@ def test_removing_takes_channels_from_every_trigger(api: Api) -> None:
     assert api.mosaic.counts().channels_removed == 2
 
 
-def test_answers_to_changes_can_be_those_of_2025_or_none(api: Api) -> None:
+def test_response_shapes_of_channel_changes(api: Api) -> None:
     api.mosaic.configure(add_channels_answer="status_ok", remove_channels_answer="status_ok")
     assert add(api, ONE) == {"status": "ok"}
     assert api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]}).json() == {"status": "ok"}
     api.mosaic.configure(remove_channels_answer="empty")
-    answer = api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]})
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]})
+    assert (response.status_code, response.content) == (204, b"")
 
 
 @pytest.mark.parametrize(("state", "names"), [("full", ["Channel aaaaaa"]), ("pending", [None]), ("missing", [])])
-def test_channel_details_may_lag(api: Api, state: str, names: list[str | None]) -> None:
+def test_channel_details(api: Api, state: str, names: list[str | None]) -> None:
     api.mosaic.configure(channel_details=state)
     add(api, ONE)
     details = triggers(api)[0]["youtube_channel_details"]
     assert [each["channel_name"] for each in details] == names
 
 
-def test_unknown_fields_never_get_into_a_filter(api: Api) -> None:
+def test_unknown_filter_fields_are_not_stored(api: Api) -> None:
     api.mosaic.configure(extra_fields=True)
     add(api, ONE, filter_options=LONG)
     (trigger,) = triggers(api)
@@ -159,13 +159,13 @@ def test_unknown_fields_never_get_into_a_filter(api: Api) -> None:
     assert "x_unknown" in trigger
 
 
-def test_a_video_on_a_channel_begins_a_run(api: Api) -> None:
+def test_new_video_starts_a_run(api: Api) -> None:
     add(api, ONE, filter_options=LONG)
     trigger_id = triggers(api)[0]["id"]
     assert api.mosaic.fire_trigger(trigger_id, seconds=59) is None
     run = api.mosaic.fire_trigger(trigger_id, seconds=60, video_id="v1")
     assert run is not None
-    # The same video again begins nothing.
+    # A repeated video starts no run.
     assert api.mosaic.fire_trigger(trigger_id, video_id="v1") is None
     assert api.end(run["run_id"])["status"] == "completed"
     (listed,) = api.get(f"/trigger/{trigger_id}/runs").json()["runs"]
@@ -181,7 +181,7 @@ def test_a_video_on_a_channel_begins_a_run(api: Api) -> None:
         api.mosaic.fire_trigger("none")
 
 
-def test_a_trigger_posts_its_webhooks_with_what_began_the_run(api: Api, receiver: Receiver) -> None:
+def test_webhooks_of_a_triggered_run(api: Api, receiver: Receiver) -> None:
     add(api, ONE, trigger_callback_url=receiver.url)
     trigger_id = triggers(api)[0]["id"]
     run = api.mosaic.fire_trigger(trigger_id, video_id="v1", video_title="Demo")
@@ -197,14 +197,14 @@ def test_a_trigger_posts_its_webhooks_with_what_began_the_run(api: Api, receiver
     )
 
 
-def test_runs_of_a_trigger_that_is_not_there_are_not_found_or_none(api: Api) -> None:
+def test_runs_of_an_unknown_trigger(api: Api) -> None:
     assert api.get("/trigger/none/runs").status_code == 404
     api.mosaic.configure(unknown_trigger_runs=200)
     assert api.get("/trigger/none/runs").json() == {"runs": [], "next_cursor": None}
     assert api.get(f"/trigger/{DRIVE_TRIGGER_ID}/runs", params={"agent_id": "x"}).status_code == 400
 
 
-def test_files_in_a_folder_begin_a_run_that_is_on_record(api: Api) -> None:
+def test_new_files_start_a_run(api: Api) -> None:
     run = api.mosaic.fire_trigger(DRIVE_TRIGGER_ID, file_names=["x.mp4", "y.mp4"])
     other = api.mosaic.fire_trigger(BUCKET_TRIGGER_ID)
     assert run is not None
@@ -227,7 +227,7 @@ def test_files_in_a_folder_begin_a_run_that_is_on_record(api: Api) -> None:
     assert (waiting["agent_state_id"], waiting["stage"]) == (None, "open")
 
 
-def test_a_copy_has_no_triggers_unless_set_and_a_deleted_agent_has_none(api: Api) -> None:
+def test_triggers_of_copied_and_deleted_agents(api: Api) -> None:
     add(api, ONE)
     copies = []
     for wanted in (False, True):
@@ -241,7 +241,7 @@ def test_a_copy_has_no_triggers_unless_set_and_a_deleted_agent_has_none(api: Api
     assert api.get(f"/trigger/{trigger_id}/runs").status_code == 404
 
 
-def test_the_start_of_a_triggered_run_tells_its_inputs(api: Api, receiver: Receiver) -> None:
+def test_webhook_inputs_of_a_triggered_run(api: Api, receiver: Receiver) -> None:
     add(api, ONE, trigger_callback_url=receiver.url)
     trigger_id = triggers(api)[0]["id"]
     api.mosaic.fire_trigger(trigger_id, video_id="dQw4w9WgXcQ")
@@ -253,7 +253,7 @@ def test_the_start_of_a_triggered_run_tells_its_inputs(api: Api, receiver: Recei
     assert end["inputs"][0]["video_url"].startswith("http://127.0.0.1")
 
 
-def test_events_can_be_those_that_the_sample_listener_reads(api: Api, receiver: Receiver) -> None:
+def test_webhooks_as_in_the_sample_listener(api: Api, receiver: Receiver) -> None:
     api.mosaic.configure(webhook_trigger="sample", webhook_inputs="files")
     add(api, ONE, trigger_callback_url=receiver.url)
     api.mosaic.fire_trigger(triggers(api)[0]["id"], video_id="v1", video_title="Demo")

@@ -1,4 +1,4 @@
-"""One Airflow with all its processes, and one local Mosaic, for all tests that drive a real Airflow."""
+"""One Airflow instance and one emulator for all tests that need a real Airflow."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dev.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Fast enough for a test; but a run takes some seconds, as Airflow may take a task that goes on within a second or two
-# of its deferral for a failed one (see `WORKERS__MIN_HEARTBEAT_INTERVAL` in `dev/airflow_instance.py`).
+# Runs take some seconds, since Airflow may treat a task that resumes within two seconds of its deferral as failed
+# (see `WORKERS__MIN_HEARTBEAT_INTERVAL` in `dev/airflow_instance.py`).
 SPEED = 3.0
 
 
 @pytest.fixture(scope="session")
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Where everything of this session is written; it stays when a test failed, for its logs."""
+    """Return the folder of this session. It is kept if a test fails."""
     path = ROOT / ".local" / "tests" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     path.mkdir(parents=True)
     yield path
@@ -36,14 +36,14 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def mosaic_process(folder: Path) -> Iterator[Emulator]:
-    """One local Mosaic for the session, since Airflow knows its address from its start."""
+    """Run one emulator for the session, since Airflow gets its URL at the start."""
     with Emulator(directory=folder / "mosaic", speed=SPEED) as mosaic:
         yield mosaic
 
 
 @pytest.fixture(scope="session")
 def sql_connection(folder: Path) -> Iterator[str | None]:
-    """Return the address of Airflow's database; None for a SQLite file in its home (`DATABASE`, see the Makefile)."""
+    """Return the URL of Airflow's database, or None for SQLite (see `DATABASE` in the Makefile)."""
     kind = os.environ.get("DATABASE") or "sqlite"
     assert kind in ("sqlite", "postgresql"), kind
     if kind == "sqlite":
@@ -55,7 +55,7 @@ def sql_connection(folder: Path) -> Iterator[str | None]:
 
 @pytest.fixture(scope="session")
 def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) -> Iterator[AirflowInstance]:
-    """A real Airflow with the example DAGs and those of the tests."""
+    """Run an Airflow with the example DAGs and the DAGs of the tests."""
     instance = AirflowInstance(
         folder / "airflow",
         dags=[ROOT / "example_dags", Path(__file__).parent / "dags"],
@@ -71,14 +71,14 @@ def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) 
 
 @pytest.fixture
 def mosaic(mosaic_process: Emulator) -> Emulator:
-    """The local Mosaic as new: no runs, no faults, all counts at nothing."""
+    """Reset the emulator."""
     mosaic_process.reset()
     return mosaic_process
 
 
 @pytest.fixture
 def mosaic_run(mosaic: Emulator) -> str:
-    """A run that another program has started, and that goes on until the test lets it go."""
+    """Start a run outside of Airflow that is active until the test finishes it."""
     mosaic.configure(hold_runs=True)
     request = urllib.request.Request(
         f"{mosaic.url}/agent/{mosaic.agent_id}/run",
@@ -91,5 +91,5 @@ def mosaic_run(mosaic: Emulator) -> str:
 
 @pytest.fixture(scope="session")
 def films(folder: Path) -> list[Path]:
-    """Two short recordings with picture and sound."""
+    """Create two short recordings."""
     return recordings.make(folder / "films", recordings.RECORDINGS[:2], size="640x360")

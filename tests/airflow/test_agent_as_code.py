@@ -1,4 +1,4 @@
-"""An agent that is kept in a file beside the DAG: made by the first DAG run, found as it should be by the next one."""
+"""An agent as code: the first DAG run creates it, the next one finds it unchanged."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ pytestmark = pytest.mark.airflow
 DAG_ID = "mosaic_agent_as_code"
 
 
-def test_an_agent_is_made_of_its_file_once_and_edits(
-    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
-) -> None:
+def test_agent_is_created_once_and_edits(airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path) -> None:
     seen = []
     for style in ("scaling", "colored"):
         given = {"recording": "https://cdn.example.org/talk.mp4", "style": style, "results": str(tmp_path / style)}

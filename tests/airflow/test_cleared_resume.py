@@ -1,4 +1,4 @@
-"""A task that resumes a run is cleared while it waits: its old wait's end does not end what the new one waits for."""
+"""A deferred task that resumed a run is cleared: the end of its old trigger does not cancel the run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DAG_ID = "resume_a_run"
 LOOK = "GET /agent_run/{run_id}"
 
 
-def test_a_deferred_resume_that_is_cleared_has_its_run_going_on(
+def test_run_continues_when_its_deferred_resume_is_cleared(
     airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str
 ) -> None:
     mosaic.finish_run(mosaic_run, "failed")
     run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run})
     airflow.wait_for_task(DAG_ID, run_id, "resume", "deferred")
     assert mosaic.counts().runs_resumed == 1
-    # The triggerer has taken it up; Airflow kills no trigger that none has.
+    # Wait until the triggerer runs the trigger.
     seen = mosaic.counts().requests[LOOK]
     poll(lambda: mosaic.counts().requests[LOOK] > seen + 1 or None, timeout=60, what="looks of the trigger's")
 
@@ -33,6 +33,6 @@ def test_a_deferred_resume_that_is_cleared_has_its_run_going_on(
     mosaic.configure(hold_runs=False)
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
     counts = mosaic.counts()
-    # Where a trigger is told of the clear, it cancels the run, and the new try resumes it once more.
+    # In some Airflow versions the trigger notices the clear and cancels the run. Then the new attempt resumes it again.
     kills = int(hasattr(BaseTrigger, "on_kill"))
     assert (counts.runs_started, counts.runs_cancelled, counts.runs_resumed) == (1, kills, 1 + kills)

@@ -1,4 +1,4 @@
-"""The connection type as the running API server hands it to the form in the UI."""
+"""The connection form of the UI, as the API server returns it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.airflow
 
 @pytest.fixture(scope="module")
 def form(airflow: AirflowInstance) -> dict[str, Any]:
-    """What the UI asks for when a person adds a connection."""
+    """Return the definition of the connection form."""
     (found,) = (kind for kind in airflow.rest.get("/ui/connections/hook_meta") if kind["connection_type"] == "mosaic")
     return dict(found)
 
 
-def test_the_form_calls_the_standard_fields_by_what_they_hold(form: dict[str, Any]) -> None:
+def test_labels_of_the_standard_fields(form: dict[str, Any]) -> None:
     assert form["hook_name"] == "Mosaic"
     standard = form["standard_fields"]
     assert standard["password"]["title"] == "API key"
@@ -33,7 +33,7 @@ def test_the_form_calls_the_standard_fields_by_what_they_hold(form: dict[str, An
     assert "443" in standard["port"]["placeholder"]
 
 
-def test_the_form_has_our_own_fields_with_labels(form: dict[str, Any]) -> None:
+def test_custom_fields_have_labels(form: dict[str, Any]) -> None:
     fields = {name: field["schema"] for name, field in form["extra_fields"].items()}
     assert {name: schema["title"] for name, schema in fields.items()} == {
         "workspace_id": "Workspace id",
@@ -52,13 +52,13 @@ PATH = "/api/v2/connections"
 
 @pytest.fixture
 def press_test(airflow: AirflowInstance) -> Callable[..., dict[str, Any]]:
-    """Save a connection as the form does, and press Test in the list of connections, as the UI's JavaScript does."""
+    """Save a connection and test it with the requests that the UI sends."""
 
     def press(**fields: Any) -> dict[str, Any]:
         airflow.rest.post(PATH, {"connection_id": "tried", "conn_type": "mosaic", **fields})
         try:
             shown = airflow.rest.get(f"{PATH}/tried")
-            # The key is not shown to the browser, and an empty port comes as the number that JavaScript makes of null.
+            # The browser does not know the key, and JavaScript sends an empty port as a number.
             assert shown["password"] == "***"
             texts = {name: shown[name] or "" for name in ("description", "host", "login", "password", "schema")}
             numbers = {"port": shown["port"] or 0}
@@ -76,9 +76,7 @@ def press_test(airflow: AirflowInstance) -> Callable[..., dict[str, Any]]:
     return press
 
 
-def test_the_test_button_tells_a_good_key_from_a_wrong_one(
-    press_test: Callable[..., dict[str, Any]], mosaic: Emulator
-) -> None:
+def test_test_button_checks_the_key(press_test: Callable[..., dict[str, Any]], mosaic: Emulator) -> None:
     address, _, port = mosaic.url.rpartition(":")
     for fields in ({"host": mosaic.url, "port": 443}, {"host": address, "port": int(port)}):
         good = press_test(password=mosaic.api_key, **fields)
@@ -90,10 +88,10 @@ def test_the_test_button_tells_a_good_key_from_a_wrong_one(
         assert "401" in wrong["message"]
 
 
-def test_the_test_button_without_a_port_fails_on_two_versions_of_airflow_alone(
+def test_test_button_without_a_port_fails_on_some_versions(
     press_test: Callable[..., dict[str, Any]], mosaic: Emulator
 ) -> None:
-    """https://github.com/apache/airflow/pull/73298: when this fails, the docs and the form's hint can go."""
+    """https://github.com/apache/airflow/pull/73298: if this fails, remove the note in the docs and the form."""
     if version("apache-airflow-core") in ("3.3.1", "3.3.2"):
         with pytest.raises(RestError, match="host or port to test differs") as caught:
             press_test(password=mosaic.api_key, host=mosaic.url)

@@ -1,4 +1,4 @@
-"""The task's link where XComs are kept in object storage: it needs an Airflow of its own, which takes half a minute."""
+"""The link of a task with XComs in object storage. Needs a separate Airflow, which takes 30 s."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow.sdk import DAG
 from airflow_provider_mosaic import links
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
-links._API_HOST = "127.0.0.1"  # as if the local Mosaic were Mosaic, whose agents have pages in the editor
+links._API_HOST = "127.0.0.1"  # treat the emulator like Mosaic, whose agents have pages in the editor
 
 with DAG("edit_on_a_worker", schedule=None):
     MosaicRunAgentOperator(
@@ -34,8 +34,8 @@ with DAG("edit_on_a_worker", schedule=None):
 
 
 @pytest.fixture(scope="module")
-def airflow_elsewhere(folder: Path, mosaic_process: Emulator) -> Iterator[AirflowInstance]:
-    """An Airflow with another XCom backend, which keeps values of all sizes elsewhere."""
+def airflow_with_object_storage(folder: Path, mosaic_process: Emulator) -> Iterator[AirflowInstance]:
+    """Run an Airflow whose XCom backend stores all values in object storage."""
     file = folder / "edit_on_a_worker.py"
     file.write_text(DAG)
     instance = AirflowInstance(
@@ -52,10 +52,10 @@ def airflow_elsewhere(folder: Path, mosaic_process: Emulator) -> Iterator[Airflo
         yield instance
 
 
-def test_the_link_leads_to_the_agent_while_the_task_runs_on_a_worker_and_after(
-    airflow_elsewhere: AirflowInstance, mosaic: Emulator, folder: Path
+def test_link_points_to_the_agent_during_and_after_the_task(
+    airflow_with_object_storage: AirflowInstance, mosaic: Emulator, folder: Path
 ) -> None:
-    airflow = airflow_elsewhere
+    airflow = airflow_with_object_storage
     mosaic.configure(hold_runs=True)
     run_id = airflow.trigger(DAG_ID)
     poll(lambda: mosaic.runs() or None, timeout=90, what="the run has started")
@@ -69,5 +69,5 @@ def test_the_link_leads_to_the_agent_while_the_task_runs_on_a_worker_and_after(
     mosaic.configure(hold_runs=False)
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
     assert link() == seen
-    # The others are elsewhere.
+    # All other XComs are in object storage.
     assert [path for path in (folder / "xcoms").rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""A DAG run that is over its ``dagrun_timeout``, or fails fast, cancels the runs that its tasks wait for."""
+"""A DAG run that reaches its ``dagrun_timeout``, or fails fast, cancels the runs of its tasks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[str | None, str]]:
-    """Run all DAGs at the same time: a ``dagrun_timeout`` takes a minute.
+    """
+    Run all DAGs concurrently, since a ``dagrun_timeout`` takes a minute.
 
-    Six tasks hold or need a slot of the executor, so it must have more than that: a queued task would miss the timeout.
+    Six tasks need a slot of the executor at the same time: a queued task would miss the timeout.
     """
     mosaic = mosaic_process
     mosaic.reset()
@@ -62,6 +63,6 @@ def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[
 
 
 @pytest.mark.parametrize("dag_id", ENDS)
-def test_it_cancels_the_run(dag_id: str, seen: dict[str, tuple[str | None, str]]) -> None:
+def test_run_is_cancelled(dag_id: str, seen: dict[str, tuple[str | None, str]]) -> None:
     state, cancels = ENDS[dag_id]
     assert seen[dag_id] == (state, "cancelled" if cancels else "running")

@@ -1,4 +1,4 @@
-"""Every example DAG, run to its end on a real Airflow against the local Mosaic. They run beside each other."""
+"""Run all example DAGs concurrently on a real Airflow with the emulator."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ EXAMPLES = sorted(path.stem for path in (HERE.parents[1] / "example_dags").glob(
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Where a run of an example takes place: the Airflow, the Mosaic, and a folder of its own."""
+    """The Airflow, the emulator and the folder of an example."""
 
     airflow: AirflowInstance
     mosaic: Emulator
     folder: Path
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Ask Mosaic as another program does."""
+        """Send a request to the emulator."""
         request = urllib.request.Request(
             self.mosaic.url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -51,20 +51,20 @@ class Scenario:
             return json.load(answer)
 
     def ended_run(self) -> str:
-        """A run of an agent that generates, which has ended."""
+        """Return the id of a completed run of the generating agent."""
         run_id = str(self.ask("POST", f"/agent/{GENERATION_AGENT_ID}/run", {})["run_id"])
         self.mosaic.finish_run(run_id)
         return run_id
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """A run, as the local Mosaic knows it."""
+        """Return a run from the emulator."""
         (found,) = (run for run in self.mosaic.runs() if run["run_id"] == run_id)
         return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A DAG run that has come to its good end."""
+    """A successful DAG run."""
 
     scenario: Scenario
     dag_id: str
@@ -79,7 +79,7 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """How an example is run: what it is given, and what must have come of it."""
+    """How to run an example and how to check its result."""
 
     given: Callable[[Scenario], dict[str, Any]]
     came: Callable[[Done], None]
@@ -101,7 +101,7 @@ def two_agents(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def shorts_of_the_cuts(done: Done) -> None:
+def check_two_agents(done: Done) -> None:
     cuts, shorts = (done.scenario.run(done.xcom(task_id)) for task_id in ("cut", "make_shorts"))
     assert [each["reference"] for each in shorts["inputs"]] == cuts["output_ids"]
     assert {each["kind"] for each in shorts["inputs"]} == {"node_render_ids"}
@@ -123,7 +123,7 @@ def publish_tonight(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def out_at_its_time(done: Done) -> None:
+def check_publish_tonight(done: Done) -> None:
     (post,) = (post for post in done.scenario.mosaic.posts() if post["description"] == "Tonight at eight")
     assert done.xcom("post") == done.xcom("wait") == post["post_id"]
     assert post["status"] == "posted"
@@ -139,7 +139,7 @@ def measure_posts(scenario: Scenario) -> dict[str, Any]:
         scenario.ask("POST", "/social/post", {"post": text, "platforms": ["tiktok", "linkedin"]})["post_id"]
         for text in ("One", "Another")
     ]
-    # One that is out on TikTok alone.
+    # A post on TikTok only.
     scenario.mosaic.configure(failing_platforms={"x": "Duplicate content"})
     halved = scenario.ask("POST", "/social/post", {"post": "Halved", "platforms": ["tiktok", "x"]})["post_id"]
     poll(
@@ -155,7 +155,7 @@ def measure_posts(scenario: Scenario) -> dict[str, Any]:
     return {}
 
 
-def rows_for_a_warehouse(done: Done) -> None:
+def check_measure_posts(done: Done) -> None:
     measured = {post["post_id"] for post in done.scenario.mosaic.posts() if post["description"] in ("One", "Another")}
     (halved,) = (post["post_id"] for post in done.scenario.mosaic.posts() if post["description"] == "Halved")
     metrics, comments = rows(done.xcom("write_metrics")), rows(done.xcom("write_comments"))
@@ -164,7 +164,7 @@ def rows_for_a_warehouse(done: Done) -> None:
         (post_id, platform) for post_id in measured for platform in ("tiktok", "linkedin")
     }
     assert {row["post_id"] for row in comments} >= measured
-    # The grid names the posts, by the operator's own label and by the template of a task.
+    # Row labels of the grid: the operator's default, and the template of a task.
     labels = {
         (task.task_id, task.row_label) for task in done.scenario.airflow.rest.task_instances(done.dag_id, done.run_id)
     }
@@ -189,7 +189,7 @@ def avatar(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def avatar_that_speaks(done: Done) -> None:
+def check_avatar(done: Done) -> None:
     (tile,) = done.scenario.run(done.xcom("speak"))["nodes"]
     assert tile["params"] == {"avatar_profile_id": done.xcom("profile")}
     assert [Path(name).suffix for name in done.xcom("download") if name.endswith(".mp4")] == [".mp4"]
@@ -216,7 +216,7 @@ def youtube_channels(scenario: Scenario) -> dict[str, Any]:
     return {}
 
 
-def the_channels_that_are_wanted(done: Done) -> None:
+def check_youtube_channels(done: Done) -> None:
     (trigger,) = done.scenario.ask("GET", f"/agent/{TWO_BRANCH_AGENT_ID}/triggers")
     assert done.xcom("channels") == [trigger["id"]]
     assert sorted(trigger["youtube_channels"]) == CHANNELS
@@ -237,7 +237,7 @@ def credits_used(scenario: Scenario) -> dict[str, Any]:
     return {"day": f"{datetime.now(timezone.utc):%Y-%m-%d}"}
 
 
-def the_days_costs(done: Done) -> None:
+def check_credits_used(done: Done) -> None:
     day = done.scenario.airflow.rest.dag_run(done.dag_id, done.run_id).raw["conf"]["day"]
     path = Path(done.xcom("write_usage"))
     assert path == done.scenario.folder / "costs" / f"{day}.jsonl"
@@ -247,40 +247,40 @@ def the_days_costs(done: Done) -> None:
     assert done.xcom("balance") > 0
 
 
-# How all of them are run
+# Execution
 
 
 BESIDE_EACH_OTHER = {
-    "mosaic_avatar": Example(given=avatar, came=avatar_that_speaks),
-    "mosaic_credits_used": Example(given=credits_used, came=the_days_costs),
-    "mosaic_measure_posts": Example(given=measure_posts, came=rows_for_a_warehouse),
-    "mosaic_publish_tonight": Example(given=publish_tonight, came=out_at_its_time),
-    "mosaic_two_agents": Example(given=two_agents, came=shorts_of_the_cuts),
-    "mosaic_youtube_channels": Example(given=youtube_channels, came=the_channels_that_are_wanted),
+    "mosaic_avatar": Example(given=avatar, came=check_avatar),
+    "mosaic_credits_used": Example(given=credits_used, came=check_credits_used),
+    "mosaic_measure_posts": Example(given=measure_posts, came=check_measure_posts),
+    "mosaic_publish_tonight": Example(given=publish_tonight, came=check_publish_tonight),
+    "mosaic_two_agents": Example(given=two_agents, came=check_two_agents),
+    "mosaic_youtube_channels": Example(given=youtube_channels, came=check_youtube_channels),
 }
 
 
 @dataclass(kw_only=True)
 class Runs:
-    """The runs of the examples, all begun before the first one is waited for."""
+    """The DAG runs of the examples. All are started before the first one is awaited."""
 
     airflow: AirflowInstance
     mosaic: Emulator
     folder: Path
-    begun: dict[str, Done] = field(default_factory=dict)
+    started: dict[str, Done] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
 
-    def begin(self, dag_id: str) -> None:
+    def start(self, dag_id: str) -> None:
         folder = self.folder / dag_id
         folder.mkdir()
         scenario = Scenario(airflow=self.airflow, mosaic=self.mosaic, folder=folder)
         given = BESIDE_EACH_OTHER[dag_id].given(scenario)
-        self.begun[dag_id] = Done(scenario=scenario, dag_id=dag_id, run_id=self.airflow.trigger(dag_id, given))
+        self.started[dag_id] = Done(scenario=scenario, dag_id=dag_id, run_id=self.airflow.trigger(dag_id, given))
 
     def end(self, dag_id: str) -> Done:
         if dag_id in self.failures:
             raise self.failures[dag_id]
-        done = self.begun[dag_id]
+        done = self.started[dag_id]
         run = self.airflow.wait_for_dag_run(dag_id, done.run_id)
         assert run.state == "success", done.states()
         assert set(done.states().values()) == {"success"}
@@ -293,18 +293,18 @@ def runs(airflow: AirflowInstance, mosaic_process: Emulator, tmp_path_factory: p
     runs = Runs(airflow=airflow, mosaic=mosaic_process, folder=tmp_path_factory.mktemp("examples"))
     for dag_id in BESIDE_EACH_OTHER:
         try:
-            runs.begin(dag_id)
-        except Exception as error:  # it is that example's failure alone
+            runs.start(dag_id)
+        except Exception as error:  # fails only the test of that example
             runs.failures[dag_id] = error
     return runs
 
 
 @pytest.mark.parametrize("dag_id", BESIDE_EACH_OTHER)
-def test_an_example_comes_to_its_good_end(runs: Runs, dag_id: str) -> None:
+def test_example_succeeds(runs: Runs, dag_id: str) -> None:
     BESIDE_EACH_OTHER[dag_id].came(runs.end(dag_id))
 
 
-def test_what_failed_is_resumed_and_what_hangs_is_ended(
+def test_failed_run_is_resumed_and_stalled_run_is_cancelled(
     airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
 ) -> None:
     dag_id = "mosaic_resume_failed_runs"
@@ -325,13 +325,13 @@ def test_what_failed_is_resumed_and_what_hangs_is_ended(
     assert (scenario.run(failed)["status"], scenario.run(hanging)["status"]) == ("completed", "cancelled")
     counts = mosaic.counts()
     assert (counts.runs_started, counts.runs_resumed, counts.runs_cancelled) == (3, 1, 1)
-    # By default a row of the grid is named by what its task is mapped over.
+    # The default row label is the mapped value.
     labels = {task.task_id: task.row_label for task in airflow.rest.task_instances(dag_id, run_id)}
     assert labels == {"failed": None, "hanging": None, "cancel": hanging, "resume": failed}
 
 
-def test_every_example_is_run_by_a_test() -> None:
-    """By this module, or by one that drives a real Airflow and names the example as its ``DAG_ID``."""
+def test_every_example_is_tested() -> None:
+    """Check that this module or another one with its ``DAG_ID`` runs each example."""
     run = {*BESIDE_EACH_OTHER, "mosaic_resume_failed_runs"}
     for path in HERE.glob("test_*.py"):
         tree = ast.parse(path.read_text())

@@ -1,4 +1,4 @@
-"""The example DAGs as a DAG author reads them; no Airflow has to run for this."""
+"""Static checks of the example DAGs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = sorted((ROOT / "example_dags").glob("*.py"))
 
 
 def load(path: Path) -> DAG:
-    """Import a DAG file; the function that makes the DAG bears the file's name, as an author would have it."""
+    """Import a DAG file and return its DAG. The DAG function has the name of the file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -30,7 +30,7 @@ def load(path: Path) -> DAG:
 
 
 def lines_of_code(path: Path) -> int:
-    """Lines that are neither empty, nor a comment, nor of the docstring."""
+    """Count the lines without empty lines, comments and docstrings."""
     text = path.read_text()
     docstring = ast.parse(text).body[0]
     assert docstring.end_lineno is not None
@@ -38,12 +38,12 @@ def lines_of_code(path: Path) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") for line in rest)
 
 
-def test_there_are_examples() -> None:
+def test_examples_exist() -> None:
     assert {path.stem for path in EXAMPLES} >= {"mosaic_quick_start", "mosaic_nightly_pipeline", "mosaic_wait_for_run"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_parses_and_explains_itself(path: Path) -> None:
+def test_example_parses_and_has_a_docstring(path: Path) -> None:
     dag = load(path)
     assert dag.dag_id == path.stem
     assert dag.doc_md
@@ -52,18 +52,18 @@ def test_an_example_parses_and_explains_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_retries_and_waits_without_a_worker(path: Path) -> None:
+def test_example_retries_and_defers(path: Path) -> None:
     for task in load(path).tasks:
         arguments = task.partial_kwargs if hasattr(task, "partial_kwargs") else vars(task)
         assert arguments["retries"] == 2, task.task_id
         if "deferrable" in signature(getattr(task, "operator_class", type(task)).__init__).parameters:
-            # A post that is not waited for ends at once.
+            # A post without wait_for_completion does not defer.
             waits = arguments.get("wait_for_completion", task.task_type != "MosaicSocialPostOperator")
             assert arguments["deferrable"] is waits, task.task_id
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_uses_public_names_only(path: Path) -> None:
+def test_example_uses_public_names(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert modules <= {
@@ -79,31 +79,29 @@ def test_an_example_uses_public_names_only(path: Path) -> None:
     assert {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names} <= {"json"}
 
 
-def test_the_examples_show_every_operator_and_sensor() -> None:
+def test_examples_use_every_operator_and_sensor() -> None:
     used = {getattr(task, "operator_class", type(task)).__name__ for path in EXAMPLES for task in load(path).tasks}
     assert [name for name in (*operators.__all__, *sensors.__all__) if name not in used] == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_says_what_it_needs_and_what_it_costs(path: Path) -> None:
+def test_example_documents_requirements_and_costs(path: Path) -> None:
     said = " ".join(load(path).doc_md.split())
     assert "connection `mosaic_default`" in said
     assert re.search(r"\bcosts? ", said), "it says neither that it costs credits nor that it doesn't"
 
 
-def test_every_example_is_in_the_docs() -> None:
+def test_examples_are_documented() -> None:
     page = (ROOT / "docs" / "examples.md").read_text()
     assert [path.name for path in EXAMPLES if f"(../example_dags/{path.name})" not in page] == []
 
 
-def test_the_quick_start_is_under_twenty_lines_of_code() -> None:
+def test_quick_start_has_under_twenty_lines() -> None:
     (path,) = (path for path in EXAMPLES if path.stem == "mosaic_quick_start")
     assert 0 < lines_of_code(path) < 20
 
 
-def test_a_recording_of_which_a_download_has_left_a_part_is_edited_the_next_night(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partially_downloaded_recording_is_edited_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
     for name in ("done", "half", "new"):

@@ -1,4 +1,4 @@
-"""Every exit of a task on a real Airflow: it cancels the run that it waited for, and nothing else does."""
+"""All ways in which a task can end on a real Airflow, and which of them cancel its run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 
-#: Whether this Airflow tells a trigger that its task was marked or cleared.
+#: Whether this Airflow calls on_kill of a trigger when its task is marked or cleared.
 KILLS = hasattr(BaseTrigger, "on_kill")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
     """
-    One way out.
+    A way in which a task ends.
 
-    :param shape: How the task is set up.
-    :param waits: The state in which it waits; the wait of one that is not marked is ended by a clock.
-    :param marked: As what a person marks it.
-    :param ends: The state that it ends in.
-    :param cancels: Whether the run is cancelled; it goes on otherwise.
+    :param shape: The task's configuration in the DAG file.
+    :param waits: The state of the waiting task.
+    :param marked: The state that a user sets. Without it the task reaches a timeout.
+    :param ends: The final state.
+    :param cancels: Whether the run is cancelled.
     """
 
     shape: str
@@ -54,7 +54,7 @@ EXITS = {
 
 @pytest.fixture(scope="module")
 def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[str | None, str]]:
-    """All of them at the same time: how each task ended, and what became of its run."""
+    """Run all exits concurrently. Return the final state of each task and its run."""
     mosaic = mosaic_process
     mosaic.reset()
     mosaic.configure(hold_runs=True)
@@ -70,7 +70,7 @@ def seen(airflow: AirflowInstance, mosaic_process: Emulator) -> dict[str, tuple[
                 what="the run's id",
             )
             if way.waits == "deferred":
-                taken_up(airflow, dag_id, run_id)
+                wait_for_triggerers(airflow, dag_id, run_id)
             airflow.rest.set_task_state(dag_id, run_id, "edit", way.marked)
     states: dict[str, str | None] = {}
     for name, way in EXITS.items():
@@ -87,44 +87,42 @@ def status_of(mosaic: Emulator, run_id: str) -> str:
     return next(str(run["status"]) for run in mosaic.runs() if run["run_id"] == run_id)
 
 
-def looks_at(mosaic: Emulator, run_id: str) -> int:
-    """How often somebody looked at a run, by itself or among all that are running."""
+def polls_of(mosaic: Emulator, run_id: str) -> int:
+    """Return the number of polls of a run, by id or by list."""
     return sum(request["path"] in (f"/agent_run/{run_id}", "/agent_runs") for request in mosaic.requests())
 
 
-def taken_up(airflow: AirflowInstance, dag_id: str, run_id: str, times: int = 1) -> None:
-    """Wait until so many triggerers have begun to wait for a deferred task: each writes a log of its own."""
+def wait_for_triggerers(airflow: AirflowInstance, dag_id: str, run_id: str, times: int = 1) -> None:
+    """Wait until a number of triggerers have run the trigger of a task. Each writes a log file."""
     folder = airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
     poll(lambda: len(list(folder.glob("**/*.trigger.*"))) >= times or None, timeout=90, what="a triggerer has the task")
 
 
 @pytest.mark.parametrize("name", EXITS)
-def test_an_exit_cancels_what_it_should(name: str, seen: dict[str, tuple[str | None, str]]) -> None:
+def test_exit_cancels_the_run(name: str, seen: dict[str, tuple[str | None, str]]) -> None:
     assert seen[name] == (EXITS[name].ends, "cancelled" if EXITS[name].cancels else "running")
 
 
-def test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_restarts_and_dag_changes_keep_the_run(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     dag_id = "exit_retried"
     run_id = airflow.trigger(dag_id)
     airflow.wait_for_task(dag_id, run_id, "edit", "deferred")
     mosaic_run = str(mosaic.runs()[0]["run_id"])
-    taken_up(airflow, dag_id, run_id)
+    wait_for_triggerers(airflow, dag_id, run_id)
 
-    # The DAG file changes, and the DAG with it.
+    # The DAG changes.
     path = airflow.dags_folder / "exits.py"
-    began = datetime.now(timezone.utc)
+    changed_at = datetime.now(timezone.utc)
     path.write_text(path.read_text().replace("schedule=None)", 'schedule=None, tags=["changed"])'))
-    poll(lambda: parsed_since(airflow, dag_id, began) or None, timeout=90, what="the DAG file is parsed again")
-    # The triggerer is lost, and another one takes the trigger over; then the scheduler is.
+    poll(lambda: parsed_since(airflow, dag_id, changed_at) or None, timeout=90, what="the DAG file is parsed again")
+    # The triggerer and the scheduler are killed and restarted.
     for process in ("triggerer", "scheduler"):
         airflow.kill(process, signal.SIGKILL)
         airflow.restart(process)
-        taken_up(airflow, dag_id, run_id, times=2)
-        seen = looks_at(mosaic, mosaic_run)
-        poll(lambda seen=seen: looks_at(mosaic, mosaic_run) > seen + 2 or None, timeout=60, what="further looks")
+        wait_for_triggerers(airflow, dag_id, run_id, times=2)
+        seen = polls_of(mosaic, mosaic_run)
+        poll(lambda seen=seen: polls_of(mosaic, mosaic_run) > seen + 2 or None, timeout=60, what="further looks")
 
     assert mosaic.runs()[0]["status"] == "running"
     mosaic.configure(hold_runs=False)

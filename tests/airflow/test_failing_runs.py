@@ -1,4 +1,4 @@
-"""What a real Airflow shows and does when a run of an agent goes wrong."""
+"""Failing runs on a real Airflow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ pytestmark = pytest.mark.airflow
 DAG_ID = "edit_with_retries"
 
 
-def test_the_log_of_a_failing_run_names_the_node_that_failed_and_why(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_log_of_a_failed_run_names_the_failed_node(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.configure(failing_nodes={"Captions": "The font Garamond is missing"})
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
@@ -30,9 +28,7 @@ def test_the_log_of_a_failing_run_names_the_node_that_failed_and_why(
 @pytest.mark.skipif(
     "task_state_store" not in Context.__annotations__, reason="Airflow before 3.3 keeps nothing of a try for the next"
 )
-def test_a_retry_resumes_the_run_of_the_try_before_and_starts_no_other(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_retry_resumes_the_run(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.configure(failing_nodes={"Captions": "The font Garamond is missing"})
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     airflow.wait_for_task(DAG_ID, run_id, "edit", "up_for_retry")
@@ -48,7 +44,7 @@ def test_a_retry_resumes_the_run_of_the_try_before_and_starts_no_other(
     assert counts.runs_resumed == airflow.rest.task_instance(DAG_ID, run_id, "edit").try_number - 1
 
 
-def test_a_wrong_key_fails_the_task_without_burning_its_retries(airflow: AirflowInstance, mosaic: Emulator) -> None:
+def test_wrong_key_fails_without_retries(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.inject("unauthorized", times=None)
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
@@ -59,9 +55,7 @@ def test_a_wrong_key_fails_the_task_without_burning_its_retries(airflow: Airflow
     assert mosaic.counts().runs_started == 0
 
 
-def test_a_rate_limit_is_waited_for_and_costs_neither_a_retry_nor_a_second_run(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_rate_limit_uses_no_retry(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.inject("rate_limit", method="POST", path="/agent/{agent_id}/run", times=1, retry_after=1)
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
@@ -71,9 +65,7 @@ def test_a_rate_limit_is_waited_for_and_costs_neither_a_retry_nor_a_second_run(
     assert mosaic.counts().runs_started == 1
 
 
-def test_an_answer_that_is_lost_after_the_start_does_not_start_a_second_run(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_lost_response_starts_no_second_run(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.inject("answer_lost", method="POST", path="/agent/{agent_id}/run", times=1)
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id, timeout=240).state == "success"

@@ -1,4 +1,4 @@
-"""A task that could not find out whether its run was started takes up the one that a person names, as the docs say."""
+"""A task whose start is unclear adopts the run that the user names in a Variable."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ DAG_ID = "left_to_a_person"
 REMEMBERS = "task_state_store" in Context.__annotations__
 
 
-def test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code(
-    airflow: AirflowInstance, mosaic: Emulator
-) -> None:
+def test_task_adopts_the_run_of_the_variable(airflow: AirflowInstance, mosaic: Emulator) -> None:
     mosaic.inject("answer_lost", method="POST", path="/agent/{agent_id}/run")
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
@@ -37,12 +35,12 @@ def test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code(
     assert airflow.rest.xcom(DAG_ID, run_id, "edit") == ours
     assert mosaic.counts().runs_started == 1
 
-    # The Variable is still there: where it is known that it was followed, a clear means again "do it again".
+    # The Variable still exists. After an adoption, another clear starts a new run.
     airflow.rest.clear(DAG_ID, run_id, ["edit"])
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "success"
     assert (airflow.rest.xcom(DAG_ID, run_id, "edit") == ours) == (not REMEMBERS)
     assert mosaic.counts().runs_started == (2 if REMEMBERS else 1)
-    # Through the API, as the UI does it.
+    # Like the UI, through the API.
     airflow.rest.set_variable(said[1], "no JSON at all")
     airflow.rest.clear(DAG_ID, run_id, ["edit"])
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"

@@ -1,4 +1,4 @@
-"""The nightly pipeline on a real Airflow, and a second night after it."""
+"""The nightly pipeline on a real Airflow, twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ("upload", "edit", "download", "mark_complete", "first_output", "post")
 
 @pytest.fixture
 def studio(airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path) -> Path:
-    """A folder with recordings and one for the results, named in Airflow's variables."""
+    """Create folders for recordings and results, and set Airflow's variables."""
     (tmp_path / "recordings").mkdir()
     for film in films:
         shutil.copy(film, tmp_path / "recordings")
@@ -31,7 +31,7 @@ def studio(airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_pa
     return tmp_path
 
 
-def test_every_recording_is_edited_fetched_and_posted_once(
+def test_every_recording_is_edited_downloaded_and_posted_once(
     airflow: AirflowInstance, mosaic: Emulator, films: list[Path], studio: Path
 ) -> None:
     run_id = airflow.trigger(DAG_ID)
@@ -43,7 +43,7 @@ def test_every_recording_is_edited_fetched_and_posted_once(
         **{f"recording.{step}[{place}]": ("success", 1) for step in STEPS for place in range(len(films))},
     }
     assert run.state == "success"
-    # The grid names the recordings.
+    # Row labels of the grid: the recordings.
     labels = {(task.map_index, task.row_label) for task in airflow.rest.task_instances(DAG_ID, run_id)}
     assert labels == {(-1, None), *enumerate(sorted(film.name for film in films))}
     files: list[Path] = []
@@ -56,7 +56,7 @@ def test_every_recording_is_edited_fetched_and_posted_once(
     assert whole_files_served(mosaic) == len(files)
     assert counts.bytes_stored == sum(film.stat().st_size for film in films)
 
-    # Each post carries the first cut of its own run.
+    # Each post contains the first output of its run.
     runs, posts = mosaic.runs(), {post["post_id"]: post for post in mosaic.posts()}
     for place in range(len(films)):
         edited = airflow.rest.xcom(DAG_ID, run_id, "recording.edit", map_index=place)
@@ -66,7 +66,7 @@ def test_every_recording_is_edited_fetched_and_posted_once(
         assert edit["output_ids"][0] in link
         assert post["published"] <= 1
 
-    # The next night finds results for all of them, and pays for none again.
+    # The next DAG run finds all results and starts no runs.
     again = airflow.wait_for_dag_run(DAG_ID, airflow.trigger(DAG_ID))
     assert again.state == "success"
     assert airflow.rest.xcom(DAG_ID, again.run_id, "new_recordings") == []
@@ -74,7 +74,7 @@ def test_every_recording_is_edited_fetched_and_posted_once(
     assert mosaic.counts().posts_made == len(films)
 
 
-def test_a_recording_that_fails_holds_up_no_other(
+def test_failing_recording_does_not_block_others(
     airflow: AirflowInstance, mosaic: Emulator, films: list[Path], studio: Path
 ) -> None:
     broken = studio / "recordings" / "a-broken-one.mp4"
@@ -84,7 +84,7 @@ def test_a_recording_that_fails_holds_up_no_other(
 
     assert run.state == "failed"
     states = {task.name: (task.state, task.try_number) for task in airflow.rest.task_instances(DAG_ID, run_id)}
-    # An empty file is no better at the next try.
+    # An empty file fails without retries.
     assert states["recording.upload[0]"] == ("failed", 1)
     assert states["new_recordings"] == ("success", 1)
     assert "empty" in airflow.rest.task_log(DAG_ID, run_id, "recording.upload", map_index=0)

@@ -1,7 +1,7 @@
 """
-No secret anywhere: the pipeline at DEBUG with marked secrets, and then a search of all that Airflow has written down.
+Run pipelines at level DEBUG with known secrets, and search all files and tables of Airflow for them.
 
-The marks are the API key, the webhook secret, and what signs the links and forms that the local Mosaic hands out.
+The secrets are API keys, the webhook secret, and the signatures of links and forms.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dev.traces import Trace, columns, files, search
 
 pytestmark = pytest.mark.airflow
 
-# Without the beginnings by which real ones could be recognized: nothing may rest on their looks.
+# Without the prefixes of real secrets: redaction must not depend on them.
 MARKS = {
     "the API key": "keymark4e1f9c",
     "the other API key": "othermark7b2d",
     "the webhook secret": "hookmark83ad0b",
     "the signature of a link or form": "signmark5c77de",
-    # What a form lets its holder do; all policies of the local Mosaic begin like this.
+    # The prefix of all policies of upload forms.
     "the policy of a form": base64.b64encode(b'{"expiration": "').decode().rstrip("=")[:20],
 }
 LOOK = "/agent_run/{run_id}"
@@ -40,14 +40,11 @@ FORM = "/mosaic-emulator-uploads/"
 
 
 @dataclass(kw_only=True)
-class Night:
+class PipelineTraces:
     """
-    What has been played, and what has been seen of the triggers on the way: their rows go when they have fired.
+    The completed pipelines and what they left in Airflow.
 
-    :param airflow: The Airflow.
-    :param mosaic: The local Mosaic.
-    :param fernet_key: What Airflow encrypts with.
-    :param deferred: The triggers and the arguments of deferred tasks, while they waited.
+    :param deferred: Database rows of deferred tasks and triggers, which are deleted when a trigger fires.
     """
 
     airflow: AirflowInstance
@@ -64,16 +61,16 @@ class Night:
         return columns(self.database, fernet_key=self.fernet_key)
 
     def see_deferred(self, tables: tuple[str, ...] = ("trigger", "task_instance")) -> None:
-        """Keep what is in the database while tasks are deferred."""
+        """Save the database content of deferred tasks."""
         self.deferred += [trace for trace in self.columns() if trace.place.partition(".")[0] in tables]
 
     def logs(self, pattern: str) -> str:
-        """The logs whose path fits, in one."""
+        """Return the content of all matching logs."""
         return "\n".join(path.read_text(errors="replace") for path in self.airflow.home.glob(pattern) if path.is_file())
 
 
 def ask(mosaic: Emulator, path: str, **body: Any) -> dict[str, Any]:
-    """POST something as another program does."""
+    """Send a POST request to the emulator."""
     headers = {"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"}
     request = urllib.request.Request(mosaic.url + path, data=json.dumps(body).encode(), headers=headers)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
@@ -82,7 +79,7 @@ def ask(mosaic: Emulator, path: str, **body: Any) -> dict[str, Any]:
 
 
 def connect(airflow: AirflowInstance, mosaic: Emulator, connection_id: str, key: str) -> None:
-    """Enter a connection as a person does in the UI, after a press on the test button."""
+    """Test and save a connection like a user in the UI."""
     connection = {
         "connection_id": connection_id,
         "conn_type": "mosaic",
@@ -94,11 +91,11 @@ def connect(airflow: AirflowInstance, mosaic: Emulator, connection_id: str, key:
     airflow.rest.post("/api/v2/connections", connection)
 
 
-def play_every_way(night: Night, folder: Path) -> str:
-    """Upload, edit, watch, download and post; the waits are held for a look at what waits. Returns the run."""
+def play_every_way(night: PipelineTraces, folder: Path) -> str:
+    """Run the DAG with all modes, inspect the deferred tasks, and return the run's id."""
     airflow, mosaic = night.airflow, night.mosaic
     mosaic.configure(hold_runs=True, hold_posts=True)
-    # An answer that can't be read, and a broken download: what is said of them is the danger.
+    # Error messages about invalid responses and downloads could contain secrets.
     mosaic.inject("truncated_json", how="cut", method="GET", path=LOOK, times=4, skip=2)
     mosaic.inject("cut_body", path=MEDIA, times=1)
     mosaic.inject("expired_link", path=MEDIA, skip=1, times=1)
@@ -122,8 +119,8 @@ def play_every_way(night: Night, folder: Path) -> str:
     return str(airflow.rest.xcom("all_modes", dag_run, "edit_worker"))
 
 
-def play_every_failure(night: Night, folder: Path, run_id: str) -> None:
-    """The same, with a storage host, nodes and platforms that refuse everything, and a wrong key."""
+def play_every_failure(night: PipelineTraces, folder: Path, run_id: str) -> None:
+    """Run the DAG of failures: storage host, nodes and platforms fail, and the key is wrong."""
     airflow, mosaic = night.airflow, night.mosaic
     mosaic.configure(
         failing_nodes={"Captions": "The font Garamond is missing"},
@@ -144,8 +141,8 @@ def play_every_failure(night: Night, folder: Path, run_id: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def night(folder: Path) -> Iterator[Night]:
-    """An Airflow of its own at DEBUG: both DAGs are played in it, and then it is ended, so that all is written."""
+def night(folder: Path) -> Iterator[PipelineTraces]:
+    """Run both DAGs in a separate Airflow with log level DEBUG, and stop it, so that everything is written."""
     here = folder / "secrets"
     here.mkdir()
     shutil.copy(SAMPLE_VIDEO, here / "film.mp4")
@@ -168,7 +165,7 @@ def night(folder: Path) -> Iterator[Night]:
                 "AIRFLOW__CORE__FERNET_KEY": fernet_key,
             },
         )
-        played = Night(airflow=airflow, mosaic=mosaic, fernet_key=fernet_key)
+        played = PipelineTraces(airflow=airflow, mosaic=mosaic, fernet_key=fernet_key)
         with airflow:
             connect(airflow, mosaic, "marked", MARKS["the API key"])
             connect(airflow, mosaic, "marked_wrong", MARKS["the other API key"])
@@ -177,22 +174,22 @@ def night(folder: Path) -> Iterator[Night]:
         yield played
 
 
-def test_everything_ended_as_it_should(night: Night) -> None:
+def test_all_tasks_ended_as_expected(night: PipelineTraces) -> None:
     assert set(night.states["all_modes"].values()) == {"success"}
     assert set(night.states["every_failure"].values()) == {"failed"}
     assert {"truncated_json", "cut_body", "expired_link", "expired_form"} <= set(night.mosaic.counts().faults_used)
 
 
-def test_the_marks_were_in_play(night: Night) -> None:
-    """Else there was nothing to find."""
-    used = [request["query"] for request in night.mosaic.requests() if request["host"] != "api"]
-    assert sum(MARKS["the signature of a link or form"] in str(query) for query in used) >= 4
+def test_secrets_were_used(night: PipelineTraces) -> None:
+    """Check that there is something to find."""
+    downloads = [request["query"] for request in night.mosaic.requests() if request["host"] == "storage"]
+    assert sum("X-Goog-Signature" in query for query in downloads) >= 4
     assert night.mosaic.counts().uploads_stored >= 1
 
     form = ask(night.mosaic, "/uploads/video/get_upload_url")["upload_fields"]
     assert form["policy"].startswith(MARKS["the policy of a form"])
     assert form["x-goog-signature"].startswith(MARKS["the signature of a link or form"])
-    # The connections lie encrypted in the database, and the search looks behind that.
+    # Connections are encrypted in the database. The search decrypts them.
     found = search((trace for trace in night.columns() if trace.place.startswith("connection.")), MARKS)
     assert {find.partition(" in ")[0] for find in found} == {
         "the API key",
@@ -202,7 +199,7 @@ def test_the_marks_were_in_play(night: Night) -> None:
     assert all("decrypted" in find for find in found)
 
 
-def test_the_logs_are_as_talkative_as_can_be(night: Night) -> None:
+def test_logs_are_at_level_debug(night: PipelineTraces) -> None:
     by_tasks = night.logs("logs/dag_id=*/**/*.log")
     for logger in ("urllib3", "airflow_provider_mosaic"):
         assert f'"logger":"{logger}' in by_tasks
@@ -212,23 +209,23 @@ def test_the_logs_are_as_talkative_as_can_be(night: Night) -> None:
     assert "httpcore" in in_triggerer
 
 
-def test_no_file_holds_a_secret(night: Night) -> None:
+def test_files_contain_no_secrets(night: PipelineTraces) -> None:
     traces = list(files(night.airflow.home))
     assert len(traces) > 30
     assert not search(traces, MARKS)
 
 
-def test_no_table_holds_a_secret(night: Night) -> None:
+def test_tables_contain_no_secrets(night: PipelineTraces) -> None:
     traces = [trace for trace in night.columns() if not trace.place.startswith("connection.")]
     tables = {trace.place.partition(".")[0] for trace in traces}
     assert {"xcom", "rendered_task_instance_fields", "task_instance", "log", "dag_run", "serialized_dag"} <= tables
     assert not search(traces, MARKS)
 
 
-def test_no_deferred_task_and_no_trigger_holds_a_secret(night: Night) -> None:
+def test_deferred_tasks_and_triggers_contain_no_secrets(night: PipelineTraces) -> None:
     waiting = {trace.content.decode() for trace in night.deferred if trace.place == "trigger.classpath"}
     assert {name.rpartition(".")[2] for name in waiting} >= {"MosaicRunTrigger", "MosaicSocialPostTrigger"}
-    # In clear text: a task that defers hands them in so.
+    # Before their encryption.
     arguments = [trace for trace in night.deferred if trace.place.startswith("trigger.kwargs")]
     assert any(b"marked" in trace.content for trace in arguments)
     assert not search(night.deferred, MARKS)

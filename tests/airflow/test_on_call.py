@@ -1,4 +1,4 @@
-"""What the person on call reads of a failure on a real Airflow, in each way in which a task can wait."""
+"""The logs of failures on a real Airflow, in each mode of waiting."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ REMEMBERS = "task_state_store" in Context.__annotations__
 
 
 def errors_in(log: str) -> list[str]:
-    """The events at level ERROR, without Airflow's own line."""
+    """Return the events at level ERROR, without Airflow's own line."""
     found = re.findall(r"(?m)^\S+ error (.*)$", log)
     return [event for event in found if not event.startswith("Task failed")]
 
 
 def exceptions_in(log: str) -> list[str]:
-    """The exceptions that Airflow shows, causes and all."""
+    """Return the exceptions in the log, including causes."""
     return re.findall(r"(?m)^    (\w+): ", log)
 
 
-def test_a_failure_is_three_short_stories_and_one_exception_in_every_mode(
-    airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str
-) -> None:
+def test_failure_logs_are_short_in_every_mode(airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str) -> None:
     mosaic.configure(failing_nodes={"Captions": "The font Garamond is missing"}, hold_runs=False)
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id, "run_id": mosaic_run})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
@@ -62,7 +60,7 @@ def test_a_failure_is_three_short_stories_and_one_exception_in_every_mode(
     for task_id in ("deferred", "watch_deferred"):
         lines = [line.partition(" ")[2] for line in log_of(task_id).splitlines() if "Run '" in line]
         assert len(lines) == len(set(lines)), "the worker repeats what the triggerer has logged"
-    # It has not failed because of a run that failed, but because nothing says which outputs are meant.
+    # This task fails because its argument is missing, not because a run failed.
     log = log_of("post")
     assert exceptions_in(log) == ["MosaicRunFailedError"]
     assert "Nothing was published by this try." in errors_in(log)

@@ -1,4 +1,4 @@
-"""The quick start on a real Airflow, and what can be seen of it while it waits."""
+"""The quick start on a real Airflow, and its deferred state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(airflow: AirflowInstance, mosaic: Emulator, film: Path, results: Path)
 
 
 def texts(value: Any) -> list[str]:
-    """All texts in a JSON value."""
+    """Return all strings in a JSON value."""
     if isinstance(value, dict):
         return [text for item in value.items() for part in item for text in texts(part)]
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def test_the_quick_start_ends_with_the_edited_film_on_disk(
+def test_quick_start_downloads_the_edited_video(
     airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
 ) -> None:
     run_id = start(airflow, mosaic, films[0], tmp_path)
@@ -53,7 +53,7 @@ def test_the_quick_start_ends_with_the_edited_film_on_disk(
     assert counts.key_leaks == 0
 
 
-def test_xcom_holds_ids_and_small_facts_but_no_signed_link(
+def test_xcoms_contain_no_signed_links(
     airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
 ) -> None:
     run_id = start(airflow, mosaic, films[0], tmp_path)
@@ -75,7 +75,7 @@ def test_xcom_holds_ids_and_small_facts_but_no_signed_link(
             assert mosaic.api_key not in text
 
 
-def test_the_operator_waits_deferred_with_its_run_and_its_link_in_sight(
+def test_deferred_task_has_its_run_id_and_link(
     airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -85,10 +85,10 @@ def test_the_operator_waits_deferred_with_its_run_and_its_link_in_sight(
     (run,) = mosaic.runs()
     assert run["status"] == "running"
     assert airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_id") == run["run_id"]
-    # Mosaic's own editor does not know the agents of a local Mosaic: there is no button, and no address.
+    # The emulator's agents have no page in Mosaic's editor, so there is no link.
     assert not any(airflow.rest.links(DAG_ID, run_id, "edit").values())
     assert "mosaic_agent_url" not in airflow.rest.xcoms(DAG_ID, run_id, "edit")
-    # The triggerer has taken it up, and it stays there while the run goes on.
+    # The trigger runs until the run ends.
     edit = poll(
         lambda: edit if (edit := airflow.rest.task_instance(DAG_ID, run_id, "edit")).raw["triggerer_job"] else None,
         timeout=30,

@@ -1,4 +1,4 @@
-"""A run that was started elsewhere, waited for on a real Airflow."""
+"""The run sensor on a real Airflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.airflow
 DAG_ID = "mosaic_wait_for_run"
 
 
-def test_the_sensor_waits_deferred_until_the_run_is_over(
+def test_sensor_defers_until_the_run_ends(
     airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str, tmp_path: Path
 ) -> None:
     run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
@@ -30,9 +30,7 @@ def test_the_sensor_waits_deferred_until_the_run_is_over(
     assert (counts.runs_started, counts.runs_cancelled) == (1, 0)
 
 
-def test_a_run_that_does_not_exist_fails_the_sensor_without_burning_its_retries(
-    airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path
-) -> None:
+def test_unknown_run_fails_without_retries(airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path) -> None:
     unknown = "00000000-0000-4000-8000-00000000dead"
     run_id = airflow.trigger(DAG_ID, {"run_id": unknown, "results": str(tmp_path)})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
@@ -44,7 +42,7 @@ def test_a_run_that_does_not_exist_fails_the_sensor_without_burning_its_retries(
     assert unknown in log
 
 
-def test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone(
+def test_sensor_marked_failed_does_not_cancel_the_run(
     airflow: AirflowInstance, mosaic: Emulator, mosaic_run: str, tmp_path: Path
 ) -> None:
     run_id = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
@@ -52,7 +50,7 @@ def test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone(
     airflow.rest.set_task_state(DAG_ID, run_id, "wait", "failed")
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
 
-    # A second sensor, waited for to its end, gives a cancellation by the first one all the time it could want.
+    # Wait for a second sensor, so that a wrong cancellation by the first one would be noticed.
     again = airflow.trigger(DAG_ID, {"run_id": mosaic_run, "results": str(tmp_path)})
     airflow.wait_for_task(DAG_ID, again, "wait", "deferred")
     mosaic.configure(hold_runs=False)

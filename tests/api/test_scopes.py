@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mosaic_emulator.access import CONFIRMED, needed_scope
+from mosaic_emulator.account.scopes import CONFIRMED, needed_scope
 
 from airflow_provider_mosaic.api.errors import MosaicPermissionError
 from airflow_provider_mosaic.api.responses import Response

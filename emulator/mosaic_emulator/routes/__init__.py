@@ -1,4 +1,4 @@
-"""The endpoints, one module a noun. Adding one is adding a function with ``@router`` and its state."""
+"""The endpoints of the API, one module per resource. To add one, add a function with ``@router``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from mosaic_emulator.routes import (
     avatars,
     billing,
     connections,
-    control,
     node_types,
     observability,
-    page,
     post_changes,
     runs,
     social,
@@ -41,10 +39,6 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     post_changes.router,
     billing.router,
 )
-#: The emulator's own interface.
-CONTROL_ROUTER = control.router
-#: The page for humans.
-PAGE_ROUTER = page.router
 
 
 def endpoints() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Whose key it is."""
+"""The API key and its organization."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mosaic_emulator.catalogue import (
     ORGANIZATION_SLUG,
     USER_ID,
 )
-from mosaic_emulator.request_context import Asked
+from mosaic_emulator.routes.request_context import Context
 
 router = APIRouter()
 
 
 @router.get("/whoami")
-async def whoami(exchange: Asked) -> Response:
-    """Tell the organization of the key, or the user as in 2025."""
-    text = exchange.world.clock.text
-    used, exchange.world.key_used_at = exchange.world.key_used_at, exchange.world.clock.now()
+async def whoami(context: Context) -> Response:
+    """Return the organization of the key, or the user as the API did in 2025."""
+    text = context.state.clock.text
+    used, context.state.key_used_at = context.state.key_used_at, context.state.clock.now()
     body: dict[str, Any]
-    if exchange.settings.whoami == "user":
+    if context.settings.whoami == "user":
         body = {"user_id": USER_ID, "email": "someone@example.org", "is_admin": True, "api_key_id": USER_ID}
     else:
         body = {
@@ -34,6 +34,6 @@ async def whoami(exchange: Asked) -> Response:
             "organization_slug": ORGANIZATION_SLUG,
         }
     body |= {"created_at": text(BEGINNING), "last_used_at": text(used)}
-    if exchange.settings.whoami == "organization":
-        body["scopes"] = exchange.settings.scopes
-    return exchange.answer(body)
+    if context.settings.whoami == "organization":
+        body["scopes"] = context.settings.scopes
+    return context.respond(body)

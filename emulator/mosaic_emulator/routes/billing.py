@@ -1,4 +1,4 @@
-"""Credits and plans. Two of these endpoints move money."""
+"""Credits and plans."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.billing import known_plan, number, plans_json
-from mosaic_emulator.request_context import Asked
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.account.billing import known_plan, plans_json, without_fraction
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
+from mosaic_emulator.routes.request_context import Context
 
 router = APIRouter()
 
@@ -20,7 +20,7 @@ MOST_EVENTS = 10_000
 
 
 class AutoTopUp(BaseModel):
-    """The automatic top-up; all of it has to be said."""
+    """The automatic top-up. All fields are required."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -48,87 +48,87 @@ class UpgradeBody(BaseModel):
 
 
 @router.get("/credits")
-async def get_credits(exchange: Asked) -> Response:
-    """Tell balance, plan, period and top-up."""
-    exchange.known_query()
-    return exchange.answer(exchange.world.ledger.credits_json())
+async def get_credits(context: Context) -> Response:
+    """Return the balance, the plan, the billing cycle and the automatic top-up."""
+    context.allow_query()
+    return context.respond(context.state.ledger.credits_json())
 
 
 @router.get("/credits/usage")
-async def get_credits_usage(exchange: Asked) -> Response:
-    """Tell what used credits in a range of time."""
-    exchange.known_query("start_date", "end_date", "limit")
-    until = exchange.time("end_date", whole_day=True) or exchange.world.clock.now()
-    since = exchange.time("start_date") or until - timedelta(days=30)
+async def get_credits_usage(context: Context) -> Response:
+    """Return the usage of credits in a time range."""
+    context.allow_query("start_date", "end_date", "limit")
+    until = context.query_time("end_date", whole_day=True) or context.state.clock.now()
+    since = context.query_time("start_date") or until - timedelta(days=30)
     if since > until:
-        raise exchange.refuse("start_date: lies behind end_date", "query", "start_date")
-    limit = exchange.number("limit", 5000, 1, MOST_EVENTS)
-    return exchange.answer(exchange.world.ledger.usage_json(since, until, limit))
+        raise context.invalid_request("start_date: is after end_date", "query", "start_date")
+    limit = context.query_int("limit", 5000, 1, MOST_EVENTS)
+    return context.respond(context.state.ledger.usage_json(since, until, limit))
 
 
 @router.post("/credits/settings")
-async def set_auto_topup(exchange: Asked) -> Response:
+async def set_auto_topup(context: Context) -> Response:
     """Set the automatic top-up, which buys credits later."""
-    ledger = exchange.world.ledger
-    wanted = exchange.body(SettingsBody).auto_topup
+    ledger = context.state.ledger
+    top_up = context.body(SettingsBody).auto_topup
     if not ledger.can_top_up:
         raise ApiError(403, "The plan does not allow automatic top-ups")
     for name in ("threshold", "quantity"):
-        if not 0 <= getattr(wanted, name) <= MOST:
-            status = exchange.settings.out_of_range_status
+        if not 0 <= getattr(top_up, name) <= MOST:
+            status = context.settings.out_of_range_status
             raise ApiError(status, f"{name}: must be between 0 and {MOST}", location=("body", "auto_topup", name))
     ledger.auto_topup = {
-        "enabled": wanted.enabled,
-        "threshold": number(wanted.threshold),
-        "quantity": number(wanted.quantity),
+        "enabled": top_up.enabled,
+        "threshold": without_fraction(top_up.threshold),
+        "quantity": without_fraction(top_up.quantity),
     }
-    exchange.world.tally.add("settings_changed")
-    return exchange.answer({"auto_topup": ledger.auto_topup})
+    context.state.counters.add("settings_changed")
+    return context.respond({"auto_topup": ledger.auto_topup})
 
 
 @router.get("/plan")
-async def get_plan(exchange: Asked) -> Response:
-    """Tell the plan."""
-    exchange.known_query()
-    return exchange.answer(exchange.world.ledger.plan_json())
+async def get_plan(context: Context) -> Response:
+    """Return the plan."""
+    context.allow_query()
+    return context.respond(context.state.ledger.plan_json())
 
 
 @router.get("/plan/list")
-async def list_plans(exchange: Asked) -> Response:
-    """List the plans that can be bought."""
-    exchange.known_query()
-    return exchange.answer({"plans": plans_json(exchange.settings.plan_list_answer)})
+async def list_plans(context: Context) -> Response:
+    """List the available plans."""
+    context.allow_query()
+    return context.respond({"plans": plans_json(context.settings.plan_list_answer)})
 
 
 @router.post("/plan/upgrade")
-async def upgrade_plan(exchange: Asked) -> Response:
-    """Change the plan, up, sideways or down: at once, or by a checkout that a human pays."""
-    world, settings = exchange.world, exchange.settings
-    body = exchange.body(UpgradeBody)
+async def upgrade_plan(context: Context) -> Response:
+    """Change the plan, immediately or by a checkout that a user pays."""
+    state, settings = context.state, context.settings
+    body = context.body(UpgradeBody)
     plan = known_plan(body.plan_id)
     if plan is None:
-        raise exchange.refuse("plan_id: there is no such plan", "body", "plan_id")
+        raise context.invalid_request("plan_id: unknown plan", "body", "plan_id")
     for name in ("success_url", "cancel_url"):
         url = getattr(body, name)
         if url is not None and not is_http_url(url):
-            raise exchange.refuse(f"{name}: not an http or https URL", "body", name)
+            raise context.invalid_request(f"{name}: not an http or https URL", "body", name)
     same = settings.plan == plan.id
     if same and settings.same_plan_status != 200:
-        raise ApiError(settings.same_plan_status, f"The plan is {plan.id} already")
+        raise ApiError(settings.same_plan_status, f"The plan is already {plan.id}")
     if settings.upgrade == "checkout" and not same:
-        token = world.ledger.open_checkout(plan)
-        world.tally.add("checkouts_opened")
-        return exchange.answer(
+        token = state.ledger.open_checkout(plan)
+        state.counters.add("checkouts_opened")
+        return context.respond(
             {
                 "success": False,
                 "requires_checkout": True,
                 "plan_id": plan.id,
-                "checkout_url": f"{exchange.request.base_url}_emulator/checkout/{token}",
+                "checkout_url": f"{context.request.base_url}_emulator/checkout/{token}",
             }
         )
     if not same:
-        world.ledger.change(plan)
-        world.tally.add("plan_upgrades")
-    return exchange.answer(
+        state.ledger.change(plan)
+        state.counters.add("plan_upgrades")
+    return context.respond(
         {"success": True, "requires_checkout": False, "plan_id": plan.id, settings.plan_family_key: plan.family}
     )

@@ -1,4 +1,4 @@
-"""Connected accounts: listed, linked, disconnected."""
+"""Social connections: list, create a link, delete."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
 from mosaic_emulator.catalogue import PLATFORMS, Connection
-from mosaic_emulator.request_context import Asked, RequestContext
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
+from mosaic_emulator.routes.request_context import Context, RequestContext
 
 router = APIRouter()
 
@@ -26,51 +26,51 @@ class LinkBody(BaseModel):
     redirect_url: str | None = None
 
 
-def find_connection(exchange: RequestContext, connection_id: str) -> Connection:
+def find_connection(context: RequestContext, connection_id: str) -> Connection:
     """
     Return a connection.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
-    connection = exchange.world.connections.get(connection_id)
+    connection = context.state.connections.get(connection_id)
     if connection is None:
         raise ApiError(404, "Social connection could not be found")
     return connection
 
 
 @router.get("/social/connections")
-async def list_connections(exchange: Asked) -> Response:
-    """List the connected accounts, unpaged."""
-    exchange.known_query()
-    return exchange.answer({"connected_accounts": [each.as_json() for each in exchange.world.connections.values()]})
+async def list_connections(context: Context) -> Response:
+    """List the connected accounts, without pages."""
+    context.allow_query()
+    return context.respond({"connected_accounts": [each.as_json() for each in context.state.connections.values()]})
 
 
 @router.post("/social/connections")
-async def link_connection(exchange: Asked) -> Response:
-    """Hand out a link that a human opens. No connection exists before that."""
-    world, settings = exchange.world, exchange.settings
-    body = exchange.body(LinkBody)
+async def link_connection(context: Context) -> Response:
+    """Return a link to connect an account. The connection exists once a user has opened the link."""
+    state, settings = context.state, context.settings
+    body = context.body(LinkBody)
     if body.platform not in PLATFORMS:
-        raise exchange.refuse(f"platform: not one of {', '.join(PLATFORMS)}", "body", "platform")
+        raise context.invalid_request(f"platform: not one of {', '.join(PLATFORMS)}", "body", "platform")
     if body.redirect_url is not None and not is_http_url(body.redirect_url):
-        raise exchange.refuse("redirect_url: not an http or https URL", "body", "redirect_url")
-    if settings.max_connections is not None and len(world.connections) >= settings.max_connections:
-        raise ApiError(settings.connection_limit_status, "No further account may be connected")
+        raise context.invalid_request("redirect_url: not an http or https URL", "body", "redirect_url")
+    if settings.max_connections is not None and len(state.connections) >= settings.max_connections:
+        raise ApiError(settings.connection_limit_status, "The maximum number of accounts is connected")
     token = f"v1.{secrets.token_urlsafe(24)}"
-    world.links[token] = body.model_dump(include={"platform", "connection_name", "redirect_url"})
-    world.tally.add("connection_links")
-    return exchange.answer(
-        {"platform": body.platform, "connect_url": f"{exchange.request.base_url}_emulator/connect/{token}"}
+    state.links[token] = body.model_dump(include={"platform", "connection_name", "redirect_url"})
+    state.counters.add("connection_links")
+    return context.respond(
+        {"platform": body.platform, "connect_url": f"{context.request.base_url}_emulator/connect/{token}"}
     )
 
 
 @router.get("/social/connections/{social_connection_id}")
-async def get_connection(social_connection_id: str, exchange: Asked) -> Response:
-    """Tell one connection, and whether it is connected."""
-    found = find_connection(exchange, social_connection_id)
-    return exchange.answer(
+async def get_connection(social_connection_id: str, context: Context) -> Response:
+    """Return one connection, and whether it is connected."""
+    found = find_connection(context, social_connection_id)
+    return context.respond(
         {
-            "connected": found.id not in exchange.settings.disconnected,
+            "connected": found.id not in context.settings.disconnected,
             **found.as_json(),
             "username": found.username,
             "display_name": found.name,
@@ -80,15 +80,15 @@ async def get_connection(social_connection_id: str, exchange: Asked) -> Response
 
 
 @router.delete("/social/connections/{social_connection_id}")
-async def delete_connection(social_connection_id: str, exchange: Asked) -> Response:
-    """Disconnect an account. What is scheduled to it will fail there."""
-    exchange.no_body()
-    world = exchange.world
-    found = world.deleted_connections.get(social_connection_id)
-    if found is None or exchange.settings.repeated_delete != 200:
-        found = find_connection(exchange, social_connection_id)
-        del world.connections[found.id]
-        world.deleted_connections[found.id] = found
-        world.tally.add("connections_deleted")
+async def delete_connection(social_connection_id: str, context: Context) -> Response:
+    """Delete a connection. Scheduled posts fail at its account."""
+    context.require_empty_body()
+    state = context.state
+    found = state.deleted_connections.get(social_connection_id)
+    if found is None or context.settings.repeated_delete != 200:
+        found = find_connection(context, social_connection_id)
+        del state.connections[found.id]
+        state.deleted_connections[found.id] = found
+        state.counters.add("connections_deleted")
     answer = {"success": True, "platform": found.platform, "social_connection_id": found.id}
-    return exchange.answer(answer, news=False)
+    return context.respond(answer, body_required=False)

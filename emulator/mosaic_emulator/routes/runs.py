@@ -8,119 +8,119 @@ import uuid
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from mosaic_emulator.answers import ApiError
-from mosaic_emulator.inputs import StartBody, resolve
+from mosaic_emulator.core.responses import ApiError
+from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.media import SAMPLE_VIDEO
-from mosaic_emulator.request_context import Asked, RequestContext
 from mosaic_emulator.routes.agents import find_agent
+from mosaic_emulator.routes.request_context import Context, RequestContext
 from mosaic_emulator.routes.uploads import find_upload
-from mosaic_emulator.runs import Run, RunInput
-from mosaic_emulator.urls import is_http_url
+from mosaic_emulator.runs.inputs import StartBody, resolve_inputs
+from mosaic_emulator.runs.models import Run, RunInput
 
 router = APIRouter()
 
 
-def find_run(exchange: RequestContext, run_id: str) -> Run:
+def find_run(context: RequestContext, run_id: str) -> Run:
     """
     Return a run.
 
-    :raises ApiError: 404 when there is none.
+    :raises ApiError: 404 if it does not exist.
     """
-    run = exchange.world.runs.get(run_id)
-    if run is None or not exchange.is_visible(run.agent.workspace_id):
+    run = context.state.runs.get(run_id)
+    if run is None or not context.is_visible(run.agent.workspace_id):
         raise ApiError(404, "Agent run could not be found")
     return run
 
 
 @router.post("/agent/{agent_id}/run")
-async def start_run(agent_id: str, exchange: Asked) -> Response:
-    """Start a run. There is no idempotency key: the same request twice is two runs."""
-    world, settings = exchange.world, exchange.settings
-    agent = find_agent(exchange, agent_id)
-    body = exchange.body(StartBody)
+async def start_run(agent_id: str, context: Context) -> Response:
+    """Start a run. There is no idempotency key: a repeated request starts a second run."""
+    state, settings = context.state, context.settings
+    agent = find_agent(context, agent_id)
+    body = context.body(StartBody)
     if not agent.nodes and settings.empty_agents == "refuse":
         raise ApiError(400, "The agent has no tiles")
     if body.callback_url is not None and not is_http_url(body.callback_url):
-        raise exchange.refuse("callback_url: not an http or https URL", "body", "callback_url")
-    inputs = resolve(agent, body, settings)
+        raise context.invalid_request("callback_url: not an http or https URL", "body", "callback_url")
+    inputs = resolve_inputs(agent, body, settings)
     for each in inputs:
-        _find_source(exchange, each)
+        _attach_source(context, each)
     most = settings.max_concurrent_runs
-    if most is not None and sum(run.active for run in world.runs.values()) >= most:
+    if most is not None and sum(run.active for run in state.runs.values()) >= most:
         raise ApiError(403, "Too many runs at once", code="concurrent_agent_limit")
-    run = world.start_run(
+    run = state.start_run(
         agent,
         inputs,
         ignored=body.ignore_nodes or [],
         params=body.update_params,
         callback_url=body.callback_url,
     )
-    summary = exchange.settings.start_answer == "summary"
-    return exchange.answer(world.run_summary_json(run) if summary else {"run_id": run.id})
+    summary = context.settings.start_answer == "summary"
+    return context.respond(state.run_summary_json(run) if summary else {"run_id": run.id})
 
 
-def _find_source(exchange: RequestContext, source: RunInput) -> None:
-    world = exchange.world
+def _attach_source(context: RequestContext, source: RunInput) -> None:
+    state = context.state
     if source.kind == "video_ids":
-        upload = find_upload(exchange, source.reference, "video")
-        if upload is None or not upload.usable or (exchange.settings.finalize_required and not upload.finalized):
-            raise ApiError(exchange.settings.unknown_input_status, f"Video {source.reference} could not be found")
+        upload = find_upload(context, source.reference, "video")
+        if upload is None or not upload.is_stored or (context.settings.finalize_required and not upload.finalized):
+            raise ApiError(context.settings.unknown_input_status, f"Video {source.reference} could not be found")
         source.file_name = upload.file_name
-        # Dropped bytes (`discard_uploads`) are stood in for by the sample.
-        source.media = upload.media or world.media.put(f"inputs/{uuid.uuid4()}.mp4", SAMPLE_VIDEO, "video/mp4")
+        # With `discard_uploads` the sample replaces the discarded file.
+        source.media = upload.media or state.media.put(f"inputs/{uuid.uuid4()}.mp4", SAMPLE_VIDEO, "video/mp4")
     elif source.kind == "node_render_ids":
-        source.media = world.render_by_id(source.reference)
+        source.media = state.render_by_id(source.reference)
         if source.media is None:
-            raise ApiError(exchange.settings.unknown_input_status, f"Render {source.reference} could not be found")
+            raise ApiError(context.settings.unknown_input_status, f"Render {source.reference} could not be found")
 
 
 @router.get("/agent_run/{run_id}")
-async def get_run(run_id: str, exchange: Asked) -> Response:
-    """Tell how a run stands."""
-    return exchange.answer(exchange.world.run_json(find_run(exchange, run_id)))
+async def get_run(run_id: str, context: Context) -> Response:
+    """Return one run."""
+    return context.respond(context.state.run_json(find_run(context, run_id)))
 
 
 @router.get("/agent_run/{run_id}/nodes")
-async def list_run_nodes(run_id: str, exchange: Asked) -> Response:
-    """Tell how each node of a run stands."""
-    run = find_run(exchange, run_id)
-    return exchange.answer({"run_id": run.id, "nodes": [node.as_json() for node in run.nodes.values()]})
+async def list_run_nodes(run_id: str, context: Context) -> Response:
+    """Return the nodes of a run."""
+    run = find_run(context, run_id)
+    return context.respond({"run_id": run.id, "nodes": [node.as_json() for node in run.nodes.values()]})
 
 
 @router.get("/agent/{agent_id}/runs")
-async def list_agent_runs(agent_id: str, exchange: Asked) -> Response:
-    """List the runs of one agent."""
-    exchange.known_query("limit", "cursor", "status", "from", "to")
-    return _list(exchange, find_agent(exchange, agent_id).id)
+async def list_agent_runs(agent_id: str, context: Context) -> Response:
+    """List the runs of an agent."""
+    context.allow_query("limit", "cursor", "status", "from", "to")
+    return _list(context, find_agent(context, agent_id).id)
 
 
 @router.get("/trigger/{trigger_id}/runs")
-async def list_trigger_runs(trigger_id: str, exchange: Asked) -> Response:
-    """List the runs that one trigger began."""
-    exchange.known_query("limit", "cursor", "status", "from", "to")
-    world = exchange.world
-    known = trigger_id in world.triggers.triggers or trigger_id in world.evidence.triggers
-    if not known and exchange.settings.unknown_trigger_runs == 404:
+async def list_trigger_runs(trigger_id: str, context: Context) -> Response:
+    """List the runs that a trigger started."""
+    context.allow_query("limit", "cursor", "status", "from", "to")
+    state = context.state
+    known = trigger_id in state.triggers.triggers or trigger_id in state.storage_events.triggers
+    if not known and context.settings.unknown_trigger_runs == 404:
         raise ApiError(404, "Trigger could not be found")
-    return _list(exchange, None, trigger_id)
+    return _list(context, None, trigger_id)
 
 
 @router.get("/agent_runs")
-async def list_runs(exchange: Asked) -> Response:
+async def list_runs(context: Context) -> Response:
     """List the runs of all agents."""
-    exchange.known_query("limit", "cursor", "status", "from", "to", "agent_id")
-    return _list(exchange, exchange.query("agent_id"))
+    context.allow_query("limit", "cursor", "status", "from", "to", "agent_id")
+    return _list(context, context.query("agent_id"))
 
 
-def _list(exchange: RequestContext, agent_id: str | None, trigger_id: str | None = None) -> Response:
-    status, since, until = exchange.query("status"), exchange.time("from"), exchange.time("to")
+def _list(context: RequestContext, agent_id: str | None, trigger_id: str | None = None) -> Response:
+    status, since, until = context.query("status"), context.query_time("from"), context.query_time("to")
     statuses = {each.strip() for each in status.split(",")} if status is not None else None
-    known_until = time.monotonic() - exchange.settings.list_lag
+    listed_until = time.monotonic() - context.settings.list_lag
 
-    def wanted(run: Run) -> bool:
+    def matches(run: Run) -> bool:
         return (
-            run.born <= known_until
-            and exchange.is_visible(run.agent.workspace_id)
+            run.created_monotonic <= listed_until
+            and context.is_visible(run.agent.workspace_id)
             and (agent_id is None or run.agent.id == agent_id)
             and (trigger_id is None or (run.triggered_by or {}).get("trigger_id") == trigger_id)
             and (statuses is None or run.status in statuses)
@@ -128,29 +128,29 @@ def _list(exchange: RequestContext, agent_id: str | None, trigger_id: str | None
             and (until is None or run.created_at <= until)
         )
 
-    return exchange.page(
+    return context.page(
         "runs",
-        exchange.world.runs,
+        context.state.runs,
         number=lambda run: run.number,
-        wanted=wanted,
-        write=exchange.world.run_summary_json,
+        matches=matches,
+        to_json=context.state.run_summary_json,
         filters=("status", "from", "to", "agent_id"),
     )
 
 
 @router.post("/agent_run/{run_id}/cancel")
-async def cancel_run(run_id: str, exchange: Asked) -> Response:
-    """Stop a run that is active."""
-    exchange.no_body()
-    run = find_run(exchange, run_id)
+async def cancel_run(run_id: str, context: Context) -> Response:
+    """Cancel an active run."""
+    context.require_empty_body()
+    run = find_run(context, run_id)
     if not run.active:
-        refusal = exchange.settings.cancel_terminal_status
+        refusal = context.settings.cancel_terminal_status
         if refusal != 200:
             raise ApiError(refusal, f"The run is {run.status} and can't be cancelled")
         tasks, nodes = 0, 0
     else:
-        tasks, nodes = exchange.world.engine.cancel(run)
-        exchange.world.tally.add("runs_cancelled")
+        tasks, nodes = context.state.engine.cancel(run)
+        context.state.counters.add("runs_cancelled")
     answer = {
         "success": True,
         "run_id": run.id,
@@ -158,18 +158,18 @@ async def cancel_run(run_id: str, exchange: Asked) -> Response:
         "nodes_reset": nodes,
         "message": "Run stopped",
     }
-    return exchange.answer(answer, news=False)
+    return context.respond(answer, body_required=False)
 
 
 @router.post("/agent_run/{run_id}/resume")
-async def resume_run(run_id: str, exchange: Asked) -> Response:
-    """Go on with a run that failed or was cancelled."""
-    exchange.no_body()
-    run = find_run(exchange, run_id)
+async def resume_run(run_id: str, context: Context) -> Response:
+    """Resume a failed or cancelled run."""
+    context.require_empty_body()
+    run = find_run(context, run_id)
     if run.status not in ("failed", "cancelled"):
         raise ApiError(409, f"The run is {run.status} and can't be resumed")
-    queued = len(exchange.world.engine.resume(run))
-    exchange.world.tally.add("runs_resumed")
+    queued = len(context.state.engine.resume(run))
+    context.state.counters.add("runs_resumed")
     answer = {
         "success": True,
         "run_id": run.id,
@@ -181,4 +181,4 @@ async def resume_run(run_id: str, exchange: Asked) -> Response:
         "requeued_node_active_tasks_cancelled": 0,
         "requeued_node_active_tasks_total": 0,
     }
-    return exchange.answer(answer, news=False)
+    return context.respond(answer, body_required=False)

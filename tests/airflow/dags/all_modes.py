@@ -1,4 +1,4 @@
-"""For the search for secrets: each task of the pipeline in both modes, and each way in which one of them fails."""
+"""All tasks of the pipeline in both modes, and their failures, for the search for secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For the tests: what a person has to decide on, and a run that is resumed by a task that is cleared."""
+"""Tasks that need a manual review, and a task that resumes a run and is cleared."""
 
 from __future__ import annotations
 

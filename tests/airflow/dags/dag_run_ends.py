@@ -1,4 +1,4 @@
-"""For the tests: DAG runs that end under a task that waits for a run."""
+"""DAG runs that end while a task waits for a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For the tests: a run of an agent with quick retries, and what a wrong key makes of it."""
+"""A run of an agent with short retry delays, with a good and a wrong key."""
 
 from __future__ import annotations
 

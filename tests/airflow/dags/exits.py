@@ -1,4 +1,4 @@
-"""For the tests: a run of an agent, set up in each way in which its wait may come to an end before the run does."""
+"""Tasks that end before their run, in all configurations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 
 def short_timeout(context: Mapping[str, Any]) -> None:
-    """As if the trigger never looked at its clock: Airflow's own limit on it is over first."""
+    """Make the trigger miss its timeout, so that Airflow's own limit applies."""
     from airflow_provider_mosaic.durable import completion_waiter as waiting
 
     setattr(waiting, "backstop", lambda deadline, poll_interval: timedelta(seconds=2))  # noqa: B010

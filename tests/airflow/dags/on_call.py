@@ -1,4 +1,4 @@
-"""For the tests: a run of an agent that fails, in each way in which a task waits for its end."""
+"""A failing run in each mode of waiting."""
 
 from __future__ import annotations
 

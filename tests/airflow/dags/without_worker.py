@@ -1,4 +1,4 @@
-"""Waits that begin in the triggerer, some of them in a mapped group; some end there too."""
+"""Sensors that start in the triggerer, also in a mapped task group."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 @dag(schedule=None, params={"run_id": ""})
 def without_worker():
-    """By the DAG run's conf, and by what another task has pushed."""
+    """Wait for the runs in the conf and in an XCom."""
     wait = {"poll_interval": 2, "start_from_trigger": True, "timeout": 600}
 
     @task
-    def begin(params: dict | None = None) -> str:
+    def start(params: dict | None = None) -> str:
         return params["run_id"]
 
-    pulled = MosaicRunSensor(task_id="pulled", run_id="{{ ti.xcom_pull(task_ids='begin', map_indexes=-1) }}", **wait)
-    MosaicRunSensor(task_id="begins_there", run_id="{{ dag_run.conf['run_id'] }}", **wait)
+    pulled = MosaicRunSensor(task_id="pulled", run_id="{{ ti.xcom_pull(task_ids='start', map_indexes=-1) }}", **wait)
+    MosaicRunSensor(task_id="starts_there", run_id="{{ dag_run.conf['run_id'] }}", **wait)
     MosaicRunSensor(task_id="ends_there", run_id="{{ dag_run.conf['run_id'] }}", end_from_trigger=True, **wait)
-    begin() >> pulled
+    start() >> pulled
 
 
 without_worker()
@@ -27,7 +27,7 @@ without_worker()
 
 @dag(schedule=None, default_args={"retries": 1})
 def mapped_waits():
-    """A mapped task can't begin in the triggerer, but it can end there; a task in a mapped group can do both."""
+    """A mapped task cannot start in the triggerer, but can end there. A task in a mapped group can do both."""
     wait = {"poll_interval": 2, "timeout": 600}
 
     @task
@@ -41,12 +41,12 @@ def mapped_waits():
     @task_group
     def each(item):
         @task
-        def begin(item) -> str:
+        def start(item) -> str:
             return item
 
-        pulled = "{{ ti.xcom_pull(task_ids='each.begin', map_indexes=ti.map_index) }}"
-        begin(item) >> [
-            MosaicRunSensor(task_id="begins_there", run_id=pulled, start_from_trigger=True, **wait),
+        pulled = "{{ ti.xcom_pull(task_ids='each.start', map_indexes=ti.map_index) }}"
+        start(item) >> [
+            MosaicRunSensor(task_id="starts_there", run_id=pulled, start_from_trigger=True, **wait),
             MosaicRunSensor(
                 task_id="ends_there", run_id=pulled, start_from_trigger=True, end_from_trigger=True, **wait
             ),

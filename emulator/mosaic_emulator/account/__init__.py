@@ -1,0 +1,1 @@
+"""The organization: plan, credits, and the scopes of its API key."""

@@ -1,0 +1,1 @@
+"""Agents: changes of their graph, and the parameters of tiles."""

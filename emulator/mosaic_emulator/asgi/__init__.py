@@ -1,0 +1,1 @@
+"""The API's server: counts, logs and faults around the routes."""

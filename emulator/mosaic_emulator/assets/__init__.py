@@ -1,0 +1,1 @@
+"""Assets: uploads and avatar profiles."""

@@ -1,0 +1,1 @@
+"""The emulator's own interface: ``/_emulator`` and the HTML page."""

@@ -1,0 +1,1 @@
+"""Building blocks without state of Mosaic: clock, counters, faults, request log, responses."""

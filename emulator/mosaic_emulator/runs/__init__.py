@@ -1,0 +1,1 @@
+"""Runs: their state, the engine that drives them, inputs, rendering, webhooks."""

@@ -1,0 +1,1 @@
+"""The storage host: upload forms and downloads by signed URL."""

@@ -1,0 +1,1 @@
+"""Triggers: YouTube channels and watched folders."""
