@@ -171,9 +171,9 @@ class DownloadTask:
                 # A host that does not tell the length beforehand tells it by sending the file.
                 whole = measure(
                     _Links(self._hook, run, file),
-                    most=present,
+                    max_bytes=present,
                     policy=policy,
-                    progress=lambda progress: log.info("%s", progress),
+                    on_progress=lambda progress: log.info("%s", progress),
                 )
             if present == whole:
                 log.info("%s is there already, with the right length.", uri)
@@ -189,7 +189,7 @@ class DownloadTask:
             _Links(self._hook, run, file),
             self._folder.target(name),
             policy=policy,
-            progress=lambda progress: log.info("%s", progress),
+            on_progress=lambda progress: log.info("%s", progress),
         )
         log.info("Fetched %s (%s).", uri, size_words(size))
         return name

@@ -14,7 +14,7 @@ from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients.signed_urls import open_link
+from airflow_provider_mosaic.clients.signed_urls import open_url
 from airflow_provider_mosaic.clients.sync_client import open_session
 
 from .servers import Act, ForwardProxy, HostileServer, answer
@@ -277,13 +277,13 @@ def test_a_proxy_whose_address_cannot_be_read_is_refused_and_not_shown(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str, scheme: str
 ) -> None:
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
-    with pytest.raises(MosaicValidationError, match=rf"^proxy=.*a proxy for {scheme}://.*can't be read") as caught:
+    with pytest.raises(MosaicValidationError, match=rf"^proxy=.*a proxy for {scheme}://.*can't be parsed") as caught:
         transport.send(access_to(f"{scheme}://127.0.0.1:9"), paid_call())
     assert "sh@" not in str(caught.value)
     assert "hush" not in str(caught.value)
     # A transfer takes the same proxy.
     with pytest.raises(MosaicValidationError, match=r"^proxy="), open_session() as session:
-        open_link(session, f"{scheme}://127.0.0.1:9/a.mp4", what="read a", connect_timeout=1.0, timeout=1.0)
+        open_url(session, f"{scheme}://127.0.0.1:9/a.mp4", action="read a", connect_timeout=1.0, timeout=1.0)
 
 
 def test_a_proxy_that_needs_another_package_means_that_nothing_was_done(

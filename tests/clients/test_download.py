@@ -20,10 +20,10 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import Part, Target, local_target
+from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, local_destination
 from airflow_provider_mosaic.clients.progress import Progress
 
-from .on_loopback import fetch, fetched_size, look, measure
+from .on_loopback import fetch, look, measure
 from .servers import Act, HostileServer, answer, hang_up, reset, silence
 from .storage_endpoints import chunked, file, raw
 
@@ -35,7 +35,7 @@ TAG = '"v1"'
 
 def test_a_file_whose_length_is_not_told_is_measured() -> None:
     with HostileServer(chunked(CONTENT)) as host:
-        assert measure(Links(host), most=len(CONTENT)) == len(CONTENT)
+        assert measure(Links(host), max_bytes=len(CONTENT)) == len(CONTENT)
 
 
 class Links:
@@ -54,7 +54,7 @@ class Links:
 def fetch_from(host: HostileServer, path: Path, **options: Any) -> tuple[int, Links]:
     links = Links(host)
     options.setdefault("sleep", lambda seconds: None)
-    return fetch(links, local_target(path), **options), links
+    return fetch(links, local_destination(path), **options), links
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_body_without_length_is_taken_when_it_ends_properly(landing: Path) -> 
         (answer(200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
         (answer(200, b""), "empty"),
         (chunked(b""), "empty"),
-        (answer(302, Location="ftp://elsewhere.test/"), "not on the web"),
+        (answer(302, Location="ftp://elsewhere.test/"), "not an HTTP URL"),
     ],
 )
 def test_what_is_no_file_is_refused_at_once(landing: Path, act: Act, words: str) -> None:
@@ -266,16 +266,16 @@ def test_the_old_file_stays_until_the_new_one_is_whole(landing: Path) -> None:
     assert landing.read_bytes() == CONTENT
 
 
-class FullDisk(Target):
+class FullDisk(Destination):
     """A local file on a disk that has room for a part of it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name=path.name, shown=str(path))
-        self.part: Part | None = None
-        self._inner = local_target(path)
+        self.part: PartialFile | None = None
+        self._inner = local_destination(path)
 
-    def _open_part(self, size: int | None) -> Part:
-        part = self._inner.open_part(size)
+    def open(self, size: int | None) -> PartialFile:
+        part = self._inner.open(size)
         # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
         part._stream.close()  # type: ignore[attr-defined]
         part._stream = Path("/dev/full").open("wb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115
@@ -317,13 +317,13 @@ def test_a_link_that_can_not_be_had_ends_the_download(landing: Path) -> None:
         raise MosaicNotFoundError("the run is gone")
 
     with pytest.raises(MosaicNotFoundError, match="the run is gone"):
-        fetch(gone, local_target(landing))
+        fetch(gone, local_destination(landing))
 
 
 def test_progress_ends_with_the_whole(landing: Path) -> None:
     told: list[Progress] = []
     with HostileServer(file(CONTENT)) as host:
-        fetch_from(host, landing, progress=told.append)
+        fetch_from(host, landing, on_progress=told.append)
     assert [one.finished for one in told] == [True]
     assert (told[0].done, told[0].total) == (len(CONTENT), len(CONTENT))
 
@@ -341,7 +341,7 @@ def test_progress_ends_with_the_whole(landing: Path) -> None:
 def test_the_length_is_known_without_fetching(act: Act, size: int | None) -> None:
     with HostileServer(answer(403), act) as host:
         links = Links(host)
-        assert fetched_size(links) == size
+        assert look(links).size == size
     assert links.given == 2
     assert host.seen[1].method == "GET"
 
@@ -357,7 +357,8 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.download import fetch, local_target
+from airflow_provider_mosaic.clients.destinations import local_destination
+from airflow_provider_mosaic.clients.download import fetch
 
 def status(key):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
@@ -365,7 +366,7 @@ def status(key):
 
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-fetch(lambda: sys.argv[1], local_target(sys.argv[2]), policy=LinkPolicy(loopback=True))
+fetch(lambda: sys.argv[1], local_destination(sys.argv[2]), policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 

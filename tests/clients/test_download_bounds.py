@@ -21,11 +21,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients import destinations as targets
 from airflow_provider_mosaic.clients import download as downloading
-from airflow_provider_mosaic.clients import sources
-from airflow_provider_mosaic.clients.destinations import Part, Target, local_target, storage_target
-from airflow_provider_mosaic.clients.sources import blocks, local_source
+from airflow_provider_mosaic.clients import url_source as url_sources
+from airflow_provider_mosaic.clients.destinations import (
+    Destination,
+    PartialFile,
+    local,
+    local_destination,
+    storage_destination,
+)
+from airflow_provider_mosaic.clients.sources import local_source, read_blocks
 
 from .buckets import folder_in_memory  # noqa: F401 - a fixture
 from .on_loopback import fetch, look, measure, send_form, url_source
@@ -65,7 +70,7 @@ def endless(*, told: int | None = None) -> Act:
 
 
 def download(url: str, folder: Path) -> Any:
-    return fetch(lambda: url, local_target(folder / "x.mp4"), timeout=WINDOW, retries=ONCE)
+    return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=WINDOW, retries=ONCE)
 
 
 def only_look(url: str, folder: Path) -> Any:
@@ -73,11 +78,11 @@ def only_look(url: str, folder: Path) -> Any:
 
 
 def only_measure(url: str, folder: Path) -> Any:
-    return measure(lambda: url, most=10**9, timeout=WINDOW, retries=ONCE)
+    return measure(lambda: url, max_bytes=10**9, timeout=WINDOW, retries=ONCE)
 
 
 def read_source(url: str, folder: Path) -> Any:
-    return list(blocks(url_source(url, timeout=WINDOW)))
+    return list(read_blocks(url_source(url, timeout=WINDOW)))
 
 
 def upload(url: str, folder: Path) -> Any:
@@ -152,7 +157,7 @@ def test_a_host_that_trickles_again_and_again_is_given_up_after_a_few_tries(tmp_
     with HostileServer(trickling) as host, pytest.raises(MosaicTransportError):
         fetch(
             lambda: host.url,
-            local_target(tmp_path / "x.mp4"),
+            local_destination(tmp_path / "x.mp4"),
             timeout=0.1,
             retries=RetryPolicy(attempts=3),
             sleep=lambda seconds: None,
@@ -173,13 +178,13 @@ def test_a_slow_line_that_keeps_the_lowest_rate_is_not_given_up(tmp_path: Path) 
         assert download(host.url, tmp_path) == 6000
 
 
-class SlowPlace(Target):
+class SlowPlace(Destination):
     """A local file whose disk takes longer for a block than a host may take for it."""
 
-    def _open_part(self, size: int | None) -> Part:
-        part = local_target(self.shown).open_part(size)
-        write = part._write
-        part._write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
+    def open(self, size: int | None) -> PartialFile:
+        part = local_destination(self.shown).open(size)
+        write = part.write
+        part.write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
         return part
 
 
@@ -204,8 +209,8 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path
         return usage(200 << 20, (160 << 20) + there, (40 << 20) - there)
 
     monkeypatch.setattr(shutil, "disk_usage", used)
-    monkeypatch.setattr(targets, "_ROOM_CHECKED", 4 << 20)
-    monkeypatch.setattr(sources, "_ROOM_CHECKED", 4 << 20)
+    monkeypatch.setattr(local, "SPACE_CHECK_INTERVAL", 4 << 20)
+    monkeypatch.setattr(url_sources, "SPACE_CHECK_INTERVAL", 4 << 20)
     yield tmp_path
     assert list(tmp_path.iterdir()) == []
 
@@ -218,7 +223,7 @@ def test_an_endless_body_stops_before_the_disk_is_full(small_disk: Path) -> None
 
 
 def test_a_file_that_the_disk_has_no_room_for_is_not_fetched(small_disk: Path) -> None:
-    expected = r"no room.*40 MB are free, 41 MB must be"
+    expected = r"no room.*40 MB are free, 41 MB are needed"
     with HostileServer(endless(told=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
         download(host.url, small_disk)
     assert host.count == 1
@@ -228,22 +233,25 @@ def test_a_source_without_end_stops_before_the_disk_is_full(monkeypatch: pytest.
     usage = type(shutil.disk_usage("/"))
     free = itertools.count(40 << 20, -(4 << 20))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(200 << 20, 0, next(free)))
-    monkeypatch.setattr(sources, "_ROOM_CHECKED", 4 << 20)
+    monkeypatch.setattr(url_sources, "SPACE_CHECK_INTERVAL", 4 << 20)
     with HostileServer(endless()) as host, pytest.raises(MosaicValidationError, match="no room"):
         url_source(host.url)
 
 
 def test_a_body_without_end_is_given_up_where_no_disk_is_filled(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloading, "_LARGEST_WITHOUT_LENGTH", 3 << 20)
+    monkeypatch.setattr(downloading, "_MAX_UNKNOWN_SIZE", 3 << 20)
     with HostileServer(endless()) as host, pytest.raises(MosaicResponseError, match=r"more than 3\.0 MB without"):
-        fetch(lambda: host.url, storage_target(memory / "x.mp4"), retries=ONCE)
+        fetch(lambda: host.url, storage_destination(memory / "x.mp4"), retries=ONCE)
     assert host.count == 1
     assert memory.fs.find(memory.path) == []
 
 
 def test_a_length_that_no_output_has_is_refused_before_the_transfer(memory: Any) -> None:
-    with HostileServer(endless(told=10**17)) as host, pytest.raises(MosaicResponseError, match="which no output has"):
-        fetch(lambda: host.url, storage_target(memory / "x.mp4"), retries=ONCE)
+    with (
+        HostileServer(endless(told=10**17)) as host,
+        pytest.raises(MosaicResponseError, match="more than any output has"),
+    ):
+        fetch(lambda: host.url, storage_destination(memory / "x.mp4"), retries=ONCE)
     assert memory.fs.find(memory.path) == []
 
 
@@ -260,11 +268,11 @@ def test_a_length_that_is_no_number_is_an_error_of_ours(length: str, tmp_path: P
 
 def test_no_more_is_measured_than_is_of_interest() -> None:
     with HostileServer(endless()) as host:
-        assert measure(lambda: host.url, most=5_000_000) is None
+        assert measure(lambda: host.url, max_bytes=5_000_000) is None
     assert host.count == 1
     with HostileServer(chunked(CONTENT)) as host:
-        assert measure(lambda: host.url, most=len(CONTENT)) == len(CONTENT)
-        assert measure(lambda: host.url, most=len(CONTENT) - 1) is None
+        assert measure(lambda: host.url, max_bytes=len(CONTENT)) == len(CONTENT)
+        assert measure(lambda: host.url, max_bytes=len(CONTENT) - 1) is None
 
 
 def test_a_part_of_a_file_that_goes_on_for_ever_is_cut_where_the_file_ends(tmp_path: Path) -> None:
@@ -275,7 +283,7 @@ def test_a_part_of_a_file_that_goes_on_for_ever_is_cut_where_the_file_ends(tmp_p
 
     path = tmp_path / "x.mp4"
     with HostileServer(file(CONTENT, keep=1000, ETag='"v"'), rest, file(CONTENT)) as host:
-        fetch(lambda: host.url, local_target(path), sleep=lambda seconds: None)
+        fetch(lambda: host.url, local_destination(path), sleep=lambda seconds: None)
     assert path.read_bytes() == CONTENT
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import storage_destination
 
 from .buckets import (  # noqa: F401 - fixtures
     BUCKET,
@@ -49,7 +49,7 @@ def names_in(folder: Any) -> set[str]:
 def test_a_file_arrives_whole_and_alone(folder: Any, content: bytes) -> None:
     path = folder / "run" / "cut.mp4"
     with HostileServer(file(content)) as host:
-        assert fetch(lambda: f"{host.url}/cut.mp4", storage_target(path)) == len(content)
+        assert fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path)) == len(content)
     assert path.fs.cat_file(path.path) == content
     assert names_in(folder) == {"cut.mp4"}
 
@@ -59,7 +59,7 @@ def test_a_broken_download_is_gone_on_with(folder: Any) -> None:
     tag = '"v1"'
     script = [file(CONTENT, keep=9_000_000, ETag=tag), file(CONTENT, start=9_000_000, ETag=tag)]
     with HostileServer(*script) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path), sleep=lambda seconds: None)
     assert path.fs.cat_file(path.path) == CONTENT
     assert host.seen[1].headers["range"] == "bytes=9000000-"
 
@@ -67,7 +67,7 @@ def test_a_broken_download_is_gone_on_with(folder: Any) -> None:
 def test_a_download_that_begins_anew_leaves_nothing_of_the_first_one(folder: Any) -> None:
     path = folder / "cut.mp4"
     with HostileServer(file(CONTENT, keep=9_000_000), file(CONTENT[::-1])) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path), sleep=lambda seconds: None)
     assert path.fs.cat_file(path.path) == CONTENT[::-1]
     assert names_in(folder) == {"cut.mp4"}
 
@@ -80,7 +80,7 @@ def test_a_download_that_fails_leaves_the_old_file_or_nothing(folder: Any, keep:
         with HostileServer(file(CONTENT, keep=keep)) as host, pytest.raises(MosaicError):
             fetch(
                 lambda url=host.url: url,  # type: ignore[misc]
-                storage_target(path),
+                storage_destination(path),
                 retries=RetryPolicy(attempts=2),
                 sleep=lambda seconds: None,
             )
@@ -92,7 +92,7 @@ def test_no_parts_stay_behind_in_a_bucket(s3: Any, s3_client: Any) -> None:
     with HostileServer(file(CONTENT, keep=9_000_000)) as host, pytest.raises(MosaicError):
         fetch(
             lambda: host.url,
-            storage_target(s3 / "cut.mp4"),
+            storage_destination(s3 / "cut.mp4"),
             retries=RetryPolicy(attempts=2),
             sleep=lambda seconds: None,
         )
@@ -106,7 +106,7 @@ def test_a_bucket_that_is_missing_is_named(s3: Any) -> None:
     path = ObjectStoragePath("s3://not-there/cut.mp4", conn_id=CONNECTION)
     for content in (CONTENT, b"small"):
         with HostileServer(file(content)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
-            fetch(lambda url=host.url: url, storage_target(path))  # type: ignore[misc]
+            fetch(lambda url=host.url: url, storage_destination(path))  # type: ignore[misc]
         assert "not-there" in str(caught.value)
 
 
@@ -114,9 +114,9 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.sources import blocks, storage_source
+from airflow_provider_mosaic.clients.sources import read_blocks, storage_source
 from airflow_provider_mosaic.clients.download import fetch
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import storage_destination
 from upath import UPath
 
 def status(key):
@@ -132,9 +132,9 @@ source = storage_source(path) if kind == "read" else None
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
 if kind == "read":
-    assert sum(len(block) for block in blocks(source)) == source.size
+    assert sum(len(block) for block in read_blocks(source)) == source.size
 else:
-    fetch(lambda: link, storage_target(path), policy=LinkPolicy(loopback=True))
+    fetch(lambda: link, storage_destination(path), policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 

@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.asset_upload import store
-from airflow_provider_mosaic.clients.destinations import local_target
+from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.sources import local_source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
@@ -177,7 +177,7 @@ def test_what_a_storage_host_repeats_of_a_link_is_nowhere(
         link = host.url + LINK_TARGET
         retries = RetryPolicy(attempts=1)
         for act in (
-            lambda: fetch(lambda: link, local_target(tmp_path / "out.mp4"), retries=retries, timeout=5),
+            lambda: fetch(lambda: link, local_destination(tmp_path / "out.mp4"), retries=retries, timeout=5),
             lambda: look(lambda: link, retries=retries, timeout=5),
             lambda: url_source(link, timeout=5),
         ):
@@ -196,7 +196,7 @@ def test_a_download_that_succeeds_logs_no_link_either(plain_environment: None, t
     with EchoingServer(lambda _: unparsable_headers(good)) as landing, every_line() as lines:
         hop = http("302 Found", b"", f"Location: {landing.url}{LINK_TARGET}")
         with EchoingServer(lambda _: unparsable_headers(hop)) as host:
-            assert fetch(lambda: f"{host.url}/start?a=b", local_target(tmp_path / "out.mp4")) == 4
+            assert fetch(lambda: f"{host.url}/start?a=b", local_destination(tmp_path / "out.mp4")) == 4
             assert not leaks(repr(look(lambda: f"{host.url}/start?a=b")))
             source = url_source(f"{host.url}/start?a=b")
             assert not leaks(source.name, source.shown, repr(source).replace(source.stamp, ""))
@@ -222,7 +222,7 @@ def test_a_proxys_password_is_nowhere_also_one_with_a_slash(
             with pytest.raises(MosaicError) as caught:
                 fetch(
                     lambda: f"{scheme}://mosaic.test{LINK_TARGET}",
-                    local_target(tmp_path / "out.mp4"),
+                    local_destination(tmp_path / "out.mp4"),
                     retries=RetryPolicy(attempts=1),
                 )
             assert not leaks(told(caught.value))
@@ -268,6 +268,6 @@ def test_lines_of_others_stay_as_they_are(transport: Transport) -> None:
 def test_an_id_in_a_links_path_is_still_named_afterwards(plain_environment: None, tmp_path: Path) -> None:
     output_id, policy = "out4f1c09aa77", "policy90210abc"
     with EchoingServer(lambda _: http("200 OK", b"film")) as host:
-        fetch(lambda: f"{host.url}/{output_id}/film.mp4?policy={policy}", local_target(tmp_path / "out.mp4"))
+        fetch(lambda: f"{host.url}/{output_id}/film.mp4?policy={policy}", local_destination(tmp_path / "out.mp4"))
     error = MosaicError(f"Output {output_id} is gone, {policy} said.")
     assert str(error) == f"Output {output_id} is gone, *** said."

@@ -15,10 +15,10 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError,
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients import download as downloading
-from airflow_provider_mosaic.clients import sources
 from airflow_provider_mosaic.clients import upload as uploading
-from airflow_provider_mosaic.clients.destinations import local_target
-from airflow_provider_mosaic.clients.sources import blocks, local_source
+from airflow_provider_mosaic.clients.destinations import local_destination
+from airflow_provider_mosaic.clients.sources import local_source, read_blocks
+from airflow_provider_mosaic.clients.url_source import url_source
 
 from .authorities import Authority
 from .on_loopback import LOOPBACK
@@ -57,7 +57,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def download(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
-    return downloading.fetch(lambda: url, local_target(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
+    return downloading.fetch(lambda: url, local_destination(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
 
 
 def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
@@ -65,7 +65,7 @@ def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
 
 
 def measure(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
-    return downloading.measure(lambda: url, most=10**6, policy=policy, retries=ONCE)
+    return downloading.measure(lambda: url, max_bytes=10**6, policy=policy, retries=ONCE)
 
 
 def upload(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
@@ -154,7 +154,7 @@ def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_
 @each_way
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "http://[", "gopher://127.0.0.1/", "/cut.mp4", ""])
 def test_what_is_no_link_of_the_web_is_refused_without_a_retry(ask: Asking, link: str, tmp_path: Path) -> None:
-    with pytest.raises(MosaicResponseError, match="not on the web"):
+    with pytest.raises(MosaicResponseError, match="not an HTTP URL"):
         ask(link, tmp_path, LOOPBACK)
 
 
@@ -185,8 +185,8 @@ def test_the_name_and_not_the_address_is_checked_against_the_certificate(
 
 def test_a_source_that_the_author_wrote_may_be_on_an_inner_host_and_redirect_there() -> None:
     with HostileServer(answer(302, Location="/files/cut.mp4"), file(CONTENT)) as host:
-        source = sources.url_source(f"{host.url}/share")
-        assert b"".join(map(bytes, blocks(source))) == CONTENT
+        source = url_source(f"{host.url}/share")
+        assert b"".join(map(bytes, read_blocks(source))) == CONTENT
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -195,7 +195,7 @@ def test_a_source_may_not_redirect_to_another_inner_host(later: bool) -> None:
         away = answer(302, Location=f"https://localhost:{inner.port}/latest/meta-data")
         with HostileServer(*([file(CONTENT)] if later else []), away) as host:
             with pytest.raises(MosaicValidationError, match="localhost is not a public address"):
-                list(blocks(sources.url_source(f"{host.url}/cut.mp4")))
+                list(read_blocks(url_source(f"{host.url}/cut.mp4")))
             assert host.count == 1 + later
     assert inner.connections == 0
 
@@ -204,7 +204,7 @@ def test_a_source_with_its_connections_policy_may_redirect_as_far_as_that_allows
     with HostileServer(file(CONTENT)) as there:
         away = answer(302, Location=f"http://localhost:{there.port}/cut.mp4")
         with HostileServer(away) as host:
-            assert sources.url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
+            assert url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
 
 
 # --- behind a proxy of the environment ---

@@ -22,9 +22,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import stall_timeout as patience
-from airflow_provider_mosaic.clients import storage_responses as storage_answers
-from airflow_provider_mosaic.clients.download import local_target
+from airflow_provider_mosaic.clients import stall_timeout, storage_responses
+from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.sources import local_source
 
 from .hostile_endpoints import EMPTY_MEMBER, FLOODS, TRICKLES, bomb, endless
@@ -74,7 +73,7 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_answers, "_LONGEST_WAIT", 0.3)
+    monkeypatch.setattr(storage_responses, "_READ_TIME_LIMIT", 0.3)
 
 
 def form_for(url: str) -> UploadForm:
@@ -82,7 +81,7 @@ def form_for(url: str) -> UploadForm:
 
 
 def upload(url: str, video: Path) -> None:
-    send_form(form_for(url), local_source(video), "video/mp4", connect_timeout=0.5, standstill=0.5, timeout=0.3)
+    send_form(form_for(url), local_source(video), "video/mp4", connect_timeout=0.5, send_timeout=0.5, timeout=0.3)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -90,7 +89,7 @@ def test_no_head_of_an_answer_holds_an_upload(video: Path, name: str) -> None:
     with (
         HostileServer(TRICKLES[name]) as host,
         at_most(20 * MIB),
-        pytest.raises(MosaicTransportError, match="no answer came in time"),
+        pytest.raises(MosaicTransportError, match="no response came in time"),
     ):
         upload(host.url, video)
 
@@ -106,9 +105,9 @@ def test_no_head_of_an_answer_holds_a_download(tmp_path: Path, name: str) -> Non
     with (
         HostileServer(TRICKLES[name]) as host,
         at_most(20 * MIB),
-        pytest.raises(MosaicTransportError, match="no answer came in time"),
+        pytest.raises(MosaicTransportError, match="no response came in time"),
     ):
-        fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
 
 
 @pytest.mark.parametrize("act", [*(TRICKLES[name] for name in BODIES), FLOODS["trailers"]], ids=[*BODIES, "trailers!"])
@@ -116,15 +115,15 @@ def test_no_framing_of_a_body_holds_a_download(tmp_path: Path, act: Act) -> None
     with (
         HostileServer(act) as host,
         at_most(20 * MIB),
-        pytest.raises(MosaicTransportError, match="no answer came in time"),
+        pytest.raises(MosaicTransportError, match="no response came in time"),
     ):
-        fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
 
 
 @pytest.mark.parametrize("act", ERRORS.values(), ids=ERRORS)
 def test_no_body_of_an_error_holds_a_download_and_its_status_counts(tmp_path: Path, act: Act) -> None:
     with HostileServer(act) as host, at_most(20 * MIB), pytest.raises(MosaicServerError, match="500"):
-        fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), timeout=0.3, retries=ONCE)
 
 
 @pytest.mark.parametrize("name", [*HEADS, *BODIES])
@@ -132,7 +131,7 @@ def test_no_answer_holds_the_reading_of_a_source(name: str) -> None:
     with (
         HostileServer(TRICKLES[name]) as host,
         at_most(20 * MIB),
-        pytest.raises(MosaicTransportError, match="no answer came in time"),
+        pytest.raises(MosaicTransportError, match="no response came in time"),
     ):
         url_source(f"{host.url}/cut.mp4", timeout=0.3)
 
@@ -141,9 +140,9 @@ def test_a_chunk_of_a_negative_size_is_a_broken_connection(tmp_path: Path) -> No
     with (
         HostileServer(FLOODS["a chunk of a negative size"]) as host,
         at_most(20 * MIB),
-        pytest.raises(MosaicTransportError, match="broke"),
+        pytest.raises(MosaicTransportError, match="connection failed"),
     ):
-        fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), retries=ONCE)
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
 
 
 def test_a_refusal_that_is_compressed_is_read_as_it_came(tmp_path: Path, video: Path) -> None:
@@ -152,7 +151,7 @@ def test_a_refusal_that_is_compressed_is_read_as_it_came(tmp_path: Path, video: 
         with at_most(20 * MIB), pytest.raises(MosaicPermissionError, match="403"):
             upload(host.url, video)
         with at_most(20 * MIB), pytest.raises(MosaicPermissionError, match="403"):
-            fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), retries=ONCE)
+            fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br", "zstd"])
@@ -160,8 +159,8 @@ def test_a_file_that_is_compressed_unasked_is_refused(tmp_path: Path, encoding: 
     target = tmp_path / "x.mp4"
     with HostileServer(answer(200, bomb(128 * MIB), Content_Encoding=encoding)) as host:
         for act in (
-            lambda: fetch(lambda: host.url, local_target(target)),
-            lambda: measure(lambda: host.url, most=MIB),
+            lambda: fetch(lambda: host.url, local_destination(target)),
+            lambda: measure(lambda: host.url, max_bytes=MIB),
             lambda: look(lambda: host.url),
         ):
             with at_most(20 * MIB), pytest.raises(MosaicResponseError, match="compressed"):
@@ -180,7 +179,7 @@ def test_a_length_of_thousands_of_digits_is_an_error_of_ours(tmp_path: Path, dig
     ):
         with HostileServer(raw(head + b"\r\n\r\nx")) as host:
             with pytest.raises(MosaicError):
-                fetch(lambda: host.url, local_target(tmp_path / "x.mp4"), retries=ONCE)
+                fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
             with contextlib.suppress(MosaicError):
                 look(lambda: host.url, retries=ONCE)
             with pytest.raises(MosaicError):
@@ -188,7 +187,7 @@ def test_a_length_of_thousands_of_digits_is_an_error_of_ours(tmp_path: Path, dig
 
 
 def test_a_host_that_sips_does_not_hold_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_LOWEST_RATE", 100 * MIB)
+    monkeypatch.setattr(stall_timeout, "_MIN_SEND_RATE", 100 * MIB)
     ours, theirs = socket.socketpair()
 
     def sip() -> None:
@@ -200,8 +199,8 @@ def test_a_host_that_sips_does_not_hold_an_upload(monkeypatch: pytest.MonkeyPatc
     sipping = threading.Thread(target=sip)
     sipping.start()
     # There is progress always: TCP would show it only now and then, by the size of its buffers.
-    with ours, pytest.raises(TimeoutError, match="too little for too long"):
-        patience._send_all(ours, memoryview(bytes(2 * MIB)), 0.5)
+    with ours, pytest.raises(TimeoutError, match="took fewer than"):
+        stall_timeout._send_all(ours, memoryview(bytes(2 * MIB)), 0.5)
     sipping.join()
 
 
@@ -209,5 +208,5 @@ def test_a_host_that_sips_does_not_hold_an_upload(monkeypatch: pytest.MonkeyPatc
 def test_a_name_that_never_ends_takes_no_time(tmp_path: Path, value: str) -> None:
     with HostileServer(answer(200, b"x", Content_Disposition=value)) as host:
         began = time.process_time()
-        fetch(lambda: host.url, local_target(tmp_path / "x.mp4"))
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"))
         assert time.process_time() - began < 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from fsspec import AbstractFileSystem
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.clients.destinations import local_target, storage_target
+from airflow_provider_mosaic.clients.destinations import (
+    Destination,
+    PartialFile,
+    local_destination,
+    storage_destination,
+)
 from airflow_provider_mosaic.clients.sources import local_source, storage_source
-from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
 
 from .servers import HostileServer, answer
@@ -111,12 +117,17 @@ def storage_failing_with(error: Exception) -> FakePath:
     return FakePath(storage, "/somewhere/cut.mp4")
 
 
+def opened(destination: Destination) -> PartialFile:
+    with destination.errors(started=False):
+        return destination.open(5)
+
+
 @pytest.mark.parametrize("error", PASSING, ids=names)
 def test_what_may_pass_is_left_to_the_retries(error: Exception, tmp_path: Path) -> None:
-    assert may_pass(error)
+    assert is_transient(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
+    for act in (lambda: storage_source(path), lambda: opened(storage_destination(path))):
         with pytest.raises(MosaicError, match="cut") as caught:
             act()
         assert caught.value.transient
@@ -126,10 +137,10 @@ def test_what_may_pass_is_left_to_the_retries(error: Exception, tmp_path: Path) 
 
 @pytest.mark.parametrize("error", PERMANENT, ids=names)
 def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> None:
-    assert not may_pass(error)
+    assert not is_transient(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
+    for act in (lambda: storage_source(path), lambda: opened(storage_destination(path))):
         with pytest.raises(MosaicError) as caught:
             act()
         assert not caught.value.transient
@@ -139,7 +150,7 @@ def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> Non
 
 FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
-    "target": lambda path: local_target(path).open_part(5),
+    "target": lambda path: opened(local_destination(path)),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
     "definition": lambda path: text_at("definition", str(path), beside="."),
 }
@@ -216,15 +227,13 @@ def test_a_storage_that_can_not_be_opened_just_now_may_be_tried_again(monkeypatc
 def test_a_disk_without_room_for_a_file_of_unknown_length_may_have_some_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_mosaic.clients import spool
-
     from .on_loopback import url_source
     from .storage_endpoints import chunked
 
     def full(*args: Any, **options: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(spool.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with HostileServer(chunked(b"content")) as host, pytest.raises(MosaicValidationError, match="TMPDIR") as caught:
         url_source(f"{host.url}/cut.mp4")
     assert caught.value.transient

@@ -16,8 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import destinations as targets
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import PartialFile, object_storage, storage_destination
 
 from .on_loopback import fetch
 from .servers import HostileServer
@@ -169,7 +168,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 def fetch_to(kind: Any, path: Path) -> HostileServer:
     with HostileServer(file(CONTENT)) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(FakePath(kind, path)), retries=ONCE)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(FakePath(kind, path)), retries=ONCE)
     return host
 
 
@@ -256,7 +255,7 @@ def test_an_old_file_that_can_not_get_its_name_back_is_named_and_kept(tmp_path: 
         rename(old, new)
 
     storage.mv = failing  # type: ignore[method-assign]
-    with pytest.raises(MosaicTransportError, match="The old one is beside it") as caught:
+    with pytest.raises(MosaicTransportError, match="The old file is beside it") as caught:
         fetch_to(storage, path)
     [kept] = tmp_path.iterdir()
     assert kept.read_bytes() == b"old"
@@ -285,7 +284,7 @@ def test_a_storage_that_can_not_rename_is_refused_before_the_transfer(error: Exc
 
     with HostileServer(counted) as host:
         with pytest.raises(MosaicValidationError, match=r"can't rename.*Nothing was fetched") as caught:
-            fetch(lambda: host.url, storage_target(FakePath(storage, path)), retries=ONCE)
+            fetch(lambda: host.url, storage_destination(FakePath(storage, path)), retries=ONCE)
         assert taken < 50_000_000
     assert caught.value.transient is isinstance(error, OSError)
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
@@ -296,17 +295,17 @@ def test_a_storage_that_can_not_rename_is_refused_before_the_transfer(error: Exc
 def test_an_adlfs_that_deletes_the_old_file_first_is_refused(
     version: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.setattr(object_storage, "version", lambda name: version)
     stream = SimpleNamespace(discard=lambda: None)
     path = FakePath(SimpleNamespace(open=lambda *args, **options: stream), tmp_path / "cut.mp4")
     path.protocol = "abfs"
     Path(path.path).write_bytes(b"old")
-    target = storage_target(path)
+    target = storage_destination(path)
     if refused:
         with pytest.raises(MosaicValidationError, match=r"adlfs>=2024\.12"):
-            target.open_part(5)
+            target.open(5)
         Path(path.path).unlink()
-    assert isinstance(target.open_part(5), targets.Part)
+    assert isinstance(target.open(5), PartialFile)
 
 
 class AnswerLost(ToFreeNames):

@@ -295,14 +295,14 @@ def test_one_connection_serves_many_calls(transport: Transport) -> None:
 
 
 def test_a_server_that_says_nothing_is_left(transport: Transport) -> None:
-    with HostileServer(silence) as server, pytest.raises(MosaicTransportError, match="no answer came in time"):
+    with HostileServer(silence) as server, pytest.raises(MosaicTransportError, match="no response came in time"):
         transport.send(access_to(server.url, timeout=SHORT), whoami(), retries=ONCE)
 
 
 def test_a_body_that_trickles_in_for_ever_is_left(transport: Transport) -> None:
     with (
         HostileServer(trickle(SHORT / 10)) as server,
-        pytest.raises(MosaicTransportError, match="no answer came in time"),
+        pytest.raises(MosaicTransportError, match="no response came in time"),
     ):
         transport.send(access_to(server.url, timeout=SHORT, connect_timeout=SHORT), whoami(), retries=ONCE)
 
@@ -408,7 +408,7 @@ def test_a_large_answer_is_read_whole(transport: Transport) -> None:
 
 @pytest.mark.parametrize("act", [silence, trickle(0.02), trickled_head], ids=["silence", "a body", "a head"])
 def test_a_call_in_a_hurry_ends_when_its_time_is_over_whatever_hangs(act: Act) -> None:
-    words = r"no answer came in time \(AnswerTooSlow: nothing for 0.3 s\)"
+    words = r"no response came in time \(ResponseTooSlow: no response in 0.3 s\)"
     with HostileServer(act) as server, pytest.raises(MosaicTransportError, match=words):
         send_with_deadline(0.3, access_to(server.url), whoami())
 

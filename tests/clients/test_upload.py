@@ -206,7 +206,7 @@ def test_an_early_refusal_is_read_instead_of_a_broken_pipe(tmp_path: Path, hangs
         stream.truncate(64 * 1024 * 1024)
     text = b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n" % len(TOO_LARGE) + TOO_LARGE
     with HastyHost(text, hangs_up=hangs_up) as host, pytest.raises(MosaicValidationError, match="EntityTooLarge"):
-        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=5, timeout=5)
+        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=5)
 
 
 def test_a_good_answer_before_the_file_was_sent_is_no_success(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_good_answer_before_the_file_was_sent_is_no_success(tmp_path: Path) ->
         HastyHost(b"HTTP/1.1 204 No Content\r\n\r\n", hangs_up=False) as host,
         pytest.raises(MosaicResponseError, match="before it had the whole file") as caught,
     ):
-        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=5, timeout=5)
+        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=5)
     assert caught.value.transient
 
 
@@ -226,7 +226,7 @@ def test_a_host_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
     with large.open("wb") as stream:
         stream.truncate(64 * 1024 * 1024)
     with HastyHost(b"", hangs_up=False) as host, pytest.raises(MosaicTransportError, match="in time"):
-        send_form(form_for(host.url), local_source(large), "video/mp4", standstill=0.3)
+        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=0.3)
 
 
 class SlowHost(Listener):
@@ -250,7 +250,7 @@ def test_a_slow_line_is_not_a_broken_one(tmp_path: Path) -> None:
     with large.open("wb") as stream:
         stream.truncate(8 * 1024 * 1024)
     with SlowHost() as host:
-        send_form(form_for(host.url), local_source(large), "video/mp4", connect_timeout=0.2, standstill=5)
+        send_form(form_for(host.url), local_source(large), "video/mp4", connect_timeout=0.2, send_timeout=5)
 
 
 @pytest.mark.parametrize(("real", "words"), [(400_000, "ended"), (600_000, "more than"), (0, "ended")])
@@ -297,7 +297,7 @@ def test_a_source_that_can_not_be_read_is_not_taken_for_a_broken_line() -> None:
 def test_progress_is_told_and_ends_with_the_whole(video: Path) -> None:
     told: list[Progress] = []
     with HostileServer(answer(204)) as host:
-        send_form(form_for(host.url), local_source(video), "video/mp4", progress=told.append)
+        send_form(form_for(host.url), local_source(video), "video/mp4", on_progress=told.append)
     assert told[-1].finished
     assert told[-1].done == video.stat().st_size
     assert "cut.mp4: 4.9 MB in" in str(told[-1])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words, time_words
+from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words, time_words
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -22,11 +22,11 @@ def told_over(*, total: int | None, step: int, steps: int, seconds: float) -> li
     """What is told of a transfer of ``steps`` blocks, each of which takes ``seconds``."""
     clock = Clock()
     told: list[Progress] = []
-    lines = ProgressLines(name="cut.mp4", total=total, told=told.append, now=clock)
+    reporter = ProgressReporter(name="cut.mp4", total=total, on_progress=told.append, now=clock)
     for number in range(1, steps + 1):
         clock.seconds += seconds
-        lines.at(number * step)
-    lines.finish(steps * step)
+        reporter.update(number * step)
+    reporter.finish(steps * step)
     return told
 
 
@@ -64,10 +64,10 @@ def test_without_a_total_the_lines_stay_few_and_promise_nothing() -> None:
 def test_a_transfer_that_begins_anew_is_counted_from_there() -> None:
     clock = Clock()
     told: list[Progress] = []
-    lines = ProgressLines(name="cut.mp4", total=100 * MIB, told=told.append, now=clock)
+    reporter = ProgressReporter(name="cut.mp4", total=100 * MIB, on_progress=told.append, now=clock)
     for seconds, done in ((20, 50 * MIB), (30, 0), (50, 20 * MIB)):
         clock.seconds = seconds
-        lines.at(done)
+        reporter.update(done)
     assert [one.done for one in told] == [50 * MIB, 20 * MIB]
     assert all(one.rate >= 0 for one in told)
 
