@@ -63,7 +63,7 @@ def source_of(stream: Callable[[], Any], size: int) -> Source:
 
 
 def parts_of(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes]]:
-    """The parts as Python's mail parser reads them, which knows nothing of our writer."""
+    """Parse the parts with Python's mail parser."""
     message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
     parts = cast("list[Any]", message.get_payload())
     return [
@@ -230,7 +230,7 @@ def test_stalled_upload_times_out(tmp_path: Path) -> None:
 
 
 class SlowHost(Listener):
-    """Takes a form in sips, each soon enough, all of them together long after the connect timeout."""
+    """Reads a form in small blocks, for longer than the connect timeout."""
 
     def serve(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)

@@ -19,7 +19,7 @@ class Clock:
 
 
 def reports_of(*, total: int | None, step: int, steps: int, seconds: float) -> list[Progress]:
-    """What is told of a transfer of ``steps`` blocks, each of which takes ``seconds``."""
+    """Return the reports of a transfer of ``steps`` blocks that take ``seconds`` each."""
     clock = Clock()
     reports: list[Progress] = []
     reporter = ProgressReporter(name="cut.mp4", total=total, on_progress=reports.append, now=clock)
