@@ -21,7 +21,6 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, local_destination
-from airflow_provider_mosaic.clients.progress import Progress
 
 from .on_loopback import fetch, look
 from .servers import HostileServer, Reply, answer, hang_up, reset, silence
@@ -311,12 +310,11 @@ def test_download_fails_without_a_url(landing: Path) -> None:
         fetch(gone, local_destination(landing))
 
 
-def test_progress_reports_the_end(landing: Path) -> None:
-    reports: list[Progress] = []
+def test_end_of_the_download_is_logged(landing: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     with HostileServer(file(CONTENT)) as host:
-        fetch_from(host, landing, on_progress=reports.append)
-    assert [one.finished for one in reports] == [True]
-    assert (reports[0].done, reports[0].total) == (len(CONTENT), len(CONTENT))
+        fetch_from(host, landing)
+    assert [message.partition(" in ")[0] for message in caplog.messages] == ["cut.mp4: 684 KB"]
 
 
 @pytest.mark.parametrize(

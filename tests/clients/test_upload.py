@@ -24,7 +24,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.clients.progress import Progress
 from airflow_provider_mosaic.clients.sources import Source, local_source
 
 from .authorities import Authority
@@ -294,13 +293,11 @@ def test_read_errors_name_the_source() -> None:
     assert Failing.closed_by_us
 
 
-def test_progress_ends_with_the_size(video: Path) -> None:
-    reports: list[Progress] = []
+def test_end_of_the_upload_is_logged(video: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     with HostileServer(answer(204)) as host:
-        send_form(form_for(host.url), local_source(video), "video/mp4", on_progress=reports.append)
-    assert reports[-1].finished
-    assert reports[-1].done == video.stat().st_size
-    assert "cut.mp4: 4.9 MB in" in str(reports[-1])
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert [message.partition(" in ")[0] for message in caplog.messages] == ["cut.mp4: 4.9 MB"]
 
 
 def test_https_upload_checks_the_certificate(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
