@@ -20,8 +20,8 @@ OUTAGES = "operators/test_airflow_outages.py"
 #: Tests by the first words of a row. A test parameter in brackets must occur in the module of the test.
 TIMEOUTS = {
     "one request": [
-        "clients/test_send.py::test_a_connection_that_is_not_taken_in_time_means_that_nothing_was_done",
-        "clients/test_send.py::test_a_call_that_takes_longer_than_usual_is_given_its_time",
+        "clients/test_send.py::test_connect_timeout_has_no_effect",
+        "clients/test_send.py::test_slow_calls_have_a_longer_timeout",
     ],
     "the wait for a run": [
         f"{CANCELLING}::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",

@@ -169,12 +169,7 @@ class DownloadTask:
             whole = facts.size
             if whole is None:
                 # A host that does not tell the length beforehand tells it by sending the file.
-                whole = measure(
-                    _Links(self._hook, run, file),
-                    most=present,
-                    policy=policy,
-                    progress=lambda progress: log.info("%s", progress),
-                )
+                whole = measure(_Links(self._hook, run, file), max_bytes=present, policy=policy)
             if present == whole:
                 log.info("%s is there already, with the right length.", uri)
                 return name
@@ -185,12 +180,7 @@ class DownloadTask:
                 f"{'more' if whole is None else size_words(whole)}). Set overwrite=True to replace it, or choose "
                 "another destination or filename.",
             )
-        size = fetch(
-            _Links(self._hook, run, file),
-            self._folder.target(name),
-            policy=policy,
-            progress=lambda progress: log.info("%s", progress),
-        )
+        size = fetch(_Links(self._hook, run, file), self._folder.target(name), policy=policy)
         log.info("Fetched %s (%s).", uri, size_words(size))
         return name
 

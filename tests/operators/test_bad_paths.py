@@ -119,7 +119,7 @@ def test_a_destination_that_cannot_be_written_is_named(
 
 @pytest.mark.parametrize(
     ("source", "pattern"),
-    [("file/film.mp4", "stands where a folder should"), ("a\0b.mp4", "NUL"), ("x" * 300 + ".mp4", "can't be read")],
+    [("file/film.mp4", "is a file"), ("a\0b.mp4", "NUL"), ("x" * 300 + ".mp4", "can't be read")],
 )
 def test_a_source_that_no_file_can_be_burns_no_retries(
     mosaic: Emulator, tmp_path: Path, source: str, pattern: str

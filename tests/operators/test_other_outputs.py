@@ -263,7 +263,7 @@ def test_a_render_that_is_missing_fails_the_task_when_the_others_are_fetched(hos
         {"id": "b", "video_url": host.link("/b", "application/x-mpegurl")},
         {"id": "c", "video_url": host.link("/c", "video/mp4")},
     ]
-    with pytest.raises(AirflowFailException, match="the file is gone"):
+    with pytest.raises(AirflowFailException, match="no longer exists"):
         fetched(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.echoes import KEY, EchoingServer, every_line, http, told
+from clients.echoes import KEY, EchoingServer, every_line, http, texts_of
 from clients.servers import Seen
 
 from airflow_provider_mosaic.api.endpoints.runs import Run
@@ -106,7 +106,7 @@ def test_a_run_that_fails_with_words_of_attack(monkeypatch: pytest.MonkeyPatch, 
     assert len(message) < 40_000
     assert not CONTROLS.search(message)
     assert "\n2026" not in message
-    assert KEY not in told(caught.value)
+    assert KEY not in texts_of(caught.value)
     assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
 
 
@@ -165,7 +165,7 @@ def test_a_post_that_fails_with_names_of_attack(monkeypatch: pytest.MonkeyPatch,
             task.run_to_end()
     assert not CONTROLS.search(str(caught.value))
     assert len(str(caught.value)) < 40_000
-    assert KEY not in told(caught.value)
+    assert KEY not in texts_of(caught.value)
 
 
 @pytest.mark.parametrize(

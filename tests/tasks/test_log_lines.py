@@ -130,8 +130,8 @@ def test_no_secret_is_in_any_log_line_at_debug(
 
     from airflow_provider_mosaic.clients import upload as uploading
 
-    real = uploading.checked_size
-    monkeypatch.setattr(uploading, "checked_size", lambda form, source: (note(form), real(form, source))[1])
+    real = uploading.check_size
+    monkeypatch.setattr(uploading, "check_size", lambda form, source: (note(form), real(form, source))[1])
 
     mosaic.configure(signature_mark=SIGNATURE)
     film = tmp_path / "film.mp4"
