@@ -88,7 +88,7 @@ class Call(Generic[T]):
         for name, value in self.ids.items():
             validate_id(name, value)
         # It holds ids, which come from outside: a key in the place of one is no reason to show it.
-        object.__setattr__(self, "what", redact(self.description))
+        object.__setattr__(self, "description", redact(self.description))
 
     @property
     def target(self) -> str:
