@@ -139,7 +139,7 @@ def test_a_host_that_libraries_read_in_different_ways_is_refused(host: str) -> N
 def test_a_redirect_that_names_no_address_does_not_point_to_one(transport: Transport, status: int) -> None:
     with (
         HostileServer(answer(status)) as server,
-        pytest.raises(MosaicResponseError, match=rf"{status}.*names no address"),
+        pytest.raises(MosaicResponseError, match=rf"{status}.*redirects without an address"),
     ):
         transport.send(access_to(server.url), whoami())
 

@@ -130,7 +130,7 @@ def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[st
         ids={"asset_type": kind.value},
         body={key: validate_id("asset_id", asset_id)},
         read=read,
-        patience=_FINALIZE_TIMEOUT,
+        min_timeout=_FINALIZE_TIMEOUT,
     )
 
 

@@ -274,7 +274,7 @@ def start_run(
         body=body,
         read=lambda data: id_in(data, "run_id", "agent_state_id"),
         retry_safety=RetrySafety.HAS_EFFECTS,
-        patience=_START_TIMEOUT,
+        min_timeout=_START_TIMEOUT,
     )
 
 

@@ -235,7 +235,7 @@ def create_post(
         body=body,
         read=_read_created,
         retry_safety=RetrySafety.HAS_EFFECTS,
-        patience=120.0,
+        min_timeout=120.0,
     )
 
 
