@@ -170,7 +170,7 @@ def test_a_redirect_from_http_to_https_says_to_write_https(
 ) -> None:
     for port, shown in (("", ""), (":443", ""), (":8443", ":8443")):
         place = f"https://127.0.0.1{port}/whoami?token=hush"
-        words = rf"write https://127\.0\.0\.1{shown} as the connection's host"
+        words = rf"Write https://127\.0\.0\.1{shown} as the connection's host"
         with HostileServer(answer(status, Location=place)) as server:
             with pytest.raises(MosaicResponseError, match=words) as caught:
                 transport.send(access_to(server.url), call)

@@ -337,7 +337,7 @@ def test_a_start_follows_a_redirect_that_keeps_method_and_body(transport: Transp
 @pytest.mark.parametrize("status", [301, 302])
 def test_a_start_does_not_follow_a_redirect_that_would_make_it_a_read(transport: Transport, status: int) -> None:
     with HostileServer(answer(status, Location="/elsewhere"), answer(200, STARTED)) as server:
-        with pytest.raises(MosaicResponseError, match="check the connection's host"):
+        with pytest.raises(MosaicResponseError, match="Check the connection's host"):
             transport.send(access_to(server.url), paid_call())
         assert server.count == 1
 
