@@ -41,8 +41,8 @@ NO_IDS: list[tuple[Any, str]] = [
     ("", "it must be an id"),
     ("  ", "it must be an id"),
     (None, "as text, not None"),
-    ("None", "the task that should give it gave nothing"),
-    ("null", "the task that should give it gave nothing"),
+    ("None", "the upstream task returned nothing"),
+    ("null", "the upstream task returned nothing"),
     (5, "as text, not int"),
     (["a"], "as text, not list"),
     (b"a", "as text, not bytes"),
@@ -145,9 +145,9 @@ def test_a_set_makes_the_same_request_in_every_process() -> None:
         ([], "it is empty"),
         ("[]", "it is empty"),
         (iter(()), "it is empty"),
-        ("[broken", "can't be read as one"),
-        ("[a, b]", "can't be read as one"),
-        ("[" * 10_000, "can't be read as one"),
+        ("[broken", "can't be parsed"),
+        ("[a, b]", "can't be parsed"),
+        ("[" * 10_000, "can't be parsed"),
         (5, "not int"),
         ({"a": 1}, "not dict"),
         (b"ab", "not bytes"),
@@ -405,10 +405,10 @@ def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.txt", ".txt does not tell what it is"),
+        ("a.txt", "the asset type is unknown for .txt"),
         ("a.mxf", "Set asset_type to video, audio or image"),
-        ("a", "a name without a suffix does not tell what it is"),
-        (".mp4", "a name without a suffix does not tell what it is"),
+        ("a", "the asset type is unknown for a name without a suffix"),
+        (".mp4", "the asset type is unknown for a name without a suffix"),
     ],
 )
 def test_what_a_file_is_is_only_guessed_from_a_documented_suffix(name: str, words: str) -> None:
