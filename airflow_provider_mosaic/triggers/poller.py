@@ -249,7 +249,7 @@ class Poller:
         if is_audit:
             self._audited = None
         try:
-            subject = await self._client.send(wait.call)
+            subject = await self._client.send(wait.read())
             self._consecutive_failures = 0
             self._rate_limit.record_success()
             wait.record_success(subject)
