@@ -14,9 +14,9 @@ subjects and waits at their deadline are always polled by themselves, at most 32
 **Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
 are due within five seconds, at random, and join the next scan if it comes early enough. So a cycle is one scan.
 
-**Audit the list.** A list can be stale. After each complete scan, the poller polls one run that was listed: the one
-whose last first-hand news is the oldest. Two audits in a row that find an ended run stop the use of the list for a
-while.
+**Audit the list.** A list can be stale. After each complete scan, the poller polls one of the listed runs by itself:
+the one with the oldest proof of life, which is a poll of its own or progress of its nodes. If two audits in a row find
+an ended run, the list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
 is over. Due waits are rescheduled to its end, also those at their deadline: their last poll is still to come.
@@ -91,7 +91,7 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         self._strategy = PollStrategy()
         self._rate_limit = RateLimit()
-        # All waits. The order is that of the audits: the one whose first-hand news is the oldest comes first.
+        # All waits, in the order of the audits: the one with the oldest proof of life comes first.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
         self._schedule = Schedule(self._on_due)
@@ -398,7 +398,7 @@ class Poller:
         self._start_polls()
 
     def _start_audit(self) -> None:
-        """Poll the listed run whose first-hand news is the oldest."""
+        """Poll the listed run with the oldest proof of life."""
         for wait in self._waits:
             if isinstance(wait, BatchedRunWait) and wait.can_be_batched and wait.is_idle:
                 self._audited = wait
@@ -406,7 +406,7 @@ class Poller:
                 return
 
     def _audit_later(self, wait: Wait[Any]) -> None:
-        """Move a wait to the end of the audits: it was polled by itself, or its nodes have progressed."""
+        """Move a wait to the end of the audits, after a proof of life."""
         if wait in self._waits:
             del self._waits[wait]
             self._waits[wait] = None
