@@ -72,8 +72,8 @@ def is_refusal(error: MosaicError) -> bool:
     """
     Return whether Mosaic refused to be polled, or the connection can't be used.
 
-    A refusal is any 4xx but 404 and 429. It says nothing about the subject: all polls are the same request. An argument
-    that was invalid before the request was sent is no refusal.
+    A refusal is any 4xx but 404 and 429. All polls send the same request, so a refusal says nothing about the subject.
+    An argument that was invalid before the request was sent is no refusal.
 
     :param error: The error of a poll, also one that a trigger's event reported.
     """

@@ -2,9 +2,9 @@
 Find out which runs of an agent have ended since the last poll.
 
 The API has no filter "ended since" (https://docs.mosaic.so/api/agent-runs/get-agent-runs filters by creation and
-status). So each poll reads two lists: the runs that are running, and the runs that were created recently. A run that
-was running and is in neither list has ended, and so has a new run with the status of an ended one. Lists lag, so each
-of these runs is read by itself before it is reported.
+status). Each poll reads two lists instead: the runs that are running, and the runs that were created recently. A run
+that was running and is in neither list has ended, and so has a new run with the status of an ended one. Lists lag, so
+each of these runs is read by itself before it is reported.
 """
 
 from __future__ import annotations

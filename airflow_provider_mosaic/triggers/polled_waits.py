@@ -29,7 +29,7 @@ class Wait(Generic[S]):
     Airflow keeps the event in its database until the task resumes. The event holds only ids and statuses; the resumed
     task reads the rest itself.
 
-    :param read: Returns the call that reads the subject. It is called for each poll: a call is large, and there are
+    :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
         many waits.
     :param state: Pauses, deadline and error tolerance of this wait.
     :param subject_id: Id of the run, post, ...

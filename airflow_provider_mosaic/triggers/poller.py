@@ -3,7 +3,7 @@ Poll everything that a triggerer waits for over one connection, with as few requ
 
 A triggerer holds thousands of waits on one event loop. The waits of a connection share one :class:`Poller`, one client
 and one rate limit. The poller has no task of its own: a :class:`~airflow_provider_mosaic.triggers.schedule.Schedule`
-calls it when waits are due. This is what it does then:
+calls it when waits are due. The poller has seven rules:
 
 **Scan the list, or poll one by one.** A page of the list of running runs shows a hundred runs, so a thousand waits take
 ten pages instead of a thousand requests. A listed run is still running and needs no poll of its own. A run in no page
@@ -12,7 +12,8 @@ subjects and waits at their deadline are always polled by themselves, at most 32
 :class:`~airflow_provider_mosaic.api.poll_strategy.PollStrategy` knows what the list costs and which way is cheaper.
 
 **Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
-are due within five seconds, at random, and join the next scan if it comes early enough. So a cycle is one scan.
+are due within five seconds, at random, and join the next scan if that is early enough. The result is one scan in each
+poll interval.
 
 **Audit the list.** A list can be stale. After each complete scan, the poller polls one of the listed runs by itself:
 the one with the oldest proof of life, which is a poll of its own or progress of its nodes. If two audits in a row find
@@ -205,7 +206,7 @@ class Poller:
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
-        # The first pauses of a wait are shorter than its poll interval. That pays only where there are few runs.
+        # The first pauses of a wait are shorter than its poll interval. Among many runs, only the interval counts.
         if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
             return False
         self._schedule_poll(wait, self._next_scan)
@@ -391,7 +392,7 @@ class Poller:
             if not wait.is_idle:
                 continue
             if is_complete:
-                # It was added while the scan ran.
+                # The wait was added while the scan ran.
                 self._schedule_poll(wait, self._loop.time())
             else:
                 self._queue_poll(wait)
