@@ -139,11 +139,11 @@ class CompletionWaiter(ABC, Generic[S]):
 
     @abstractmethod
     def _poll_state(self, subject_id: str, **course: Any) -> PollState[S]:
-        """The course of the wait, with what is the same for all: poll_interval, deadline, noted, begun."""
+        """The course of the wait, with what is the same for all: poll_interval, deadline, log, started_at."""
 
     @abstractmethod
     def _trigger(self, subject_id: str, **course: Any) -> BaseTrigger:
-        """What waits in the triggerer; the same for all: mosaic_conn_id, poll_interval, deadline, begun."""
+        """What waits in the triggerer; the same for all: mosaic_conn_id, poll_interval, deadline, started_at."""
 
     @abstractmethod
     def _finish(self, context: Mapping[str, Any], subject: S) -> str:
@@ -211,7 +211,7 @@ class CompletionWaiter(ABC, Generic[S]):
         if subject_id is None:
             return None
         watch = self._poll_state(
-            subject_id, noted=log.info, poll_interval=self._order.poll_interval, deadline=None, begun=None
+            subject_id, log=log.info, poll_interval=self._order.poll_interval, deadline=None, started_at=None
         )
         try:
             subject = self._poll(self._read(subject_id), subject_id, patiently=True)
@@ -270,9 +270,9 @@ class CompletionWaiter(ABC, Generic[S]):
         begun: float | None,
         over: bool = False,
     ) -> str | Deferral:
-        course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "begun": begun}
+        course = {"poll_interval": self._order.poll_interval, "deadline": clocks.first_to_run_out, "started_at": begun}
         # What is waited for in the triggerer is logged there.
-        watch = self._poll_state(subject_id, noted=log.debug if self._order.deferrable else log.info, **course)
+        watch = self._poll_state(subject_id, log=log.debug if self._order.deferrable else log.info, **course)
         call = self._read(subject_id)
         over = over or watch.expired
         while not self._stopped():

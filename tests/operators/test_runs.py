@@ -101,7 +101,7 @@ def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator)
     # Somebody resumed it in between: the run, not the event, says how it stands.
     again = task.resume(deferred, event)
     assert isinstance(again, Deferred)
-    assert again.trigger_kwargs == deferred.trigger_kwargs | {"begun": again.trigger_kwargs["begun"]}
+    assert again.trigger_kwargs == deferred.trigger_kwargs | {"started_at": again.trigger_kwargs["started_at"]}
     mosaic.finish_run(deferred.kwargs["run_id"])
     assert task.resume(again, again.wait()) == deferred.kwargs["run_id"]
     assert effects(mosaic) == {"runs_started": 1}

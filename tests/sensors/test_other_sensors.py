@@ -357,7 +357,7 @@ def test_a_profile_that_failed_stays_so(
 def test_a_failed_profile_says_why(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
-    with pytest.raises(AirflowFailException, match=r"failed: Two people\. It stays so"):
+    with pytest.raises(AirflowFailException, match=r"failed: Two people\. A failed profile stays failed"):
         life(KINDS["avatar"].make, profile.id).execute()
 
 
