@@ -17,7 +17,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import WORKSPACE_ID
 from mosaic_emulator.settings import Settings
 
-from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
+from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.webhooks import SIGNATURE_HEADER, read_event, signature_fits
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
@@ -78,7 +78,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_namesakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else makes an agent here: there is nobody to wait for."""
-    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 def access_to(mosaic: Emulator) -> Access:
