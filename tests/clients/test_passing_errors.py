@@ -141,7 +141,7 @@ FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
     "target": lambda path: local_target(path).open_part(5),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
-    "definition": lambda path: text_at("definition", str(path), beside="."),
+    "definition": lambda path: text_at("definition", str(path), directory="."),
 }
 
 
