@@ -1,4 +1,4 @@
-"""The page on agents as code, and the example beside it, say what is so."""
+"""The examples in docs/agents.md and example_dags are valid, and the shown output is the real one."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ TYPES = NodeTypes(NodeType.model_validate(each.as_json()) for each in NODE_TYPES
 [YAML] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
-def indented(first_words: str) -> str:
-    """The indented block that begins with some words."""
-    [block] = re.findall(rf"^    {re.escape(first_words)}.*?(?=\n\n|\n[^ ])", PAGE, re.MULTILINE | re.DOTALL)
+def code_block(start: str) -> str:
+    """Return the indented block that starts with some words."""
+    [block] = re.findall(rf"^    {re.escape(start)}.*?(?=\n\n|\n[^ ])", PAGE, re.MULTILINE | re.DOTALL)
     return re.sub(r"^    ", "", block, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     "text", [YAML, (ROOT / "example_dags" / "mosaic_agent_as_code.yaml").read_text()], ids=["page", "example"]
 )
-def test_a_definition_that_is_shown_is_one(text: str) -> None:
+def test_definitions_are_valid(text: str) -> None:
     definition = validate_definition(read_definition_text(text, name="shown.yaml"))
-    faults = ErrorCollector()
-    assert set(TYPES.resolve(definition, faults)) == {node.key for node in definition.nodes}
-    faults.raise_any("definition")
+    errors = ErrorCollector()
+    assert set(TYPES.resolve(definition, errors)) == {node.key for node in definition.nodes}
+    errors.raise_any("definition")
 
 
 def test_the_table_has_every_field_of_the_schema() -> None:
@@ -48,27 +48,27 @@ def test_the_table_has_every_field_of_the_schema() -> None:
     assert sorted(re.findall(r"`([^`]+)`", "".join(cells))) == sorted(fields)
 
 
-def test_the_complaint_that_is_shown_is_the_one_that_comes() -> None:
+def test_the_shown_error_is_the_real_one() -> None:
     nodes = {"captions": {"tile": "Captons"}, "cut": {"tile": "Rough"}}
-    faults = ErrorCollector()
-    TYPES.resolve(validate_definition({"nodes": nodes}), faults)
-    with pytest.raises(MosaicValidationError) as refused:
-        faults.raise_any("definition")
-    assert f"MosaicValidationError: {refused.value}" == indented("MosaicValidationError: definition")
+    errors = ErrorCollector()
+    TYPES.resolve(validate_definition({"nodes": nodes}), errors)
+    with pytest.raises(MosaicValidationError) as error:
+        errors.raise_any("definition")
+    assert f"MosaicValidationError: {error.value}" == code_block("MosaicValidationError: definition has")
 
 
-def test_the_difference_that_is_shown_is_how_it_is_told() -> None:
+def test_the_shown_changes_are_the_real_ones() -> None:
     definition = read_definition_text(YAML, name="shown.yaml")
-    faults = ErrorCollector()
-    kinds = TYPES.resolve(validate_definition(definition), faults)
+    errors = ErrorCollector()
+    type_ids = TYPES.resolve(validate_definition(definition), errors)
     ids = {"captions": "c2d9b6a0-0b84-4e3b-9a49-7f3a2ce1d4b8"}
-    there = AgentGraph.model_validate(
+    graph = AgentGraph.model_validate(
         {
             "agent": {"id": "0b0a6d4e-5a51-4f0d-8a6c-3d1f6d0a9c77"},
             "agent_nodes": [
                 {
                     "agent_node_id": ids.get(key, key),
-                    "node_type": {"node_type_id": kinds[key], "node_type_name": node["tile"]},
+                    "node_type": {"node_type_id": type_ids[key], "node_type_name": node["tile"]},
                     "params_used": node.get("params", {}),
                 }
                 for key, node in definition["nodes"].items()
@@ -82,8 +82,8 @@ def test_the_difference_that_is_shown_is_how_it_is_told() -> None:
     definition["nodes"]["captions"]["params"]["caption_style"] = "scaling"
     definition["nodes"]["music"] = {"tile": "AI Music"}
     definition["connections"].append(["cut", "music"])
-    wanted = validate_definition({"nodes": definition["nodes"], "connections": definition["connections"]})
-    plan = plan_changes(wanted, TYPES.resolve(wanted, faults), there, remove_unknown=False)
-    first, *lines = indented("This changes at agent").splitlines()
+    changed = validate_definition({"nodes": definition["nodes"], "connections": definition["connections"]})
+    plan = plan_changes(changed, TYPES.resolve(changed, errors), graph, remove_unknown=False)
+    first, *lines = code_block("Agent '").splitlines()
     assert first.endswith(f"operations: {len(plan.operations)}.")
-    assert [line.strip() for line in lines] == list(plan.lines)
+    assert [line.strip() for line in lines] == list(plan.changes)

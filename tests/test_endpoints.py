@@ -1,4 +1,4 @@
-"""The table of all documented endpoints, ``docs/endpoints.md``, against client, hook, emulator and docs."""
+"""``docs/endpoints.md`` lists every documented endpoint. API functions, hook and emulator have the same endpoints."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ TABLE = (DOCS / "endpoints.md").read_text(encoding="utf-8")
 EMULATOR_PAGE = (DOCS / "emulator.md").read_text(encoding="utf-8")
 
 HOW_SURE = {"sure", "partly", "fields open"}
-#: The asset types, which the documentation has as words of the path and the code as a placeholder.
+#: In the documentation, asset types are part of the path. In the code, they are a placeholder.
 ASSET_TYPES = "video|audio|image"
-#: A start is called otherwise on the hook.
+#: Methods of the hook whose name differs from the function's.
 OTHER_NAMES = {"start_run": "run_agent"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One endpoint of the table."""
+    """A row of the table."""
 
     method: str
     path: str
@@ -64,45 +64,45 @@ def read_rows() -> list[Row]:
 
 ROWS = read_rows()
 EACH_ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-SECOND_WAYS = {row[0].strip("`"): row[2].strip("`") for row in cells(section("Alternative methods"))}
+ALTERNATIVES = {row[0].strip("`"): row[2].strip("`") for row in cells(section("Alternative methods"))}
 GONE = {row[0].strip("`") for row in cells(section("No longer documented"))}
 
 
 def anonymous(endpoint: str) -> str:
-    """An endpoint whose placeholders have no names."""
+    """Return an endpoint without the names of its placeholders."""
     return re.sub(r"{[^}]*}", "{}", endpoint)
 
 
 def with_asset_type(endpoint: str) -> str:
-    """An endpoint as the code has it: the type of an asset is a placeholder there."""
+    """Return an endpoint with a placeholder for the asset type, as in the code."""
     return re.sub(rf"/uploads/({ASSET_TYPES})/", "/uploads/{asset_type}/", endpoint)
 
 
-def documented() -> set[str]:
+def documented_endpoints() -> set[str]:
     return {anonymous(with_asset_type(row.name)) for row in ROWS}
 
 
-def of_the_client() -> set[str]:
+def client_endpoints() -> set[str]:
     return {anonymous(f"{sample.call.method} {sample.call.path}") for sample in SAMPLES.values()}
 
 
-def of_the_emulator() -> set[str]:
+def emulator_endpoints() -> set[str]:
     routes = [route for router in API_ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     return {anonymous(f"{method} {route.path}") for route in routes for method in route.methods}
 
 
-def test_the_table_has_every_endpoint_once() -> None:
+def test_the_table_lists_every_endpoint_once() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS) == 60
     assert {row.how_sure for row in ROWS} == HOW_SURE
 
 
 @EACH_ROW
-def test_each_row_names_the_page_that_it_rests_on(row: Row) -> None:
+def test_each_row_links_to_its_page(row: Row) -> None:
     assert re.fullmatch(r"\[[\w-]+\]\(https://docs\.mosaic\.so/api/[\w/-]+\)", row.page)
 
 
 @EACH_ROW
-def test_each_row_is_a_call_of_its_function(row: Row) -> None:
+def test_each_row_is_sent_by_its_function(row: Row) -> None:
     module, name = row.function.split(".")
     assert callable(getattr(import_module(f"airflow_provider_mosaic.api.endpoints.{module}"), name))
     sent = set()
@@ -124,38 +124,38 @@ def test_each_row_is_a_method_of_the_hook(row: Row) -> None:
 
 
 @EACH_ROW
-def test_each_row_is_served_by_the_emulator_and_on_its_page(row: Row) -> None:
-    assert anonymous(with_asset_type(row.name)) in of_the_emulator()
+def test_each_row_is_an_endpoint_of_the_emulator(row: Row) -> None:
+    assert anonymous(with_asset_type(row.name)) in emulator_endpoints()
     assert f"`{with_asset_type(row.name)}`" in EMULATOR_PAGE
 
 
-def test_nothing_is_called_that_is_not_in_the_table() -> None:
-    assert of_the_client() - documented() == set()
-    named = {row.function.partition(".")[2] for row in ROWS}
-    assert {name for name, _ in endpoint_functions()} == named
+def test_functions_and_methods_are_in_the_table() -> None:
+    assert client_endpoints() - documented_endpoints() == set()
+    functions = {row.function.partition(".")[2] for row in ROWS}
+    assert {name for name, _ in endpoint_functions()} == functions
     methods = {name for name, _ in inspect.getmembers(EndpointMethods, inspect.isfunction) if not name.startswith("_")}
     assert methods - {"send", "iterate"} == {row.hook for row in ROWS}
 
 
-def test_nothing_is_served_that_is_not_in_the_table() -> None:
-    assert of_the_emulator() - {anonymous(second) for second in SECOND_WAYS} == documented()
+def test_endpoints_of_the_emulator_are_in_the_table() -> None:
+    assert emulator_endpoints() - {anonymous(each) for each in ALTERNATIVES} == documented_endpoints()
 
 
-def test_second_ways_are_served_and_lead_where_the_first_ones_do() -> None:
+def test_alternative_endpoints_exist() -> None:
     names = {row.name for row in ROWS}
-    for second, first in SECOND_WAYS.items():
-        assert anonymous(second) in of_the_emulator()
-        assert first in names
-        assert second.partition(" ")[2] == first.partition(" ")[2]
+    for alternative, endpoint in ALTERNATIVES.items():
+        assert anonymous(alternative) in emulator_endpoints()
+        assert endpoint in names
+        assert alternative.partition(" ")[2] == endpoint.partition(" ")[2]
 
 
-def test_what_is_no_longer_documented_is_neither_called_nor_served() -> None:
+def test_removed_endpoints_are_not_used() -> None:
     assert len(GONE) == 9
-    assert {anonymous(endpoint) for endpoint in GONE} & (of_the_client() | of_the_emulator()) == set()
+    assert {anonymous(endpoint) for endpoint in GONE} & (client_endpoints() | emulator_endpoints()) == set()
 
 
 @pytest.mark.parametrize("name", sorted(name for name, _ in endpoint_functions()))
-def test_a_method_of_the_hook_takes_what_the_endpoint_takes(name: str) -> None:
+def test_a_method_has_the_arguments_of_its_function(name: str) -> None:
     endpoint = inspect.signature(dict(endpoint_functions())[name]).parameters
     method = dict(list(inspect.signature(getattr(MosaicHook, OTHER_NAMES.get(name, name))).parameters.items())[1:])
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in method.values()):
@@ -174,7 +174,7 @@ def exception_for(status: int) -> str:
     return type(error_for(Response(status), description="x", method="GET", path="/whoami")).__name__
 
 
-def test_each_error_of_the_table_becomes_its_exception() -> None:
+def test_each_status_raises_its_exception() -> None:
     rows = error_rows()
     assert {status: exception for status, (_, exception) in rows.items()} == {
         each: exception_for(each) for each in rows
@@ -183,13 +183,13 @@ def test_each_error_of_the_table_becomes_its_exception() -> None:
     assert {how_sure for how_sure, _ in rows.values()} == {"sure", "open"}
 
 
-def test_no_status_that_is_not_in_the_table_becomes_another_exception_than_the_page_says() -> None:
+def test_every_other_status_raises_the_documented_exception() -> None:
     for status in set(range(400, 600)) - set(error_rows()):
         server = status >= 500 or status == 408
         assert exception_for(status) == ("MosaicServerError" if server else "MosaicValidationError")
 
 
-def test_the_page_on_security_names_fields_that_there_are() -> None:
+def test_the_security_page_names_existing_fields() -> None:
     named = set(re.findall(r"`(\w+_url)`", (DOCS / "security.md").read_text(encoding="utf-8")))
     modules = [
         import_module(f"airflow_provider_mosaic.api.endpoints.{name}")

@@ -93,7 +93,7 @@ CANCELS = {
         f"{CANCELLING}::test_a_kill_cancels_within_seconds_also_when_the_server_hangs",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
-        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[SIGTERM while polling]",
+        f"{FAULTS}::test_kill_point[SIGTERM while polling]",
     ],
     "Airflow kills a task on a worker because its API server is down": [
         f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
@@ -102,7 +102,7 @@ CANCELS = {
     ],
     "the process of a worker is killed by SIGKILL": [
         "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",
-        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[7 at resume, killed]",
+        f"{FAULTS}::test_kill_point[after the deferral: before the first poll, killed]",
     ],
     "a deferred task is marked failed, marked success or cleared": [
         f"{CANCELLING}::test_a_deferred_task_that_is_killed_has_its_run_cancelled_by_its_trigger",
@@ -144,8 +144,7 @@ SERVICES = {
     "the lookup of the connection, during": [
         f"{OUTAGES}::test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated",
         "sensors/test_airflow_outages.py::test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing",
-        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised"
-        "[lookup of the connection fails at the triggerer's first look]",
+        f"{FAULTS}::test_kill_point[connection lookup fails at the trigger's first poll]",
     ],
     "saving the intent": [
         f"{OUTAGES}::test_nothing_is_sent_when_the_intent_cannot_be_recorded",
@@ -154,7 +153,7 @@ SERVICES = {
         f"{OUTAGES}::test_a_run_whose_xcom_cannot_be_written_is_waited_for",
         f"{OUTAGES}::test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written",
         f"{OUTAGES}::test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on",
-        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[XCom can't be written after the start]",
+        f"{FAULTS}::test_kill_point[XCom cannot be written after the start]",
     ],
     "reading the task state store": [
         f"{OUTAGES}::test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries",
@@ -162,7 +161,7 @@ SERVICES = {
     ],
     "the value of a saved entry is missing": [
         f"{OUTAGES}::test_an_entry_whose_object_is_gone_is_doubt",
-        f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[state store has lost the entry by the retry]",
+        f"{FAULTS}::test_kill_point[state store has lost the entry before the retry]",
     ],
     "reading the Variable": [f"{OUTAGES}::test_a_variable_that_cannot_be_read_is_not_taken_for_none"],
     "the API server, while a task waits": [*CANCELS["Airflow kills a task on a worker because its API server is down"]],

@@ -1,7 +1,8 @@
 """
-The agents of one name: found, told apart, and kept to one.
+Find an agent by its name.
 
-Nothing keeps Mosaic from having several agents of one name, and an agent is found by its name.
+Mosaic documents no rule that names are unique. Two tasks that create an agent of one name at the same moment cannot
+prevent that, so :meth:`AgentsByName.resolve_duplicate` checks for it after each creation.
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after a creation in which another one of the same name may come to be and to be seen.
-_OTHERS_PAUSE = 2.0
+#: Seconds after a creation until the list shows another agent that was created at the same moment.
+_DUPLICATE_DELAY = 2.0
 
 
 class AgentsByName:
     """
     The agents of one name.
 
-    :param client: The client.
-    :param name: The name; None for an agent that is not found by it.
+    :param name: The name. None if the agent is not found by its name.
     """
 
     def __init__(self, client: ApiClient, name: str | None) -> None:
@@ -38,18 +38,17 @@ class AgentsByName:
         self._name = name
 
     def all(self) -> list[Agent]:
-        """Those that the list shows."""
+        """Return the agents of this name that the list shows."""
         name = str(self._name).strip()
         agents = self._client.iterate(list_agents().all_or_error())
         return [agent for agent in agents if (agent.name or "").strip() == name]
 
     def find(self, choose: Callable[[list[str]], str] | None) -> str | None:
         """
-        The one that is meant.
+        Return the id of the agent, or None if no agent has the name.
 
-        :param choose: Says which of several it is, or raises. None does not know.
-        :returns: Its id; None if there is none.
-        :raises MosaicValidationError: There are several.
+        :param choose: Called if several agents have the name. Returns the id of one, or raises.
+        :raises MosaicValidationError: Several agents have the name, and ``choose`` is None.
         """
         ids = [agent.agent_id for agent in self.all()]
         if len(ids) < 2:
@@ -58,57 +57,54 @@ class AgentsByName:
 
     def refuse_several(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
         """
-        Refuse to choose between several.
+        Raise because several agents have the name.
 
-        :param ids: The agents.
-        :param more: What else can be done about it, one choice a text.
+        :param more: Further ways to solve it, one sentence each.
         """
-        why = "more than one agent has this name, say which by agent_id:"
+        why = "several agents have this name. Give the agent_id of one:"
         raise_invalid("definition.name", self._name, why, items=ids, to_do=more)
 
     def resolve_duplicate(self, agent_id: str) -> None:
         """
-        Look whether somebody else has made an agent of this name at the same moment.
+        Delete an agent that was just created, if it is empty and an older agent has the same name.
 
-        Both would fill theirs, and nobody could tell them apart from then on. So the one that was made later gives way,
-        as long as it is empty. Where their times are the same second, the ids decide, and both must have seen both:
-        hence the pause. Where the list lags behind for longer, both stay, and the next apply names them and refuses.
+        If both were created in the same second, the ids decide. Both creators must see both agents, so this waits for
+        two seconds. If the list lags longer, both agents stay, and the next apply by this name fails and lists them.
 
-        :param agent_id: The agent that was made a moment ago.
-        :raises MosaicConflictError: Somebody else's is older; what was made is deleted, if it is empty.
+        :raises MosaicConflictError: An older agent has the same name.
         """
-        time.sleep(_OTHERS_PAUSE)
+        time.sleep(_DUPLICATE_DELAY)
         try:
             others = [agent for agent in self.all() if agent.agent_id != agent_id]
-            ours = self._client.send(get_agent(agent_id)) if others else None
+            if not others:
+                return
+            created = self._client.send(get_agent(agent_id))
         except MosaicError as error:
-            log.info("Whether agent %r is the only one of its name is not known: %s", agent_id, error)
+            log.info("Agent %r was created. Whether another agent has its name is unknown: %s", agent_id, error)
             return
-        if ours is None:
-            return
-        name, ids = self._name, ", ".join(agent.agent_id for agent in others)
-        if oldest([ours.agent, *others]) in (None, ours.agent):
+        ids = ", ".join(agent.agent_id for agent in others)
+        if oldest([created.agent, *others]) in (None, created.agent):
             log.warning(
-                "Another agent has the name %r too, made at the same moment: %s. Going on with %r, which this apply "
-                "made: delete the other, unless its maker does, as the name does not tell them apart.",
-                name,
+                "Another agent with the name %r was created at the same moment: %s. This apply continues with %r. "
+                "Delete the other one, unless the task that created it does.",
+                self._name,
                 ids,
                 agent_id,
             )
             return
-        left = "it has nodes already, so it was left" if ours.agent_nodes else self._deleted(agent_id)
-        deleted = left == "it was deleted"
+        left = "It has nodes already, so it was not deleted" if created.agent_nodes else self._delete(agent_id)
         raise MosaicConflictError(
-            f"Somebody else has made an agent of the name {name!r} at the same moment, a little earlier: {ids}. The "
-            f"one that this apply made, {agent_id!r}, gives way: {left}.",
-            means="A retry, or another apply, continues with the one that is there." if deleted else "",
-            to_do="" if deleted else "Delete those not needed.",
-            transient=deleted,
+            f"An older agent with the name {self._name!r} was created at the same moment: {ids}. This apply created "
+            f"{agent_id!r}. {left or 'It was empty and was deleted'}.",
+            means="" if left else "A retry, or another apply, continues with the older agent.",
+            to_do="Delete the agent that is not needed." if left else "",
+            transient=not left,
         )
 
-    def _deleted(self, agent_id: str) -> str:
+    def _delete(self, agent_id: str) -> str:
+        """Delete an agent. Return an empty text, or why it was not deleted."""
         try:
             self._client.send(delete_agent(agent_id))
         except MosaicError as error:
-            return f"it could not be deleted ({error})"
-        return "it was deleted"
+            return f"It could not be deleted ({error})"
+        return ""

@@ -1,8 +1,8 @@
 """
-What an agent is to be, as a person writes it: an :class:`AgentDefinition`, checked whole before anything is sent.
+Definitions of agents, as users write them in YAML, JSON or a DAG file.
 
-The form is the JSON Schema beside this module. Beyond the form, its keys must make sense together. All faults are told
-at once, each with its place and its value, so that a definition is mended in one go.
+A definition is validated against the JSON Schema beside this module. Then its keys and connections are checked. One
+error lists all problems, each with its path and value.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from airflow_provider_mosaic.api.arguments import validate_mapping
 from airflow_provider_mosaic.api.decoding import is_fit
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 
-#: Where the definition's JSON Schema is, for editors and other tools.
+#: The JSON Schema of a definition, for editors and other tools.
 SCHEMA_PATH = Path(__file__).with_name("agent_definition.schema.json")
 
-_WORDS = {"string": "text", "object": "an object", "array": "a list"}
+_TYPE_NAMES = {"string": "text", "object": "an object", "array": "a list"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DefinedNode:
     """
-    A tile of a definition.
+    A node of a definition.
 
-    :param key: The name that the definition has for it.
+    :param key: Its name in the definition.
     :param tile: Its node type, by name or id.
-    :param params: The parameters that must hold.
-    :param node_id: The node of the agent that is meant, if that is said.
+    :param params: The params that the definition sets. The node may have others.
+    :param node_id: The node of the agent, if the definition names it.
     """
 
     key: str
@@ -46,12 +46,10 @@ class DefinedNode:
 @dataclass(frozen=True, kw_only=True)
 class AgentDefinition:
     """
-    What an agent is to be. None leaves a part of it as it is.
+    A validated definition. What is None stays as it is in the agent.
 
-    :param nodes: Its tiles.
-    :param connections: What leads into what, by key.
-    :param name: Its name.
-    :param description: Its description.
+    :param nodes: The nodes, in order.
+    :param connections: Pairs of keys: source and target.
     :param visibility: ``public`` or ``private``.
     """
 
@@ -63,8 +61,8 @@ class AgentDefinition:
 
 
 @functools.cache
-def _validator() -> Any:
-    # It takes a sixth of a second to load, and only agents as code need it.
+def _schema_validator() -> Any:
+    # jsonschema takes 0.15 s to import, and only agents as code need it.
     import jsonschema  # type: ignore[import-untyped]
 
     return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
@@ -72,43 +70,42 @@ def _validator() -> Any:
 
 def validate_definition(value: object, *, name: str = "definition") -> AgentDefinition:
     """
-    A definition from what YAML, JSON or a DAG file has.
+    Return a definition as data, or raise.
 
-    :param value: An object, or text that is one in JSON.
-    :param name: The argument's name.
-    :raises MosaicValidationError: Something is wrong with it; the message has every fault.
+    :param value: An object, or JSON text.
+    :param name: The argument, for the error.
+    :raises MosaicValidationError: The definition is wrong. The message lists every error.
     """
-    given = validate_mapping(name, value)
-    faults = ErrorCollector()
-    for place, key in _keys_that_are_no_text(given):
-        faults.add(place or name, key, "a key must be text: put it in quotes.")
-    for place, text in _unfit_texts(given):
-        faults.add(place or name, text, "it has a NUL or half of a surrogate pair: remove it.")
-    faults.raise_any(name)
-    # Through JSON, tuples of a DAG file are the lists that they will be.
-    document = json.loads(json.dumps(given))
-    for error in _validator().iter_errors(document):
-        _tell(faults, error)
-    faults.raise_any(name)
+    raw = validate_mapping(name, value)
+    errors = ErrorCollector()
+    for path, item, why in _unserializable(raw):
+        errors.add(path or name, item, why)
+    errors.raise_any(name)
+    # The schema knows lists. A DAG file may have tuples.
+    document = json.loads(json.dumps(raw))
+    for error in _schema_validator().iter_errors(document):
+        _add_schema_error(errors, error)
+    errors.raise_any(name)
     nodes = tuple(
         DefinedNode(key=key, tile=node["tile"].strip(), params=node.get("params") or {}, node_id=node.get("node_id"))
         for key, node in document["nodes"].items()
     )
     chains = document.get("connections", [])
-    _check_keys(faults, nodes, chains)
-    connections = tuple(dict.fromkeys(link for chain in chains for link in pairwise(chain)))
-    for cycle in cycles(connections):
-        faults.add("connections", " -> ".join(cycle), "this goes round in a circle; an agent must not.")
-    faults.raise_any(name)
-    about = {part: document.get(part) for part in ("name", "description", "visibility")}
-    return AgentDefinition(nodes=nodes, connections=connections, **about)
+    _check_nodes(errors, nodes)
+    _check_chains(errors, chains, [node.key for node in nodes])
+    connections = tuple(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
+    for cycle in find_cycles(connections):
+        errors.add("connections", " -> ".join(cycle), "this is a cycle. An agent has none.")
+    errors.raise_any(name)
+    metadata = {field: document.get(field) for field in ("name", "description", "visibility")}
+    return AgentDefinition(nodes=nodes, connections=connections, **metadata)
 
 
-def cycles(connections: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
+def find_cycles(connections: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
     """
-    The circles that connections make, so many that without one connection of each there are none.
+    Yield cycles until removing the first connection of each leaves none. A node's connection to itself is skipped.
 
-    :param connections: What leads into what. What leads into itself is none of these.
+    :param connections: Pairs of source and target.
     """
     left = {(source, target) for source, target in connections if source != target}
     while True:
@@ -118,89 +115,79 @@ def cycles(connections: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
         try:
             sorter.prepare()
         except CycleError as error:
-            circle: list[str] = error.args[1][:-1]
-            first = circle.index(min(circle))
-            circle = [*circle[first:], *circle[:first], circle[first]]
-            left.discard((circle[0], circle[1]))
-            yield circle
+            cycle: list[str] = error.args[1][:-1]
+            first = cycle.index(min(cycle))
+            cycle = [*cycle[first:], *cycle[:first], cycle[first]]
+            left.discard((cycle[0], cycle[1]))
+            yield cycle
         else:
             return
 
 
-def _keys_that_are_no_text(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    # JSON would make texts of them: YAML's on is true, and 1 would meet "1".
-    inner = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    )
-    for key, item in inner:
-        if isinstance(value, Mapping) and not isinstance(key, str):
-            yield place, key
-        yield from _keys_that_are_no_text(
-            item, f"{place}.{key}".lstrip(".") if isinstance(key, str) else f"{place}[{key}]"
-        )
-
-
-def _unfit_texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def _unserializable(value: Any, path: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield keys that are not text (JSON turns YAML's ``on`` into "true"), and text that Mosaic cannot store."""
     if isinstance(value, str) and not is_fit(value):
-        yield place, value
+        yield path, value, "it contains a NUL or half of a surrogate pair. Remove it."
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _unfit_texts(key, place)
-            yield from _unfit_texts(item, f"{place}.{key}".lstrip("."))
+            if not isinstance(key, str):
+                yield path, key, "a key must be text. Put it in quotes."
+            yield from _unserializable(key, path)
+            yield from _unserializable(item, f"{path}.{key}".lstrip(".") if isinstance(key, str) else f"{path}[{key}]")
     elif isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
-            yield from _unfit_texts(item, f"{place}[{number}]")
+            yield from _unserializable(item, f"{path}[{number}]")
 
 
-def _check_keys(faults: ErrorCollector, nodes: tuple[DefinedNode, ...], chains: list[list[str]]) -> None:
-    """What the form can't say: which keys there are, and that nothing is there twice."""
-    keys = [node.key for node in nodes]
-    meant: dict[str, str] = {}
+def _check_nodes(errors: ErrorCollector, nodes: Iterable[DefinedNode]) -> None:
+    keys: dict[str, str] = {}
     for node in nodes:
         if not node.tile:
-            faults.add(f"nodes.{node.key}.tile", node.tile, "it is empty: give the tile's name or the id of its type.")
+            errors.add(f"nodes.{node.key}.tile", node.tile, "it is empty. Give the tile's name or its node type id.")
         if node.node_id is not None:
-            other = meant.setdefault(node.node_id, node.key)
-            if other != node.key:
-                faults.add(f"nodes.{node.key}.node_id", node.node_id, f"nodes.{other} is that node already.")
+            key = keys.setdefault(node.node_id, node.key)
+            if key != node.key:
+                errors.add(f"nodes.{node.key}.node_id", node.node_id, f"nodes.{key} has the same node_id.")
+
+
+def _check_chains(errors: ErrorCollector, chains: list[list[str]], keys: list[str]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for i, chain in enumerate(chains):
-        place = f"connections[{i}]"
+        path = f"connections[{i}]"
         for j, key in enumerate(chain):
             if key not in keys:
-                faults.add(f"{place}[{j}]", key, "there is no node with this key.", unknown=key, known=keys)
-        for link in pairwise(chain):
-            if link[0] == link[1]:
-                faults.add(place, link[0], "this tile leads into itself.")
-            elif link in seen:
-                faults.add(place, " -> ".join(link), f"this connection is in {seen[link]} already.")
-            seen.setdefault(link, place)
+                errors.add(f"{path}[{j}]", key, "no node has this key.", unknown=key, known=keys)
+        for pair in pairwise(chain):
+            if pair[0] == pair[1]:
+                errors.add(path, pair[0], "this node is connected to itself.")
+            elif pair in seen:
+                errors.add(path, " -> ".join(pair), f"{seen[pair]} has this connection too.")
+            seen.setdefault(pair, path)
 
 
-def _tell(faults: ErrorCollector, error: Any) -> None:
-    """A fault of the form in the words of the other complaints."""
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path).lstrip(".")
-    where, value, rule = place or "the definition", error.instance, error.validator_value
+def _add_schema_error(errors: ErrorCollector, error: Any) -> None:
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path).lstrip(".")
+    where, value, rule = path or "the definition", error.instance, error.validator_value
     if error.validator == "required":
         for missing in rule:
             if missing not in value:
-                faults.add(where, value, f"it has no {missing}, which it needs.")
+                errors.add(where, value, f"{missing} is missing.")
     elif error.validator == "additionalProperties":
         known = error.schema["properties"]
         for unknown in sorted(set(value) - set(known)):
-            spot = f"{place}.{unknown}".lstrip(".")
-            faults.add(spot, value[unknown], f"there is no field {unknown} here.", unknown=unknown, known=known)
+            path_of_unknown = f"{path}.{unknown}".lstrip(".")
+            errors.add(path_of_unknown, value[unknown], f"unknown field {unknown}.", unknown=unknown, known=known)
     elif error.validator == "type":
-        came = "nothing: leave it out" if value is None else type(value).__name__
-        faults.add(where, value, f"it must be {_WORDS.get(rule, rule)}, not {came}.")
+        actual = "null. Leave it out instead" if value is None else type(value).__name__
+        errors.add(where, value, f"it must be {_TYPE_NAMES.get(rule, rule)}, not {actual}.")
     elif error.validator == "pattern":
-        faults.add(where, value, "a key has letters, digits, and . _ - after the first of them.")
+        errors.add(where, value, "a key has letters, digits and _, and after the first character also . and -.")
     elif error.validator == "enum":
-        faults.add(where, value, f"it must be one of {', '.join(rule)}.")
+        errors.add(where, value, f"it must be one of {', '.join(rule)}.")
     elif error.validator == "minItems":
-        faults.add(where, value, "a connection has two tiles at least.")
+        errors.add(where, value, "a connection needs at least two nodes.")
     elif error.validator in ("minLength", "maxLength"):
         limit = "at least" if error.validator == "minLength" else "at most"
-        faults.add(where, value, f"it must have {limit} {rule} character{'s' if rule != 1 else ''}.")
+        errors.add(where, value, f"it must have {limit} {rule} character{'s' if rule != 1 else ''}.")
     else:
-        faults.add(where, value, f"{error.message}.")
+        errors.add(where, value, f"{error.message}.")

@@ -1,4 +1,4 @@
-"""Definitions of agents as text: YAML or JSON in, YAML out."""
+"""Read definitions of agents from YAML or JSON text, and write them as YAML."""
 
 from __future__ import annotations
 
@@ -12,80 +12,83 @@ import yaml  # type: ignore[import-untyped]
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 
-#: Characters of the longest text, and values of the largest definition: a thousand nodes with a hundred parameters.
-_LONGEST_TEXT, _MOST_VALUES = 1024 * 1024, 100_000
-_LONGEST_INT = 400
+#: Characters.
+_MAX_TEXT = 1024 * 1024
+#: A thousand nodes with a hundred params.
+_MAX_VALUES = 100_000
+#: Characters.
+_MAX_INT = 400
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML's plain types, with what is written twice noted: of two equal keys, YAML silently drops the first."""
+    """YAML loader that records duplicate keys. PyYAML silently drops the first of two equal keys."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.twice: list[tuple[str, int]] = []
+        self.duplicates: list[tuple[str, int]] = []
 
     def get_single_data(self) -> Any:
         node = self.get_single_node()
         if node is None:
             return None
-        # Before anything is made of it: merges copy what they refer to.
-        if _expanded(node, {}) > _MOST_VALUES:
-            raise ValueError(f"its references (*) expand to more than {_MOST_VALUES} values")
+        # Checked before construction, which copies what merge keys refer to.
+        if _count_values(node, {}) > _MAX_VALUES:
+            raise ValueError(f"its aliases (*) expand to more than {_MAX_VALUES} values")
         return self.construct_document(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            # Keys that come by a merge may be there again: that is what a merge is for.
+            # A key may override a merged one.
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
-                    self.twice.append((key.value, key.start_mark.line + 1))
+                    self.duplicates.append((key.value, key.start_mark.line + 1))
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node has once each reference is replaced by a copy of what it refers to."""
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of values after all aliases are expanded."""
     if id(node) not in known:
-        # A reference to what it is in counts as one value: the check of the definition refuses that.
+        # An alias of an enclosing node counts as one value. The definition's validation rejects it later.
         known[id(node)] = 1
         inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
-        known[id(node)] = 1 + sum(_expanded(each, known) for each in inner) if isinstance(inner, list) else 1
+        known[id(node)] = 1 + sum(_count_values(each, known) for each in inner) if isinstance(inner, list) else 1
     return known[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Without references, and with long texts over many lines."""
+    """YAML dumper without aliases. Text of several lines becomes a block."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _represent_text(dumper: Any, text: str) -> Any:
-    # What is a line break for YAML alone would come back as a space.
+    # In a block, YAML would read these line breaks as spaces.
     odd = any(sign in text for sign in "\r\x85\u2028\u2029")
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else "|" if "\n" in text else None)
 
 
-class _Row(list[Any]):
-    """A list that stands on one line."""
+class _InlineList(list[Any]):
+    """A list that is written on one line."""
 
 
-def _represent_row(dumper: Any, row: _Row) -> Any:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", row, flow_style=True)
+def _represent_inline_list(dumper: Any, items: _InlineList) -> Any:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
 
 
 def _construct_int(loader: Any, node: Any) -> Any:
-    # YAML 1.1 reads 1:30:00 as one number, in a time that grows with the square of its length.
-    if len(node.value) > _LONGEST_INT:
-        raise ValueError(f"a number has more than {_LONGEST_INT} characters; put it in quotes if it is text")
+    # YAML 1.1 reads 1:30:00 as one number. The time for it grows with the square of its length.
+    if len(node.value) > _MAX_INT:
+        raise ValueError(f"a number has more than {_MAX_INT} characters. Put it in quotes if it is text")
     return loader.construct_yaml_int(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(_Row, _represent_row)
-# JSON has no dates, and a parameter that looks like one is a text.
+_Dumper.add_representer(_InlineList, _represent_inline_list)
+# JSON has no dates. A param that looks like one is text.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -94,49 +97,49 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_definition_text(text: str, *, name: str) -> Any:
     """
-    What a file says, as plain data; it is not checked yet.
+    Parse the text of a definition. The result is not validated.
 
-    :param text: YAML, of which JSON is a part.
-    :param name: The file, as complaints call it.
-    :raises MosaicValidationError: It can't be read, or keys are there twice.
+    :param text: YAML or JSON.
+    :param name: The file, for the error.
+    :raises MosaicValidationError: The text cannot be parsed, or has duplicate keys.
     """
-    if len(text) > _LONGEST_TEXT:
-        raise_invalid(
-            "definition", name, f"it has {len(text)} characters, more than the {_LONGEST_TEXT} that are read."
-        )
-    twice: list[tuple[str, Any]] = []
+    if len(text) > _MAX_TEXT:
+        raise_invalid("definition", name, f"it has {len(text)} characters. The limit is {_MAX_TEXT}.")
+    duplicates: list[tuple[str, int]] = []
     data: Any = None
     try:
         if text.lstrip().startswith("{"):
-            data = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, twice))
+            data = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, duplicates))
         else:
             loader = _Loader(text)
             try:
                 data = loader.get_single_data()
-                twice = list(loader.twice)
+                duplicates = loader.duplicates
             finally:
                 loader.dispose()
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise_invalid("definition", name, f"it can't be read: {' '.join(str(error).split())}")
-    faults = ErrorCollector()
-    for key, line in twice:
-        faults.add("key", key, f"it is there twice in the same object{f' (line {line})' if line else ''}.")
-    faults.raise_any(f"definition={name!r}")
+        raise_invalid("definition", name, f"it cannot be read: {' '.join(str(error).split())}")
+    errors = ErrorCollector()
+    for key, line in duplicates:
+        errors.add("key", key, f"it occurs twice in the same object{f' (line {line})' if line else ''}.")
+    errors.raise_any(f"definition={name!r}")
     return data
 
 
-def _object(pairs: list[tuple[str, Any]], twice: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]], duplicates: list[tuple[str, int]]) -> dict[str, Any]:
     counts = Counter(key for key, _ in pairs)
-    twice += [(key, None) for key, count in counts.items() for _ in range(count - 1)]
+    # JSON's parser does not report lines.
+    duplicates += [(key, 0) for key, count in counts.items() for _ in range(count - 1)]
     return dict(pairs)
 
 
 def definition_yaml(definition: Mapping[str, Any]) -> str:
     """
-    A definition as the YAML of a file, in the order in which it is.
+    Return a definition as YAML, in its own order.
 
-    :param definition: As :func:`~airflow_provider_mosaic.agents_as_code.export.exported` gives it.
+    :param definition: A definition, for example from :meth:`MosaicHook.export_agent`.
     """
-    shown = {**definition, "connections": [_Row(chain) for chain in definition.get("connections", ())]}
-    written: str = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return written
+    rows = [_InlineList(chain) for chain in definition.get("connections", ())]
+    data = {**definition, "connections": rows}
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text

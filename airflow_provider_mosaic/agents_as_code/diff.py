@@ -1,48 +1,47 @@
 """
-From the agent that is there to the one that is defined: the fewest operations, and what they change, in words.
+Compare an agent with its definition, and plan the operations that change what differs.
 
-An :class:`AgentPlan` is pure: it is made of a definition and of what the API says about the agent, and made again of
-what the API says afterwards, to see what has taken effect.
+Nothing here sends a request. After an update, :func:`plan_changes` compares the agent again, and shows what is left.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode, cycles
+from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode, find_cycles
 from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.redaction import one_line
 
-_NOT_THERE = object()
+_MISSING = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentPlan:
     """
-    What must be done to an agent.
+    The changes that an agent needs.
 
-    :param about: What of its name, description and visibility changes.
-    :param operations: The operations on its graph, in order; a new node's ``temp_ref_id`` is its key.
-    :param node_ids: The nodes that are there, by the keys of the definition.
-    :param lines: The changes in words, one line each.
-    :param unknown: Nodes that the definition does not have, in words.
+    :param metadata: New values of its name, description and visibility.
+    :param operations: The operations on its graph, in order. The ``temp_ref_id`` of a new node is its key.
+    :param node_ids: Ids of its existing nodes, by key.
+    :param changes: The changes as text, one line each.
+    :param unknown: Nodes that are not in the definition, as text.
     """
 
-    about: Mapping[str, str]
+    metadata: Mapping[str, str]
     operations: tuple[dict[str, Any], ...] = field(repr=False)
     node_ids: Mapping[str, str]
-    lines: tuple[str, ...]
+    changes: tuple[str, ...]
     unknown: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
-        """Whether the agent is as it should be."""
-        return not self.about and not self.operations
+        """Whether the agent matches its definition."""
+        return not self.metadata and not self.operations
 
 
 def plan_changes(
@@ -54,118 +53,111 @@ def plan_changes(
     known: Mapping[str, str] | None = None,
 ) -> AgentPlan:
     """
-    Plan the changes that make an agent what its definition says.
+    Plan the changes that make an agent match its definition.
 
-    :param definition: The definition.
-    :param type_ids: The node type of each of its nodes, by key.
-    :param graph: The agent; None for one that is still to be made.
-    :param remove_unknown: Whether nodes that the definition does not have are deleted.
-    :param known: Nodes by key, as an earlier plan and the answer to its operations have it.
-    :raises MosaicValidationError: The definition does not fit this agent; the message has every fault.
+    :param type_ids: Ids of the node types, by key.
+    :param graph: The agent. None for an agent that does not exist yet.
+    :param remove_unknown: Whether to delete nodes that are not in the definition.
+    :param known: Node ids by key, from an earlier plan and the response to its operations.
+    :raises MosaicValidationError: The definition does not fit this agent. The message lists every error.
     """
-    there = {node.agent_node_id: node for node in graph.agent_nodes} if graph else {}
+    nodes = {node.agent_node_id: node for node in graph.agent_nodes} if graph else {}
     connections = graph.connections if graph else ()
     edges = dict.fromkeys((each.source_agent_node_id, each.target_agent_node_id) for each in connections)
-    node_ids = _matched(definition, type_ids, there, edges, known or {})
+    node_ids = _match_nodes(definition, type_ids, nodes, edges, known or {})
     keys = {node_id: key for key, node_id in node_ids.items()}
-    unknown = {node_id: node for node_id, node in there.items() if node_id not in keys}
+    unknown = {node_id: node for node_id, node in nodes.items() if node_id not in keys}
     if not remove_unknown:
-        _check_circles(definition, node_ids, unknown, edges)
+        _check_cycles(definition, keys, unknown, edges)
 
-    steps = _Steps(definition, there, node_ids)
+    # Connections are deleted first: at no time does the graph have a cycle.
+    steps = _Operations(node_ids)
     for source, target in edges:
         ends = (keys.get(source, ""), keys.get(target, ""))
         if all(ends) and ends not in definition.connections:
-            steps.disconnect(*ends)
+            steps.connection("delete", *ends)
     if remove_unknown:
         for node in unknown.values():
             steps.delete(node)
     for defined in definition.nodes:
         if defined.key in node_ids:
-            steps.update(defined, there[node_ids[defined.key]])
+            steps.update(defined, nodes[node_ids[defined.key]])
         else:
             steps.create(defined, type_ids[defined.key])
     for source, target in definition.connections:
         if (node_ids.get(source), node_ids.get(target)) not in edges:
-            steps.connect(source, target)
-    about, words = _about(definition, graph)
+            steps.connection("create", source, target)
+    metadata, changes = _compare_metadata(definition, graph)
     return AgentPlan(
-        about=about,
+        metadata=metadata,
         operations=tuple(steps.operations),
         node_ids={node.key: node_ids[node.key] for node in definition.nodes if node.key in node_ids},
-        lines=tuple(one_line(line, longest=1_000) for line in (*words, *steps.lines)),
-        unknown=tuple(one_line(_named(node)) for node in unknown.values()),
+        changes=tuple(one_line(line, longest=1_000) for line in (*changes, *steps.lines)),
+        unknown=tuple(one_line(_label(node)) for node in unknown.values()),
     )
 
 
-def lacks(wanted: Any, there: Any) -> bool:
+def differs(defined: Any, existing: Any) -> bool:
     """
-    Whether a parameter is not what it should be. What an object holds besides counts for nothing, and null is nothing.
+    Return whether a param must change. Further entries of an object do not count, and null equals a missing param.
 
-    :param wanted: What it should be.
-    :param there: What it is.
+    :param defined: The value in the definition.
+    :param existing: The value in the agent.
     """
-    if wanted is None:
-        return there is not None and there is not _NOT_THERE
-    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
-        return any(lacks(value, there.get(name, _NOT_THERE)) for name, value in wanted.items())
-    if isinstance(wanted, bool) or isinstance(there, bool):
-        # To Python, true is 1.
-        return wanted is not there
-    if isinstance(wanted, list) and isinstance(there, list):
-        return len(wanted) != len(there) or any(map(lacks, wanted, there))
-    return bool(wanted != there)
+    if defined is None:
+        return existing is not None and existing is not _MISSING
+    if isinstance(defined, Mapping) and isinstance(existing, Mapping):
+        return any(differs(value, existing.get(name, _MISSING)) for name, value in defined.items())
+    if isinstance(defined, bool) or isinstance(existing, bool):
+        # In Python, True equals 1.
+        return defined is not existing
+    if isinstance(defined, list) and isinstance(existing, list):
+        return len(defined) != len(existing) or any(map(differs, defined, existing))
+    return bool(defined != existing)
 
 
-def _differing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in wanted.items() if lacks(value, there.get(name, _NOT_THERE))]
+def _changed_params(defined: Mapping[str, Any], existing: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in defined.items() if differs(value, existing.get(name, _MISSING))]
 
 
-def _whole(wanted: Any, there: Any) -> Any:
-    """What is sent for a parameter: with what its object holds besides, as the depth of Mosaic's merge is not known."""
-    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
-        return {**there, **{name: _whole(value, there.get(name)) for name, value in wanted.items()}}
-    return wanted
+def _merged(defined: Any, existing: Any) -> Any:
+    """Return the value to send. Whether Mosaic merges nested objects is not documented, so the rest is sent too."""
+    if isinstance(defined, Mapping) and isinstance(existing, Mapping):
+        return {**existing, **{name: _merged(value, existing.get(name)) for name, value in defined.items()}}
+    return defined
 
 
-class _Steps:
-    """Operations with their words, in an order in which each of them is possible."""
+class _Operations:
+    """Operations, each with its line of text."""
 
-    def __init__(
-        self, definition: AgentDefinition, there: Mapping[str, AgentNode], node_ids: Mapping[str, str]
-    ) -> None:
-        self._tiles = {node.key: node.tile for node in definition.nodes}
-        self._there = there
+    def __init__(self, node_ids: Mapping[str, str]) -> None:
         self._node_ids = node_ids
         self.operations: list[dict[str, Any]] = []
         self.lines: list[str] = []
 
     def create(self, node: DefinedNode, type_id: str) -> None:
-        step: dict[str, Any] = {"op": "create_node", "temp_ref_id": node.key, "node_type_id": type_id}
+        operation: dict[str, Any] = {"op": "create_node", "temp_ref_id": node.key, "node_type_id": type_id}
         if node.params:
-            step["params_used"] = dict(node.params)
-        self._add(step, f"+ {node.key}: {node.tile}{_shown(node.params) if node.params else ''}")
+            operation["params_used"] = dict(node.params)
+        self._add(operation, f"+ {node.key}: {node.tile}{_text(node.params) if node.params else ''}")
 
-    def update(self, node: DefinedNode, there: AgentNode) -> None:
-        names = _differing(node.params, there.params_used)
+    def update(self, node: DefinedNode, existing: AgentNode) -> None:
+        names = _changed_params(node.params, existing.params_used)
         if not names:
             return
-        before = {name: there.params_used.get(name) for name in names}
-        params = {name: _whole(node.params[name], before[name]) for name in names}
-        changes = ", ".join(f"{name}{_shown(before[name])} ->{_shown(node.params[name])}" for name in names)
-        step = {"op": "update_node", "agent_node_id": there.agent_node_id, "params_used": params}
-        self._add(step, f"~ {node.key} ({_named(there)}): {changes}")
+        before = {name: existing.params_used.get(name) for name in names}
+        params = {name: _merged(node.params[name], before[name]) for name in names}
+        changes = ", ".join(f"{name}{_text(before[name])} ->{_text(node.params[name])}" for name in names)
+        operation = {"op": "update_node", "agent_node_id": existing.agent_node_id, "params_used": params}
+        self._add(operation, f"~ {node.key} ({_label(existing)}): {changes}")
 
     def delete(self, node: AgentNode) -> None:
-        self._add({"op": "delete_node", "agent_node_id": node.agent_node_id}, f"- {_named(node)}")
+        self._add({"op": "delete_node", "agent_node_id": node.agent_node_id}, f"- {_label(node)}")
 
-    def connect(self, source: str, target: str) -> None:
+    def connection(self, verb: str, source: str, target: str) -> None:
         ends = {**self._end("source", source), **self._end("target", target)}
-        self._add({"op": "create_connection", **ends}, f"+ {source} -> {target}")
-
-    def disconnect(self, source: str, target: str) -> None:
-        ends = {**self._end("source", source), **self._end("target", target)}
-        self._add({"op": "delete_connection", **ends}, f"- {source} -> {target}")
+        sign = "+" if verb == "create" else "-"
+        self._add({"op": f"{verb}_connection", **ends}, f"{sign} {source} -> {target}")
 
     def _end(self, end: str, key: str) -> dict[str, str]:
         node_id = self._node_ids.get(key)
@@ -176,86 +168,72 @@ class _Steps:
         self.lines.append(line)
 
 
-def _matched(
+def _match_nodes(
     definition: AgentDefinition,
     type_ids: Mapping[str, str],
-    there: Mapping[str, AgentNode],
-    edges: Iterable[tuple[str, str]],
+    nodes: Mapping[str, AgentNode],
+    edges: Collection[tuple[str, str]],
     known: Mapping[str, str],
 ) -> dict[str, str]:
-    """The nodes that are there, by the keys of the definition."""
-    keys = [node.key for node in definition.nodes]
-    ids = list(there)
-    faults = ErrorCollector()
-    pinned: dict[int, int] = {}
-    for place, node in enumerate(definition.nodes):
-        meant = node.node_id or known.get(node.key, "")
-        if meant in there and _type_of(there[meant]) == type_ids[node.key].lower():
-            pinned[place] = ids.index(meant)
-        elif node.node_id is not None and meant in there:
-            why = f"this node of the agent is a {_named(there[meant])}, not a {node.tile}."
-            faults.add(f"nodes.{node.key}.node_id", node.node_id, why)
+    """Return the existing nodes by key."""
+    types = {key: type_id.lower() for key, type_id in type_ids.items()}
+    existing_types = {node_id: (node.node_type.node_type_id or "").lower() for node_id, node in nodes.items()}
+    fixed: dict[str, str] = {}
+    errors = ErrorCollector()
+    for node in definition.nodes:
+        node_id = node.node_id or known.get(node.key, "")
+        path = f"nodes.{node.key}.node_id"
+        if existing_types.get(node_id) == types[node.key]:
+            fixed[node.key] = node_id
+        elif node.node_id is not None and node_id in nodes:
+            errors.add(path, node_id, f"this node of the agent is a {_label(nodes[node_id])}, not a {node.tile}.")
         elif node.node_id is not None:
-            faults.add(
-                f"nodes.{node.key}.node_id", node.node_id, "the agent has no such node: leave it out to make one."
-            )
-    faults.raise_any("definition")
-    numbers, places = {key: i for i, key in enumerate(keys)}, {node_id: i for i, node_id in enumerate(ids)}
-    matched = match(
-        Graph(
-            types=[type_ids[key].lower() for key in keys],
-            params=[node.params for node in definition.nodes],
-            edges=frozenset((numbers[source], numbers[target]) for source, target in definition.connections),
-        ),
-        Graph(
-            types=[_type_of(node) for node in there.values()],
-            params=[node.params_used for node in there.values()],
-            edges=frozenset((places[s], places[t]) for s, t in edges if s in places and t in places),
-        ),
-        differing=lambda w, e: len(_differing(definition.nodes[w].params, there[ids[e]].params_used)),
-        pinned=pinned,
+            errors.add(path, node_id, "the agent has no such node. Remove the node_id to create one.")
+    errors.raise_any("definition")
+    params = {node.key: node.params for node in definition.nodes}
+    return match(
+        Graph(types=types, connections=definition.connections),
+        Graph(types=existing_types, connections=edges),
+        count_changed=lambda key, node_id: len(_changed_params(params[key], nodes[node_id].params_used)),
+        fixed=fixed,
     )
-    return {keys[w]: ids[e] for w, e in matched.items()}
 
 
-def _check_circles(
+def _check_cycles(
     definition: AgentDefinition,
-    node_ids: Mapping[str, str],
+    keys: Mapping[str, str],
     unknown: Mapping[str, AgentNode],
-    edges: Iterable[tuple[str, str]],
+    edges: Collection[tuple[str, str]],
 ) -> None:
-    """What is kept and what is wanted may together go round in a circle."""
-    names = {node_id: key for key, node_id in node_ids.items()} | {each: _named(node) for each, node in unknown.items()}
+    """Raise if kept nodes and the definition together have a cycle."""
+    names = {**keys, **{node_id: _label(node) for node_id, node in unknown.items()}}
     kept = [(names[s], names[t]) for s, t in edges if (s in unknown or t in unknown) and s in names and t in names]
-    faults = ErrorCollector()
-    for circle in cycles([*definition.connections, *sorted(kept)]):
-        why = "with tiles that the definition does not have, this goes round in a circle: define them, or remove them."
-        faults.add("connections", " -> ".join(circle), why)
-    faults.raise_any("definition")
+    errors = ErrorCollector()
+    for cycle in find_cycles([*definition.connections, *sorted(kept)]):
+        why = "this is a cycle with tiles that the definition does not have. Define them or remove them."
+        errors.add("connections", " -> ".join(cycle), why)
+    errors.raise_any("definition")
 
 
-def _about(definition: AgentDefinition, graph: AgentGraph | None) -> tuple[dict[str, str], list[str]]:
-    about: dict[str, str] = {}
-    lines: list[str] = []
-    for part in ("name", "description", "visibility"):
-        wanted: str | None = getattr(definition, part)
-        there: str | None = getattr(graph.agent, part) if graph else None
-        # An agent that does not say who may see it is nobody's but its owner's; spaces at the ends may not be kept.
-        usual = "private" if part == "visibility" else ""
-        if wanted is not None and wanted.strip() != (there or usual).strip():
-            about[part] = wanted
-            lines.append(f"~ {part}:{_shown(there)} ->{_shown(wanted)}" if graph else f"+ {part}:{_shown(wanted)}")
-    return about, lines
+def _compare_metadata(definition: AgentDefinition, graph: AgentGraph | None) -> tuple[dict[str, str], list[str]]:
+    metadata: dict[str, str] = {}
+    changes: list[str] = []
+    for name in ("name", "description", "visibility"):
+        defined: str | None = getattr(definition, name)
+        existing: str | None = getattr(graph.agent, name) if graph else None
+        # Mosaic may strip spaces. An agent without a visibility is private.
+        default = "private" if name == "visibility" else ""
+        if defined is not None and defined.strip() != (existing or default).strip():
+            metadata[name] = defined
+            before = f"~ {name}:{_text(existing)} ->" if graph else f"+ {name}:"
+            changes.append(f"{before}{_text(defined)}")
+    return metadata, changes
 
 
-def _type_of(node: AgentNode) -> str:
-    return (node.node_type.node_type_id or "").lower()
-
-
-def _named(node: AgentNode) -> str:
+def _label(node: AgentNode) -> str:
     return f"{node.node_type.node_type_name or 'tile'} {node.agent_node_id}"
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if value is not _NOT_THERE else "nothing"
+def _text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
     return f" {text if len(text) <= 160 else text[:160] + '…'}"

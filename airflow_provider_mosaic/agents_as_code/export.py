@@ -1,4 +1,4 @@
-"""From a live agent to the definition that would make it so."""
+"""Turn an agent into its definition."""
 
 from __future__ import annotations
 
@@ -11,41 +11,40 @@ from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 
 
-def exported(graph: AgentGraph, types: NodeTypes, *, node_ids: bool = False) -> dict[str, Any]:
+def define_agent(graph: AgentGraph, types: NodeTypes, *, node_ids: bool = False) -> dict[str, Any]:
     """
-    The definition of an agent, as plain data in the order in which a person would write it.
+    Return the definition of an agent. Its nodes are in topological order.
 
-    :param graph: The agent.
-    :param types: The node types that there are.
-    :param node_ids: Whether each node's id stands in it, so that it means the nodes of this agent and no other's.
+    :param types: The node types of Mosaic.
+    :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
     """
-    nodes = _in_order(graph)
-    keys = _keys(nodes)
+    nodes = _sort_nodes(graph)
+    keys = _name_keys(nodes)
     definition: dict[str, Any] = {
-        part: value
-        for part in ("name", "description", "visibility")
-        if (value := getattr(graph.agent, part)) and (part != "visibility" or value in ("public", "private"))
+        field: value
+        for field in ("name", "description", "visibility")
+        if (value := getattr(graph.agent, field)) and (field != "visibility" or value in ("public", "private"))
     }
     definition["nodes"] = {}
     for node in nodes:
         type_id = node.node_type.node_type_id or ""
-        written: dict[str, Any] = {"tile": types.name_of(type_id) or type_id}
+        defined: dict[str, Any] = {"tile": types.name_of(type_id) or type_id}
         if node_ids:
-            written["node_id"] = node.agent_node_id
+            defined["node_id"] = node.agent_node_id
         if node.params_used:
-            written["params"] = dict(node.params_used)
-        definition["nodes"][keys[node.agent_node_id]] = written
+            defined["params"] = dict(node.params_used)
+        definition["nodes"][keys[node.agent_node_id]] = defined
     edges = [
         (keys[each.source_agent_node_id], keys[each.target_agent_node_id])
         for each in graph.connections
         if each.source_agent_node_id in keys and each.target_agent_node_id in keys
     ]
-    chains = list(_chains(edges, keys.values()))
+    chains = list(_join_chains(edges, keys.values()))
     return {**definition, "connections": chains} if chains else definition
 
 
-def _in_order(graph: AgentGraph) -> list[AgentNode]:
-    """The nodes, what leads in first."""
+def _sort_nodes(graph: AgentGraph) -> list[AgentNode]:
+    """Return the nodes, sources before targets."""
     nodes = {node.agent_node_id: node for node in graph.agent_nodes}
     sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(nodes, ()))
     for each in graph.connections:
@@ -57,23 +56,21 @@ def _in_order(graph: AgentGraph) -> list[AgentNode]:
     return [nodes[node_id] for node_id in order]
 
 
-def _keys(nodes: Iterable[AgentNode]) -> dict[str, str]:
-    """A key for each node, after its tile's name; those of the same name are numbered."""
+def _name_keys(nodes: Iterable[AgentNode]) -> dict[str, str]:
+    """Return a key for each node id, such as ``captions`` and ``captions_2``."""
     keys: dict[str, str] = {}
-    taken: set[str] = set()
     for node in nodes:
         name = re.sub(r"[^a-z0-9]+", "_", (node.node_type.node_type_name or "tile").lower()).strip("_") or "tile"
         key, number = name, 1
-        while key in taken:
+        while key in keys.values():
             number += 1
             key = f"{name}_{number}"
-        taken.add(key)
         keys[node.agent_node_id] = key
     return keys
 
 
-def _chains(edges: Iterable[tuple[str, str]], order: Iterable[str]) -> Iterator[list[str]]:
-    """All connections, in as long chains as follow by themselves."""
+def _join_chains(edges: Iterable[tuple[str, str]], order: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the connections, joined to long chains."""
     left: dict[str, list[str]] = {}
     for source, target in dict.fromkeys(edges):
         left.setdefault(source, []).append(target)

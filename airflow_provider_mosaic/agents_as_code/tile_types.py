@@ -1,10 +1,10 @@
-"""Node types by the names that a definition uses for its tiles."""
+"""Find node types by the tile names of a definition."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition
+from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode
 from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.suggestions import normalize_name, one_a_line
@@ -12,59 +12,58 @@ from airflow_provider_mosaic.api.tiles import is_id
 
 
 class NodeTypes:
-    """
-    The node types that there are, by their names.
-
-    :param types: The list of node types.
-    """
+    """The node types of Mosaic."""
 
     def __init__(self, types: Iterable[NodeType]) -> None:
         self._by_id = {each.node_type_id.lower(): each for each in types if each.node_type_id}
 
     def name_of(self, type_id: str | None) -> str | None:
-        """
-        The name by which a node type is found again; None where it has none, or another one has it too.
+        """Return the name of a node type, or None if the name does not identify it."""
+        node_type = self._by_id.get((type_id or "").lower())
+        name = node_type.node_type_name if node_type else None
+        return name if name and not is_id(name) and len(self._find(name)) == 1 else None
 
-        :param type_id: The node type.
+    def resolve(self, definition: AgentDefinition, errors: ErrorCollector) -> dict[str, str]:
         """
-        known = self._by_id.get((type_id or "").lower())
-        name = known.node_type_name if known else None
-        return name if name and not is_id(name) and len(self._named(name)) == 1 else None
+        Return the node type ids of a definition, by key.
 
-    def resolve(self, definition: AgentDefinition, faults: ErrorCollector) -> dict[str, str]:
+        :param errors: Collects unknown and ambiguous tiles, and unknown params.
         """
-        The node type of each node of a definition.
-
-        :param definition: The definition.
-        :param faults: Gets the names that are not known, or not one node type's alone, and unknown parameters.
-        :returns: Ids of node types by the keys of the nodes.
-        """
-        found: dict[str, str] = {}
+        type_ids: dict[str, str] = {}
         for node in definition.nodes:
-            place = f"nodes.{node.key}.tile"
-            listed_as_id = self._by_id.get(node.tile.lower())
-            named = [] if is_id(node.tile) else self._named(node.tile)
-            if listed_as_id is not None and not named:
-                found[node.key] = listed_as_id.node_type_id or node.tile
-            elif is_id(node.tile):
-                # Types that the list does not have may be there all the same: that is for Mosaic to say.
-                found[node.key] = node.tile.lower()
-            elif not named:
-                names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
-                faults.add(place, node.tile, "there is no tile of this name.", unknown=node.tile, known=names)
-            elif len(named) > 1:
-                faults.add(place, node.tile, f"more than one tile has this name, give its id:{one_a_line(named)}")
-            else:
-                found[node.key] = named[0]
-            known = self._by_id.get(found.get(node.key, "").lower())
-            listed = None if known is None else known.param_names
-            for param in () if listed is None else sorted(set(node.params) - listed):
-                place = f"nodes.{node.key}.params.{param}"
-                why = f"{node.tile} has no parameter of this name."
-                faults.add(place, node.params[param], why, unknown=param, known=listed or ())
-        return found
+            type_id = self._resolve_tile(node, errors)
+            if type_id is None:
+                continue
+            type_ids[node.key] = type_id
+            node_type = self._by_id.get(type_id.lower())
+            known = None if node_type is None else node_type.param_names
+            for param in () if known is None else sorted(set(node.params) - known):
+                path = f"nodes.{node.key}.params.{param}"
+                why = f"{node.tile} has no param of this name."
+                errors.add(path, node.params[param], why, unknown=param, known=known or ())
+        return type_ids
 
-    def _named(self, name: str) -> list[str]:
-        ids = {each.node_type_id or "": each.node_type_name or "" for each in self._by_id.values()}
-        exact = [type_id for type_id, each in ids.items() if each == name]
-        return exact or [type_id for type_id, each in ids.items() if normalize_name(each) == normalize_name(name) != ""]
+    def _resolve_tile(self, node: DefinedNode, errors: ErrorCollector) -> str | None:
+        listed = self._by_id.get(node.tile.lower())
+        if is_id(node.tile):
+            # The list may be incomplete, so Mosaic validates unknown ids.
+            return (listed and listed.node_type_id) or node.tile.lower()
+        path = f"nodes.{node.key}.tile"
+        type_ids = self._find(node.tile)
+        if len(type_ids) == 1:
+            return type_ids[0]
+        if type_ids:
+            errors.add(path, node.tile, f"several tiles have this name. Give the id of one:{one_a_line(type_ids)}")
+        elif listed is not None:
+            return listed.node_type_id
+        else:
+            names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]
+            errors.add(path, node.tile, "no tile has this name.", unknown=node.tile, known=names)
+        return None
+
+    def _find(self, name: str) -> list[str]:
+        """Return the ids of the node types with exactly this name, or else with one that is spelled alike."""
+        names = {each.node_type_id or "": each.node_type_name or "" for each in self._by_id.values()}
+        exact = [type_id for type_id, each in names.items() if each == name]
+        plain = normalize_name(name)
+        return exact or [type_id for type_id, each in names.items() if plain and normalize_name(each) == plain]

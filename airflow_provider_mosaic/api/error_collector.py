@@ -1,4 +1,4 @@
-"""Collect all errors in one argument and raise them together."""
+"""Collect all errors of one argument and raise them together."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ from collections.abc import Iterable
 from airflow_provider_mosaic.api.arguments import representation
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.api.suggestions import nearest
+from airflow_provider_mosaic.api.suggestions import suggest_names
 
-#: A definition of a wrong type can have tens of thousands of errors.
-_MOST_SHOWN = 100
+#: Errors that a message lists. A definition of a wrong type can have tens of thousands.
+_MAX_SHOWN = 100
 
 
 class ErrorCollector:
-    """Collects the errors in an argument. The message shows the first hundred."""
+    """The errors of one argument. The message shows the first hundred."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._count = 0
 
-    def add(self, place: str, value: object, why: str, *, unknown: str = "", known: Iterable[str] = ()) -> None:
+    def add(self, path: str, value: object, why: str, *, unknown: str = "", known: Iterable[str] = ()) -> None:
         """
-        Add an error.
+        Record an error.
 
-        :param place: Place in the argument.
-        :param value: Invalid value there.
-        :param why: What is wrong and what to do.
-        :param unknown: An unknown name. The message then suggests similar ones of ``known``.
+        :param path: Where in the argument the value is.
+        :param why: What is wrong and what to do. It follows the value in the message.
+        :param unknown: An unknown name. The message suggests similar names of ``known``.
         """
         self._count += 1
-        if self._count > _MOST_SHOWN:
+        if self._count > _MAX_SHOWN:
             return
         if unknown:
-            why = f"{why} {nearest(unknown, known)}"
+            why = f"{why} {suggest_names(unknown, known)}"
         shown = redact(representation(value))
-        self._lines.append(redact(f"{place}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
+        self._lines.append(redact(f"{path}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
 
     def raise_any(self, name: str) -> None:
-        """Raise a :class:`MosaicValidationError` if there are errors in the argument ``name``."""
+        """
+        Raise if there are errors.
+
+        :param name: The argument.
+        :raises MosaicValidationError: There are errors.
+        """
         if self._lines:
-            count = f"{self._count} faults" if self._count > 1 else "a fault"
+            count = f"{self._count} errors" if self._count > 1 else "an error"
             more = self._count - len(self._lines)
             lines = [*self._lines, f"... and {more} more"] if more else self._lines
-            raise MosaicValidationError(f"{name}: it has {count}.\n  " + "\n  ".join(lines))
+            raise MosaicValidationError(f"{name} has {count}:\n  " + "\n  ".join(lines))

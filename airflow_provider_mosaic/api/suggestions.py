@@ -1,4 +1,4 @@
-"""Suggest known names for an unknown one."""
+"""Suggest names in errors about unknown names."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import difflib
 import re
 from collections.abc import Iterable
 
-#: Characters of a name to compare: the time grows with the square of their number.
+#: Characters of a name that are compared. The time grows with the square of the length.
 _COMPARED = 100
 
 
 def normalize_name(name: str) -> str:
-    """Return a name in lower case without spaces, hyphens and underscores."""
+    """Return a name without the differences of spelling that do not count: case, spaces, hyphens, underscores."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a sentence with the known names that are most similar to ``word``, or with the first 30 if none is."""
+def suggest_names(unknown: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: the similar names, or else all names."""
     names = sorted(set(known))
-    by_normalized = {normalize_name(name)[:_COMPARED]: name for name in names}
-    close = difflib.get_close_matches(normalize_name(word)[:_COMPARED], list(by_normalized), n=3, cutoff=0.6)
-    if close:
-        return f"Nearest: {', '.join(by_normalized[each] for each in close)}."
+    by_plain = {normalize_name(each)[:_COMPARED]: each for each in names}
+    similar = difflib.get_close_matches(normalize_name(unknown)[:_COMPARED], list(by_plain), n=3, cutoff=0.6)
+    if similar:
+        return f"Did you mean {', '.join(by_plain[each] for each in similar)}?"
     if not names:
         return "There are none."
-    return f"There is:{one_a_line([*names[:30], *(['...'] if len(names) > 30 else [])])}"
+    return f"Known:{one_a_line([*names[:30], *(['...'] if len(names) > 30 else [])])}"
 
 
 def one_a_line(choices: Iterable[str]) -> str:
-    """Return choices one a line, as the end of a message."""
+    """Return choices as indented lines, for the end of an error."""
     return "".join(f"\n    {choice}" for choice in choices)

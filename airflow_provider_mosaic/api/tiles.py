@@ -1,4 +1,4 @@
-"""Resolve tile names in the parameters of a run to node ids."""
+"""Replace tile names by node ids in the ``update_params`` of a run."""
 
 from __future__ import annotations
 
@@ -10,51 +10,53 @@ from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.suggestions import normalize_name, one_a_line
 
-# Documented ids of node types and nodes are UUIDs. Ids of another form are recognized if the agent has such a node.
+# The documented ids of node types and nodes are UUIDs. Text of another form is an id only if Mosaic lists it.
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def is_id(word: str) -> bool:
-    """Return whether a text is a UUID, which is never a tile name."""
-    return _ID.fullmatch(word) is not None
+def is_id(text: str) -> bool:
+    """Return whether text has the form of an id, so that it is not a name."""
+    return _ID.fullmatch(text) is not None
 
 
 def has_names(update_params: Mapping[str, Any]) -> bool:
-    """Return whether any tile in the parameters of a run is given by its name."""
+    """Return whether any tile may be named by something other than its id."""
     return not all(map(is_id, update_params))
 
 
 def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str, Any]:
     """
-    Return the parameters of a run by node id.
+    Return params by node id.
 
-    :param update_params: Parameters by id or name of a tile.
-    :raises MosaicValidationError: The agent has no tile with a name, or several.
+    :param update_params: Params by node id or tile name.
+    :param graph: The agent.
+    :raises MosaicValidationError: No tile, or more than one, has a name.
     """
     resolved: dict[str, Any] = {}
     errors = ErrorCollector()
     for key, value in update_params.items():
-        node_id = _node_of(graph, key, errors)
+        node_id = _find_node(graph, key, errors)
         if node_id in resolved:
-            errors.add("update_params", key, f"this is the tile {node_id}, which has another entry.")
+            errors.add("update_params", key, f"this is tile {node_id}, which another key names too.")
         elif node_id is not None:
             resolved[node_id] = value
     errors.raise_any("update_params")
     return resolved
 
 
-def _node_of(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | None:
-    nodes = {node.agent_node_id: node.node_type.node_type_name or "" for node in graph.agent_nodes}
-    if is_id(key) or key in nodes:
+def _find_node(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | None:
+    names = {node.agent_node_id: node.node_type.node_type_name or "" for node in graph.agent_nodes}
+    if is_id(key) or key in names:
         return key
-    found = [each for each, name in nodes.items() if normalize_name(name) == normalize_name(key) != ""]
+    plain = normalize_name(key)
+    found = [node_id for node_id, name in names.items() if plain and normalize_name(name) == plain]
     if len(found) == 1:
         return found[0]
     agent = f"agent {graph.agent.agent_id!r}"
     if found:
-        many = f"{agent} has more than one tile of this name. Use the id:{one_a_line(found)}"
-        errors.add("update_params", key, many)
+        several = f"{agent} has several tiles of this name. Give the id of one:{one_a_line(found)}"
+        errors.add("update_params", key, several)
     else:
-        names = filter(None, nodes.values())
-        errors.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=names)
+        known = filter(None, names.values())
+        errors.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=known)
     return None

@@ -1,4 +1,4 @@
-"""The hook: a connection turned into clients."""
+"""The hook of the Mosaic API."""
 
 from __future__ import annotations
 

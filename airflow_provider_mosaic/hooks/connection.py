@@ -1,4 +1,23 @@
-"""What an Airflow connection of type ``mosaic`` says: the address and the key."""
+"""
+Read the Airflow connection of type ``mosaic``.
+
+==========================  ==========================================================================================
+field                       meaning
+==========================  ==========================================================================================
+password                    The API key, ``mk_...``. The only required field.
+host                        The base URL: scheme and host, without a path. Default: ``https://api.mosaic.so``.
+port                        The port, if the host contains none.
+extra: ``workspace_id``     Limits every request to one workspace. Default: all workspaces of the organization.
+extra: ``timeout``          Seconds to wait for a response. Default: 60. Some requests wait longer.
+extra: ``allow_http``       Whether to send the API key unencrypted to another machine. Default: false.
+extra:                      Whether links from Mosaic may lead to private addresses and use plain HTTP there.
+``allow_private_storage``   Default: false.
+extra: ``webhook_secret``   Not read here. A webhook receiver reads it.
+==========================  ==========================================================================================
+
+The connection form shows these fields (:mod:`airflow_provider_mosaic.connection_form`). In a connection URI, host and
+scheme may be separate: ``mosaic://:mk_...@127.0.0.1:8080/http``.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +44,18 @@ from airflow_provider_mosaic.connection_form import CONNECTION_TYPE
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-_USUAL_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def access_of(connection: Connection) -> Access:
     """
-    The address and the key that an Airflow connection holds.
+    Return the address and the credentials of an Airflow connection.
 
-    Only its plain attributes are read: ``extra_dejson`` and ``get_password`` may call the supervisor, which must not
-    happen on an event loop.
+    This reads plain attributes only. ``extra_dejson`` and ``get_password`` may call Airflow's supervisor, which would
+    block an event loop.
 
-    :param connection: A connection of type ``mosaic``; JSON in a secrets backend often names no type.
-    :raises MosaicConnectionError: Something in it is missing or wrong; the message names the connection and the field.
+    :param connection: A connection of type ``mosaic``, or without a type, as JSON in secrets backends often is.
+    :raises MosaicConnectionError: A field is missing or wrong. The message names the connection and the field.
     """
     extra = _extra(connection)
     options: dict[str, Any] = {}
@@ -47,14 +66,14 @@ def access_of(connection: Connection) -> Access:
             raise_invalid(
                 "conn_type",
                 connection.conn_type,
-                f"it must be {CONNECTION_TYPE!r}. The password of another service is not sent to Mosaic: name the "
-                "connection that holds the Mosaic API key, or change the type of this one.",
+                f"it must be {CONNECTION_TYPE!r}. The password of another service is not sent to Mosaic. Use the "
+                "connection with the Mosaic API key, or change the type of this one.",
             )
         if extra.get("timeout") not in (None, ""):
-            options["timeout"] = _seconds(extra["timeout"])
+            options["timeout"] = _parse_seconds(extra["timeout"])
         for name in ("allow_http", "allow_private_storage"):
             if extra.get(name) not in (None, ""):
-                options[name] = _flag(name, extra[name])
+                options[name] = _parse_flag(name, extra[name])
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
     except MosaicValidationError as error:
         raise MosaicConnectionError(f"Connection {connection.conn_id!r}: {error}") from None
@@ -66,16 +85,16 @@ def _base_url(connection: Connection) -> Any:
     host = connection.host.strip()
     if not host:
         return DEFAULT_BASE_URL
-    # A connection URI keeps scheme and port apart from the host.
+    # A connection URI has the scheme as the schema.
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
     scheme, separator, authority = host.rpartition("://")
     with contextlib.suppress(ValueError):
         authority = f"[{IPv6Address(authority)}]"
     has_port = ":" in authority.rpartition("]")[2]
-    # The Test button of Airflow 3.3.1 and 3.3.2 fails for a connection without a port
-    # (https://github.com/apache/airflow/pull/73298), so the usual one must change nothing.
-    if connection.port and not has_port and connection.port != _USUAL_PORTS.get(scheme):
+    # Users set the default port because the Test button of Airflow 3.3.1 and 3.3.2 needs a port
+    # (https://github.com/apache/airflow/pull/73298). It must not change the base URL.
+    if connection.port and not has_port and connection.port != _DEFAULT_PORTS.get(scheme):
         authority = f"{authority.rstrip('/')}:{connection.port}"
     return f"{scheme}{separator}{authority}"
 
@@ -93,7 +112,7 @@ def _extra(connection: Connection) -> Mapping[str, Any]:
     return extra
 
 
-def _seconds(value: object) -> float:
+def _parse_seconds(value: object) -> float:
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -102,49 +121,49 @@ def _seconds(value: object) -> float:
         raise_invalid("timeout", value, "it must be a number of seconds.")
 
 
-def _flag(name: str, value: object) -> bool:
-    # A connection URI holds text alone.
-    named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
-    if not isinstance(named, bool):
+def _parse_flag(name: str, value: object) -> bool:
+    # In a connection URI, all values are text.
+    flag = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
         raise_invalid(name, value, "it must be true or false.")
-    return named
+    return flag
 
 
 def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     """
-    What it means that a connection could not be looked up.
+    Return the error for a failed lookup of a connection.
 
-    :param conn_id: The connection.
-    :param error: What Airflow raised.
+    :param error: The exception from Airflow. Its text may contain the API key, so it must not become the cause.
     """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-    # A ValueError is Airflow's answer to a connection in the environment that it can't read. Its words may hold the
-    # key: that is why nobody keeps it as a cause.
+    # Airflow raises ValueError if it cannot parse a connection in the environment.
     if not isinstance(error, (AirflowNotFoundException, ValueError)):
-        # The API server or a secrets backend is away and may be back soon. What is waited for keeps running.
+        # The API server or a secrets backend is unavailable.
         return MosaicTransportError(
-            f"mosaic_conn_id={conn_id!r}: it could not be looked up ({type(error).__name__}: {one_line(str(error))}).",
+            f"mosaic_conn_id={conn_id!r}: the lookup failed ({type(error).__name__}: {one_line(str(error))}).",
             effect_unknown=False,
         )
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    # Airflow raises the same for a connection that its API server or a secrets backend could not return just now.
-    transient = isinstance(error, AirflowNotFoundException)
-    cure = (
-        "If it is defined, Airflow's API server or its secrets backend did not answer: a later lookup may find it. If "
-        f"not, make one of type 'mosaic' under Admin > Connections, or set {variable}."
-    )
     if variable in os.environ:
-        # Airflow goes on looking elsewhere, and says only in its log that it could not read this.
-        cure = f"{variable} is set, but holds neither JSON nor a URI that can be read."
+        # Airflow only logs that it could not parse the variable.
+        to_do = f"{variable} is set, but contains neither valid JSON nor a valid URI."
     elif not searches_database():
-        cure = (
-            "This process is no task, so Airflow did not search its database, where the UI saves connections. Run "
-            f"`airflow connections test {conn_id}` for a connection that was saved there, or set {variable}."
+        to_do = (
+            "This process is not a task, so Airflow did not search its database, where the UI saves connections. Run "
+            f"`airflow connections test {conn_id}` for a saved connection, or set {variable}."
         )
-    # Any part of it may be the key.
-    parts = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
-    said = f"{type(error).__name__}: {one_line(str(error), parts)}"
+    else:
+        to_do = (
+            "If it exists, Airflow's API server or its secrets backend did not respond, and a later lookup may find "
+            f"it. If not, add one of type 'mosaic' under Admin > Connections, or set {variable}."
+        )
+    # Any part of the variable may be the key.
+    secrets = values(re.split(r"[^\w.\-+]+", os.environ.get(variable, "")))
+    reason = f"{type(error).__name__}: {one_line(str(error), secrets)}"
     return MosaicConnectionError(
-        f"mosaic_conn_id={conn_id!r}: Airflow returned no such connection ({said}). {cure}", transient=transient
+        f"mosaic_conn_id={conn_id!r}: Airflow returned no such connection ({reason}).",
+        to_do=to_do,
+        # Airflow raises the same error if its API server or a secrets backend could not return the connection now.
+        transient=isinstance(error, AirflowNotFoundException),
     )

@@ -1,5 +1,8 @@
 """
-The endpoints as methods of the hook. Arguments, effects and results are documented once, at the function in ``api``.
+The endpoints as methods of the hook.
+
+Each method has the arguments, the docstring and the result of its function in
+:mod:`airflow_provider_mosaic.api.endpoints`.
 
 .. code-block:: python
 
@@ -42,58 +45,54 @@ def endpoint(
     endpoint: Callable[P, Call[T]],
     *,
     name: str | None = None,
-    prepare: Callable[[Any, Call[T]], Call[T]] = lambda sender, call: call,
+    prepare: Callable[[Any, Call[T]], Call[T]] = lambda client, call: call,
 ) -> Callable[Concatenate[ApiClient, P], T]:
     """
-    A method that sends the call of an endpoint.
+    Return a method that sends the call of an endpoint.
 
-    :param endpoint: The function of ``api``; the method takes the same arguments.
-    :param name: The method's name, where it is another one than that of the function.
-    :param prepare: Called with the sender and the call; returns the call to send.
+    :param endpoint: The endpoint's function.
+    :param name: The method's name. Default: the function's.
+    :param prepare: Called with the client and the call. Returns the call to send.
     """
 
     def method(self: ApiClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.send(prepare(self, endpoint(*args, **kwargs)))
 
-    _present(method, endpoint, gives="{}")
+    _copy_signature(method, endpoint, returns="{}")
     method.__name__ = method.__qualname__ = name or endpoint.__name__
     return method
 
 
 def paginated(endpoint: Callable[P, Listing[T]]) -> Callable[Concatenate[ApiClient, P], Iterator[T]]:
-    """
-    A method that walks through the list of an endpoint.
-
-    :param endpoint: The function of ``api``; the method takes the same arguments.
-    """
+    """Return a method that iterates over the list of an endpoint, page by page."""
 
     def method(self: ApiClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self.iterate(endpoint(*args, **kwargs))
 
-    _present(method, endpoint, gives="Iterator[{}]")
+    _copy_signature(method, endpoint, returns="Iterator[{}]")
     return method
 
 
-def _present(method: Any, endpoint: Callable[..., Any], *, gives: str) -> None:
-    """Let ``help()`` and tracebacks show a method as if it had been written out."""
+def _copy_signature(method: Any, endpoint: Callable[..., Any], *, returns: str) -> None:
+    """Give a method the name, docstring and signature of its endpoint, for ``help()`` and tracebacks."""
     signature = inspect.signature(endpoint)
-    # Annotations are texts: those of the endpoints are ``Call[...]`` and ``Listing[...]``.
+    # Annotations are text, ``Call[...]`` or ``Listing[...]``.
     result = signature.return_annotation.partition("[")[2].removesuffix("]")
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__name__ = method.__qualname__ = endpoint.__name__
     method.__doc__ = endpoint.__doc__
     method.__signature__ = signature.replace(
-        parameters=[itself, *signature.parameters.values()], return_annotation=gives.format(result)
+        parameters=[self_parameter, *signature.parameters.values()], return_annotation=returns.format(result)
     )
 
 
 def with_node_ids(client: ApiClient, call: Call[str]) -> Call[str]:
     """
-    The start of a run with the ids of tiles in the place of their names; the agent is read only if there are names.
+    Replace tile names in the start of a run by node ids. The agent is read only if there are names.
 
     :param client: The client that reads the agent.
-    :param call: What :func:`~airflow_provider_mosaic.api.endpoints.runs.start_run` gives.
-    :raises MosaicValidationError: The agent has no tile of a name, or more than one.
+    :param call: The call of :func:`~airflow_provider_mosaic.api.endpoints.runs.start_run`.
+    :raises MosaicValidationError: No tile, or more than one, has a name.
     """
     params: Mapping[str, Any] = call.body.get("update_params", {})
     if not has_names(params):
@@ -103,7 +102,7 @@ def with_node_ids(client: ApiClient, call: Call[str]) -> Call[str]:
 
 
 class EndpointMethods(ApiClient):
-    """Every documented endpoint, in verbs and nouns; lists are iterators that page by themselves."""
+    """Every documented endpoint as a method. A method for a list with pages returns an iterator over all items."""
 
     # Account
     whoami = endpoint(account.whoami)
@@ -131,7 +130,7 @@ class EndpointMethods(ApiClient):
     list_pipeline_runs = paginated(observability.list_pipeline_runs)
 
     def get_run_progress(self, run_id: str) -> observability.RunProgress:
-        """:func:`airflow_provider_mosaic.api.endpoints.observability.get_run_progress`, with the tiles of all pages."""
+        """Return the progress of a run with the nodes of all pages."""
         return observability.read_run_progress(self.send, run_id)
 
     list_run_tasks = paginated(observability.list_run_tasks)

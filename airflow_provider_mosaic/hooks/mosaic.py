@@ -1,4 +1,4 @@
-"""The hook: an Airflow connection turned into the two clients."""
+"""The hook: the Mosaic API with the credentials of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -29,27 +29,36 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
 
-    # The HTTP libraries are loaded with the first call, not with the DAG file that imports the hook.
+    # The first call imports the HTTP libraries. A DAG file that imports the hook does not.
     from airflow_provider_mosaic.clients.async_client import AsyncClient
     from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 T = TypeVar("T")
 
-#: Seconds that somebody who has pressed the connection form's Test button is left waiting.
-_LONGEST_TEST = 10.0
-#: Seconds of those that Airflow leaves a task that it kills.
-_LONGEST_CANCEL = 3.0
+#: Seconds of a connection test in the UI.
+_TEST_TIMEOUT = 10.0
+#: Seconds of the last request of a task. Airflow kills a task five seconds after SIGTERM.
+_LAST_REQUEST_TIMEOUT = 3.0
 
 
 class MosaicHook(EndpointMethods, BaseHook):
     """
-    The Mosaic API with the address and the key of an Airflow connection.
+    Hook for the Mosaic API (https://docs.mosaic.so/api/introduction).
 
-    Each method of :class:`~airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods` is one endpoint
-    (https://docs.mosaic.so/api/introduction). Nothing is read or sent before the first call.
+    Each endpoint is a method of :class:`~airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods`, for example
+    :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Each method sends one request, and repeats
+    it only after errors that had no effect. All errors are :class:`~airflow_provider_mosaic.exceptions.MosaicError`.
 
-    :param mosaic_conn_id: The connection of type ``mosaic``: the API key as its password; if wanted, another base URL
-        as its host and ``workspace_id``, ``webhook_secret``, ``timeout`` and ``allow_private_storage`` in its extra.
+    The connection is looked up with the first call. The hook keeps HTTP connections open until :meth:`close`.
+
+    .. code-block:: python
+
+        hook = MosaicHook()
+        run_id = hook.run_agent(agent_id, video_urls=["https://..."])
+        print(hook.get_run(run_id).status)
+
+    :param mosaic_conn_id: The connection of type ``mosaic``. The password is the API key.
+        :mod:`airflow_provider_mosaic.hooks.connection` lists its fields.
     """
 
     conn_name_attr = "mosaic_conn_id"
@@ -65,29 +74,27 @@ class MosaicHook(EndpointMethods, BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's extra fields, for Airflow 3.1."""
+        """Return the extra fields of the connection form. Only Airflow 3.1 calls this."""
         return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The form's standard fields, for Airflow 3.1."""
+        """Return the standard fields of the connection form. Only Airflow 3.1 calls this."""
         return field_behaviour()
-
-    # The connection and the clients
 
     @property
     def access(self) -> Access:
         """
-        The address and the key of the connection, looked up once.
+        The address and the credentials of the connection, looked up once.
 
-        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
-        :raises MosaicTransportError: It could not be looked up just now.
+        :raises MosaicConnectionError: Airflow returned no such connection, or a field is wrong.
+        :raises MosaicTransportError: The lookup failed. A later one may succeed.
         """
         if self._access is None:
-            self._access = self._looked_up()
+            self._access = self._look_up()
         return self._access
 
-    def _looked_up(self) -> Access:
+    def _look_up(self) -> Access:
         validate_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             connection = self.get_connection(self.mosaic_conn_id)
@@ -96,11 +103,11 @@ class MosaicHook(EndpointMethods, BaseHook):
         return access_of(connection)
 
     def renew(self) -> None:
-        """Look the connection up again: a person may have changed it. If that fails, it stays as it was."""
+        """Look the connection up again, because a user may have replaced the key. If that fails, keep the old one."""
         try:
-            access = self._looked_up()
+            access = self._look_up()
         except MosaicError as error:
-            self.log.warning("%s", error)
+            self.log.warning("Connection %r could not be looked up again: %s", self.mosaic_conn_id, error)
             return
         if access != self._access:
             self.close()
@@ -108,7 +115,7 @@ class MosaicHook(EndpointMethods, BaseHook):
 
     @property
     def client(self) -> SyncClient:
-        """The client for workers; it keeps its connections until :meth:`close`."""
+        """The synchronous client. It keeps HTTP connections open until :meth:`close`."""
         if self._client is None:
             from airflow_provider_mosaic.clients.sync_client import SyncClient
 
@@ -117,10 +124,10 @@ class MosaicHook(EndpointMethods, BaseHook):
 
     async def look_up_access(self) -> Access:
         """
-        The address and the key of the connection as they are now, looked up without holding the event loop.
+        Look the connection up again without blocking the event loop, and return its address and credentials.
 
-        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
-        :raises MosaicTransportError: It could not be looked up just now.
+        :raises MosaicConnectionError: Airflow returned no such connection, or a field is wrong.
+        :raises MosaicTransportError: The lookup failed. A later one may succeed.
         """
         from airflow.providers.common.compat.connection import get_async_connection
 
@@ -137,49 +144,52 @@ class MosaicHook(EndpointMethods, BaseHook):
 
     async def open_async_client(self) -> AsyncClient:
         """
-        A client for triggers, to be closed by the caller; the connection is looked up without holding the event loop.
+        Return an asynchronous client, for triggers. The caller closes it.
 
-        :raises MosaicConnectionError: Airflow returned no such connection, or something in it is wrong.
-        :raises MosaicTransportError: It could not be looked up just now.
+        :raises MosaicConnectionError: Airflow returned no such connection, or a field is wrong.
+        :raises MosaicTransportError: The lookup failed. A later one may succeed.
         """
         from airflow_provider_mosaic.clients.async_client import AsyncClient
 
         return AsyncClient(self._access or await self.look_up_access())
 
     def get_conn(self) -> SyncClient:
-        """The client, under the name that Airflow's hooks have for it."""
+        """Return :attr:`client`. Airflow's hooks have this method."""
         return self.client
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
-        Send any call of :mod:`airflow_provider_mosaic.api`.
+        Send a call of :mod:`airflow_provider_mosaic.api.endpoints` and return its result.
 
-        :param call: The call.
-        :param retries: Another policy than the usual one.
-        :raises MosaicError: The kind that says what to do about it.
+        :param retries: When to repeat the request. Default: the policy of the client.
+        :raises MosaicError: The subclass depends on what the caller can do.
         """
         return self.client.send(call, retries=retries)
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """
-        Every item of a list, page by page as they are asked for.
+        Yield the items of a list. A page is requested when its first item is needed.
 
-        :param listing: A list of :mod:`airflow_provider_mosaic.api`.
+        :param listing: A list of :mod:`airflow_provider_mosaic.api.endpoints`.
         """
         return iterate(self.send, listing)
 
     def close(self) -> None:
-        """Close the connections of the client."""
+        """Close the HTTP connections. The hook can be used again."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Mosaic once whose key this is (``GET /whoami``: open to any valid key): somebody looks on."""
+        """
+        Request the owner of the API key once (``GET /whoami``, which every valid key may call).
+
+        :returns: Whether it succeeded, and a message for the user.
+        """
         from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
         try:
-            owner = send_with_deadline(_LONGEST_TEST, self.access, account.whoami())
+            owner = send_with_deadline(_TEST_TIMEOUT, self.access, account.whoami())
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
         scopes = "all scopes" if owner.scopes is None else f"scopes {one_line(', '.join(owner.scopes)) or '(none)'}"
@@ -190,18 +200,21 @@ class MosaicHook(EndpointMethods, BaseHook):
         self, source: str | os.PathLike[str] | ObjectStoragePath, asset_type: AssetKind | AssetType | None = None
     ) -> str:
         """
-        Upload a file whole: reserve, store, finalize (https://docs.mosaic.so/api/asset-management/upload-flow).
+        Upload a file and return the asset id (https://docs.mosaic.so/api/asset-management/upload-flow).
 
-        :param source: A local path, a URI of object storage, an open HTTP(S) URL, or an ``ObjectStoragePath``.
-        :param asset_type: ``video``, ``audio`` or ``image``. Default: by the file's suffix.
-        :returns: The asset's id.
+        The file is streamed. Memory use does not depend on its size.
+
+        :param source: A local path, a URI of object storage, an HTTP(S) URL that needs no credentials, or an
+            ``ObjectStoragePath``.
+        :param asset_type: ``video``, ``audio`` or ``image``. Default: from the file's suffix.
+        :raises MosaicValidationError: The file cannot be read, or Mosaic does not accept it.
         """
         from airflow_provider_mosaic.clients.asset_upload import finalize, store
         from airflow_provider_mosaic.hooks.paths import source_at
 
         file = source_at(source, self.access)
-        meant = None if asset_type is None else assets.validate_asset_type(asset_type)
-        kind, media_type = media_type_of(file.name, meant)
+        requested = None if asset_type is None else assets.validate_asset_type(asset_type)
+        kind, media_type = media_type_of(file.name, requested)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 
     def apply_agent(
@@ -213,15 +226,16 @@ class MosaicHook(EndpointMethods, BaseHook):
         dry_run: bool = False,
     ) -> AppliedAgent:
         """
-        Make an agent what its definition says, with the fewest operations; where nothing differs, nothing is sent.
+        Create an agent from its definition, or change what differs from it.
+
+        The hook has no memory: if the response to a creation is lost, it raises. The operator searches for the agent.
 
         :param definition: An object, or the path of a YAML or JSON file.
-        :param agent_id: The agent. None for the one that has the definition's name; if none has it, it is made.
-        :param unknown_nodes: Whether nodes that the definition does not have are kept (``keep``) or deleted
-            (``remove``).
-        :param dry_run: Whether the difference is only told.
-        :raises MosaicAmbiguousOutcomeError: Whether the agent was made is unknown; look with :meth:`list_agents`.
-        :raises MosaicError: The agent is not what it should be; the message says what has taken effect.
+        :param agent_id: The agent. Default: the agent with the definition's name. It is created if there is none.
+        :param unknown_nodes: What to do with nodes that are not in the definition: ``keep`` or ``remove``.
+        :param dry_run: Whether to return the changes without sending them.
+        :raises MosaicAmbiguousOutcomeError: The agent may have been created. Check with :meth:`list_agents`.
+        :raises MosaicError: The agent does not match the definition. The message lists what took effect.
         """
         from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
         from airflow_provider_mosaic.hooks.paths import definition_at
@@ -237,8 +251,7 @@ class MosaicHook(EndpointMethods, BaseHook):
 
         :func:`~airflow_provider_mosaic.agents_as_code.definition_yaml.definition_yaml` writes it as YAML.
 
-        :param agent_id: The agent.
-        :param node_ids: Whether it says which of the agent's nodes each one is; it then fits no other agent.
+        :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
         """
         from airflow_provider_mosaic.agents_as_code.apply import export_agent
 
@@ -247,25 +260,17 @@ class MosaicHook(EndpointMethods, BaseHook):
 
 def cancel_with_timeout(access: Access, run_id: str) -> None:
     """
-    Cancel a run from a signal handler: one request on a connection of its own, for three seconds at most.
+    Cancel a run from a signal handler with one request of at most three seconds.
 
-    The interrupted code may be in the middle of using the hook's client, and the process is about to be killed.
-
-    :param access: The address and the key.
-    :param run_id: The run.
+    The request uses its own connection, because the signal may have interrupted the hook's client.
     """
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    send_with_deadline(_LONGEST_CANCEL, access, runs.cancel_run(run_id))
+    send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
 
 
 def read_quickly(access: Access, run_id: str) -> runs.Run:
-    """
-    Read a run when a task is about to end: one request on a connection of its own, for three seconds at most.
-
-    :param access: The address and the key.
-    :param run_id: The run.
-    """
+    """Return a run at the end of a task, with one request of at most three seconds on its own connection."""
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    return send_with_deadline(_LONGEST_CANCEL, access, runs.get_run(run_id))
+    return send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.get_run(run_id))

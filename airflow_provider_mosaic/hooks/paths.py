@@ -1,4 +1,8 @@
-"""Where files are: on this machine, in object storage, behind a link. Airflow's object storage is known only here."""
+"""
+Resolve paths of users: local paths, URIs of object storage, and HTTP(S) URLs.
+
+Only this module knows Airflow's object storage.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +26,18 @@ from airflow_provider_mosaic.clients.sources import Source, local_source, storag
 from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
 from airflow_provider_mosaic.clients.url_source import url_source
 
-#: Bytes that are read of a text: more than the characters of the longest definition take.
-_MOST_TEXT = 8 * 1024 * 1024
+#: Bytes. Longer than any valid definition.
+_MAX_TEXT = 8 * 1024 * 1024
 
 
 def source_at(place: Any, access: Access) -> Source:
     """
-    The file to upload.
+    Return the file to upload.
 
     :param place: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
-        that is open to anyone who has it, or an ``ObjectStoragePath``.
-    :param access: The connection, which says where a URL may redirect to.
-    :raises MosaicValidationError: There is nothing that can be uploaded.
+        that needs no credentials, or an ``ObjectStoragePath``.
+    :param access: The connection. It decides where a URL may redirect to.
+    :raises MosaicValidationError: There is no such file, or it cannot be uploaded.
     """
     if _is_storage_path(place):
         return storage_source(place)
@@ -44,14 +48,14 @@ def source_at(place: Any, access: Access) -> Source:
     return storage_source(_storage_path("source", text)) if scheme else local_source(text)
 
 
-def text_at(name: str, place: Any, *, beside: str) -> str:
+def text_at(name: str, place: Any, *, directory: str) -> str:
     """
-    What a text file holds.
+    Return the content of a text file.
 
-    :param name: The argument that names it.
+    :param name: The argument, for the error.
     :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``.
-    :param beside: The folder that a relative path begins at.
-    :raises MosaicValidationError: There is no such file, or it is no text.
+    :param directory: The directory of a relative path. It may be inside a zip file.
+    :raises MosaicValidationError: There is no such file, or it is not UTF-8 text.
     """
     from pathlib import Path
 
@@ -59,38 +63,38 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
     text = "" if storage is not None else validate_path(name, place)
     scheme = uri_scheme(text)
     if scheme in ("http", "https"):
-        raise_invalid(name, text, "it is not read from a web address; give a path or s3://... .")
-    path = storage or (_storage_path(name, text) if scheme else Path(beside, text))
+        raise_invalid(name, text, "it is not read from a URL. Give a path, or a URI such as s3://... .")
+    path = storage or (_storage_path(name, text) if scheme else Path(directory, text))
     shown = str(storage or text)
     try:
-        data = _start_of(path, local=not (storage or scheme))
-    except Exception as error:  # each kind of storage raises its own
-        where = "" if storage or scheme else f" in {beside}"
+        data = _read_start(path, is_local=not (storage or scheme))
+    except Exception as error:  # each storage has its own exceptions
+        where = "" if storage or scheme else f" in {directory}"
         if is_missing(error):
             raise_invalid(name, shown, f"there is no such file{where}.")
         if isinstance(error, NotADirectoryError):
-            raise_invalid(name, shown, f"there is no such file{where}: a file stands where a folder should.")
+            raise_invalid(name, shown, f"there is no such file{where}: part of the path is a file, not a directory.")
         if not is_transient(error):
-            raise_invalid(name, shown, f"it can't be read ({type(error).__name__}: {one_line(str(error))}).")
+            raise_invalid(name, shown, f"it cannot be read ({type(error).__name__}: {one_line(str(error))}).")
         raise MosaicTransportError(
             f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
-            "was sent; the error may pass, so a retry tries again.",
+            "was sent. The error may be temporary: retry the task.",
             effect_unknown=False,
         ) from error
-    if len(data) > _MOST_TEXT:
-        raise_invalid(name, shown, f"it has more than {_MOST_TEXT:,} bytes, which no definition has.")
+    if len(data) > _MAX_TEXT:
+        raise_invalid(name, shown, f"it has more than {_MAX_TEXT:,} bytes, which is too long for a definition.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise_invalid(name, shown, "it can't be read as text: it is not UTF-8.")
+        raise_invalid(name, shown, "it is not UTF-8 text.")
 
 
-def definition_at(definition: Any, *, beside: str = ".") -> Any:
+def definition_at(definition: Any, *, directory: str = ".") -> Any:
     """
     Return the definition of an agent: the object itself, or the content of its file.
 
     :param definition: An object, JSON text, or the path of a YAML or JSON file.
-    :param beside: The directory of a relative path.
+    :param directory: The directory of a relative path.
     :raises MosaicValidationError: The file cannot be read.
     """
     if is_definition_itself(definition):
@@ -98,49 +102,50 @@ def definition_at(definition: Any, *, beside: str = ".") -> Any:
     from airflow_provider_mosaic.agents_as_code.definition_yaml import read_definition_text
 
     validate_definition_suffix("definition", definition)
-    return read_definition_text(text_at("definition", definition, beside=beside), name=str(definition))
+    return read_definition_text(text_at("definition", definition, directory=directory), name=str(definition))
 
 
-def _start_of(path: Any, *, local: bool) -> bytes:
-    """Read as much of a file as is allowed, and a byte more. A local file may be in a zip, as a DAG file may."""
+def _read_start(path: Any, *, is_local: bool) -> bytes:
+    """Return up to one byte more than allowed. A local file may be inside a zip file, like a DAG file."""
     try:
         with path.open("rb") as file:
-            return bytes(file.read(_MOST_TEXT + 1))
+            return bytes(file.read(_MAX_TEXT + 1))
     except NotADirectoryError:
-        in_zip = _start_in_zip(os.path.normpath(path)) if local else None
+        in_zip = _read_start_in_zip(os.path.normpath(path)) if is_local else None
         if in_zip is None:
             raise
         return in_zip
 
 
-def _start_in_zip(path: str) -> bytes | None:
-    """Read the same of a path into a zip, or out of it by ".."; None if the file in the way is no zip."""
+def _read_start_in_zip(path: str) -> bytes | None:
+    """Return the same for a path that leads into a zip file. Return None if the file on the path is not a zip file."""
     import zipfile
     from pathlib import Path
 
-    archive = next((folder for folder in Path(path).parents if folder.is_file()), None)
+    archive = next((parent for parent in Path(path).parents if parent.is_file()), None)
     if archive is None:
-        return _start_of(Path(path), local=False)
+        # ".." led out of the zip file again.
+        return _read_start(Path(path), is_local=False)
     if not zipfile.is_zipfile(archive):
         return None
     member = Path(path).relative_to(archive).as_posix()
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
-            return file.read(_MOST_TEXT + 1)
+            return file.read(_MAX_TEXT + 1)
     except KeyError:
-        raise FileNotFoundError(errno.ENOENT, "it is not in the zip", path) from None
+        raise FileNotFoundError(errno.ENOENT, "it is not in the zip file", path) from None
     except OSError:
         raise
-    except Exception as error:  # it is damaged, encrypted, or compressed in a way that Python does not know
-        raise ValueError(f"the zip can't be read: {error}") from error
+    except Exception as error:  # damaged, encrypted, or an unsupported compression
+        raise ValueError(f"the zip file cannot be read: {error}") from error
 
 
 class DownloadDirectory:
     """
-    Where downloads go.
+    The directory of downloads.
 
-    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
-    :raises MosaicValidationError: It can't be a folder.
+    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``. A missing directory is created.
+    :raises MosaicValidationError: The path cannot be a directory.
     """
 
     def __init__(self, place: Any) -> None:
@@ -150,71 +155,55 @@ class DownloadDirectory:
             text = validate_destination("destination", place)
             scheme = uri_scheme(text)
             self._storage = _storage_path("destination", text) if scheme else None
-            self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - no symlink is to be resolved
+            self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - keeps symlinks
         try:
             str(place).encode("utf-8")
         except UnicodeEncodeError:
             raise_invalid(
                 "destination",
                 str(place),
-                "it is not UTF-8, and the list of paths that the task returns could not hold it. Choose another one.",
+                "it is not UTF-8, so the paths cannot be stored in XCom. Choose another directory.",
             )
 
     def path_of(self, name: str) -> Any:
-        """
-        The path of a file in the folder.
-
-        :param name: Its name, possibly with folders in front.
-        """
+        """Return the path of a file. Its name may contain directories."""
         from pathlib import Path
 
         return self._storage / name if self._storage is not None else Path(str(self._path)) / name
 
     def target(self, name: str) -> Destination:
-        """
-        A file in the folder, to be written.
-
-        :param name: Its name.
-        """
+        """Return a file to write."""
         path = self.path_of(name)
         return storage_destination(path) if self._storage is not None else local_destination(path)
 
     def size_of(self, name: str) -> int | None:
-        """
-        Bytes of the file that is there already; None when there is none.
-
-        :param name: Its name.
-        """
+        """Return the bytes of an existing file, or None if there is no such file."""
         path = self.path_of(name)
         try:
             size = _size_at(path)
-        except Exception as error:  # each kind of storage raises its own
+        except Exception as error:  # each storage has its own exceptions
             if is_missing(error) or isinstance(error, NotADirectoryError):
-                # What is in the way of a folder is told when the file is begun.
+                # If part of the path is a file, writing raises the error.
                 return None
             if isinstance(error, PermissionError):
-                raise_invalid("destination", str(path), f"it may not be looked at ({type(error).__name__}).")
+                raise_invalid("destination", str(path), f"no permission to read it ({type(error).__name__}).")
             raise destination_error(redact(str(path)), error) from error
         if size is None:
-            raise_invalid("destination", str(path), "a folder is where the file should go.")
+            raise_invalid("destination", str(path), "this is a directory, not a file.")
         return size
 
     def uri_of(self, name: str) -> str:
-        """
-        The absolute path, or the URI, of a file in the folder.
-
-        :param name: Its name.
-        """
+        """Return the absolute path or the URI of a file."""
         return str(self.path_of(name))
 
 
 def _size_at(path: Any) -> int | None:
-    """Return the bytes of a file; None for a folder. fsspec's ``isdir`` takes any error for a no, so it is not used."""
+    """Return the bytes of a file, or None for a directory. fsspec's ``isdir`` is not used because it hides errors."""
     if _is_storage_path(path):
-        facts = path.fs.info(path.path)
-        return None if facts.get("type") == "directory" else int(facts.get("size") or 0)
-    found = path.stat()
-    return None if stat.S_ISDIR(found.st_mode) else int(found.st_size)
+        info = path.fs.info(path.path)
+        return None if info.get("type") == "directory" else int(info.get("size") or 0)
+    status = path.stat()
+    return None if stat.S_ISDIR(status.st_mode) else int(status.st_size)
 
 
 def _is_storage_path(place: Any) -> bool:
@@ -230,41 +219,41 @@ def _storage_path(name: str, uri: str) -> Any:
     scheme = uri_scheme(uri)
     try:
         if not has_fs(scheme):
-            # Airflow knows the storages of its installed providers; fsspec knows more, which need no connection.
-            attach(scheme, fs=_opened(name, uri, scheme))
+            # Airflow knows only the storages of installed providers. fsspec knows others, which need no connection.
+            attach(scheme, fs=_open_fsspec(name, uri, scheme))
         path = ObjectStoragePath(uri)
-        path.fs  # noqa: B018 - the storage is opened only now
+        path.fs  # noqa: B018 - opens the storage
     except MosaicError:
         raise
     except (ValueError, ImportError, TypeError) as error:
         raise_invalid(
-            name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that brings it."
+            name, uri, f"there is no object storage for {scheme}:// ({error}). Install the provider that supports it."
         )
-    except Exception as error:  # opening one may look up a connection, and make one
-        words = f"{type(error).__name__}: {one_line(str(error))}"
+    except Exception as error:  # looking up the storage's connection may fail too
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
         if not is_transient(error):
-            raise_invalid(name, uri, f"its storage can't be opened ({words}).")
+            raise_invalid(name, uri, f"its storage cannot be opened ({reason}).")
         raise MosaicTransportError(
-            f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, "
-            "so a retry tries again.",
+            f"{name}={redact(uri)!r}: its storage could not be opened ({reason}). Nothing was sent. The error may be "
+            "temporary: retry the task.",
             effect_unknown=False,
         ) from error
     return path
 
 
-def _opened(name: str, uri: str, scheme: str) -> Any:
+def _open_fsspec(name: str, uri: str, scheme: str) -> Any:
     import fsspec
 
     try:
         return fsspec.filesystem(scheme)
     except (ValueError, ImportError):
         raise
-    except Exception as error:  # each kind raises its own for what it lacks
+    except Exception as error:  # each storage has its own exceptions for missing options
         if isinstance(error, OSError) and is_transient(error):
             raise
         raise_invalid(
             name,
             uri,
-            f"a storage of {scheme}:// needs more than a URI ({type(error).__name__}: {error}). Give a path, or a URI "
+            f"{scheme}:// needs more options than a URI has ({type(error).__name__}: {error}). Give a path, or a URI "
             "such as s3://... .",
         )

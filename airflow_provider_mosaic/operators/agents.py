@@ -90,7 +90,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
 
         with self._validated_arguments(context):
             order = ApplyOptions.validated(
-                definition_at(self.definition, beside=str(Path(context["dag"].fileloc or ".").parent)),
+                definition_at(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,

@@ -1,4 +1,4 @@
-"""Two that make an agent of one name at the same moment: one gives way, or both are named."""
+"""Two tasks that create an agent of one name at the same moment."""
 
 from __future__ import annotations
 
@@ -9,113 +9,110 @@ import pytest
 from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import NODE_TYPES
 
-from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
-from airflow_provider_mosaic.agents_as_code import apply as agents
+from airflow_provider_mosaic.agents_as_code import agents_by_name
+from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.api.errors import MosaicConflictError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 DEFINITION: dict[str, Any] = {"name": "Nightly", "nodes": {"film": {"tile": "Video Generation"}}}
 
 
-def made_meanwhile(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook, *, first: bool) -> list[str]:
-    """Somebody else makes an agent of the name just before, or just after, this apply does."""
+def create_duplicate(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook, *, first: bool) -> list[str]:
+    """Create another agent of the name just before or just after the apply does. Return its id when it exists."""
     mosaic.configure(timestamps="microseconds")
-    there: list[str] = []
-    create = agents.AgentApply.create
+    other: list[str] = []
+    create = AgentApply.create
 
-    def both(apply: agents.AgentApply) -> str:
+    def create_both(apply: AgentApply) -> str:
         if first:
-            there.append(hook.create_agent(name="Nightly").agent_id)
-        ours = create(apply)
+            other.append(hook.create_agent(name="Nightly").agent_id)
+        created = create(apply)
         if not first:
-            there.append(hook.create_agent(name="Nightly").agent_id)
-        return ours
+            other.append(hook.create_agent(name="Nightly").agent_id)
+        return created
 
-    monkeypatch.setattr(agents.AgentApply, "create", both)
-    return there
+    monkeypatch.setattr(AgentApply, "create", create_both)
+    return other
 
 
-def named(hook: MosaicHook) -> list[str]:
+def find_agents(hook: MosaicHook) -> list[str]:
     return [agent.agent_id for agent in hook.list_agents() if agent.name == "Nightly"]
 
 
-def test_the_younger_of_two_agents_made_at_the_same_moment_gives_way(
+def test_the_younger_of_two_agents_is_deleted(
     mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = made_meanwhile(mosaic_emulator, monkeypatch, hook, first=True)
-    with pytest.raises(MosaicConflictError, match="at the same moment") as gave_way:
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
+    with pytest.raises(MosaicConflictError, match="at the same moment") as conflict:
         hook.apply_agent(DEFINITION)
-    assert named(hook) == there
-    [ours] = [each["path"].split("/")[2] for each in mosaic_emulator.requests() if each["path"].endswith("/delete")]
-    assert ours in str(gave_way.value)
-    assert there[0] in str(gave_way.value)
-    assert "was deleted" in str(gave_way.value)
-    # A retry goes on with the other one, when its maker has had the time to fill it.
-    assert gave_way.value.transient
+    assert find_agents(hook) == other
+    [deleted] = [each["path"].split("/")[2] for each in mosaic_emulator.requests() if each["path"].endswith("/delete")]
+    assert deleted in str(conflict.value)
+    assert other[0] in str(conflict.value)
+    assert "was deleted" in str(conflict.value)
+    # A retry continues with the older agent.
+    assert conflict.value.transient
     assert mosaic_emulator.counts().agents_updated == 0
-    assert hook.apply_agent(DEFINITION).agent_id == there[0]
+    assert hook.apply_agent(DEFINITION).agent_id == other[0]
 
 
-def test_the_older_of_two_agents_made_at_the_same_moment_stays_and_both_are_named(
+def test_the_older_of_two_agents_stays(
     mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = made_meanwhile(mosaic_emulator, monkeypatch, hook, first=False)
-    ours = hook.apply_agent(DEFINITION).agent_id
-    assert sorted(named(hook)) == sorted([str(ours), *there])
-    [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert str(ours) in told
-    assert there[0] in told
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=False)
+    agent_id = hook.apply_agent(DEFINITION).agent_id
+    assert sorted(find_agents(hook)) == sorted([str(agent_id), *other])
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(agent_id) in warning
+    assert other[0] in warning
 
 
-def test_an_agent_that_somebody_has_filled_already_is_not_deleted(
+def test_an_agent_with_nodes_is_not_deleted(
     mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = made_meanwhile(mosaic_emulator, monkeypatch, hook, first=True)
-    both = agents.AgentApply.create
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
+    create = AgentApply.create
 
-    def filled(apply: agents.AgentApply) -> str:
-        ours = both(apply)
-        step = {"op": "create_node", "node_type_id": NODE_TYPES["Captions"].id}
-        hook.update_agent(ours, operations=[step])
-        return ours
+    def create_with_node(apply: AgentApply) -> str:
+        agent_id = create(apply)
+        hook.update_agent(agent_id, operations=[{"op": "create_node", "node_type_id": NODE_TYPES["Captions"].id}])
+        return agent_id
 
-    monkeypatch.setattr(agents.AgentApply, "create", filled)
-    with pytest.raises(MosaicConflictError, match="has nodes already") as gave_way:
+    monkeypatch.setattr(AgentApply, "create", create_with_node)
+    with pytest.raises(MosaicConflictError, match="has nodes already") as conflict:
         hook.apply_agent(DEFINITION)
-    assert len(named(hook)) == 2
-    assert all(each in str(gave_way.value) for each in (*there, *named(hook)))
-    assert not gave_way.value.transient
+    assert len(find_agents(hook)) == 2
+    assert all(each in str(conflict.value) for each in (*other, *find_agents(hook)))
+    assert not conflict.value.transient
 
 
-def test_an_agent_that_can_not_be_deleted_is_named(
+def test_an_agent_that_cannot_be_deleted_is_named(
     mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = made_meanwhile(mosaic_emulator, monkeypatch, hook, first=True)
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
     mosaic_emulator.inject("forbidden", method="POST", path="/agent/{agent_id}/delete")
-    with pytest.raises(MosaicConflictError, match="could not be deleted") as gave_way:
+    with pytest.raises(MosaicConflictError, match="could not be deleted") as conflict:
         hook.apply_agent(DEFINITION)
-    assert len(named(hook)) == 2
-    assert all(each in str(gave_way.value) for each in (*there, *named(hook)))
-    assert not gave_way.value.transient
+    assert len(find_agents(hook)) == 2
+    assert all(each in str(conflict.value) for each in (*other, *find_agents(hook)))
+    assert not conflict.value.transient
 
 
-def test_a_list_that_can_not_be_read_after_a_creation_stops_nothing(
-    mosaic_emulator: Emulator, hook: MosaicHook
-) -> None:
+def test_an_unreadable_list_after_a_creation_is_ignored(mosaic_emulator: Emulator, hook: MosaicHook) -> None:
     mosaic_emulator.inject("forbidden", method="GET", path="/agents", skip=1)
     assert hook.apply_agent(DEFINITION).created
 
 
-def test_where_it_is_not_said_when_they_were_made_nothing_is_deleted(
+def test_nothing_is_deleted_if_the_creation_times_are_unknown(
     mosaic_emulator: Emulator,
     hook: MosaicHook,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    there = made_meanwhile(mosaic_emulator, monkeypatch, hook, first=True)
-    monkeypatch.setattr(namesakes, "oldest", lambda agents: None)
-    ours = hook.apply_agent(DEFINITION).agent_id
-    assert sorted(named(hook)) == sorted([str(ours), *there])
-    [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert str(ours) in told
-    assert there[0] in told
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
+    monkeypatch.setattr(agents_by_name, "oldest", lambda agents: None)
+    agent_id = hook.apply_agent(DEFINITION).agent_id
+    assert sorted(find_agents(hook)) == sorted([str(agent_id), *other])
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(agent_id) in warning
+    assert other[0] in warning

@@ -1,4 +1,4 @@
-"""From a graph to a definition: which operations, in which order, and what is left alone."""
+"""Plan the operations that make an agent match its definition, and export an agent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.agents_as_code.definition import validate_definition
-from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, lacks, plan_changes
-from airflow_provider_mosaic.agents_as_code.export import exported
+from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, differs, plan_changes
+from airflow_provider_mosaic.agents_as_code.export import define_agent
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
 from airflow_provider_mosaic.api.endpoints.node_types import NodeType
@@ -18,8 +18,8 @@ TILES = ["Video Input", "Cut", "Captions", "Music"]
 TYPES = NodeTypes([NodeType(node_type_id=tile.lower(), node_type_name=tile) for tile in TILES])
 
 
-def agent(nodes: dict[str, Any], *edges: tuple[str, str], **about: Any) -> AgentGraph:
-    """A graph whose nodes are tiles by id, with params where there are any."""
+def agent(nodes: dict[str, Any], *edges: tuple[str, str], **metadata: Any) -> AgentGraph:
+    """Return an agent. Its nodes are tiles, or pairs of tile and params, by id."""
 
     def node(node_id: str, tile: Any) -> dict[str, Any]:
         name, params = tile if isinstance(tile, tuple) else (tile, {})
@@ -28,7 +28,7 @@ def agent(nodes: dict[str, Any], *edges: tuple[str, str], **about: Any) -> Agent
 
     return AgentGraph.model_validate(
         {
-            "agent": {"id": "agent", "name": "A", "description": "", "visibility": None, **about},
+            "agent": {"id": "agent", "name": "A", "description": "", "visibility": None, **metadata},
             "agent_nodes": [node(*each) for each in nodes.items()],
             "connections": [{"source_agent_node_id": s, "target_agent_node_id": t} for s, t in edges],
         }
@@ -54,7 +54,7 @@ def ops(made: AgentPlan) -> list[str]:
     return [step["op"] for step in made.operations]
 
 
-def test_a_new_agent_gets_its_nodes_before_their_connections() -> None:
+def test_nodes_are_created_before_their_connections() -> None:
     made = plan(SAME, None)
     assert ops(made) == ["create_node"] * 3 + ["create_connection"] * 2
     assert made.operations[0] == {"op": "create_node", "temp_ref_id": "in", "node_type_id": "video input"}
@@ -62,24 +62,24 @@ def test_a_new_agent_gets_its_nodes_before_their_connections() -> None:
     assert made.node_ids == {}
 
 
-def test_an_agent_that_is_as_defined_needs_nothing() -> None:
+def test_an_agent_that_matches_needs_no_operation() -> None:
     made = plan({**SAME, "name": "A", "description": "", "visibility": "private"}, CHAIN)
     assert made.is_empty
-    assert made.lines == ()
+    assert made.changes == ()
     assert made.node_ids == {"in": "1", "cut": "2", "text": "3"}
 
 
 def test_only_what_differs_is_changed() -> None:
     nodes = {"in": "Video Input", "cut": {"tile": "Cut", "params": {"length": 30}}, "music": "Music"}
     made = plan(defined(nodes, ["in", "cut", "music"], name="B"), CHAIN, remove=True)
-    assert made.about == {"name": "B"}
+    assert made.metadata == {"name": "B"}
     assert made.operations == (
         {"op": "delete_node", "agent_node_id": "3"},
         {"op": "update_node", "agent_node_id": "2", "params_used": {"length": 30}},
         {"op": "create_node", "temp_ref_id": "music", "node_type_id": "music"},
         {"op": "create_connection", "source_agent_node_id": "2", "target_temp_ref_id": "music"},
     )
-    assert made.lines == (
+    assert made.changes == (
         '~ name: "A" -> "B"',
         "- Captions 3",
         "~ cut (Cut 2): length 60 -> 30",
@@ -88,9 +88,9 @@ def test_only_what_differs_is_changed() -> None:
     )
 
 
-def test_a_connection_is_cut_before_another_is_made_so_that_no_circle_is_closed_on_the_way() -> None:
-    turned = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
-    made = plan(turned, CHAIN)
+def test_connections_are_deleted_before_others_are_created() -> None:
+    reordered = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
+    made = plan(reordered, CHAIN)
     assert made.operations == (
         {"op": "delete_connection", "source_agent_node_id": "1", "target_agent_node_id": "2"},
         {"op": "delete_connection", "source_agent_node_id": "2", "target_agent_node_id": "3"},
@@ -105,25 +105,25 @@ ADDED = agent(
 )  # fmt: skip
 
 
-def test_what_a_person_added_is_kept_with_its_connections() -> None:
+def test_an_added_node_is_kept_with_its_connections() -> None:
     made = plan(SAME, ADDED)
     assert made.is_empty
     assert made.unknown == ("Music 4",)
 
 
-def test_what_a_person_added_is_removed_on_request_and_takes_its_connections_along() -> None:
+def test_an_added_node_is_removed_on_request() -> None:
     made = plan(SAME, ADDED, remove=True)
     assert made.operations == ({"op": "delete_node", "agent_node_id": "4"},)
 
 
-def test_a_circle_through_what_is_kept_is_refused_and_gone_where_it_is_removed() -> None:
-    turned = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
+def test_a_cycle_through_a_kept_node_is_rejected() -> None:
+    reordered = defined({"in": "Video Input", "cut": "Cut", "text": "Captions"}, ["in", "text", "cut"])
     with pytest.raises(MosaicValidationError, match=r"text -> cut.*Music 4.*does not have"):
-        plan(turned, ADDED)
-    assert "delete_node" in ops(plan(turned, ADDED, remove=True))
+        plan(reordered, ADDED)
+    assert "delete_node" in ops(plan(reordered, ADDED, remove=True))
 
 
-def test_params_that_are_not_named_stay_and_null_asks_for_nothing() -> None:
+def test_only_named_params_change() -> None:
     graph = agent({"1": ("Cut", {"length": 60, "style": {"a": 1, "b": 2}, "tone": None})})
 
     def changed(**params: Any) -> Any:
@@ -132,13 +132,13 @@ def test_params_that_are_not_named_stay_and_null_asks_for_nothing() -> None:
 
     assert changed() == changed(length=60) == changed(tone=None, other=None) == changed(style={"b": 2}) == {}
     assert changed(length=None) == {"length": None}
-    # Whether objects are merged deep is not documented: this comes to the same.
+    # The whole object is sent: whether Mosaic merges nested objects is not documented.
     assert changed(style={"b": 3}) == {"style": {"a": 1, "b": 3}}
     assert changed(length=True) == {"length": True}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "differs"),
+    ("defined_value", "existing", "expected"),
     [
         (1, 1.0, False),
         (1, True, True),
@@ -156,11 +156,11 @@ def test_params_that_are_not_named_stay_and_null_asks_for_nothing() -> None:
         (None, 0, True),
     ],
 )
-def test_a_parameter_holds_or_it_does_not(wanted: Any, there: Any, differs: bool) -> None:
-    assert lacks(wanted, there) is differs
+def test_param_comparison(defined_value: Any, existing: Any, expected: bool) -> None:
+    assert differs(defined_value, existing) is expected
 
 
-def test_a_node_id_says_which_node_is_meant() -> None:
+def test_node_id_fixes_the_match() -> None:
     graph = agent({"1": ("Cut", {"length": 60}), "2": ("Cut", {"length": 30})})
     cut = {"tile": "Cut", "params": {"length": 60}}
     assert plan(defined({"cut": cut}), graph).node_ids == {"cut": "1"}
@@ -169,35 +169,35 @@ def test_a_node_id_says_which_node_is_meant() -> None:
     assert made.operations == ({"op": "update_node", "agent_node_id": "2", "params_used": {"length": 60}},)
 
 
-def test_node_ids_that_do_not_fit_are_told_all_at_once() -> None:
+def test_one_error_lists_all_wrong_node_ids() -> None:
     nodes = {"a": {"tile": "Cut", "node_id": "3"}, "b": {"tile": "Cut", "node_id": "gone"}}
-    with pytest.raises(MosaicValidationError) as refused:
+    with pytest.raises(MosaicValidationError) as error:
         plan(defined(nodes), CHAIN)
-    assert "nodes.a.node_id='3': this node of the agent is a Captions 3, not a Cut." in str(refused.value)
-    assert "nodes.b.node_id='gone': the agent has no such node" in str(refused.value)
+    assert "nodes.a.node_id='3': this node of the agent is a Captions 3, not a Cut." in str(error.value)
+    assert "nodes.b.node_id='gone': the agent has no such node" in str(error.value)
 
 
-def test_nodes_that_are_known_from_before_are_not_searched_for() -> None:
+def test_known_nodes_are_kept() -> None:
     graph = agent({"1": "Cut", "2": "Cut"})
     assert plan(defined({"a": "Cut"}), graph, a="2").node_ids == {"a": "2"}
-    # One that has gone since is to be made again, or another takes its place.
+    # The known node is gone.
     assert plan(defined({"a": "Cut"}), graph, a="gone").node_ids == {"a": "1"}
 
 
-def test_the_words_show_no_signature_and_cut_long_values() -> None:
+def test_changes_hide_signatures_and_shorten_values() -> None:
     params = {"logo": "https://s.example/a.png?sig=hush", "prompt": "x" * 500}
-    [line] = plan(defined({"cut": {"tile": "Cut", "params": params}}), None).lines
+    [line] = plan(defined({"cut": {"tile": "Cut", "params": params}}), None).changes
     assert "hush" not in line
     assert len(line) < 250
 
 
-def test_an_export_says_what_is_there_in_the_order_of_the_graph() -> None:
+def test_an_export_has_nodes_in_topological_order() -> None:
     graph = agent(
         {"9": "Captions", "1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions", "4": "Nameless"},
         ("1", "2"), ("2", "3"), ("2", "9"), ("9", "4"),
         description="All of it", visibility="public",
     )  # fmt: skip
-    assert exported(graph, TYPES) == {
+    assert define_agent(graph, TYPES) == {
         "name": "A",
         "description": "All of it",
         "visibility": "public",
@@ -210,16 +210,16 @@ def test_an_export_says_what_is_there_in_the_order_of_the_graph() -> None:
         },
         "connections": [["video_input", "cut", "captions"], ["cut", "captions_2", "nameless"]],
     }
-    assert exported(graph, TYPES, node_ids=True)["nodes"]["cut"]["node_id"] == "2"
-    assert "connections" not in exported(agent({"1": "Cut"}), TYPES)
+    assert define_agent(graph, TYPES, node_ids=True)["nodes"]["cut"]["node_id"] == "2"
+    assert "connections" not in define_agent(agent({"1": "Cut"}), TYPES)
 
 
-def test_the_form_of_early_2026_names_the_types_and_does_not_show_the_connections() -> None:
+def test_the_response_of_early_2026_has_types_but_no_connections() -> None:
     nodes = [{"id": "1", "node_type_id": "cut", "node_type_name": "Cut", "params_used": {}}, {"id": "2"}]
     older = AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes})
     assert [node.node_type.node_type_name for node in older.agent_nodes] == ["Cut", None]
     assert older.agent_nodes[0].node_type.node_type_id == "cut"
     assert not older.shows_connections
     assert CHAIN.shows_connections
-    # Where there is one node there is nothing to show.
+    # A single node has no connections.
     assert AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).shows_connections

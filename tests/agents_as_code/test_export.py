@@ -1,4 +1,4 @@
-"""Definitions of agents as files: exported, read and applied again, they come back to the same."""
+"""Definitions in files: an exported definition can be read and applied again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-def test_a_file_will_do(hook: MosaicHook, tmp_path: Path) -> None:
+def test_a_definition_may_be_a_yaml_or_json_file(hook: MosaicHook, tmp_path: Path) -> None:
     path = tmp_path / "agent.yaml"
     path.write_text(definition_yaml(DEFINITION))
     made = hook.apply_agent(str(path))
@@ -31,7 +31,7 @@ def test_a_file_will_do(hook: MosaicHook, tmp_path: Path) -> None:
     assert hook.apply_agent(str(path.with_suffix(".json"))).agent_id == made.agent_id
 
 
-def test_an_export_with_node_ids_means_this_agent(hook: MosaicHook) -> None:
+def test_an_export_with_node_ids_fits_only_its_agent(hook: MosaicHook) -> None:
     exported = hook.export_agent(CLIPS_AGENT_ID, node_ids=True)
     assert exported["nodes"]["clips"] == {"tile": "Clips", "node_id": node_id(5, 2)}
     assert exported["connections"] == [["video_input", "clips", "reframe", "captions"]]
@@ -43,9 +43,9 @@ def test_an_export_with_node_ids_means_this_agent(hook: MosaicHook) -> None:
 TILES = sorted(NODE_TYPES)
 
 
-def texts(longest: int) -> st.SearchStrategy[str]:
-    # A NUL is refused: it is not stored.
-    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=longest)
+def texts(max_size: int) -> st.SearchStrategy[str]:
+    # A definition with a NUL is rejected.
+    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=max_size)
 
 
 VALUES = st.none() | st.booleans() | st.integers(-9, 9) | texts(5) | st.lists(st.integers(0, 3), max_size=2)
@@ -65,8 +65,8 @@ PARAMS = {
 
 
 @st.composite
-def definitions(draw: st.DrawFn, name: str, most: int = 50) -> dict[str, Any]:
-    count = draw(st.integers(0, most))
+def definitions(draw: st.DrawFn, name: str, max_nodes: int = 50) -> dict[str, Any]:
+    count = draw(st.integers(0, max_nodes))
     kinds = draw(st.lists(st.sampled_from(TILES), min_size=1, max_size=6, unique=True))
     random = draw(st.randoms(use_true_random=False))
     tiles = [random.choice(kinds) for _ in range(count)]
@@ -88,28 +88,28 @@ def definitions(draw: st.DrawFn, name: str, most: int = 50) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "connections": connections}
 
 
-# Thirty pairs of graphs of up to fifty nodes, each applied eight times over real sockets: some ten seconds.
+# Thirty pairs of graphs with up to fifty nodes, each applied eight times: about ten seconds.
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(wanted=definitions("Random"), other=definitions("Random"))
-def test_apply_export_and_apply_again_come_back_to_the_same(
-    mosaic_emulator: Emulator, hook: MosaicHook, wanted: dict[str, Any], other: dict[str, Any]
+@given(first=definitions("Random"), other=definitions("Random"))
+def test_an_exported_definition_applies_without_changes(
+    mosaic_emulator: Emulator, hook: MosaicHook, first: dict[str, Any], other: dict[str, Any]
 ) -> None:
     mosaic_emulator.reset()
-    made = hook.apply_agent(wanted)
+    made = hook.apply_agent(first)
     agent_id = str(made.agent_id)
     sent = posts(mosaic_emulator)
     # A second apply.
-    assert hook.apply_agent(wanted).operations == 0
-    # What was exported, through its text, to the same agent.
+    assert hook.apply_agent(first).operations == 0
+    # Export it and apply the text to the same agent.
     exported = read_definition_text(definition_yaml(hook.export_agent(agent_id)), name="export.yaml")
     assert hook.apply_agent(exported).operations == 0
     assert posts(mosaic_emulator) == sent
-    # To another agent, which is then what the first definition says.
+    # Apply the text to another agent.
     copy = hook.apply_agent({**exported, "name": "Copy"})
-    assert hook.apply_agent({**wanted, "name": "Copy"}, agent_id=copy.agent_id).operations == 0
-    # From there to something else altogether, and back.
-    there = hook.apply_agent({**other, "name": "Copy"}, unknown_nodes="remove")
-    assert there.agent_id == copy.agent_id
+    assert hook.apply_agent({**first, "name": "Copy"}, agent_id=copy.agent_id).operations == 0
+    # Apply another definition to that agent.
+    changed = hook.apply_agent({**other, "name": "Copy"}, unknown_nodes="remove")
+    assert changed.agent_id == copy.agent_id
     assert hook.apply_agent({**other, "name": "Copy"}, unknown_nodes="remove").operations == 0
     sent = posts(mosaic_emulator)
     again = read_definition_text(definition_yaml(hook.export_agent(str(copy.agent_id))), name="export.yaml")

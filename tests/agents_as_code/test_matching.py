@@ -1,166 +1,165 @@
-"""Which tile is which: the match that leaves the fewest operations, held against trying out all of them."""
+"""Match the nodes of a definition with those of an agent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations, permutations, product
+import random
+from collections.abc import Collection, Mapping
+from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mosaic.agents_as_code.matching import OPERATION, Graph, match
+from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 
-KINDS = "abc"
-
-
-def graph(types: str, edges: Any = (), params: Any = None) -> Graph:
-    return Graph(types=list(types), params=params or [{} for _ in types], edges=frozenset(edges))
-
-
-def differing(wanted: Graph, there: Graph) -> Any:
-    return lambda w, e: int(wanted.params[w] != there.params[e])
+TYPES = "abc"
+#: A node's type and params.
+Node = tuple[str, int]
+Edges = Collection[tuple[int, int]]
 
 
-def matched(wanted: Graph, there: Graph, pinned: Mapping[int, int] | None = None) -> dict[int, int]:
-    return match(wanted, there, differing=differing(wanted, there), pinned=pinned or {})
+def run_match(
+    defined: list[Node],
+    defined_edges: Edges,
+    existing: list[Node],
+    existing_edges: Edges,
+    fixed: Mapping[int, int] | None = None,
+) -> dict[int, int]:
+    """Match nodes by their position in each list."""
+    matches = match(
+        Graph(types={f"d{i:03}": node[0] for i, node in enumerate(defined)}, connections=_named("d", defined_edges)),
+        Graph(types={f"e{i:03}": node[0] for i, node in enumerate(existing)}, connections=_named("e", existing_edges)),
+        count_changed=lambda d, e: int(defined[int(d[1:])][1] != existing[int(e[1:])][1]),
+        fixed={f"d{d:03}": f"e{e:03}" for d, e in (fixed or {}).items()},
+    )
+    return {int(d[1:]): int(e[1:]) for d, e in matches.items()}
 
 
-def operations(wanted: Graph, there: Graph, chosen: Mapping[int, int]) -> int:
-    """What a match costs: nodes that are made or updated, connections that are made or cut."""
-    nodes = sum(w not in chosen or wanted.params[w] != there.params[chosen[w]] for w in range(len(wanted.types)))
-    moved = {(chosen.get(s, -1 - s), chosen.get(t, -1 - t)) for s, t in wanted.edges}
-    kept = {(s, t) for s, t in there.edges if s in chosen.values() and t in chosen.values()}
-    return nodes + len(moved ^ kept)
+def _named(prefix: str, edges: Edges) -> list[tuple[str, str]]:
+    return [(f"{prefix}{source:03}", f"{prefix}{target:03}") for source, target in edges]
 
 
-def all_matches(wanted: Graph, there: Graph) -> Iterator[dict[int, int]]:
-    """Every match that uses as many tiles of each type as there can be used."""
-    ways = []
-    for kind in sorted(set(wanted.types)):
-        ours = [i for i, each in enumerate(wanted.types) if each == kind]
-        theirs = [i for i, each in enumerate(there.types) if each == kind]
-        size = min(len(ours), len(theirs))
-        ways.append(
-            [
-                list(zip(some, others, strict=True))
-                for some in combinations(ours, size)
-                for others in permutations(theirs, size)
-            ]
-        )
-    for chosen in product(*ways):
-        yield {w: e for pairs in chosen for w, e in pairs}
+def count_operations(
+    defined: list[Node], defined_edges: Edges, existing: list[Node], existing_edges: Edges, matches: Mapping[int, int]
+) -> int:
+    """Count created and updated nodes, and created and deleted connections."""
+    nodes = sum(d not in matches or node != existing[matches[d]] for d, node in enumerate(defined))
+    needed = {(matches.get(s, -1 - s), matches.get(t, -1 - t)) for s, t in defined_edges}
+    kept = {(s, t) for s, t in existing_edges if s in matches.values() and t in matches.values()}
+    return nodes + len(needed ^ kept)
+
+
+def shuffle(nodes: list[Node], edges: Edges, rng: random.Random) -> tuple[list[Node], list[tuple[int, int]]]:
+    """Return the same graph with its nodes in another order."""
+    order = list(range(len(nodes)))
+    rng.shuffle(order)
+    return [nodes[i] for i in order], [(order.index(s), order.index(t)) for s, t in edges]
 
 
 @st.composite
-def graphs(draw: st.DrawFn, most: int) -> Graph:
-    types = draw(st.text(alphabet=KINDS, max_size=most))
-    possible = list(combinations(range(len(types)), 2))
-    edges = draw(st.lists(st.sampled_from(possible), unique=True, max_size=8)) if possible else []
-    params = draw(st.lists(st.sampled_from([{}, {"p": 1}]), min_size=len(types), max_size=len(types)))
-    return graph(types, edges, params)
+def graphs(draw: st.DrawFn, max_nodes: int) -> tuple[list[Node], list[tuple[int, int]]]:
+    nodes = draw(st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 1)), max_size=max_nodes))
+    possible = list(combinations(range(len(nodes)), 2))
+    edges = draw(st.lists(st.sampled_from(possible), unique=True, max_size=12)) if possible else []
+    return nodes, edges
 
 
 @settings(max_examples=300, deadline=None)
-@given(graphs(5), graphs(5))
-@example(graph("aaa", [(0, 1)]), graph("aa", [(0, 1)]))
-@example(graph(""), graph("a"))
-def test_no_other_match_takes_fewer_operations(wanted: Graph, there: Graph) -> None:
-    found = matched(wanted, there)
-    assert len(set(found.values())) == len(found)
-    assert all(wanted.types[w] == there.types[e] for w, e in found.items())
-    cheapest = min(operations(wanted, there, other) for other in all_matches(wanted, there))
-    assert operations(wanted, there, found) == cheapest
+@given(graphs(6), graphs(6))
+@example(([("a", 0)] * 3, [(0, 1)]), ([("a", 0)] * 2, [(0, 1)]))
+@example(([], []), ([("a", 0)], []))
+def test_existing_nodes_are_used_before_new_ones_are_created(defined: Any, existing: Any) -> None:
+    matches = run_match(*defined, *existing)
+    assert len(set(matches.values())) == len(matches)
+    assert all(defined[0][d][0] == existing[0][e][0] for d, e in matches.items())
+    for node_type in TYPES:
+        counts = [sum(node[0] == node_type for node in nodes) for nodes, _ in (defined, existing)]
+        assert sum(defined[0][d][0] == node_type for d in matches) == min(counts)
 
 
-@st.composite
-def shuffled(draw: st.DrawFn, most: int) -> tuple[Graph, Graph]:
-    """A graph and the same one with its tiles in another order."""
-    count = draw(st.integers(0, most))
-    types = draw(st.lists(st.sampled_from(KINDS[: draw(st.integers(1, 3))]), min_size=count, max_size=count))
-    random = draw(st.randoms(use_true_random=False))
-    density = draw(st.sampled_from([0.02, 0.05, 0.2, 0.5]))
-    edges = [pair for pair in combinations(range(count), 2) if random.random() < density]
-    params = [{"p": random.randrange(draw(st.just(3)))} if random.random() < 0.3 else {} for _ in types]
-    places = list(range(count))
-    random.shuffle(places)
-    there = Graph(
-        types=[types[places.index(i)] for i in range(count)],
-        params=[params[places.index(i)] for i in range(count)],
-        edges=frozenset((places[s], places[t]) for s, t in edges),
-    )
-    return graph("".join(types), edges, params), there
+def agent_graph(rng: random.Random, count: int, types: str) -> tuple[list[Node], list[tuple[int, int]]]:
+    """Return a graph like those of agents: each node has a source, some have two, and types and params repeat."""
+    nodes = [(rng.choice(types), rng.choice([0, 0, 1, 2])) for _ in range(count)]
+    edges = [(rng.randrange(max(0, i - 4), i), i) for i in range(1, count)]
+    more = [(rng.randrange(max(0, i - 6), i), i) for i in range(1, count) if rng.random() < 0.3]
+    return nodes, sorted({*edges, *more})
 
 
-@settings(max_examples=60, deadline=None)
-@given(shuffled(50))
-def test_the_same_graph_in_another_order_needs_no_operation(pair: tuple[Graph, Graph]) -> None:
-    wanted, there = pair
-    found = matched(wanted, there)
-    assert operations(wanted, there, found) == 0
+@pytest.mark.parametrize("types", ["a", "abc", "abcdefgh"])
+@pytest.mark.parametrize("added", [0, 3])
+def test_an_agent_that_matches_needs_no_operation(types: str, added: int) -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        defined = agent_graph(rng, rng.randrange(1, 50), types)
+        nodes, edges = shuffle(*defined, rng)
+        for _ in range(added):
+            # Nodes that a user added in the editor.
+            edges.append((rng.randrange(len(nodes)), len(nodes)))
+            nodes.append((rng.choice(types), 9))
+        assert count_operations(*defined, nodes, edges, run_match(*defined, nodes, edges)) == 0, seed
 
 
-@settings(max_examples=40, deadline=None)
-@given(shuffled(40), st.data())
-def test_what_a_person_added_is_not_mistaken_for_what_is_defined(
-    pair: tuple[Graph, Graph], data: st.DataObject
-) -> None:
-    wanted, there = pair
-    more = data.draw(st.text(alphabet=KINDS, max_size=4))
-    count = len(there.types)
-    possible = [(s, t) for s in range(count) for t in range(count, count + len(more))]
-    edges = data.draw(st.lists(st.sampled_from(possible), unique=True, max_size=6)) if possible else []
-    bigger = Graph(
-        types=[*there.types, *more],
-        params=[*there.params, *({"added": True} for _ in more)],
-        edges=there.edges | frozenset(edges),
-    )
-    assert operations(wanted, bigger, matched(wanted, bigger)) == 0
-
-
-@pytest.mark.parametrize("shape", ["chains", "stars", "tree", "apart", "grid"])
-def test_graphs_that_look_alike_everywhere_are_matched_all_the_same(shape: str) -> None:
+@pytest.mark.parametrize("shape", ["chains", "stars", "tree", "no connections", "grid"])
+def test_a_graph_of_equal_nodes_needs_no_operation(shape: str) -> None:
     count = 48
     edges = {
         "chains": [(i, i + 1) for i in range(count - 1) if i % 4 != 3],
         "stars": [(i - i % 6, i) for i in range(count) if i % 6],
         "tree": [((i - 1) // 2, i) for i in range(1, count)],
-        "apart": [],
+        "no connections": [],
         "grid": [
             (i, i + step) for i in range(count) for step in (1, 8) if i + step < count and (step == 8 or i % 8 != 7)
         ],
     }[shape]
-    places = [(i * 29 + 7) % count for i in range(count)]
-    wanted = graph("a" * count, edges)
-    there = graph("a" * count, [(places[s], places[t]) for s, t in edges])
-    assert operations(wanted, there, matched(wanted, there)) == 0
+    defined = [("a", 0)] * count, edges
+    existing = shuffle(*defined, random.Random(1))
+    assert count_operations(*defined, *existing, run_match(*defined, *existing)) == 0
 
 
-def test_one_change_in_a_large_graph_stays_one_change() -> None:
-    count = 50
-    edges = [((i * 7) % i, i) for i in range(1, count)] + [(i, i + 5) for i in range(0, count - 5, 3)]
-    types = "".join("abcde"[i * i % 5] for i in range(count))
-    wanted = graph(types, set(edges), [{"p": i % 4} for i in range(count)])
-    params = [dict(each) for each in wanted.params]
-    params[17] = {"p": "changed"}
-    there = graph(types, set(edges) - {edges[20]}, params)
-    assert operations(wanted, there, matched(wanted, there)) == 2
+def test_one_changed_node_and_connection_in_a_large_graph_are_two_operations() -> None:
+    rng = random.Random(1)
+    nodes, edges = agent_graph(rng, 50, "abcde")
+    existing, existing_edges = shuffle(nodes, edges, rng)
+    nodes[17] = (nodes[17][0], 5)
+    changed = nodes, edges[:20] + edges[21:]
+    assert count_operations(*changed, existing, existing_edges, run_match(*changed, existing, existing_edges)) == 2
 
 
-def test_of_equal_matches_the_one_that_changes_fewer_parameters_is_taken() -> None:
-    wanted = graph("aa", params=[{"p": 1, "q": 1}, {"p": 2, "q": 2}])
-    there = graph("aa", params=[{"p": 2, "q": 0}, {"p": 1, "q": 0}])
-
-    def count(w: int, e: int) -> int:
-        return sum(there.params[e][name] != value for name, value in wanted.params[w].items())
-
-    assert match(wanted, there, differing=count, pinned={}) == {0: 1, 1: 0}
-    assert OPERATION > 1
+CUTS: list[Node] = [("in", 0), ("cut", 60), ("cut", 30), ("out", 0)]
+CHAIN = [(0, 1), (1, 2), (2, 3)]
 
 
-def test_a_pinned_tile_is_that_one_whatever_it_costs() -> None:
-    wanted, there = graph("aa", params=[{"p": 1}, {}]), graph("aa", params=[{"p": 1}, {}])
-    assert matched(wanted, there) == {0: 0, 1: 1}
-    assert matched(wanted, there, {0: 1}) == {0: 1, 1: 0}
-    assert matched(graph("a"), graph("aa"), {0: 1}) == {0: 1}
+def test_connections_decide_before_params() -> None:
+    same = [("in", 0), ("cut", 30), ("cut", 30), ("out", 0)]
+    assert run_match(same, CHAIN, CUTS, CHAIN) == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_an_inserted_node_is_created() -> None:
+    existing: list[Node] = [("in", 0), ("cut", 60), ("out", 0)]
+    inserted: list[Node] = [("in", 0), ("cut", 10), ("cut", 60), ("out", 0)]
+    assert run_match(inserted, CHAIN, existing, [(0, 1), (1, 2)]) == {0: 0, 2: 1, 3: 2}
+
+
+def test_params_decide_between_equally_connected_nodes() -> None:
+    matches = match(
+        Graph(types={"p": "a", "q": "a"}, connections=[]),
+        Graph(types={"1": "a", "2": "a"}, connections=[]),
+        count_changed=lambda key, node_id: {("p", "1"): 2, ("p", "2"): 1, ("q", "1"): 1, ("q", "2"): 2}[key, node_id],
+        fixed={},
+    )
+    assert matches == {"p": "2", "q": "1"}
+
+
+def test_equal_nodes_are_taken_in_the_order_of_their_ids() -> None:
+    types = dict.fromkeys(["2", "3", "1"], "a")
+    existing = Graph(types=types, connections=[])
+    defined = Graph(types={"p": "a", "q": "a"}, connections=[])
+    assert match(defined, existing, count_changed=lambda d, e: 0, fixed={}) == {"p": "1", "q": "2"}
+
+
+def test_fixed_matches_are_kept() -> None:
+    nodes: list[Node] = [("a", 1), ("a", 0)]
+    assert run_match(nodes, [], nodes, []) == {0: 0, 1: 1}
+    assert run_match(nodes, [], nodes, [], {0: 1}) == {0: 1, 1: 0}
+    assert run_match([("a", 0)], [], nodes, [], {0: 1}) == {0: 1}

@@ -152,7 +152,7 @@ FIRST_READS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
     "target": lambda path: opened(local_destination(path)),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
-    "definition": lambda path: text_at("definition", str(path), beside="."),
+    "definition": lambda path: text_at("definition", str(path), directory="."),
 }
 
 

@@ -1,1 +1,1 @@
-"""Kills and lost answers on a real Airflow, and what the local Mosaic counted afterwards."""
+"""Kill tasks and processes of a real Airflow at many points, and count the effects in the emulator."""

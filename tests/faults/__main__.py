@@ -1,8 +1,8 @@
 """
-Kill tasks and processes of a real Airflow at every moment, and print what the local Mosaic counted.
+Run all cases and print the outcomes.
 
-One line a case, with what is expected and what was seen; the exit code is 1 if any differs. ``ONLY=`` plays the cases
-whose name has this text in it, ``DATABASE=postgresql`` plays them on a PostgreSQL of their own instead of SQLite.
+One line a case, with the expected and the observed outcome. The exit code is 1 if any case differs. ``ONLY=text`` runs
+the cases whose name contains the text. ``DATABASE=postgresql`` uses a PostgreSQL of their own instead of SQLite.
 """
 
 from __future__ import annotations
@@ -14,52 +14,51 @@ import time
 from dev.postgres import PostgresMissingError, programs
 
 from .airflow_faults import KILL_POINTS as AIRFLOW_FAULTS
-from .cases import cases
-from .environment import DATABASES, fault_environment, forget, new_folder
+from .cases import all_cases
+from .environment import DATABASES, create_folder, fault_environment, remove_folder
 from .exits import KILL_POINTS as EXITS
 from .kill_points import KILL_POINTS
-from .ledger import Line, header
 from .restarts import GROUPS
+from .results import Result, header
 
-#: Cases at a time. The tasks mostly wait; more would only wait longer for the processor.
-MOSAICS = 6
+#: Cases at a time. The tasks mostly wait, but more of them would wait for the CPU.
+EMULATORS = 6
 
 
-def tell(line: Line) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
+def print_result(result: Result) -> None:
+    """Print a result at once."""
+    print(result, flush=True)
 
 
 def main() -> int:
-    """Play all cases and say how it went."""
-    began = time.monotonic()
-    only, kind = os.environ.get("ONLY", ""), os.environ.get("DATABASE", "") or DATABASES[0]
-    if kind not in DATABASES:
-        print(f"DATABASE={kind} is none of {', '.join(DATABASES)}.")
+    """Run all cases and return the exit code."""
+    started_at = time.monotonic()
+    only, database = os.environ.get("ONLY", ""), os.environ.get("DATABASE", "") or DATABASES[0]
+    if database not in DATABASES:
+        print(f"DATABASE={database} is none of {', '.join(DATABASES)}.")
         return 2
-    if kind == "postgresql":
+    if database == "postgresql":
         try:
             programs()
         except PostgresMissingError as error:
             print(error)
             return 2
-    wanted = [case for case in cases((*KILL_POINTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]
-    groups = [[restart for restart in group if only in restart.name] for group in GROUPS]
-    folder = new_folder("faults")
-    with fault_environment(folder, mosaics=MOSAICS, kind=kind) as environment:
-        print(
-            f"Airflow on {kind} and {MOSAICS} local Mosaics are up after {time.monotonic() - began:.0f} s.\n{header()}",
-            flush=True,
-        )
-        lines = environment.play_all(wanted, tell)
+    cases = [case for case in all_cases((*KILL_POINTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]
+    groups = [[restart for restart in group if only in restart.case().name] for group in GROUPS]
+    folder = create_folder("faults")
+    with fault_environment(folder, emulators=EMULATORS, database=database) as environment:
+        seconds = time.monotonic() - started_at
+        print(f"Airflow on {database} and {EMULATORS} emulators are up after {seconds:.0f} s.\n{header()}", flush=True)
+        results = environment.run_all(cases, print_result)
         for group in groups:
-            lines += environment.play_restarts(group, tell)
-    wrong = sum(not line.exact for line in lines)
-    print(f"{len(lines)} cases, {len(lines) - wrong} exact, {wrong} wrong, in {time.monotonic() - began:.0f} s.")
-    if wrong or not lines:
+            results += environment.run_restarts(group, print_result)
+    wrong = sum(not result.as_expected for result in results)
+    seconds = time.monotonic() - started_at
+    print(f"{len(results)} cases, {len(results) - wrong} as expected, {wrong} wrong, in {seconds:.0f} s.")
+    if wrong or not results:
         print(f"Logs: {folder}")
         return 1
-    forget(folder)
+    remove_folder(folder)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The table that the cases come from: kill_points, the modes in which they exist, and what they must come to."""
+"""Kill points, and the cases that they consist of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .ledger import Line, Outcome
+from .results import Outcome, Result
 from .scenario import Scenario
 from .steps import Step
 
@@ -18,78 +18,69 @@ DEFERRED = ("deferred",)
 @dataclass(frozen=True)
 class KillPoint:
     """
-    One row of the table.
+    A row of the table.
 
-    :param what: What happens.
-    :param shape: How the task is set up: a DAG for each mode in ``dags/``.
-    :param modes: Where the task waits.
-    :param steps: What is done, from the DAG run's start to where only its end is left.
-    :param expected: What it must come to.
-    :param seams: Where the task's processes kill themselves.
+    :param name: What happens.
+    :param dag: The DAG in ``dags/``, without its mode.
+    :param modes: Where the task waits for the run or the post. Each mode is a case.
+    :param steps: The steps. After them, the case waits for the end of the task.
+    :param expected: The expected outcome.
+    :param failpoints: Where the task's process kills itself, or where Airflow's services fail.
     """
 
-    what: str
-    shape: str
+    name: str
+    dag: str
     modes: tuple[str, ...]
     steps: tuple[Step, ...]
     expected: Outcome
-    seams: tuple[str, ...] = ()
+    failpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """
-    One line of the report.
+    """A kill point in one mode: ``worker`` or ``deferred``."""
 
-    :param moment: The row.
-    :param mode: ``worker`` or ``deferred``: where the task waits.
-    """
-
-    moment: KillPoint
+    kill_point: KillPoint
     mode: str
 
     @property
     def name(self) -> str:
-        """A name for tests and files."""
-        return f"{self.moment.what}, {self.mode}"
+        """The name, for tests and files."""
+        return f"{self.kill_point.name}, {self.mode}"
 
 
-def cases(kill_points: Iterable[KillPoint]) -> Iterator[Case]:
-    """Every moment in every mode in which it exists."""
-    for moment in kill_points:
-        for mode in moment.modes:
-            yield Case(moment=moment, mode=mode)
+def all_cases(kill_points: Iterable[KillPoint]) -> Iterator[Case]:
+    """Yield the cases of kill points."""
+    for kill_point in kill_points:
+        for mode in kill_point.modes:
+            yield Case(kill_point=kill_point, mode=mode)
 
 
-def play(case: Case, scenario: Scenario) -> tuple[Line, str]:
-    """
-    Play a case to its end.
-
-    :returns: Its line, and what the tasks logged if it is not as it should be.
-    """
-    began = time.monotonic()
-    seen: Outcome | None = None
-    story = ""
+def run_case(case: Case, scenario: Scenario) -> tuple[Result, str]:
+    """Run a case. Return its result, and the logs of the task if the outcome is not the expected one."""
+    started_at = time.monotonic()
+    observed: Outcome | None = None
+    note = ""
     try:
-        for step in case.moment.steps:
+        for step in case.kill_point.steps:
             step(scenario)
-        seen = scenario.outcome(case.moment.expected)
+        observed = scenario.observe(case.kill_point.expected)
         lost = scenario.lost_tries()
         if lost:
-            story = "Airflow lost a try by itself, which is not counted: it " + " and ".join(lost)
+            note = f"Airflow itself lost {lost} tries, which do not count."
     except Exception as error:
-        story = f"{type(error).__name__}: {error}"
-    line = Line(
-        moment=case.moment.what,
+        note = f"{type(error).__name__}: {error}"
+    result = Result(
+        kill_point=case.kill_point.name,
         mode=case.mode,
-        expected=case.moment.expected,
-        seen=seen,
-        story=story,
-        seconds=time.monotonic() - began,
+        expected=case.kill_point.expected,
+        observed=observed,
+        note=note,
+        seconds=time.monotonic() - started_at,
     )
-    if line.exact:
-        return line, ""
+    if result.as_expected:
+        return result, ""
     try:
-        return line, scenario.log()
+        return result, scenario.log()
     except Exception as error:
-        return line, f"the logs can't be read: {error}"
+        return result, f"the logs cannot be read: {error}"

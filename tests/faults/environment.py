@@ -1,4 +1,4 @@
-"""The Airflow that all cases share, and the local Mosaics that they take in turns."""
+"""The Airflow that all cases share, and a pool of emulators."""
 
 from __future__ import annotations
 
@@ -18,131 +18,131 @@ from dev.airflow_instance import AirflowInstance
 from dev.fast_airflow import FAST_INTERVALS
 from dev.postgres import Postgres
 
-from .cases import Case, play
-from .ledger import Line
+from .cases import Case, run_case
 from .restarts import Restart
+from .results import Result
 from .scenario import Scenario
-from .steps import begin, hold, let_go, looked_again, waits
+from .steps import await_new_polls, await_polling, hold_runs, release_runs, start
 
 ROOT = Path(__file__).resolve().parents[2]
 
 DATABASES = ("sqlite", "postgresql")
 
-#: A worker asks an API server that is away as often as by default, but for seconds and not for minutes.
-QUICK_TO_GIVE_UP = {
+#: A worker retries requests to the API server for seconds instead of minutes.
+SHORT_API_RETRIES = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "1",
 }
 
-#: Told of each line as soon as it is there.
-Tell = Callable[[Line], None]
+#: Called with each result at once.
+OnResult = Callable[[Result], None]
 
 
-def new_folder(name: str) -> Path:
-    """A folder of this run alone."""
+def create_folder(name: str) -> Path:
+    """Create a new folder for the files of one test run."""
     folder = ROOT / ".local" / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
 
 
-def wait(scenario: Scenario) -> None:
-    """Bring a task to where it waits."""
-    for step in (hold, begin, waits):
+def remove_folder(folder: Path) -> None:
+    """Remove the files of a test run."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_and_wait(scenario: Scenario) -> None:
+    """Start a task, and wait until it waits for its run."""
+    for step in (hold_runs, start, await_polling):
         step(scenario)
 
 
 class FaultEnvironment:
     """
-    One Airflow and several local Mosaics.
+    One Airflow and several emulators.
 
-    :param folder: Everything is written there.
-    :param airflow: The Airflow.
-    :param mosaics: The local Mosaics; Airflow knows them as ``mosaic_0``, ``mosaic_1`` and so on.
+    :param folder: The folder for logs.
+    :param emulators: The emulators. Their connections are ``mosaic_0``, ``mosaic_1`` and so on.
     """
 
-    def __init__(self, folder: Path, airflow: AirflowInstance, mosaics: Sequence[Emulator]) -> None:
+    def __init__(self, folder: Path, airflow: AirflowInstance, emulators: Sequence[Emulator]) -> None:
         self.folder = folder
         self.airflow = airflow
-        self._mosaics = mosaics
+        self._emulators = emulators
         self._free: queue.Queue[int] = queue.Queue()
-        for number in range(len(mosaics)):
+        for number in range(len(emulators)):
             self._free.put(number)
 
     @contextmanager
     def scenario(self, case: Case) -> Iterator[Scenario]:
-        """A scenario for a case, with a local Mosaic as new."""
+        """Yield the scenario of a case, with a free emulator that is reset."""
         number = self._free.get()
         try:
-            self._mosaics[number].reset()
+            self._emulators[number].reset()
             yield Scenario(
                 self.airflow,
-                self._mosaics[number],
+                self._emulators[number],
                 connection=f"mosaic_{number}",
                 control=self.folder / "control",
-                shape=case.moment.shape,
+                dag=case.kill_point.dag,
                 mode=case.mode,
-                seams=case.moment.seams,
+                failpoints=case.kill_point.failpoints,
             )
         finally:
             self._free.put(number)
 
-    def play(self, case: Case) -> Line:
-        """Play one case; the logs of one that is wrong are kept in the folder."""
+    def run(self, case: Case) -> Result:
+        """Run a case. If its outcome is wrong, write its logs to the folder."""
         with self.scenario(case) as scenario:
-            line, log = play(case, scenario)
-            self._keep(line, log)
-            if not line.exact:
-                # What it has left going on must not be counted in the next case.
-                scenario.give_up()
-        return line
+            return self._run(case, scenario)
 
-    def play_all(self, cases: Sequence[Case], tell: Tell) -> list[Line]:
-        """Play cases, as many at a time as there are local Mosaics."""
-        lines = []
-        with ThreadPoolExecutor(len(self._mosaics)) as pool:
-            for done in as_completed([pool.submit(self.play, case) for case in cases]):
-                tell(done.result())
-                lines.append(done.result())
-        return lines
+    def _run(self, case: Case, scenario: Scenario) -> Result:
+        result, log = run_case(case, scenario)
+        if not result.as_expected:
+            name = "".join(letter if letter.isalnum() else "-" for letter in case.name)
+            (self.folder / f"wrong-{name}.log").write_text(f"{result}\n{result.expected}\n{result.observed}\n{log}")
+            # A task that still runs must not count in the next case of this emulator.
+            scenario.abort()
+        return result
 
-    def play_restarts(self, restarts: Sequence[Restart], tell: Tell) -> list[Line]:
+    def run_all(self, cases: Sequence[Case], on_result: OnResult) -> list[Result]:
+        """Run cases, one at a time for each emulator."""
+        results = []
+        with ThreadPoolExecutor(len(self._emulators)) as pool:
+            for future in as_completed([pool.submit(self.run, case) for case in cases]):
+                on_result(future.result())
+                results.append(future.result())
+        return results
+
+    def run_restarts(self, restarts: Sequence[Restart], on_result: OnResult) -> list[Result]:
         """
-        Bring all tasks to where they wait, then do one thing after the other to Airflow.
+        Start the tasks of all cases, then disturb Airflow once for each case.
 
-        Each case ends after its own; until then it has lived through those before it.
+        A task ends after the disturbance of its own case. Until then, it also survives those of earlier cases.
         """
-        lines: list[Line] = []
+        results: list[Result] = []
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(len(restarts) or 1))
             waiting = []
             for restart in restarts:
                 scenario = stack.enter_context(self.scenario(restart.case()))
-                waiting.append((restart, scenario, pool.submit(wait, scenario)))
-            futures.wait([there for *_, there in waiting])
-            for restart, scenario, there in waiting:
+                waiting.append((restart, scenario, pool.submit(start_and_wait, scenario)))
+            futures.wait([future for *_, future in waiting])
+            for restart, scenario, future in waiting:
 
-                def go_on(scenario: Scenario, restart: Restart = restart, there: Future[None] = there) -> None:
-                    there.result()
+                def disturb(scenario: Scenario, restart: Restart = restart, future: Future[None] = future) -> None:
+                    future.result()
                     restart.disturb(self.airflow)
 
-                line, log = play(restart.case(go_on, looked_again, let_go), scenario)
-                self._keep(line, log)
-                if not line.exact:
-                    scenario.give_up()
-                tell(line)
-                lines.append(line)
-        return lines
-
-    def _keep(self, line: Line, log: str) -> None:
-        if not line.exact:
-            name = "".join(letter if letter.isalnum() else "-" for letter in f"{line.moment} {line.mode}")
-            (self.folder / f"wrong-{name}.log").write_text(f"{line}\n{line.expected}\n{line.seen}\n{log}")
+                result = self._run(restart.case(disturb, await_new_polls, release_runs), scenario)
+                on_result(result)
+                results.append(result)
+        return results
 
 
 @contextmanager
-def database(folder: Path, kind: str) -> Iterator[str | None]:
-    """Yield the address of a new database for Airflow; None for a SQLite file in its home."""
-    if kind == "sqlite":
+def _database(folder: Path, name: str) -> Iterator[str | None]:
+    """Yield the URL of a new database, or None for a SQLite file in Airflow's home."""
+    if name == "sqlite":
         yield None
     else:
         with Postgres(folder / "postgresql") as server:
@@ -150,43 +150,38 @@ def database(folder: Path, kind: str) -> Iterator[str | None]:
 
 
 @contextmanager
-def fault_environment(folder: Path, *, mosaics: int, kind: str = "sqlite") -> Iterator[FaultEnvironment]:
+def fault_environment(folder: Path, *, emulators: int, database: str = "sqlite") -> Iterator[FaultEnvironment]:
     """
-    Bring everything up, and end it.
+    Start Airflow and the emulators, and stop them at the end.
 
-    :param folder: Everything is written there.
-    :param mosaics: How many cases can be played at a time.
-    :param kind: Airflow's database, one of ``DATABASES``.
+    :param folder: The folder for all files.
+    :param emulators: Number of emulators. As many cases run at a time.
+    :param database: Airflow's database, one of ``DATABASES``.
     """
     with ExitStack() as stack:
-        made = [
+        started = [
             stack.enter_context(Emulator(directory=folder / f"mosaic-{number}", speed=100, render="tiny"))
-            for number in range(mosaics)
+            for number in range(emulators)
         ]
         (folder / "control").mkdir()
+        connections = {
+            f"AIRFLOW_CONN_MOSAIC_{number}": emulator.airflow_connection() for number, emulator in enumerate(started)
+        }
         airflow = stack.enter_context(
             AirflowInstance(
                 folder / "airflow",
                 dags=[Path(__file__).parent / "dags"],
-                parallelism=mosaics + 2,
-                sql_connection=stack.enter_context(database(folder, kind)),
+                parallelism=emulators + 2,
+                sql_connection=stack.enter_context(_database(folder, database)),
                 environment={
                     **FAST_INTERVALS,
-                    **QUICK_TO_GIVE_UP,
+                    **SHORT_API_RETRIES,
+                    **connections,
                     "MOSAIC_FAULTS_CONTROL": str(folder / "control"),
                     "PYTHONPATH": str(Path(__file__).parent / "backends"),
-                    # Not of the API server, which would ask it once more for each lookup.
+                    # Only for workers and triggerers. The API server would look each connection up once more.
                     "AIRFLOW__WORKERS__SECRETS_BACKEND": "faulty_secrets.FaultySecrets",
-                    **{
-                        f"AIRFLOW_CONN_MOSAIC_{number}": mosaic.airflow_connection()
-                        for number, mosaic in enumerate(made)
-                    },
                 },
             )
         )
-        yield FaultEnvironment(folder, airflow, made)
-
-
-def forget(folder: Path) -> None:
-    """Remove what a run has written, when nothing is left to read in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+        yield FaultEnvironment(folder, airflow, started)

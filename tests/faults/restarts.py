@@ -1,4 +1,4 @@
-"""What is restarted, dies or changes under tasks that wait: nothing is cancelled, nothing is started."""
+"""Services of Airflow that are restarted, killed or changed while tasks wait."""
 
 from __future__ import annotations
 
@@ -14,61 +14,56 @@ from dev.airflow_instance import AirflowInstance
 from dev.processes import DeadlineExceededError, poll
 
 from .cases import Case, KillPoint
-from .ledger import Outcome
+from .results import Outcome
 from .steps import Step
 
-ONCE = Outcome(started=1)
+STARTED = Outcome(started=1)
 
 
 @dataclass(frozen=True)
 class Restart:
     """
-    A row of the table whose tasks all wait in the same Airflow, and what is done to that Airflow.
+    A row of the table that changes the Airflow of all tasks.
 
-    :param what: What happens.
+    :param name: What happens.
     :param mode: Where the task waits.
-    :param disturb: What is done.
-    :param expected: What it must come to.
-    :param shape: How the task is set up.
+    :param disturb: Restarts, kills or changes a service.
+    :param expected: The expected outcome.
+    :param dag: The DAG in ``dags/``, without its mode.
     """
 
-    what: str
+    name: str
     mode: str
     disturb: Callable[[AirflowInstance], None]
-    expected: Outcome = ONCE
-    shape: str = "run_retried"
+    expected: Outcome = STARTED
+    dag: str = "run_with_retries"
 
     def case(self, *steps: Step) -> Case:
-        """Its case, with these steps."""
-        moment = KillPoint(self.what, self.shape, (self.mode,), steps, self.expected)
-        return Case(moment=moment, mode=self.mode)
-
-    @property
-    def name(self) -> str:
-        """A name for tests and files."""
-        return self.case().name
+        """Return the case with these steps."""
+        kill_point = KillPoint(self.name, self.dag, (self.mode,), steps, self.expected)
+        return Case(kill_point=kill_point, mode=self.mode)
 
 
-def touch(airflow: AirflowInstance) -> None:
+def change_dag_file(airflow: AirflowInstance) -> None:
     """Change the DAG file, and wait until it is parsed again."""
-    began = datetime.now(timezone.utc)
-    path = airflow.dags_folder / "fault_shapes.py"
-    # A changed shape is a new version of the DAG, not only another time of parsing.
+    changed_at = datetime.now(timezone.utc)
+    path = airflow.dags_folder / "fault_dags.py"
+    # Only a changed DAG becomes a new DAG version.
     path.write_text(path.read_text().replace("max_active_runs=100", f"max_active_runs={101 + int(time.time()) % 50}"))
 
-    def parsed() -> bool:
-        told = airflow.rest.get("/api/v2/dags/run_retried_deferred")["last_parsed_time"]
-        return told is not None and datetime.fromisoformat(told.replace("Z", "+00:00")) > began
+    def is_parsed() -> bool:
+        parsed_at = airflow.rest.get("/api/v2/dags/run_with_retries_deferred")["last_parsed_time"]
+        return parsed_at is not None and datetime.fromisoformat(parsed_at.replace("Z", "+00:00")) > changed_at
 
-    poll(lambda: parsed() or None, timeout=60, what="the DAG file is parsed again")
+    poll(lambda: is_parsed() or None, timeout=60, what="the DAG file is parsed again")
 
 
-def stop_gracefully(name: str) -> Callable[[AirflowInstance], None]:
-    """SIGTERM to a process, and again to one that does not go; what is left after that is killed; and a new one."""
+def restart(name: str) -> Callable[[AirflowInstance], None]:
+    """Return a function that restarts a service with SIGTERM, and with SIGKILL if it does not end."""
 
     def disturb(airflow: AirflowInstance) -> None:
         service = airflow.services[name]
-        # A scheduler with a LocalExecutor that is idle does not always go at the first one.
+        # An idle scheduler with a LocalExecutor may ignore the first SIGTERM.
         for _ in range(3):
             service.kill(signal.SIGTERM, whole_session=False)
             with contextlib.suppress(DeadlineExceededError):
@@ -79,8 +74,8 @@ def stop_gracefully(name: str) -> Callable[[AirflowInstance], None]:
     return disturb
 
 
-def kill_hard(name: str) -> Callable[[AirflowInstance], None]:
-    """SIGKILL to a process and all that it started, and a new one."""
+def kill(name: str) -> Callable[[AirflowInstance], None]:
+    """Return a function that kills a service and its child processes with SIGKILL, and starts it again."""
 
     def disturb(airflow: AirflowInstance) -> None:
         airflow.kill(name, signal.SIGKILL)
@@ -89,48 +84,47 @@ def kill_hard(name: str) -> Callable[[AirflowInstance], None]:
     return disturb
 
 
-def stay_away(airflow: AirflowInstance) -> None:
-    """End the API server until workers have lost their heartbeat, and start a new one."""
+def stop_api_server(airflow: AirflowInstance) -> None:
+    """Kill the API server, and start it again after a worker has stopped its task for lack of a heartbeat."""
     log = airflow.services["scheduler"].log
-    before = _given_up(log)
+    before = _count_failed_heartbeats(log)
     airflow.kill("api-server", signal.SIGKILL)
-    poll(lambda: _given_up(log) > before or None, timeout=120, what="a worker gives its task up")
-    # The task's process has five seconds after that.
+    poll(lambda: _count_failed_heartbeats(log) > before or None, timeout=120, what="a worker stops its task")
+    # Airflow then gives the task's process five seconds.
     time.sleep(6)
     airflow.restart("api-server")
 
 
-def _given_up(log: Path) -> int:
+def _count_failed_heartbeats(log: Path) -> int:
     return log.read_text(errors="replace").count("Too many failed heartbeats")
 
 
-#: In the order in which they are done. A scheduler that is asked to end waits for its workers, so for tasks on workers
-#: only its death is of interest.
+#: In this order. A scheduler that receives SIGTERM waits for its workers, so tasks on workers only test SIGKILL.
 GROUPS = (
     (
-        Restart("DAG file changed while deferred", "deferred", touch),
-        Restart("triggerer restarted while deferred", "deferred", stop_gracefully("triggerer")),
-        Restart("6 while deferred, triggerer killed", "deferred", kill_hard("triggerer")),
-        Restart("scheduler restarted while deferred", "deferred", stop_gracefully("scheduler")),
-        Restart("scheduler killed while deferred", "deferred", kill_hard("scheduler")),
+        Restart("DAG file changed while deferred", "deferred", change_dag_file),
+        Restart("triggerer restarted while deferred", "deferred", restart("triggerer")),
+        Restart("triggerer killed while deferred", "deferred", kill("triggerer")),
+        Restart("scheduler restarted while deferred", "deferred", restart("scheduler")),
+        Restart("scheduler killed while deferred", "deferred", kill("scheduler")),
     ),
     (
         Restart(
-            "5 while polling, scheduler and its workers killed",
+            "scheduler and its workers killed while polling",
             "worker",
-            kill_hard("scheduler"),
+            kill("scheduler"),
             Outcome(started=1, tries=2),
         ),
     ),
     (
         Restart(
-            "5 while polling, API server away until the heartbeat is lost",
+            "API server down until the heartbeat fails, while polling",
             "worker",
-            stay_away,
+            stop_api_server,
             Outcome(started=1, tries=2),
-            # Airflow uses up a try for each start of a process that can't reach its API server.
-            "run_retried_later",
+            # Airflow uses up a try for each process that cannot reach its API server.
+            "run_with_late_retries",
         ),
-        Restart("API server restarted while deferred", "deferred", kill_hard("api-server")),
+        Restart("API server restarted while deferred", "deferred", kill("api-server")),
     ),
 )

@@ -1,4 +1,4 @@
-"""Where one case is played: its own DAG run on the shared Airflow, and a local Mosaic that counts for it alone."""
+"""What the steps of a case act on: a DAG run on the shared Airflow, and an emulator of its own."""
 
 from __future__ import annotations
 
@@ -21,57 +21,59 @@ from dev.airflow_instance import AirflowInstance
 from dev.airflow_rest import RestError, TaskInstance
 from dev.processes import living, members, poll
 
-from .ledger import Outcome, seen_by
+from .results import Outcome, count_effects
 
-TASK = "effect"
-START = "/agent/{agent_id}/run"
-LIST = "/agent/{agent_id}/runs"
-LOOK = "/agent_run/{run_id}"
-POST = "/social/post"
-POST_LOOK = "/social/post/{post_id}"
-AGENT = "/agent/create"
-AGENT_UPDATE = "/agent/{agent_id}/update"
-AVATAR = "/avatar-profiles/create"
-RESUME = "/agent_run/{run_id}/resume"
-#: An agent that takes a film.
-SOME_AGENT = "a0000000-0000-4000-8000-000000000001"
-FINALIZE = "/uploads/{asset_type}/finalize_upload"
+TASK_ID = "mosaic_task"
+START_RUN = "/agent/{agent_id}/run"
+LIST_RUNS = "/agent/{agent_id}/runs"
+GET_RUN = "/agent_run/{run_id}"
+RESUME_RUN = "/agent_run/{run_id}/resume"
+CREATE_POST = "/social/post"
+GET_POST = "/social/post/{post_id}"
+CREATE_AGENT = "/agent/create"
+UPDATE_AGENT = "/agent/{agent_id}/update"
+CREATE_AVATAR = "/avatar-profiles/create"
+FINALIZE_UPLOAD = "/uploads/{asset_type}/finalize_upload"
+
+#: An agent with a video input.
+AGENT_ID = "a0000000-0000-4000-8000-000000000001"
+VIDEO_URL = "https://www.youtube.com/watch?v=aqz-KE-bpKQ"
 
 _ENDED = ("success", "failed", "skipped")
-#: How long everything must stand as it should before it is believed: what comes too much comes late.
-_QUIET = 4.0
-#: Where a task names what it began, and the field by which the local Mosaic does.
-_KINDS = {
+#: Seconds for which the expected outcome must last. A second run or post may come late.
+_STABLE_SECONDS = 4.0
+#: By kind of task: the XCom key of the item's id, and the field of the id in the emulator.
+_IDS = {
     "run": ("mosaic_run_id", "id"),
     "post": ("mosaic_post_id", "post_id"),
     "agent": ("mosaic_agent_id", "id"),
     "avatar": ("mosaic_avatar_profile_id", "id"),
     "upload": ("return_value", "id"),
 }
-#: Agents that every local Mosaic has from its start; of all else there is nothing.
-_THERE_BEFORE = {"agent": len(fixed_agents())}
+#: Items of a new emulator, by kind.
+_EXISTING = {"agent": len(fixed_agents())}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One process of a task: a try's beginning, or its going on after a deferral."""
+class TaskProcess:
+    """A process of a task instance. ``method`` is ``execute``, or ``resume`` after a deferral."""
 
     pid: int
     try_number: int
-    part: str
+    method: str
 
 
 class Scenario:
     """
-    One case.
+    The task and the emulator of a case.
 
     :param airflow: The Airflow that all cases share.
-    :param mosaic: The local Mosaic, which no other case uses meanwhile.
-    :param connection: The name under which Airflow knows it.
-    :param control: The folder in which tasks say which processes they are.
-    :param shape: How the task is set up.
-    :param mode: Where it waits.
-    :param seams: The seams that its processes set.
+    :param mosaic: The emulator. No other case uses it at the same time.
+    :param connection: The connection id of the emulator.
+    :param control: The folder in which tasks record their processes.
+    :param dag: The DAG, without its mode.
+    :param mode: ``worker`` or ``deferred``: where the task waits.
+    :param failpoints: The failpoints of the task.
     """
 
     def __init__(
@@ -81,25 +83,25 @@ class Scenario:
         *,
         connection: str,
         control: Path,
-        shape: str,
+        dag: str,
         mode: str,
-        seams: tuple[str, ...] = (),
+        failpoints: tuple[str, ...] = (),
     ) -> None:
         self.airflow = airflow
         self.mosaic = mosaic
         self.mode = mode
-        self.dag_id = f"{shape}_{mode}"
+        self.dag_id = f"{dag}_{mode}"
         self.run_id = f"case_{time.time_ns()}"
         self._folder = control / self.run_id
         self._folder.mkdir(parents=True)
-        # One whose lookups fail when they are told to.
-        faulty = "faulty_lookups" in seams
+        # The secrets backend of these connections fails on request.
+        faulty = "failing_lookups" in failpoints
         self._connection = connection.replace("mosaic_", "faulty_") if faulty else connection
-        self._away = control / f"{self._connection}.away"
-        self._away.unlink(missing_ok=True)
-        self._seams = seams
-        #: A run that was there before the task.
-        self.earlier_run = ""
+        self._failing_lookups = control / f"{self._connection}.failing"
+        self._failing_lookups.unlink(missing_ok=True)
+        self._failpoints = failpoints
+        #: A run that exists before the task starts.
+        self._existing_run = ""
 
     # The task
 
@@ -109,19 +111,19 @@ class Scenario:
         source.write_bytes(os.urandom(200_000))
         conf = {
             "connection": self._connection,
-            "seams": list(self._seams),
+            "failpoints": list(self._failpoints),
             "source": str(source),
             "text": f"Out now: {self.run_id}",
-            "run": self.earlier_run,
+            "run": self._existing_run,
         }
-        _insist(lambda: self.airflow.trigger(self.dag_id, conf, run_id=self.run_id))
+        _change_airflow(lambda: self.airflow.trigger(self.dag_id, conf, run_id=self.run_id))
 
     def task(self) -> TaskInstance:
-        """The task as Airflow shows it."""
-        return self.airflow.rest.task_instance(self.dag_id, self.run_id, TASK)
+        """Return the task instance."""
+        return self.airflow.rest.task_instance(self.dag_id, self.run_id, TASK_ID)
 
-    def until_state(self, *states: str, tries: int | None = None, timeout: float = 120) -> TaskInstance:
-        """Wait until the task is in one of the states, in a certain try if that matters."""
+    def wait_for_state(self, *states: str, tries: int | None = None, timeout: float = 120) -> TaskInstance:
+        """Wait until the task is in one of the states, with a try number if given."""
 
         def reached() -> TaskInstance | None:
             task = self.task()
@@ -129,7 +131,7 @@ class Scenario:
 
         return poll(reached, timeout=timeout, pause=0.4, what=f"{self.dag_id} is {' or '.join(states)}")
 
-    def until_done(self) -> None:
+    def wait_for_dag_run(self) -> None:
         """Wait until the DAG run has ended."""
         poll(
             lambda: self.airflow.rest.dag_run(self.dag_id, self.run_id).ended or None,
@@ -137,59 +139,62 @@ class Scenario:
             what=f"the end of {self.run_id}",
         )
 
-    def process(self, try_number: int = 1, part: str = "execute") -> Part:
-        """The process of a try, once it is there."""
+    def wait_for_process(self, try_number: int = 1, method: str = "execute") -> TaskProcess:
+        """Wait for the process of a try, and return it."""
 
-        def there() -> Part | None:
-            for path in sorted(self._folder.glob(f"{try_number}-{part}-*.json")):
-                said = json.loads(path.read_text())
-                return Part(pid=said["pid"], try_number=said["try"], part=said["part"])
+        def read() -> TaskProcess | None:
+            for path in sorted(self._folder.glob(f"{try_number}-{method}-*.json")):
+                return TaskProcess(**json.loads(path.read_text()))
             return None
 
-        return poll(there, timeout=90, pause=0.1, what=f"the process of try {try_number}, {part}")
+        return poll(read, timeout=90, pause=0.1, what=f"the process of try {try_number}, {method}")
 
-    def signal(self, number: signal.Signals, part: Part) -> None:
-        """Send a signal to a task's process, which must be one of our scheduler's."""
-        if part.pid not in members(self.airflow.services["scheduler"].sessions):
-            raise RuntimeError(f"process {part.pid} is none of our scheduler's")
-        os.kill(part.pid, number)
+    def signal(self, number: signal.Signals, process: TaskProcess) -> None:
+        """Send a signal to a process of the task. Raise if the process does not belong to this Airflow."""
+        if process.pid not in members(self.airflow.services["scheduler"].sessions):
+            raise RuntimeError(f"process {process.pid} does not belong to this Airflow")
+        os.kill(process.pid, number)
 
-    def kill(self, try_number: int = 1, part: str = "execute") -> None:
-        """SIGKILL the task's process."""
-        self.signal(signal.SIGKILL, self.process(try_number, part))
+    def kill(self, try_number: int = 1, method: str = "execute") -> None:
+        """Send SIGKILL to the task's process."""
+        self.signal(signal.SIGKILL, self.wait_for_process(try_number, method))
 
-    def lose_machine(self) -> None:
-        """SIGKILL the task's process and the one that watches over it: nobody is left to say that it died."""
-        part = self.process()
-        watcher = living()[part.pid].parent
-        self.signal(signal.SIGKILL, Part(pid=watcher, try_number=part.try_number, part="watcher"))
-        self.signal(signal.SIGKILL, part)
+    def kill_with_supervisor(self) -> None:
+        """Send SIGKILL to the task's process and its supervisor, which would report the end of the process."""
+        process = self.wait_for_process()
+        supervisor = living()[process.pid].parent
+        self.signal(signal.SIGKILL, TaskProcess(pid=supervisor, try_number=process.try_number, method="supervisor"))
+        self.signal(signal.SIGKILL, process)
 
     def mark(self, state: str) -> None:
-        """Mark the task, as a person does."""
-        _insist(lambda: self.airflow.rest.set_task_state(self.dag_id, self.run_id, TASK, state))
+        """Mark the task as failed or success."""
+        _change_airflow(lambda: self.airflow.rest.set_task_state(self.dag_id, self.run_id, TASK_ID, state))
 
     def clear(self) -> None:
-        """Clear the task, as a person does who wants it done again."""
-        _insist(lambda: self.airflow.rest.clear(self.dag_id, self.run_id, [TASK]))
+        """Clear the task."""
+        _change_airflow(lambda: self.airflow.rest.clear(self.dag_id, self.run_id, [TASK_ID]))
 
-    def give_up(self) -> None:
-        """End a DAG run that did not go as it should."""
+    def abort(self) -> None:
+        """End the DAG run of a failed case."""
         path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}"
         with contextlib.suppress(Exception):
-            _insist(lambda: self.airflow.rest.patch(path, {"state": "failed"}))
-            self.until_state(*_ENDED, timeout=30)
+            _change_airflow(lambda: self.airflow.rest.patch(path, {"state": "failed"}))
+            self.wait_for_state(*_ENDED, timeout=30)
 
     # Mosaic
 
-    def start_and_fail_run(self) -> None:
-        """Somebody has started a run, which has failed, and the task is to resume it."""
-        body = {"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}
-        self.earlier_run = self._ask("POST", START.format(agent_id=SOME_AGENT), body)["run_id"]
-        self.mosaic.finish_run(self.earlier_run, "failed", message="By hand")
+    def create_run(self) -> None:
+        """Start a run outside Airflow. The task waits for it."""
+        run = self._request("POST", START_RUN.format(agent_id=AGENT_ID), {"video_urls": [VIDEO_URL]})
+        self._existing_run = run["run_id"]
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """A request of somebody's to the local Mosaic, as its documentation has it."""
+    def create_failed_run(self) -> None:
+        """Start a run outside Airflow and let it fail. The task resumes it."""
+        self.create_run()
+        self.mosaic.finish_run(self._existing_run, "failed", message="By hand")
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request to the emulator and return the response."""
         connection = json.loads(self.mosaic.airflow_connection())
         request = urllib.request.Request(
             connection["host"] + path,
@@ -197,120 +202,124 @@ class Scenario:
             headers={"Authorization": f"Bearer {connection['password']}", "Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
-    def start_run(self) -> None:
-        """Somebody has started a run, and the task is to wait for it."""
-        body = {"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}
-        self.earlier_run = self._ask("POST", START.format(agent_id=SOME_AGENT), body)["run_id"]
+    def fail_lookups(self, times: int) -> None:
+        """Let the next lookups of the connection fail."""
+        self._failing_lookups.write_text(str(times))
 
-    def lookups_fail(self, times: int) -> None:
-        """The next lookups of the connection fail."""
-        self._away.write_text(str(times))
-
-    def until_lookups_failed(self) -> None:
-        """Wait until all of them have failed."""
-        poll(lambda: self._away.read_text() == "0" or None, timeout=90, pause=0.1, what="lookups that failed")
+    def wait_for_failed_lookups(self) -> None:
+        """Wait until all these lookups have failed."""
+        poll(lambda: self._failing_lookups.read_text() == "0" or None, timeout=90, pause=0.1, what="failed lookups")
 
     def hold_runs(self) -> None:
-        """Runs go on until they are let go."""
+        """Keep runs and posts from ending."""
         self.mosaic.configure(hold_runs=True, hold_posts=True)
 
-    def let_go(self) -> None:
-        """What is held goes on to its end."""
+    def release_runs(self) -> None:
+        """Let runs and posts end."""
         self.mosaic.configure(hold_runs=False, hold_posts=False)
 
-    def until(self, look: Callable[[], bool], what: str, *, timeout: float = 90) -> None:
-        """Wait for something of the emulator's."""
-        poll(lambda: look() or None, timeout=timeout, pause=0.1, what=what)
+    def wait_until(self, is_done: Callable[[], bool], what: str, *, timeout: float = 90) -> None:
+        """Wait until the emulator has reached a state."""
+        poll(lambda: is_done() or None, timeout=timeout, pause=0.1, what=what)
 
-    def until_request(self, method: str, path: str, times: int = 1) -> None:
-        """Wait until a request has come in so many times."""
+    def wait_for_requests(self, method: str, path: str, times: int = 1) -> None:
+        """Wait until an endpoint has received a number of requests."""
         name = f"{method} {path}"
-        self.until(lambda: self.mosaic.counts().requests.get(name, 0) >= times, f"{times} times {name}")
+        self.wait_until(lambda: self.mosaic.counts().requests.get(name, 0) >= times, f"{times} times {name}")
 
-    def until_counted(self, **wanted: int) -> None:
-        """Wait until the emulator has counted so much."""
-        self.until(lambda: all(seen_by(self.mosaic)[name] >= number for name, number in wanted.items()), str(wanted))
+    def wait_for_counts(self, **expected: int) -> None:
+        """Wait until the emulator's counts have reached these values."""
 
-    # The end
+        def reached() -> bool:
+            counts = count_effects(self.mosaic)
+            return all(counts[name] >= number for name, number in expected.items())
 
-    def outcome(self, expected: Outcome) -> Outcome:
-        """How it ended: as soon as it stands as expected, and still does a while later; or after a time of waiting."""
-        self.until_state(*_ENDED, timeout=200)
+        self.wait_until(reached, str(expected))
+
+    # The outcome
+
+    def observe(self, expected: Outcome) -> Outcome:
+        """
+        Wait for the end of the task and return the outcome.
+
+        The expected outcome has 20 seconds to appear, and must then last.
+        """
+        self.wait_for_state(*_ENDED, timeout=200)
         deadline = time.monotonic() + 20
         while self._read() != expected and time.monotonic() < deadline:
             time.sleep(0.5)
-        quiet = time.monotonic() + _QUIET
-        seen = self._read()
-        while seen == expected and time.monotonic() < quiet:
+        stable_at = time.monotonic() + _STABLE_SECONDS
+        observed = self._read()
+        while observed == expected and time.monotonic() < stable_at:
             time.sleep(0.5)
-            seen = self._read()
-        return seen
+            observed = self._read()
+        return observed
 
     def _read(self) -> Outcome:
         task = self.task()
-        # Read only where there are more tries than one: the logs are long.
-        lost = sum(self.lost_tries().values()) if task.try_number > 1 else 0
-        return Outcome(**seen_by(self.mosaic), state=str(task.state), tries=task.try_number - lost, names=self._named())
+        # The logs are long, so they are only read if there was a second try.
+        tries = task.try_number - (self.lost_tries() if task.try_number > 1 else 0)
+        return Outcome(**count_effects(self.mosaic), state=str(task.state), tries=tries, xcom=self._xcom_position())
 
-    def lost_tries(self) -> dict[str, int]:
+    def lost_tries(self) -> int:
         """
-        Tries that Airflow lost by itself, by what its logs say of it. They are no part of what is promised.
+        Return how many tries Airflow itself lost, by the scheduler's log.
 
-        The scheduler takes the end of a task's first part for that of its second, when a trigger fires at once.
+        If a trigger fires at once, the scheduler takes the end of the task's first process for that of its second.
         """
-        requeued = self.airflow.services["scheduler"].log.read_text(errors="replace").splitlines()
-        lost = sum(self.run_id in line and "the task instance's state attribute is queued" in line for line in requeued)
-        return {"took a resumed part for ended": lost} if lost else {}
+        lines = self.airflow.services["scheduler"].log.read_text(errors="replace").splitlines()
+        return sum(self.run_id in line and "the task instance's state attribute is queued" in line for line in lines)
 
-    def _named(self) -> int:
+    def _xcom_position(self) -> int:
+        """Return which item the task's XCom contains: 1 for the first, 0 for none, -1 for an unknown one."""
         kind = self.dag_id.partition("_")[0]
-        key, field = _KINDS[kind]
-        there: list[dict[str, Any]]
+        key, field = _IDS[kind]
+        items: list[dict[str, Any]]
         if kind == "avatar":
-            there = self._ask("GET", "/avatar-profiles")["avatar_profiles"]
+            items = self._request("GET", "/avatar-profiles")["avatar_profiles"]
         else:
-            there = getattr(self.mosaic, f"{kind}s")()
-        ids = [each.get(field) or each.get(f"{kind}_id") for each in there]
+            items = getattr(self.mosaic, f"{kind}s")()
+        ids = [item.get(field) or item.get(f"{kind}_id") for item in items]
         try:
-            named = self.airflow.rest.xcom(self.dag_id, self.run_id, TASK, key)
+            xcom = self.airflow.rest.xcom(self.dag_id, self.run_id, TASK_ID, key)
         except RestError as error:
             if error.status != 404:
                 raise
             return 0
-        return ids.index(named) + 1 - _THERE_BEFORE.get(kind, 0) if named in ids else -1
+        return ids.index(xcom) + 1 - _EXISTING.get(kind, 0) if xcom in ids else -1
 
     def log(self) -> str:
-        """What every try logged."""
+        """Return the logs of all tries."""
         texts = []
         for number in range(1, self.task().try_number + 1):
             try:
-                text = self.airflow.rest.task_log(self.dag_id, self.run_id, TASK, try_number=number)
+                text = self.airflow.rest.task_log(self.dag_id, self.run_id, TASK_ID, try_number=number)
             except RestError as error:
                 text = str(error)
             texts.append(f"---- {self.dag_id} {self.run_id} try {number}\n{text}")
         return "\n".join(texts)
 
 
-#: With SQLite, two changes at the same time lock each other out in the API server, each waiting in the same thread.
-_one_change = threading.Lock()
+#: On SQLite, two changes at the same time block each other in the API server.
+_change_lock = threading.Lock()
 
 
-def _insist(ask: Callable[[], Any]) -> None:
-    """Ask Airflow for a change until it is made: under load its database is locked at times."""
+def _change_airflow(send: Callable[[], Any]) -> None:
+    """Send a change to Airflow until it succeeds. Under load, the database is locked at times."""
     deadline = time.monotonic() + 30
-    again = False
+    is_repeat = False
     while True:
         try:
-            with _one_change:
-                ask()
+            with _change_lock:
+                send()
             return
         except RestError as error:
-            if again and error.status == 409:
+            if is_repeat and error.status == 409:
                 return
             if error.status < 500 or time.monotonic() > deadline:
                 raise
-        again = True
+        is_repeat = True
         time.sleep(0.5)

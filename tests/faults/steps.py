@@ -1,4 +1,4 @@
-"""What the cases are played with: each step does one thing to a task or to its Mosaic, or waits for one thing."""
+"""The steps of cases: each does one thing to a task or to Mosaic, or waits for one thing."""
 
 from __future__ import annotations
 
@@ -8,137 +8,53 @@ from typing import Any
 
 from dev.processes import poll
 
-from .scenario import AGENT, AGENT_UPDATE, AVATAR, FINALIZE, LOOK, POST, RESUME, START, Scenario
+from .scenario import (
+    CREATE_AGENT,
+    CREATE_AVATAR,
+    CREATE_POST,
+    FINALIZE_UPLOAD,
+    GET_RUN,
+    RESUME_RUN,
+    START_RUN,
+    UPDATE_AGENT,
+    Scenario,
+)
 
-#: One thing that is done or waited for.
 Step = Callable[[Scenario], None]
 
-#: What the local Mosaic counts when a request has had its effect.
+#: The count of the emulator that shows the effect of a request.
 EFFECTS = {
-    START: "started",
-    RESUME: "resumed",
-    POST: "posts",
-    AGENT: "agents",
-    AGENT_UPDATE: "updated",
-    AVATAR: "avatars",
-    FINALIZE: "finalized",
+    START_RUN: "started",
+    RESUME_RUN: "resumed",
+    CREATE_POST: "posts",
+    CREATE_AGENT: "agents",
+    UPDATE_AGENT: "updated",
+    CREATE_AVATAR: "avatars",
+    FINALIZE_UPLOAD: "finalized",
 }
 
-begin: Step = Scenario.start
+start: Step = Scenario.start
 clear: Step = Scenario.clear
-hold: Step = Scenario.hold_runs
-let_go: Step = Scenario.let_go
-lose_machine: Step = Scenario.lose_machine
-failed_before: Step = Scenario.start_and_fail_run
-begun_before: Step = Scenario.start_run
-lookups_failed: Step = Scenario.until_lookups_failed
+hold_runs: Step = Scenario.hold_runs
+release_runs: Step = Scenario.release_runs
+create_run: Step = Scenario.create_run
+create_failed_run: Step = Scenario.create_failed_run
+kill_with_supervisor: Step = Scenario.kill_with_supervisor
+await_failed_lookups: Step = Scenario.wait_for_failed_lookups
 
 
-def fault(kind: str, method: str, path: str, **options: Any) -> Step:
-    """The next request of a kind meets a fault."""
+def inject(kind: str, method: str, path: str, **options: Any) -> Step:
+    """Let the next request to an endpoint fail."""
     return lambda scenario: scenario.mosaic.inject(kind, method=method, path=path, **options)
 
 
-def lookups_fail(times: int) -> Step:
-    """The next lookups of the connection fail."""
-    return lambda scenario: scenario.lookups_fail(times)
+def fail_lookups(times: int) -> Step:
+    """Let the next lookups of the connection fail."""
+    return lambda scenario: scenario.fail_lookups(times)
 
 
-def requested(method: str, path: str, times: int = 1) -> Step:
-    """Wait until a request has come in so many times."""
-    return lambda scenario: scenario.until_request(method, path, times)
-
-
-def held(method: str, path: str, *, when: str, seconds: float | None = None) -> tuple[Step, ...]:
-    """Begin, and hold the first request of a kind before or after its effect, for good or for some seconds."""
-    options = {} if seconds is None else {"seconds": seconds}
-    there = counted(**{EFFECTS[path]: 1}) if when == "after" else requested(method, path)
-    return fault("hang", method, path, when=when, **options), begin, there
-
-
-def counted(**wanted: int) -> Step:
-    """Wait until the local Mosaic has counted so much."""
-    return lambda scenario: scenario.until_counted(**wanted)
-
-
-def looked(times: int, path: str = LOOK) -> Step:
-    """Wait until a run or a post has been looked at so many times."""
-    return requested("GET", path, times)
-
-
-def looked_again(scenario: Scenario, times: int = 2) -> None:
-    """Wait until somebody looks at a run anew: whatever was asked before may have been asked by who is gone."""
-    seen = scenario.mosaic.counts().requests.get(f"GET {LOOK}", 0)
-    scenario.until_request("GET", LOOK, seen + times)
-
-
-def looked_on(scenario: Scenario) -> None:
-    """
-    Wait for some more looks, one a second.
-
-    When a task goes on too soon after its deferral, Airflow takes the late news of its first part's end for a failure
-    of the try: fatal where there is no retry.
-    """
-    looked_again(scenario, 6)
-
-
-def waits(scenario: Scenario) -> None:
-    """Wait until the task waits, with a look of the trigger's or the loop's besides the task's first one."""
-    scenario.until_state("deferred" if scenario.mode == "deferred" else "running")
-    scenario.until_request("GET", LOOK, 2)
-
-
-def deferred_just_now(scenario: Scenario) -> None:
-    """Wait until the task is deferred, and be there before the triggerer is."""
-    poll(lambda: scenario.task().state == "deferred" or None, timeout=60, pause=0.05, what="the task is deferred")
-
-
-def in_state(*states: str, tries: int | None = None) -> Step:
-    """Wait until the task is in one of the states, in a certain try if that matters."""
-
-    def step(scenario: Scenario) -> None:
-        scenario.until_state(*states, tries=tries)
-
-    return step
-
-
-def over(state: str) -> Step:
-    """
-    Wait until the task has ended so, and the DAG run with it.
-
-    A clear in the moment in which the scheduler ends the DAG run is lost in Airflow: the task is cleared, and the DAG
-    run ended all the same, so that nobody begins the task anew.
-    """
-
-    def step(scenario: Scenario) -> None:
-        scenario.until_state(state)
-        scenario.until_done()
-
-    return step
-
-
-def killed(scenario: Scenario) -> None:
-    """SIGKILL the task's process."""
-    scenario.kill()
-
-
-def killed_again(scenario: Scenario) -> None:
-    """SIGKILL the process of the second try."""
-    scenario.kill(2)
-
-
-def terminated(scenario: Scenario) -> None:
-    """SIGTERM the task's process."""
-    scenario.signal(signal.SIGTERM, scenario.process())
-
-
-def marked(state: str) -> Step:
-    """Mark the task, as a person does."""
-    return lambda scenario: scenario.mark(state)
-
-
-def run_ends(status: str, *, number: int = 0) -> Step:
-    """End one of the runs, counted from the first."""
+def finish_run(status: str, *, number: int = 0) -> Step:
+    """End a run at Mosaic. The first run has the number 0."""
 
     def step(scenario: Scenario) -> None:
         scenario.mosaic.finish_run(scenario.mosaic.runs()[number]["run_id"], status, message="By hand")
@@ -146,10 +62,107 @@ def run_ends(status: str, *, number: int = 0) -> Step:
     return step
 
 
-def fault_met(kind: str) -> Step:
-    """Wait until a request has met the fault."""
+def kill(scenario: Scenario) -> None:
+    """Send SIGKILL to the task's process."""
+    scenario.kill()
+
+
+def kill_second_try(scenario: Scenario) -> None:
+    """Send SIGKILL to the process of the second try."""
+    scenario.kill(2)
+
+
+def terminate(scenario: Scenario) -> None:
+    """Send SIGTERM to the task's process."""
+    scenario.signal(signal.SIGTERM, scenario.wait_for_process())
+
+
+def mark(state: str) -> Step:
+    """Mark the task as failed or success."""
+    return lambda scenario: scenario.mark(state)
+
+
+def start_with_hang(method: str, path: str, *, when: str, seconds: float | None = None) -> tuple[Step, ...]:
+    """
+    Start the task, and wait until its first request to an endpoint hangs.
+
+    :param when: Whether the request hangs ``before`` or ``after`` its effect.
+    :param seconds: How long it hangs. Default: forever.
+    """
+    options = {} if seconds is None else {"seconds": seconds}
+    hanging = await_counts(**{EFFECTS[path]: 1}) if when == "after" else await_requests(method, path)
+    return inject("hang", method, path, when=when, **options), start, hanging
+
+
+def await_requests(method: str, path: str, times: int = 1) -> Step:
+    """Wait until an endpoint has received a number of requests."""
+    return lambda scenario: scenario.wait_for_requests(method, path, times)
+
+
+def await_counts(**counts: int) -> Step:
+    """Wait until the emulator's counts have reached these values."""
+    return lambda scenario: scenario.wait_for_counts(**counts)
+
+
+def await_fault(kind: str) -> Step:
+    """Wait until a request has met an injected fault."""
 
     def step(scenario: Scenario) -> None:
-        scenario.until(lambda: kind in scenario.mosaic.counts().faults_used, f"a {kind} that is met")
+        scenario.wait_until(lambda: kind in scenario.mosaic.counts().faults_used, f"a request that meets {kind}")
+
+    return step
+
+
+def await_polls(times: int, path: str = GET_RUN) -> Step:
+    """Wait until a run or a post has been polled a number of times."""
+    return await_requests("GET", path, times)
+
+
+def await_new_polls(scenario: Scenario, times: int = 2) -> None:
+    """Wait for further polls. Earlier ones may come from a process that no longer exists."""
+    before = scenario.mosaic.counts().requests.get(f"GET {GET_RUN}", 0)
+    scenario.wait_for_requests("GET", GET_RUN, before + times)
+
+
+def await_six_polls(scenario: Scenario) -> None:
+    """
+    Wait for six further polls, one a second.
+
+    If a task resumes too soon after its deferral, Airflow takes the late end of the first process for a failed try.
+    Without retries, that fails the task.
+    """
+    await_new_polls(scenario, 6)
+
+
+def await_polling(scenario: Scenario) -> None:
+    """Wait until the task waits. Its trigger, or its loop on the worker, polls for the second time."""
+    scenario.wait_for_state("deferred" if scenario.mode == "deferred" else "running")
+    scenario.wait_for_requests("GET", GET_RUN, 2)
+
+
+def await_deferral(scenario: Scenario) -> None:
+    """Wait until the task is deferred, and return before the triggerer starts its trigger."""
+    poll(lambda: scenario.task().state == "deferred" or None, timeout=60, pause=0.05, what="the task is deferred")
+
+
+def await_state(*states: str, tries: int | None = None) -> Step:
+    """Wait until the task is in one of the states, with a try number if given."""
+
+    def step(scenario: Scenario) -> None:
+        scenario.wait_for_state(*states, tries=tries)
+
+    return step
+
+
+def await_end(state: str) -> Step:
+    """
+    Wait until the task and the DAG run have ended.
+
+    Airflow loses a clear that comes while the scheduler ends the DAG run.
+    """
+
+    def step(scenario: Scenario) -> None:
+        scenario.wait_for_state(state)
+        scenario.wait_for_dag_run()
 
     return step

@@ -2,5 +2,5 @@ from __future__ import annotations
 
 import pytest
 
-# What an act of the day expected and saw is shown like that of a test.
+# Assertions in this module are shown like those of tests.
 pytest.register_assert_rewrite("hooks.endpoint_calls")

@@ -1,8 +1,8 @@
 """
-One working day with Mosaic: every method of the hook once, in an order in which each finds what it needs.
+Call every method of the hook once, in an order in which each finds what it needs.
 
-A function here is called as the method that it is about, and looks at what matters in the answer. What it expects is
-what the emulator *did*, as its own interface tells it: whatever shape the answer came in.
+Each function in :mod:`hooks.endpoint_calls` has the name of a method, calls it, and checks the result against the state
+of the emulator. The result must not depend on the shape of the responses.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ TODAY = datetime.now(timezone.utc)
 @dataclass
 class CallEnvironment:
     """
-    What a day has come to.
+    What the calls share.
 
-    :param api: The hook's methods.
-    :param mosaic: The emulator behind them.
-    :param settings: Its switches.
-    :param callback_url: Where webhooks are received.
+    :param api: The hook.
+    :param mosaic: The emulator.
+    :param settings: The emulator's settings.
+    :param callback_url: The URL of a webhook receiver.
+    :param ids: Ids from earlier calls, by name.
     """
 
     api: EndpointMethods
@@ -38,22 +39,22 @@ class CallEnvironment:
     callback_url: str
     ids: dict[str, str] = field(default_factory=dict)
 
-    def until(self, look: Callable[[], Any], good: Callable[[Any], object]) -> Any:
-        """Look until it is good."""
+    def wait_until(self, read: Callable[[], Any], is_done: Callable[[Any], object]) -> Any:
+        """Read a value until it is done, and return it."""
         deadline = time.monotonic() + 15
-        while not good(seen := look()):
-            assert time.monotonic() < deadline, f"still not so: {seen}"
+        while not is_done(value := read()):
+            assert time.monotonic() < deadline, f"timeout, last value: {value}"
             time.sleep(0.002)
-        return seen
+        return value
 
-    def run_of(self, name: str) -> dict[str, Any]:
-        """What the emulator itself says of a run."""
+    def emulator_run(self, name: str) -> dict[str, Any]:
+        """Return a run as the emulator has it."""
         return next(run for run in self.mosaic.runs() if run["run_id"] == self.ids[name])
 
 
-Act = Callable[[CallEnvironment], object]
+EndpointCall = Callable[[CallEnvironment], object]
 
 
-def by_name(*acts: Act) -> dict[str, Act]:
-    """Functions by their names, which are those of methods."""
-    return {act.__name__: act for act in acts}
+def by_name(*calls: EndpointCall) -> dict[str, EndpointCall]:
+    """Return calls by the names of their methods."""
+    return {call.__name__: call for call in calls}

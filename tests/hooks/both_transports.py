@@ -1,4 +1,4 @@
-"""Every method of the hook over either transport, in pages so small that each list has several."""
+"""The methods of the hook over both transports. Pages are so small that each list has several."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 T = TypeVar("T")
 
-_SMALL = 2
+_PAGE_SIZE = 2
 
 
 def in_small_pages(listing: Listing[T]) -> Listing[T]:
-    """A list, in pages of two where it pages by a cursor."""
+    """Return a list with pages of two items, if it has pages."""
 
     def page(cursor: str | None) -> Call[Page[T]]:
         call = listing.page(cursor)
-        return replace(call, query={**call.query, "limit": _SMALL}) if "cursor" in call.query else call
+        return replace(call, query={**call.query, "limit": _PAGE_SIZE}) if "cursor" in call.query else call
 
     return Listing(page, listing.key)
 
 
 class OverRequests(MosaicHook):
-    """The hook itself, over the transport of workers."""
+    """The hook with requests, as in a worker."""
 
     def __init__(self, access: Access) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class OverRequests(MosaicHook):
 
 
 class OverHttpx(EndpointMethods):
-    """The hook's methods over the transport of triggers, each on an event loop until it is done."""
+    """The hook's methods with httpx, as in a trigger. Each call runs an event loop."""
 
     def __init__(self, access: Access) -> None:
         self._loop = asyncio.new_event_loop()
@@ -56,10 +56,10 @@ class OverHttpx(EndpointMethods):
         return self._loop.run_until_complete(self._client.send(call, retries=retries))
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
-        async def every_item() -> list[T]:
+        async def read_all() -> list[T]:
             return [item async for item in aiterate(self._client.send, in_small_pages(listing))]
 
-        return iter(self._loop.run_until_complete(every_item()))
+        return iter(self._loop.run_until_complete(read_all()))
 
     def close(self) -> None:
         self._loop.run_until_complete(self._client.aclose())
@@ -67,7 +67,7 @@ class OverHttpx(EndpointMethods):
 
 
 class Transport(Protocol):
-    """A way to every endpoint that can be closed."""
+    """Creates a closable client of every endpoint."""
 
     def __call__(self, access: Access) -> OverRequests | OverHttpx: ...
 

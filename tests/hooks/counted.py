@@ -1,4 +1,4 @@
-"""What the emulator has counted."""
+"""Counts of the emulator."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from mosaic_emulator import Emulator
 
 
 def posts(mosaic: Emulator) -> int:
-    """How many requests that change something the server has received."""
+    """Return how many requests other than GET the emulator received."""
     return sum(count for request, count in mosaic.counts().requests.items() if not request.startswith("GET "))

@@ -1,6 +1,6 @@
-"""Every switch of the emulator that changes a shape: mixtures that cover each pair of values, and each value alone.
+"""Settings of the emulator that change the shape of responses: single values, and mixtures of them.
 
-python tests/hooks/shapes.py   # renew pairwise.json, where a switch or a value has come or gone
+python tests/hooks/shapes.py   # write pairwise.json again after a setting or a value was added or removed
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Literal, get_args, get_origin
 from mosaic_emulator.settings import Settings
 from pydantic.fields import FieldInfo
 
-#: Switches of what happens, not of what it looks like; with each, why a day of work can't be done under it.
+#: Settings of behaviour instead of shape, each with the reason why the calls cannot run with it.
 NO_SHAPES = {
-    "hold_runs": "no run would end",
-    "hold_posts": "no post would go out",
-    "hold_avatars": "no avatar profile would become ready",
-    "render": "it is about the film itself",
-    "unreadable_inputs": "it is about the film itself",
-    "fetch_hosts": "other machines would be asked",
+    "hold_runs": "runs never end",
+    "hold_posts": "posts are never published",
+    "hold_avatars": "avatar profiles never become ready",
+    "render": "about the content of the video",
+    "unreadable_inputs": "about the content of the video",
+    "fetch_hosts": "sends requests to other hosts",
 }
-#: Switches of how wrong use is refused: a day of work meets none of it, ``test_refusals.py`` does.
+#: Settings of error responses. ``test_refusals.py`` covers them.
 OF_REFUSALS = (
     "detail_shape", "error_codes", "validation_status", "unknown_operation_node_status", "unknown_node_types",
     "repeated_connection", "repeated_delete", "empty_agents", "cancel_terminal_status", "unknown_input_status",
@@ -33,7 +33,7 @@ OF_REFUSALS = (
 
 
 def values_of(field: FieldInfo) -> list[Any]:
-    """The values of a switch that are not its default; none for one that is a number, a text or a list."""
+    """Return the values of a setting other than its default. Numbers, text and lists have none."""
     kinds = [field.annotation, *get_args(field.annotation)]
     choices = list(chain.from_iterable(get_args(kind) for kind in kinds if get_origin(kind) is Literal))
     if field.annotation is bool:
@@ -43,7 +43,7 @@ def values_of(field: FieldInfo) -> list[Any]:
     return [value for value in choices if value != field.default]
 
 
-#: Every switch of a shape with its values, the default first.
+#: The values of each setting, the default first.
 SWITCHES = {
     name: [field.default, *values_of(field)]
     for name, field in Settings.model_fields.items()
@@ -52,18 +52,18 @@ SWITCHES = {
 ALONE = {f"{name}={value}": {name: value} for name, values in SWITCHES.items() for value in values[1:]}
 
 _PAIRWISE_FILE = Path(__file__).with_name("pairwise.json")
-#: Mixtures of all switches, so that each value of one meets each value of every other.
+#: Mixtures of all settings. Each pair of values occurs in one.
 DEFAULTS = {name: values[0] for name, values in SWITCHES.items()}
 PAIRWISE: dict[str, dict[str, Any]] = {
     f"mixture {number}": DEFAULTS | changes for number, changes in enumerate(json.loads(_PAIRWISE_FILE.read_text()), 1)
 }
 
-#: Switches that show only beside others, and whole generations of the documentation.
+#: Settings that only have an effect together, and older versions of the documentation.
 MIXTURES: dict[str, dict[str, Any]] = {
     "as documented": {},
     "no plan": {"plan": None, "free_plan": "object"},
     "queued at first": {"initial_status": "queued", "queue_seconds": 5},
-    "a restricted key": {
+    "restricted key": {
         "scopes": [
             f"{entity}:{level}"
             for entity in (
@@ -97,7 +97,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "upload_success_status": 201,
         "error_codes": True,
     },
-    "as little as can be": {
+    "minimal": {
         "optional_fields": "absent",
         "needs_credits_key": "absent",
         "agent_change_answer": "operations",
@@ -110,7 +110,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "remove_channels_answer": "empty",
         "manual_trigger": "absent",
     },
-    "as much as can be": {
+    "maximal": {
         "extra_fields": True,
         "optional_fields": "null",
         "timestamps": "offset",
@@ -137,12 +137,12 @@ MIXTURES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-#: What the tests try each time, and what only ``make test-exhaustive`` does: it says which value alone is not read.
+#: ``make test`` runs these shapes. ``make test-exhaustive`` also runs each value alone.
 SHAPES = MIXTURES | PAIRWISE
 
 
 def main() -> None:
-    """Write mixtures that cover every pair of values."""
+    """Write pairwise.json."""
     from allpairspy import AllPairs
 
     mixtures = [

@@ -1,4 +1,4 @@
-"""A method that is made from an endpoint looks and behaves as if it had been written out."""
+"""Methods that are made from endpoints have their names, arguments and docstrings."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 T = TypeVar("T")
 
 
-class Noting(EndpointMethods):
-    """It sends nothing, and notes what it was to send."""
+class Recorder(EndpointMethods):
+    """Records calls instead of sending them."""
 
     def __init__(self) -> None:
         self.targets: list[str] = []
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         self.targets.append(f"{call.method} {call.target}")
-        return "an answer"  # type: ignore[return-value]
+        return "a response"  # type: ignore[return-value]
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
         self.targets.append(listing.page(None).target)
         return iter(())
 
 
-def test_a_method_takes_an_endpoints_arguments_in_their_order_and_by_their_names() -> None:
-    hook = Noting()
-    answers: list[object] = [hook.get_run("r"), hook.get_run(run_id="r")]
-    assert answers == ["an answer"] * 2
+def test_a_method_has_the_arguments_of_its_endpoint() -> None:
+    hook = Recorder()
+    responses: list[object] = [hook.get_run("r"), hook.get_run(run_id="r")]
+    assert responses == ["a response"] * 2
     assert list(hook.list_runs("a", status="failed")) == list(hook.list_runs(status="failed", agent_id="a")) == []
     assert hook.targets == ["GET /agent_run/r"] * 2 + ["/agent/a/runs?limit=100&status=failed"] * 2
 
 
-def test_a_wrong_name_of_an_argument_is_refused_before_anything_is_sent() -> None:
-    hook = Noting()
+def test_an_unknown_or_missing_argument_is_a_type_error() -> None:
+    hook = Recorder()
     with pytest.raises(TypeError, match=r"list_run_tasks\(\) got an unexpected keyword argument 'status'"):
         hook.list_run_tasks("r", status="failed")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"get_run\(\) missing 1 required positional argument: 'run_id'"):
@@ -49,7 +49,7 @@ def test_a_wrong_name_of_an_argument_is_refused_before_anything_is_sent() -> Non
     assert hook.targets == []
 
 
-def test_help_shows_an_endpoints_arguments_and_their_meaning_and_what_the_method_gives() -> None:
+def test_help_shows_the_signature_and_docstring_of_the_endpoint() -> None:
     assert EndpointMethods.list_run_tasks.__name__ == "list_run_tasks"
     assert EndpointMethods.list_run_tasks.__doc__ == observability.list_run_tasks.__doc__
     shown = {
@@ -58,7 +58,7 @@ def test_help_shows_an_endpoints_arguments_and_their_meaning_and_what_the_method
             EndpointMethods.get_run_nodes,
             EndpointMethods.list_run_tasks,
             EndpointMethods.delete_agent,
-            Noting().get_run,
+            Recorder().get_run,
         )
     }
     assert shown == {
@@ -70,25 +70,25 @@ def test_help_shows_an_endpoints_arguments_and_their_meaning_and_what_the_method
     }
 
 
-def test_an_override_of_a_method_may_go_on_with_what_it_overrides() -> None:
-    class Careful(Noting):
+def test_an_override_can_call_super() -> None:
+    class Override(Recorder):
         def cancel_run(self, run_id: str) -> runs.Cancelled:
-            self.targets.append("asked first")
+            self.targets.append("override")
             return super().cancel_run(run_id)
 
-    hook = Careful()
+    hook = Override()
     hook.cancel_run("r")
-    assert hook.targets == ["asked first", "POST /agent_run/r/cancel"]
+    assert hook.targets == ["override", "POST /agent_run/r/cancel"]
 
 
-def test_no_method_hides_its_arguments() -> None:
+def test_no_method_takes_arbitrary_arguments() -> None:
     methods = {name: method for name, method in vars(EndpointMethods).items() if inspect.isfunction(method)}
     assert {"run_agent", "create_post", "start_upload"} <= methods.keys()
-    hiding = {
+    arbitrary = {
         name
         for name, method in methods.items()
         for parameter in inspect.signature(method).parameters.values()
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
-    assert hiding == set()
+    assert arbitrary == set()
     assert {name for name, method in methods.items() if method.__name__ != name} == set()

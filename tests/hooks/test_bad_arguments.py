@@ -1,4 +1,4 @@
-"""Every argument of every method of the hook, wrongly given: it is named with its value, and nothing is sent."""
+"""Wrong values of every argument of every method: the error names argument and value, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS: list[Any] = [-1, "60", 1.5, True]
 FLAGS: list[Any] = ["False", 1]
 URLS: list[Any] = ["film.mp4", "ftp://host/a.mp4", 5]
 
-#: By the argument's name, or by ``method.argument`` where it means something else there: values that are wrong.
+#: Wrong values by argument, or by ``method.argument``.
 WRONG: dict[str, list[Any]] = {
     **dict.fromkeys(
         (
@@ -93,7 +93,7 @@ WRONG: dict[str, list[Any]] = {
     "node_ids": ["False", 1, None],
 }  # fmt: skip
 
-#: What else has to be right for a call, by method.
+#: Valid arguments, by method.
 GOOD: dict[str, dict[str, Any]] = {
     "create_avatar_profile": {"name": "Host", "image_url": "https://a.example/i.jpg", "audio_id": "a"},
     "create_connect_link": {"platform": "tiktok"},
@@ -109,13 +109,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "upload_asset": {"source": __file__},
     "apply_agent": {"definition": {"name": "Nightly", "nodes": {}}},
 }
-#: Where an argument excludes another that would be there.
+#: Arguments that exclude a valid one, with the one to leave out.
 INSTEAD = {
     ("create_avatar_profile", "image_id"): "image_url",
     ("create_avatar_profile", "audio_url"): "audio_id",
     ("create_post", "platforms"): "social_connection_ids",
 }
-#: Arguments of a method that takes whatever its endpoint takes; the present is an argument for tests alone.
+#: Methods with other names than their endpoints, and arguments that only tests use.
 ENDPOINTS = {"run_agent": runs.start_run, "create_post": social.create_post}
 FOR_TESTS = {"now"}
 
@@ -145,53 +145,53 @@ def hook(_mosaic_emulator_process: Emulator) -> Iterator[MosaicHook]:
     hook.close()
 
 
-def needed(method: str) -> dict[str, Any]:
-    """Good arguments: those that are said, and an id for each other one that must be there."""
+def valid_arguments(method: str) -> dict[str, Any]:
+    """Return valid arguments: those in GOOD, and an id for each other required one."""
     function = ENDPOINTS.get(method, getattr(MosaicHook, method))
-    must = [
+    required = [
         p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.name != "self"
     ]
-    return {**dict.fromkeys(must, AGENT), **GOOD.get(method, {})}
+    return {**dict.fromkeys(required, AGENT), **GOOD.get(method, {})}
 
 
-def begun(method: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    """Call a method; a list only begins with its first item."""
+def call(method: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Call a method. Request the first item of a list."""
     result = method(**arguments)
     if isinstance(result, Iterator):
         next(result, None)
 
 
-def within(value: Any) -> Iterator[Any]:
-    """What is wrong in a list or an object may be told by what is in it."""
+def nested_values(value: Any) -> Iterator[Any]:
+    """Yield the values in a list or an object. An error may name one of them."""
     for each in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []:
         yield each
-        yield from within(each)
+        yield from nested_values(each)
 
 
 @pytest.mark.parametrize(("method", "name", "value"), CASES, ids=lambda value: repr(value)[:40])
-def test_a_wrong_argument_is_named_with_its_value(
+def test_an_error_names_argument_and_value(
     mosaic_emulator: Emulator, hook: MosaicHook, evidence: Counter[str], method: str, name: str, value: Any
 ) -> None:
-    arguments = {**needed(method), name: value}
+    arguments = {**valid_arguments(method), name: value}
     arguments.pop(INSTEAD.get((method, name), ""), None)
     evidence["wrong values of arguments of hook methods"] += 1
-    with pytest.raises(MosaicValidationError) as caught:
-        begun(getattr(hook, method), arguments)
-    message = str(caught.value)
-    assert caught.value.status is None, "the server was asked"
+    with pytest.raises(MosaicValidationError) as error:
+        call(getattr(hook, method), arguments)
+    message = str(error.value)
+    assert error.value.status is None, "a request was sent"
     assert name in message or (name == "definition" and "nodez" in message)
-    assert any(str(each)[:40] in message or repr(each)[:40] in message for each in (value, *within(value)))
+    assert any(str(each)[:40] in message or repr(each)[:40] in message for each in (value, *nested_values(value)))
     assert mosaic_emulator.requests() == []
 
 
 def test_every_argument_of_every_method_has_a_wrong_value() -> None:
-    tried = {(method, name) for method, name, _ in CASES}
-    assert {(method, name) for method in METHODS for name in arguments_of(method)} == tried
+    covered = {(method, name) for method, name, _ in CASES}
+    assert {(method, name) for method in METHODS for name in arguments_of(method)} == covered
     known = {name for method in METHODS for name in arguments_of(method)}
     assert {name.rpartition(".")[2] for name in WRONG} <= known
 
 
-# What a call is sent with
+# Access and retry policy
 
 ACCESS: dict[str, list[Any]] = {
     "api_key": ["", "  ", None, 5, "two words"],
@@ -226,15 +226,15 @@ POLICY: dict[str, list[Any]] = {
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_a_call_is_sent_with_is_checked_too(
+def test_access_and_retry_policy_are_validated(
     evidence: Counter[str], kind: type[Any], good: dict[str, Any], name: str, value: Any
 ) -> None:
-    evidence["wrong values of arguments of what calls are sent with"] += 1
-    said = {"api_key": "API key", "base_url": "host"}.get(name, name)
-    with pytest.raises(MosaicValidationError, match=said):
+    evidence["wrong values of arguments of Access and RetryPolicy"] += 1
+    shown = {"api_key": "API key", "base_url": "host"}.get(name, name)
+    with pytest.raises(MosaicValidationError, match=shown):
         kind(**{**good, name: value})
 
 
 @pytest.mark.parametrize(("kind", "table"), [(Access, ACCESS), (RetryPolicy, POLICY)])
-def test_every_argument_of_what_a_call_is_sent_with_has_a_wrong_value(kind: type[Any], table: dict[str, Any]) -> None:
+def test_every_argument_of_access_and_retry_policy_has_a_wrong_value(kind: type[Any], table: dict[str, Any]) -> None:
     assert set(table) == set(inspect.signature(kind).parameters)

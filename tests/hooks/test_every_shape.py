@@ -1,4 +1,4 @@
-"""Every method of the hook, over real sockets, over both transports, against every shape that an answer may have."""
+"""Call every method of the hook, over both transports, with every shape of responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import WORKSPACE_ID
 from mosaic_emulator.settings import Settings
 
-from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
+from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.webhooks import SIGNATURE_HEADER, read_event, signature_fits
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
@@ -28,16 +28,16 @@ from .both_transports import TRANSPORTS
 from .endpoint_calls import ENDPOINT_CALLS, HOOK_CALLS
 from .shapes import ALONE, MIXTURES, NO_SHAPES, OF_REFUSALS, PAIRWISE, SHAPES, SWITCHES, values_of
 
-#: What the hook has beside endpoints: for sending what has no method, and for Airflow.
-NO_ENDPOINTS = {"send", "iterate"}
-FOR_AIRFLOW = {
+#: Methods of the hook that are not endpoints.
+GENERIC_METHODS = {"send", "iterate"}
+HOOK_METHODS = {
     "close", "get_conn", "get_connection_form_widgets", "get_ui_field_behaviour", "look_up_access",
     "open_async_client", "renew", "test_connection",
 }  # fmt: skip
 
 
 class Receiver:
-    """Receives webhooks and keeps them by the run that they are about."""
+    """Receives webhooks and records their signatures and bodies."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str | None, bytes]] = []
@@ -60,25 +60,19 @@ class Receiver:
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    receiving = Receiver()
-    thread = threading.Thread(target=receiving.http.serve_forever, kwargs={"poll_interval": 0.02})
+    running = Receiver()
+    thread = threading.Thread(target=running.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield receiving
-    receiving.http.shutdown()
+    yield running
+    running.http.shutdown()
     thread.join()
-    receiving.http.server_close()
+    running.http.server_close()
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(autouse=True)
-def no_namesakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else makes an agent here: there is nobody to wait for."""
-    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
+def no_duplicate_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check for duplicate agents does not wait."""
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 def access_to(mosaic: Emulator) -> Access:
@@ -92,46 +86,46 @@ def test_every_method_reads_every_shape(
 ) -> None:
     mosaic_emulator.configure(**(SHAPES | ALONE)[shape])
     with closing(TRANSPORTS[transport](access_to(mosaic_emulator))) as api:
-        day = CallEnvironment(api, mosaic_emulator, mosaic_emulator.settings(), receiver.url)
-        for name, act in (ENDPOINT_CALLS | (HOOK_CALLS if transport == "requests" else {})).items():
+        env = CallEnvironment(api, mosaic_emulator, mosaic_emulator.settings(), receiver.url)
+        for name, call in (ENDPOINT_CALLS | (HOOK_CALLS if transport == "requests" else {})).items():
             try:
-                act(day)
+                call(env)
             except Exception as error:
                 raise AssertionError(f"{name}, {shape}, over {transport}: {error}") from error
-            evidence["calls of a hook method, each against a shape of answers, over a transport"] += 1
-        # They may overtake each other.
-        day.until(lambda: _flags(day, receiver), {"RUN_STARTED", "RUN_PROGRESS", "RUN_FINISHED"}.__eq__)
+            evidence["calls of hook methods, each with one shape of responses and one transport"] += 1
+        # Webhooks may arrive in any order.
+        env.wait_until(lambda: _flags(env, receiver), {"RUN_STARTED", "RUN_PROGRESS", "RUN_FINISHED"}.__eq__)
 
 
-def _flags(day: CallEnvironment, receiver: Receiver) -> set[str]:
-    """The flags of the webhooks about the day's run, each signed with the secret and read as the model that it is."""
+def _flags(env: CallEnvironment, receiver: Receiver) -> set[str]:
+    """Return the flags of the webhooks about the run. Check their signatures and fields."""
     flags = set()
     for signature, body in list(receiver.received):
-        if json.loads(body)["run_id"] == day.ids["run"]:
+        if json.loads(body)["run_id"] == env.ids["run"]:
             assert signature_fits(signature, "whsk_emulator")
             event = read_event(body)
-            assert (event.run_id, event.agent_id) == (day.ids["run"], day.mosaic.agent_id)
+            assert (event.run_id, event.agent_id) == (env.ids["run"], env.mosaic.agent_id)
             flags.add(event.flag)
     return flags
 
 
-def public(kind: type) -> set[str]:
+def public_methods(kind: type) -> set[str]:
     return {name for name, _ in inspect.getmembers(kind, inspect.isroutine) if not name.startswith("_")}
 
 
-def test_the_day_has_every_method_of_the_hook() -> None:
-    assert set(ENDPOINT_CALLS) == {name for name in public(EndpointMethods) if name not in NO_ENDPOINTS}
-    own = set(vars(MosaicHook)) & public(MosaicHook)
-    assert set(HOOK_CALLS) == own - NO_ENDPOINTS - FOR_AIRFLOW
+def test_every_method_of_the_hook_is_called() -> None:
+    assert set(ENDPOINT_CALLS) == {name for name in public_methods(EndpointMethods) if name not in GENERIC_METHODS}
+    own = set(vars(MosaicHook)) & public_methods(MosaicHook)
+    assert set(HOOK_CALLS) == own - GENERIC_METHODS - HOOK_METHODS
 
 
-def test_every_switch_is_a_shape_or_said_to_be_none() -> None:
-    switches = {name for name, field in Settings.model_fields.items() if values_of(field)}
-    tried = {*OF_REFUSALS, *SWITCHES, *(name for changes in MIXTURES.values() for name in changes)}
-    assert switches - tried == set(NO_SHAPES)
+def test_every_setting_is_covered() -> None:
+    settings = {name for name, field in Settings.model_fields.items() if values_of(field)}
+    covered = {*OF_REFUSALS, *SWITCHES, *(name for changes in MIXTURES.values() for name in changes)}
+    assert settings - covered == set(NO_SHAPES)
 
 
-def test_each_value_of_a_switch_meets_each_value_of_every_other() -> None:
+def test_every_pair_of_values_is_covered() -> None:
     missing = [
         (first, value, second, other)
         for first, second in combinations(SWITCHES, 2)

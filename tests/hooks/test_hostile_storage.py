@@ -1,4 +1,4 @@
-"""An API that hands out links into the worker's own network: none of them is followed."""
+"""Links into the private network of the worker are not followed."""
 
 from __future__ import annotations
 
@@ -16,34 +16,32 @@ from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
 pytestmark = pytest.mark.hostile
 
-INNER = "https://169.254.169.254/latest/meta-data?sig=cafe"
+PRIVATE = "https://169.254.169.254/latest/meta-data?sig=cafe"
 
 
-def hook_of(host: HostileServer, monkeypatch: pytest.MonkeyPatch, **extra: object) -> MosaicHook:
+def hook_for(host: HostileServer, monkeypatch: pytest.MonkeyPatch, **extra: object) -> MosaicHook:
     connection = {"conn_type": "mosaic", "host": host.url, "password": "mk_x", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
     return MosaicHook()
 
 
-def test_an_upload_form_that_leads_to_an_inner_host_gets_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_form_on_a_private_host_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"a film")
-    form = {"video_id": "v1", "upload_url": INNER, "upload_fields": {"key": "k"}}
+    form = {"video_id": "v1", "upload_url": PRIVATE, "upload_fields": {"key": "k"}}
     with HostileServer(answer(200, form)) as host:
-        hook = hook_of(host, monkeypatch)
+        hook = hook_for(host, monkeypatch)
         with closing(hook), pytest.raises(MosaicResponseError, match="Nothing was sent there"):
             hook.upload_asset(str(film))
         assert host.count == 1
 
 
 @pytest.mark.parametrize("redirected", [False, True])
-def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
+def test_an_output_on_a_private_host_is_not_downloaded(
     redirected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with HostileServer(answer(302, Location=INNER)) as storage:
-        link = f"{storage.url}/cut.mp4" if redirected else INNER
+    with HostileServer(answer(302, Location=PRIVATE)) as storage:
+        link = f"{storage.url}/cut.mp4" if redirected else PRIVATE
         run = {
             "run_id": "r1",
             "agent_id": "a1",
@@ -51,7 +49,7 @@ def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
             "outputs": [{"output_id": "o1", "video_url": link}],
         }
         with HostileServer(answer(200, run)) as host:
-            hook = hook_of(host, monkeypatch)
+            hook = hook_for(host, monkeypatch)
             task = DownloadTask(
                 hook,
                 run_id="r1",
@@ -65,7 +63,7 @@ def test_an_output_that_leads_to_an_inner_host_is_not_fetched(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_connection_says_whether_storage_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_may_allow_private_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileServer(answer(200)) as host:
-        assert not hook_of(host, monkeypatch).access.link_policy.private
-        assert hook_of(host, monkeypatch, allow_private_storage=True).access.link_policy.private
+        assert not hook_for(host, monkeypatch).access.link_policy.private
+        assert hook_for(host, monkeypatch, allow_private_storage=True).access.link_policy.private

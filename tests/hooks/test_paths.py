@@ -1,4 +1,4 @@
-"""Places that Airflow's object storage can't read: an error that names the argument, and nothing is half done."""
+"""Paths of users: what is read and written, and errors that name the argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCESS = Access(api_key="mk_x")
 ROLES: dict[str, Callable[[Any], Any]] = {
     "source": lambda place: source_at(place, ACCESS),
     "destination": DownloadDirectory,
-    "definition": lambda place: text_at("definition", place, beside="."),
+    "definition": lambda place: text_at("definition", place, directory="."),
 }
 
 
@@ -25,7 +25,7 @@ ROLES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize(
     "chain", ["zip://a.mp4::{path}", "zip://a.mp4::file://{path}", "simplecache::s3://b/a", "memory://a::b/c.mp4"]
 )
-def test_a_chain_of_storages_is_refused_by_name(role: str, chain: str, tmp_path: Path) -> None:
+def test_chained_storages_are_rejected(role: str, chain: str, tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.mp4", "a film")
@@ -35,28 +35,28 @@ def test_a_chain_of_storages_is_refused_by_name(role: str, chain: str, tmp_path:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("place", ["zip://a.mp4", "tar://a.mp4", "dir://a", "reference://a", "filecache://a"])
-def test_a_storage_that_needs_more_than_a_uri_is_refused_by_name(role: str, place: str) -> None:
+def test_a_storage_that_needs_options_is_rejected(role: str, place: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"^{role}="):
         ROLES[role](place)
 
 
-def test_a_local_name_may_hold_two_colons(tmp_path: Path) -> None:
+def test_a_local_name_may_contain_two_colons(tmp_path: Path) -> None:
     path = tmp_path / "a::b.mp4"
     path.write_bytes(b"a film")
     assert source_at(str(path), ACCESS).size == 6
 
 
-def test_a_web_address_may_hold_two_colons() -> None:
+def test_a_url_may_contain_two_colons() -> None:
     with pytest.raises(MosaicTransportError, match="could not be reached"):
         source_at("https://x.invalid/a::b.mp4?of=s3://c", ACCESS)
 
 
-# Texts beside a DAG file, which may be in a zip
+# Definitions beside a DAG file, which may be in a zip file
 
 
 @pytest.fixture
 def zipped(tmp_path: Path) -> Path:
-    """DAG files in a zip, with a definition in it and one beside it."""
+    """A zip file with DAG files and definitions, and a definition beside it."""
     path = tmp_path / "dags.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("dag.py", "")
@@ -78,12 +78,12 @@ def zipped(tmp_path: Path) -> Path:
     ],
 )
 def test_a_definition_in_a_zip_is_read_from_it(zipped: Path, place: str, folder: str, text: str) -> None:
-    assert text_at("definition", place, beside=str(zipped / folder)) == text
-    assert text_at("definition", str(zipped / folder / place), beside=".") == text
+    assert text_at("definition", place, directory=str(zipped / folder)) == text
+    assert text_at("definition", str(zipped / folder / place), directory=".") == text
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "message"),
     [
         ("agents/missing.yaml", "there is no such file in"),
         ("../missing.yaml", "there is no such file in"),
@@ -93,21 +93,21 @@ def test_a_definition_in_a_zip_is_read_from_it(zipped: Path, place: str, folder:
         ("agents/large.yaml", "more than"),
     ],
 )
-def test_what_is_no_definition_in_a_zip_is_refused_by_name(zipped: Path, place: str, words: str) -> None:
-    with pytest.raises(MosaicValidationError, match=f"^definition=.*{words}") as caught:
-        text_at("definition", place, beside=str(zipped))
-    assert not caught.value.transient
+def test_an_error_of_a_file_in_a_zip_names_the_argument(zipped: Path, place: str, message: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^definition=.*{message}") as error:
+        text_at("definition", place, directory=str(zipped))
+    assert not error.value.transient
 
 
 @pytest.mark.parametrize("damage", ["no zip", "cut", "encrypted"])
-def test_a_zip_that_can_not_be_read_is_refused_by_name(zipped: Path, damage: str) -> None:
+def test_an_unreadable_zip_is_rejected(zipped: Path, damage: str) -> None:
     content = bytearray(zipped.read_bytes())
     if damage == "no zip":
-        content = bytearray(b"a file in the way")
+        content = bytearray(b"not a zip file")
     elif damage == "cut":
         content[40:60] = bytes(20)
     else:
-        # The flag of encryption, in both headers of each member.
+        # Set the encryption flag in both headers of each member.
         for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
             at = -1
             while (at := content.find(mark, at + 1)) >= 0:
@@ -115,20 +115,20 @@ def test_a_zip_that_can_not_be_read_is_refused_by_name(zipped: Path, damage: str
     zipped.write_bytes(content)
     for place in ("agents/nightly.yaml", "dag.py") if damage == "encrypted" else ("agents/nightly.yaml",):
         with pytest.raises(MosaicValidationError, match=r"^definition="):
-            text_at("definition", place, beside=str(zipped))
+            text_at("definition", place, directory=str(zipped))
 
 
-# Paths that no file can have
+# Invalid paths
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("place", ["a\0b.mp4", "/tmp/a\0/b.yaml", "file:///tmp/a\0b.mp4"])
-def test_a_nul_in_a_path_is_refused_by_name(role: str, place: str) -> None:
+def test_a_nul_in_a_path_is_rejected(role: str, place: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"^{role}=.*NUL"):
         ROLES[role](place)
 
 
-def test_a_nul_in_a_storage_path_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_nul_in_a_storage_path_is_rejected(tmp_path: Path) -> None:
     from airflow.sdk import ObjectStoragePath
 
     place = ObjectStoragePath(f"file://{tmp_path}/a\0b.mp4")
@@ -140,24 +140,24 @@ def test_a_nul_in_a_storage_path_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["source", "definition"])
-def test_a_file_in_the_way_is_refused_by_name(role: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MosaicValidationError, match=f"^{role}=.*no such file.* a file") as caught:
+def test_a_file_as_a_directory_of_the_path_is_rejected(role: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(MosaicValidationError, match=f"^{role}=.*no such file") as error:
         ROLES[role](str(tmp_path / "file" / "agent.yaml"))
-    assert not caught.value.transient
+    assert not error.value.transient
     with pytest.raises(MosaicValidationError, match=f"^{role}="):
         ROLES[role](f"file://{tmp_path}/file/agent.yaml")
 
 
 @pytest.mark.parametrize("place", ["/tmp/caf\udce9", "out/\ud83d", "file:///tmp/\udce9"])
-def test_a_destination_that_no_xcom_could_hold_is_refused_by_name(place: str) -> None:
-    with pytest.raises(MosaicValidationError, match=r"^destination=.*not UTF-8") as caught:
+def test_a_destination_that_xcom_cannot_store_is_rejected(place: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"^destination=.*not UTF-8") as error:
         DownloadDirectory(place)
-    str(caught.value).encode()
+    str(error.value).encode()
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"\xff\xfe.mp4"])
-def test_a_source_whose_name_is_no_utf_8_is_read_and_shown(name: bytes, tmp_path: Path) -> None:
+def test_a_source_with_a_name_that_is_not_utf_8_is_read(name: bytes, tmp_path: Path) -> None:
     import os
 
     path = os.fsencode(tmp_path) + b"/" + name
@@ -166,6 +166,6 @@ def test_a_source_whose_name_is_no_utf_8_is_read_and_shown(name: bytes, tmp_path
     source = source_at(os.fsdecode(path), ACCESS)
     assert source.size == 6
     source.shown.encode()
-    with pytest.raises(MosaicValidationError, match="no such file") as caught:
+    with pytest.raises(MosaicValidationError, match="no such file") as error:
         source_at(os.fsdecode(path) + ".not-there", ACCESS)
-    str(caught.value).encode()
+    str(error.value).encode()

@@ -1,4 +1,4 @@
-"""Refusals over real sockets: in every shape of an error each is its own exception, over both transports."""
+"""Error responses: each raises its exception, in every shape, over both transports."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from .both_transports import TRANSPORTS
 from .shapes import OF_REFUSALS, values_of
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 DEFAULT = "a0000000-0000-4000-8000-000000000001"
 GENERATING = "a0000000-0000-4000-8000-000000000004"
 ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 
-#: Every method that is told an id, with one that nothing has.
+#: Every method that takes an id, called with an unknown id.
 UNKNOWN: dict[str, Callable[[EndpointMethods], Any]] = {
-    "get_agent": lambda api: api.get_agent(NOBODY),
-    "get_agent_node": lambda api: api.get_agent_node(NOBODY),
-    "update_agent": lambda api: api.update_agent(NOBODY, name="A name"),
-    "delete_agent": lambda api: api.delete_agent(NOBODY),
-    "duplicate_agent": lambda api: api.duplicate_agent(NOBODY),
-    "get_node_type": lambda api: api.get_node_type(NOBODY),
-    "run_agent": lambda api: api.run_agent(NOBODY),
-    "get_run": lambda api: api.get_run(NOBODY),
-    "get_run_nodes": lambda api: api.get_run_nodes(NOBODY),
-    "cancel_run": lambda api: api.cancel_run(NOBODY),
-    "resume_run": lambda api: api.resume_run(NOBODY),
-    "list_runs": lambda api: list(api.list_runs(NOBODY)),
-    "list_trigger_runs": lambda api: list(api.list_trigger_runs(NOBODY)),
-    "get_run_progress": lambda api: api.get_run_progress(NOBODY),
-    "list_run_tasks": lambda api: list(api.list_run_tasks(NOBODY)),
-    "list_run_notifications": lambda api: list(api.list_run_notifications(NOBODY)),
-    "list_notification_configurations": lambda api: list(api.list_notification_configurations(NOBODY)),
-    "list_triggers": lambda api: api.list_triggers(NOBODY),
-    "add_youtube_channels": lambda api: api.add_youtube_channels(NOBODY, "@demo"),
-    "remove_youtube_channels": lambda api: api.remove_youtube_channels(NOBODY, "@demo"),
-    "list_watched_folders": lambda api: list(api.list_watched_folders(NOBODY)),
-    "list_storage_events": lambda api: list(api.list_storage_events(NOBODY)),
-    "list_batch_items": lambda api: list(api.list_batch_items(NOBODY)),
-    "finalize_upload": lambda api: api.finalize_upload("video", NOBODY),
-    "get_view_url": lambda api: api.get_view_url("video", NOBODY),
-    "get_avatar_profile": lambda api: api.get_avatar_profile(NOBODY),
-    "get_social_connection": lambda api: api.get_social_connection(NOBODY),
-    "delete_social_connection": lambda api: api.delete_social_connection(NOBODY),
-    "create_post": lambda api: api.create_post("Hello", social_connection_ids=NOBODY),
-    "get_post": lambda api: api.get_post(NOBODY),
-    "update_post": lambda api: api.update_post(NOBODY, approve=True),
-    "delete_post": lambda api: api.delete_post(NOBODY),
-    "get_post_analytics": lambda api: api.get_post_analytics(NOBODY),
-    "list_post_comments": lambda api: list(api.list_post_comments(NOBODY)),
+    "get_agent": lambda api: api.get_agent(UNKNOWN_ID),
+    "get_agent_node": lambda api: api.get_agent_node(UNKNOWN_ID),
+    "update_agent": lambda api: api.update_agent(UNKNOWN_ID, name="A name"),
+    "delete_agent": lambda api: api.delete_agent(UNKNOWN_ID),
+    "duplicate_agent": lambda api: api.duplicate_agent(UNKNOWN_ID),
+    "get_node_type": lambda api: api.get_node_type(UNKNOWN_ID),
+    "run_agent": lambda api: api.run_agent(UNKNOWN_ID),
+    "get_run": lambda api: api.get_run(UNKNOWN_ID),
+    "get_run_nodes": lambda api: api.get_run_nodes(UNKNOWN_ID),
+    "cancel_run": lambda api: api.cancel_run(UNKNOWN_ID),
+    "resume_run": lambda api: api.resume_run(UNKNOWN_ID),
+    "list_runs": lambda api: list(api.list_runs(UNKNOWN_ID)),
+    "list_trigger_runs": lambda api: list(api.list_trigger_runs(UNKNOWN_ID)),
+    "get_run_progress": lambda api: api.get_run_progress(UNKNOWN_ID),
+    "list_run_tasks": lambda api: list(api.list_run_tasks(UNKNOWN_ID)),
+    "list_run_notifications": lambda api: list(api.list_run_notifications(UNKNOWN_ID)),
+    "list_notification_configurations": lambda api: list(api.list_notification_configurations(UNKNOWN_ID)),
+    "list_triggers": lambda api: api.list_triggers(UNKNOWN_ID),
+    "add_youtube_channels": lambda api: api.add_youtube_channels(UNKNOWN_ID, "@demo"),
+    "remove_youtube_channels": lambda api: api.remove_youtube_channels(UNKNOWN_ID, "@demo"),
+    "list_watched_folders": lambda api: list(api.list_watched_folders(UNKNOWN_ID)),
+    "list_storage_events": lambda api: list(api.list_storage_events(UNKNOWN_ID)),
+    "list_batch_items": lambda api: list(api.list_batch_items(UNKNOWN_ID)),
+    "finalize_upload": lambda api: api.finalize_upload("video", UNKNOWN_ID),
+    "get_view_url": lambda api: api.get_view_url("video", UNKNOWN_ID),
+    "get_avatar_profile": lambda api: api.get_avatar_profile(UNKNOWN_ID),
+    "get_social_connection": lambda api: api.get_social_connection(UNKNOWN_ID),
+    "delete_social_connection": lambda api: api.delete_social_connection(UNKNOWN_ID),
+    "create_post": lambda api: api.create_post("Hello", social_connection_ids=UNKNOWN_ID),
+    "get_post": lambda api: api.get_post(UNKNOWN_ID),
+    "update_post": lambda api: api.update_post(UNKNOWN_ID, approve=True),
+    "delete_post": lambda api: api.delete_post(UNKNOWN_ID),
+    "get_post_analytics": lambda api: api.get_post_analytics(UNKNOWN_ID),
+    "list_post_comments": lambda api: list(api.list_post_comments(UNKNOWN_ID)),
 }
 ERROR_SHAPES = [
     {"detail_shape": shape, "error_codes": codes, "validation_status": status}
@@ -90,34 +90,34 @@ BY_STATUS: dict[int, type[MosaicError]] = {
 @dataclass(frozen=True)
 class WrongUse:
     """
-    Something that Mosaic may refuse in several ways, or not at all.
+    A wrong call that Mosaic may reject in several ways, or accept.
 
-    :param act: What is done.
-    :param beside: What else the emulator has to be told.
-    :param words: The status of a value that is a word.
+    :param call: The call.
+    :param settings: Further settings of the emulator.
+    :param statuses: The HTTP status by value of the setting. Default: the value is the status.
     """
 
-    act: Callable[[EndpointMethods, Emulator], object]
-    beside: dict[str, Any] = field(default_factory=dict)
-    words: dict[Any, int] = field(default_factory=dict)
+    call: Callable[[EndpointMethods, Emulator], object]
+    settings: dict[str, Any] = field(default_factory=dict)
+    statuses: dict[Any, int] = field(default_factory=dict)
 
 
-def _twice(make: Callable[[EndpointMethods], str], act: Callable[[EndpointMethods, str], object]) -> WrongUse:
-    def both(api: EndpointMethods, mosaic: Emulator) -> None:
-        made = make(api)
-        act(api, made)
-        act(api, made)
+def _call_twice(create: Callable[[EndpointMethods], str], call: Callable[[EndpointMethods, str], object]) -> WrongUse:
+    def create_and_call(api: EndpointMethods, mosaic: Emulator) -> None:
+        created = create(api)
+        call(api, created)
+        call(api, created)
 
-    return WrongUse(both)
+    return WrongUse(create_and_call)
 
 
-def _cancel_ended(api: EndpointMethods, mosaic: Emulator) -> None:
+def _cancel_ended_run(api: EndpointMethods, mosaic: Emulator) -> None:
     run_id = api.run_agent(GENERATING)
     mosaic.finish_run(run_id)
     assert api.cancel_run(run_id).tasks_cancelled == 0
 
 
-def _tomorrow(api: EndpointMethods) -> str:
+def _post_tomorrow(api: EndpointMethods) -> str:
     moment = datetime.now(timezone.utc) + timedelta(days=1)
     return api.create_post("Tomorrow", social_connection_ids=ACCOUNT, schedule_date=moment).post_id
 
@@ -139,45 +139,45 @@ def _generate_without_prompt(api: EndpointMethods, mosaic: Emulator) -> None:
 
 WRONG_USE: dict[str, WrongUse] = {
     "required_params": WrongUse(
-        _generate_without_prompt, words={"update": 400, "start": 400, "run": 200, "ignore": 200}
+        _generate_without_prompt, statuses={"update": 400, "start": 400, "run": 200, "ignore": 200}
     ),
-    "unknown_operation_node_status": WrongUse(_operation(op="delete_node", agent_node_id=NOBODY)),
+    "unknown_operation_node_status": WrongUse(_operation(op="delete_node", agent_node_id=UNKNOWN_ID)),
     "unknown_node_types": WrongUse(
-        _operation(op="create_node", node_type_id=NOBODY), words={"accept": 200, "refuse": 404}
+        _operation(op="create_node", node_type_id=UNKNOWN_ID), statuses={"accept": 200, "refuse": 404}
     ),
     "repeated_connection": WrongUse(
         _operation(op="create_connection", source_agent_node_id=_node(1), target_agent_node_id=_node(2)),
-        words={"refuse": 400, "ignore": 200},
+        statuses={"refuse": 400, "ignore": 200},
     ),
-    "repeated_delete": _twice(
+    "repeated_delete": _call_twice(
         lambda api: api.create_agent(name="Gone").agent_id, lambda api, made: api.delete_agent(made)
     ),
     "empty_agents": WrongUse(
-        lambda api, mosaic: api.run_agent(api.create_agent(name="Empty").agent_id), words={"run": 200, "refuse": 400}
+        lambda api, mosaic: api.run_agent(api.create_agent(name="Empty").agent_id), statuses={"run": 200, "refuse": 400}
     ),
-    "cancel_terminal_status": WrongUse(_cancel_ended, {"hold_runs": True}),
-    "unknown_input_status": WrongUse(lambda api, mosaic: api.run_agent(DEFAULT, video_ids=NOBODY)),
-    "unknown_ignored_node_status": WrongUse(lambda api, mosaic: api.run_agent(GENERATING, ignore_nodes=[NOBODY])),
+    "cancel_terminal_status": WrongUse(_cancel_ended_run, {"hold_runs": True}),
+    "unknown_input_status": WrongUse(lambda api, mosaic: api.run_agent(DEFAULT, video_ids=UNKNOWN_ID)),
+    "unknown_ignored_node_status": WrongUse(lambda api, mosaic: api.run_agent(GENERATING, ignore_nodes=[UNKNOWN_ID])),
     "mixed_shorthand": WrongUse(
-        lambda api, mosaic: api.run_agent(DEFAULT, video_urls=mosaic.url, node_render_ids=NOBODY),
+        lambda api, mosaic: api.run_agent(DEFAULT, video_urls=mosaic.url, node_render_ids=UNKNOWN_ID),
         {"unknown_input_status": 404},
         {True: 404, False: 400},
     ),
-    "unknown_channel_removal": WrongUse(lambda api, mosaic: api.remove_youtube_channels(DEFAULT, "@nobody")),
-    "unknown_trigger_runs": WrongUse(lambda api, mosaic: list(api.list_trigger_runs(NOBODY))),
+    "unknown_channel_removal": WrongUse(lambda api, mosaic: api.remove_youtube_channels(DEFAULT, "@unknown")),
+    "unknown_trigger_runs": WrongUse(lambda api, mosaic: list(api.list_trigger_runs(UNKNOWN_ID))),
     "platforms_allowed": WrongUse(
-        lambda api, mosaic: api.create_post("Hello", platforms=["x"]), words={True: 200, False: 400}
+        lambda api, mosaic: api.create_post("Hello", platforms=["x"]), statuses={True: 200, False: 400}
     ),
     "unknown_workspace_status": WrongUse(
-        lambda api, mosaic: api.create_post("Hello", social_connection_ids=ACCOUNT, workspace_id=NOBODY)
+        lambda api, mosaic: api.create_post("Hello", social_connection_ids=ACCOUNT, workspace_id=UNKNOWN_ID)
     ),
     "past_schedule": WrongUse(
-        lambda api, mosaic: api.update_post(_tomorrow(api), schedule_date="2020-01-01T00:00:00Z"),
-        words={"publish": 200, "refuse": 400},
+        lambda api, mosaic: api.update_post(_post_tomorrow(api), schedule_date="2020-01-01T00:00:00Z"),
+        statuses={"publish": 200, "refuse": 400},
     ),
-    "wrong_post_state_status": WrongUse(lambda api, mosaic: api.update_post(_tomorrow(api), approve=True)),
-    "repeated_post_delete": _twice(_tomorrow, lambda api, made: api.delete_post(made)),
-    "unpublished_status": WrongUse(lambda api, mosaic: api.get_post_analytics(_tomorrow(api))),
+    "wrong_post_state_status": WrongUse(lambda api, mosaic: api.update_post(_post_tomorrow(api), approve=True)),
+    "repeated_post_delete": _call_twice(_post_tomorrow, lambda api, made: api.delete_post(made)),
+    "unpublished_status": WrongUse(lambda api, mosaic: api.get_post_analytics(_post_tomorrow(api))),
     "connection_limit_status": WrongUse(lambda api, mosaic: api.create_connect_link("tiktok"), {"max_connections": 1}),
     "out_of_range_status": WrongUse(
         lambda api, mosaic: api.send(
@@ -203,66 +203,64 @@ def api(request: pytest.FixtureRequest, mosaic_emulator: Emulator) -> Iterator[E
         yield endpoints
 
 
-def refusal(act: Callable[[], Any], kind: type[MosaicError]) -> str:
-    with pytest.raises(MosaicError) as caught:
-        act()
-    assert type(caught.value) is kind, caught.value
-    assert caught.value.detail
-    assert caught.value.detail in str(caught.value)
-    assert not caught.value.transient
-    assert not caught.value.effect_unknown
-    return str(caught.value)
+def get_error(call: Callable[[], Any], kind: type[MosaicError]) -> str:
+    with pytest.raises(MosaicError) as error:
+        call()
+    assert type(error.value) is kind, error.value
+    assert error.value.detail
+    assert error.value.detail in str(error.value)
+    assert not error.value.transient
+    assert not error.value.effect_unknown
+    return str(error.value)
 
 
 @pytest.mark.parametrize("shape", ERROR_SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
-def test_every_refusal_is_its_own_exception_in_every_shape(
-    mosaic_emulator: Emulator, api: EndpointMethods, shape: dict[str, Any]
-) -> None:
+def test_errors_in_every_shape(mosaic_emulator: Emulator, api: EndpointMethods, shape: dict[str, Any]) -> None:
     mosaic_emulator.configure(**shape)
-    for name, act in UNKNOWN.items():
-        assert "could not" in refusal(lambda act=act: act(api), MosaicNotFoundError).lower(), name  # type: ignore[misc]
+    for name, call in UNKNOWN.items():
+        assert "could not" in get_error(lambda call=call: call(api), MosaicNotFoundError).lower(), name  # type: ignore[misc]
     wrong = replace(create_agent(), body={"nodes": []})
-    assert "unknown field" in refusal(lambda: api.send(wrong), MosaicValidationError)
+    assert "unknown field" in get_error(lambda: api.send(wrong), MosaicValidationError)
     mosaic_emulator.configure(hold_runs=True)
     run_id = api.run_agent(GENERATING)
-    assert "running" in refusal(lambda: api.resume_run(run_id), MosaicConflictError)
+    assert "running" in get_error(lambda: api.resume_run(run_id), MosaicConflictError)
     mosaic_emulator.configure(scopes=["agents:read"])
-    assert "agent_runs:write" in refusal(lambda: api.cancel_run(run_id), MosaicPermissionError)
+    assert "agent_runs:write" in get_error(lambda: api.cancel_run(run_id), MosaicPermissionError)
 
 
 @pytest.mark.parametrize(("switch", "value"), REFUSING_SWITCHES)
-def test_every_way_to_refuse_is_its_own_exception(
+def test_every_status_of_a_rejected_call(
     mosaic_emulator: Emulator, api: EndpointMethods, switch: str, value: Any
 ) -> None:
     use = WRONG_USE[switch]
-    mosaic_emulator.configure(**{switch: value, **use.beside})
-    status = use.words.get(value, value)
+    mosaic_emulator.configure(**{switch: value, **use.settings})
+    status = use.statuses.get(value, value)
     if status == 200:
-        use.act(api, mosaic_emulator)
+        use.call(api, mosaic_emulator)
     else:
-        refusal(lambda: use.act(api, mosaic_emulator), BY_STATUS[status])
+        get_error(lambda: use.call(api, mosaic_emulator), BY_STATUS[status])
 
 
-def test_every_switch_of_a_refusal_is_used_wrongly() -> None:
+def test_every_setting_of_error_responses_is_covered() -> None:
     assert set(WRONG_USE) == set(OF_REFUSALS) - set(ERROR_SHAPES[0])
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_wrong_key_is_told_at_every_method(mosaic_emulator: Emulator, transport: str) -> None:
+def test_every_method_reports_a_wrong_key(mosaic_emulator: Emulator, transport: str) -> None:
     access = Access(api_key="mk_wrong", base_url=mosaic_emulator.url)
     with closing(TRANSPORTS[transport](access)) as endpoints:
-        for act in (*UNKNOWN.values(), lambda api: api.whoami()):
-            message = refusal(lambda act=act: act(endpoints), MosaicAuthenticationError)  # type: ignore[misc]
+        for call in (*UNKNOWN.values(), lambda api: api.whoami()):
+            message = get_error(lambda call=call: call(endpoints), MosaicAuthenticationError)  # type: ignore[misc]
             assert "mk_wrong" not in message
 
 
-# What a restricted key is told
+# Restricted keys
 
 
-def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, api: EndpointMethods) -> None:
+def test_an_error_names_the_missing_scope(mosaic_emulator: Emulator, api: EndpointMethods) -> None:
     mosaic_emulator.configure(scopes=["agents:read"])
     assert len(list(api.list_agents())) == 5
-    for act, words in (
+    for call, text in (
         (lambda: list(api.list_pipeline_runs()), "(this needs agent_runs:read)"),
         (lambda: list(api.list_storage_triggers()), "(this needs triggers:read)"),
         (lambda: api.run_agent(GENERATING), "(by the pattern of the documented names this needs agent_runs:write)"),
@@ -270,7 +268,7 @@ def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, ap
         (lambda: list(api.list_posts()), "(this needs Read on social publishing, whose scope has no documented name)"),
         (lambda: api.start_upload("video"), "(this needs Write on uploads, whose scope has no documented name)"),
     ):
-        assert words in refusal(act, MosaicPermissionError)  # type: ignore[arg-type]
+        assert text in get_error(call, MosaicPermissionError)  # type: ignore[arg-type]
     assert mosaic_emulator.counts().runs_started == 0
 
 
@@ -286,7 +284,7 @@ def test_a_restricted_key_is_told_what_it_may_lack(mosaic_emulator: Emulator, ap
     ],
     ids=str,
 )
-def test_testing_a_connection_shows_owner_and_scopes_whichever_way_they_come(
+def test_test_connection_shows_owner_and_scopes(
     mosaic_emulator: Emulator, mosaic_connection: str, settings: dict[str, Any], words: str
 ) -> None:
     mosaic_emulator.configure(**settings)

@@ -15,7 +15,7 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, sent
 from tasks.task_runs import LATE
 
-from airflow_provider_mosaic.agents_as_code import agents_by_name as namesakes
+from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.agents_as_code import apply as agents
 from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
 from airflow_provider_mosaic.api.errors import (
@@ -43,7 +43,7 @@ DEFINITION: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other maker of an agent needs time to be seen."""
-    monkeypatch.setattr(namesakes, "_OTHERS_PAUSE", 0.0)
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 @pytest.fixture
@@ -153,8 +153,8 @@ def test_a_file_anywhere_is_found_by_its_path_or_uri(
     ("text", "pattern"),
     [
         (None, "there is no such file"),
-        ("nodes: [", "can't be read"),
-        ("nodes: {a: {tile: Captions}, a: {tile: Clips}}", "it is there twice"),
+        ("nodes: [", "cannot be read"),
+        ("nodes: {a: {tile: Captions}, a: {tile: Clips}}", "it occurs twice"),
         ("- a list", "must be an object"),
         ("", "must be an object"),
         (b"\xff\xfe", "can't be read as text"),
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path,
 
 def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emulator) -> None:
     wrong = {**DEFINITION, "nodes": {**DEFINITION["nodes"], "film": {"tile": "Vidoe Generation"}}}
-    assert "Nearest: Video Generation" in gives_up(life(StateStore(), definition=wrong), MosaicValidationError)
+    assert "Did you mean Video Generation" in gives_up(life(StateStore(), definition=wrong), MosaicValidationError)
     gives_up(life(StateStore(), agent_id="gone"), MosaicNotFoundError)
     unnamed = {"nodes": DEFINITION["nodes"]}
     assert "which agent is meant" in gives_up(life(StateStore(), definition=unnamed, **LATE), MosaicValidationError)
@@ -270,7 +270,7 @@ def test_agents_of_one_name_are_told_apart_by_what_the_task_remembers(mosaic: Em
     hook.create_agent(name="Nightly")
     assert task.execute() == agent_id
     message = gives_up(life(StateStore()), MosaicValidationError)
-    assert "more than one agent has this name" in message
+    assert "several agents have this name" in message
     assert agent_id in message
 
 
@@ -343,7 +343,7 @@ def test_a_person_says_which_agent_it_is(
     assert ours in message
     assert other in message
     message = gives_up(task, MosaicValidationError)
-    assert "more than one agent has this name" in message
+    assert "several agents have this name" in message
     assert "mosaic_adopt.dag.agent" in message
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.AGENT", json.dumps({task.dag_run.run_id: ours}))
     assert task.execute() == ours
@@ -407,13 +407,13 @@ def test_the_hook_takes_names_as_well(mosaic: Emulator, hook: MosaicHook) -> Non
 @pytest.mark.parametrize(
     ("params", "agent_id", "parts"),
     [
-        ({"Captons": STYLE, "Music": {}}, AGENT, ["2 faults", "'Captons'", "Nearest: Captions", "'Music'"]),
+        ({"Captons": STYLE, "Music": {}}, AGENT, ["2 errors", "'Captons'", "Did you mean Captions?", "'Music'"]),
         (
             {"Video Input": {}},
             "a0000000-0000-4000-8000-000000000003",
-            ["more than one tile", "b0000003-", "give the id"],
+            ["several tiles", "b0000003-", "Give the id"],
         ),
-        ({"Captions": STYLE, CAPTIONS: STYLE}, AGENT, ["there under another name too"]),
+        ({"Captions": STYLE, CAPTIONS: STYLE}, AGENT, ["which another key names too"]),
     ],
     ids=["unknown", "ambiguous", "twice"],
 )

@@ -1,4 +1,4 @@
-"""A secrets backend that is away at times, in whatever process looks a connection up."""
+"""A secrets backend that fails on request, in every process."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ CONTROL = Path(os.environ.get("MOSAIC_FAULTS_CONTROL", "."))
 
 
 class FaultySecrets(BaseSecretsBackend):
-    """It knows ``faulty_0`` and so on, which are the connections ``mosaic_0`` and so on, as often as it is let."""
+    """Returns ``mosaic_0`` for ``faulty_0`` and so on, or fails."""
 
     def get_conn_value(self, conn_id: str, **_: Any) -> str | None:
-        """What the connection is, or an error of a service that is away: Airflow says then that it isn't defined."""
+        """Return the connection, or raise. If it raises, Airflow reports that the connection is not defined."""
         if not conn_id.startswith("faulty_"):
             return None
-        if one_fails(CONTROL / f"{conn_id}.away"):
-            raise ConnectionError("the vault is away")
+        if take_failure(CONTROL / f"{conn_id}.failing"):
+            raise ConnectionError("the vault is unavailable")
         return os.environ[f"AIRFLOW_CONN_{conn_id.replace('faulty_', 'mosaic_').upper()}"]
 
 
-def one_fails(path: Path) -> bool:
-    """Whether this lookup is one of those that a file says shall fail."""
+def take_failure(path: Path) -> bool:
+    """Return whether this lookup must fail, and decrement the number of failures in the file."""
     try:
         with path.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

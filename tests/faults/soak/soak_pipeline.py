@@ -1,4 +1,4 @@
-"""For the soak: a night of recordings, each going its own way through upload, run, download and post."""
+"""The DAG of the soak test: upload, run, download and post for each recording."""
 
 # The operators' templated arguments take XComArgs, which their annotations do not say.
 # mypy: ignore-errors

@@ -1,4 +1,4 @@
-"""What is there before a run: the key, agents, their tiles, and what was uploaded."""
+"""Account, agents, node types and assets."""
 
 from __future__ import annotations
 
@@ -8,104 +8,104 @@ from mosaic_emulator.media import SAMPLE_VIDEO
 from hooks.all_endpoints import CAPTIONS, CallEnvironment, by_name
 
 VIDEO_INPUT = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
-#: The way to the storage host, which is no part of the API.
+#: The client of the storage host, which is not part of the API.
 STORAGE = httpx.Client(trust_env=False)
 
 
 # Account, agents, node types
 
 
-def whoami(day: CallEnvironment) -> None:
-    owner = day.api.whoami()
-    assert owner.name == ("someone@example.org" if day.settings["whoami"] == "user" else "Emulated Films")
+def whoami(env: CallEnvironment) -> None:
+    owner = env.api.whoami()
+    assert owner.name == ("someone@example.org" if env.settings["whoami"] == "user" else "Emulated Films")
     assert owner.created_at is not None
-    assert owner.scopes == (day.settings["scopes"] and tuple(day.settings["scopes"]))
+    assert owner.scopes == (env.settings["scopes"] and tuple(env.settings["scopes"]))
 
 
-def list_agents(day: CallEnvironment) -> None:
-    agents = {agent.agent_id: agent for agent in day.api.list_agents()}
+def list_agents(env: CallEnvironment) -> None:
+    agents = {agent.agent_id: agent for agent in env.api.list_agents()}
     assert len(agents) == 5
-    assert agents[day.mosaic.agent_id].name == "Shorts maker"
+    assert agents[env.mosaic.agent_id].name == "Shorts maker"
 
 
-def get_agent(day: CallEnvironment) -> None:
-    graph = day.api.get_agent(day.mosaic.agent_id)
-    assert graph.agent.agent_id == day.mosaic.agent_id
+def get_agent(env: CallEnvironment) -> None:
+    graph = env.api.get_agent(env.mosaic.agent_id)
+    assert graph.agent.agent_id == env.mosaic.agent_id
     assert [node.node_type.node_type_name for node in graph.agent_nodes] == [
         "Video Input", "Rough Cut", "Reframe", "Captions",
     ]  # fmt: skip
-    assert len(graph.connections) == (3 if day.settings["agent_answer"] == "graph" else 0)
-    day.ids["node"] = graph.agent_nodes[-1].agent_node_id
+    assert len(graph.connections) == (3 if env.settings["agent_answer"] == "graph" else 0)
+    env.ids["node"] = graph.agent_nodes[-1].agent_node_id
 
 
-def get_agent_node(day: CallEnvironment) -> None:
-    node = day.api.get_agent_node(day.ids["node"])
-    assert (node.agent_node_id, node.node_type.node_type_id) == (day.ids["node"], CAPTIONS)
+def get_agent_node(env: CallEnvironment) -> None:
+    node = env.api.get_agent_node(env.ids["node"])
+    assert (node.agent_node_id, node.node_type.node_type_id) == (env.ids["node"], CAPTIONS)
 
 
-def list_node_types(day: CallEnvironment) -> None:
-    assert CAPTIONS in {each.node_type_id for each in day.api.list_node_types()}
+def list_node_types(env: CallEnvironment) -> None:
+    assert CAPTIONS in {each.node_type_id for each in env.api.list_node_types()}
 
 
-def get_node_type(day: CallEnvironment) -> None:
-    assert day.api.get_node_type(CAPTIONS).node_type_name == "Captions"
+def get_node_type(env: CallEnvironment) -> None:
+    assert env.api.get_node_type(CAPTIONS).node_type_name == "Captions"
 
 
-def create_agent(day: CallEnvironment) -> None:
-    day.ids["agent"] = day.api.create_agent(name="Made today", description="By a test").agent_id
-    assert day.api.get_agent(day.ids["agent"]).agent.name == "Made today"
+def create_agent(env: CallEnvironment) -> None:
+    env.ids["agent"] = env.api.create_agent(name="Made today", description="By a test").agent_id
+    assert env.api.get_agent(env.ids["agent"]).agent.name == "Made today"
 
 
-def update_agent(day: CallEnvironment) -> None:
+def update_agent(env: CallEnvironment) -> None:
     operations = [
         {"op": "create_node", "temp_ref_id": "in", "node_type_id": VIDEO_INPUT},
         {"op": "create_node", "temp_ref_id": "cap", "node_type_id": CAPTIONS},
         {"op": "create_connection", "source_temp_ref_id": "in", "target_temp_ref_id": "cap"},
     ]
-    change = day.api.update_agent(day.ids["agent"], operations=operations)
-    assert change.agent_id == day.ids["agent"]
-    nodes = [node.agent_node_id for node in day.api.get_agent(day.ids["agent"]).agent_nodes]
-    if day.settings["agent_change_answer"] != "metadata":
+    change = env.api.update_agent(env.ids["agent"], operations=operations)
+    assert change.agent_id == env.ids["agent"]
+    nodes = [node.agent_node_id for node in env.api.get_agent(env.ids["agent"]).agent_nodes]
+    if env.settings["agent_change_answer"] != "metadata":
         assert {node.temp_ref_id: node.agent_node_id for node in change.created_nodes} == dict(
             zip(("in", "cap"), nodes, strict=True)
         )
 
 
-def duplicate_agent(day: CallEnvironment) -> None:
-    copy = day.api.duplicate_agent(day.ids["agent"], name="A copy")
+def duplicate_agent(env: CallEnvironment) -> None:
+    copy = env.api.duplicate_agent(env.ids["agent"], name="A copy")
     assert copy.agent.name == "A copy"
-    assert copy.agent.agent_id != day.ids["agent"]
+    assert copy.agent.agent_id != env.ids["agent"]
     assert len(copy.agent_nodes) == 2
 
 
-def delete_agent(day: CallEnvironment) -> None:
-    day.api.delete_agent(day.ids["agent"])
-    assert day.mosaic.counts().agents_deleted == 1
+def delete_agent(env: CallEnvironment) -> None:
+    env.api.delete_agent(env.ids["agent"])
+    assert env.mosaic.counts().agents_deleted == 1
 
 
 # Assets
 
 
-def start_upload(day: CallEnvironment) -> None:
+def start_upload(env: CallEnvironment) -> None:
     for kind in ("video", "audio", "image"):
-        form = day.api.start_upload(kind)
+        form = env.api.start_upload(kind)
         assert form.max_file_size_bytes
         content = SAMPLE_VIDEO.read_bytes() if kind == "video" else b"bytes"
         stored = STORAGE.post(form.upload_url, data=form.upload_fields, files={"file": (f"a.{kind}", content)})
         assert stored.is_success
-        day.ids[kind] = form.asset_id
+        env.ids[kind] = form.asset_id
 
 
-def finalize_upload(day: CallEnvironment) -> None:
+def finalize_upload(env: CallEnvironment) -> None:
     for kind in ("video", "audio", "image"):
-        assert day.api.finalize_upload(kind, day.ids[kind]) == day.ids[kind]
-    assert all(upload["finalized"] for upload in day.mosaic.uploads())
+        assert env.api.finalize_upload(kind, env.ids[kind]) == env.ids[kind]
+    assert all(upload["finalized"] for upload in env.mosaic.uploads())
 
 
-def get_view_url(day: CallEnvironment) -> None:
+def get_view_url(env: CallEnvironment) -> None:
     for kind in ("video", "audio", "image"):
-        link = day.api.get_view_url(kind, day.ids[kind])
-        assert (link.asset_type, link.asset_id) == (kind, day.ids[kind])
+        link = env.api.get_view_url(kind, env.ids[kind])
+        assert (link.asset_type, link.asset_id) == (kind, env.ids[kind])
         assert link.signed_url.startswith("http")
 
 

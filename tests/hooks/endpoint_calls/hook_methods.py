@@ -1,4 +1,4 @@
-"""What only the hook of workers has: several calls in one."""
+"""Methods of :class:`MosaicHook` that send several requests."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ DEFINITION = {
 }
 
 
-def upload_asset(day: CallEnvironment) -> None:
-    hook = _hook(day)
-    before = len(day.mosaic.uploads())
+def upload_asset(env: CallEnvironment) -> None:
+    hook = _hook(env)
+    before = len(env.mosaic.uploads())
     hook.upload_asset(str(SAMPLE_VIDEO))
-    assert [upload["finalized"] for upload in day.mosaic.uploads()[before:]] == [True]
+    assert [upload["finalized"] for upload in env.mosaic.uploads()[before:]] == [True]
 
 
-def apply_agent(day: CallEnvironment) -> None:
-    hook = _hook(day)
-    # Without connections in the answer, a graph can't be compared: that is told, and nothing is changed by a guess.
-    if day.settings["agent_answer"] == "nodes":
+def apply_agent(env: CallEnvironment) -> None:
+    hook = _hook(env)
+    # An agent without connections in the response cannot be compared.
+    if env.settings["agent_answer"] == "nodes":
         with pytest.raises(MosaicResponseError, match="connected"):
             hook.apply_agent(DEFINITION)
         return
-    made = hook.apply_agent(DEFINITION)
-    assert (made.created, sorted(made.node_ids)) == (True, ["cap", "in"])
+    applied = hook.apply_agent(DEFINITION)
+    assert (applied.created, sorted(applied.node_ids)) == (True, ["cap", "in"])
     assert hook.apply_agent(DEFINITION).operations == 0
-    day.ids["applied"] = made.agent_id or ""
+    env.ids["applied"] = applied.agent_id or ""
 
 
-def export_agent(day: CallEnvironment) -> None:
-    hook = _hook(day)
-    if day.settings["agent_answer"] == "nodes":
+def export_agent(env: CallEnvironment) -> None:
+    hook = _hook(env)
+    if env.settings["agent_answer"] == "nodes":
         with pytest.raises(MosaicResponseError, match="connected"):
-            hook.export_agent(day.mosaic.agent_id)
+            hook.export_agent(env.mosaic.agent_id)
         return
-    exported = hook.export_agent(day.ids["applied"])
+    exported = hook.export_agent(env.ids["applied"])
     assert exported["name"] == "As code"
     assert len(exported["nodes"]) == 2
     assert len(exported["connections"]) == 1
 
 
-def _hook(day: CallEnvironment) -> MosaicHook:
-    assert isinstance(day.api, MosaicHook)
-    return day.api
+def _hook(env: CallEnvironment) -> MosaicHook:
+    assert isinstance(env.api, MosaicHook)
+    return env.api
 
 
 ENDPOINT_CALLS = by_name(upload_asset, apply_agent, export_agent)
