@@ -48,7 +48,7 @@ def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     return cast("TaskStateStore | None", context.get("task_state_store"))
 
 
-def whole_entries_can_vanish() -> bool:
+def entries_can_vanish() -> bool:
     """
     Whether a task's state is kept elsewhere than in Airflow's database, by the API server itself.
 

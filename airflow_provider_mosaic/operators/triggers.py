@@ -81,8 +81,8 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.durable.xcoms import push_agent_link
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.links import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
 
         with self._validated_arguments(context):

@@ -132,7 +132,8 @@ class MosaicRunSensor(CompletionSensor):
 
     def _finish(self, context: Context, subject: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError
-        from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
+        from airflow_provider_mosaic.durable.xcoms import push_xcom
+        from airflow_provider_mosaic.links import push_agent_link
         from airflow_provider_mosaic.tasks.outputs import with_outputs
         from airflow_provider_mosaic.tasks.run_waits import nodes_of, push_end, raise_unless_successful
 

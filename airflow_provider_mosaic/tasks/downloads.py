@@ -25,9 +25,9 @@ from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_running_words
 from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
 from airflow_provider_mosaic.clients.progress import size_words
-from airflow_provider_mosaic.durable.xcoms import push_agent_link
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
+from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)

@@ -90,7 +90,7 @@ def test_runs_that_were_there_before_are_left_out_though_the_list_is_not_narrowe
 def test_where_there_are_too_many_to_keep_nothing_is_guessed(
     other: OtherMosaic, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
     other.lose_answers = 1
@@ -102,7 +102,7 @@ def test_where_there_are_too_many_to_keep_nothing_is_guessed(
 def test_too_many_runs_do_not_hinder_a_start_whose_answer_comes(
     other: OtherMosaic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
     assert life().run_to_end() == "started-101"

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator, MosaicResumeRunOperator
 
-TOLD = "mosaic_nothing_begun"
+TOLD = "mosaic_not_started"
 
 
 def fails(task: TaskRunner) -> None:

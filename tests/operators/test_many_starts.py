@@ -68,7 +68,7 @@ def test_how_many_there_are_matters_only_where_the_list_is_not_newest_first(
     order: str,
     adopted: bool,
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 200)
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 200)
     mosaic.configure(list_order=order, clock_skew=0)
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), wait_for_completion=False)
