@@ -97,8 +97,8 @@ CANCELS = {
     ],
     "Airflow kills a worker's task because its API server is away": [
         f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
-        "durable/test_outages.py::test_what_the_health_page_says",
-        "durable/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
+        "durable/test_outages.py::test_the_health_endpoint_shows_an_outage",
+        "durable/test_outages.py::test_a_server_that_does_not_respond_is_unreachable_within_the_timeout",
     ],
     "a worker's process is killed hard": [
         "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",

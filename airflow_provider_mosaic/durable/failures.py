@@ -40,7 +40,7 @@ NON_RETRYABLE_ERRORS: tuple[type[MosaicError], ...] = (
 
 class MosaicFailException(AirflowFailException):
     """
-    Airflow's failure without retries, for an error of Mosaic. Its text begins with the class of the error.
+    Airflow's failure without retries, for an error of Mosaic. Its text starts with the class of the error.
 
     :param error: What happened.
     """
@@ -78,10 +78,10 @@ def fail_without_retry(*more: type[MosaicError]) -> Iterator[None]:
     """
     Convert non-retryable errors of the block to Airflow's failure without retries.
 
-    Two kinds stay retryable. A rejection that outlasted a wait: a retry continues the wait, which costs nothing. A
+    Two kinds stay retryable. A rejection that lasted for a whole wait: a retry continues the wait, which costs nothing. A
     connection that Airflow did not return: its API server or its secrets backend may be back by then.
 
-    :param more: More classes of errors that are non-retryable here, also after they outlasted a wait.
+    :param more: More classes of errors that are non-retryable here, also after a whole wait.
     """
     try:
         yield

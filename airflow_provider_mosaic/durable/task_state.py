@@ -1,7 +1,7 @@
 """
 The state that a task saves for its next attempts: what it intends to start, and what it started.
 
-The intent is saved before the request is sent, and the id right after the response. Whatever happens between the two,
+The intent is saved before the request is sent, and the id right after the response. If the task dies between the two,
 the next attempt knows that it must search. On an Airflow without a task state store nothing is saved; a retry knows
 only that an earlier attempt may have started something since the start of the DAG run.
 """
