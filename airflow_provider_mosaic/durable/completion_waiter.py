@@ -409,7 +409,7 @@ def read_event(event: Mapping[str, Any] | None, item_id: str, name: str) -> None
     outcome = event.get("outcome") if isinstance(event, Mapping) else None
     if event is None or outcome not in ("ended", "timeout", "error") or event.get("id") != item_id:
         # SQLite reuses the ids of triggers, and returns the event of a deleted trigger.
-        log.warning("The wait for %s returned the event of another trigger. Reading the item again.", name)
+        log.warning("%s received the event of another trigger. Reading it again.", name)
         return
     if outcome == "timeout":
         raise MosaicTimeoutError(f"{name} is not complete within its timeout.")
@@ -417,6 +417,6 @@ def read_event(event: Mapping[str, Any] | None, item_id: str, name: str) -> None
         kind = getattr(errors, str(event.get("error")), MosaicError)
         error = kind if isinstance(kind, type) and issubclass(kind, MosaicError) else MosaicError
         raise error(
-            f"The wait for {name} failed. {event.get('message')}",
+            f"{name} could not be read by its trigger. {event.get('message')}",
             transient=bool(event.get("transient")),
         )

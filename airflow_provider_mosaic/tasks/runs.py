@@ -182,7 +182,7 @@ class RunTask:
         if run_outcome(run).outcome is Outcome.PARTIAL or can_save_state(context, durable=self.options.durable):
             return ""
         return (
-            "No retry resumes the run, because nothing is saved for the next attempt, on this Airflow or with "
+            "No retry resumes it, because nothing is saved for the next attempt, on this Airflow or with "
             "durable=False. Buy credits, then resume it with a MosaicResumeRunOperator: only what is missing is done "
             "again."
         )

@@ -188,7 +188,7 @@ def test_a_variable_that_cannot_be_read_is_not_taken_for_none(
         raise RuntimeError("the API server is away")
 
     monkeypatch.setattr(decisions, "read_variable", away)
-    with pytest.raises(MosaicTransportError, match=r"'mosaic_adopt.dag.run' could not be read.*nothing was sent"):
+    with pytest.raises(MosaicTransportError, match=r"'mosaic_adopt.dag.run' could not be read.*Nothing was sent"):
         task.execute()
     assert nothing_was_done(mosaic)
 
@@ -342,7 +342,7 @@ def test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries(
     store = StateStore()
     task = first_try_dies(mosaic, store)
     store.broken_gets = 1
-    with pytest.raises(MosaicTransportError, match="nothing was sent") as failure:
+    with pytest.raises(MosaicTransportError, match="Nothing was sent") as failure:
         task.execute()
     assert failure.value.transient
     mosaic.configure(hold_runs=False)

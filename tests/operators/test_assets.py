@@ -186,7 +186,7 @@ def test_a_file_that_changed_between_tries_is_uploaded_anew(
     os.utime(film, ns=(1, 1))
     with caplog.at_level(logging.INFO):
         assert task.execute() != first
-    assert "arguments are not those of its earlier try" in caplog.text
+    assert "arguments of the task changed since its earlier attempt" in caplog.text
     assert effects(mosaic) == {"uploads_stored": 2, "uploads_finalized": 2}
 
 

@@ -42,12 +42,12 @@ def test_with_too_few_nothing_is_started_and_no_retry_is_burned(mosaic: Emulator
     assert effects(mosaic) == {}
     assert sent(mosaic, "POST " + START) == 0
     # Nothing was begun, so there is nothing that a later try would look for.
-    assert not any("began" in value for _, value in store.history)
+    assert not any("started_at" in value for _, value in store.history)
 
 
 def test_told_so_too_few_credits_skip_the_task(mosaic: Emulator) -> None:
     mosaic.configure(credits=99)
-    with pytest.raises(AirflowSkipException, match="nothing spent"):
+    with pytest.raises(AirflowSkipException, match="nothing was paid"):
         life(on_short_of_credits="skip").execute()
     assert effects(mosaic) == {}
 

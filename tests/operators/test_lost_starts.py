@@ -217,7 +217,7 @@ def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, c
             assert len(mosaic.runs()) == 1
             dag_run.xcoms[("run", 1, "mosaic_run_id")] = "its-own"
 
-    dag_run.looked = looked
+    dag_run.on_states_read = looked
     mosaic.inject("answer_lost", method="POST", path=START)
     run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]

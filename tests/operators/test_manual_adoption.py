@@ -120,7 +120,7 @@ def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
         task.clear()
         assert task.run_to_end() == mosaic.runs()[-1]["run_id"] != run_id
         assert effects(mosaic) == {"runs_started": number}
-    assert "has taken up once already" in caplog.text
+    assert "which this task adopted before" in caplog.text
     assert "Delete the Variable" in caplog.text
 
 
@@ -146,7 +146,7 @@ def test_without_a_store_the_log_says_that_the_variable_must_go(
     for _ in range(2):
         task.clear()
         assert task.run_to_end() == run_id
-    assert "delete the Variable 'mosaic_adopt.dag.run'" in caplog.text
+    assert "Delete the Variable 'mosaic_adopt.dag.run'" in caplog.text
     assert effects(mosaic) == {"runs_started": 1}
 
 

@@ -242,7 +242,7 @@ def test_what_is_missing_beside_a_render_does_not_fail_its_download(
     ]
     with caplog.at_level(logging.WARNING):
         assert fetched(tmp_path) == ["a.mp4", "b.mp4", "b.jpg"]
-    assert "Output 'a' comes without its" in caplog.text
+    assert "Output 'a' has no" in caplog.text
 
 
 def test_a_thumbnail_whose_host_fails_for_a_while_is_left_to_a_retry_after_all_videos(

@@ -107,7 +107,7 @@ def test_the_time_for_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator
 def test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable, timeout=0.2)
-    assert "It may come out yet" in fails_with(task.run_to_end, MosaicTimeoutError)
+    assert "It may be published later" in fails_with(task.run_to_end, MosaicTimeoutError)
     fails_with(task.run_to_end, MosaicTimeoutError)
     assert effects(mosaic) == {"posts_made": 1}
     assert one_post(mosaic)["status"] == "processing"

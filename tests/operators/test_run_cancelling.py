@@ -116,7 +116,7 @@ def test_a_triggerer_whose_clock_is_a_little_ahead_is_believed(mosaic: Emulator)
 def test_told_so_a_clock_that_ran_out_lets_the_run_go_on(mosaic: Emulator, deferrable: bool, clock_name: str) -> None:
     mosaic.configure(hold_runs=True)
     task = life(cancel_on_kill=False, deferrable=deferrable, **{clock_name: timedelta(seconds=0.2)})
-    with pytest.raises((AirflowFailException, MosaicTimeoutError), match="cancel_on_kill is off"):
+    with pytest.raises((AirflowFailException, MosaicTimeoutError), match="because cancel_on_kill=False"):
         task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -143,14 +143,16 @@ def test_whatever_a_cancel_of_an_ended_run_answers_it_is_no_failure(mosaic: Emul
 
     with Meanwhile(end_it), pytest.raises(AirflowFailException) as failure:
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
-    assert "may go on" not in str(failure.value)
+    assert "may keep running" not in str(failure.value)
 
 
 def test_a_cancel_that_cannot_be_done_is_said(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("server_error", method="POST", path=CANCEL, times=None)
     task = life(timeout=0.1)
-    with pytest.raises(AirflowFailException, match="could not be cancelled and may go on: cancel it in the editor"):
+    with pytest.raises(
+        AirflowFailException, match="could not be cancelled and may keep running: cancel it in the editor"
+    ):
         task.execute()
 
 
@@ -297,7 +299,7 @@ def test_a_trigger_that_gave_up_for_faults_leaves_the_run_alone_and_the_retry_ta
         "outcome": "error", "id": run_id, "error": "MosaicServerError", "message": "It answered 502.",
         "transient": True,
     }  # fmt: skip
-    with pytest.raises(Exception, match=r"may be going on. It answered 502") as failure:
+    with pytest.raises(Exception, match=r"could not be read by its trigger. It answered 502") as failure:
         task.resume(deferred, event)
     assert type(failure.value).__name__ == "MosaicServerError"
     mosaic.finish_run(run_id)

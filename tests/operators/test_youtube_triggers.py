@@ -155,7 +155,7 @@ def test_nothing_is_removed_while_it_may_be_a_wanted_channel(mosaic: Emulator, h
     life(["@demo", A]).execute()
     channels = there(hook)
     mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
-    with pytest.raises(MosaicError, match=r"does not say which channels these are: @demo.*Give them by their ids"):
+    with pytest.raises(MosaicError, match=r"does not return the ids of these channels: @demo.*by their ids"):
         life(["@demo"]).execute()
     assert there(hook) == channels
     assert sent(mosaic, REMOVE) == 0
@@ -215,7 +215,7 @@ def test_a_change_that_does_not_show_burns_a_retry(mosaic: Emulator, hook: Mosai
     removed = MosaicHook.remove_youtube_channels
     try:
         MosaicHook.remove_youtube_channels = lambda self, agent_id, channels: None  # type: ignore[method-assign]
-        with pytest.raises(MosaicError, match="do not show what was changed") as failure:
+        with pytest.raises(MosaicError, match="do not show the change") as failure:
             life([A]).execute()
     finally:
         MosaicHook.remove_youtube_channels = removed  # type: ignore[method-assign]
