@@ -144,7 +144,7 @@ class CompletionWaiter(ABC, Generic[S]):
         """Return the trigger that waits. The options are those that all triggers share."""
 
     @abstractmethod
-    def _finish(self, context: Mapping[str, Any], item: S) -> str:
+    def finish(self, context: Mapping[str, Any], item: S) -> str:
         """Return the id of a completed item, or raise if it failed."""
 
     @abstractmethod
@@ -165,8 +165,6 @@ class CompletionWaiter(ABC, Generic[S]):
         :param started_at: When this task started the item, in seconds since the epoch. A new item may not be found yet.
         :returns: The id, or how to wait in the triggerer.
         """
-        if not self._options.wait_for_completion:
-            return item_id
         return self._wait(context, item_id, Deadlines.of(context, deadline), started_at=started_at)
 
     def resume(
@@ -185,13 +183,13 @@ class CompletionWaiter(ABC, Generic[S]):
         :param began: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
         clocks = Deadlines.of(context, deadline, began)
-        over = False
+        is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
         except MosaicTimeoutError:
             # The task may have queued for a worker since then. The item may be complete.
-            over = True
-        return self._wait(context, item_id, clocks, started_at=None, over=over)
+            is_over = True
+        return self._wait(context, item_id, clocks, started_at=None, is_over=is_over)
 
     def resume_after_timeout(self, context: Mapping[str, Any]) -> str | None:
         """
@@ -199,7 +197,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
         :returns: The id, if the item is complete. None if the task must fail by Airflow's timeout.
         """
-        item_id = self._saved_id(context)
+        item_id = self.item_id = self._saved_id(context)
         if item_id is None:
             return None
         state = self._poll_state(
@@ -213,7 +211,7 @@ class CompletionWaiter(ABC, Generic[S]):
             log.warning("%s %r could not be read. %s", self.noun, item_id, error)
         else:
             if state.record_success(item).ended:
-                return self._finish(context, item)
+                return self.finish(context, item)
         self.on_trigger_timeout(context, item_id)
         return None
 
@@ -258,18 +256,20 @@ class CompletionWaiter(ABC, Generic[S]):
         clocks: Deadlines,
         *,
         started_at: float | None,
-        over: bool = False,
+        is_over: bool = False,
     ) -> str | Deferral:
+        if not self._options.wait_for_completion:
+            return item_id
         options = {"poll_interval": self._options.poll_interval, "deadline": clocks.earliest, "begun": started_at}
         # A trigger logs its own progress.
         state = self._poll_state(item_id, noted=log.debug if self._options.deferrable else log.info, **options)
         call = self._read(item_id)
-        over = over or state.expired
+        is_over = is_over or state.expired
         while not self._stopped():
             try:
-                item = self._poll(call, item_id, is_last=over)
+                item = self._poll(call, item_id, is_last=is_over)
             except MosaicError as error:
-                if over and is_refusal(error):
+                if is_over and is_refusal(error):
                     # It lasted minutes. A retry continues the wait.
                     raise
                 state.record_error(error)
@@ -278,8 +278,8 @@ class CompletionWaiter(ABC, Generic[S]):
                     self._hook.renew()
             else:
                 if state.record_success(item).ended:
-                    return self._finish(context, item)
-            if over or state.expired or self._stopped():
+                    return self.finish(context, item)
+            if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
                 return Deferral(

@@ -78,8 +78,8 @@ def fail_without_retry(*more: type[MosaicError]) -> Iterator[None]:
     """
     Convert non-retryable errors of the block to Airflow's failure without retries.
 
-    Two kinds stay retryable. A rejection that lasted for a whole wait: a retry continues the wait, which costs nothing. A
-    connection that Airflow did not return: its API server or its secrets backend may be back by then.
+    Two kinds stay retryable: a rejection that lasted for a whole wait, since a retry continues the wait at no cost; and
+    a connection that Airflow did not return, since its API server or its secrets backend may be back by then.
 
     :param more: More classes of errors that are non-retryable here, also after a whole wait.
     """

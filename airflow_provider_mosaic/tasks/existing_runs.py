@@ -62,7 +62,7 @@ class ResumeTask:
         run = f"Run {self._run_id!r}"
         return Consequences(
             means=f"{run} may keep running, and cost credits."
-            if self.wait.active_run_id
+            if self.wait.item_id
             else f"{run} was not resumed by this attempt.",
             retry=f"resumes run {self._run_id!r} again, or waits for it: only what is missing is paid",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
@@ -74,7 +74,7 @@ class ResumeTask:
 
     def waits_for(self, run_id: str) -> None:
         """Set the run, after a deferral."""
-        self._run_id = run_id
+        self._run_id = self.wait.item_id = run_id
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -111,6 +111,7 @@ class ResumeTask:
                 resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
         else:
             log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)
+        self.wait.item_id = run_id
         return self.wait.wait(context, run_id, deadline=record.deadline)
 
 

@@ -48,11 +48,8 @@ class PostWait(CompletionWaiter[Post]):
     def _trigger(self, item_id: str, **options: Any) -> MosaicSocialPostTrigger:
         return MosaicSocialPostTrigger(post_id=item_id, **options)
 
-    def finish(self, context: Mapping[str, Any], post: Post) -> str:
-        """Judge a post that has ended, and return its id."""
-        return self._finish(context, post)
-
-    def _finish(self, context: Mapping[str, Any], item: Post) -> str:
+    def finish(self, context: Mapping[str, Any], item: Post) -> str:
+        """Push the URLs. Return the id of a published post, else raise or skip."""
         push_post_urls(context, item)
         try:
             raise_unless_posted(item, on_partial=self._options.on_partial)

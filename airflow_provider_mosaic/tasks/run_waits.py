@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -72,7 +71,7 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook)
         self._advise = advise
         self._durable = durable
-        #: The run that a kill cancels, once there is one.
+        #: The run that a kill cancels, from the start of the run on.
         self.active_run_id: str | None = None
         self._killed = False
         # Whether Airflow ended the task because its API server is away.
@@ -81,35 +80,6 @@ class RunWait(CompletionWaiter[Run]):
         self._cancelled_run_id: str | None = None
         # The context of a wait that a BaseException ended.
         self._interrupted: Mapping[str, Any] | None = None
-
-    def set_active(self, run_id: str) -> None:
-        """Let a kill cancel this run from now on."""
-        self.active_run_id = run_id
-
-    def wait(
-        self, context: Mapping[str, Any], item_id: str, *, deadline: float | None, started_at: float | None = None
-    ) -> str | Deferral:
-        """Wait as in :meth:`CompletionWaiter.wait`. A run that started during a kill is cancelled."""
-        self.set_active(item_id)
-        if self._killed:
-            # The id was unknown when the task was killed.
-            raise self._killed_error(context, item_id)
-        with self._keeping_interrupted(context):
-            return super().wait(context, item_id, deadline=deadline, started_at=started_at)
-
-    def resume(
-        self,
-        context: Mapping[str, Any],
-        event: Mapping[str, Any] | None,
-        item_id: str,
-        *,
-        deadline: float | None,
-        began: float | None,
-    ) -> str | Deferral:
-        """Continue as in :meth:`CompletionWaiter.resume`."""
-        self.set_active(item_id)
-        with self._keeping_interrupted(context):
-            return super().resume(context, event, item_id, deadline=deadline, began=began)
 
     def failure(self, context: Mapping[str, Any], run: Run, advice: str) -> MosaicRunFailedError:
         """
@@ -136,17 +106,6 @@ class RunWait(CompletionWaiter[Run]):
         if self._cancelled_run_id is not None:
             self.permission(context).grant(self._cancelled_run_id)
 
-    @contextmanager
-    def _keeping_interrupted(self, context: Mapping[str, Any]) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException:
-            # Airflow raises one when execution_timeout has passed, and kills the task next.
-            self._interrupted = context
-            raise
-
     # Cancelling
 
     @property
@@ -170,12 +129,11 @@ class RunWait(CompletionWaiter[Run]):
 
     def _saved_id(self, context: Mapping[str, Any]) -> str | None:
         run_id = super()._saved_id(context)
-        if run_id is not None:
-            self.set_active(run_id)
+        self.active_run_id = run_id
         return run_id
 
     def on_trigger_timeout(self, context: Mapping[str, Any], item_id: str) -> None:
-        """Cancel the run: nothing would wait for it, and it costs credits."""
+        """Cancel the run: it costs credits, and nothing waits for it any more."""
         log.warning("%s", self._cancel_best_effort(item_id))
         self._save_cancel(context)
         self._push_current_state(context, item_id)
@@ -245,7 +203,22 @@ class RunWait(CompletionWaiter[Run]):
     def _stopped(self) -> bool:
         return self._killed
 
-    def _finish(self, context: Mapping[str, Any], item: Run) -> str:
+    def _wait(self, context: Mapping[str, Any], item_id: str, clocks: Deadlines, **options: Any) -> str | Deferral:
+        self.active_run_id = item_id
+        if self._killed:
+            # The id was unknown when the task was killed.
+            raise self._killed_error(context, item_id)
+        try:
+            return super()._wait(context, item_id, clocks, **options)
+        except Exception:
+            raise
+        except BaseException:
+            # Airflow raises one when execution_timeout has passed, and kills the task next.
+            self._interrupted = context
+            raise
+
+    def finish(self, context: Mapping[str, Any], item: Run) -> str:
+        """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         run = with_outputs(self._hook, item)
         push_end(context, run)
         if run.status == RunStatus.CANCELLED and self._killed:

@@ -68,33 +68,15 @@ class RunOptions:
     on_short_of_credits: str
 
     @classmethod
-    def validated(
-        cls,
-        *,
-        agent_id: Any,
-        inputs: Mapping[str, Any],
-        durable: Any,
-        on_retry: Any,
-        on_ambiguous: Any,
-        min_credits: Any,
-        on_short_of_credits: Any,
-        **waiting: Any,
-    ) -> RunOptions:
+    def validated(cls, *, agent_id: Any, inputs: Mapping[str, Any], **options: Any) -> RunOptions:
         """
         Validate an operator's arguments.
 
         :raises MosaicValidationError: One of them is invalid.
         """
-        return cls(
-            agent_id=agent_id,
-            inputs=inputs,
-            waiting=WaitOptions.validated(**waiting),
-            durable=RUN_AGENT["durable"]("durable", durable),
-            on_retry=RUN_AGENT["on_retry"]("on_retry", on_retry),
-            on_ambiguous=RUN_AGENT["on_ambiguous"]("on_ambiguous", on_ambiguous),
-            min_credits=RUN_AGENT["min_credits"]("min_credits", min_credits),
-            on_short_of_credits=RUN_AGENT["on_short_of_credits"]("on_short_of_credits", on_short_of_credits),
-        )
+        names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
+        own = {name: RUN_AGENT[name](name, options.pop(name)) for name in names}
+        return cls(agent_id=agent_id, inputs=inputs, waiting=WaitOptions.validated(**options), **own)
 
 
 class RunTask:
@@ -213,7 +195,7 @@ class StartRun(CreateOnce):
     def send(self) -> str:
         """Start the run and return its id."""
         run_id = self._hook.send(with_node_ids(self._hook, self._call))
-        self._wait.set_active(run_id)
+        self._wait.active_run_id = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
 

@@ -109,14 +109,14 @@ def test_two_instances_with_the_same_id_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "up_for_retry", "failed", "queued"])
-def test_one_that_has_surely_begun_nothing_is_not_suspected(state: str) -> None:
+def test_an_instance_that_started_nothing_is_no_possible_owner(state: str) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": state})
     push(dag_run, 1, 1, NOT_STARTED_KEY)
-    look = siblings_in(dag_run).read(True)
+    result = siblings_in(dag_run).read(True)
     assert (result.possible_owners or frozenset()) | result.waiting == names(2)
 
 
-def test_a_task_that_is_not_mapped_and_one_whose_name_ends_like_an_index_are_told_apart() -> None:
+def test_an_unmapped_task_whose_name_ends_like_a_map_index() -> None:
     dag_run = DagRun(states={"run": "running", "other_1": "failed", "last": "failed"})
     push(dag_run, -1, "its-own", task_id="last")
     reader = siblings_in(dag_run, map_index=-1, tasks=("run", "other_1", "last"))

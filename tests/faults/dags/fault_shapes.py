@@ -82,11 +82,11 @@ def prepare(context: Mapping[str, Any]) -> None:
 
         setattr(owner, method, wrapped)
 
-    around(TaskState, "keep", after="die_after_keep")
-    around(TaskState, "note", before="die_before_note", after="die_after_note")
-    around(RunWait, "go_on", before="die_at_resume")
-    around(RunWait, "_finish", after="die_at_end")
-    around(RunWait, "_let_go", after="die_after_cancel")
+    around(TaskState, "_save", after="die_after_keep")
+    around(TaskState, "save_best_effort", before="die_before_note", after="die_after_note")
+    around(RunWait, "resume", before="die_at_resume")
+    around(RunWait, "finish", after="die_at_end")
+    around(RunWait, "_cancel_best_effort", after="die_after_cancel")
     break_airflow(seams, ti.try_number, folder)
     if "deaf_trigger" in seams:
         # As if the trigger never looked at its clock: Airflow's own is over first.
