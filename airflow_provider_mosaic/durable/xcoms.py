@@ -21,32 +21,30 @@ log = logging.getLogger(__name__)
 _PAUSES = (0.5, 2.0)
 
 
-def save_best_effort(save: Callable[[], object], *, what: str, consequence: str) -> bool:
+def save_best_effort(save: Callable[[], object], *, what: str, consequence: str) -> None:
     """
     Save something, in a few attempts, and log a warning if all fail.
 
     :param what: What is saved, with the id of its item.
     :param consequence: What follows if it is not saved, as a sentence.
-    :returns: Whether it was saved.
     """
-    for pause in (*_PAUSES, None):
+    for pause in _PAUSES:
         try:
             save()
-        except Exception as error:
-            if pause is None:
-                log.warning(
-                    "Airflow could not save %s (%s: %s). %s",
-                    what,
-                    type(error).__name__,
-                    one_line(str(error)),
-                    consequence,
-                    exc_info=True,
-                )
-                return False
+            return
+        except Exception:
             time.sleep(pause)
-        else:
-            return True
-    raise AssertionError("the last attempt returns")
+    try:
+        save()
+    except Exception as error:
+        log.warning(
+            "Airflow could not save %s (%s: %s). %s",
+            what,
+            type(error).__name__,
+            one_line(str(error)),
+            consequence,
+            exc_info=True,
+        )
 
 
 def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, subject: str) -> None:

@@ -245,7 +245,6 @@ class CreatePost(CreateOnce):
             raise MosaicNotFoundError(
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",
                 means="It may have been published, so it is not created again.",
-                to_do="Clear the task to create it again.",
             ) from error
         if is_published_nowhere(post):
             self._wait.item_id = None

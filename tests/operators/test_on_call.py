@@ -228,7 +228,7 @@ def test_what_a_user_has_decided_is_not_contradicted(
     with caplog.at_level(logging.INFO):
         assert task.run_to_end() == run_id
     told = "\n".join(lines(caplog, logging.INFO))
-    assert "going on with it" in told
+    assert "The task continues with it" in told
     assert "does not continue" not in told
 
 

@@ -254,7 +254,7 @@ def test_a_post_that_vanished_is_not_made_again(mosaic: Emulator, clock: Clock) 
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
-    assert "clear the task" in fails_with(task.execute, MosaicNotFoundError)
+    assert "Clearing this task" in fails_with(task.execute, MosaicNotFoundError)
     assert effects(mosaic) == {"posts_made": 1}
 
 

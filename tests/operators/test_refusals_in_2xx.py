@@ -218,5 +218,5 @@ def test_a_run_that_is_out_of_time_is_only_called_cancelled_when_it_is(
 ) -> None:
     saying_no.looks_until_end = 10**6
     saying_no.answers["/agent_run/started-0/cancel"] = {"success": True}
-    with pytest.raises(AirflowFailException, match=r"accepted its cancel, but .* still running"):
+    with pytest.raises(AirflowFailException, match=r"accepted the cancel of run .* still running"):
         running(timeout=0.2, deferrable=deferrable).run_to_end()
