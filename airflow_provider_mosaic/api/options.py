@@ -345,7 +345,6 @@ RUN_SENSOR: Mapping[str, Validator] = {
     "run_id": validate_id,
     "on_partial": validate_on_partial,
     "start_from_trigger": validate_flag,
-    "end_from_trigger": validate_flag,
 }
 POST_SENSOR: Mapping[str, Validator] = {**POLLING, "post_id": validate_id, "on_partial": validate_on_partial}
 AVATAR_PROFILE_SENSOR: Mapping[str, Validator] = {**POLLING, "avatar_profile_id": validate_id}

@@ -179,8 +179,8 @@ class CompletionWaiter(ABC, Generic[S]):
         event: Mapping[str, Any] | None,
         subject_id: str,
         *,
-        deadline: float | None,
-        began: float | None,
+        deadline: float | None = None,
+        began: float | None = None,
     ) -> str | Deferral:
         """
         Go on after the wait in the triggerer: look anew, and judge the end or wait on.

@@ -128,8 +128,8 @@ class RunWait(CompletionWaiter[Run]):
         event: Mapping[str, Any] | None,
         subject_id: str,
         *,
-        deadline: float | None,
-        began: float | None,
+        deadline: float | None = None,
+        began: float | None = None,
     ) -> str | Deferral:
         """See :meth:`EndWait.go_on`."""
         self.set_active(subject_id)

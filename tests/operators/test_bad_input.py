@@ -139,7 +139,6 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "on_partial": ["maybe", None],
             "mosaic_conn_id": BAD_CONNECTIONS,
             "start_from_trigger": BAD_FLAGS,
-            "end_from_trigger": BAD_FLAGS,
         },
     ),
     (

@@ -373,11 +373,11 @@ def test_only_public_addresses_are_shown(url: str, is_shown: bool) -> None:
 
 @pytest.mark.parametrize(("written", "rendered"), [("1_000", 1000), ("True", True), ("None", None), ("[1]", [1])])
 def test_a_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
-    from airflow_provider_mosaic.operators.base import _kept
+    from airflow_provider_mosaic.operators.rendered import keep_constants
 
-    assert _kept(written, rendered) == written
-    assert _kept({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
-    assert _kept("{{ title }}", rendered) == rendered
+    assert keep_constants(written, rendered) == written
+    assert keep_constants({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
+    assert keep_constants("{{ title }}", rendered) == rendered
 
 
 @pytest.mark.parametrize("value", [1000, True, 1.5, ["a"]])

@@ -165,6 +165,6 @@ def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
         for parameter in inspect.signature(inspect.unwrap(kind.__init__)).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
     }
-    with pytest.raises(MosaicValidationError, match=r"optional='mosaic_conn_id'.*These can be: "):
+    with pytest.raises(MosaicValidationError, match=r"optional='mosaic_conn_id'.*These can be optional: "):
         kind(task_id="task", **needed, optional=["mosaic_conn_id"])
     assert kind(task_id="task", **needed, optional=list(kind._may_be_empty)).optional == tuple(kind._may_be_empty)

@@ -153,16 +153,16 @@ def test_deferring_again_prolongs_no_clock(mosaic: Emulator, run_id: str, airflo
     task = sensor(run_id, deferrable=True, timeout=1000, execution_timeout=timedelta(seconds=2000))
     first = task.execute()
     task.start_date -= timedelta(seconds=900)
-    began = task.start_date.timestamp()
-    deferred = replace(first, kwargs={**first.kwargs, "began": began})
+    started_at = task.start_date.timestamp()
+    deferred = replace(first, kwargs={**first.kwargs, "started_at": started_at})
     if airflow == "3.1":
         # It says of a try that goes on that it begins now.
         task.start_date += timedelta(seconds=900)
     again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
     assert again.timeout.total_seconds() == pytest.approx(100, abs=5)
-    assert again.trigger_kwargs["deadline"] == pytest.approx(began + 2000)
-    assert again.kwargs["began"] == began
-    late = replace(again, kwargs={**again.kwargs, "began": began - 900})
+    assert again.trigger_kwargs["deadline"] == pytest.approx(started_at + 2000)
+    assert again.kwargs["started_at"] == started_at
+    late = replace(again, kwargs={**again.kwargs, "started_at": started_at - 900})
     assert task.resume(late, None).timeout == timedelta(0)
 
 
