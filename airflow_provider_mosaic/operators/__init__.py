@@ -1,4 +1,4 @@
-"""Tasks that do something with Mosaic."""
+"""Operators for Mosaic."""
 
 from __future__ import annotations
 

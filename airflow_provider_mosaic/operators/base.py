@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
 
-# What the DAG file has in the place of a mapped argument: Airflow renders it for each item.
+# Stands for a mapped argument, which Airflow renders for each item.
 _MAPPED = "{{ mapped }}"
 
 

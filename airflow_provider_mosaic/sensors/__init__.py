@@ -1,4 +1,4 @@
-"""Tasks that wait for something in Mosaic."""
+"""Sensors for Mosaic."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
-    #: The kind of item that it waits for, as a log line begins with it.
+    #: The kind of item that it waits for, as the first word of a log line.
     _noun: ClassVar[str]
     #: The argument with the item's id: of the sensor, of its trigger and of ``execute_complete``. Airflow's database
     #: keeps it over upgrades.
