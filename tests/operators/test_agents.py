@@ -73,7 +73,7 @@ def changes(mosaic: Emulator) -> dict[str, int]:
     return {"created": counts.agents_created, "updated": counts.agents_updated}
 
 
-def test_an_agent_is_made_and_what_follows_knows_its_nodes(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_agent_is_created_and_its_node_ids_are_pushed(mosaic: Emulator, hook: MosaicHook) -> None:
     task = life(StateStore())
     agent_id = task.execute()
     assert named(hook) == [agent_id]
@@ -87,7 +87,7 @@ def test_an_agent_is_made_and_what_follows_knows_its_nodes(mosaic: Emulator, hoo
 
 
 @pytest.mark.parametrize("cleared", [False, True])
-def test_another_try_and_a_clear_change_nothing_that_is_as_it_should_be(mosaic: Emulator, cleared: bool) -> None:
+def test_second_run_and_clear_change_nothing(mosaic: Emulator, cleared: bool) -> None:
     task = life(StateStore())
     agent_id = task.execute()
     if cleared:
@@ -97,7 +97,7 @@ def test_another_try_and_a_clear_change_nothing_that_is_as_it_should_be(mosaic: 
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_a_dry_run_sends_nothing_and_shows_the_difference(
+def test_dry_run_logs_the_difference_and_sends_nothing(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -110,7 +110,7 @@ def test_a_dry_run_sends_nothing_and_shows_the_difference(
     assert changes(mosaic) == {"created": 0, "updated": 0}
 
 
-def test_a_file_beside_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definition_file_beside_the_dag(mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
     # The DAG is made in the stand-ins' file.
     beside = Path(TaskRunner.execute.__code__.co_filename).parent / "agent-of-a-test.yaml"
     beside.write_text(definition_yaml(DEFINITION))
@@ -120,7 +120,7 @@ def test_a_file_beside_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, monk
         beside.unlink()
 
 
-def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+def test_definition_file_in_the_zip_of_the_dag(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
     archive = tmp_path / "dags.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("agents/nightly.yaml", definition_yaml(DEFINITION))
@@ -140,9 +140,7 @@ def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHoo
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
-def test_a_file_anywhere_is_found_by_its_path_or_uri(
-    mosaic: Emulator, hook: MosaicHook, tmp_path: Path, suffix: str
-) -> None:
+def test_definition_file_by_path_or_uri(mosaic: Emulator, hook: MosaicHook, tmp_path: Path, suffix: str) -> None:
     path = (tmp_path / "agent").with_suffix(suffix)
     path.write_text(json.dumps(DEFINITION) if suffix == ".json" else definition_yaml(DEFINITION))
     assert [life(None, definition=str(path)).execute()] == named(hook)
@@ -161,7 +159,7 @@ def test_a_file_anywhere_is_found_by_its_path_or_uri(
     ],
     ids=["no file", "cut off", "key twice", "list", "empty", "no text"],
 )
-def test_a_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path, text: Any, pattern: str) -> None:
+def test_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path, text: Any, pattern: str) -> None:
     path = tmp_path / "agent.yaml"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -171,7 +169,7 @@ def test_a_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path,
     assert mosaic.requests() == []
 
 
-def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emulator) -> None:
+def test_rejected_definition_fails_without_retries_and_creates_no_agent(mosaic: Emulator) -> None:
     wrong = {**DEFINITION, "nodes": {**DEFINITION["nodes"], "film": {"tile": "Vidoe Generation"}}}
     assert "Nearest: Video Generation" in gives_up(life(StateStore(), definition=wrong), MosaicValidationError)
     gives_up(life(StateStore(), agent_id="gone"), MosaicNotFoundError)
@@ -188,7 +186,7 @@ def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emula
     [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
 @pytest.mark.parametrize("store", [True, False])
-def test_an_agent_whose_answer_was_lost_is_found_by_its_name(
+def test_agent_is_found_by_name_after_a_lost_response(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, fault: str, options: dict[str, Any], store: bool
 ) -> None:
     hook.create_agent(name="Another")
@@ -199,9 +197,7 @@ def test_an_agent_whose_answer_was_lost_is_found_by_its_name(
     assert len(hook.get_agent(agent_id).agent_nodes) == 2
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_agent(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_delayed_list_is_read_until_it_shows_the_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=CREATE)
     life(StateStore()).execute()
@@ -209,7 +205,7 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_agent(
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_a_retry_makes_no_second_agent_while_the_list_does_not_show_the_first(
+def test_retry_creates_no_second_agent_while_the_list_is_delayed(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, memory: bool
 ) -> None:
     mosaic.configure(list_lag=0.12)
@@ -225,7 +221,7 @@ def test_a_retry_makes_no_second_agent_while_the_list_does_not_show_the_first(
     ]
 
 
-def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
+def test_request_without_effect_is_sent_again_after_two_minutes(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502)
@@ -234,9 +230,7 @@ def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
 
 
 @pytest.mark.parametrize("moment", ["intent", "id"])
-def test_a_task_that_died_in_the_middle_makes_no_second_agent(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str
-) -> None:
+def test_killed_task_creates_no_second_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str) -> None:
     task = life(StateStore().killing_at(moment))
     with pytest.raises(Killed):
         task.execute()
@@ -244,7 +238,7 @@ def test_a_task_that_died_in_the_middle_makes_no_second_agent(
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_an_agent_of_an_earlier_try_that_is_not_there_everywhere_yet_is_not_made_again(
+def test_agent_of_an_earlier_attempt_that_is_not_found_yet_is_not_created_again(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.configure(list_lag=60)
@@ -257,14 +251,14 @@ def test_an_agent_of_an_earlier_try_that_is_not_there_everywhere_yet_is_not_made
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_an_agent_of_an_earlier_try_that_is_gone_is_made_anew(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+def test_deleted_agent_of_an_earlier_attempt_is_created_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     task = life(StateStore())
     hook.delete_agent(task.execute())
     assert [task.execute()] == named(hook)
     assert mosaic.counts().agents_created == 2
 
 
-def test_agents_of_one_name_are_told_apart_by_what_the_task_remembers(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_recorded_id_tells_agents_of_one_name_apart(mosaic: Emulator, hook: MosaicHook) -> None:
     task = life(StateStore())
     agent_id = task.execute()
     hook.create_agent(name="Nightly")
@@ -286,9 +280,7 @@ def other_maker(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
     return there
 
 
-def test_of_two_tasks_that_make_one_agent_the_later_gives_way_and_its_retry_takes_the_others(
-    mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_later_of_two_creators_fails_and_its_retry_adopts_the_other_agent(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(timestamps="microseconds")
     store = StateStore()
     there = other_maker(store, hook, "intent")
@@ -302,7 +294,7 @@ def test_of_two_tasks_that_make_one_agent_the_later_gives_way_and_its_retry_take
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
 
-def test_the_earlier_of_two_stays_and_whenever_the_task_chooses_it_names_the_other(
+def test_earlier_of_two_agents_is_kept_and_named_in_the_error(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(timestamps="microseconds")
@@ -317,7 +309,7 @@ def test_the_earlier_of_two_stays_and_whenever_the_task_chooses_it_names_the_oth
     assert all(agent_id in message for message in told)
 
 
-def test_a_name_that_is_taken_and_not_listed_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_agent_that_the_list_does_not_show_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(list_lag=60, repeated_agent_name="refuse")
     there = hook.create_agent(name="Nightly").agent_id
     task = life(StateStore())
@@ -328,7 +320,7 @@ def test_a_name_that_is_taken_and_not_listed_yet_is_found_by_the_retry(mosaic: E
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_a_person_says_which_agent_it_is(
+def test_variable_names_the_agent(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another one appears while the answer is lost: which is ours can't be told.
@@ -350,14 +342,14 @@ def test_a_person_says_which_agent_it_is(
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
 
-def test_an_update_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+def test_update_with_a_lost_response_is_not_sent_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=UPDATE)
     agent_id = life(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
     assert len(hook.get_agent(agent_id).agent_nodes) == 2
 
 
-def test_the_agent_is_made_in_the_connections_workspace(
+def test_agent_is_created_in_the_workspace_of_the_connection(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mosaic_emulator.catalogue import WORKSPACE_ID
@@ -387,19 +379,19 @@ STYLE = {"caption_style": "scaling"}
 
 
 @pytest.mark.parametrize("name", ["Captions", "captions", "CAPTIONS"])
-def test_a_tile_may_be_named_in_the_parameters_of_a_run(mosaic: Emulator, name: str) -> None:
+def test_update_params_by_tile_name(mosaic: Emulator, name: str) -> None:
     run(update_params={name: STYLE}).execute()
     assert bodies(mosaic) == [{"update_params": {CAPTIONS: STYLE}}]
     assert sent(mosaic, "GET /agent/{agent_id}") == 1
 
 
-def test_ids_cost_no_look_at_the_agent(mosaic: Emulator) -> None:
+def test_update_params_by_node_id_need_no_read_of_the_agent(mosaic: Emulator) -> None:
     run(update_params={CAPTIONS: STYLE}).execute()
     assert bodies(mosaic) == [{"update_params": {CAPTIONS: STYLE}}]
     assert sent(mosaic, "GET /agent/{agent_id}") == 0
 
 
-def test_the_hook_takes_names_as_well(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_hook_accepts_tile_names(mosaic: Emulator, hook: MosaicHook) -> None:
     hook.run_agent(AGENT, update_params={"Video Generation": {"prompt": "Rain"}})
     assert bodies(mosaic) == [{"update_params": {"b0000004-0000-4000-8000-000000000001": {"prompt": "Rain"}}}]
 
@@ -417,7 +409,7 @@ def test_the_hook_takes_names_as_well(mosaic: Emulator, hook: MosaicHook) -> Non
     ],
     ids=["unknown", "ambiguous", "twice"],
 )
-def test_a_name_that_is_not_one_tiles_alone_starts_nothing(
+def test_ambiguous_tile_name_starts_no_run(
     mosaic: Emulator, params: dict[str, Any], agent_id: str, parts: list[str]
 ) -> None:
     message = gives_up(run(agent_id=agent_id, update_params=params), MosaicValidationError)
@@ -426,7 +418,7 @@ def test_a_name_that_is_not_one_tiles_alone_starts_nothing(
     assert bodies(mosaic) == []
 
 
-def test_a_retry_knows_its_run_although_the_tile_has_another_id_by_now(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_retry_finds_its_run_though_the_node_id_has_changed(mosaic: Emulator, hook: MosaicHook) -> None:
     task = run(update_params={"Captions": STYLE}, wait_for_completion=False)
     run_id = task.execute()
     made = {"op": "create_node", "node_type_id": "cdccb204-168e-4aec-aa72-480b11e74324"}

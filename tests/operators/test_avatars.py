@@ -44,7 +44,7 @@ def gives_up(task: TaskRunner, kind: type[Exception]) -> str:
     return str(failure.value)
 
 
-def test_a_profile_is_made_once_and_its_id_is_there(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_profile_is_created_once_and_its_id_is_pushed(mosaic: Emulator, hook: MosaicHook) -> None:
     task = life(StateStore())
     profile_id = task.execute()
     assert profiles(hook) == [profile_id]
@@ -52,7 +52,7 @@ def test_a_profile_is_made_once_and_its_id_is_there(mosaic: Emulator, hook: Mosa
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_picture_and_a_voice_will_do(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_image_and_voice(mosaic: Emulator, hook: MosaicHook) -> None:
     task = life(
         StateStore(),
         video_url=None,
@@ -66,7 +66,7 @@ def test_a_picture_and_a_voice_will_do(mosaic: Emulator, hook: MosaicHook) -> No
     ("fault", "options"),
     [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
-def test_a_profile_whose_answer_was_lost_is_found_by_its_name(
+def test_profile_is_found_by_name_after_a_lost_response(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, fault: str, options: dict[str, Any]
 ) -> None:
     hook.create_avatar_profile("Host", video_url=VIDEO)
@@ -79,7 +79,7 @@ def test_a_profile_whose_answer_was_lost_is_found_by_its_name(
 
 
 @pytest.mark.parametrize("shape", ["wrapped", "id"])
-def test_another_shape_of_the_answer_makes_no_second_profile(
+def test_other_response_shape_creates_no_second_profile(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, shape: str
 ) -> None:
     mosaic.configure(avatar_create_answer=shape)
@@ -88,9 +88,7 @@ def test_another_shape_of_the_answer_makes_no_second_profile(
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_profile(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_delayed_list_is_read_until_it_shows_the_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=CREATE)
     profile_id = life(StateStore()).execute()
@@ -98,7 +96,7 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_profile(
     assert sent(mosaic, "GET " + LIST) > 3
 
 
-def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
+def test_request_without_effect_is_sent_again_after_two_minutes(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502)
@@ -106,7 +104,7 @@ def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
     assert sum(clock.pauses) >= 119
 
 
-def test_one_that_fails_twice_without_effect_may_be_retried(mosaic: Emulator, clock: Clock) -> None:
+def test_two_requests_without_effect_can_be_retried(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502, times=2)
     task = life(StateStore())
     with pytest.raises(MosaicServerError):
@@ -116,9 +114,7 @@ def test_one_that_fails_twice_without_effect_may_be_retried(mosaic: Emulator, cl
 
 
 @pytest.mark.parametrize("moment", ["intent", "id"])
-def test_a_task_that_died_in_the_middle_makes_no_second_profile(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str
-) -> None:
+def test_killed_task_creates_no_second_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str) -> None:
     task = life(StateStore().killing_at(moment))
     with pytest.raises(Killed):
         task.execute()
@@ -126,18 +122,14 @@ def test_a_task_that_died_in_the_middle_makes_no_second_profile(
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_retry_without_a_memory_fails_where_there_is_one_of_that_name(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_retry_without_a_store_fails_if_the_name_exists(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     task = life(None)
     made = task.execute()
     assert made in gives_up(task, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_profile_that_a_sibling_made_is_not_taken_for_the_own(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_profile_of_a_sibling_is_not_adopted(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     store, dag_run = StateStore(), DagRun()
     theirs: list[str] = []
 
@@ -153,7 +145,7 @@ def test_a_profile_that_a_sibling_made_is_not_taken_for_the_own(
     assert profiles(hook) == [*theirs, profile_id]
 
 
-def test_a_clear_asks_for_a_new_profile(mosaic: Emulator) -> None:
+def test_clear_creates_a_new_profile(mosaic: Emulator) -> None:
     task = life(StateStore())
     first = task.execute()
     task.clear()
@@ -161,7 +153,7 @@ def test_a_clear_asks_for_a_new_profile(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"avatars_created": 2}
 
 
-def test_a_source_that_is_not_there_burns_no_retries(mosaic: Emulator) -> None:
+def test_missing_source_fails_without_retries(mosaic: Emulator) -> None:
     gives_up(life(StateStore(), video_url=None, video_id="no-such-video"), MosaicNotFoundError)
     assert effects(mosaic) == {}
 
@@ -174,7 +166,7 @@ def test_a_source_that_is_not_there_burns_no_retries(mosaic: Emulator) -> None:
         ({"video_id": "v"}, "give it or video_url, not both"),
     ],
 )
-def test_wrong_combinations_are_refused_before_anything_is_sent(
+def test_wrong_combinations_are_rejected_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
     assert pattern in gives_up(life(StateStore(), **options, **LATE), MosaicValidationError)

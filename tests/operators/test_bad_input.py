@@ -270,7 +270,7 @@ def test_every_argument_of_every_public_class_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES)
-def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
+def test_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
@@ -297,7 +297,7 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     ids=["no key", "blank key", "no scheme", "path", "timeout"],
 )
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_a_wrong_connection_burns_no_retries_in_any_operator(
+def test_wrong_connection_fails_without_retries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connection: str, pattern: str, kind: type[Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", connection)
@@ -314,7 +314,7 @@ def test_a_wrong_connection_burns_no_retries_in_any_operator(
     "kind", [MosaicRunSensor, MosaicSocialPostSensor, MosaicAvatarProfileSensor, MosaicCreditsSensor]
 )
 @pytest.mark.parametrize("value", [-1, "30", None, timedelta(seconds=-1)])
-def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
+def test_wrong_poll_interval_of_a_sensor_fails_at_parse_time(
     evidence: Counter[str], kind: type[Any], value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1

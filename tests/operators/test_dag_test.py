@@ -83,7 +83,7 @@ GIVEN: dict[str, Callable[[Emulator, MosaicHook], str]] = {
 
 
 @pytest.mark.parametrize("case", GIVEN)
-def test_what_was_deferred_goes_on_to_its_end(
+def test_deferred_task_ends(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook, deferred: list[str], case: str
 ) -> None:
     mosaic.configure(**dict.fromkeys(HOLDS, True))
@@ -95,9 +95,7 @@ def test_what_was_deferred_goes_on_to_its_end(
         assert run.get_task_instance("act").xcom_pull(task_ids="act") == given
 
 
-def test_a_run_that_takes_too_long_is_cancelled_by_its_own_clock(
-    dags: dict[str, Any], mosaic: Emulator, deferred: list[str]
-) -> None:
+def test_run_that_takes_too_long_is_cancelled(dags: dict[str, Any], mosaic: Emulator, deferred: list[str]) -> None:
     mosaic.configure(hold_runs=True)
     run = dags["too_long"].test()
     assert states(run) == {"run": "failed"}
@@ -105,7 +103,7 @@ def test_a_run_that_takes_too_long_is_cancelled_by_its_own_clock(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_a_connection_in_the_database_is_found_by_the_trigger(
+def test_trigger_finds_a_connection_in_the_database(
     dags: dict[str, Any], mosaic: Emulator, deferred: list[str]
 ) -> None:
     from airflow.models import Connection
@@ -123,9 +121,7 @@ def test_a_connection_in_the_database_is_found_by_the_trigger(
 # The example whose tasks are mapped over what there happens to be
 
 
-def test_runs_that_failed_are_resumed_also_where_none_hangs(
-    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_failed_runs_are_resumed(dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(hold_runs=True)
     failed_run(mosaic, hook)
     mosaic.configure(hold_runs=False)

@@ -55,7 +55,7 @@ def endless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         yield endless  # type: ignore[misc]
 
 
-def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+def test_lost_start_is_not_sent_again_when_the_list_does_not_end(endless: EndlessMosaic, clock: Clock) -> None:
     task = TaskRunner(
         lambda: MosaicRunAgentOperator(task_id="run", agent_id="an-agent", video_ids=["v"]), store=StateStore()
     )
@@ -64,7 +64,7 @@ def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: E
     assert endless.sent == ["/agent/an-agent/run"]
 
 
-def test_a_lost_post_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+def test_lost_post_is_not_sent_again_when_the_list_does_not_end(endless: EndlessMosaic, clock: Clock) -> None:
     task = TaskRunner(
         lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"]), store=StateStore()
     )

@@ -52,7 +52,7 @@ REFUSED: dict[str, tuple[str | None, dict[str, Any]]] = {
 @pytest.mark.parametrize("state", ["failed", "up_for_retry"])
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
 @pytest.mark.parametrize("why", REFUSED)
-def test_one_that_was_refused_owns_nothing(
+def test_rejected_sibling_owns_nothing(
     mosaic: Emulator,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -146,7 +146,7 @@ IN_DOUBT = [
 
 
 @pytest.mark.parametrize("ends", IN_DOUBT)
-def test_one_that_may_have_begun_something_leaves_it_to_a_person(
+def test_sibling_that_may_have_started_something_needs_manual_review(
     mosaic: Emulator, clock: Clock, ends: Callable[[Emulator, DagRun], TaskRunner]
 ) -> None:
     dag_run = DagRun()
@@ -157,7 +157,7 @@ def test_one_that_may_have_begun_something_leaves_it_to_a_person(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_one_whose_own_start_was_lost_may_own_what_is_found(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_sibling_with_a_lost_start_may_own_the_candidate(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     dag_run = DagRun()
     mosaic.inject("answer_lost", method="POST", path=START)
     sibling = a_sibling(dag_run, StateStore(), on_ambiguous="fail")
@@ -167,9 +167,7 @@ def test_one_whose_own_start_was_lost_may_own_what_is_found(mosaic: Emulator, cl
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_one_that_was_cleared_has_begun_something_before_although_it_was_refused_now(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_cleared_sibling_may_own_something_though_it_is_rejected_now(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun()
     sibling = a_sibling(dag_run, StateStore(), wait_for_completion=False, cancel_on_kill=False)
     sibling.execute()
@@ -180,7 +178,7 @@ def test_one_that_was_cleared_has_begun_something_before_although_it_was_refused
         assert sibling.xcom(TOLD) is None
 
 
-def test_it_stays_known_over_retries_and_clears_that_are_refused_as_well(mosaic: Emulator, clock: Clock) -> None:
+def test_start_is_remembered_over_rejected_retries_and_clears(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun()
     sibling = a_sibling(dag_run, StateStore())
     for cleared in (False, False, True, False):
@@ -195,7 +193,7 @@ def test_it_stays_known_over_retries_and_clears_that_are_refused_as_well(mosaic:
     assert sibling.xcom(TOLD) is None
 
 
-def test_a_run_that_ends_badly_was_begun(mosaic: Emulator, clock: Clock) -> None:
+def test_failed_run_counts_as_started(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = a_sibling(DagRun(), StateStore(), deferrable=True)
     deferred = task.execute()
@@ -205,7 +203,7 @@ def test_a_run_that_ends_badly_was_begun(mosaic: Emulator, clock: Clock) -> None
     assert task.xcom(TOLD) is None
 
 
-def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator) -> None:
+def test_skipped_task_publishes_nothing(mosaic: Emulator) -> None:
     mosaic.configure(credits=1)
     skipped = a_sibling(DagRun(), StateStore(), min_credits=9, on_short_of_credits="skip")
     with pytest.raises(AirflowSkipException):
@@ -215,7 +213,7 @@ def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator)
     assert skipped.xcom(TOLD) is resume.xcom(TOLD) is None
 
 
-def test_a_store_or_an_xcom_that_is_away_hides_no_error(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_store_or_xcom_hides_no_error(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic.inject("forbidden", method="POST", path=START)
     store = StateStore()
     sibling = a_sibling(DagRun(), store)
@@ -225,7 +223,7 @@ def test_a_store_or_an_xcom_that_is_away_hides_no_error(mosaic: Emulator, monkey
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
+def test_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
     def profile(dag_run: DagRun, map_index: int, **options: Any) -> TaskRunner:
         arguments = {"task_id": "avatar", "name": "Host", "video_url": "https://cdn.example.org/host.mp4", **options}
         return TaskRunner(
@@ -256,7 +254,7 @@ def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, r
 
 
 @pytest.mark.parametrize("options", [{"on_retry": "fail"}, {"on_partial": "fail"}, {"timeout": 0.5}], ids=str)
-def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
+def test_retry_that_fails_for_its_run_publishes_the_run_id(
     mosaic: Emulator, clock: Clock, options: dict[str, Any]
 ) -> None:
     dag_run = DagRun()
@@ -270,7 +268,7 @@ def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
     assert [run["run_id"] for run in mosaic.runs()] == [run_id, found]
 
 
-def test_a_retry_that_fails_because_of_its_post_still_says_which_one_that_is(mosaic: Emulator, clock: Clock) -> None:
+def test_retry_that_fails_for_its_post_publishes_the_post_id(mosaic: Emulator, clock: Clock) -> None:
     store = StateStore().killing_at("id")
     task = post_task(store)
     with pytest.raises(Killed):

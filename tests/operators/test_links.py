@@ -63,7 +63,7 @@ def context() -> dict[str, Any]:
     return {"ti": SimpleNamespace(xcom_push=push, **vars(KEY))}
 
 
-def test_the_database_has_the_address_at_once_and_the_operator_reads_it(database: Database) -> None:
+def test_url_is_in_the_database_at_once(database: Database) -> None:
     address = agent_url("an-agent", "https://api.mosaic.so")
     hook: Any = SimpleNamespace(access=SimpleNamespace(base_url="https://api.mosaic.so"))
     push_run(context(), hook, "a-run", "an-agent")
@@ -73,6 +73,6 @@ def test_the_database_has_the_address_at_once_and_the_operator_reads_it(database
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == address  # type: ignore[arg-type]
 
 
-def test_without_a_run_there_is_no_link(database: Database) -> None:
+def test_no_link_without_a_run(database: Database) -> None:
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == ""  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ def left_unknown(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
 @STORES
 @pytest.mark.parametrize("cleared", [True, False], ids=["cleared", "retried"])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_the_run_that_a_person_names_is_gone_on_with(
+def test_named_run_is_continued(
     mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, cleared: bool, deferrable: bool
 ) -> None:
     task, run_id = left_unknown(mosaic, store=make_store(), deferrable=deferrable)
@@ -66,7 +66,7 @@ def test_the_run_that_a_person_names_is_gone_on_with(
 
 
 @STORES
-def test_without_a_decision_a_clear_begins_anew(mosaic: Emulator, clock: Clock, make_store: Any) -> None:
+def test_clear_without_a_variable_starts_a_new_run(mosaic: Emulator, clock: Clock, make_store: Any) -> None:
     task, run_id = left_unknown(mosaic, store=make_store())
     task.clear()
     mosaic.configure(hold_runs=False)
@@ -75,7 +75,7 @@ def test_without_a_decision_a_clear_begins_anew(mosaic: Emulator, clock: Clock, 
 
 
 @STORES
-def test_the_decision_for_another_dag_run_is_not_for_this_one(
+def test_variable_of_another_dag_run_is_ignored(
     mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
 ) -> None:
     task, run_id = left_unknown(mosaic, store=make_store())
@@ -85,7 +85,7 @@ def test_the_decision_for_another_dag_run_is_not_for_this_one(
     assert task.run_to_end() != run_id
 
 
-def test_a_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, decide: Decide) -> None:
+def test_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, decide: Decide) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), on_ambiguous="fail", map_index=4)
     assert '{"manual__2026-01-01[4]": "' in fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -95,7 +95,7 @@ def test_a_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, d
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_what_was_decided_is_remembered_and_the_variable_not_read_again(
+def test_adopted_run_is_recorded_and_the_variable_not_read_again(
     mosaic: Emulator, clock: Clock, decide: Decide
 ) -> None:
     task, run_id = left_unknown(mosaic, store=StateStore(), deferrable=True)
@@ -107,7 +107,7 @@ def test_what_was_decided_is_remembered_and_the_variable_not_read_again(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
+def test_with_a_store_a_variable_is_used_once(
     mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
 ) -> None:
     task, run_id = left_unknown(mosaic, store=StateStore())
@@ -124,9 +124,7 @@ def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
     assert "Delete the Variable" in caplog.text
 
 
-def test_another_decision_after_that_is_followed_too(
-    mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
-) -> None:
+def test_changed_variable_is_used_too(mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook) -> None:
     task, first = left_unknown(mosaic, store=StateStore())
     second = hook.run_agent(AGENT)
     for run_id in (first, second):
@@ -137,7 +135,7 @@ def test_another_decision_after_that_is_followed_too(
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_without_a_store_the_log_says_that_the_variable_must_go(
+def test_without_a_store_the_log_asks_to_delete_the_variable(
     mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
 ) -> None:
     task, run_id = left_unknown(mosaic)
@@ -151,9 +149,7 @@ def test_without_a_store_the_log_says_that_the_variable_must_go(
 
 
 @STORES
-def test_a_named_run_that_failed_is_resumed_as_that_of_an_earlier_try_would_be(
-    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
-) -> None:
+def test_named_run_that_failed_is_resumed(mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any) -> None:
     task, run_id = left_unknown(mosaic, store=make_store())
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
@@ -163,7 +159,7 @@ def test_a_named_run_that_failed_is_resumed_as_that_of_an_earlier_try_would_be(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_named_run_of_another_agent_is_refused_and_nothing_is_sent(
+def test_named_run_of_another_agent_is_rejected(
     mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
 ) -> None:
     task, _ = left_unknown(mosaic, store=StateStore())
@@ -179,7 +175,7 @@ def test_a_named_run_of_another_agent_is_refused_and_nothing_is_sent(
 
 @pytest.mark.parametrize("value", ["no-such-run", None, "<no JSON>"])
 @STORES
-def test_a_decision_that_cannot_be_followed_burns_no_retries_and_sends_nothing(
+def test_unusable_variable_fails_without_retries(
     mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, value: object
 ) -> None:
     task, _ = left_unknown(mosaic, store=make_store())
@@ -190,9 +186,7 @@ def test_a_decision_that_cannot_be_followed_burns_no_retries_and_sends_nothing(
     assert sent(mosaic, "POST " + START) == 1
 
 
-def test_a_named_run_that_cannot_be_read_just_now_is_left_to_a_retry(
-    mosaic: Emulator, clock: Clock, decide: Decide
-) -> None:
+def test_named_run_that_cannot_be_read_is_left_to_a_retry(mosaic: Emulator, clock: Clock, decide: Decide) -> None:
     task, run_id = left_unknown(mosaic, store=StateStore())
     decide(run_id)
     task.clear()
@@ -204,7 +198,7 @@ def test_a_named_run_that_cannot_be_read_just_now_is_left_to_a_retry(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_run_that_the_cleared_task_waited_for_is_cancelled_unless_it_is_the_named_one(
+def test_run_of_the_cleared_task_is_cancelled_unless_it_is_the_named_one(
     mosaic: Emulator, hook: MosaicHook, decide: Decide
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -218,7 +212,7 @@ def test_the_run_that_the_cleared_task_waited_for_is_cancelled_unless_it_is_the_
 
 
 @pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
-def test_the_very_run_that_the_cleared_task_waited_for_goes_on_after_the_old_triggers_late_kill(
+def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
     mosaic: Emulator, clock: Clock, decide: Decide
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -239,7 +233,7 @@ def test_the_very_run_that_the_cleared_task_waited_for_goes_on_after_the_old_tri
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
-def test_a_task_that_knows_its_run_asks_nobody(mosaic: Emulator, decide: Decide) -> None:
+def test_task_with_a_known_run_needs_no_variable(mosaic: Emulator, decide: Decide) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     run_id = task.execute().kwargs["run_id"]
@@ -252,7 +246,7 @@ def test_a_task_that_knows_its_run_asks_nobody(mosaic: Emulator, decide: Decide)
 
 @STORES
 @pytest.mark.parametrize("status", ["posted", "failed"])
-def test_the_post_that_a_person_names_is_gone_on_with(
+def test_named_post_is_continued(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any, status: str
 ) -> None:
     if status == "failed":
@@ -277,7 +271,7 @@ def test_the_post_that_a_person_names_is_gone_on_with(
 
 
 @STORES
-def test_the_profile_that_a_person_names_is_gone_on_with(
+def test_named_profile_is_continued(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any
 ) -> None:
     old = hook.create_avatar_profile("Host", video_url=VIDEO).id

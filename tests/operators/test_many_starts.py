@@ -26,7 +26,7 @@ def before(mosaic: Emulator, hook: MosaicHook) -> set[str]:
 
 # The 100 of one moment leave it open, for the first of the three, whether others of that moment are behind them.
 @pytest.mark.parametrize(("order", "requests"), [("newest", [2, 1, 1]), ("oldest", [3, 3, 3])])
-def test_a_start_costs_one_look_where_the_list_is_newest_first(
+def test_snapshot_needs_one_request_for_a_list_sorted_newest_first(
     mosaic: Emulator, before: set[str], order: str, requests: list[int]
 ) -> None:
     mosaic.configure(list_order=order, clock_skew=0)
@@ -43,7 +43,7 @@ def test_a_start_costs_one_look_where_the_list_is_newest_first(
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("skew", [-540, 0, 540])
 @pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
-def test_none_of_them_is_adopted_and_ours_is_found(
+def test_no_existing_run_is_adopted(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, order: str, skew: int, fault: str
 ) -> None:
     mosaic.configure(hold_runs=True, clock_skew=skew - 40)
@@ -60,7 +60,7 @@ def test_none_of_them_is_adopted_and_ours_is_found(
 
 
 @pytest.mark.parametrize(("order", "adopted"), [("newest", True), ("oldest", False)])
-def test_how_many_there_are_matters_only_where_the_list_is_not_newest_first(
+def test_unsorted_list_needs_more_requests(
     mosaic: Emulator,
     clock: Clock,
     before: set[str],

@@ -38,7 +38,7 @@ def noted(entry: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("entry", RECORDED)
-def test_a_retry_after_an_upgrade_knows_its_request_again(mosaic: Emulator, entry: dict[str, Any]) -> None:
+def test_retry_after_an_upgrade_recognizes_its_request(mosaic: Emulator, entry: dict[str, Any]) -> None:
     assert noted(entry) == entry["fingerprint"], (
         "These arguments no longer make the request that the release made. Every retry that is under way while the "
         "provider is upgraded would begin anew: pay a second run, publish a second post. Leave out of the body what is "
@@ -46,7 +46,7 @@ def test_a_retry_after_an_upgrade_knows_its_request_again(mosaic: Emulator, entr
     )
 
 
-def test_every_operator_that_begins_something_is_recorded() -> None:
+def test_every_creating_operator_is_recorded() -> None:
     recorded = {entry.values[0]["operator"] for entry in RECORDED}  # type: ignore[index]
     # The others have no memory, or one whose loss pays and publishes nothing: an upload is sent again, and a run that
     # goes on already can't be resumed.

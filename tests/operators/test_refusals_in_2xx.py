@@ -81,7 +81,7 @@ def posting() -> TaskRunner:
 
 
 @WAYS
-def test_a_start_that_is_refused_is_sent_once_and_its_words_are_shown(
+def test_rejected_start_is_sent_once_and_its_message_is_shown(
     saying_no: SayingNo, clock: Clock, deferrable: bool
 ) -> None:
     saying_no.answers[START] = {"success": False, "detail": "The agent is archived"}
@@ -92,7 +92,7 @@ def test_a_start_that_is_refused_is_sent_once_and_its_words_are_shown(
     assert clock.pauses == []
 
 
-def test_a_post_that_is_refused_is_sent_once_and_its_words_are_shown(saying_no: SayingNo, clock: Clock) -> None:
+def test_rejected_post_is_sent_once_and_its_message_is_shown(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.answers[POST] = {"post_id": None, "status": "error", "error": {"message": "No video in it"}}
     with pytest.raises(AirflowFailException, match="No video in it"):
         posting().execute()
@@ -100,7 +100,7 @@ def test_a_post_that_is_refused_is_sent_once_and_its_words_are_shown(saying_no: 
     assert clock.pauses == []
 
 
-def test_a_refused_start_leaves_nothing_that_the_next_try_would_look_for(saying_no: SayingNo, clock: Clock) -> None:
+def test_rejected_start_leaves_no_record(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.answers[START] = {"success": False, "detail": "The agent is archived"}
     task = running()
     with pytest.raises(AirflowFailException):
@@ -110,7 +110,7 @@ def test_a_refused_start_leaves_nothing_that_the_next_try_would_look_for(saying_
     assert max(clock.pauses) < 1
 
 
-def test_a_start_whose_no_names_a_run_is_looked_for(saying_no: SayingNo, clock: Clock) -> None:
+def test_run_named_by_a_rejected_start_is_searched(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.answers[START] = {"success": False, "run_id": "made-1", "detail": "Late"}
     saying_no.starts_all_the_same = True
     assert running().run_to_end() == "made-1"
@@ -118,7 +118,7 @@ def test_a_start_whose_no_names_a_run_is_looked_for(saying_no: SayingNo, clock: 
 
 
 @pytest.mark.parametrize("field", ["run_id", "id"])
-def test_a_start_whose_no_names_a_run_that_no_list_shows_is_left_to_a_person(
+def test_unlisted_run_named_by_a_rejected_start_needs_manual_review(
     saying_no: SayingNo, clock: Clock, field: str
 ) -> None:
     saying_no.answers[START] = {"success": False, field: "made-1", "detail": "Late"}
@@ -128,7 +128,7 @@ def test_a_start_whose_no_names_a_run_that_no_list_shows_is_left_to_a_person(
     assert saying_no.sent(START) == 1
 
 
-def test_a_post_whose_no_names_it_is_not_sent_again(saying_no: SayingNo, clock: Clock) -> None:
+def test_post_named_by_a_rejected_request_is_not_sent_again(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.answers[POST] = {"post_id": "p-1", "status": "error", "error": {"message": "Late"}}
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
         posting().execute()
@@ -136,14 +136,14 @@ def test_a_post_whose_no_names_it_is_not_sent_again(saying_no: SayingNo, clock: 
 
 
 @pytest.mark.parametrize("status", ["failed", "FAILED"])
-def test_a_post_that_failed_at_once_is_no_success_although_nobody_waits(saying_no: SayingNo, status: str) -> None:
+def test_post_that_failed_at_once_fails_a_task_that_does_not_wait(saying_no: SayingNo, status: str) -> None:
     saying_no.answers[POST] = {"post_id": "p-1", "status": status}
     with pytest.raises(MosaicPostFailedError, match="Nothing is out"):
         posting().execute()
     assert saying_no.sent(POST) == 1
 
 
-def test_a_resume_that_is_refused_gives_its_words(saying_no: SayingNo, clock: Clock) -> None:
+def test_message_of_a_rejected_resume_is_shown(saying_no: SayingNo, clock: Clock) -> None:
     saying_no.add("r", status="failed")
     saying_no.answers[RESUME] = {"success": False, "run_id": "r", "detail": "No credits left"}
     with pytest.raises(AirflowFailException, match="No credits left"):
@@ -159,7 +159,7 @@ def cancelling() -> TaskRunner:
 
 
 @pytest.mark.parametrize("answer", [{"success": False, "detail": "Busy"}, {"status": "error", "message": "Busy"}])
-def test_a_cancel_that_is_refused_while_the_run_goes_on_fails_with_its_words(saying_no: SayingNo, answer: Any) -> None:
+def test_rejected_cancel_of_a_running_run_fails_with_its_message(saying_no: SayingNo, answer: Any) -> None:
     saying_no.add("r", status="running")
     saying_no.looks_until_end = 10**6
     saying_no.answers[CANCEL] = answer
@@ -167,9 +167,7 @@ def test_a_cancel_that_is_refused_while_the_run_goes_on_fails_with_its_words(say
         cancelling().execute()
 
 
-def test_a_cancel_that_is_refused_since_the_run_has_ended_is_none(
-    saying_no: SayingNo, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rejected_cancel_of_an_ended_run_is_no_failure(saying_no: SayingNo, caplog: pytest.LogCaptureFixture) -> None:
     saying_no.add("r", status="completed")
     saying_no.answers[CANCEL] = {"success": False, "detail": "Not running"}
     with caplog.at_level("INFO"):
@@ -177,9 +175,7 @@ def test_a_cancel_that_is_refused_since_the_run_has_ended_is_none(
     assert "had ended already, as completed" in caplog.text
 
 
-def test_a_cancel_that_takes_a_while_is_waited_for(
-    saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_slow_cancel_is_waited_for(saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     saying_no.add("r", status="running")
     saying_no.looks_until_end = 10**6
     saying_no.answers[CANCEL] = {"success": True}
@@ -189,7 +185,7 @@ def test_a_cancel_that_takes_a_while_is_waited_for(
     assert "is cancelled" in caplog.text
 
 
-def test_a_cancel_without_an_effect_is_no_success_and_may_be_retried(
+def test_cancel_without_effect_can_be_retried(
     saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saying_no.add("r", status="running")
@@ -200,7 +196,7 @@ def test_a_cancel_without_an_effect_is_no_success_and_may_be_retried(
     assert "is cancelled" not in caplog.text
 
 
-def test_a_run_that_ended_before_its_cancel_took_effect_is_not_called_cancelled(
+def test_run_that_ended_before_its_cancel_is_not_reported_as_cancelled(
     saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saying_no.add("r", status="running")
@@ -213,7 +209,7 @@ def test_a_run_that_ended_before_its_cancel_took_effect_is_not_called_cancelled(
 
 
 @WAYS
-def test_a_run_that_is_out_of_time_is_only_called_cancelled_when_it_is(
+def test_timed_out_run_is_reported_as_cancelled_only_if_it_is(
     saying_no: SayingNo, clock: Clock, deferrable: bool
 ) -> None:
     saying_no.looks_until_end = 10**6

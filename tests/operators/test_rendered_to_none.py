@@ -42,7 +42,7 @@ def ends(run: Any, cases: dict[str, Any]) -> dict[str, str]:
 
 
 # Airflow runs a DAG with a task or two for each case: some five seconds.
-def test_it_is_refused_by_name_and_nothing_is_sent(
+def test_none_is_rejected_by_name_and_nothing_is_sent(
     dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = dags["refused"].test()
@@ -57,13 +57,13 @@ def complaints(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[st
     return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
 
 
-def test_a_none_that_was_written_means_none(dags: dict[str, Any], mosaic: Emulator) -> None:
+def test_written_none_means_none(dags: dict[str, Any], mosaic: Emulator) -> None:
     run = dags["taken"].test()
     assert ends(run, dags["TAKEN"]) == dict.fromkeys(dags["TAKEN"], "success")
     assert effects(mosaic) == {"runs_started": len(dags["TAKEN"])}
 
 
-def test_a_callback_that_came_to_nothing_is_not_taken_away(
+def test_callback_that_rendered_to_none_is_not_removed(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
 ) -> None:
     hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
@@ -76,7 +76,7 @@ def test_a_callback_that_came_to_nothing_is_not_taken_away(
 
 # Two DAGs with a task or two for each case: some five seconds each.
 @pytest.mark.parametrize("dag", ["optional", "natively_optional"])
-def test_what_may_be_empty_is_left_out(dags: dict[str, Any], mosaic: Emulator, dag: str) -> None:
+def test_optional_argument_is_left_out(dags: dict[str, Any], mosaic: Emulator, dag: str) -> None:
     run = dags[dag].test()
     assert ends(run, dags["OPTIONAL"]) == dict.fromkeys(dags["OPTIONAL"], "success")
     bodies = [request["body"] or {} for request in mosaic.requests() if request["template"] == START]
@@ -86,7 +86,7 @@ def test_what_may_be_empty_is_left_out(dags: dict[str, Any], mosaic: Emulator, d
         assert body.get("update_params", {dags["NODE"]: {"number": 1}}) == {dags["NODE"]: {"number": 1}}
 
 
-def test_what_is_not_said_to_may_not(
+def test_argument_that_is_not_optional_is_rejected(
     dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = dags["not_optional"].test()
@@ -100,7 +100,7 @@ def test_what_is_not_said_to_may_not(
 
 
 @pytest.mark.parametrize("rendered", [None, "None", ""])
-def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | None) -> None:
+def test_optional_argument_is_left_out_after_a_deferral(mosaic: Emulator, rendered: str | None) -> None:
     # Airflow renders the templates again in each process.
     options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"], **LATE}
     task = run_task(StateStore(), deferrable=True, **options)
@@ -113,21 +113,19 @@ def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | N
     assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
 
 
-def test_a_callback_that_may_be_empty_is_left_as_it_is(
-    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_optional_callback_is_kept(dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook) -> None:
     hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
     assert [str(ti.state) for ti in dags["left"].test().get_task_instances()] == ["success"]
     assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
 
 
-def test_a_post_whose_time_may_be_empty_is_published_now(dags: dict[str, Any], mosaic: Emulator) -> None:
+def test_post_with_an_empty_optional_schedule_is_published_now(dags: dict[str, Any], mosaic: Emulator) -> None:
     dags["post_of_now"].test()
     [body] = [request["body"] for request in mosaic.requests() if request["template"] == "/social/post"]
     assert body == {"post": "New episode", "platforms": ["youtube"]}
 
 
-def test_files_get_their_usual_names_where_none_is_given(
+def test_default_filenames_for_an_empty_optional_template(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook, tmp_path: Path
 ) -> None:
     run_id, output_ids = rendered(mosaic, hook)
@@ -148,14 +146,14 @@ RESTS_ON = {
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_every_templated_argument_either_may_be_optional_or_may_not(kind: Any) -> None:
+def test_every_templated_argument_is_optional_or_required(kind: Any) -> None:
     may = {name for name in kind.template_fields if name not in RESTS_ON}
     parameters = inspect.signature(inspect.unwrap(kind.__init__)).parameters
     assert dict(kind._may_be_empty) == {name: parameters[name].default for name in may}
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
+def test_required_arguments_cannot_be_optional(kind: Any) -> None:
     for name in {*kind.template_fields, "nonsense", "durable"} - set(kind._may_be_empty):
         for place in (name, f"{name}['x']", [name], [5], 5):
             with pytest.raises(MosaicValidationError, match="optional="):

@@ -29,7 +29,7 @@ def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
+def test_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
     task = life(deferrable=deferrable)
     run_id = task.run_to_end()
     [run] = mosaic.runs()
@@ -44,7 +44,7 @@ def test_a_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool
 
 @pytest.mark.usefixtures("as_mosaic_itself")
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrable: bool) -> None:
+def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
     task = life(deferrable=deferrable)
     seen: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrabl
     assert seen == {"id": run_id, "url": page, "link": page, "status": None}
 
 
-def test_what_goes_into_the_triggerer_is_json_scalars_and_comes_back(mosaic: Emulator) -> None:
+def test_trigger_arguments_are_json_scalars(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     deferred = life(deferrable=True).execute()
     assert isinstance(deferred, Deferred)
@@ -77,13 +77,13 @@ def test_what_goes_into_the_triggerer_is_json_scalars_and_comes_back(mosaic: Emu
     assert deferred.timeout.total_seconds() > 24 * 3600
 
 
-def test_a_run_that_has_ended_at_the_first_look_needs_no_triggerer(mosaic: Emulator) -> None:
+def test_ended_run_needs_no_triggerer(mosaic: Emulator) -> None:
     mosaic.configure(node_seconds=0)
     mosaic.inject("slow_body", method="POST", path=START, seconds=0.3)
     assert isinstance(life(deferrable=True).execute(), str)
 
 
-def test_without_waiting_the_task_ends_with_the_start(mosaic: Emulator) -> None:
+def test_task_that_does_not_wait_ends_with_the_start(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = life(wait_for_completion=False, deferrable=True)
     run_id = task.execute()
@@ -93,7 +93,7 @@ def test_without_waiting_the_task_ends_with_the_start(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator) -> None:
+def test_task_defers_again_before_the_end(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = life(deferrable=True)
     deferred = task.execute()
@@ -112,9 +112,7 @@ def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator)
     [None, {}, {"outcome": "ended", "id": "another"}, {"outcome": "novel"}, {"status": "success"}],
     ids=str,
 )
-def test_an_event_that_is_not_the_runs_is_not_believed_and_the_wait_goes_on(
-    mosaic: Emulator, event: dict[str, Any] | None
-) -> None:
+def test_event_of_another_run_is_ignored(mosaic: Emulator, event: dict[str, Any] | None) -> None:
     mosaic.configure(hold_runs=True)
     task = life(deferrable=True)
     deferred = task.execute()
@@ -158,7 +156,7 @@ def verdict(act: Any) -> str | type[BaseException]:
 @pytest.mark.parametrize("way", ["operator", "deferrable operator", "sensor", "deferrable sensor"])
 @pytest.mark.parametrize(("status", "end", "on_partial", "expected"), ENDS, ids=lambda value: str(value))
 @pytest.mark.parametrize("detour", [None, "under_review"], ids=["straight", "by an unknown status"])
-def test_every_way_to_wait_takes_the_same_verdict(
+def test_every_kind_of_wait_ends_alike(
     mosaic: Emulator,
     hook: Any,
     way: str,
@@ -190,7 +188,7 @@ def test_every_way_to_wait_takes_the_same_verdict(
         assert task.xcom("status") == status
 
 
-def test_a_failure_tells_the_story(mosaic: Emulator) -> None:
+def test_failure_has_a_report(mosaic: Emulator) -> None:
     mosaic.configure(failing_nodes={"Captions": "No speech was found"})
     with pytest.raises(MosaicRunFailedError) as failure:
         life().execute()
@@ -203,7 +201,7 @@ def test_a_failure_tells_the_story(mosaic: Emulator) -> None:
     assert "Nothing was rendered" in story
 
 
-def test_a_partial_failure_says_what_was_rendered_all_the_same(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
+def test_partial_failure_reports_the_outputs(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
     mosaic.configure(hold_runs=True, render="tiny")
     film = tmp_path / "film.mp4"
     film.write_bytes(SAMPLE_VIDEO.read_bytes())
@@ -220,7 +218,7 @@ def test_a_partial_failure_says_what_was_rendered_all_the_same(mosaic: Emulator,
     assert task.xcom("output_ids") == [rendered]
 
 
-def test_names_of_nodes_that_cannot_be_read_do_not_hide_the_end(mosaic: Emulator, clock: Any) -> None:
+def test_unreadable_node_names_do_not_hide_the_end(mosaic: Emulator, clock: Any) -> None:
     mosaic.configure(failing_nodes={"Captions": "No speech was found"})
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}/nodes", times=None)
     with pytest.raises(MosaicRunFailedError, match="No speech was found"):

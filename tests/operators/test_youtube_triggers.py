@@ -49,7 +49,7 @@ def nothing_more_is_sent(mosaic: Emulator, task: TaskRunner, triggers: list[str]
 
 @pytest.mark.parametrize("channels", [[A, B], f"['{A}', '{B}']", (A, B, A)], ids=["list", "rendered", "twice"])
 @pytest.mark.parametrize("filter_options", [None, LONG, {"duration": {"min_seconds": 5, "max_seconds": 50}}])
-def test_a_trigger_is_made_and_read_again_and_a_second_run_sends_nothing(
+def test_trigger_is_created_and_a_second_run_sends_nothing(
     mosaic: Emulator, hook: MosaicHook, channels: Any, filter_options: Any
 ) -> None:
     task = life(channels, filter_options=filter_options)
@@ -70,7 +70,7 @@ def test_missing_channels_are_added_and_others_removed(mosaic: Emulator, hook: M
     nothing_more_is_sent(mosaic, task, [trigger])
 
 
-def test_a_channel_at_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_channel_of_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHook) -> None:
     [other] = life([A, B]).execute()
     task = life([B], filter_options=LONG)
     [trigger] = task.execute()
@@ -79,7 +79,7 @@ def test_a_channel_at_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHoo
     nothing_more_is_sent(mosaic, task, [trigger])
 
 
-def test_other_triggers_keep_their_channels_unless_it_is_exclusive(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_other_triggers_keep_their_channels_unless_exclusive(mosaic: Emulator, hook: MosaicHook) -> None:
     [other] = life([A]).execute()
     [trigger] = life([B], filter_options=LONG).execute()
     assert there(hook) == {other: {A}, trigger: {B}}
@@ -92,7 +92,7 @@ def test_other_triggers_keep_their_channels_unless_it_is_exclusive(mosaic: Emula
 @pytest.mark.parametrize(
     "same", [{}, None, {"duration": {}}, {"duration": None}, {"duration": {"min_seconds": None, "max_seconds": None}}]
 )
-def test_filters_that_limit_nothing_mean_the_same_trigger(mosaic: Emulator, same: Any) -> None:
+def test_empty_filters_select_the_same_trigger(mosaic: Emulator, same: Any) -> None:
     triggers = life([A]).execute()
     nothing_more_is_sent(mosaic, life([A], filter_options=same), triggers)
 
@@ -105,7 +105,7 @@ def callback(hook: MosaicHook) -> str | None:
     return trigger.callback_url
 
 
-def test_a_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) -> None:
     triggers = life([A], callback_url=HOOK).execute()
     assert callback(hook) == HOOK
     nothing_more_is_sent(mosaic, life([A], callback_url=HOOK), triggers)
@@ -129,16 +129,14 @@ def test_a_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) 
     "channel",
     ["@demo", "https://www.youtube.com/@demo", "https://www.youtube.com/@Demo/", f"https://youtube.com/channel/{A}"],
 )
-def test_addresses_and_handles_are_known_again(mosaic: Emulator, channel: str) -> None:
+def test_urls_and_handles_are_recognized(mosaic: Emulator, channel: str) -> None:
     task = life([channel, B])
     [trigger] = task.execute()
     nothing_more_is_sent(mosaic, task, [trigger])
 
 
 @pytest.mark.parametrize("details", ["pending", "missing"])
-def test_a_handle_that_mosaic_does_not_tell_yet_is_sent_again_and_changes_nothing(
-    mosaic: Emulator, hook: MosaicHook, details: str
-) -> None:
+def test_unreported_handle_is_sent_again_and_changes_nothing(mosaic: Emulator, hook: MosaicHook, details: str) -> None:
     mosaic.configure(channel_details=details)
     life([A]).execute()
     task = life(["@demo", B])
@@ -151,7 +149,7 @@ def test_a_handle_that_mosaic_does_not_tell_yet_is_sent_again_and_changes_nothin
     assert effects(mosaic) == {"channels_added": 3, "channels_removed": 1}
 
 
-def test_nothing_is_removed_while_it_may_be_a_wanted_channel(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_possible_channel_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> None:
     life(["@demo", A]).execute()
     channels = there(hook)
     mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
@@ -161,7 +159,7 @@ def test_nothing_is_removed_while_it_may_be_a_wanted_channel(mosaic: Emulator, h
     assert sent(mosaic, REMOVE) == 0
 
 
-def test_a_new_channel_that_an_old_answer_does_not_name_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_new_channel_is_not_removed_for_an_outdated_response(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
     [trigger] = life(["@demo", A]).execute()
     assert len(there(hook)[trigger]) == 2
@@ -183,9 +181,7 @@ def test_a_new_channel_that_an_old_answer_does_not_name_is_not_removed(mosaic: E
     ],
     ids=str,
 )
-def test_it_comes_to_the_same_in_every_shape_of_the_answers(
-    mosaic: Emulator, hook: MosaicHook, shape: dict[str, Any]
-) -> None:
+def test_every_response_shape_has_the_same_result(mosaic: Emulator, hook: MosaicHook, shape: dict[str, Any]) -> None:
     mosaic.configure(**shape)
     life([A, B]).execute()
     task = life([B, C], callback_url=HOOK)
@@ -196,7 +192,7 @@ def test_it_comes_to_the_same_in_every_shape_of_the_answers(
 
 @pytest.mark.parametrize("request_name", [ADD, REMOVE])
 @pytest.mark.parametrize("fault", ["answer_lost", "truncated_json", "rate_limit"])
-def test_a_change_whose_answer_was_lost_is_made_once(
+def test_change_with_a_lost_response_is_made_once(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, request_name: str, fault: str
 ) -> None:
     life([A]).execute()
@@ -208,7 +204,7 @@ def test_a_change_whose_answer_was_lost_is_made_once(
     nothing_more_is_sent(mosaic, task, [trigger])
 
 
-def test_a_change_that_does_not_show_burns_a_retry(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+def test_change_that_does_not_show_is_retried(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     life([A]).execute()
     # What was removed comes back, as by another who wants it.
     life([A, B]).execute()
@@ -223,7 +219,7 @@ def test_a_change_that_does_not_show_burns_a_retry(mosaic: Emulator, hook: Mosai
     assert sum(clock.pauses) == 15
 
 
-def test_a_channel_that_leads_nowhere_burns_no_retries(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_unknown_channel_fails_without_retries(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(unresolvable_channels=["@nobody"])
     life([A]).execute()
     with pytest.raises(AirflowFailException, match="@nobody") as failure:
@@ -232,7 +228,7 @@ def test_a_channel_that_leads_nowhere_burns_no_retries(mosaic: Emulator, hook: M
     assert list(there(hook).values()) == [{A}]
 
 
-def test_an_agent_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+def test_missing_agent_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException) as failure:
         life([A], agent_id="no-such-agent").execute()
     assert type(failure.value.error) is MosaicNotFoundError
@@ -251,7 +247,7 @@ def test_an_agent_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_wrong_wishes_are_refused_before_anything_is_sent(
+def test_wrong_arguments_are_rejected_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=pattern):

@@ -128,7 +128,9 @@ def only_reads(mosaic: Emulator, since: int) -> bool:
 
 @EVERY_KIND
 @WAYS
-def test_it_waits_for_the_end_and_only_reads(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+def test_sensor_waits_for_the_end_and_only_reads(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
+) -> None:
     subject = kind.begin(mosaic, hook)
     begun = len(mosaic.requests())
     task = life(kind.make, subject, deferrable=deferrable)
@@ -144,9 +146,7 @@ def test_it_waits_for_the_end_and_only_reads(mosaic: Emulator, hook: MosaicHook,
 
 @EVERY_KIND
 @WAYS
-def test_what_has_ended_already_needs_one_look(
-    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
-) -> None:
+def test_ended_item_needs_one_poll(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
     subject = kind.begin(mosaic, hook)
     kind.finish(mosaic)
     assert returned(life(kind.make, subject, deferrable=deferrable).execute()) == kind.result(subject)
@@ -154,7 +154,7 @@ def test_what_has_ended_already_needs_one_look(
 
 
 @EVERY_KIND
-def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+def test_trigger_arguments_are_json_scalars(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, timeout=77)
     deferred = task.execute()
     assert isinstance(deferred, Deferred)
@@ -165,7 +165,7 @@ def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: Mo
 
 
 @EVERY_KIND
-def test_one_that_is_woken_before_the_end_defers_again(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+def test_sensor_defers_again_before_the_end(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     subject = kind.begin(mosaic, hook)
     task = life(kind.make, subject, deferrable=True)
     deferred = task.execute()
@@ -180,7 +180,7 @@ def test_one_that_is_woken_before_the_end_defers_again(mosaic: Emulator, hook: M
 @EVERY_KIND
 @WAYS
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
-def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
+def test_timeout(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
     task = life(kind.make, kind.begin(mosaic, hook), deferrable=deferrable, timeout=0.2, soft_fail=soft)
     if deferrable:
         task.execute()
@@ -189,7 +189,7 @@ def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind,
 
 
 @EVERY_KIND
-def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+def test_execution_timeout_while_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
     with pytest.raises(MosaicTimeoutError):
         task.run_to_end()
@@ -197,7 +197,7 @@ def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: Mo
 
 @EVERY_KIND
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_soft_fail_makes_a_skip_of_every_failure_after_a_deferral(
+def test_soft_fail_skips_every_failure_after_a_deferral(
     mosaic: Emulator, hook: MosaicHook, kind: Kind, option: str
 ) -> None:
     subject = kind.begin(mosaic, hook)
@@ -210,9 +210,7 @@ def test_soft_fail_makes_a_skip_of_every_failure_after_a_deferral(
 
 
 @EVERY_KIND
-def test_an_outage_longer_than_the_triggers_patience_only_ends_it_by_its_timeout(
-    mosaic: Emulator, hook: MosaicHook, kind: Kind
-) -> None:
+def test_only_the_timeout_ends_a_long_outage(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     subject = kind.begin(mosaic, hook)
     task = life(kind.make, subject, deferrable=True, timeout=500)
     deferred = task.execute()
@@ -227,7 +225,9 @@ def test_an_outage_longer_than_the_triggers_patience_only_ends_it_by_its_timeout
 @EVERY_KIND
 @WAYS
 @pytest.mark.parametrize("fault", ["server_error", "reset", "html", "truncated_json"])
-def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool) -> None:
+def test_transient_errors_are_tolerated(
+    mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool
+) -> None:
     subject = kind.begin(mosaic, hook)
     kind.finish(mosaic)
     # More than the client bears in one look.
@@ -237,7 +237,7 @@ def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind,
 
 @EVERY_KIND
 @WAYS
-def test_a_bad_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+def test_wrong_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
     subject = kind.begin(mosaic, hook)
     mosaic.inject("unauthorized", method="GET", path=kind.path, times=None)
     with pytest.raises(AirflowFailException) as failure:
@@ -246,14 +246,14 @@ def test_a_bad_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kin
 
 
 @EVERY_KIND
-def test_rescheduling_gives_the_worker_back_between_looks(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+def test_reschedule_mode_frees_the_worker(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     with pytest.raises(AirflowRescheduleException):
         life(kind.make, kind.begin(mosaic, hook), mode="reschedule", poll_interval=30).execute()
 
 
 @pytest.mark.parametrize("name", ["post", "avatar"])
 @WAYS
-def test_what_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, name: str, deferrable: bool) -> None:
+def test_missing_item_fails_after_the_grace_period(mosaic: Emulator, name: str, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException) as failure:
         life(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicNotFoundError
@@ -261,7 +261,7 @@ def test_what_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, 
 
 
 @pytest.mark.parametrize("name", ["post", "avatar"])
-def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_then(
+def test_deferred_sensor_keeps_its_item_though_the_template_changed(
     mosaic: Emulator, hook: MosaicHook, name: str
 ) -> None:
     kind = KINDS[name]
@@ -275,7 +275,7 @@ def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_th
 
 
 @EVERY_KIND
-def test_the_pause_on_a_worker_is_poke_interval_where_that_is_given(kind: Kind) -> None:
+def test_pause_on_a_worker_is_poke_interval_if_given(kind: Kind) -> None:
     def poke_interval(defaults: dict[str, Any], **options: Any) -> float:
         with DAG("dag", schedule=None, default_args=defaults):
             return float(kind.make("1", **options).poke_interval)
@@ -313,7 +313,7 @@ def ends_as(act: Callable[[], Any]) -> type[BaseException]:
         ({"tiktok": "Too long", "youtube": "Quota"}, "warn", True, AirflowSkipException),
     ],
 )
-def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
+def test_failed_post_fails_or_skips_the_sensor(
     mosaic: Emulator,
     hook: MosaicHook,
     deferrable: bool,
@@ -344,7 +344,7 @@ def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
 
 @WAYS
 @pytest.mark.parametrize(("soft", "expected"), [(False, MosaicError), (True, AirflowSkipException)])
-def test_a_profile_that_failed_stays_so(
+def test_failed_profile_fails_without_retries(
     mosaic: Emulator, hook: MosaicHook, deferrable: bool, soft: bool, expected: type[BaseException]
 ) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0.2)
@@ -354,7 +354,7 @@ def test_a_profile_that_failed_stays_so(
     assert mosaic.counts().avatars_created == 1
 
 
-def test_a_failed_profile_says_why(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_failed_profile_reports_the_reason(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
     with pytest.raises(AirflowFailException, match=r"failed: Two people\. It stays so"):
@@ -367,16 +367,16 @@ def test_a_failed_profile_says_why(mosaic: Emulator, hook: MosaicHook) -> None:
 @WAYS
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize("wanted", [100, 100.0, "100"])
-def test_exactly_enough_credits_are_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
+def test_exactly_min_credits_is_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
     mosaic.configure(credits=100, credits_answer=shape)
     assert returned(life(KINDS["credits"].make, wanted, deferrable=deferrable).execute()) == 100
 
 
-def test_no_limit_is_enough_and_has_no_balance(mosaic: Emulator) -> None:
+def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
     mosaic.configure(credits=None, credits_answer="nested")
     assert returned(life(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
 
 
-def test_another_things_event_is_not_believed_and_the_wait_goes_on(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_event_of_another_item_is_ignored(mosaic: Emulator, hook: MosaicHook) -> None:
     task = life(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
     assert isinstance(task.resume(task.execute(), {"outcome": "ended", "id": "a-run", "status": "enough"}), Deferred)
