@@ -7,6 +7,7 @@ hook. This module imports nothing heavy, since every Airflow process reads the m
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ HOOK_NAME = "Mosaic"
 
 # The port is visible for the Test button of Airflow 3.3.1 and 3.3.2: it sends 0 for a hidden port, and Airflow rejects
 # a port that differs from the stored one with "Bad Request" (https://github.com/apache/airflow/pull/73298).
-HIDDEN_FIELDS = ("login", "schema")
-RELABELING = {"host": "Base URL", "password": "API key"}
-PLACEHOLDERS = {
-    "host": "https://api.mosaic.so",
-    "password": "mk_...",
-    "port": "443, for the Test button of Airflow 3.3",
+_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"host": "Base URL", "password": "API key"},
+    "placeholders": {
+        "host": "https://api.mosaic.so",
+        "password": "mk_...",
+        "port": "443, for the Test button of Airflow 3.3",
+    },
 }
 
 
@@ -91,11 +94,7 @@ def connection_type_info() -> dict[str, Any]:
         "connection-type": CONNECTION_TYPE,
         "hook-class-name": HOOK_CLASS,
         "hook-name": HOOK_NAME,
-        "ui-field-behaviour": {
-            "hidden-fields": list(HIDDEN_FIELDS),
-            "relabeling": dict(RELABELING),
-            "placeholders": dict(PLACEHOLDERS),
-        },
+        "ui-field-behaviour": deepcopy(_FIELD_BEHAVIOUR),
         "conn-fields": {
             field.name: {"label": field.label, "description": field.description, "schema": field.schema()}
             for field in EXTRA_FIELDS
@@ -105,11 +104,7 @@ def connection_type_info() -> dict[str, Any]:
 
 def field_behaviour() -> dict[str, Any]:
     """Return the standard fields, for ``get_ui_field_behaviour`` of the hook (Airflow 3.1)."""
-    return {
-        "hidden_fields": list(HIDDEN_FIELDS),
-        "relabeling": dict(RELABELING),
-        "placeholders": dict(PLACEHOLDERS),
-    }
+    return {key.replace("-", "_"): value for key, value in deepcopy(_FIELD_BEHAVIOUR).items()}
 
 
 def form_widgets() -> dict[str, Any]:

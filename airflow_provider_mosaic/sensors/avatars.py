@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
 
 
 class MosaicAvatarProfileSensor(CompletionSensor):
@@ -42,6 +41,7 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     template_fields: Sequence[str] = ("avatar_profile_id", "mosaic_conn_id")
     _options = options.AVATAR_PROFILE_SENSOR
     _row_label_arguments = ("avatar_profile_id",)
+    _trigger_class = "airflow_provider_mosaic.triggers.avatars.MosaicAvatarProfileTrigger"
     _noun = "Avatar profile"
     _key = "avatar_profile_id"
 
@@ -72,8 +72,3 @@ class MosaicAvatarProfileSensor(CompletionSensor):
 
         if self._outcome(item).outcome is Outcome.FAILED:
             raise avatar_profile_failure(item)
-
-    def _trigger_class(self) -> type[MosaicAvatarProfileTrigger]:
-        from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
-
-        return MosaicAvatarProfileTrigger

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
@@ -19,7 +20,6 @@ from airflow_provider_mosaic.validation import is_mapped_item
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
     from airflow_provider_mosaic.api.outcomes import Judgement
@@ -38,6 +38,8 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
+    #: The class path of the trigger that waits in the triggerer.
+    _trigger_class: ClassVar[str]
     #: The kind of item that it waits for, as the first word of a log line.
     _noun: ClassVar[str]
     #: The argument with the item's id: of the sensor, of its trigger and of ``execute_complete``. Airflow's database
@@ -86,10 +88,6 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
 
     def _finish(self, context: Context, item: Any, hook: MosaicHook) -> None:
         """Fail or skip if the item did not end well."""
-
-    @abstractmethod
-    def _trigger_class(self) -> type[BaseTrigger]:
-        """Return the class of the trigger that waits in the triggerer."""
 
     def _item_arguments(self) -> dict[str, Any]:
         """Return the arguments of the trigger and of ``execute_complete`` that say what to wait for."""
@@ -248,8 +246,9 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
             # Airflow itself enforces execution_timeout only on a worker.
             "deadline": earliest_deadline(context, began=started_at),
         }
+        module, _, name = self._trigger_class.rpartition(".")
         self.defer(
-            trigger=self._trigger_class()(**arguments),
+            trigger=getattr(import_module(module), name)(**arguments),
             method_name="execute_complete",
             kwargs={**self._item_arguments(), "started_at": started_at},
             timeout=timedelta(seconds=max(0.0, started_at + self.timeout - time.time())),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
 
 class MosaicCreditsSensor(CompletionSensor):
@@ -41,6 +40,7 @@ class MosaicCreditsSensor(CompletionSensor):
     template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
     _options = options.CREDITS_SENSOR
     _row_label_arguments = ("min_credits",)
+    _trigger_class = "airflow_provider_mosaic.triggers.credits.MosaicCreditsTrigger"
     _name = "The balance"
 
     def __init__(
@@ -74,11 +74,6 @@ class MosaicCreditsSensor(CompletionSensor):
 
     def _return_value(self, item: Credits) -> float | None:
         return None if item.unlimited else item.balance
-
-    def _trigger_class(self) -> type[MosaicCreditsTrigger]:
-        from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
-
-        return MosaicCreditsTrigger
 
     def _item_arguments(self) -> dict[str, Any]:
         return {"min_credits": self._required_balance()}

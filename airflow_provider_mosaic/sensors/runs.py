@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 _XCOM_PULL = re.compile(r"\bxcom_pull\s*\(")
 
@@ -57,6 +56,7 @@ class MosaicRunSensor(CompletionSensor):
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.RUN_SENSOR
     _row_label_arguments = ("run_id",)
+    _trigger_class = "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
     operator_extra_links = (MosaicAgentLink(),)
     _noun = "Run"
     _key = "run_id"
@@ -121,7 +121,7 @@ class MosaicRunSensor(CompletionSensor):
         for name in self.template_fields:
             _validate_for_triggerer(name, getattr(self, name))
         return StartTriggerArgs(
-            trigger_cls="airflow_provider_mosaic.triggers.runs.MosaicRunTrigger",
+            trigger_cls=self._trigger_class,
             next_method="execute_complete",
             trigger_kwargs={
                 "run_id": self.run_id,
@@ -157,11 +157,6 @@ class MosaicRunSensor(CompletionSensor):
             # A user may accept the outputs and mark the task as success: downstream tasks find the run then.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
-
-    def _trigger_class(self) -> type[MosaicRunTrigger]:
-        from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
-
-        return MosaicRunTrigger
 
 
 def _validate_for_triggerer(name: str, value: Any) -> None:

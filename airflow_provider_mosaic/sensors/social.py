@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 
 class MosaicSocialPostSensor(CompletionSensor):
@@ -46,6 +45,7 @@ class MosaicSocialPostSensor(CompletionSensor):
     template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
     _options = options.POST_SENSOR
     _row_label_arguments = ("post_id",)
+    _trigger_class = "airflow_provider_mosaic.triggers.social.MosaicSocialPostTrigger"
     operator_extra_links = (MosaicPostLink(),)
     _noun = "Post"
     _key = "post_id"
@@ -78,8 +78,3 @@ class MosaicSocialPostSensor(CompletionSensor):
 
         push_post_urls(context, item)
         raise_unless_posted(item, on_partial=self.on_partial)
-
-    def _trigger_class(self) -> type[MosaicSocialPostTrigger]:
-        from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
-
-        return MosaicSocialPostTrigger

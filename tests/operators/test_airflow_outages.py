@@ -1,4 +1,4 @@
-"""Airflow's side fails: connections, Variables, XComs and the state store that can't be read or written."""
+"""Airflow fails: connections, Variables, XComs and the state store can't be read or written."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.tasks import run_waits
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
 Make = Callable[..., TaskRunner]
 
 
 @pytest.fixture(autouse=True)
-def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookkeeping, "_PAUSES", (0.0,) * len(bookkeeping._PAUSES))
 
 
-def resume_life(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
+def resume_task(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
     arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
     return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
-def avatar_life(store: StateStore | None) -> TaskRunner:
+def avatar_task(store: StateStore | None) -> TaskRunner:
     video = "https://cdn.example.org/host.mp4"
     return TaskRunner(
         lambda: MosaicCreateAvatarProfileOperator(task_id="avatar", name="Host", video_url=video), store=store
     )
 
 
-def agent_life(store: StateStore | None) -> TaskRunner:
+def agent_task(store: StateStore | None) -> TaskRunner:
     definition = {"name": "Made once", "nodes": {"film": {"tile": "Video Generation"}}}
     return TaskRunner(lambda: MosaicApplyAgentOperator(task_id="agent", definition=definition), store=store)
 
@@ -67,9 +67,9 @@ def agent_life(store: StateStore | None) -> TaskRunner:
 STARTS: dict[str, Make] = {
     "run": run_task,
     "post": post_task,
-    "avatar": avatar_life,
-    "agent": agent_life,
-    "resume": resume_life,
+    "avatar": avatar_task,
+    "agent": agent_task,
+    "resume": resume_task,
     "cancel": lambda store: TaskRunner(lambda: MosaicCancelRunOperator(task_id="cancel", run_id="a-run"), store=store),
     "upload": lambda store: TaskRunner(
         lambda: MosaicUploadOperator(task_id="upload", source="https://cdn.example.org/a.mp4"), store=store
@@ -114,7 +114,7 @@ def test_failed_lookup_after_the_deferral_is_tolerated(
     event = deferred.wait()
     lookups.fail(1)
     again = task.resume(deferred, event)
-    # The triggerer waits on: no worker is held.
+    # The triggerer continues to wait, without a worker.
     assert isinstance(again, Deferred)
     assert task.resume(again, again.wait()) == event["id"]
     assert sum(effects(mosaic).values()) == 1
@@ -184,33 +184,33 @@ def test_unreadable_variable_is_not_taken_for_none(
     task.try_number = 1
     task.clear()
 
-    def away(name: str) -> str | None:
-        raise RuntimeError("the API server is away")
+    def unavailable(name: str) -> str | None:
+        raise RuntimeError("the API server is unavailable")
 
-    monkeypatch.setattr(decisions, "read_variable", away)
+    monkeypatch.setattr(decisions, "read_variable", unavailable)
     with pytest.raises(MosaicTransportError, match=r"'mosaic_adopt.dag.run' could not be read.*nothing was sent"):
         task.execute()
     assert nothing_was_done(mosaic)
 
 
-# What is saved after an effect
+# Records after a start
 
 
 @pytest.fixture
 def broken_xcom(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An XCom backend that is away; the keys that tasks tried to push."""
+    """Make the XCom backend fail. Return the keys that tasks tried to push."""
     keys: list[str] = []
 
     def push(ti: TaskInstance, key: str, value: Any) -> None:
         keys.append(key)
-        raise OSError("the bucket is away")
+        raise OSError("the bucket is unavailable")
 
     monkeypatch.setattr(TaskInstance, "xcom_push", push)
     return keys
 
 
 @STORES
-@WAYS
+@WAITS
 def test_run_is_waited_for_when_its_xcom_cannot_be_pushed(
     mosaic: Emulator, make_store: Any, deferrable: bool, broken_xcom: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,14 +218,14 @@ def test_run_is_waited_for_when_its_xcom_cannot_be_pushed(
     assert effects(mosaic) == {"runs_started": 1}
     warnings = [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
     assert any("'mosaic_run_id'" in line and started(mosaic) in line for line in warnings)
-    # Each with its retries.
+    # Each push is retried.
     assert broken_xcom.count("mosaic_run_id") == len(bookkeeping._PAUSES) + 1
     assert {"status", "output_ids"} <= set(broken_xcom)
 
 
 @pytest.mark.parametrize(
     ("make", "effect"),
-    [(post_task, "posts_made"), (avatar_life, "avatars_created"), (agent_life, None)],
+    [(post_task, "posts_made"), (avatar_task, "avatars_created"), (agent_task, None)],
     ids=["post", "avatar", "agent"],
 )
 def test_item_is_owned_when_its_xcom_cannot_be_pushed(
@@ -246,7 +246,7 @@ def test_xcom_push_is_retried(
     def push(ti: TaskInstance, key: str, value: Any) -> None:
         if key not in failed:
             failed.append(key)
-            raise OSError("the bucket is away")
+            raise OSError("the bucket is unavailable")
         real(ti, key, value)
 
     monkeypatch.setattr(TaskInstance, "xcom_push", push)
@@ -265,10 +265,10 @@ def test_id_that_cannot_be_recorded_is_logged(mosaic: Emulator, caplog: pytest.L
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    for make in (run_task, post_task, avatar_life):
+    for make in (run_task, post_task, avatar_task):
         store = StateStore()
         store.broken_sets = 100
-        with pytest.raises(RuntimeError, match="away"):
+        with pytest.raises(RuntimeError, match="unavailable"):
             make(store).execute()
         assert "Nothing was sent" in caplog.text
         caplog.clear()
@@ -276,19 +276,19 @@ def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, ca
 
 
 def test_rejection_is_reported_when_the_store_fails(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(store: StateStore, key: str) -> None:
-        raise RuntimeError("the API server is away")
+    def unavailable(store: StateStore, key: str) -> None:
+        raise RuntimeError("the API server is unavailable")
 
-    monkeypatch.setattr(StateStore, "delete", away)
+    monkeypatch.setattr(StateStore, "delete", unavailable)
     mosaic.inject("forbidden", method="POST", path=START)
     with pytest.raises(AirflowFailException, match="MosaicPermissionError"):
         run_task(StateStore()).execute()
 
 
-# What was recorded and is gone
+# Records that are lost
 
 
-def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_task) -> TaskRunner:
+def kill_first_attempt(mosaic: Emulator, store: StateStore, make: Make = run_task) -> TaskRunner:
     task = make(store.killing_at("id"))
     mosaic.configure(hold_runs=True)
     with pytest.raises(Killed):
@@ -300,7 +300,7 @@ def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_task) -
 @pytest.mark.parametrize("make", [run_task, post_task], ids=["run", "post"])
 def test_missing_value_of_an_entry_means_unknown(mosaic: Emulator, clock: Clock, how: str, make: Make) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store, make)
+    task = kill_first_attempt(mosaic, store, make)
     store.lose(raising=how == "raises")
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ids = [run["run_id"] for run in mosaic.runs()] or [post["post_id"] for post in mosaic.posts()]
@@ -327,7 +327,7 @@ def test_entry_that_can_vanish_means_unknown(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     store.clear()
     monkeypatch.setenv("AIRFLOW__STATE_STORE__BACKEND", backend)
     assert started(mosaic) in fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -338,7 +338,7 @@ def test_unreadable_store_is_left_to_the_retries(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     store.broken_gets = 1
     with pytest.raises(MosaicTransportError, match="nothing was sent") as failure:
         task.execute()
@@ -350,7 +350,7 @@ def test_unreadable_store_is_left_to_the_retries(
 
 def test_unreadable_store_does_not_block_a_cleared_task(mosaic: Emulator) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     task.clear()
     mosaic.configure(hold_runs=False)
     store.broken_gets = 1
@@ -358,7 +358,7 @@ def test_unreadable_store_does_not_block_a_cleared_task(mosaic: Emulator) -> Non
     assert effects(mosaic) == {"runs_started": 2}
 
 
-# A wait that comes back late
+# Tasks that were queued after the wait
 
 
 LATE = [
@@ -381,14 +381,14 @@ def test_run_that_ended_while_the_task_was_queued_is_taken(
     deferred = task.execute()
     late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "began": 1.0}
     mosaic.finish_run(started(mosaic))
-    # A fault of a moment must not make the clock decide.
+    # A single error must not let the deadline decide.
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", status=500)
     event = event and {**event, "id": started(mosaic)}
-    assert task.resume(_with(deferred, late), event) == started(mosaic)
+    assert task.resume(replace_kwargs(deferred, late), event) == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def _with(deferred: Deferred, kwargs: dict[str, Any]) -> Deferred:
+def replace_kwargs(deferred: Deferred, kwargs: dict[str, Any]) -> Deferred:
     from dataclasses import replace
 
     return replace(deferred, kwargs=kwargs)
@@ -443,15 +443,15 @@ def test_run_id_that_cannot_be_read_is_left_to_the_retries(
     task = run_task(store, deferrable=True)
     task.execute()
 
-    def away(*args: Any, **kwargs: Any) -> None:
-        raise OSError("the bucket is away")
+    def unavailable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the bucket is unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(TaskInstance, "xcom_pull", away)
+        patched.setattr(TaskInstance, "xcom_pull", unavailable)
         store.broken_gets = 1
         with pytest.raises(MosaicTransportError, match="A retry continues with it"):
             task.on_timeout()
-        # One of the two is enough.
+        # One of the two ids is enough.
         with pytest.raises(TaskDeferralTimeout):
             task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
@@ -467,7 +467,7 @@ def test_trigger_timeout_cancels_a_run_after_failed_lookups(mosaic: Emulator, cl
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-# Kills in an outage of Airflow's API server
+# Kills during an outage of Airflow's API server
 
 
 @pytest.mark.parametrize("moment", ["starting", "waiting"])

@@ -1,4 +1,4 @@
-"""The promises do not rest on one reading of the API: a server that chooses differently where the facts leave room."""
+"""The promises hold for every reading of the API: a server that differs where the documentation leaves room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, Mos
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.tasks import outputs, runs
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 @pytest.fixture
@@ -31,26 +31,26 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtherMosaic]:
         yield other
 
 
-def life(**options: Any) -> TaskRunner:
+def task_runner(**options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": "an-agent", "video_ids": ["v"], "poll_interval": 0.02, **options}
     return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
 
 
-@WAYS
+@WAITS
 def test_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> None:
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     assert task.run_to_end() == "started-0"
     assert task.xcom("output_ids") == ["out-1"]
     assert other.started_by_api() == ["started-0"]
 
 
-@WAYS
+@WAITS
 def test_outputs_that_appear_after_the_end_are_read(
     other: OtherMosaic, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 9)
     other.looks_without_outputs, other.looks_without_links = 4, 1
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     task.run_to_end()
     assert task.xcom("output_ids") == ["out-1"]
     assert (other.looks_without_outputs, other.looks_without_links) == (0, 0)
@@ -69,7 +69,7 @@ def test_download_without_any_link_fails(other: OtherMosaic, tmp_path: Path, mon
 
 def test_runs_of_triggers_are_no_candidates(other: OtherMosaic, clock: Clock) -> None:
     other.lose_answers, other.triggered_meanwhile = 1, 3
-    assert life().run_to_end() == "started-0"
+    assert task_runner().run_to_end() == "started-0"
     assert other.started_by_api() == ["started-0"]
 
 
@@ -81,7 +81,7 @@ def test_existing_runs_are_no_candidates_though_the_list_is_not_filtered(
     for number in range(there_before):
         other.add(f"old-{number}", status="completed", started_at=long_ago)
     other.lose_answers = 1
-    assert life().run_to_end() == f"started-{there_before}"
+    assert task_runner().run_to_end() == f"started-{there_before}"
     assert len(other.started_by_api()) == 1
 
 
@@ -93,7 +93,7 @@ def test_too_many_existing_runs_need_manual_review(
         other.add(f"old-{number}", status="completed")
     other.lose_answers = 1
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
-        life().run_to_end()
+        task_runner().run_to_end()
     assert len(other.started_by_api()) == 1
 
 
@@ -101,18 +101,18 @@ def test_too_many_existing_runs_do_not_prevent_a_start(other: OtherMosaic, monke
     monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
-    assert life().run_to_end() == "started-101"
+    assert task_runner().run_to_end() == "started-101"
 
 
 def test_cancel_with_an_empty_response(other: OtherMosaic) -> None:
     other.looks_until_end = 10**6
     with pytest.raises(AirflowFailException, match="It is cancelled"):
-        life(timeout=0.2).execute()
+        task_runner(timeout=0.2).execute()
     assert other.runs[0]["status"] == "cancelled"
 
 
 def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = life(timeout=60, deferrable=True)
+    task = task_runner(timeout=60, deferrable=True)
     other.looks_until_end = 10**6
     deferred = task.execute()
     cancel = MosaicHook.cancel_run
@@ -126,34 +126,34 @@ def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, mo
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["Completed", "SUCCESS", "done"])
 def test_successful_end_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
     other.ends_as = status
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     assert task.run_to_end() == "started-0"
     assert task.xcom("status") == "completed"
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["timed_out", "Error", "FAILED"])
 def test_failed_end_in_other_spellings_is_resumed_once(
     other: OtherMosaic, clock: Clock, deferrable: bool, status: str
 ) -> None:
     other.ends_as = status
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError, match=status):
         task.run_to_end()
     assert task.run_to_end() == "started-0"
     assert other.requests.count("POST /agent_run/started-0/resume") == 1
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["canceled", "Cancelled"])
 def test_cancel_outside_airflow_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
     other.ends_as = status
     with pytest.raises(AirflowFailException, match="Somebody else cancelled it"):
-        life(deferrable=deferrable).run_to_end()
+        task_runner(deferrable=deferrable).run_to_end()
 
 
 @pytest.mark.parametrize("status", ["Completed", "success"])
@@ -164,10 +164,10 @@ def test_sensor_knows_an_end_in_other_spellings(other: OtherMosaic, status: str)
     assert sensor.execute() == run_id
 
 
-@WAYS
+@WAITS
 def test_resume_with_an_empty_response(other: OtherMosaic, clock: Clock, deferrable: bool) -> None:
     other.ends_as = "failed"
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError):
         task.run_to_end()
     assert task.run_to_end() == "started-0"
@@ -178,7 +178,7 @@ def test_resume_with_an_empty_response(other: OtherMosaic, clock: Clock, deferra
 def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Clock) -> None:
     for number in range(150):
         other.add(f"old-{number}", status="completed")
-    task = life()
+    task = task_runner()
     assert task.store is not None
     task.store.killing_at("intent")
     with pytest.raises(Killed):

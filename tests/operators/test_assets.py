@@ -1,4 +1,4 @@
-"""Uploads and downloads as tasks: bytes that are there are not sent or fetched again, and nothing half done stays."""
+"""Uploads and downloads: existing bytes are not transferred again, and no partial file remains."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
 
 FINALIZE = "/uploads/{asset_type}/finalize_upload"
-BEGIN = "/uploads/{asset_type}/get_upload_url"
+UPLOAD_FORM = "/uploads/{asset_type}/get_upload_url"
 FORM = "/mosaic-emulator-uploads/"
 MEDIA = "/mosaic-emulator-media/{name}"
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     for function in (assets.store, assets.finalize, downloading.fetch, downloading.read_file_info):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    path = tmp_path / "film.mp4"
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "video.mp4"
     path.write_bytes(SAMPLE_VIDEO.read_bytes())
     return path
 
@@ -54,7 +54,7 @@ def uploads(source: Any, store: StateStore | None = None, **options: Any) -> Tas
     return TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=source, **options), store=store)
 
 
-def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
+def failure_of(act: Callable[[], Any], kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         act()
     assert type(failure.value.error) is kind
@@ -62,7 +62,7 @@ def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
     return str(failure.value)
 
 
-def begun(mosaic: Emulator) -> int:
+def upload_count(mosaic: Emulator) -> int:
     return sum(count for request, count in mosaic.counts().requests.items() if "get_upload_url" in request)
 
 
@@ -70,16 +70,16 @@ def begun(mosaic: Emulator) -> int:
 
 
 @pytest.mark.parametrize("how", ["text", "path", "uri", "object storage"])
-def test_file_is_uploaded_once(mosaic: Emulator, film: Path, how: str) -> None:
+def test_file_is_uploaded_once(mosaic: Emulator, video: Path, how: str) -> None:
     source: Any = {
-        "text": str(film),
-        "path": film,
-        "uri": film.as_uri(),
-        "object storage": ObjectStoragePath(film.as_uri()),
+        "text": str(video),
+        "path": video,
+        "uri": video.as_uri(),
+        "object storage": ObjectStoragePath(video.as_uri()),
     }[how]
     asset_id = uploads(source, StateStore()).execute()
     [upload] = mosaic.uploads()
-    assert (upload["id"], upload["finalized"], upload["size"]) == (asset_id, True, film.stat().st_size)
+    assert (upload["id"], upload["finalized"], upload["size"]) == (asset_id, True, video.stat().st_size)
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
     assert mosaic.counts().key_leaks == 0
 
@@ -97,15 +97,15 @@ def test_suffix_decides_the_type(
     assert mosaic.uploads()[0]["type"] == expected
 
 
-def test_retry_after_a_failed_finalize_does_not_send_the_bytes_again(mosaic: Emulator, film: Path) -> None:
+def test_retry_after_a_failed_finalize_does_not_send_the_bytes_again(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("server_error", method="POST", path=FINALIZE, times=6, status=500)
-    task = uploads(str(film), StateStore())
+    task = uploads(str(video), StateStore())
     with pytest.raises(MosaicServerError):
         task.execute()
     asset_id = task.execute()
     assert asset_id == mosaic.uploads()[0]["id"]
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
-    assert begun(mosaic) == 1
+    assert upload_count(mosaic) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,43 +121,43 @@ def test_retry_after_a_failed_finalize_does_not_send_the_bytes_again(mosaic: Emu
     ],
     ids=lambda value: str(value),
 )
-def test_failed_finalize_is_retried(mosaic: Emulator, film: Path, fault: str, options: dict[str, Any]) -> None:
+def test_failed_finalize_is_retried(mosaic: Emulator, video: Path, fault: str, options: dict[str, Any]) -> None:
     mosaic.inject(fault, method="POST", path=FINALIZE, **options)
-    uploads(str(film), StateStore()).execute()
+    uploads(str(video), StateStore()).execute()
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
 
 
-def test_delayed_storage_fails_without_retries_and_shows_the_response(mosaic: Emulator, film: Path) -> None:
+def test_delayed_storage_fails_without_retries_and_shows_the_response(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("finalize_lag", method="POST", path=FINALIZE, times=None)
-    gives_up(uploads(str(film), StateStore()).execute, MosaicValidationError)
+    failure_of(uploads(str(video), StateStore()).execute, MosaicValidationError)
     assert effects(mosaic) == {"uploads_stored": 1}
 
 
-def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator, film: Path) -> None:
-    # Another reading of the facts: an asset that is registered already is not found among the unfinished uploads.
+def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator, video: Path) -> None:
+    # Another reading of the API: a registered asset is not found among the unfinished uploads.
     mosaic.inject("answer_lost", method="POST", path=FINALIZE)
     mosaic.inject("not_found", method="POST", path=FINALIZE)
-    asset_id = uploads(str(film), StateStore()).execute()
+    asset_id = uploads(str(video), StateStore()).execute()
     assert asset_id == mosaic.uploads()[0]["id"]
     assert sent(mosaic, "POST /uploads/get_view_url") == 1
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
 
 
-def test_finalize_of_missing_bytes_fails(mosaic: Emulator, film: Path) -> None:
+def test_finalize_of_missing_bytes_fails(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=9)
     mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=9)
-    gives_up(uploads(str(film), StateStore()).execute, MosaicNotFoundError)
+    failure_of(uploads(str(video), StateStore()).execute, MosaicNotFoundError)
 
 
-def test_delayed_bytes_are_waited_for(mosaic: Emulator, film: Path) -> None:
+def test_delayed_bytes_are_waited_for(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=3)
     mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=3)
-    asset_id = uploads(str(film), StateStore()).execute()
+    asset_id = uploads(str(video), StateStore()).execute()
     assert [(upload["id"], upload["finalized"]) for upload in mosaic.uploads()] == [(asset_id, True)]
 
 
-def test_upload_that_the_server_has_forgotten_is_repeated(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore().killing_at("id"))
+def test_upload_that_the_server_has_forgotten_is_repeated(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=6)
@@ -167,8 +167,8 @@ def test_upload_that_the_server_has_forgotten_is_repeated(mosaic: Emulator, film
     assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
 
 
-def test_retry_after_a_complete_upload_sends_nothing(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore())
+def test_retry_after_a_complete_upload_sends_nothing(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore())
     first = task.execute()
     requests = len(mosaic.requests())
     assert task.execute() == first
@@ -176,20 +176,20 @@ def test_retry_after_a_complete_upload_sends_nothing(mosaic: Emulator, film: Pat
 
 
 def test_file_that_changed_between_attempts_is_uploaded_again(
-    mosaic: Emulator, film: Path, caplog: pytest.LogCaptureFixture
+    mosaic: Emulator, video: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task = uploads(str(film), StateStore())
+    task = uploads(str(video), StateStore())
     first = task.execute()
-    film.write_bytes(film.read_bytes()[::-1])
-    os.utime(film, ns=(1, 1))
+    video.write_bytes(video.read_bytes()[::-1])
+    os.utime(video, ns=(1, 1))
     with caplog.at_level(logging.INFO):
         assert task.execute() != first
     assert "arguments are not those of its earlier try" in caplog.text
     assert effects(mosaic) == {"uploads_stored": 2, "uploads_finalized": 2}
 
 
-def test_clear_uploads_again(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore())
+def test_clear_uploads_again(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore())
     first = task.execute()
     task.clear()
     assert task.execute() != first
@@ -201,26 +201,26 @@ def test_clear_uploads_again(mosaic: Emulator, film: Path) -> None:
     ids=lambda value: str(value),
 )
 def test_broken_transfer_is_restarted_with_a_new_form(
-    mosaic: Emulator, film: Path, fault: str, options: dict[str, Any]
+    mosaic: Emulator, video: Path, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.inject(fault, method="POST", path=FORM + "*", times=2, **options)
-    asset_id = uploads(str(film), StateStore()).execute()
-    assert begun(mosaic) == 3
+    asset_id = uploads(str(video), StateStore()).execute()
+    assert upload_count(mosaic) == 3
     assert effects(mosaic)["uploads_finalized"] == 1
     assert [upload["id"] for upload in mosaic.uploads() if upload["finalized"]] == [asset_id]
 
 
-def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, film: Path) -> None:
+def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("expired_form", method="POST", path=FORM + "*", times=None)
     with pytest.raises(MosaicPermissionError):
-        uploads(str(film), StateStore()).execute()
-    assert begun(mosaic) == 4
+        uploads(str(video), StateStore()).execute()
+    assert upload_count(mosaic) == 4
 
 
-def test_conflict_at_finalize_is_read_again(mosaic: Emulator, film: Path) -> None:
+def test_conflict_at_finalize_is_read_again(mosaic: Emulator, video: Path) -> None:
     from airflow_provider_mosaic.clients.asset_upload import finalize
 
-    asset_id = uploads(str(film)).execute()
+    asset_id = uploads(str(video)).execute()
 
     class Refusing:
         def __init__(self, hook: MosaicHook) -> None:
@@ -234,9 +234,9 @@ def test_conflict_at_finalize_is_read_again(mosaic: Emulator, film: Path) -> Non
     assert finalize(Refusing(MosaicHook()), AssetType.VIDEO, asset_id) == asset_id  # type: ignore[arg-type]
 
 
-def test_no_upload_form_in_the_store(mosaic: Emulator, film: Path) -> None:
+def test_no_upload_form_in_the_store(mosaic: Emulator, video: Path) -> None:
     store = StateStore()
-    uploads(str(film), store).execute()
+    uploads(str(video), store).execute()
     assert store.history
     for word in ("x-goog", "policy", "signature", mosaic.api_key):
         assert word not in str(store.history).lower()
@@ -279,7 +279,7 @@ def test_retry_downloads_no_existing_file(mosaic: Emulator, run_id: str, tmp_pat
     served = mosaic.counts().bytes_served
     assert task.execute() == [file]
     assert Path(file).stat().st_mtime_ns == before.st_mtime_ns
-    # One byte tells the length.
+    # One byte is read for the length.
     assert mosaic.counts().bytes_served - served <= 1
 
 
@@ -293,7 +293,7 @@ def test_different_existing_file_is_an_error(mosaic: Emulator, run_id: str, tmp_
     [output_id] = mosaic.runs()[0]["output_ids"]
     there = tmp_path / f"{output_id}.mp4"
     there.write_bytes(b"mine")
-    message = gives_up(downloads(run_id, str(tmp_path)).execute, MosaicValidationError)
+    message = failure_of(downloads(run_id, str(tmp_path)).execute, MosaicValidationError)
     assert str(there) in message
     assert "overwrite=True" in message
     assert there.read_bytes() == b"mine"
@@ -330,7 +330,7 @@ def test_filename_template(mosaic: Emulator, run_id: str, tmp_path: Path) -> Non
 
 
 def test_template_with_duplicate_names_is_rejected(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
-    message = gives_up(downloads(run_id, str(tmp_path), filename="same").execute, MosaicValidationError)
+    message = failure_of(downloads(run_id, str(tmp_path), filename="same").execute, MosaicValidationError)
     assert "filename='same'" in message
 
 
@@ -358,7 +358,7 @@ def test_expired_links_are_renewed(mosaic: Emulator, run_id: str, tmp_path: Path
 
 def test_link_that_is_always_rejected_fails_without_retries(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     mosaic.inject("expired_link", path=MEDIA, times=None, status=410)
-    message = gives_up(downloads(run_id, str(tmp_path)).execute, MosaicNotFoundError)
+    message = failure_of(downloads(run_id, str(tmp_path)).execute, MosaicNotFoundError)
     assert "fresh links" in message
     assert names(tmp_path) == []
 

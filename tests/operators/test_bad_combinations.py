@@ -1,4 +1,4 @@
-"""What is wrong only deep inside an argument, or only beside another one, is named too, and nothing was sent."""
+"""Wrong nested values and wrong combinations are named, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
                 }
             ]
         },
-        "ends before it begins",
+        "ends before its start",
     ),
 ]
 

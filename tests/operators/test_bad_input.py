@@ -1,4 +1,4 @@
-"""Every argument, wrongly given: the failure names it, its value and the cure, and nothing with effects was sent."""
+"""For every wrong argument the error has its name, its value and what to do, and nothing with effects is sent."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ BAD_IDS: list[Any] = [None, 5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two wo
 BAD_ID_LISTS: list[Any] = [[], 7, {"a": "b"}]
 BAD_FLAGS: list[Any] = ["False", 1, None]
 BAD_SECONDS: list[Any] = [0, -1, "30", math.nan, True, timedelta(0)]
-# One that Airflow does not find may be found by the next try: Airflow says the same when its lookup fails.
+# A connection that Airflow does not find is retried: a failed lookup looks the same.
 BAD_CONNECTIONS: list[Any] = [None, 5, ""]
 BAD_OPTIONAL_IDS: list[Any] = [each for each in BAD_IDS if each is not None]
 BAD_CREDITS: list[Any] = [-1, "many", math.nan, math.inf, True, [5]]
 NODE = "b0000004-0000-4000-8000-000000000002"
 
-#: Operator, its good arguments, and for each argument the values that are wrong.
+#: The class, its correct arguments, and the wrong values of each argument.
 TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
     (
         MosaicRunAgentOperator,
@@ -244,7 +244,7 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
         },
     ),
 ]
-#: Every class, with good arguments.
+#: The correct arguments of every class.
 CLASSES = {kind: good for kind, good, _ in reversed(TABLE)}
 CASES = [
     pytest.param(kind, {**good, name: value}, name, value, id=f"{kind.__name__}-{name}-{value!r}"[:90])

@@ -1,4 +1,4 @@
-"""Files that can't be uploaded and places that can't be written to: the failure names them, and says why."""
+"""Files that can't be uploaded and destinations that can't be written: the error has the path and the reason."""
 
 from __future__ import annotations
 

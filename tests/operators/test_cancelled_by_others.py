@@ -1,4 +1,4 @@
-"""What a person cancels in Mosaic stays cancelled: no retry has it go on, and pays, unasked."""
+"""A run that is cancelled outside Airflow stays cancelled: no retry resumes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from .test_run_cancelling import killed_after
 
 GET_RUN = "GET /agent_run/{run_id}"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 ONE_CANCELLED = {"runs_started": 1, "runs_cancelled": 1}
 GONE_ON_WITH = {**ONE_CANCELLED, "runs_resumed": 1}
 
@@ -31,16 +31,16 @@ def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Ta
     return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
-class AirflowsTimeout(BaseException):
-    """What Airflow raises in the middle of a task whose execution_timeout is over."""
+class ExecutionTimeout(BaseException):
+    """Airflow raises this in a task after its execution_timeout."""
 
 
-# A person cancels
+# Cancelled outside Airflow
 
 
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
 @pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
-@WAYS
+@WAITS
 def test_cancel_while_the_task_waits_fails_it_at_once(
     mosaic: Emulator, hook: MosaicHook, store: Callable[[], Any], on_retry: str, deferrable: bool
 ) -> None:
@@ -94,13 +94,13 @@ def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 
-# The task itself has cancelled it
+# Cancelled by the task itself
 
 
 def test_run_cancelled_by_a_kill_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore())
-    # In the main thread, as Airflow does it: in another one, both would cancel at the same moment.
+    # In the main thread, like Airflow: in another thread both would cancel at the same moment.
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     mosaic.configure(hold_runs=False)
@@ -129,12 +129,12 @@ def test_run_cancelled_by_execution_timeout_is_resumed_by_the_retry(
     sleep = clock.sleep
 
     def over(seconds: float) -> None:
-        raise AirflowsTimeout
+        raise ExecutionTimeout
 
     monkeypatch.setattr(clock, "sleep", over)
-    with pytest.raises(AirflowsTimeout):
+    with pytest.raises(ExecutionTimeout):
         task.execute()
-    # As Airflow does it, once the task's code has been left.
+    # Airflow does this after the task's code has returned.
     task.operator.on_kill()
     assert effects(mosaic) == ONE_CANCELLED
     monkeypatch.setattr(clock, "sleep", sleep)
@@ -188,7 +188,7 @@ def test_without_durable_no_cancel_is_recorded(mosaic: Emulator) -> None:
     assert store.history == []
 
 
-# A task that resumes a run
+# MosaicResumeRunOperator
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
 
 
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
-@WAYS
+@WAITS
 def test_resumed_run_that_is_cancelled_stays_cancelled(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, run_id: str, store: Callable[[], Any], deferrable: bool
 ) -> None:

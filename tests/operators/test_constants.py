@@ -1,4 +1,4 @@
-"""Constants that are wrong fail the DAG's import; what is known only when a task runs does not."""
+"""A wrong constant fails the DAG's import; values that are known only when a task runs do not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.sensors import MosaicCreditsSensor, MosaicRunSensor, MosaicSocialPostSensor
 from operators.test_bad_input import CASES, CLASSES
 
-#: What is wrong only when the task runs: files, connections and storages that are not there, a time that has passed.
+#: Wrong only when the task runs: missing files, connections and storages, a time in the past.
 LATER: set[tuple[str, str]] = {
     ("source", "/nowhere/film.mp4"),
     ("source", "nosuch://bucket/film.mp4"),
@@ -41,7 +41,7 @@ LATER: set[tuple[str, str]] = {
 }
 TEMPLATE = "{{ ti.xcom_pull() }}"
 
-#: What is wrong in itself; the message has the pattern in it.
+#: Wrong constants, and a pattern of the message.
 WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (
         MosaicRunAgentOperator,
@@ -89,7 +89,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (MosaicCreditsSensor, {"min_credits": math.nan}, "^min_credits=nan"),
 ]
 
-#: What is not known yet, or good.
+#: Correct arguments, and arguments that are not known yet.
 GOOD: list[tuple[type[Any], dict[str, Any]]] = [
     (MosaicRunAgentOperator, {"agent_id": "{% if x %}a{% endif %}", "video_ids": [TEMPLATE], "min_credits": TEMPLATE}),
     (MosaicRunAgentOperator, {"agent_id": f"{AGENT}\n"}),
@@ -101,7 +101,7 @@ GOOD: list[tuple[type[Any], dict[str, Any]]] = [
     (MosaicDownloadOutputsOperator, {"destination": Path("/tmp/a"), "filename": "{{ ds }}-{index}"}),
     (MosaicUploadOperator, {"source": "https://example.com/watch?v=1"}),
     (MosaicUploadOperator, {"source": "s3://bucket/{{ ds }}", "asset_type": TEMPLATE}),
-    # Mosaic may take more than it documents.
+    # Mosaic may accept more platforms than it documents.
     (MosaicSocialPostOperator, {"social_connection_ids": None, "platforms": ["threads", "TikTok"]}),
     # A DAG file is parsed for years.
     (MosaicSocialPostOperator, {"schedule_date": "2020-01-01T00:00:00Z"}),
@@ -113,7 +113,7 @@ GOOD: list[tuple[type[Any], dict[str, Any]]] = [
 
 
 def shown(value: object) -> str:
-    """The id of a parameter: without addresses in memory, which each process of xdist has its own of."""
+    """Return the id of a parameter, without memory addresses, which differ between the processes of xdist."""
     return re.sub(r" at 0x\w+", "", str(value))[:60]
 
 
@@ -151,7 +151,7 @@ def test_value_of_default_args_is_validated(kind: type[Any], arguments: dict[str
 
 
 @pytest.mark.parametrize(
-    ("begin", "pattern"),
+    ("define", "pattern"),
     [
         (lambda: MosaicRunAgentOperator.partial(task_id="t", on_partial="failed"), "^on_partial='failed'"),
         (lambda: MosaicRunAgentOperator.partial(task_id="t", video_ids=[]), r"^video_ids=\[\]"),
@@ -161,9 +161,9 @@ def test_value_of_default_args_is_validated(kind: type[Any], arguments: dict[str
     ],
 )
 @pytest.mark.filterwarnings("ignore:Task 't' was never mapped")
-def test_shared_constants_of_mapped_items_are_validated(begin: Callable[[], Any], pattern: str) -> None:
+def test_shared_constants_of_mapped_items_are_validated(define: Callable[[], Any], pattern: str) -> None:
     with DAG("dag", schedule=None), pytest.raises(MosaicValidationError, match=pattern):
-        begin()
+        define()
 
 
 def test_mapped_values_are_validated_when_an_item_runs(mosaic: Emulator) -> None:

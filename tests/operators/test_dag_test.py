@@ -1,4 +1,4 @@
-"""Deferrable tasks under ``dag.test()``, which runs triggers in line and drops what a deferral hands on."""
+"""Deferrable tasks under ``dag.test()``, which runs triggers inline and drops the arguments of a deferral."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOLDS = ("hold_runs", "hold_posts", "hold_avatars")
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, Any]]:
-    """What the files with the DAGs have, by name."""
+    """Return the contents of the DAG files, by name."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -47,19 +47,19 @@ def failed_run(mosaic: Emulator, hook: MosaicHook) -> str:
 
 @pytest.fixture
 def deferred(monkeypatch: pytest.MonkeyPatch, mosaic: Emulator) -> list[str]:
-    """The triggers that were run; what they wait for goes on when they begin, unless it is to take too long."""
+    """Return the triggers that ran. Let the items that they wait for end, unless they must take too long."""
     import airflow.sdk.definitions.dag as airflow_dag
 
     ran: list[str] = []
     run_in_line = airflow_dag._run_inline_trigger
 
-    def noted(trigger: Any, *args: Any, **kwargs: Any) -> Any:
+    def recording(trigger: Any, *args: Any, **kwargs: Any) -> Any:
         ran.append(type(trigger).__name__)
         if getattr(trigger, "deadline", None) is None or trigger.deadline > time.time() + 60:
             mosaic.configure(**dict.fromkeys(HOLDS, False))
         return run_in_line(trigger, *args, **kwargs)
 
-    monkeypatch.setattr(airflow_dag, "_run_inline_trigger", noted)
+    monkeypatch.setattr(airflow_dag, "_run_inline_trigger", recording)
     return ran
 
 
@@ -118,7 +118,7 @@ def test_trigger_finds_a_connection_in_the_database(
     assert deferred == ["MosaicRunTrigger"]
 
 
-# The example whose tasks are mapped over what there happens to be
+# The example DAG that maps over existing runs
 
 
 def test_failed_runs_are_resumed(dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook) -> None:

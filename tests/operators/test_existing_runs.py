@@ -1,4 +1,4 @@
-"""Runs that exist already: resumed and waited for, or cancelled; what has ended well is left as it is."""
+"""Existing runs are resumed and waited for, or cancelled; successful runs are left as they are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 CANCEL = "/agent_run/{run_id}/cancel"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 needs_kills = pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
@@ -51,7 +51,7 @@ def cancelling(run_id: str) -> TaskRunner:
 # Resume
 
 
-@WAYS
+@WAITS
 @pytest.mark.usefixtures("as_mosaic_itself")
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_failed_run_is_resumed_once_and_waited_for(
@@ -69,7 +69,7 @@ def test_failed_run_is_resumed_once_and_waited_for(
     assert task.xcom("output_ids") == mosaic.runs()[0]["output_ids"]
 
 
-@WAYS
+@WAITS
 def test_running_run_is_only_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
@@ -81,7 +81,7 @@ def test_running_run_is_only_waited_for(mosaic: Emulator, run_id: str, deferrabl
     assert sent(mosaic, "POST " + RESUME) == 0
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(
     ("status", "on_partial", "expected"),
     [
@@ -121,13 +121,13 @@ def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, run_id:
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-@pytest.mark.parametrize("resumed_by", ["this task, whose answer was lost", "somebody else"])
+@pytest.mark.parametrize("resumed_by", ["this task with a lost response", "another user"])
 def test_old_end_of_a_resumed_run_is_ignored_for_a_while(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, run_id: str, resumed_by: str
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
-    if resumed_by == "somebody else":
+    if resumed_by == "another user":
         hook.resume_run(run_id)
     else:
         mosaic.inject("answer_lost", method="POST", path=RESUME)
@@ -177,7 +177,7 @@ def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator, run_id: str) ->
     assert first.kwargs["deadline"] == second.kwargs["deadline"] == first.trigger_kwargs["deadline"]
 
 
-@WAYS
+@WAITS
 def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "failed")
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:

@@ -1,4 +1,4 @@
-"""The operators in Airflow's own task runner, through ``dag.test()``: templates, XComs, deferrals, failures."""
+"""The operators in Airflow's own task runner, with ``dag.test()``: templates, XComs, deferrals, failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START = "/agent/{agent_id}/run"
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, DAG]]:
-    """The DAGs, in a DAG folder and a database of this test session alone."""
+    """Return the DAGs, from a DAG folder and a database of this test session."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -79,7 +79,7 @@ def test_mapped_tasks_start_their_own_runs(dags: dict[str, DAG], mosaic: Emulato
     run = dags[f"mapped_{way}"].test()
     assert states(run) == {f"run_{number}": "success" for number in range(3)}
     assert effects(mosaic) == {"runs_started": 3}
-    # What they are mapped over makes no good label: the grid shows the numbers.
+    # The mapped values are no labels: the grid shows numbers.
     assert {ti.map_index: ti.rendered_map_index for ti in instances(run)} == {0: "0", 1: "1", 2: "2"}
 
 

@@ -1,4 +1,4 @@
-"""The answer to a start is lost: what was started is found, and nothing is started twice."""
+"""The response to a start is lost: the run is found, and nothing is started twice."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_rate_limited_start_is_sent_again_without_a_search(mosaic: Emulator, clo
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + START) == 3
-    # The one look before the start, and none after it.
+    # One read of the list before the start, and none after it.
     assert sent(mosaic, "GET /agent/{agent_id}/runs") == 1
 
 
@@ -113,11 +113,11 @@ def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, s
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# What is not this task's run
+# Runs of others
 
 
-def other_run_meanwhile(store: StateStore, hook: MosaicHook) -> list[str]:
-    """Someone else starts a run between this task's look and its own start."""
+def start_other_run(store: StateStore, hook: MosaicHook) -> list[str]:
+    """Start a run outside Airflow between the task's snapshot and its own start."""
     others: list[str] = []
 
     def start(value: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def other_run_meanwhile(store: StateStore, hook: MosaicHook) -> list[str]:
 
 def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
     message = fails_with(run_task(store).execute, MosaicAmbiguousOutcomeError)
     assert len(mosaic.runs()) == 2
@@ -143,7 +143,7 @@ def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, h
 
 def test_next_attempt_searches_again_and_starts_nothing(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    other_run_meanwhile(store, hook)
+    start_other_run(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
     task = run_task(store)
     fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -153,7 +153,7 @@ def test_next_attempt_searches_again_and_starts_nothing(mosaic: Emulator, clock:
 
 def test_runs_of_siblings_are_no_candidates(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     store_start = store.after_set
 
     def owned(value: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ def test_runs_of_siblings_are_no_candidates(mosaic: Emulator, clock: Clock, hook
 
 def test_runs_of_other_tasks_of_the_dag_run_are_no_candidates(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     store_start = store.after_set
 
     def owned(value: dict[str, Any]) -> None:
@@ -181,11 +181,11 @@ def test_runs_of_other_tasks_of_the_dag_run_are_no_candidates(mosaic: Emulator, 
     store.after_set = owned
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
 
-    def the_rest_of_the_dag() -> None:
+    def run_other_tasks() -> None:
         MosaicRunAgentOperator(task_id="before", agent_id=AGENT)
         MosaicUploadOperator(task_id="upload", source="/nowhere.mp4")
 
-    run_id = run_task(store, dag_run=dag_run, others=the_rest_of_the_dag).run_to_end()
+    run_id = run_task(store, dag_run=dag_run, others=run_other_tasks).run_to_end()
     assert run_id != others[0]
     assert len(mosaic.runs()) == 2
 
@@ -213,7 +213,7 @@ def test_run_is_adopted_once_the_sibling_has_its_id(mosaic: Emulator, clock: Clo
     mosaic.inject("answer_lost", method="POST", path=START)
     run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
-    # From then on it is alone, and is believed when it was seen so five times.
+    # From now on it is the only candidate; the task adopts it after five polls.
     assert len(looks) == 7
 
 

@@ -1,4 +1,4 @@
-"""What a failure leaves for the person on call: lines in the log, XComs, one exception."""
+"""A failure leaves lines in the log, XComs and one exception for the person on call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[str]:
@@ -44,7 +44,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[
 
 
 def shown(error: BaseException) -> list[BaseException]:
-    """The exceptions that Airflow shows of one: it follows causes, and contexts that are not suppressed."""
+    """Return the exceptions that Airflow shows: it follows causes, and contexts that are not suppressed."""
     found = [error]
     while (link := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         found.append(error := link)
@@ -75,7 +75,7 @@ OPERATORS: dict[type[Any], dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", OPERATORS, ids=lambda kind: kind.__name__)
-@WAYS
+@WAITS
 def test_non_retryable_error_is_logged_in_lines_and_shown_once(
     mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, kind: type[Any], deferrable: bool
 ) -> None:
@@ -102,10 +102,10 @@ def test_failed_upload_has_no_asset(mosaic: Emulator, tmp_path: Any, caplog: pyt
     assert len(shown(error)) == 1
 
 
-# What a retry does, and what is left to a user
+# What a retry does, and what a user can do
 
 
-@WAYS
+@WAITS
 def test_error_of_an_attempt_names_the_retry_and_the_last_one_the_choices(
     mosaic: Emulator, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
@@ -169,7 +169,7 @@ def test_sensor_timeout_cancels_nothing(mosaic: Emulator, hook: MosaicHook, capl
     assert "not cancelled" in lines(caplog)[1]
 
 
-# The same line is not there twice, and none is contradicted
+# No line is repeated or contradicted
 
 
 @pytest.mark.parametrize("kind", ["operator", "sensor"])
@@ -232,7 +232,7 @@ def test_adopted_run_is_not_contradicted(
 
 
 @pytest.mark.parametrize("way", ["operator", "resume", "sensor"])
-@WAYS
+@WAITS
 def test_partial_run_fails_by_default_and_pushes_its_outputs(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, way: str, deferrable: bool
 ) -> None:
@@ -251,16 +251,16 @@ def test_partial_run_fails_by_default_and_pushes_its_outputs(
     assert "MosaicRunPartialError" in str(error)
     assert task.xcom("status") == "partial_complete"
     assert task.xcom("output_ids") == run["output_ids"]
-    # What follows finds the run once a user has marked the task as success.
+    # Downstream tasks find the run if a user marks the task as success.
     assert task.xcom("return_value") == run["run_id"]
     assert any("rendered" in line for line in lines(caplog))
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# XCom of what is over
+# XCom of ended runs
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("clock_of", ["timeout", "execution_timeout"])
 def test_status_and_outputs_are_pushed_after_a_timeout(mosaic: Emulator, deferrable: bool, clock_of: str) -> None:
     mosaic.configure(hold_runs=True)
@@ -304,12 +304,12 @@ def test_every_task_with_an_agent_pushes_its_url(mosaic: Emulator, hook: MosaicH
         assert [link.xcom_key for link in task.operator.operator_extra_links] == ["_link_MosaicAgentLink"]
 
 
-# Where a post is out
+# URLs of posts
 
 
 @pytest.mark.parametrize("outcomes", ["destinations", "results"])
 @pytest.mark.parametrize("way", ["operator", "sensor"])
-@WAYS
+@WAITS
 def test_post_pushes_its_urls(
     mosaic: Emulator,
     hook: MosaicHook,

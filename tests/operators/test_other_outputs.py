@@ -1,4 +1,4 @@
-"""Outputs that are no videos: each is saved as what it is, and what is missing beside one holds nothing up."""
+"""Outputs that are not videos are saved with the right suffix, and missing parts do not fail the download."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self) -> None:
         self.outputs: list[dict[str, Any]] = []
-        #: By path: the status, the headers and the content.
+        #: The status, headers and content by path.
         self.files: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.posted: list[Any] = []
         self.asked: list[str] = []
@@ -90,8 +90,8 @@ def host(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Host]:
     thread.join()
 
 
-def fetched(folder: Path, **options: Any) -> list[str]:
-    """The names of the files, in the order in which the task returns them."""
+def download(folder: Path, **options: Any) -> list[str]:
+    """Return the names of the files, in the order of the task's return value."""
     arguments = {"task_id": "fetch", "run_id": RUN, "destination": str(folder), **options}
     files = TaskRunner(lambda: MosaicDownloadOutputsOperator(**arguments)).execute()
     assert sorted(files) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
@@ -108,10 +108,10 @@ def fetched(folder: Path, **options: Any) -> list[str]:
         ("/f/1", "Audio/X-WAV; rate=44100", {}, ".wav"),
         ("/f/1", "image/jpg", {}, ".jpg"),
         ("/f/1", "video/quicktime", {}, ".mov"),
-        # The type counts before the name.
+        # The content type decides before the name.
         ("/f/1.mp4", "image/png", {}, ".png"),
         ("/f/1.mp4", "audio/mpeg", {}, ".mp3"),
-        # Where it says nothing, or no more than the kind, the name counts.
+        # Without a specific content type the name decides.
         ("/f/1.png", "application/octet-stream", {}, ".png"),
         ("/f/1.WEBP", "binary/octet-stream", {}, ".webp"),
         ("/f/1.mp3", None, {}, ".mp3"),
@@ -124,7 +124,7 @@ def test_file_type_comes_from_the_host(
     host: Host, tmp_path: Path, field: str, path: str, media_type: str | None, more: dict[str, str], suffix: str
 ) -> None:
     host.outputs = [{"id": "out-1", field: host.link(path, media_type, **more)}]
-    assert fetched(tmp_path) == [f"out-1{suffix}"]
+    assert download(tmp_path) == [f"out-1{suffix}"]
     assert (tmp_path / f"out-1{suffix}").read_bytes() == CONTENT
 
 
@@ -147,17 +147,17 @@ def test_file_type_falls_back_to_the_field(
     host.outputs = [{"id": "out-1", field: host.link(path, "application/octet-stream", **more)}]
     folder = tmp_path / "folder"
     with caplog.at_level(logging.WARNING):
-        assert fetched(folder) == [f"out-1{usual}"]
+        assert download(folder) == [f"out-1{usual}"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     assert "The format of output 'out-1' is unknown" in caplog.text
 
 
 def test_retry_finds_files_under_their_names(host: Host, tmp_path: Path) -> None:
     host.outputs = [{"id": "out-1", "image_url": host.link("/f/1", "image/webp"), "thumbnail_url": None}]
-    assert fetched(tmp_path) == ["out-1.webp"]
+    assert download(tmp_path) == ["out-1.webp"]
     before = (tmp_path / "out-1.webp").stat().st_mtime_ns
     host.asked.clear()
-    assert fetched(tmp_path) == ["out-1.webp"]
+    assert download(tmp_path) == ["out-1.webp"]
     assert (tmp_path / "out-1.webp").stat().st_mtime_ns == before
     assert host.asked == ["/f/1"]
 
@@ -169,18 +169,18 @@ def test_image_and_thumbnail_have_different_names(host: Host, tmp_path: Path) ->
         {"id": "c", "video_url": host.link("/e", "video/mp4"), "thumbnail_url": host.link("/f", None, b"s")},
     ]
     names = ["a.jpg", "a.thumbnail.jpg", "b.png", "b.webp", "c.mp4", "c.jpg"]
-    assert fetched(tmp_path) == names
-    assert fetched(tmp_path) == names
+    assert download(tmp_path) == names
+    assert download(tmp_path) == names
     assert (tmp_path / "a.jpg").read_bytes() == CONTENT
 
 
 def test_output_with_several_files(host: Host, tmp_path: Path) -> None:
     video, audio = host.link("/v", "video/mp4"), host.link("/a", "audio/mpeg")
     host.outputs = [{"id": "a", "video_url": video, "audio_url": audio, "image_url": video}]
-    assert fetched(tmp_path / "all") == ["a.mp4", "a.mp3"]
-    assert fetched(tmp_path / "video", include=["video"]) == ["a.mp4"]
-    assert fetched(tmp_path / "audio", include=["audio"]) == ["a.mp3"]
-    assert fetched(tmp_path / "parts", filename="{index}-{part}{suffix}") == ["0-video.mp4", "0-audio.mp3"]
+    assert download(tmp_path / "all") == ["a.mp4", "a.mp3"]
+    assert download(tmp_path / "video", include=["video"]) == ["a.mp4"]
+    assert download(tmp_path / "audio", include=["audio"]) == ["a.mp3"]
+    assert download(tmp_path / "parts", filename="{index}-{part}{suffix}") == ["0-video.mp4", "0-audio.mp3"]
 
 
 def test_image_or_audio_replaces_a_missing_video(host: Host, tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_image_or_audio_replaces_a_missing_video(host: Host, tmp_path: Path) -> 
         {"id": "a", "image_url": host.link("/a", "image/png")},
         {"id": "b", "video_url": host.link("/b", "audio/mpeg")},
     ]
-    assert fetched(tmp_path / "1", include=["video"]) == ["a.png", "b.mp3"]
-    assert fetched(tmp_path / "2", filename="{index}-{part}{suffix}") == ["0-image.png", "1-audio.mp3"]
+    assert download(tmp_path / "1", include=["video"]) == ["a.png", "b.mp3"]
+    assert download(tmp_path / "2", filename="{index}-{part}{suffix}") == ["0-image.png", "1-audio.mp3"]
 
 
 PLAYLIST = b"\xef\xbb\xbf#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:4,\npiece-0.ts\n"
@@ -205,7 +205,7 @@ DASH = b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD
         ("/f/1.m3u8", "text/plain", PLAYLIST),
         ("/f/1", "application/dash+xml", DASH),
         ("/f/1.mpd", "application/xml", DASH),
-        # Whatever it is called.
+        # Under any name.
         ("/f/1.mp4", "video/mp4", PLAYLIST),
         ("/f/1", "application/octet-stream", PLAYLIST[3:]),
         ("/f/1.mp4", "video/mp4", DASH),
@@ -214,7 +214,7 @@ DASH = b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD
 def test_playlist_is_rejected(host: Host, tmp_path: Path, path: str, media_type: str, content: bytes) -> None:
     host.outputs = [{"id": "out-1", "video_url": host.link(path, media_type, content)}]
     with pytest.raises(MosaicResponseError, match=r"streaming playlist.*Nothing was saved") as failure:
-        fetched(tmp_path)
+        download(tmp_path)
     assert "0123456789abcdef" not in str(failure.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -239,7 +239,7 @@ def test_missing_thumbnail_does_not_fail_the_download(
         {"id": "b", "video_url": host.link("/b", "video/mp4"), "thumbnail_url": host.link("/t", "image/jpeg", b"s")},
     ]
     with caplog.at_level(logging.WARNING):
-        assert fetched(tmp_path) == ["a.mp4", "b.mp4", "b.jpg"]
+        assert download(tmp_path) == ["a.mp4", "b.mp4", "b.jpg"]
     assert "Output 'a' comes without its" in caplog.text
 
 
@@ -249,7 +249,7 @@ def test_failing_thumbnail_is_left_to_a_retry_after_all_videos(host: Host, tmp_p
         for name in "ab"
     ]
     with pytest.raises(MosaicServerError):
-        fetched(tmp_path)
+        download(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
@@ -260,18 +260,18 @@ def test_missing_video_fails_the_task_after_the_other_downloads(host: Host, tmp_
         {"id": "c", "video_url": host.link("/c", "video/mp4")},
     ]
     with pytest.raises(AirflowFailException, match="the file is gone"):
-        fetched(tmp_path)
+        download(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
 
 
 def test_missing_only_part_fails_the_task(host: Host, tmp_path: Path) -> None:
     host.outputs = [{"id": "a", "video_url": host.link("/a", None, b"", 404), "thumbnail_url": host.link("/t", None)}]
     with pytest.raises(AirflowFailException) as failure:
-        fetched(tmp_path)
+        download(tmp_path)
     assert isinstance(failure.value.error, MosaicNotFoundError)
     host.outputs = [{"id": "a", "thumbnail_url": host.link("/a", None, b"", 404)}]
     with pytest.raises(AirflowFailException):
-        fetched(tmp_path, include=["thumbnail"])
+        download(tmp_path, include=["thumbnail"])
 
 
 @pytest.mark.parametrize("field", ["video_url", "image_url", "audio_url"])

@@ -1,4 +1,4 @@
-"""Which posts the example DAGs are about, and for how long they wait."""
+"""The posts that the example DAGs select, and how long they wait."""
 
 from __future__ import annotations
 

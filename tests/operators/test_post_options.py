@@ -1,4 +1,4 @@
-"""What the post operator hands on besides text and media: options of the publishing service, and the workspace."""
+"""Options of the publishing service, and the workspace of a post."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_options_are_templated() -> None:
         ({"youTubeOptions": {"visibility": "Public"}}, "provider_options['youTubeOptions']['visibility']"),
         ({"youTubeOptions": {"madeForKids": "False"}}, "provider_options['youTubeOptions']['madeForKids']"),
         ({"tikTokOptions": ["x"]}, "provider_options['tikTokOptions']"),
-        # In either spelling it would replace an argument that was checked, and by which a lost post is found.
+        # In either spelling it would replace a validated argument, by which a lost post is found.
         *(
             ({key: "x"}, f"provider_options[{key!r}]")
             for key in ("post", "platforms", "mediaUrls", "media_urls", "scheduleDate", "destinations", "workspace_id")
@@ -103,7 +103,7 @@ def test_other_options_are_another_post(mosaic: Emulator, name: str, changed: An
     store = StateStore()
     first = {"provider_options": OPTIONS, "workspace_id": WORKSPACE_ID}
     post_task(store, **first).execute()
-    # The task's first try again, of the same order: only the request tells them apart.
+    # The same task at its first attempt: only the request differs.
     again = post_task(store, **first)
     assert again.execute() == one_post(mosaic)["post_id"]
     post_task(store, **{**first, name: changed}).execute()
@@ -150,7 +150,7 @@ def test_workspace_that_is_no_id_is_rejected(mosaic: Emulator) -> None:
     assert effects(mosaic) == {}
 
 
-# Links that end before the post is published
+# Links that expire before the post is published
 
 
 def link(*, ends: datetime) -> str:
@@ -182,7 +182,7 @@ def test_expired_link_is_rejected(mosaic: Emulator) -> None:
     ended = datetime.now(timezone.utc) - timedelta(hours=1)
     message = fails_with(post_task(StateStore(), media_urls=[link(ends=ended)]).execute, MosaicValidationError)
     assert "media_urls=" in message
-    # By a clock that is some minutes ahead, one that still works would look the same.
+    # To a clock that is some minutes ahead, a valid link would look the same.
     just_now = datetime.now(timezone.utc) - timedelta(minutes=5)
     post_task(StateStore(), media_urls=[link(ends=just_now)]).execute()
     assert effects(mosaic) == {"posts_made": 1}

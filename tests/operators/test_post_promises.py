@@ -1,4 +1,4 @@
-"""Never post twice: answers that are lost, tries that die, retries and clears of the post operator."""
+"""Never post twice: lost responses, killed attempts, retries and clears of the post operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 POST = "/social/post"
 
 
-# Lost answers
+# Lost responses
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, s
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def made_meanwhile(store: StateStore, hook: MosaicHook, **post: Any) -> list[str]:
-    """Someone else makes a post between this task's look and its own request."""
+def create_other_post(store: StateStore, hook: MosaicHook, **post: Any) -> list[str]:
+    """Create a post outside Airflow between the task's snapshot and its own request."""
     others: list[str] = []
 
     def make(value: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def made_meanwhile(store: StateStore, hook: MosaicHook, **post: Any) -> list[str
 
 def test_two_equal_posts_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    made_meanwhile(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
+    create_other_post(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
     message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 2}
@@ -99,7 +99,7 @@ def test_two_equal_posts_need_manual_review(mosaic: Emulator, clock: Clock, hook
 )
 def test_different_post_is_not_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]) -> None:
     store = StateStore()
-    others = made_meanwhile(store, hook, **other)
+    others = create_other_post(store, hook, **other)
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
     schedule = {"schedule_date": "2099-01-02T00:00:00Z"} if "schedule_date" in other else {}
     assert post_task(store, **schedule).execute() not in others
@@ -118,7 +118,7 @@ def test_changed_post_is_neither_adopted_nor_posted_again(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]
 ) -> None:
     store = StateStore()
-    made_meanwhile(store, hook, **other)
+    create_other_post(store, hook, **other)
     mosaic.inject("server_error", method="POST", path=POST, skip=1, status=502)
     message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.posts()[0]["post_id"] in message
@@ -128,7 +128,7 @@ def test_changed_post_is_neither_adopted_nor_posted_again(
 
 def test_equal_post_of_a_sibling_is_no_candidate(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun(states={"post_0": "running", "post_1": "success"})
-    others = made_meanwhile(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
+    others = create_other_post(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
     make = store.after_set
 
     def own(value: dict[str, Any]) -> None:
@@ -287,7 +287,7 @@ def test_failed_post_that_is_published_somewhere_is_not_created_again(
     with pytest.raises(Killed):
         task.execute()
 
-    # Mosaic does not say whether "failed" means that nothing is out.
+    # Mosaic does not document whether "failed" means that nothing is published.
     destinations = (
         {"platform": "youtube", "post_url": "https://youtu.be/1"}, {"platform": "tiktok", "message": "Video too long"},
     )  # fmt: skip

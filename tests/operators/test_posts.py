@@ -1,4 +1,4 @@
-"""The post operator's life without mishaps: made once, waited for, judged; media and schedules."""
+"""The post operator without errors: created once, waited for, judged; media and schedules."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
-#: The emulator's agent whose branches end one after the other, each with an output.
+#: The emulator's agent with branches that end one after the other, each with an output.
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-# Without mishaps
+# Without errors
 
 
 def test_post_is_created_once_and_its_id_is_pushed_at_once(mosaic: Emulator) -> None:
@@ -38,7 +38,7 @@ def test_post_is_created_once_and_its_id_is_pushed_at_once(mosaic: Emulator) -> 
     assert sent(mosaic, "GET /social/post/{post_id}") == 0
 
 
-@WAYS
+@WAITS
 def test_wait_for_completion(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable)
@@ -62,7 +62,7 @@ def test_trigger_arguments_are_json_scalars(mosaic: Emulator) -> None:
         assert value is None or isinstance(value, (str, int, float, bool))
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(
     ("failing", "on_partial", "expected"),
     [
@@ -103,7 +103,7 @@ def test_timeout_of_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator) 
     assert deadline == pytest.approx((later + timedelta(hours=1)).timestamp(), abs=2)
 
 
-@WAYS
+@WAITS
 def test_timed_out_post_is_not_withdrawn_and_never_created_again(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable, timeout=0.2)
@@ -125,7 +125,7 @@ def test_outputs_of_a_run_are_posted_with_new_links(mosaic: Emulator, hook: Mosa
     task.run_to_end()
     [link] = one_post(mosaic)["media_urls"]
     assert link != old_link
-    # The links sign for whoever holds them: they lie nowhere in Airflow.
+    # Signed links are secrets: they are stored nowhere in Airflow.
     for kept in (store.history, task.dag_run.xcoms):
         assert link not in repr(kept)
         assert link.partition("?")[2] not in repr(kept)
@@ -164,7 +164,7 @@ def test_outputs_of_an_unsuccessful_run_need_output_ids(mosaic: Emulator, hook: 
     with pytest.raises(MosaicRunFailedError, match=rf"is (still )?{status}[.:] .*output_ids"):
         post_task(StateStore(), run_id=run_id).execute()
     assert mosaic.counts().posts_made == 0
-    # What a run that failed still shows is not documented; the local Mosaic shows nothing of it.
+    # The outputs of a failed run are not documented; the emulator shows none.
     outputs = hook.get_run(run_id).outputs
     assert outputs or status != "running"
     for output in outputs[:1]:
@@ -196,17 +196,17 @@ def test_retry_after_the_schedule_continues_with_or_searches_the_post(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=1)
-    noted = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Noted")
+    recorded = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Recorded")
     lost = post_task(StateStore().killing_at("intent"), schedule_date=soon)
     never_made = post_task(StateStore().killing_at("intent"), schedule_date=soon, text="Never made")
-    for task in (noted, lost, never_made):
+    for task in (recorded, lost, never_made):
         with pytest.raises(Killed):
             task.execute()
     post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT], schedule_date=soon).post_id
     until(lambda: datetime.now(timezone.utc) > soon + timedelta(seconds=1.1))
-    assert noted.execute() == mosaic.posts()[0]["post_id"]
+    assert recorded.execute() == mosaic.posts()[0]["post_id"]
     assert lost.execute() == post_id
-    # And where there is none, a post that comes too late is not published unasked.
+    # If there is none, no late post is published.
     assert "in the past" in fails_with(never_made.execute, MosaicValidationError)
     assert effects(mosaic) == {"posts_made": 2}
 

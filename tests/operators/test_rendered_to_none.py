@@ -1,4 +1,4 @@
-"""An argument that was given and came to nothing, in Airflow's task runner: nothing is paid or posted without it."""
+"""Arguments that rendered to None in Airflow's task runner: nothing is paid or posted without them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, Any]]:
-    """What the file with the DAGs has, by name."""
+    """Return the contents of the DAG file, by name."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -36,7 +36,7 @@ def dags() -> Iterator[dict[str, Any]]:
 
 
 def ends(run: Any, cases: dict[str, Any]) -> dict[str, str]:
-    """How the task under trial ended in each case; a mapped one is there once."""
+    """Return how the task ended in each case, a mapped task once."""
     states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
     return {name: states[f"case_{number}.act"] for number, name in enumerate(cases)}
 
@@ -48,11 +48,11 @@ def test_none_is_rejected_by_name_and_nothing_is_sent(
     run = dags["refused"].test()
     assert ends(run, dags["REFUSED"]) == dict.fromkeys(dags["REFUSED"], "failed")
     assert nothing_was_done(mosaic)
-    assert set(complaints(caplog, capfd)) == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
+    assert set(rejections(caplog, capfd)) == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
 
 
-def complaints(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """What was refused, with what to do about it."""
+def rejections(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Return the advice by rejected argument."""
     pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to nothing\. Nothing was sent\. (.*)"
     return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
 
@@ -71,7 +71,7 @@ def test_callback_that_rendered_to_none_is_not_removed(
     assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
 
 
-# What the DAG says may be empty
+# The optional arguments
 
 
 # Two DAGs with a task or two for each case: some five seconds each.
@@ -92,7 +92,7 @@ def test_argument_that_is_not_optional_is_rejected(
     run = dags["not_optional"].test()
     assert ends(run, dags["NOT_OPTIONAL"]) == dict.fromkeys(dags["NOT_OPTIONAL"], "failed")
     assert nothing_was_done(mosaic)
-    said = complaints(caplog, capfd)
+    said = rejections(caplog, capfd)
     assert said.keys() == dags["NOT_OPTIONAL"].keys()
     for place, advice in said.items():
         assert f"optional=[{place!r}]" in advice
@@ -133,11 +133,11 @@ def test_default_filenames_for_an_empty_optional_template(
     assert {path.name for path in tmp_path.iterdir()} >= {f"{output_ids[0]}.mp4"}
 
 
-# Where the DAG is read
+# Parsing the DAG
 
 OPERATORS = [getattr(operators, name) for name in operators.__all__]
-#: What an operator's effect rests on.
-RESTS_ON = {
+#: The arguments that decide what is paid or published.
+REQUIRED = {
     "agent_id", "run_id", "post_id", "video_urls", "video_ids", "node_render_ids", "mimir_assets", "video_inputs",
     "text", "social_connection_ids", "platforms", "media_urls", "source", "destination", "definition", "name",
     "video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id", "youtube_channels", "filter_options",
@@ -147,7 +147,7 @@ RESTS_ON = {
 
 @pytest.mark.parametrize("kind", OPERATORS)
 def test_every_templated_argument_is_optional_or_required(kind: Any) -> None:
-    may = {name for name in kind.template_fields if name not in RESTS_ON}
+    may = {name for name in kind.template_fields if name not in REQUIRED}
     parameters = inspect.signature(inspect.unwrap(kind.__init__)).parameters
     assert dict(kind._may_be_empty) == {name: parameters[name].default for name in may}
 

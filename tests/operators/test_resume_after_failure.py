@@ -1,4 +1,4 @@
-"""What docs/operations.md tells a person to do with a run that failed for good: only what is missing is done again."""
+"""The advice of docs/operations.md for a run that failed: only the missing nodes run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every exit cancels what it should and nothing else: clocks, kills, and triggers that were given up."""
+"""Timeouts, kills and trigger failures cancel the run where they should, and nowhere else."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTi
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 CANCEL = "/agent_run/{run_id}/cancel"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
+def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
     return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @contextmanager
 def killed_after(seconds: float, task: TaskRunner) -> Iterator[None]:
-    """A signal in the middle of it, whose handler is Airflow's: ``on_kill``, and then the code goes on."""
+    """Send a signal during the block. The handler calls ``on_kill`` like Airflow's, and the code continues."""
     assert threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, lambda *_: task.operator.on_kill())
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -43,13 +43,13 @@ def killed_after(seconds: float, task: TaskRunner) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# Clocks
+# Timeouts
 
 
-@WAYS
+@WAITS
 def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(timeout=timedelta(seconds=0.3), deferrable=deferrable)
+    task = task_runner(timeout=timedelta(seconds=0.3), deferrable=deferrable)
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=0:00:00.300000.*cancelled") as over:
         task.run_to_end()
     assert type(over.value.error) is MosaicTimeoutError
@@ -57,10 +57,10 @@ def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, def
     assert mosaic.runs()[0]["status"] == "cancelled"
 
 
-@WAYS
+@WAITS
 def test_execution_timeout_cancels_the_run_and_allows_a_retry(mosaic: Emulator, clock: Clock, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
+    task = task_runner(execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
     with pytest.raises(MosaicTimeoutError, match=r"execution_timeout=0:00:00.300000.*cancelled"):
         task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
@@ -71,7 +71,7 @@ def test_execution_timeout_cancels_the_run_and_allows_a_retry(mosaic: Emulator, 
 
 def test_execution_timeout_counts_while_the_task_is_deferred(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True)
+    task = task_runner(execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True)
     deferred = task.execute()
     assert deferred.trigger_kwargs["deadline"] == pytest.approx(task.start_date.timestamp() + 100)
     task.start_date -= timedelta(seconds=150)
@@ -82,9 +82,9 @@ def test_execution_timeout_counts_while_the_task_is_deferred(mosaic: Emulator) -
 
 def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True)
+    task = task_runner(execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True)
     deferred = task.execute()
-    # Airflow 3.1 says of a try that goes on that it begins now.
+    # Airflow 3.1 reports the time of the resume as the start of the attempt.
     task.start_date += timedelta(seconds=60)
     again = task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "failed"})
     assert isinstance(again, Deferred)
@@ -94,7 +94,7 @@ def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator) -> None:
 
 def test_deferral_of_an_earlier_version_continues(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     old = replace(deferred, kwargs={name: deferred.kwargs[name] for name in ("run_id", "deadline")})
     assert isinstance(task.resume(old, None), Deferred)
@@ -102,18 +102,18 @@ def test_deferral_of_an_earlier_version_continues(mosaic: Emulator) -> None:
 
 def test_triggerer_clock_that_is_a_little_ahead(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(timeout=30, deferrable=True)
+    task = task_runner(timeout=30, deferrable=True)
     deferred = task.execute()
     with pytest.raises(AirflowFailException, match="timeout=0:00:30"):
         task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["run_id"]})
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("clock_name", ["timeout", "execution_timeout"])
 def test_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, deferrable: bool, clock_name: str) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(cancel_on_kill=False, deferrable=deferrable, **{clock_name: timedelta(seconds=0.2)})
+    task = task_runner(cancel_on_kill=False, deferrable=deferrable, **{clock_name: timedelta(seconds=0.2)})
     with pytest.raises((AirflowFailException, MosaicTimeoutError), match="cancel_on_kill is off"):
         task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
@@ -121,7 +121,7 @@ def test_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, deferrab
 
 def test_run_that_ends_at_the_last_moment_is_taken(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(timeout=60, deferrable=True)
+    task = task_runner(timeout=60, deferrable=True)
     deferred = task.execute()
     mosaic.finish_run(started(mosaic))
     assert task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)}) == started(mosaic)
@@ -131,7 +131,7 @@ def test_run_that_ends_at_the_last_moment_is_taken(mosaic: Emulator) -> None:
 @pytest.mark.parametrize("status", [200, 400, 409])
 def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulator, status: int) -> None:
     mosaic.configure(hold_runs=True, cancel_terminal_status=status)
-    task = life(timeout=60, deferrable=True)
+    task = task_runner(timeout=60, deferrable=True)
     deferred = task.execute()
     mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
 
@@ -147,7 +147,7 @@ def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulat
 def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("server_error", method="POST", path=CANCEL, times=None)
-    task = life(timeout=0.1)
+    task = task_runner(timeout=0.1)
     with pytest.raises(AirflowFailException, match="could not be cancelled and may go on: cancel it in the editor"):
         task.execute()
 
@@ -157,7 +157,7 @@ def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
 
 def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(poll_interval=0.1)
+    task = task_runner(poll_interval=0.1)
     with killed_after(0.3, task), pytest.raises(MosaicRunCancelledError):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
@@ -167,7 +167,7 @@ def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
 def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=START, seconds=0.4)
-    task = life()
+    task = task_runner()
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
@@ -178,7 +178,7 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
     mosaic.configure(hold_runs=True)
     if moment == "starting":
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)
-    task = life(cancel_on_kill=False, poll_interval=0.1)
+    task = task_runner(cancel_on_kill=False, poll_interval=0.1)
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
@@ -188,11 +188,11 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
 def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=CANCEL)
-    task = life(poll_interval=0.1, timeout=8)
+    task = task_runner(poll_interval=0.1, timeout=8)
     began = time.monotonic()
     with killed_after(0.2, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
         task.execute()
-    # Airflow kills the process five seconds after the signal: a second request would never be sent.
+    # Airflow kills the process five seconds after the signal: there is no time for a second request.
     assert time.monotonic() - began < 5
 
 
@@ -203,7 +203,7 @@ def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:
 
 def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.4)
     with killed_after(0.2, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
@@ -211,13 +211,13 @@ def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-# The trigger
+# Triggers
 
 
 @pytest.fixture
 def deferred(mosaic: Emulator) -> Deferred:
     mosaic.configure(hold_runs=True)
-    deferred = life(deferrable=True).execute()
+    deferred = task_runner(deferrable=True).execute()
     assert isinstance(deferred, Deferred)
     return deferred
 
@@ -229,7 +229,7 @@ def test_killed_trigger_cancels_the_run(mosaic: Emulator, deferred: Deferred) ->
 
 def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    asyncio.run(life(deferrable=True, cancel_on_kill=False).execute().trigger().on_kill())
+    asyncio.run(task_runner(deferrable=True, cancel_on_kill=False).execute().trigger().on_kill())
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + CANCEL) == 0
 
@@ -253,7 +253,7 @@ def test_killed_trigger_that_cannot_cancel_raises_nothing(
 
 def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     task.execute()
     with pytest.raises(TaskDeferralTimeout):
         task.on_timeout()
@@ -262,7 +262,7 @@ def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator)
 
 def test_trigger_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True, cancel_on_kill=False)
+    task = task_runner(deferrable=True, cancel_on_kill=False)
     task.execute()
     with pytest.raises(TaskDeferralTimeout):
         task.on_timeout()
@@ -271,7 +271,7 @@ def test_trigger_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) 
 
 def test_other_trigger_failure_cancels_nothing(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     broken = Deferred(
         classpath="", trigger_kwargs={}, method="__fail__", kwargs={"error": "Trigger failure"}, timeout=None
@@ -286,7 +286,7 @@ def test_other_trigger_failure_cancels_nothing(mosaic: Emulator) -> None:
 
 def test_trigger_that_failed_after_errors_keeps_the_run_for_the_retry(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     run_id = deferred.kwargs["run_id"]
     event = {
@@ -303,7 +303,7 @@ def test_trigger_that_failed_after_errors_keeps_the_run_for_the_retry(mosaic: Em
 
 def test_trigger_with_a_wrong_key_fails_without_retries(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     event = {
         "outcome": "error", "id": started(mosaic), "error": "MosaicAuthenticationError", "message": "401",
@@ -316,7 +316,7 @@ def test_trigger_with_a_wrong_key_fails_without_retries(mosaic: Emulator) -> Non
 
 def test_event_with_an_unknown_error_class_is_read(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     for named in ("NoSuchError", "Sequence", "MosaicRunFailedError"):
         event = {"outcome": "error", "id": started(mosaic), "error": named, "message": "no luck", "transient": True}

@@ -1,4 +1,4 @@
-"""What is another order and begins anew: a clear, changed arguments; and the one clock of an order."""
+"""Clears and changed arguments start a new run; all attempts share one deadline."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_clear_starts_a_new_run(mosaic: Emulator, deferrable: bool, retries: int
 def test_clear_that_looks_like_a_retry_needs_manual_review_once(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     first = task.run_to_end()
-    # max_tries comes out as what it was: one try, and one retry.
+    # max_tries is unchanged: one attempt and one retry.
     task.clear(retries=1)
     assert first in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
@@ -87,7 +87,7 @@ def test_record_of_another_provider_version_is_searched(mosaic: Emulator, clock:
     store.set("mosaic_run", {**store.get("mosaic_run"), "version": 2})
     assert mosaic.runs()[0]["run_id"] in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
-    # A clear means again "do it again".
+    # The next clear starts a new run again.
     task.clear()
     task.execute()
     assert mosaic.counts().runs_started == 2
@@ -200,7 +200,7 @@ def test_without_a_store_a_clear_starts_a_new_run(mosaic: Emulator) -> None:
     assert task.run_to_end() != first
 
 
-# One deadline over all tries
+# One deadline for all attempts
 
 
 def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator) -> None:

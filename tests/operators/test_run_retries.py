@@ -1,4 +1,4 @@
-"""A retry means: go on. What a try that died or failed has begun is taken up by the next one."""
+"""A retry continues with the run that a killed or failed attempt started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-# A try that died before its id was noted
+# Attempts that were killed before the id was recorded
 
 
 def test_intent_is_recorded_before_the_request_and_the_id_after_it(mosaic: Emulator) -> None:
@@ -75,7 +75,7 @@ def test_attempt_killed_before_its_request_is_followed_by_a_search_and_a_start(m
     assert effects(mosaic) == {}
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
-    # It may have died a moment ago, with its request on the way.
+    # The attempt may have been killed a moment ago, during its request.
     assert sum(clock.pauses) >= 119
 
 
@@ -92,7 +92,7 @@ def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# A try whose run is known
+# Attempts with a known run
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -199,7 +199,7 @@ def test_run_resumed_outside_airflow_is_continued(mosaic: Emulator, clock: Clock
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.configure(hold_runs=True)
-    # The task's first look still sees the failure; by its own resume, the other one has taken place.
+    # The task's first read still shows the failure; the other resume happens before its own.
     mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="failed")
     hook.resume_run(run_id)
     resume = "POST /agent_run/{run_id}/resume"

@@ -1,4 +1,4 @@
-"""A connection that Airflow does not return for a while: no sensor is skipped for it, and none gives up at once."""
+"""Airflow does not return the connection for a while: no sensor is skipped for it, or fails at once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_provider_mosaic.sensors import (
     MosaicSocialPostSensor,
 )
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 SOFT = pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft_fail"])
 Ready = Callable[[], None]
 AVATAR = "/avatar-profiles/{avatar_profile_id}"
 
 
 def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[TaskRunner, Ready]:
-    """A sensor whose end has not come, and what makes it come."""
+    """Return a sensor for an item that has not ended, and a function that ends the item."""
     mosaic.configure(hold_runs=True, hold_posts=True, credits=0)
     arguments: dict[str, Any] = {"task_id": "wait", "poll_interval": 0.05, **options}
     if kind == "run":
@@ -57,12 +57,12 @@ KINDS = pytest.mark.parametrize("kind", ["run", "post", "avatar", "credits"])
 
 
 def returned(value: Any) -> Any:
-    """What a poking sensor returns is wrapped until Airflow takes it."""
+    """Unwrap the return value of a poking sensor, as Airflow does."""
     return getattr(value, "xcom_value", value)
 
 
 @KINDS
-@WAYS
+@WAITS
 @SOFT
 def test_first_poll_tolerates_failed_lookups(
     mosaic: Emulator, hook: MosaicHook, lookups: Lookups, kind: str, deferrable: bool, soft_fail: bool
@@ -73,7 +73,7 @@ def test_first_poll_tolerates_failed_lookups(
     assert returned(task.run_to_end()) is not None
 
 
-@WAYS
+@WAITS
 @SOFT
 def test_lasting_failed_lookups_fail_the_attempt_and_skip_nothing(
     mosaic: Emulator, hook: MosaicHook, lookups: Lookups, deferrable: bool, soft_fail: bool
@@ -98,7 +98,7 @@ def test_poking_sensor_tolerates_failed_lookups_for_minutes(
     lookups.fail()
     with pytest.raises(MosaicConnectionError):
         operator.poke(context)
-    # As a refusal is borne.
+    # As long as a refusal is tolerated.
     assert sum(clock.pauses) >= 300
 
 
@@ -128,7 +128,7 @@ def test_deferred_sensor_fails_the_attempt_after_lasting_failed_lookups(
             task.resume(deferred, event)
 
 
-# A wait that comes back late
+# Sensors that were queued after the wait
 
 
 @KINDS

@@ -1,4 +1,4 @@
-"""The sensor looks, waits here or in the triggerer, and never begins or cancels anything."""
+"""The sensor polls on a worker or in the triggerer, and never starts or cancels anything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 GET_RUN = "/agent_run/{run_id}"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def sensor(run_id: str, **options: Any) -> TaskRunner:
 
 
 def returned(value: Any) -> Any:
-    """What a poking sensor returns is wrapped until Airflow takes it."""
+    """Unwrap the return value of a poking sensor, as Airflow does."""
     return getattr(value, "xcom_value", value)
 
 
-@WAYS
+@WAITS
 def test_sensor_returns_the_run_id_at_the_end(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2 or deferrable)
@@ -59,14 +59,14 @@ def test_sensor_returns_the_run_id_at_the_end(mosaic: Emulator, run_id: str, def
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
+@WAITS
 def test_ended_run_needs_one_poll(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id)
     assert returned(sensor(run_id, deferrable=deferrable).execute()) == run_id
     assert sent(mosaic, "GET " + GET_RUN) == 1
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(("soft", "expected"), [(False, AirflowFailException), (True, AirflowSkipException)])
 @pytest.mark.parametrize("when", ["at the first look", "later"])
 def test_failed_run_fails_or_skips_the_sensor(
@@ -90,7 +90,7 @@ def test_failed_run_fails_or_skips_the_sensor(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
+@WAITS
 def test_partial_run_skips_the_sensor(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "partial_complete")
     with pytest.raises(AirflowSkipException, match="ended partly"):
@@ -112,7 +112,7 @@ def test_deferred_sensor_fails_at_its_timeout_and_keeps_the_run(mosaic: Emulator
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
+@WAITS
 def test_timeout_skips_a_soft_failing_sensor(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     task = sensor(run_id, deferrable=deferrable, timeout=0.2, soft_fail=True)
     if deferrable:
@@ -154,7 +154,7 @@ def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator, run_id: 
     started_at = task.start_date.timestamp()
     deferred = replace(first, kwargs={**first.kwargs, "started_at": started_at})
     if airflow == "3.1":
-        # It says of a try that goes on that it begins now.
+        # Airflow 3.1 reports the time of the resume as the start of the attempt.
         task.start_date += timedelta(seconds=900)
     again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
     assert again.timeout.total_seconds() == pytest.approx(100, abs=5)
@@ -194,12 +194,12 @@ def test_transient_errors_are_tolerated(
     mosaic: Emulator, run_id: str, clock: Any, fault: str, options: dict[str, Any], deferrable: bool
 ) -> None:
     mosaic.finish_run(run_id)
-    # More than the client bears in one look.
+    # More than the client retries in one poll.
     mosaic.inject(fault, method="GET", path=GET_RUN, times=7, **options)
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
-@WAYS
+@WAITS
 def test_missing_run_fails_after_the_grace_period(mosaic: Emulator, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException, match=r"MosaicNotFoundError: .*'no-such-run'") as failure:
         sensor("no-such-run", deferrable=deferrable).execute()
@@ -207,14 +207,14 @@ def test_missing_run_fails_after_the_grace_period(mosaic: Emulator, deferrable: 
     assert sent(mosaic, "GET " + GET_RUN) == 5
 
 
-@WAYS
+@WAITS
 def test_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=3)
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
-@WAYS
+@WAITS
 def test_wrong_key_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.inject("unauthorized", method="GET", path=GET_RUN, times=None)
     with pytest.raises(AirflowFailException) as failure:

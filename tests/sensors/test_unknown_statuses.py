@@ -1,4 +1,4 @@
-"""A sensor on a worker warns once of a status that nobody documents and that lasts for an hour."""
+"""A sensor on a worker warns once of an undocumented status that lasts for an hour."""
 
 from __future__ import annotations
 
