@@ -30,6 +30,11 @@ class MosaicApplyAgentOperator(MosaicOperator):
     the keys of the definition; ``mosaic_agent_url``, the URL of the agent's page, if the connection points to Mosaic
     itself. The agent's id is the ``return_value``.
 
+    Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if the
+    agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
+    wrong definition or argument, ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is
+    unknown whether the agent was created.
+
     :param definition: The definition: an object, or the path of a YAML or JSON file, which is read without rendering
         templates. A relative path starts at the folder of the DAG file, which may be inside a zip file. A URI of object
         storage works too.

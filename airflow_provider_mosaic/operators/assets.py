@@ -29,6 +29,8 @@ class MosaicUploadOperator(MosaicOperator):
 
     The asset's id is the ``return_value``. Pass it to a run as ``video_ids`` or in ``update_params``.
 
+    Errors: without retries, ``MosaicValidationError`` for a missing, unsupported or too large file.
+
     :param source: A local path, a URI of object storage (``s3://``, ``gs://``, ``file://``, ... or an
         ``ObjectStoragePath``), or an HTTP(S) URL that needs no credentials.
     :param asset_type: ``video``, ``audio`` or ``image``. Default: by the file's suffix, which must be one of the
@@ -85,6 +87,10 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     The ``return_value`` is the list of absolute paths or URIs. XCom ``mosaic_agent_url`` is the URL of the page of the
     run's agent, if the connection points to Mosaic itself.
+
+    Errors: ``MosaicRunFailedError`` if the run is still running or has no outputs. Without retries:
+    ``MosaicNotFoundError`` for a missing run, and ``MosaicValidationError`` for a wrong argument or a different file of
+    the same name.
 
     :param run_id: The run.
     :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``. Created if it is missing.

@@ -31,6 +31,9 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
 
     XCom: ``mosaic_avatar_profile_id``, as soon as the profile is created. The profile's id is the ``return_value``.
 
+    Errors: without retries, ``MosaicAmbiguousOutcomeError`` if it is unknown whether the profile was created, and
+    ``MosaicValidationError`` for a wrong argument.
+
     :param name: The profile's name.
     :param video_url: The URL of a video of 4 to 15 seconds in which one person speaks.
     :param image_url: The URL of an image of one person.

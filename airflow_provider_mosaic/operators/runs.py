@@ -51,6 +51,11 @@ class MosaicRunAgentOperator(RunWaitOperator):
     ``partial_complete``, ``failed``, ``cancelled``, or a value that Mosaic adds) and ``output_ids``. The run id is the
     ``return_value``, also of a partly successful run.
 
+    Errors: ``MosaicRunFailedError`` if the run fails, or one of its subclasses ``MosaicRunPartialError``,
+    ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
+    ``timeout``, ``MosaicAmbiguousOutcomeError`` if it is unknown whether a run was started, ``MosaicValidationError``
+    for a wrong argument, and ``MosaicNotFoundError`` for a missing agent.
+
     :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` returns it. In the editor it is the last part of
         the URL, which Mosaic does not document.
     :param video_urls: YouTube or HTTP(S) URLs of videos. This and the next three are for agents with one Video Input
@@ -175,6 +180,10 @@ class MosaicResumeRunOperator(RunWaitOperator):
     XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, also
     after a failure. The run id is the ``return_value``, also of a partly successful run.
 
+    Errors: ``MosaicRunFailedError`` if the run fails again, or one of its subclasses ``MosaicRunPartialError``,
+    ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
+    ``timeout``, ``MosaicNotFoundError`` for a missing run, and ``MosaicValidationError`` for a wrong argument.
+
     :param run_id: The run.
     :param wait_for_completion: Whether to wait for the run's end. Otherwise the task ends as soon as the run is
         resumed.
@@ -237,6 +246,8 @@ class MosaicCancelRunOperator(MosaicOperator):
     if it still runs a minute after Mosaic accepted the cancel. A retry cancels it once more.
 
     The run id is the ``return_value``.
+
+    Errors: ``MosaicError`` if the run still runs. Without retries: ``MosaicNotFoundError`` for a missing run.
 
     :param run_id: The run.
     :param mosaic_conn_id: The Airflow connection to Mosaic.

@@ -38,6 +38,10 @@ class MosaicSocialPostOperator(WaitingOperator):
     ``wait_for_completion=True``): a list with ``platform``, ``account`` and ``url`` of each destination. The post id is
     the ``return_value``.
 
+    Errors: ``MosaicPostFailedError`` if the post fails; a retry follows only if the post is public nowhere. Without
+    retries: ``MosaicTimeoutError`` after ``timeout``, ``MosaicAmbiguousOutcomeError`` if it is unknown whether the
+    post was created, and ``MosaicValidationError`` for a wrong argument.
+
     :param text: The text of the post. It may be empty if there are media.
     :param social_connection_ids: The connected accounts to post to.
     :param platforms: Instead of ``social_connection_ids``, the platforms, if each has one account: ``x``, ``linkedin``,
@@ -152,6 +156,8 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
     ``likes``, ``comments``, ``shares``, ``impressions``, ``views`` and ``video_views``. An unknown metric is None. XCom
     ``totals`` has the sums over all platforms. The delay of the metrics is not documented, and they change: read them
     again later.
+
+    Errors: without retries, ``MosaicNotFoundError`` for a missing post and ``MosaicValidationError`` for a wrong id.
 
     :param post_id: The post.
     :param social_connection_id: Restrict the metrics to one connected account. Default: all accounts of the post.

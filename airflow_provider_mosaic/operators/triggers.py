@@ -29,6 +29,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     The ``return_value`` is the list of trigger ids, usually one. XCom ``mosaic_agent_url`` is the URL of the agent's
     page, if the connection points to Mosaic itself.
 
+    Errors: ``MosaicError`` if the triggers do not match after the changes; a retry compares again. Without retries:
+    ``MosaicNotFoundError`` for a missing agent, and ``MosaicValidationError`` for a wrong argument.
+
     :param agent_id: The agent.
     :param youtube_channels: All channels of the trigger: ids, URLs or handles.
     :param filter_options: The videos that start a run, as

@@ -29,6 +29,8 @@ class MosaicAvatarProfileSensor(CompletionSensor):
 
     The profile's id is the ``return_value``.
 
+    Errors, without retries: ``MosaicError`` if the profile fails; ``MosaicNotFoundError`` for a missing profile.
+
     :param avatar_profile_id: The profile.
     :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses

@@ -38,6 +38,10 @@ class MosaicRunSensor(CompletionSensor):
     run's agent, if the connection points to Mosaic itself. The run id is the ``return_value``, also of a partly
     successful run.
 
+    Errors, without retries: ``MosaicRunFailedError`` if the run fails, or one of its subclasses
+    ``MosaicRunPartialError``, ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``; ``MosaicNotFoundError`` for
+    a missing run.
+
     :param run_id: The run.
     :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses

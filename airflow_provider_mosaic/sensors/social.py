@@ -31,6 +31,8 @@ class MosaicSocialPostSensor(CompletionSensor):
 
     The post id is the ``return_value``. XCom ``post_urls`` has the URLs of the post, as far as Mosaic reports them.
 
+    Errors, without retries: ``MosaicPostFailedError`` if the post fails; ``MosaicNotFoundError`` for a missing post.
+
     :param post_id: The post.
     :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
     :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses
