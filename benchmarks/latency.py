@@ -51,11 +51,9 @@ WAYS = {
     "deferring": "deferrable",
     "already_ended": "run has ended",
     "starting_there": "start_from_trigger",
-    "without_worker": "end_from_trigger",
 }
 #: The most worker processes that one wait should need.
-MOST = {"deferring": 2, "already_ended": 1, "starting_there": 1, "without_worker": 0}
-NO_WORKER = {way for way, most in MOST.items() if not most}
+MOST = {"deferring": 2, "already_ended": 1, "starting_there": 1}
 FINISHED = re.compile(r"Workload finished .*?duration=([\d.]+).*?workload_id=([0-9a-f-]+)")
 
 
@@ -142,7 +140,7 @@ def one(airflow: AirflowInstance, mosaic: Emulator) -> dict[str, list[float]]:
         for seconds, workload in FINISHED.findall((airflow.logs / "scheduler.log").read_text(errors="replace")):
             if workload in names:
                 found[names[workload]].append(float(seconds))
-        return set(found) >= set(names.values()) - NO_WORKER or None
+        return set(found) >= set(names.values()) or None
 
     poll(logged, timeout=60, what="the supervisors' lines of all tasks")
     time.sleep(5)  # a supervisor may end after its task

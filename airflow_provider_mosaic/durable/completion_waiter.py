@@ -173,8 +173,8 @@ class CompletionWaiter(ABC, Generic[S]):
         event: Mapping[str, Any] | None,
         item_id: str,
         *,
-        deadline: float | None,
-        began: float | None,
+        deadline: float | None = None,
+        began: float | None = None,
     ) -> str | Deferral:
         """
         Continue after the wait in the triggerer: read the item again, and finish or wait on.

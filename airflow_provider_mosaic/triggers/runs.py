@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
-from airflow_provider_mosaic.api.endpoints.runs import Run, cancel_run, get_run
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
-    MosaicConnectionError,
     MosaicError,
     MosaicResponseError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.options import validate_on_partial
-from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.polled_waits import ENDED
 from airflow_provider_mosaic.triggers.shared_pollers import poll_run_until_done
 
 if TYPE_CHECKING:
@@ -53,10 +50,6 @@ class MosaicRunTrigger(BaseTrigger):
         elsewhere. One that is new may not be found yet everywhere.
     :param cancel_on_kill: Whether the run is cancelled when a person marks or clears the deferred task (Airflow 3.3 and
         newer; which of these it was can't be told). A restart of the triggerer cancels nothing.
-    :param end_task: Whether the task ends here, without a worker. The event is Airflow's own then.
-    :param on_partial: What a run means then that rendered some outputs and failed at others: ``fail``, ``warn`` (the
-        task succeeds) or ``skip``.
-    :param soft_fail: Whether a task that would fail then is skipped.
     """
 
     def __init__(
@@ -68,9 +61,6 @@ class MosaicRunTrigger(BaseTrigger):
         deadline: float | None = None,
         begun: float | None = None,
         cancel_on_kill: bool = False,
-        end_task: bool = False,
-        on_partial: str = "fail",
-        soft_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_id = run_id
@@ -79,9 +69,6 @@ class MosaicRunTrigger(BaseTrigger):
         self.deadline = deadline
         self.begun = begun
         self.cancel_on_kill = cancel_on_kill
-        self.end_task = end_task
-        self.on_partial = on_partial
-        self.soft_fail = soft_fail
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments, as Airflow keeps them."""
@@ -94,18 +81,13 @@ class MosaicRunTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "begun": self.begun,
                 "cancel_on_kill": self.cancel_on_kill,
-                "end_task": self.end_task,
-                "on_partial": self.on_partial,
-                "soft_fail": self.soft_fail,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and give one event."""
         validate_id("run_id", self.run_id)
-        for name in ("cancel_on_kill", "end_task", "soft_fail"):
-            validate_flag(name, getattr(self, name))
-        validate_on_partial("on_partial", self.on_partial)
+        validate_flag("cancel_on_kill", self.cancel_on_kill)
         watch = run_poll_state(
             self.run_id,
             poll_interval=self.poll_interval,
@@ -114,25 +96,7 @@ class MosaicRunTrigger(BaseTrigger):
             begun=self.begun,
         )
         event = await poll_run_until_done(self.mosaic_conn_id, self.run_id, watch)
-        yield self._end(event) if self.end_task else TriggerEvent(event)
-
-    def _end(self, event: dict[str, Any]) -> TriggerEvent:
-        """The end of the task itself."""
-        from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
-
-        if event["outcome"] == ENDED:
-            verdict = run_outcome(Run(run_id=self.run_id, status=event["status"]))
-            partial = verdict.outcome is Outcome.PARTIAL
-            if verdict.outcome is Outcome.SUCCESS or (partial and self.on_partial == "warn"):
-                # No XCom: Airflow would write its JSON as a text, and a dict would arrive as one.
-                return TaskSuccessEvent()
-            log.error("Run %r ended as %s.", self.run_id, event["status"])
-            skipped = self.soft_fail or (partial and self.on_partial == "skip")
-        else:
-            log.error("The wait for run %r was given up: %s", self.run_id, event.get("message", "it took too long"))
-            # A connection that Airflow did not return says nothing about the run, and a retry may find it.
-            skipped = self.soft_fail and event.get("error") != MosaicConnectionError.__name__
-        return TaskSkippedEvent() if skipped else TaskFailedEvent()
+        yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
         """Cancel the run, because a person has marked or cleared the task that waits for it."""

@@ -40,7 +40,6 @@ def waiting_for_one():
     # In the triggerer only what the DAG run was given is known.
     ways["run_id"] = "{{ dag_run.conf['run'] }}"
     MosaicRunSensor(task_id="starting_there", start_from_trigger=True, **ways)
-    MosaicRunSensor(task_id="without_worker", start_from_trigger=True, end_from_trigger=True, **ways)
     DateTimeSensorAsync(task_id="airflows_own", target_time="{{ params.moment }}")
 
 

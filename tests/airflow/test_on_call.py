@@ -65,5 +65,5 @@ def test_a_failure_is_three_short_stories_and_one_exception_in_every_mode(
     # It has not failed because of a run that failed, but because nothing says which outputs are meant.
     log = log_of("post")
     assert exceptions_in(log) == ["MosaicRunFailedError"]
-    assert "Nothing was published by this try." in errors_in(log)
+    assert "This attempt published nothing." in errors_in(log)
     assert mosaic.counts().posts_made == 0

@@ -220,19 +220,6 @@ def test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back(
     assert run_bounded(wait())["outcome"] == "ended"
 
 
-@pytest.mark.parametrize("soft_fail", [False, True])
-def test_a_wait_that_ends_the_task_fails_for_a_missing_connection_and_never_skips_for_it(
-    monkeypatch: pytest.MonkeyPatch, soft_fail: bool
-) -> None:
-    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
-    trigger = waits_for("r", mosaic_conn_id="nowhere", end_task=True, soft_fail=soft_fail)
-
-    async def wait() -> Any:
-        return await anext(trigger.run())
-
-    assert type(run_bounded(wait())).__name__ == "TaskFailedEvent"
-
-
 def test_a_killed_trigger_looks_its_connection_up_again_until_it_can_cancel(
     mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,7 +377,7 @@ ARGUMENTS = [
         MosaicRunTrigger,
         {
             "run_id": "r", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "begun": 0.5,
-            "cancel_on_kill": True, "end_task": True, "on_partial": "skip", "soft_fail": True,
+            "cancel_on_kill": True,
         },
     ),
     (MosaicSocialPostTrigger, {"post_id": "p"}),
