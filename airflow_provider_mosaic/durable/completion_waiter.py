@@ -80,7 +80,7 @@ class Deadlines:
         :param try_started_at: The start of the attempt, if a deferral passed it on.
         """
         started_at = start_of_try(context, try_started_at)
-        earliest = earliest_deadline(context, deadline, began=started_at)
+        earliest = earliest_deadline(context, deadline, try_started_at=started_at)
         return cls(deadline=deadline, try_started_at=started_at, earliest=earliest)
 
 
@@ -174,15 +174,15 @@ class CompletionWaiter(ABC, Generic[S]):
         item_id: str,
         *,
         deadline: float | None = None,
-        began: float | None = None,
+        try_started_at: float | None = None,
     ) -> str | Deferral:
         """
         Continue after the wait in the triggerer: read the item again, and finish or wait on.
 
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
-        :param began: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
+        :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
-        clocks = Deadlines.of(context, deadline, began)
+        clocks = Deadlines.of(context, deadline, try_started_at)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
@@ -284,7 +284,7 @@ class CompletionWaiter(ABC, Generic[S]):
             if self._options.deferrable:
                 return Deferral(
                     trigger=self._trigger(item_id, mosaic_conn_id=self._hook.mosaic_conn_id, **options),
-                    kwargs={self.key: item_id, "deadline": clocks.deadline, "began": clocks.try_started_at},
+                    kwargs={self.key: item_id, "deadline": clocks.deadline, "try_started_at": clocks.try_started_at},
                     timeout=backstop(clocks.earliest, self._options.poll_interval),
                 )
             self._sleep(state.pause())
@@ -360,30 +360,33 @@ def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
         hook.renew()
 
 
-def start_of_try(context: Mapping[str, Any], began: float | None = None) -> float:
+def start_of_try(context: Mapping[str, Any], try_started_at: float | None = None) -> float:
     """
     Return when the task's attempt started, in seconds since the epoch.
 
-    :param began: The start as a deferral passed it on. Airflow 3.1 returns the start of the current execution instead.
+    :param try_started_at: The start as a deferral passed it on. Airflow 3.1 returns the start of the current execution
+        instead.
     """
-    if began is not None:
-        return began
+    if try_started_at is not None:
+        return try_started_at
     start = context["ti"].start_date
     return float(start.timestamp()) if start else time.time()
 
 
-def earliest_deadline(context: Mapping[str, Any], *deadlines: float | None, began: float | None = None) -> float | None:
+def earliest_deadline(
+    context: Mapping[str, Any], *deadlines: float | None, try_started_at: float | None = None
+) -> float | None:
     """
     Return the earliest of some deadlines and the end of ``execution_timeout``, in seconds since the epoch.
 
     ``execution_timeout`` counts from the start of the attempt. Airflow does not check it while the task is deferred.
 
-    :param began: The start of the attempt, if a deferral passed it on.
+    :param try_started_at: The start of the attempt, if a deferral passed it on.
     """
     known = [deadline for deadline in deadlines if deadline is not None]
     execution_timeout: timedelta | None = context["ti"].task.execution_timeout
     if execution_timeout is not None:
-        known.append(start_of_try(context, began) + execution_timeout.total_seconds())
+        known.append(start_of_try(context, try_started_at) + execution_timeout.total_seconds())
     return min(known, default=None)
 
 

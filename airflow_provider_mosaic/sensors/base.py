@@ -244,7 +244,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
             "mosaic_conn_id": self.mosaic_conn_id,
             "poll_interval": validate_seconds("poll_interval", self.poll_interval),
             # Airflow itself enforces execution_timeout only on a worker.
-            "deadline": earliest_deadline(context, began=started_at),
+            "deadline": earliest_deadline(context, try_started_at=started_at),
         }
         module, _, name = self._trigger_class.rpartition(".")
         self.defer(

@@ -379,7 +379,7 @@ def test_run_that_ended_while_the_task_was_queued_is_taken(
     options = {clock_name: timedelta(seconds=60)}
     task = run_task(make_store(), deferrable=True, map_index=map_index, **options)
     deferred = task.execute()
-    late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "began": 1.0}
+    late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "try_started_at": 1.0}
     mosaic.finish_run(started(mosaic))
     # A single error must not let the deadline decide.
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", status=500)
