@@ -1,7 +1,7 @@
 """
-Was it done? What in the lists may be the start or the post whose answer was lost.
+Find the runs and posts in the lists that a request without a response may have created.
 
-The API has no idempotency key, so after an unknown outcome nothing is sent again before the lists were looked at
+The API has no idempotency key. If the outcome of a request is unknown, the lists are read before it is sent again
 (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 """
 
@@ -23,36 +23,37 @@ from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT
 from airflow_provider_mosaic.api.search import Candidate
 
-#: How far the server's clock may be from ours.
+#: Largest difference between the server's clock and ours.
 SKEW = timedelta(minutes=10)
-#: Seconds by which the clocks of Mosaic's own machines may be from each other.
-_SERVERS_APART = 10.0
-#: Seconds by which rows that are sorted by one time may be out of order by another.
+#: Largest difference in seconds between the clocks of Mosaic's servers.
+_SERVER_SKEW = 10.0
+#: Seconds by which rows may be out of order by ``started_at`` if the list is sorted by another time.
 _JITTER = 1.0
-#: The kinds of triggers that are documented, and the names of their ids
+#: The documented types of triggers, and the fields with their ids
 #: (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 _TRIGGERS = frozenset({"youtube", "schedule"})
 _TRIGGER_IDS = ("trigger_id", "schedule_id")
-#: Combining marks in a row that a text may have.
-_MOST_MARKS = 30
-#: How far apart a time and the same one, misread in another time zone, can be.
-_ZONES = timedelta(hours=15)
+#: Most combining marks in a row that are compared.
+_MAX_MARKS = 30
+#: Largest difference between a time and the same time read in another time zone.
+_MAX_ZONE_SHIFT = timedelta(hours=15)
 
 
 def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], float | None] | None:
     """
-    Which runs are there before a start, from as much of the list as that takes.
+    Return which runs exist before a start, reading only as much of the list as that takes.
 
-    In which order the list is, is not documented. Where it shows itself to be newest first, all behind the first page
-    are older than those on it, and their ids are not needed. Otherwise it is read whole.
+    The API does not document the order of the list. If the first page is sorted newest first, all runs behind it are
+    older, and their ids are not needed. Otherwise the whole list is read.
 
-    What is begun after the answer has a later time than the newest in it, by however much Mosaic's own clocks disagree.
-    So what is as old as the last one that was read was there before, once that is ten seconds older than the newest.
+    A run that is started later has a later ``started_at`` than the newest run, apart from the skew between Mosaic's
+    servers. So all runs as old as the last one that was read exist already, once it is ten seconds older than the
+    newest.
 
-    :param runs: The agent's runs since shortly before the start, read as they are asked for.
-    :param most: How many runs are read at most.
-    :returns: Ids, and up to when everything else was there before too, in seconds since the epoch by Mosaic's clock;
-        None for that when the ids are all. None when there are too many.
+    :param runs: The agent's runs since shortly before the start, as an iterator that reads pages as needed.
+    :param most: Most runs to read.
+    :returns: The ids, and the ``started_at`` (in seconds since the epoch) up to which all other runs exist too; None
+        instead of that time if the ids are complete. None if there are too many runs.
     """
     ids: list[str] = []
     newest = oldest = None
@@ -61,13 +62,14 @@ def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], flo
         if len(ids) >= most:
             return None
         ids.append(run.run_id)
-        began = None if run.started_at is None else run.started_at.timestamp()
-        newest_first = newest_first and began is not None and (oldest is None or began <= oldest + _JITTER)
-        if not newest_first or began is None:
+        started_at = None if run.started_at is None else run.started_at.timestamp()
+        is_older = started_at is not None and (oldest is None or started_at <= oldest + _JITTER)
+        newest_first = newest_first and is_older
+        if not newest_first or started_at is None:
             continue
-        newest = began if newest is None else max(newest, began)
-        oldest = began if oldest is None else min(oldest, began)
-        if len(ids) >= PAGE_LIMIT and oldest + _SERVERS_APART <= newest:
+        newest = started_at if newest is None else max(newest, started_at)
+        oldest = started_at if oldest is None else min(oldest, started_at)
+        if len(ids) >= PAGE_LIMIT and oldest + _SERVER_SKEW <= newest:
             return tuple(ids), oldest + _JITTER
     return tuple(ids), None
 
@@ -76,14 +78,13 @@ def run_candidates(
     runs: Iterable[Run], *, before: Collection[str], before_until: float | None = None
 ) -> list[Candidate]:
     """
-    Runs that a lost start may have begun: by the API and not by a trigger, and not there before.
+    Return the runs that the request may have started: by the API and not by a trigger, and not there before.
 
-    One that says in a new way what it was begun by is doubtful: it is not taken, and nothing is started again either.
+    A run with an undocumented ``triggered_by`` is a partial match: it is not adopted, and no new run is started.
 
-    :param runs: The agent's runs since shortly before the start, by any clock.
-    :param before: Ids that were there before the start.
-    :param before_until: Whatever was begun until then was there before too, in seconds since the epoch by Mosaic's
-        clock.
+    :param runs: The agent's runs since shortly before the request.
+    :param before: Ids of runs that existed before the request.
+    :param before_until: Runs that were started until then existed too; in seconds since the epoch, by Mosaic's clock.
     """
     return [
         Candidate(id=run.run_id, status=run.status, started_at=run.started_at, is_partial_match=run.by_trigger)
@@ -99,93 +100,93 @@ def _names_its_trigger(run: Run) -> bool:
     return str(by.get("type")).lower() in _TRIGGERS or any(by.get(name) for name in _TRIGGER_IDS)
 
 
-class _Likeness(enum.IntEnum):
-    """How far a row is from what was asked for, in one respect."""
+class _Match(enum.IntEnum):
+    """How well a listed post matches the request in one respect."""
 
-    ANOTHER = 0
-    DOUBTFUL = 1
-    ALIKE = 2
+    NONE = 0
+    PARTIAL = 1
+    FULL = 2
 
 
-def _of_text(shown: str | None, sent: str) -> _Likeness:
+def _match_text(shown: str | None, sent: str) -> _Match:
     """
-    Of a text: it may come back with other spaces and line ends, composed otherwise, escaped, cut, or with something
-    added, like the short form of a link.
+    Compare texts. Mosaic may normalize spaces, compose characters, escape or cut the text, or add to it, for example a
+    short link.
     """
     if shown is None:
-        return _Likeness.ALIKE
-    ours = _plain(sent)
-    cut = _before_dots(shown)
+        return _Match.FULL
+    ours = _normalize(sent)
+    cut = _before_ellipsis(shown)
     for text in dict.fromkeys((shown, _unescaped(shown))):
-        theirs = _plain(text)
-        if theirs == ours or (cut and ours.startswith(_plain(_unescaped(cut)))):
-            return _Likeness.ALIKE
-        # A cut may leave half of an emoji, which was replaced when the response was read.
+        theirs = _normalize(text)
+        if theirs == ours or (cut and ours.startswith(_normalize(_unescaped(cut)))):
+            return _Match.FULL
+        # A cut may leave half of an emoji, which the decoder has replaced.
         theirs = theirs.removesuffix(REPLACEMENT).rstrip()
-        # Nothing but dots, or nothing at all, may be what is left of anything.
+        # An empty text or an ellipsis may be the rest of any text.
         if not theirs.strip(". ") or ours.startswith(theirs) or (ours and theirs.startswith(ours)):
-            return _Likeness.DOUBTFUL
-    return _Likeness.ANOTHER
+            return _Match.PARTIAL
+    return _Match.NONE
 
 
-def _of_sets(shown: Collection[str], asked: Collection[str]) -> _Likeness:
-    """Of destinations: a row may show only some of them, or ones that were added."""
-    if not shown or not asked or set(shown) == set(asked):
-        return _Likeness.ALIKE
-    return _Likeness.ANOTHER if set(shown).isdisjoint(asked) else _Likeness.DOUBTFUL
+def _match_sets(shown: Collection[str], requested: Collection[str]) -> _Match:
+    """Compare destinations. A row may show only some of them, or additional ones."""
+    if not shown or not requested or set(shown) == set(requested):
+        return _Match.FULL
+    return _Match.NONE if set(shown).isdisjoint(requested) else _Match.PARTIAL
 
 
-def _of_times(shown: datetime | None, asked: datetime | None) -> _Likeness:
-    """Of schedules: an immediate post may be given one of now by the server, so only two times can disagree."""
-    if shown is None or asked is None or abs(shown - asked) < timedelta(minutes=1):
-        return _Likeness.ALIKE
-    return _Likeness.DOUBTFUL if abs(shown - asked) <= _ZONES else _Likeness.ANOTHER
+def _match_times(shown: datetime | None, requested: datetime | None) -> _Match:
+    """Compare schedules. A post without a schedule may be listed with the time of its creation."""
+    if shown is None or requested is None or abs(shown - requested) < timedelta(minutes=1):
+        return _Match.FULL
+    return _Match.PARTIAL if abs(shown - requested) <= _MAX_ZONE_SHIFT else _Match.NONE
 
 
-def _before_dots(text: str) -> str:
-    """Return what stands before the dots of a text that was cut; nothing if it was not."""
+def _before_ellipsis(text: str) -> str:
+    """Return the text before a final ellipsis, or nothing if there is none."""
     whole = text.strip()
-    dots = next((dots for dots in ("…", "...") if whole.endswith(dots)), "")
-    return whole.removesuffix(dots).rstrip().removesuffix(REPLACEMENT).rstrip() if dots else ""
+    ellipsis = next((each for each in ("…", "...") if whole.endswith(each)), "")
+    return whole.removesuffix(ellipsis).rstrip().removesuffix(REPLACEMENT).rstrip() if ellipsis else ""
 
 
 def _unescaped(text: str) -> str:
     try:
         return html.unescape(text)
     except ValueError:
-        # The number of a character has more digits than Python reads.
+        # A character reference has more digits than Python reads.
         return text
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", _without_long_runs(text)).split()).casefold()
 
 
 @functools.lru_cache(4096)
-def _is_mark(sign: str) -> bool:
-    # Some that combine with nothing themselves are written with marks that do.
-    return unicodedata.combining(unicodedata.normalize("NFKD", sign)[0]) > 0
+def _is_mark(character: str) -> bool:
+    # Some characters are no marks, but are decomposed into marks.
+    return unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0
 
 
 def _without_long_runs(text: str) -> str:
     """
-    Leave out combining marks that follow too many others: normalizing takes as long as the square of their number.
+    Remove combining marks after the thirtieth in a row: normalizing them takes time in the square of their number.
 
-    Thirty are what text has at most that is safe to process (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format).
+    Thirty is the limit of the stream-safe text format (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format).
     """
     if text.isascii():
         return text
     kept = []
     marks = 0
-    for sign in text:
-        marks = marks + 1 if _is_mark(sign) else 0
-        if marks <= _MOST_MARKS:
-            kept.append(sign)
+    for character in text:
+        marks = marks + 1 if _is_mark(character) else 0
+        if marks <= _MAX_MARKS:
+            kept.append(character)
     return "".join(kept)
 
 
 def _platform(name: str) -> str:
-    # The service that posts go through has its old name still.
+    # The service behind Mosaic's posts still uses the old name.
     return {"twitter": "x"}.get(name.lower(), name.lower())
 
 
@@ -193,59 +194,60 @@ def post_candidates(
     posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str] | None, since: float
 ) -> list[Candidate]:
     """
-    Posts that a lost request may have made: same text, destinations and schedule, and not there before.
+    Return the posts that the request may have created: same text, destinations and schedule, and not there before.
 
-    To take our own post for another's would be to post it twice. So what a row of the list does not show can't speak
-    against it, and one that differs in a way in which a server may show our own is doubtful: it is not taken, and
-    nothing is sent again either. Only what surely is another's is left out.
+    If our own post were taken for that of another task, the post would be published twice. So a field that the list
+    does not show counts as a match. A field that differs in a way in which Mosaic may show our own post makes a partial
+    match: the post is not adopted, and no new post is sent. Only posts that can't be ours are left out.
 
     :param posts: The newest posts.
     :param body: The body of the request.
-    :param before: Ids that were there before the request; None if they are not known.
-    :param since: When the request was made at the earliest, in seconds since the epoch, by our clock.
+    :param before: Ids of posts that existed before the request; None if they are not known.
+    :param since: Earliest time of the request, in seconds since the epoch, by our clock.
     """
     earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
     connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
     platforms = set(map(_platform, body.get("platforms", ())))
     scheduled = parse_time(body.get("schedule_date"))
 
-    def of_age(post: Post) -> _Likeness:
+    def match_age(post: Post) -> _Match:
         if post.created_at is None or post.created_at >= earliest:
-            return _Likeness.ALIKE
-        # One that was not there before can't be old, unless the clocks are further apart than we think.
-        return _Likeness.ANOTHER if before is None else _Likeness.DOUBTFUL
+            return _Match.FULL
+        # A post that did not exist before can't be old, unless the clocks differ by more than SKEW.
+        return _Match.NONE if before is None else _Match.PARTIAL
 
-    def likeness(post: Post) -> _Likeness:
+    def match(post: Post) -> _Match:
         shown = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
         return min(
-            of_age(post),
-            _of_text(post.description, body["post"]),
-            _of_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
-            _of_sets(set(map(_platform, shown)), platforms),
-            _of_times(post.scheduled_at, scheduled),
+            match_age(post),
+            _match_text(post.description, body["post"]),
+            _match_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
+            _match_sets(set(map(_platform, shown)), platforms),
+            _match_times(post.scheduled_at, scheduled),
         )
 
-    found = [(post, likeness(post)) for post in posts if post.post_id not in (before or ())]
+    matches = [(post, match(post)) for post in posts if post.post_id not in (before or ())]
     return [
         Candidate(
             id=post.post_id,
             status=post.status,
             started_at=post.created_at,
-            is_partial_match=likeness is _Likeness.DOUBTFUL,
+            is_partial_match=match is _Match.PARTIAL,
         )
-        for post, likeness in found
-        if likeness is not _Likeness.ANOTHER
+        for post, match in matches
+        if match is not _Match.NONE
     ]
 
 
 def oldest(agents: Collection[Agent]) -> Agent | None:
     """
-    The one of several agents that all who see the same ones take for the first.
+    Return the oldest agent; of those created at the same time, the one with the smallest id.
 
-    :param agents: The agents.
-    :returns: The oldest, and of those made in the same moment the one with the smallest id; None if that is not said.
+    All tasks that see the same agents choose the same one.
+
+    :returns: None if the creation time of an agent is missing.
     """
-    made = [(agent.created_at, agent.agent_id, agent) for agent in agents if agent.created_at is not None]
-    if not made or len(made) < len(agents):
+    created = [(agent.created_at, agent.agent_id, agent) for agent in agents if agent.created_at is not None]
+    if not created or len(created) < len(agents):
         return None
-    return min(made, key=lambda each: each[:2])[2]
+    return min(created, key=lambda each: each[:2])[2]

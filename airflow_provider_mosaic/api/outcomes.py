@@ -1,14 +1,15 @@
 """
-What a status means: go on waiting, or how it ended. One pure function a noun, for workers, triggers and sensors alike.
+What a status means: still pending, or how it ended.
 
-A status that is not known means "still going on": a young API may add one, and a deadline bounds every wait. Nothing
-that ended is taken for going on: ``partial_complete`` and ``cancelled`` end a run as much as ``completed``, and so do
-other spellings of them, which the models read (:data:`~airflow_provider_mosaic.api.endpoints.runs.RUN_STATUS_WORDS`).
+A status that the API does not document counts as pending: the API is new and may add statuses, and a deadline bounds
+every wait. The models read other spellings of the documented ones
+(:data:`~airflow_provider_mosaic.api.endpoints.runs.RUN_STATUS_WORDS`), so no end is mistaken for an unknown status.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
@@ -18,22 +19,22 @@ from airflow_provider_mosaic.api.endpoints.social import UNCLEAR_ENDS, Post, Pos
 
 
 class Outcome(str, enum.Enum):
-    """How something stands."""
+    """What a status means."""
 
-    PENDING = "waiting"
-    SUCCESS = "good"
+    PENDING = "pending"
+    SUCCESS = "success"
     PARTIAL = "partial"
-    FAILED = "bad"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
     """
-    How a run, a post, an avatar profile or the balance stands.
+    The outcome of a run, a post, an avatar profile or a check of the balance.
 
-    :param standing: Go on waiting, or the kind of end.
-    :param status: The status in the API's word; of the balance, which has none, in ours.
-    :param known: Whether the API documents that status.
+    :param outcome: What the status means.
+    :param status: The status as the API names it; of the balance ``enough`` or ``short``.
+    :param known: Whether the API documents the status.
     """
 
     outcome: Outcome
@@ -42,18 +43,18 @@ class Judgement:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to wait for any more."""
+        """Whether there is nothing more to wait for."""
         return self.outcome is not Outcome.PENDING
 
 
-_RUNS = {
+_RUNS: Mapping[str, Outcome] = {
     RunStatus.RUNNING: Outcome.PENDING,
     RunStatus.COMPLETED: Outcome.SUCCESS,
     RunStatus.PARTIAL_COMPLETE: Outcome.PARTIAL,
     RunStatus.FAILED: Outcome.FAILED,
     RunStatus.CANCELLED: Outcome.FAILED,
 }
-_POSTS = {
+_POSTS: Mapping[str, Outcome] = {
     PostStatus.SCHEDULED: Outcome.PENDING,
     PostStatus.PENDING_APPROVAL: Outcome.PENDING,
     PostStatus.PROCESSING: Outcome.PENDING,
@@ -63,7 +64,7 @@ _POSTS = {
     PostStatus.REJECTED: Outcome.FAILED,
     **dict.fromkeys(UNCLEAR_ENDS.values(), Outcome.FAILED),
 }
-_AVATARS = {
+_AVATAR_PROFILES: Mapping[str, Outcome] = {
     AvatarStatus.PENDING: Outcome.PENDING,
     AvatarStatus.PROCESSING: Outcome.PENDING,
     AvatarStatus.READY: Outcome.SUCCESS,
@@ -72,41 +73,25 @@ _AVATARS = {
 
 
 def run_outcome(run: Run) -> Judgement:
-    """
-    How a run stands (https://docs.mosaic.so/api/agent-runs/get-agent-run).
-
-    :param run: The run.
-    """
-    standing = _RUNS.get(run.status)  # type: ignore[call-overload]
-    return Judgement(outcome=standing or Outcome.PENDING, status=run.status, known=standing is not None)
+    """Return the outcome of a run (https://docs.mosaic.so/api/agent-runs/get-agent-run)."""
+    return _judge(run.status, _RUNS)
 
 
 def post_outcome(post: Post) -> Judgement:
-    """
-    How a post stands (https://docs.mosaic.so/api/social/get-social-posts lists the statuses).
-
-    :param post: The post.
-    """
-    standing = _POSTS.get(post.status)
-    return Judgement(outcome=standing or Outcome.PENDING, status=post.status, known=standing is not None)
+    """Return the outcome of a post (https://docs.mosaic.so/api/social/get-social-posts lists the statuses)."""
+    return _judge(post.status, _POSTS)
 
 
 def avatar_profile_outcome(profile: AvatarProfile) -> Judgement:
-    """
-    How an avatar profile stands (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile).
-
-    :param profile: The profile.
-    """
-    standing = _AVATARS.get(profile.status)  # type: ignore[call-overload]
-    return Judgement(outcome=standing or Outcome.PENDING, status=profile.status, known=standing is not None)
+    """Return the outcome of an avatar profile (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile)."""
+    return _judge(profile.status, _AVATAR_PROFILES)
 
 
 def credits_outcome(credits: Credits, min_credits: float) -> Judgement:
-    """
-    Whether there are enough credits; without a limit there are. A balance that is not told is not enough.
-
-    :param credits: What is left to spend.
-    :param min_credits: How many it should be.
-    """
+    """Return whether the balance is large enough. Without a limit it is; a balance that is not reported is not."""
     enough = credits.unlimited or (credits.balance is not None and credits.balance >= min_credits)
     return Judgement(outcome=Outcome.SUCCESS if enough else Outcome.PENDING, status="enough" if enough else "short")
+
+
+def _judge(status: str, documented: Mapping[str, Outcome]) -> Judgement:
+    return Judgement(outcome=documented.get(status, Outcome.PENDING), status=status, known=status in documented)

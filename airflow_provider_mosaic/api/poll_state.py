@@ -1,7 +1,7 @@
 """
-The course of one wait, without the waiting: when to look next, what is worth a log line, when to give up.
+The state of one wait: when to poll next, which errors to tolerate, what to log, when the deadline has passed.
 
-The loops in workers and in triggers only look and sleep; everything that they must agree on is here.
+Nothing here sends or sleeps. Tasks on workers and triggers in the triggerer use the same rules.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_credits, validate_seconds
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
@@ -37,27 +37,30 @@ from airflow_provider_mosaic.api.outcomes import (
 )
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 S = TypeVar("S")
 log = logging.getLogger(__name__)
 
-#: Faults in a row after which a wait gives up, and for how long they must have lasted, in seconds: short pauses make
-#: many faults of a short outage. What it waits for goes on all the same.
+#: A wait fails after this many errors in a row that have lasted for this many seconds. Both count: short pauses make
+#: many errors of a short outage.
 MAX_ERRORS = 20
 ERRORS_TIMEOUT = 900.0
-#: The same for refusals. A key that was revoked stays so, but a sign-in service that is away and a firewall in front of
-#: the API answer 401 and 403 too, to all waits together: they are mended in minutes, and so is a key.
+#: The same for refusals. A revoked key stays revoked; but a sign-in service that is down, or a firewall in front of the
+#: API, also answers 401 and 403, and is fixed in minutes.
 MAX_REFUSALS = 5
 REFUSALS_TIMEOUT = 300.0
-#: Answers "there is no such thing" in a row that are believed.
+#: A wait fails after this many "not found" responses in a row.
 MAX_NOT_FOUND = 3
-#: Seconds after the beginning of something in which they are not believed: it may not be found yet everywhere.
+#: For this many seconds after the start, "not found" responses do not fail the wait: Mosaic may need time to show it.
 NOT_FOUND_GRACE = 120.0
-#: Unknown statuses that are logged, each once.
-_MOST_UNKNOWN = 20
-#: Seconds of unknown statuses without a break after which a warning is logged: the status may be an end.
+#: Most unknown statuses that are logged, each once.
+_MAX_UNKNOWN_LOGGED = 20
+#: Seconds of unknown statuses in a row after which a warning is logged: the status may mean an end.
 UNKNOWN_STATUS_TIMEOUT = 3600.0
 _FIRST_PAUSE = 2.0
-_GROWTH = 1.5
+_PAUSE_FACTOR = 1.5
 _REFUSALS = (
     MosaicAuthenticationError,
     MosaicPermissionError,
@@ -69,13 +72,12 @@ _REFUSALS = (
 
 def is_refusal(error: MosaicError) -> bool:
     """
-    Whether the server refused a look: 401, 403, or any 4xx other than "not found" and "too many"; or the connection
-    can't be used, so that nothing was sent.
+    Return whether Mosaic refused to be polled, or the connection can't be used.
 
-    Nothing about a look changes between two of them, so none of these speaks of what is waited for. An argument that
-    was refused before it was sent is none.
+    A refusal is any 4xx but 404 and 429. It says nothing about the subject: all polls are the same request. An argument
+    that was invalid before the request was sent is no refusal.
 
-    :param error: The error; also one that a trigger's event has told of, which is transient then.
+    :param error: The error of a poll, also one that a trigger's event reported.
     """
     if isinstance(error, MosaicConnectionError):
         return True
@@ -84,128 +86,137 @@ def is_refusal(error: MosaicError) -> bool:
 
 class FailureTolerance:
     """
-    Looks in a row that failed: which of them are believed, and when.
+    Decide which failed polls in a row end a wait.
 
-    - "Not found": the third time, and not while what was begun settles.
-    - A refusal: after several that lasted some minutes. It is :attr:`~MosaicError.transient` then: whoever holds what
-      is waited for loses nothing by trying again.
-    - What passes, or says nothing about what is waited for: after many that lasted longer.
-    - Anything else at once.
+    - "Not found" ends it the third time, but not within :data:`NOT_FOUND_GRACE` of the start.
+    - Refusals end it when there are several and they have lasted some minutes. The last one is raised as
+      :attr:`~MosaicError.transient`, so that a task that has started something is retried.
+    - Transient errors and unreadable responses end it when there are many and they have lasted longer.
+    - Any other error ends it at once.
 
-    :param name: What is looked at.
-    :param noted: Gets each line that is worth a person's while.
-    :param settled: Until when "not found" is not believed, in seconds since the epoch.
+    :param name: What is polled, as the first words of a log line.
+    :param log: Writes a log line.
+    :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
     :param now: The wall clock.
     """
 
-    __slots__ = ("_began", "_count", "_not_found", "_noted", "_now", "_refusals", "_refused_since", "_settled", "name")
+    __slots__ = (
+        "_errors", "_first_error_at", "_first_refusal_at", "_log", "_not_found", "_not_found_until", "_now",
+        "_refusals", "name",
+    )  # fmt: skip
 
     def __init__(
         self,
         name: str,
-        noted: Callable[[str], None],
+        log: Callable[[str], None],
         *,
-        settled: float = 0.0,
+        not_found_until: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
-        self._noted = noted
-        self._settled = settled
+        self._log = log
+        self._not_found_until = not_found_until
         self._now = now
-        self._began = now()
-        self._count = 0
+        self._first_error_at = now()
+        self._errors = 0
         self._not_found = 0
         self._refusals = 0
-        self._refused_since: float | None = None
+        self._first_refusal_at: float | None = None
 
     def record_error(self, error: MosaicError) -> None:
         """
-        Take in that a look failed.
+        Record a failed poll.
 
-        :param error: Why.
-        :raises MosaicError: It is believed.
+        :raises MosaicError: The error, if it ends the wait.
         """
-        self._count += 1
+        self._errors += 1
         if is_refusal(error):
-            self._refused(error)
+            self._record_refusal(error)
             return
         self._refusals = 0
         if isinstance(error, MosaicNotFoundError):
             self._not_found += 1
-            if self._not_found >= MAX_NOT_FOUND and self._now() >= self._settled:
+            if self._not_found >= MAX_NOT_FOUND and self._now() >= self._not_found_until:
                 raise error
             return
-        # An answer that can't be read says nothing about what is waited for: the next one may.
-        passing = error.transient or isinstance(error, MosaicResponseError)
-        lasting = self._count >= MAX_ERRORS and self._now() - self._began >= ERRORS_TIMEOUT
-        if not passing or lasting:
+        # The next response may be readable.
+        is_transient = error.transient or isinstance(error, MosaicResponseError)
+        is_lasting = self._errors >= MAX_ERRORS and self._now() - self._first_error_at >= ERRORS_TIMEOUT
+        if is_lasting or not is_transient:
             raise error
-        if self._count == 1:
-            self._noted(f"{self.name} could not be read, the wait goes on. {error}")
+        if self._errors == 1:
+            self._log(f"{self.name} could not be read. The wait continues. {error}")
 
-    def _refused(self, error: MosaicError) -> None:
+    def _record_refusal(self, error: MosaicError) -> None:
         now = self._now()
-        if self._refused_since is None:
-            self._noted(
-                f"{self.name} may not be read. If that stays so for {REFUSALS_TIMEOUT / 60:g} minutes, the wait "
-                f"fails; nothing is cancelled. {error}"
+        if self._first_refusal_at is None:
+            self._log(
+                f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
+                f"the wait fails; nothing is cancelled. {error}"
             )
-        if not self._refusals or self._refused_since is None:
-            self._refused_since = now
+        if not self._refusals or self._first_refusal_at is None:
+            self._first_refusal_at = now
         self._refusals += 1
-        if self._refusals >= MAX_REFUSALS and now - self._refused_since >= REFUSALS_TIMEOUT:
+        if self._refusals >= MAX_REFUSALS and now - self._first_refusal_at >= REFUSALS_TIMEOUT:
             error.transient = True
             raise error
 
 
 class UnknownStatuses:
     """
-    How long something has had statuses that the API does not document. A warning is logged once, after an hour.
+    Log one warning when a subject has had undocumented statuses for an hour.
 
-    :param name: What is waited for, as a log line begins with it.
+    :param name: What is polled, as the first words of a log line.
     """
 
-    __slots__ = ("_name", "_since", "_warned")
+    __slots__ = ("_first_at", "_has_warned", "_name")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._since: float | None = None
-        self._warned = False
+        self._first_at: float | None = None
+        self._has_warned = False
 
-    def record(self, verdict: Judgement, *, now: float) -> None:
+    def record(self, outcome: Judgement, *, now: float) -> None:
         """
-        Take in what a read showed.
+        Record what a poll returned.
 
-        :param verdict: How it stands.
         :param now: The time, in seconds since the epoch.
         """
-        if verdict.known:
-            self._since = None
+        if outcome.known:
+            self._first_at = None
             return
-        if self._since is None:
-            self._since = now
-        if not self._warned and now - self._since >= UNKNOWN_STATUS_TIMEOUT:
-            self._warned = True
+        if self._first_at is None:
+            self._first_at = now
+        if not self._has_warned and now - self._first_at >= UNKNOWN_STATUS_TIMEOUT:
+            self._has_warned = True
             log.warning(
-                "%s has had the status %r or other unknown ones for %.0f minutes. It is still waited for, since an "
-                "unknown status counts as not ended: check it in Mosaic.",
+                "%s has had the status %r or other unknown ones for %.0f minutes. The wait continues, since unknown "
+                "statuses count as pending. Check it in Mosaic.",
                 self._name,
-                verdict.status,
-                (now - self._since) / 60,
+                outcome.status,
+                (now - self._first_at) / 60,
             )
+
+
+class PollOptions(TypedDict):
+    """Options that all waits have in common; see :class:`PollState`."""
+
+    poll_interval: float
+    deadline: float | None
+    log: Callable[[str], None]
 
 
 class PollState(Generic[S]):
     """
-    One wait for the end of something. A triggerer holds thousands.
+    The state of one wait. A triggerer holds thousands.
 
-    :param name: What is waited for, for example ``run 'x'``.
-    :param judge: How it stands.
-    :param describe: Its progress in a few words; a line is noted when they change.
-    :param poll_interval: The longest pause between two looks, in seconds; the first ones are shorter.
-    :param deadline: When to give up, in seconds since the epoch, by the wall clock; None for never.
-    :param noted: Gets each line that is worth a person's while.
-    :param begun: When it was begun, in seconds since the epoch, if the one who waits has begun it.
+    :param name: What is polled, as the first words of a log line, for example ``Run 'x'``.
+    :param outcome_of: Returns the outcome of what a poll returned.
+    :param describe: Returns its progress in a few words. A change is logged.
+    :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.
+    :param deadline: End of the wait, in seconds since the epoch; None waits without a limit.
+    :param log: Writes a log line.
+    :param started_at: When this task started the subject, in seconds since the epoch; None if it was started elsewhere.
     :param now: The wall clock.
     """
 
@@ -213,112 +224,86 @@ class PollState(Generic[S]):
         self,
         *,
         name: str,
-        judge: Callable[[S], Judgement],
+        outcome_of: Callable[[S], Judgement],
         describe: Callable[[S], str],
         poll_interval: float,
         deadline: float | None,
-        noted: Callable[[str], None],
-        begun: float | None = None,
+        log: Callable[[str], None],
+        started_at: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         validate_seconds("poll_interval", poll_interval)
-        for argument, moment in (("deadline", deadline), ("begun", begun)):
+        for argument, moment in (("deadline", deadline), ("started_at", started_at)):
             if moment is not None and (isinstance(moment, bool) or not isinstance(moment, (int, float))):
                 raise_invalid(argument, moment, "it must be a number of seconds since the epoch.")
         self.name = name
-        self._settled = 0.0 if begun is None else begun + NOT_FOUND_GRACE
-        self._judge = judge
-        self._describe = describe
-        #: The longest pause between two looks, in seconds.
         self.poll_interval = poll_interval
-        self._deadline = deadline
-        self._noted = noted
+        self.deadline = deadline
+        self._outcome_of = outcome_of
+        self._describe = describe
+        self._log = log
         self._now = now
+        self._not_found_until = 0.0 if started_at is None else started_at + NOT_FOUND_GRACE
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
-        self._asked_pause = 0.0
-        self._faults: FailureTolerance | None = None
-        self._last_words: str | None = None
-        self._unknown: tuple[str, ...] = ()
-        self._unknown_course = UnknownStatuses(name)
+        self._cooldown = 0.0
+        self._failures: FailureTolerance | None = None
+        self._last_description: str | None = None
+        self._logged_unknown: tuple[str, ...] = ()
+        self._unknown_statuses = UnknownStatuses(name)
 
     def record_success(self, subject: S) -> Judgement:
-        """
-        Take in what a look showed.
-
-        :param subject: What was looked at.
-        """
-        if self._faults is not None:
-            self._noted(f"{self.name} can be read again.")
-            self._faults = None
-        verdict = self._judge(subject)
-        if not verdict.known and verdict.status not in self._unknown and len(self._unknown) < _MOST_UNKNOWN:
-            self._unknown += (verdict.status,)
-            self._noted(f"{self.name} has the unknown status {verdict.status!r}: taken as not ended yet.")
-        self._unknown_course.record(verdict, now=self._now())
-        words = self._describe(subject)
-        if words != self._last_words:
-            self._last_words = words
-            self._noted(f"{self.name} is {words}.")
-        return verdict
+        """Record what a poll returned, and return its outcome."""
+        if self._failures is not None:
+            self._log(f"{self.name} can be read again.")
+            self._failures = None
+        outcome = self._outcome_of(subject)
+        status = outcome.status
+        if not outcome.known and status not in self._logged_unknown and len(self._logged_unknown) < _MAX_UNKNOWN_LOGGED:
+            self._logged_unknown += (status,)
+            self._log(f"{self.name} has the unknown status {status!r}. It counts as pending.")
+        self._unknown_statuses.record(outcome, now=self._now())
+        description = self._describe(subject)
+        if description != self._last_description:
+            self._last_description = description
+            self._log(f"{self.name} is {description}.")
+        return outcome
 
     def record_error(self, error: MosaicError) -> None:
         """
-        Take in that a look failed, and go on unless it is believed: see :class:`Faults`.
+        Record a failed poll.
 
-        :param error: Why.
-        :raises MosaicError: It is believed.
+        :raises MosaicError: The error, if it ends the wait: see :class:`FailureTolerance`.
         """
-        self._asked_pause = bounded_cooldown(error.retry_after or 0.0)
-        if self._faults is None:
-            self._faults = FailureTolerance(self.name, self._noted, settled=self._settled, now=self._now)
-        self._faults.record_error(error)
+        self._cooldown = bounded_cooldown(error.retry_after or 0.0)
+        if self._failures is None:
+            self._failures = FailureTolerance(
+                self.name, self._log, not_found_until=self._not_found_until, now=self._now
+            )
+        self._failures.record_error(error)
 
     @property
     def expired(self) -> bool:
         """Whether the deadline has passed."""
-        return self._deadline is not None and self._now() >= self._deadline
-
-    @property
-    def deadline(self) -> float | None:
-        """When to give up, in seconds since the epoch; None for never."""
-        return self._deadline
+        return self.deadline is not None and self._now() >= self.deadline
 
     def pause(self, *, jitter: float = 0.15) -> float:
         """
-        Seconds to sleep before the next look: growing, with jitter, and never past the deadline.
+        Return the seconds to sleep before the next poll: growing, with jitter, never past the deadline.
 
-        :param jitter: How much shorter it may be by chance, as a part of the whole.
+        :param jitter: Largest fraction by which the pause is shortened at random.
         """
-        shorter = random.uniform(0.0, jitter) if jitter else 0.0
-        pause = max(self._next_pause * (1.0 - shorter), self._asked_pause)
-        self._next_pause = min(self.poll_interval, self._next_pause * _GROWTH)
-        self._asked_pause = 0.0
-        if self._deadline is not None:
-            pause = min(pause, self._deadline - self._now())
+        pause = max(self._next_pause * (1.0 - random.uniform(0.0, jitter)), self._cooldown)
+        self._next_pause = min(self.poll_interval, self._next_pause * _PAUSE_FACTOR)
+        self._cooldown = 0.0
+        if self.deadline is not None:
+            pause = min(pause, self.deadline - self._now())
         return max(0.0, pause)
 
 
-def run_poll_state(
-    run_id: str,
-    *,
-    poll_interval: float,
-    deadline: float | None,
-    noted: Callable[[str], None],
-    begun: float | None = None,
-) -> PollState[Run]:
-    """
-    A wait for the end of a run; for the parameters see :class:`PollState`.
-
-    :param run_id: The run.
-    """
+def run_poll_state(run_id: str, *, started_at: float | None = None, **options: Unpack[PollOptions]) -> PollState[Run]:
+    """Return the state of a wait for the end of a run."""
     return PollState(
-        name=f"Run {run_id!r}",
-        judge=run_outcome,
-        describe=_progress,
-        poll_interval=poll_interval,
-        deadline=deadline,
-        noted=noted,
-        begun=begun,
+        name=f"Run {run_id!r}", outcome_of=run_outcome, describe=_progress, started_at=started_at, **options
     )
 
 
@@ -328,61 +313,34 @@ def _progress(run: Run) -> str:
 
 
 def post_poll_state(
-    post_id: str,
-    *,
-    poll_interval: float,
-    deadline: float | None,
-    noted: Callable[[str], None],
-    begun: float | None = None,
+    post_id: str, *, started_at: float | None = None, **options: Unpack[PollOptions]
 ) -> PollState[Post]:
-    """
-    A wait until a post is out; for the parameters see :class:`PollState`.
-
-    :param post_id: The post.
-    """
+    """Return the state of a wait for a post to be published."""
     return PollState(
         name=f"Post {post_id!r}",
-        judge=post_outcome,
+        outcome_of=post_outcome,
         describe=lambda post: post.status,
-        poll_interval=poll_interval,
-        deadline=deadline,
-        noted=noted,
-        begun=begun,
+        started_at=started_at,
+        **options,
     )
 
 
-def avatar_profile_poll_state(
-    avatar_profile_id: str, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
-) -> PollState[AvatarProfile]:
-    """
-    A wait until an avatar profile is ready; for the parameters see :class:`PollState`.
-
-    :param avatar_profile_id: The profile.
-    """
+def avatar_profile_poll_state(profile_id: str, **options: Unpack[PollOptions]) -> PollState[AvatarProfile]:
+    """Return the state of a wait for an avatar profile to be ready."""
     return PollState(
-        name=f"Avatar profile {avatar_profile_id!r}",
-        judge=avatar_profile_outcome,
+        name=f"Avatar profile {profile_id!r}",
+        outcome_of=avatar_profile_outcome,
         describe=lambda profile: profile.status,
-        poll_interval=poll_interval,
-        deadline=deadline,
-        noted=noted,
+        **options,
     )
 
 
-def credits_poll_state(
-    min_credits: float, *, poll_interval: float, deadline: float | None, noted: Callable[[str], None]
-) -> PollState[Credits]:
-    """
-    A wait until there are enough credits; for the parameters see :class:`PollState`.
-
-    :param min_credits: How many.
-    """
+def credits_poll_state(min_credits: float, **options: Unpack[PollOptions]) -> PollState[Credits]:
+    """Return the state of a wait for credits."""
     validate_credits("min_credits", min_credits)
     return PollState(
         name="The balance",
-        judge=lambda credits: credits_outcome(credits, min_credits),
-        describe=lambda credits: f"{balance_words(credits)}, {min_credits:g} are wanted",
-        poll_interval=poll_interval,
-        deadline=deadline,
-        noted=noted,
+        outcome_of=lambda credits: credits_outcome(credits, min_credits),
+        describe=lambda credits: f"{balance_words(credits)}; {min_credits:g} are required",
+        **options,
     )

@@ -1,8 +1,8 @@
 """
-How many waits are looked after with the fewest requests: one GET a run, or pages of the runs that are running.
+Choose how to poll many runs with the fewest requests: one GET for each run, or pages of the list of running runs.
 
-Nothing here sends or waits. What the list costs is learned from it: an organization may have many more running runs
-than are waited for, and then the pages cost more than they save.
+Nothing here sends or sleeps. What the list costs is learned from each scan: an organization may have many more running
+runs than are waited for, and then the pages cost more than they save.
 """
 
 from __future__ import annotations
@@ -22,69 +22,62 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.paging import Page
 
-#: Below so many waits there is nothing worth saving.
-FEWEST_FOR_LIST = 4
-#: The list is taken when it costs at most this part of what single GETs would: they are surer.
-_WORTH = 0.7
-#: Seconds in which a list that is left alone is thought half as dear: it is tried again some day. Not by how often it
-#: was left alone: thousands of waits that begin together ask many times a second whether it is worth it for a few.
+#: Fewer runs are always polled one by one.
+MIN_RUNS_FOR_LIST = 4
+#: Use the list only if it costs at most this fraction of the single polls, which are more reliable.
+_MAX_COST_RATIO = 0.7
+#: Seconds after which the estimated cost of an unused list is halved, so that the list is tried again. It expires by
+#: time, not by use: thousands of new waits ask many times a second.
 _COST_HALF_LIFE = 600.0
 _MAX_LIST_COST = 1000.0
-#: Seconds for which a list that failed is left alone: at first, and at most. An outage is over some time, and then the
-#: list is what spares the server.
-_FIRST_REST, _LONGEST_REST = 15.0, 120.0
-#: The same for one that was refused so many times in a row.
-_REFUSED_REST, _BELIEVED_REFUSALS = 3600.0, 2
-#: Seconds for which a list that was found to be old is left alone, or a little more than a cycle: each run is asked
-#: for by itself once.
-_DOUBT = 120.0
-_TRUSTED_MISSES = 2
-#: Pages whose yield counts.
-_RECENT = 8
-#: The list does not work for this key or on this server: a matter for days.
+#: Seconds without the list after an error: the first time, and at most. The list is what relieves a server after an
+#: outage.
+_FIRST_REST, _MAX_REST = 15.0, 120.0
+#: Refusals of the first page in a row after which the list counts as unavailable, and the seconds without it then.
+_MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
+#: Audits in a row that find an ended run after which the list counts as stale, and the least seconds without it then.
+_MAX_FAILED_AUDITS, _REST_AFTER_FAILED_AUDITS = 2, 120.0
+#: Pages by which a scan is judged.
+_RECENT_PAGES = 8
+#: This key or this server does not offer the list. That does not change soon.
 _REFUSALS = (MosaicPermissionError, MosaicNotFoundError, MosaicValidationError, MosaicConflictError)
 
 
 class ListScan:
     """
-    One walk through the pages of the running runs, for as long as that saves requests.
+    One walk through the pages of the running runs, for as long as it saves requests.
 
-    It ends with the last page, when all runs that are asked for were seen, when a page brings nothing new (a cursor
-    that goes in circles), and when the pages so far cost more than they saved and more do not promise better.
+    It ends with the last page, when all requested runs were shown, when a page or a cursor repeats, or when the pages
+    have cost more than they saved.
 
-    :param wanted: The runs that are asked for.
+    :param requested: Ids of the runs to find.
     """
 
-    def __init__(self, wanted: Iterable[str]) -> None:
-        #: The runs that are asked for and were not seen running.
-        self.missing = set(wanted)
-        self.wanted = len(self.missing)
-        #: How many pages were read.
+    def __init__(self, requested: Iterable[str]) -> None:
+        #: The requested runs that no page has shown as running.
+        self.missing = set(requested)
+        self.requested = len(self.missing)
+        #: Pages that were read.
         self.pages = 0
-        #: The next page to read; None when there is none, or it is not worth it.
+        #: Reads the next page; None at the end of the scan.
         self.next_call: Call[Page[RunningRow]] | None = running_runs()
-        #: Whether it has seen the whole list, or all that is asked for: not one that went in circles or did not pay.
-        self.whole = False
-        #: Whether a page brought nothing new, or a cursor came twice.
-        self.circular = False
+        #: Whether the scan has read the whole list, or shown all requested runs.
+        self.is_complete = False
+        #: Whether a page or a cursor came twice.
+        self.is_circular = False
         self._seen: set[str] = set()
         self._cursors: set[str] = set()
-        self._yields: deque[int] = deque(maxlen=_RECENT)
+        self._found_by_page: deque[int] = deque(maxlen=_RECENT_PAGES)
 
     @property
     def found(self) -> int:
-        """How many of the runs that are asked for were seen running."""
-        return self.wanted - len(self.missing)
+        """How many of the requested runs were shown as running."""
+        return self.requested - len(self.missing)
 
     def add_page(self, page: Page[RunningRow]) -> list[RunningRow]:
-        """
-        Take in a page, and hand back its rows that show a running run not shown before.
-
-        :param page: The page.
-        """
+        """Record a page. Return its running runs that no earlier page has shown."""
         self.pages += 1
-        before = len(self.missing)
-        size = len(self._seen)
+        missing_before, seen_before = len(self.missing), len(self._seen)
         running: list[RunningRow] = []
         for row in page.items:
             if not row.run_id or row.run_id in self._seen:
@@ -93,100 +86,87 @@ class ListScan:
             if row.running:
                 self.missing.discard(row.run_id)
                 running.append(row)
-        self._yields.append(before - len(self.missing))
+        self._found_by_page.append(missing_before - len(self.missing))
         self.next_call = None
         cursor = page.next_cursor
         if cursor is None or not self.missing:
-            self.whole = True
-        elif cursor in self._cursors or len(self._seen) == size:
-            self.circular = True
-        elif self._is_worth_it():
+            self.is_complete = True
+        elif cursor in self._cursors or len(self._seen) == seen_before:
+            self.is_circular = True
+        elif self._saves_requests():
             self._cursors.add(cursor)
             self.next_call = running_runs(cursor)
         return running
 
-    def _is_worth_it(self) -> bool:
-        return self.pages < len(self.missing) or sum(self._yields) >= len(self._yields)
+    def _saves_requests(self) -> bool:
+        return self.pages < len(self.missing) or sum(self._found_by_page) >= len(self._found_by_page)
 
 
 class PollStrategy:
-    """What is known of the list: what it costs, and whether it works at all."""
+    """
+    Know what the list costs, and whether it can be used.
+
+    All times are by one clock that never goes back.
+    """
 
     def __init__(self) -> None:
-        self._cost = 1.0
-        self._learned = 0.0
-        self._off_until = 0.0
+        #: Pages of the last scan, or the estimate for a whole one.
+        self.pages = 1.0
+        self._learned_at = 0.0
+        self._unused_until = 0.0
         self._rest = _FIRST_REST
         self._refusals = 0
-        self._misses = 0
+        self._failed_audits = 0
 
-    @property
-    def pages(self) -> float:
-        """How many pages a sweep took the last time, or would have taken."""
-        return self._cost
-
-    def prefers_list(self, waits: int, *, now: float) -> bool:
-        """
-        Whether so many waits are looked after with fewer requests by the list.
-
-        :param waits: How many waits want to be looked at.
-        :param now: Any clock that only moves on.
-        """
-        if waits < FEWEST_FOR_LIST or now < self._off_until:
+    def prefers_list(self, runs: int, *, now: float) -> bool:
+        """Return whether the list takes fewer requests than polling that many runs one by one."""
+        if runs < MIN_RUNS_FOR_LIST or now < self._unused_until:
             return False
-        thought = self._cost * math.pow(0.5, (now - self._learned) / _COST_HALF_LIFE)
-        return thought <= _WORTH * waits
+        cost = self.pages * math.pow(0.5, (now - self._learned_at) / _COST_HALF_LIFE)
+        return cost <= _MAX_COST_RATIO * runs
 
-    def record_scan(self, sweep: ListScan, *, now: float) -> None:
-        """
-        Learn from a sweep what the list costs.
-
-        :param sweep: One that has ended without a fault.
-        :param now: Any clock that only moves on.
-        """
-        if sweep.circular:
-            # That is a fault of the list, and says nothing of its cost.
+    def record_scan(self, scan: ListScan, *, now: float) -> None:
+        """Learn the cost of the list from a scan that ended without an error."""
+        if scan.is_circular:
+            # An error of the list, which says nothing about its cost.
             self._avoid_list(self._rest, now=now)
             return
-        self._learned = now
+        self._learned_at = now
         self._rest = _FIRST_REST
         self._refusals = 0
-        if sweep.whole:
-            self._cost = float(max(1, sweep.pages))
+        if scan.is_complete:
+            self.pages = float(max(1, scan.pages))
         else:
-            self._cost = min(_MAX_LIST_COST, sweep.pages * sweep.wanted / max(0.5, sweep.found))
+            self.pages = min(_MAX_LIST_COST, scan.pages * scan.requested / max(0.5, scan.found))
 
     def record_error(self, error: Exception, *, now: float, first_page: bool) -> float:
         """
-        Leave the list alone for a while, longer each time.
+        Stop using the list for a while, longer each time.
 
-        :param error: What came instead of a page.
-        :param now: Any clock that only moves on.
-        :param first_page: Whether it was the first; a later one may be refused for its cursor, which grows old.
+        :param first_page: Whether the first page failed. A later one may be refused because its cursor has expired.
         :returns: For how many seconds.
         """
-        # Without a connection the list was not even asked for.
+        # Without a connection, no request for the list was sent.
         refused = isinstance(error, _REFUSALS) and not isinstance(error, MosaicConnectionError)
         self._refusals = self._refusals + 1 if first_page and refused else 0
-        rest = _REFUSED_REST if self._refusals >= _BELIEVED_REFUSALS else self._rest
+        rest = _REST_AFTER_REFUSALS if self._refusals >= _MAX_REFUSALS else self._rest
         self._avoid_list(rest, now=now)
         return rest
 
     def _avoid_list(self, rest: float, *, now: float) -> None:
-        self._rest = min(_LONGEST_REST, self._rest * 2)
-        self._off_until = now + rest
+        self._rest = min(_MAX_REST, self._rest * 2)
+        self._unused_until = now + rest
 
     def record_audit(self, *, had_ended: bool, now: float, cycle: float) -> None:
         """
-        Take in what the GET of a run showed that the list had just shown as running.
+        Record whether a run had ended that the list had just shown as running.
 
-        One that has ended may have done so in between; a second one in a row says that the list is old.
+        One run may have ended in between. If the next audit finds one too, the list is stale.
 
-        :param had_ended: Whether it had ended.
-        :param now: Any clock that only moves on.
-        :param cycle: The seconds in which each run is looked at once.
+        :param cycle: Seconds in which each run is polled once. The list is not used for a little longer, so that each
+            run is polled by itself once.
         """
-        self._misses = self._misses + 1 if had_ended else 0
-        if self._misses >= _TRUSTED_MISSES:
-            self._misses = 0
-            self._off_until = max(self._off_until, now + max(_DOUBT, 1.2 * cycle))
+        self._failed_audits = self._failed_audits + 1 if had_ended else 0
+        if self._failed_audits >= _MAX_FAILED_AUDITS:
+            self._failed_audits = 0
+            self._unused_until = max(self._unused_until, now + max(_REST_AFTER_FAILED_AUDITS, 1.2 * cycle))

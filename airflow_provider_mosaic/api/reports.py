@@ -1,4 +1,4 @@
-"""The story of an end, for the person who is woken by it: what failed, what was rendered all the same, what to do."""
+"""The errors for a run, a post or an avatar profile that failed: what failed, what was rendered, what to do."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.redaction import label, one_line
 
-_LONGEST_MESSAGE = 300
-#: What more there is would bury the rest: nodes, ids of outputs, destinations.
-_MOST_NAMED = 50
+_MAX_MESSAGE_LENGTH = 300
+#: Most nodes, output ids or destinations that are listed.
+_MAX_LISTED = 50
+_FAILED = "Failed nodes:"
+_UNFINISHED = "Nodes that were cancelled or did not start:"
+#: By the status of a run: the exception, what happened, what to do.
+_RUN_FAILURES: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
+    RunStatus.PARTIAL_COMPLETE.value: (
+        MosaicRunPartialError,
+        "ended partly: some outputs were rendered, others failed",
+        "It can't be resumed. Fetch the outputs that were rendered, or start a new run.",
+    ),
+    RunStatus.CANCELLED.value: (MosaicRunCancelledError, "was cancelled", "It can be resumed."),
+    RunStatus.FAILED.value: (MosaicRunFailedError, "failed", "Fix the cause, then resume it or start a new run."),
+}
 
 
 def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
     """
-    Return two tables, one line a node: the nodes that failed, and those that were cancelled or never started.
+    Return two tables, one line a node: the nodes that failed, and those that were cancelled or did not start.
 
     :param run: The run.
     :param nodes: Its nodes. Without them, the names and the second table are missing.
@@ -34,30 +46,28 @@ def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
 
     def add(table: str, node_id: str | None, status: str, messages: Sequence[str]) -> None:
         key = (node_id or "?", (names.get(node_id) if node_id else None) or "node")
-        known = tables[table].setdefault(key, [])
-        known.extend(message for message in messages if message not in known)
-        if not messages and not known:
-            known.append(status)
+        shown = tables[table].setdefault(key, [])
+        shown.extend(message for message in messages if message not in shown)
+        if not messages and not shown:
+            shown.append(status)
 
     for entry in run.errors:
         add(_FAILED, entry.original_node_id, "failed", entry.messages)
     for node in nodes:
-        unfinished = node.status in ("blocked", "cancelled")
-        if unfinished or node.status in ("failed", "partial_complete") or node.errors:
-            said = [*node.errors] or ([node.status_message] if node.status_message else [])
-            short = ["short of credits"] if node.needs_credits and not said else []
-            node_id = node.original_node_id or node.agent_node_id
-            known = any(node_id == each for each, _ in tables[_FAILED])
-            add(_UNFINISHED if unfinished and not known else _FAILED, node_id, node.status, [*said, *short])
+        is_unfinished = node.status in ("blocked", "cancelled")
+        if not (is_unfinished or node.status in ("failed", "partial_complete") or node.errors):
+            continue
+        messages = [*node.errors] or ([node.status_message] if node.status_message else [])
+        if node.needs_credits and not messages:
+            messages = ["short of credits"]
+        node_id = node.original_node_id or node.agent_node_id
+        has_failed = any(node_id == failed for failed, _ in tables[_FAILED])
+        add(_UNFINISHED if is_unfinished and not has_failed else _FAILED, node_id, node.status, messages)
     return tuple(line for heading, rows in tables.items() if rows for line in (heading, *_table(rows)))
 
 
-_FAILED = "Failed nodes:"
-_UNFINISHED = "Nodes that were cancelled or did not start:"
-
-
 def _table(rows: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    shown = [(label(name), label(node_id), messages) for (node_id, name), messages in rows.items()][:_MOST_NAMED]
+    shown = [(label(name), label(node_id), messages) for (node_id, name), messages in rows.items()][:_MAX_LISTED]
     width = max(len(name) for name, _, _ in shown)
     lines = [f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for name, node_id, messages in shown]
     return [*lines, *(f"  {more}" for more in _more(len(rows)))]
@@ -65,58 +75,39 @@ def _table(rows: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
 
 def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") -> MosaicRunFailedError:
     """
-    The exception for a run that did not end as it should.
+    Return the exception for a run that did not complete.
 
     :param run: The run.
     :param nodes: Its nodes.
-    :param advice: What happens next, or what to do.
+    :param advice: What to do, or what happens next. Default: depends on the status.
     """
-    kind, what, cure = _KINDS.get(run.status, (MosaicRunFailedError, "failed", "Look at the failed nodes."))
+    kind, event, to_do = _RUN_FAILURES.get(run.status, (MosaicRunFailedError, "failed", "Check the failed nodes."))
     if run.needs_credits and run.status != RunStatus.PARTIAL_COMPLETE:
-        kind, what, cure = (
-            MosaicNeedsCreditsError,
-            "stopped for want of credits",
-            "Buy credits, then resume it: only what is missing is done again.",
-        )
-    said = f" (Mosaic calls it {run.reported_status!r})" if run.reported_status else ""
-    said += f": {_short(run.status_message)}" if run.status_message else ""
+        kind, event = MosaicNeedsCreditsError, "stopped because the organization is short of credits"
+        to_do = "Buy credits, then resume it. Only what is missing is rendered."
     return kind(
-        f"Run {run.run_id!r} of agent {run.agent_id or '?'!r} {what}{said}.",
+        f"Run {run.run_id!r} of agent {run.agent_id or '?'!r} {event}"
+        f"{_reported(run.reported_status)}{_status_message(run.status_message)}.",
         means=kept_outputs(run),
-        to_do=advice or cure,
+        to_do=advice or to_do,
         items=node_lines(run, nodes),
         run_id=run.run_id,
     )
 
 
 def kept_outputs(run: Run) -> str:
-    """
-    Return a sentence on what a run has rendered.
-
-    :param run: The run.
-    """
+    """Return a sentence on the outputs that a run has rendered."""
     if not run.outputs:
         return "Nothing was rendered."
-    return f"{len(run.outputs)} output(s) were rendered and can be fetched: {_named(run.output_ids)}."
+    return f"{len(run.outputs)} output(s) were rendered and can be fetched: {_listed(run.output_ids)}."
 
 
-_KINDS: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
-    RunStatus.PARTIAL_COMPLETE.value: (
-        MosaicRunPartialError,
-        "ended partly: some outputs are there, others failed",
-        "It can't be resumed; fetch what is there, or start a new run.",
-    ),
-    RunStatus.CANCELLED.value: (MosaicRunCancelledError, "was cancelled", "It can be resumed."),
-    RunStatus.FAILED.value: (MosaicRunFailedError, "failed", "Mend the cause, then resume it or start a new run."),
-}
-
-
-def still_running_words(run: Run, *, before: str) -> MosaicRunFailedError:
+def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
     """
-    The error for a run whose outputs are wanted too early.
+    Return the error for a run whose outputs are requested before its end.
 
     :param run: The run.
-    :param before: What should have waited, for example ``its outputs are fetched``.
+    :param before: What must wait, for example ``its outputs are fetched``.
     """
     return MosaicRunFailedError(
         f"Run {run.run_id!r} is still {run.status}.",
@@ -126,57 +117,54 @@ def still_running_words(run: Run, *, before: str) -> MosaicRunFailedError:
 
 
 def post_failure(post: Post) -> MosaicPostFailedError:
-    """
-    The exception for a post that did not go out, or not everywhere; it names the destinations.
-
-    :param post: The post.
-    """
-    out = [d.name for d in post.outcomes if d.is_published]
-    failed = [f"{d.name}{f': {_short(d.message)}' if d.message else ''}" for d in post.outcomes if not d.is_published]
+    """Return the exception for a post that was not published everywhere. It names the destinations."""
+    published = [d.name for d in post.outcomes if d.is_published]
+    failed = [f"{d.name}{_status_message(d.message)}" for d in post.outcomes if not d.is_published]
     means = []
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")
-    elif out:
-        means.append(f"It is out on {_named(out)}.")
+    elif published:
+        means.append(f"It is out on {_listed(published)}.")
     elif post.status == PostStatus.FAILED:
         means.append("Nothing is out.")
     if post.status in UNCLEAR_ENDS:
-        means.append("Whether a part of it is out is not known, so it is not made again: check the accounts.")
-    failed = [*failed[:_MOST_NAMED], *_more(len(failed))]
+        means.append("It may be out on some accounts, so it is not made again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
-        means.append(f"It failed on {'; '.join(failed)}.")
-    partial = post.status == PostStatus.PARTIAL_FAILURE
-    reported = f" (Mosaic calls it {post.reported_status!r})" if post.reported_status else ""
+        means.append(f"It failed on {'; '.join([*failed[:_MAX_LISTED], *_more(len(failed))])}.")
+    is_partial = post.status == PostStatus.PARTIAL_FAILURE
     return MosaicPostFailedError(
-        f"Post {post.post_id!r} ended as {post.status}{reported}.",
+        f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}.",
         means=" ".join(means),
-        to_do="It is not sent again as a whole: make a new post for the destinations that failed." if partial else "",
+        to_do="The post is not sent again. Make a new post for the destinations that failed." if is_partial else "",
         post_id=post.post_id,
     )
 
 
 def avatar_profile_failure(profile: AvatarProfile) -> MosaicError:
-    """
-    The exception for an avatar profile that failed.
-
-    :param profile: The profile.
-    """
-    said = f" (Mosaic calls it {profile.reported_status!r})" if profile.reported_status else ""
-    said += f": {_short(profile.status_message)}" if profile.status_message else ""
+    """Return the exception for an avatar profile that failed."""
     return MosaicError(
-        f"Avatar profile {profile.id!r} failed{said}.",
-        means="It stays so. No run was started.",
-        to_do="Mend its sources and make another one.",
+        f"Avatar profile {profile.id!r} failed"
+        f"{_reported(profile.reported_status)}{_status_message(profile.status_message)}.",
+        means="A failed profile stays failed. No run was started.",
+        to_do="Fix its sources and create another profile.",
     )
 
 
-def _short(text: str | None) -> str:
-    return one_line(" ".join((text or "").split()), longest=_LONGEST_MESSAGE).rstrip(".")
+def _reported(status: str | None) -> str:
+    return f" (Mosaic reports {status!r})" if status else ""
 
 
-def _named(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_MOST_NAMED], *_more(len(names))])
+def _status_message(message: str | None) -> str:
+    return f": {_short(message)}" if message else ""
+
+
+def _short(text: str) -> str:
+    return one_line(" ".join(text.split()), longest=_MAX_MESSAGE_LENGTH).rstrip(".")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MAX_LISTED], *_more(len(names))])
 
 
 def _more(count: int) -> list[str]:
-    return [f"and {count - _MOST_NAMED} more"] if count > _MOST_NAMED else []
+    return [f"and {count - _MAX_LISTED} more"] if count > _MAX_LISTED else []

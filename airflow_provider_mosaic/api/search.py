@@ -1,8 +1,8 @@
 """
-The search for the effect of a request whose answer was lost: look after look in the lists, and what they come to.
+Decide whether a listed run or post is the one that a lost request created.
 
-Lists lag, and a gateway's 504 may come before the effect: one look proves nothing, so the looks go on for two minutes.
-Nothing here reads a list or waits.
+Lists lag, and a gateway may answer 504 before Mosaic has carried out the request. One reading of the list proves
+nothing, so the search reads the list for two minutes. Nothing here sends or sleeps.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-#: Seconds between the looks; together two minutes.
+#: Seconds between the readings of the list: two minutes in all.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
-#: Seconds between the looks after that, in which only the owners of what was there by then are waited for.
+#: Seconds between the readings after that. They only wait for other tasks to save the ids of what they have created.
 OWNER_GRACE_DELAYS = (2.0, 4.0, 8.0)
-#: Seconds between two lines that say that a search goes on.
+#: Seconds between two log lines of a search.
 LOG_INTERVAL = 15.0
-#: Looks in a row that must show the same one before it is taken; with their pauses a quarter of a minute.
+#: Readings in a row that must show the same candidate before it is adopted. Their pauses add up to 15 seconds.
 REQUIRED_SIGHTINGS = 5
 
 
 class SearchResult(enum.Enum):
-    """What the looks came to."""
+    """The result of the readings so far."""
 
     FOUND = "found"
     NOTHING = "nothing"
     UNCLEAR = "unclear"
-    SEARCH_AGAIN = "look again"
+    SEARCH_AGAIN = "search again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """
-    Something in a list that may be what was asked for.
+    A listed run or post that the request may have created.
 
-    :param id: The run or post.
+    :param id: Its id.
     :param status: Its status.
-    :param began: When it was started or made, if the list says.
-    :param doubtful: Whether something in its row differs from what was asked for, yet it may be it.
+    :param started_at: When it was started or created, if the list shows it.
+    :param is_partial_match: Whether the list shows a difference from the request that does not rule it out.
     """
 
     id: str
@@ -55,12 +55,11 @@ class Candidate:
 @dataclass(frozen=True, kw_only=True)
 class Siblings:
     """
-    What is known of other tasks that begin such things.
+    What is known of other tasks that start such runs or create such posts.
 
-    :param owned: Ids that they have begun.
-    :param unsettled: Those that may have begun something without having said its id yet; None when it is not known. One
-        that has surely begun nothing is not among them.
-    :param waiting: Those that wait for their turn, be it their first or a retry's, and may have begun something before.
+    :param owned_ids: Ids that they have created.
+    :param possible_owners: Tasks that may have created something and have not saved its id; None if that is not known.
+    :param waiting: Tasks that wait for their first try or a retry, and may have created something before.
     """
 
     owned_ids: frozenset[str] = frozenset()
@@ -70,98 +69,93 @@ class Siblings:
 
 class ProgressLog:
     """
-    The lines of a search that takes long: the person who reads the log must not take it for a task that hangs.
+    Log during a long search that the task is still searching.
 
-    :param line: What to log every quarter of a minute.
-    :param now: When the search began, in seconds since the epoch.
+    :param line: What to log every 15 seconds.
+    :param now: When the search started, in seconds since the epoch.
     """
 
     def __init__(self, line: str, now: float) -> None:
         self._line = line
-        self._began = self._said = now
+        self._started_at = self._logged_at = now
 
     def split_pause(self, pause: float) -> list[float]:
-        """
-        Return the parts of a pause, none longer than the time between two lines.
-
-        :param pause: Seconds.
-        """
+        """Split a pause into parts that are not longer than the time between two log lines."""
         whole = int(pause // LOG_INTERVAL)
         rest = pause - whole * LOG_INTERVAL
         return [LOG_INTERVAL] * whole + ([rest] if rest > 0 else [])
 
     def log_if_due(self, log: Callable[[str], None], now: float) -> None:
-        """
-        Log the line if it is due.
-
-        :param log: Gets the line.
-        :param now: Seconds since the epoch.
-        """
-        if now - self._said >= LOG_INTERVAL - 0.5:
-            self._said = now
-            log(f"{self._line} ({now - self._began:.0f} s)")
+        """Log the line if it is due."""
+        if now - self._logged_at >= LOG_INTERVAL - 0.5:
+            self._logged_at = now
+            log(f"{self._line} ({now - self._started_at:.0f} s)")
 
 
 class Search:
     """
     One search.
 
-    Whoever had not begun when a candidate was first seen can't own it. So a candidate is suspected of those siblings
-    only that were unsettled then and are so still; in a DAG run that goes on starting others it becomes clear as well.
+    A task that had not started when a candidate was first listed can't own it. So the possible owners of a candidate
+    are the siblings that were possible owners at its first reading and still are. The search comes to a result also in
+    a DAG run whose tasks start more and more runs.
 
-    That does not hold for what an earlier try has left: siblings may have died together with it, and own what is there
-    although they only wait for their retry. Then nobody may be unsettled or waiting.
+    A search for the request of an earlier try can't tell: siblings may have died together with that try, and own a
+    candidate although they only wait for their retry. A candidate is free then only if no sibling is a possible owner
+    or waiting.
 
-    :param own_request: Whether it was this try that has sent the request.
+    :param own_request: Whether this try has sent the request.
     """
 
     def __init__(self, *, own_request: bool) -> None:
         self._own_request = own_request
         self._owned: set[str] = set()
-        self._suspects: dict[str, frozenset[str]] = {}
-        self._shown: frozenset[str] = frozenset()
-        self._there: frozenset[str] | None = None
-        self._alone: list[str] = []
+        self._possible_owners: dict[str, frozenset[str]] = {}
+        self._listed_before: frozenset[str] = frozenset()
+        self._listed_in_time: frozenset[str] | None = None
+        self._sightings: list[str] = []
 
     def add_listing(
         self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
     ) -> tuple[SearchResult, tuple[Candidate, ...]]:
         """
-        Take in a look; the siblings must have been read after the list.
+        Record a reading of the list. The siblings must be read after the list.
 
-        :param candidates: What fits, from the list.
-        :param siblings: What other tasks have begun and may have begun.
-        :param over: Whether the two minutes are over. What is shown later than the first such look is not it.
-        :param last: Whether there is no further look.
-        :returns: What it comes to, with the one that was found, or those that are left.
+        :param candidates: What the list shows.
+        :param siblings: What other tasks have created and may have created.
+        :param over: Whether the two minutes are over. Candidates that appear after the first such reading are ignored.
+        :param last: Whether this is the last reading.
+        :returns: The result, with the candidate that was found, or those that are left.
         """
         self._owned |= siblings.owned_ids
         left = tuple(each for each in candidates if each.id not in self._owned)
         if over:
-            self._there = frozenset(each.id for each in left) if self._there is None else self._there
-            left = tuple(each for each in left if each.id in self._there)
-        plain = tuple(each for each in left if not each.is_partial_match)
-        free = tuple(each for each in plain if self._is_free(each, siblings))
-        # A suspected one that was there before may be ours all the same; what has just appeared has begun later.
-        lingering = any(each.id in self._shown for each in plain if each not in free)
-        self._shown = frozenset(each.id for each in left)
-        same = len(free) == 1 and self._alone[-1:] in ([], [free[0].id])
-        self._alone = [*self._alone, free[0].id] if same else []
-        if len(free) == 1:
-            # Ours may be shown later than another pipeline's, which would be taken for it.
-            surely = free == plain if over else len(self._alone) >= REQUIRED_SIGHTINGS and not lingering
-            if surely:
-                return SearchResult.FOUND, free
+            if self._listed_in_time is None:
+                self._listed_in_time = frozenset(each.id for each in left)
+            left = tuple(each for each in left if each.id in self._listed_in_time)
+        full_matches = tuple(each for each in left if not each.is_partial_match)
+        free = tuple(each for each in full_matches if self._is_free(each, siblings))
+        # A candidate with possible owners may be ours if it was listed before. A new one was started later.
+        has_rival = any(each.id in self._listed_before for each in full_matches if each not in free)
+        self._listed_before = frozenset(each.id for each in left)
+        if len(free) == 1 and self._sightings[-1:] in ([], [free[0].id]):
+            self._sightings.append(free[0].id)
+        else:
+            self._sightings = []
+        # Ours may be listed later than the run of another pipeline, which must not be adopted.
+        is_stable = free == full_matches if over else len(self._sightings) >= REQUIRED_SIGHTINGS and not has_rival
+        if len(free) == 1 and is_stable:
+            return SearchResult.FOUND, free
         if over and not left:
             return SearchResult.NOTHING, ()
         return (SearchResult.UNCLEAR if last else SearchResult.SEARCH_AGAIN), left
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
-        """Whether no sibling can own it."""
-        unsettled = siblings.possible_owners
-        if unsettled is None:
+        """Return whether no sibling can own a candidate."""
+        owners = siblings.possible_owners
+        if owners is None:
             return False
         if not self._own_request:
-            return not unsettled and not siblings.waiting
-        self._suspects[candidate.id] = self._suspects.get(candidate.id, unsettled) & unsettled
-        return not self._suspects[candidate.id]
+            return not owners and not siblings.waiting
+        self._possible_owners[candidate.id] = self._possible_owners.get(candidate.id, owners) & owners
+        return not self._possible_owners[candidate.id]

@@ -201,7 +201,7 @@ class CompletionWaiter(ABC, Generic[S]):
         if item_id is None:
             return None
         state = self._poll_state(
-            item_id, noted=log.info, poll_interval=self._options.poll_interval, deadline=None, begun=None
+            item_id, log=log.info, poll_interval=self._options.poll_interval, deadline=None, started_at=None
         )
         try:
             item = self._poll(self._read(item_id), item_id, is_last=True)
@@ -260,9 +260,9 @@ class CompletionWaiter(ABC, Generic[S]):
     ) -> str | Deferral:
         if not self._options.wait_for_completion:
             return item_id
-        options = {"poll_interval": self._options.poll_interval, "deadline": clocks.earliest, "begun": started_at}
+        options = {"poll_interval": self._options.poll_interval, "deadline": clocks.earliest, "started_at": started_at}
         # A trigger logs its own progress.
-        state = self._poll_state(item_id, noted=log.debug if self._options.deferrable else log.info, **options)
+        state = self._poll_state(item_id, log=log.debug if self._options.deferrable else log.info, **options)
         call = self._read(item_id)
         is_over = is_over or state.expired
         while not self._stopped():

@@ -22,7 +22,7 @@ from airflow_provider_mosaic.api.media_types import USUAL_SUFFIX, kind_of_suffix
 from airflow_provider_mosaic.api.options import format_filename, validate_filename, validate_parts
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.api.reports import still_running_words
+from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
 from airflow_provider_mosaic.clients.progress import size_words
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -106,7 +106,7 @@ class DownloadTask:
         push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
         verdict = run_outcome(run)
         if not verdict.ended:
-            raise still_running_words(run, before="its outputs are downloaded")
+            raise still_running_error(run, before="its outputs are downloaded")
         if not run.outputs:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} and has no outputs: there is nothing to download.",

@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
-from airflow_provider_mosaic.api.reports import still_running_words
+from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
 from airflow_provider_mosaic.durable.create_once import CreateOnce
@@ -336,7 +336,7 @@ def _check_complete(run: Run) -> None:
     """
     verdict = run_outcome(run)
     if not verdict.ended:
-        raise still_running_words(run, before="its outputs are posted, or say which ones by output_ids")
+        raise still_running_error(run, before="its outputs are posted, or say which ones by output_ids")
     if verdict.outcome is Outcome.PARTIAL:
         log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
     if verdict.outcome is Outcome.FAILED:

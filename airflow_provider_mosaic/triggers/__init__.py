@@ -1,4 +1,4 @@
-"""Waits in the triggerer."""
+"""Deferrable triggers for Mosaic."""
 
 from __future__ import annotations
 

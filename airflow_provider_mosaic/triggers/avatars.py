@@ -1,66 +1,29 @@
-"""Wait until an avatar profile is ready, in the triggerer."""
+"""Wait for an avatar profile in the triggerer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_mosaic.api.endpoints.avatars import get_avatar_profile
+from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
 from airflow_provider_mosaic.api.poll_state import avatar_profile_poll_state
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
+from airflow_provider_mosaic.triggers.base import WaitTrigger
+from airflow_provider_mosaic.triggers.polled_waits import Wait
 
 
-class MosaicAvatarProfileTrigger(BaseTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MosaicAvatarProfileTrigger(WaitTrigger):
     """
-    Wait until an avatar profile is ready, or has failed. It only reads.
+    Wait until an avatar profile is ready or has failed.
 
-    The event is that of :class:`~airflow_provider_mosaic.triggers.runs.MosaicRunTrigger`, with the profile's id.
+    For the event and the other parameters see :class:`~airflow_provider_mosaic.triggers.base.WaitTrigger`.
 
-    :param avatar_profile_id: The profile.
-    :param mosaic_conn_id: The connection.
-    :param poll_interval: The longest pause between two looks, in seconds.
-    :param deadline: When to give up, in seconds since the epoch by the wall clock; None for never.
+    :param avatar_profile_id: The avatar profile.
     """
 
-    def __init__(
-        self,
-        *,
-        avatar_profile_id: str,
-        mosaic_conn_id: str = MosaicHook.default_conn_name,
-        poll_interval: float = 30.0,
-        deadline: float | None = None,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.avatar_profile_id = avatar_profile_id
-        self.mosaic_conn_id = mosaic_conn_id
-        self.poll_interval = poll_interval
-        self.deadline = deadline
+    avatar_profile_id: str
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments, as Airflow keeps them."""
-        return (
-            "airflow_provider_mosaic.triggers.avatars.MosaicAvatarProfileTrigger",
-            {
-                "avatar_profile_id": self.avatar_profile_id,
-                "mosaic_conn_id": self.mosaic_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and give one event."""
-        watch = avatar_profile_poll_state(
-            self.avatar_profile_id, poll_interval=self.poll_interval, deadline=self.deadline, noted=self.log.info
-        )
-        yield TriggerEvent(
-            await poll_until_done(
-                self.mosaic_conn_id,
-                get_avatar_profile(self.avatar_profile_id),
-                watch,
-                subject_id=self.avatar_profile_id,
-            )
+    def _wait(self) -> Wait[AvatarProfile]:
+        profile_id = self.avatar_profile_id
+        return Wait(
+            get_avatar_profile(profile_id), avatar_profile_poll_state(profile_id, **self._poll_options), profile_id
         )

@@ -1,53 +1,53 @@
-"""How many looks may be under way at the same time; one that takes long gives its place to another."""
+"""Limit how many polls run at the same time, without letting slow ones block the others."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-#: Seconds after which a look no longer counts: what hangs harms only itself.
+#: Seconds after which a poll gives its slot to another: a request that hangs delays only its own wait.
 SLOW = 3.0
-#: The same while many hang already. Each holds a socket until its time is over, and a process has only so many.
+#: The same when many requests hang. Each holds a socket until its timeout, and the sockets of a process are limited.
 SLOW_AMONG_MANY = 10.0
 MANY = 200
 
 
 class ConcurrencyLimit:
     """
-    Places for looks.
+    Slots for polls.
 
-    :param most: How many there are.
-    :param freed: Is told when there is one again.
+    :param slots: How many polls may run at the same time.
+    :param on_released: Called when a slot is free again.
     """
 
-    def __init__(self, most: int, freed: Callable[[], None]) -> None:
-        #: How many are free.
-        self.free = most
-        self._freed = freed
+    def __init__(self, slots: int, on_released: Callable[[], None]) -> None:
+        #: Slots that are free.
+        self.free = slots
+        self._on_released = on_released
         self._hanging = 0
 
     def acquire(self) -> Callable[[], None]:
-        """Take a place; what is returned says that the look has ended, and is called once."""
+        """Take a slot, and return the function to call once when the poll has ended."""
         self.free -= 1
-        counts = True
+        holds_slot = True
 
-        def count_no_longer() -> None:
-            nonlocal counts
-            counts = False
+        def give_up_slot() -> None:
+            nonlocal holds_slot
+            holds_slot = False
             self._hanging += 1
             self._release()
 
-        def end() -> None:
+        def on_end() -> None:
             timer.cancel()
-            if counts:
+            if holds_slot:
                 self._release()
             else:
                 self._hanging -= 1
 
         slow = SLOW if self._hanging < MANY else SLOW_AMONG_MANY
-        timer = asyncio.get_running_loop().call_later(slow, count_no_longer)
-        return end
+        timer = asyncio.get_running_loop().call_later(slow, give_up_slot)
+        return on_end
 
     def _release(self) -> None:
         self.free += 1
-        self._freed()
+        self._on_released()

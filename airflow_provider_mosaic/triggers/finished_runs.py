@@ -1,9 +1,10 @@
-"""Watch for runs that end, whoever started them, for DAGs that start by it."""
+"""Watch for runs of an agent that end, for DAGs that are scheduled by them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -19,34 +20,34 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
 
-# A DAG file makes this trigger where it is read: what watches is loaded in the triggerer.
+# DAG files import this module. The triggerer imports the rest in run().
 
-#: How a run can end, in the API's words.
+#: Statuses of runs that have ended.
 STATUSES: tuple[str, ...] = get_args(EndStatus)
 
 
 class MosaicRunFinishedTrigger(BaseEventTrigger):
     """
-    Fire whenever runs of an agent have ended, whoever started them: a user, a trigger, the API, another DAG.
+    Fire an event when runs of an agent end, no matter who started them: a user, a trigger, the API or another DAG.
 
-    It is made for Airflow's ``AssetWatcher``; :func:`airflow_provider_mosaic.assets.finished_runs` puts both together.
-    It only reads, never ends by itself, and needs two requests a poll and one for each run that has ended. An event
-    holds all runs that ended since the last poll, at most 200; its payload is
+    The trigger is for Airflow's ``AssetWatcher``; :func:`airflow_provider_mosaic.assets.finished_runs` creates both. It
+    only reads and never ends. A poll takes two requests, and one for each run that has ended. An event holds the runs
+    that ended since the last poll, at most 200; its payload is
     ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. Two events are at least 30 seconds apart, so
     that Airflow can create the DAG run of one before the next arrives. A run that is resumed ends again.
 
-    It begins with the runs that are going on when it is first looked: what had ended before is not told. Where Airflow
-    keeps an asset's state (3.3 and newer), it goes on after a restart of the triggerer where it stopped, and tells
-    what ended meanwhile; only when the triggerer dies within seconds of an event, that event may come twice. Without
-    it (3.1 and 3.2), each start of the triggerer begins anew, and what ended in between is not told.
+    The first poll only records which runs are running: runs that had ended before are not reported. On Airflow 3.3 and
+    newer, the trigger keeps its state in the asset's state store. After a restart of the triggerer it continues there,
+    and reports the runs that ended during the restart. An event can come twice only if the triggerer dies within
+    seconds of it. On Airflow 3.1 and 3.2 each start of the triggerer is a first poll.
 
     :param agent_id: The agent.
-    :param status: Only ends in these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``.
-        Default: all.
+    :param status: Report only these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``. Default:
+        all.
     :param mosaic_conn_id: The connection.
-    :param poll_interval: The pause between two polls, in seconds or as a timedelta.
-    :param asset_name: The name of the asset that is watched, where two assets would otherwise have triggers with the
-        same arguments: Airflow makes one trigger of these, and keeps no state for it.
+    :param poll_interval: Pause between two polls, in seconds or as a timedelta.
+    :param asset_name: Name of the watched asset. Set it where two assets would otherwise have triggers with the same
+        arguments: Airflow creates one trigger for both, and gives it no state store.
     """
 
     def __init__(
@@ -60,16 +61,16 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.agent_id = validate_id("agent_id", agent_id)
-        # In one order, so that the same watch is the same trigger for Airflow, which compares these arguments.
+        # Sorted: Airflow compares the arguments to know a trigger again.
         self.status = (
-            None if status is None else sorted({validate_end_status("status", each) for each in _listed(status)})
+            None if status is None else sorted({validate_end_status("status", each) for each in _as_list(status)})
         )
         self.mosaic_conn_id = validate_name("mosaic_conn_id", mosaic_conn_id)
         self.poll_interval = validate_seconds("poll_interval", poll_interval)
         self.asset_name = optional_text("asset_name", asset_name)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments, as Airflow keeps them."""
+        """Return the class path and the arguments for Airflow's database."""
         return (
             "airflow_provider_mosaic.triggers.finished_runs.MosaicRunFinishedTrigger",
             {
@@ -82,22 +83,20 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch for ever, and yield an event for the runs that have ended since the last poll."""
+        """Watch without end. Yield an event for the runs that have ended since the last poll."""
         from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
-        watch = RunWatcher(
+        watcher = RunWatcher(
             agent_id=self.agent_id,
             status=self.status,
             mosaic_conn_id=self.mosaic_conn_id,
             poll_interval=self.poll_interval,
             store=asset_state_store(self),
         )
-        async with aclosing(watch.completions()) as ends:
-            async for ended in ends:
-                yield TriggerEvent(
-                    {"runs": [{"run_id": end.run_id, "agent_id": end.agent_id, "status": end.status} for end in ended]}
-                )
+        async with aclosing(watcher.completions()) as polls:
+            async for completions in polls:
+                yield TriggerEvent({"runs": [asdict(completion) for completion in completions]})
 
 
-def _listed(status: Iterable[str] | str) -> list[Any]:
+def _as_list(status: Iterable[str] | str) -> list[Any]:
     return validate_list("status", [status] if isinstance(status, str) else status)

@@ -1,4 +1,4 @@
-"""One page of the list, asked for again where that may help: many waits hang on it."""
+"""Read one page of a list, with retries: many waits depend on it."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
 
-_TRIES, _LIMITED_TRIES = 3, 10
-_LONGEST_PAGE, _LONGEST_QUIET = 30.0, 120.0
+#: Attempts that fail, and attempts that are rate limited. More of the latter: polling each run instead would send a
+#: hundred times as many requests to a server that already limits them.
+_MAX_ERRORS, _MAX_RATE_LIMITS = 3, 10
+_MAX_PAGE_SECONDS, _MAX_COOLDOWN = 30.0, 120.0
 
 
-async def fetch_page_with_retry(session: SharedClient, pacing: RateLimit, call: Call[Page[T]]) -> Page[T]:
+async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, call: Call[Page[T]]) -> Page[T]:
     """
-    Read a page, in the quiet that the server asks for.
+    Read a page after the cooldown of the rate limit.
 
-    :param session: What it is read with.
-    :param pacing: The quiet; on the clock of the running loop.
-    :param call: Reads it.
-    :raises MosaicError: It can't be read now.
+    :param rate_limit: Shared by all requests of the connection; uses the clock of the running loop.
+    :param call: Reads the page.
+    :raises MosaicError: The page can't be read now.
     """
     clock = asyncio.get_running_loop().time
-    failed = limited = 0
+    errors = rate_limits = 0
     while True:
-        quiet = pacing.quiet_until - clock()
-        if quiet > _LONGEST_QUIET:
-            raise MosaicTransportError(f"Could not {call.description}: the server wants {quiet:.0f} s of quiet.")
-        await asyncio.sleep(max(0.0, quiet))
+        cooldown = rate_limit.cooldown_until - clock()
+        if cooldown > _MAX_COOLDOWN:
+            raise MosaicTransportError(f"Could not {call.description}: rate limited for {cooldown:.0f} s.")
+        await asyncio.sleep(max(0.0, cooldown))
         try:
             # Not asyncio.wait_for: see the asynchronous client.
-            with anyio.fail_after(_LONGEST_PAGE):
-                page = await session.send(call)
+            with anyio.fail_after(_MAX_PAGE_SECONDS):
+                page = await client.send(call)
         except TimeoutError:
             raise MosaicTransportError(f"Could not {call.description}: no answer came in time.") from None
         except MosaicError as error:
-            pacing.record_error(error, now=clock())
-            # Whom the server bids to be slow should not ask for each run instead.
+            rate_limit.record_error(error, now=clock())
             if isinstance(error, MosaicRateLimitError):
-                limited += 1
+                rate_limits += 1
             else:
-                failed += 1
-            if failed >= _TRIES or limited >= _LIMITED_TRIES or not error.transient:
+                errors += 1
+            if errors >= _MAX_ERRORS or rate_limits >= _MAX_RATE_LIMITS or not error.transient:
                 raise
         else:
-            pacing.record_response()
+            rate_limit.record_success()
             return page

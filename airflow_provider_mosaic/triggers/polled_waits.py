@@ -1,4 +1,4 @@
-"""One wait among many: what it looks at, what it has seen, and how it ended."""
+"""One wait of a poller: what to read, what is known so far, and the event at its end."""
 
 from __future__ import annotations
 
@@ -14,167 +14,140 @@ from airflow_provider_mosaic.api.poll_state import PollState
 
 S = TypeVar("S")
 
-#: How a wait can end, as the events say it.
+#: Outcomes in the events.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
-#: The longest row of looks without the list, for a run that waits but is not among the running.
-_MOST_SKIPS = 16
+#: Most polls in a row that skip the list, for a run that is not in it although it has not ended.
+_MAX_LIST_SKIPS = 16
 
 
 class Wait(Generic[S]):
     """
-    One wait. Whoever made it awaits :attr:`outcome`, the payload of a trigger's event.
+    One wait. Await :attr:`event` for the payload of the trigger's event.
 
-    The event is kept in Airflow's database until the task goes on: it holds ids and words, and the task that goes on
-    reads the rest anew.
+    Airflow keeps the event in its database until the task resumes. The event holds only ids and statuses; the resumed
+    task reads the rest itself.
 
-    :param call: Reads what is waited for.
-    :param watch: The course of the wait.
-    :param subject_id: The id of what is waited for.
+    :param call: Reads the subject.
+    :param state: Pauses, deadline and error tolerance of this wait.
+    :param subject_id: Id of the run, post, ...
     """
 
-    __slots__ = ("_call", "_context", "due", "last_pause", "looking", "outcome", "subject_id", "watch")
+    __slots__ = ("_call", "_context", "due", "event", "is_polling", "last_pause", "state", "subject_id")
 
-    def __init__(self, call: Call[S] | None, watch: PollState[S], subject_id: str) -> None:
+    def __init__(self, call: Call[S] | None, state: PollState[S], subject_id: str) -> None:
         self._call = call
-        self.watch = watch
+        self.state = state
         self.subject_id = subject_id
-        self.outcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        #: When it wants to be looked at, by the loop's clock.
+        self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        #: When to poll next, by the loop's clock.
         self.due = 0.0
-        #: Seconds between the last look and that.
+        #: Seconds from the last poll to the next one.
         self.last_pause = 0.0
-        #: Whether a look of its own is under way.
-        self.looking = False
-        # Airflow's loggers know by it whose lines these are.
+        #: Whether a poll of its own is queued or running.
+        self.is_polling = False
+        # Airflow's log handlers read the task of a log line from the context.
         self._context = contextvars.copy_context()
 
     @property
     def call(self) -> Call[S]:
-        """What reads it."""
-        assert self._call is not None  # noqa: S101 - those without one make it
+        """What reads the subject."""
+        assert self._call is not None  # noqa: S101 - BatchedRunWait overrides this property
         return self._call
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended, or nobody waits any more."""
-        return self.outcome.done()
+        """Whether the wait has ended or was cancelled."""
+        return self.event.done()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the wait needs a poll and has none queued or running."""
+        return not self.is_polling and not self.is_done
 
     def record_success(self, subject: S) -> None:
-        """
-        Take in what a look showed.
-
-        :param subject: What was looked at.
-        """
-        verdict = self._context.run(self.watch.record_success, subject)
-        if verdict.ended:
-            self._set_result({"outcome": ENDED, "id": self.subject_id, "status": verdict.status})
-        else:
-            self._check_deadline()
+        """Record what a poll returned. End the wait if the subject has ended or the deadline has passed."""
+        outcome = self._context.run(self.state.record_success, subject)
+        if outcome.ended:
+            self._set_event(ENDED, status=outcome.status)
+        elif self.state.expired:
+            self._set_event(TIMEOUT)
 
     def record_error(self, error: MosaicError) -> None:
-        """
-        Take in that a look failed.
-
-        :param error: Why.
-        """
+        """Record a failed poll. End the wait if the error is final or the deadline has passed."""
         try:
-            self._context.run(self.watch.record_error, error)
-        except MosaicError as reason:
-            self._set_result(
-                {
-                    "outcome": ERROR,
-                    "id": self.subject_id,
-                    "error": type(reason).__name__,
-                    "message": str(reason),
-                    "transient": reason.transient,
-                }
-            )
-        except Exception as unforeseen:
-            self.set_exception(unforeseen)
+            self._context.run(self.state.record_error, error)
+        except MosaicError as final:
+            self._set_event(ERROR, error=type(final).__name__, message=str(final), transient=final.transient)
+        except Exception as unexpected:
+            self.set_exception(unexpected)
         else:
-            self._check_deadline()
+            if self.state.expired:
+                self._set_event(TIMEOUT)
 
     def set_exception(self, error: BaseException) -> None:
-        """
-        End it by an error that is none of Mosaic's.
-
-        :param error: A mistake in the program.
-        """
+        """End the wait with an unexpected exception."""
         if not self.is_done:
-            self.outcome.set_exception(error)
+            self.event.set_exception(error)
 
-    def _check_deadline(self) -> None:
-        if self.watch.expired:
-            self._set_result({"outcome": TIMEOUT, "id": self.subject_id})
-
-    def _set_result(self, event: dict[str, Any]) -> None:
+    def _set_event(self, outcome: str, **details: Any) -> None:
         if not self.is_done:
-            self.outcome.set_result(event)
+            self.event.set_result({"outcome": outcome, "id": self.subject_id, **details})
 
 
 class BatchedRunWait(Wait[Run]):
     """
-    The wait for a run, which the list of running runs can spare a look.
+    The wait for a run. The list of running runs can replace polls of the run itself.
 
     :param run_id: The run.
-    :param watch: The course of the wait.
+    :param state: Pauses, deadline and error tolerance of this wait.
     """
 
-    __slots__ = ("_counts", "_failing", "_short", "_skips", "_skips_left")
+    __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
 
-    def __init__(self, run_id: str, watch: PollState[Run]) -> None:
-        super().__init__(None, watch, run_id)
+    def __init__(self, run_id: str, state: PollState[Run]) -> None:
+        super().__init__(None, state, run_id)
         self._counts: Counts | None = None
-        self._short = False
-        self._failing = False
-        self._skips = 1
-        self._skips_left = 0
+        self._needs_credits = False
+        self._has_failed = False
+        self._list_skips = 1
+        self._list_skips_left = 0
 
     @property
     def call(self) -> Call[Run]:
-        """Made for each look: it is large, and there are many waits."""
+        """What reads the run. Created for each poll: a call is large, and there are many waits."""
         return get_run(self.subject_id)
 
     @property
     def can_be_batched(self) -> bool:
-        """Whether the list may show it. One that waited without being listed is looked at by itself for a while."""
-        return not self._skips_left
+        """Whether the list may show the run. After a scan without it, some polls skip the list."""
+        return not self._list_skips_left
 
     def record_success(self, subject: Run) -> None:
-        """
-        Take in what a look of its own showed.
-
-        :param subject: The run.
-        """
-        self._counts, self._short, self._failing = counts_of(subject), subject.needs_credits, False
-        self._skips_left = max(0, self._skips_left - 1)
+        """Record the run as its own GET returned it."""
+        self._counts, self._needs_credits, self._has_failed = counts_of(subject), subject.needs_credits, False
+        self._list_skips_left = max(0, self._list_skips_left - 1)
         super().record_success(subject)
 
     def record_error(self, error: MosaicError) -> None:
-        """
-        Take in that a look failed.
-
-        :param error: Why.
-        """
-        self._failing = True
+        """Record a failed poll, as :meth:`Wait.record_error`."""
+        self._has_failed = True
         super().record_error(error)
 
     def on_listed(self, row: RunningRow) -> bool:
         """
-        Take in that the list shows the run as running: maybe news, never an end.
+        Record that the list shows the run as running. The list never ends a wait.
 
-        :param row: Its row.
-        :returns: Whether its nodes have moved on: a sign that the row is no old one.
+        :returns: Whether nodes have progressed since the last poll, which proves that the row is current.
         """
-        self._skips, self._skips_left = 1, 0
-        moved = row.counts is not None and row.counts != self._counts
-        if moved or self._failing:
-            self._counts, self._failing = row.counts or self._counts or (0, 0, 0), False
-            run = still_running(self.subject_id, self._counts, needs_credits=self._short)
-            self._context.run(self.watch.record_success, run)
-        return moved
+        self._list_skips, self._list_skips_left = 1, 0
+        progressed = row.counts is not None and row.counts != self._counts
+        if progressed or self._has_failed:
+            self._counts, self._has_failed = row.counts or self._counts or (0, 0, 0), False
+            run = still_running(self.subject_id, self._counts, needs_credits=self._needs_credits)
+            self._context.run(self.state.record_success, run)
+        return progressed
 
     def on_not_listed(self) -> None:
-        """Take in that the list did not show it: should it wait all the same, the list is of no use for it."""
-        self._skips_left = self._skips
-        self._skips = min(_MOST_SKIPS, self._skips * 2)
+        """Record that a complete list did not show the run. If it has not ended, poll it without the list next."""
+        self._list_skips_left = self._list_skips
+        self._list_skips = min(_MAX_LIST_SKIPS, self._list_skips * 2)

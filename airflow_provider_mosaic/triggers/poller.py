@@ -1,8 +1,35 @@
 """
-The poller: all waits of one connection on one event loop, looked after with as few requests as they allow.
+Poll everything that a triggerer waits for over one connection, with as few requests as possible.
 
-It has no task of its own: its agenda wakes it when the first wait is due, and a look lasts as long as its request. A
-run that the list shows as running is not asked for by itself; how a run ended is only ever believed of its own GET.
+A triggerer holds thousands of waits on one event loop. The waits of a connection share one :class:`Poller`, one client
+and one rate limit. The poller has no task of its own: a :class:`~airflow_provider_mosaic.triggers.schedule.Schedule`
+calls it when waits are due. This is what it does then:
+
+**Scan the list, or poll one by one.** A page of the list of running runs shows a hundred runs, so a thousand waits take
+ten pages instead of a thousand requests. A listed run is still running and needs no poll of its own. A run in no page
+has most likely ended, and is polled by itself: only the GET of a run ends a wait. Fewer than four due runs, other
+subjects and waits at their deadline are always polled by themselves, at most 32 at a time.
+:class:`~airflow_provider_mosaic.api.poll_strategy.PollStrategy` knows what the list costs and which way is cheaper.
+
+**Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
+are due within five seconds, at random, and join the next scan if it comes early enough. So a cycle is one scan.
+
+**Audit the list.** A list can be stale. After each complete scan, the poller polls one run that was listed: the one
+whose last first-hand news is the oldest. Two audits in a row that find an ended run stop the use of the list for a
+while.
+
+**Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
+is over. Due waits are rescheduled to its end, also those at their deadline: their last poll is still to come.
+
+**Tolerate errors.** Each wait counts its own errors and ends when its
+:class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 polls in a row without a
+response, the queued polls fail with the same error without being sent: in an outage, thousands of them would each wait
+for a timeout. An error of the list ends no wait: the runs are polled one by one for a while. An unexpected exception
+ends only the waits that it concerns.
+
+**Never block the loop.** Airflow's triggerer shares the loop. Rows are processed twenty at a time. Log lines are paced:
+the triggerer's supervisor reads them through a socket and is busy for half a second at a time, and a full socket blocks
+the loop.
 """
 
 from __future__ import annotations
@@ -12,17 +39,13 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.running import RunningRow
-from airflow_provider_mosaic.api.errors import (
-    MosaicError,
-    MosaicServerError,
-    MosaicTransportError,
-)
-from airflow_provider_mosaic.api.poll_strategy import FEWEST_FOR_LIST, ListScan, PollStrategy
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicServerError, MosaicTransportError
+from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
 from airflow_provider_mosaic.api.rate_limit import RateLimit
 from airflow_provider_mosaic.triggers.concurrency import ConcurrencyLimit
 from airflow_provider_mosaic.triggers.pages import fetch_page_with_retry
@@ -32,360 +55,358 @@ from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 log = logging.getLogger(__name__)
 
-#: Single looks at the same time.
+#: Polls of single waits at the same time.
 _MAX_POLLS = 32
-#: The first looks of many are spread over so many seconds each, and over so many at most.
-_SPREAD_EACH, _LONGEST_SPREAD = 0.005, 5.0
-#: A wait that is due within this part of its pause is looked at together with those that are due.
+#: New waits are spread over this many seconds for each wait, and over this many at most.
+_SPREAD_PER_WAIT, _MAX_SPREAD = 0.005, 5.0
+#: A wait joins a scan early when less than this fraction of its pause is left.
 _EARLY = 0.25
-#: By this part of its longest pause a wait may be looked at later than that, with others.
+#: A wait may be late by this fraction of its poll interval to join the next scan.
 _LATE = 0.1
-#: Seconds between two sweeps for each page of one, unless a wait wants to be looked at more often.
-_GAP_A_PAGE = 0.3
-#: Seconds between two rounds for each wait: a round looks at all of them.
-_ROUND_EACH = 5e-6
-#: Seconds of waiting for pages after which a sweep is broken off, unless the waits want to be looked at more seldom.
-_SLOW_SCAN = 60.0
-#: Seconds of a sweep for each line that it writes: a triggerer's supervisor turns away for half a second at a time, and
-#: whoever writes more lines meanwhile than its socket holds, some two hundred, holds the loop.
-_EACH_LINE = 0.004
-#: Seconds that no sweep takes.
-_MAX_SCAN_SECONDS = 3600.0
-#: So many looks in a row without an answer speak for all that are queued behind them.
+#: Least seconds between two scans, for each page of a scan. A shorter poll interval overrides it.
+_SCAN_INTERVAL_PER_PAGE = 0.3
+#: Least seconds between two calls of the schedule, for each wait: a call visits all of them.
+_INTERVAL_PER_WAIT = 5e-6
+#: Seconds that a scan may wait for pages, unless the poll interval is longer.
+_MAX_SCAN_WAIT = 60.0
+#: Seconds for each log line of a scan. The socket to the supervisor holds about two hundred lines.
+_SECONDS_PER_LOG_LINE = 0.004
+#: Longer than any scan takes. A deadline that is further away needs no timer during a scan.
+_LONGER_THAN_A_SCAN = 3600.0
+#: Number of consecutive failures after which queued polls fail without being sent.
 _MAX_CONSECUTIVE_FAILURES = 20
-#: So many waits are seen to before others have a turn on the loop.
+#: Waits that are processed before other tasks of the loop get a turn.
 _BATCH = 20
 
 
 class Poller:
     """
-    Looks after waits.
+    Poll the waits of one connection on one event loop.
 
-    :param session: What the requests are sent with; it is closed with the last wait.
+    :param client: Sends the requests. :meth:`aclose` closes it.
     """
 
-    def __init__(self, session: SharedClient) -> None:
-        self._session = session
+    def __init__(self, client: SharedClient) -> None:
+        self._client = client
         self._loop = asyncio.get_running_loop()
-        self._plan = PollStrategy()
-        self._pacing = RateLimit()
-        # In the order in which something sure was heard of them.
+        self._strategy = PollStrategy()
+        self._rate_limit = RateLimit()
+        # All waits. The order is that of the audits: the one whose first-hand news is the oldest comes first.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
-        self._agenda = Schedule(self._wake)
+        self._schedule = Schedule(self._on_due)
         self._queue: deque[Wait[Any]] = deque()
-        self._looks: dict[Wait[Any], asyncio.Task[None]] = {}
+        self._polls: dict[Wait[Any], asyncio.Task[None]] = {}
         self._slots = ConcurrencyLimit(_MAX_POLLS, self._start_polls)
-        self._sweep: asyncio.Task[None] | None = None
-        self._next_sweep = 0.0
-        self._parked: dict[BatchedRunWait, None] = {}
+        self._scan: asyncio.Task[None] | None = None
+        self._next_scan = 0.0
+        # Due waits that the running scan has not shown yet.
+        self._awaiting_scan: dict[BatchedRunWait, None] = {}
         self._audited: Wait[Any] | None = None
-        self._unanswered = 0
-        self._others: set[asyncio.Task[None]] = set()
+        self._consecutive_failures = 0
+        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody waits."""
+        """Whether there are no waits."""
         return not self._waits
 
     def add(self, wait: Wait[Any]) -> None:
-        """
-        Look after a wait from now on.
-
-        :param wait: The wait.
-        """
+        """Poll a wait from now on."""
         self._waits[wait] = None
         if isinstance(wait, BatchedRunWait):
             self._runs.setdefault(wait.subject_id, []).append(wait)
-        self._session.request_refresh()
-        many = len(self._waits)
-        spread = 0.0 if many == 1 else random.uniform(0.0, min(_LONGEST_SPREAD, _SPREAD_EACH * many))
-        self._schedule(wait, self._loop.time() + spread)
+        self._client.request_refresh()
+        count = len(self._waits)
+        spread = 0.0 if count == 1 else random.uniform(0.0, min(_MAX_SPREAD, _SPREAD_PER_WAIT * count))
+        self._schedule_poll(wait, self._loop.time() + spread)
 
     def remove(self, wait: Wait[Any]) -> None:
-        """
-        Look after a wait no longer, whatever became of it.
-
-        :param wait: The wait.
-        """
+        """Stop polling a wait."""
         del self._waits[wait]
         if isinstance(wait, BatchedRunWait):
             waits = self._runs[wait.subject_id]
             waits.remove(wait)
             if not waits:
                 del self._runs[wait.subject_id]
-        if not wait.is_done:
-            wait.outcome.cancel()
-        if look := self._looks.get(wait):
-            look.cancel()
+        wait.event.cancel()
+        if poll := self._polls.get(wait):
+            poll.cancel()
 
     async def aclose(self) -> None:
-        """Stop, and close the session."""
-        self._agenda.close()
-        tasks = [*self._looks.values(), *self._others, *([self._sweep] if self._sweep else [])]
+        """Stop all requests, and close the client."""
+        self._schedule.close()
+        tasks = [*self._polls.values(), *self._background, *([self._scan] if self._scan else [])]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._session.aclose()
+        await self._client.aclose()
 
-    # When
+    # When to poll
 
-    def _schedule(self, wait: Wait[Any], due: float) -> None:
-        """Look at a wait at some time, and at its deadline if that comes before; never in a quiet."""
-        deadline = wait.watch.deadline
+    def _schedule_poll(self, wait: Wait[Any], due: float) -> None:
+        """Poll a wait at a time or at its deadline, whichever is first, but not during a cooldown."""
+        deadline = wait.state.deadline
         if deadline is not None:
             due = min(due, self._loop.time() + deadline - time.time())
-        self._agenda.add(wait, max(due, self._pacing.quiet_until))
+        self._schedule.add(wait, max(due, self._rate_limit.cooldown_until))
 
-    def _wake(self) -> None:
+    def _schedule_next(self, wait: Wait[Any], polled_at: float) -> None:
+        """Schedule the next poll of a wait after one at that time."""
+        if not wait.is_done:
+            # Runs of one scan stay together. A wait that is polled by itself gets jitter, to stay apart from others.
+            together = len(self._runs) >= MIN_RUNS_FOR_LIST and isinstance(wait, BatchedRunWait)
+            wait.last_pause = wait.state.pause(jitter=0.0) if together else wait.state.pause()
+            self._schedule_poll(wait, polled_at + wait.last_pause)
+
+    def _on_due(self) -> None:
         now = self._loop.time()
-        self._agenda.not_before = now + _ROUND_EACH * len(self._waits)
+        self._schedule.not_before = now + _INTERVAL_PER_WAIT * len(self._waits)
         try:
-            self._round(now)
+            self._poll_due(now)
         except Exception as error:
-            # Nobody else would ever hear of it, and all would wait for ever.
+            # In a timer's callback, nothing else would end the waits.
             for wait in list(self._waits):
                 wait.set_exception(error)
             raise
         finally:
-            self._agenda.set_timer()
+            self._schedule.set_timer()
 
-    def _round(self, now: float) -> None:
-        due: list[BatchedRunWait] = []
-        for wait in self._agenda.pop_due(now):
-            if now < self._pacing.quiet_until:
-                # Also one whose time is up: how it stands then is asked of Mosaic.
-                self._schedule(wait, self._pacing.quiet_until)
-            elif wait.watch.expired:
-                self._queue_poll(wait)
-            elif isinstance(wait, BatchedRunWait) and wait.can_be_batched:
-                due.append(wait)
+    def _poll_due(self, now: float) -> None:
+        """Poll the waits that are due."""
+        runs: list[BatchedRunWait] = []
+        for wait in self._schedule.pop_due(now):
+            if now < self._rate_limit.cooldown_until:
+                self._schedule_poll(wait, self._rate_limit.cooldown_until)
+            elif isinstance(wait, BatchedRunWait) and wait.can_be_batched and not wait.state.expired:
+                runs.append(wait)
             else:
                 self._queue_poll(wait)
-        if due:
-            self._poll_runs(due, now)
+        if runs:
+            self._poll_runs(runs, now)
         self._start_polls()
 
     def _poll_runs(self, due: list[BatchedRunWait], now: float) -> None:
-        if self._sweep is not None and len(due) >= FEWEST_FOR_LIST:
-            self._parked |= dict.fromkeys(due)
-            self._hold(due)
+        """Poll runs by the running scan, the next scan, a new scan, or one by one."""
+        if self._scan is not None:
+            if len(due) >= MIN_RUNS_FOR_LIST:
+                self._add_to_scan(due)
+            else:
+                self._queue_polls(due)
             return
-        if self._sweep is None and now < self._next_sweep and self._plan.prefers_list(len(self._runs), now=now):
-            hasty = []
-            for wait in due:
-                if self._can_await_next_scan(wait, now):
-                    self._schedule(wait, self._next_sweep)
-                else:
-                    hasty.append(wait)
-            due = hasty
-        early = self._early(now) if self._sweep is None and len(due) >= _EARLY * self._plan.pages else []
-        if self._sweep is not None or not self._plan.prefers_list(len(due) + len(early), now=now):
-            for wait in due:
-                self._queue_poll(wait)
+        if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
+            due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
+        early = self._due_soon(now) if len(due) >= _EARLY * self._strategy.pages else []
+        if self._strategy.prefers_list(len(due) + len(early), now=now):
+            self._start_scan([*due, *early], now)
         else:
-            wanted = dict.fromkeys([*due, *early])
-            shortest = min(wait.watch.poll_interval for wait in wanted)
-            self._next_sweep = now + min(shortest, _GAP_A_PAGE * self._plan.pages)
-            self._hold(wanted)
-            self._sweep = self._loop.create_task(self._scan(wanted, now))
+            self._queue_polls(due)
 
-    def _can_await_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
-        """Whether that is soon enough: the short pauses of its beginning are for runs that are few."""
-        return self._next_sweep - now + wait.last_pause <= (1.0 + _LATE) * wait.watch.poll_interval
+    def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
+        """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
+        # The first pauses of a wait are shorter than its poll interval. That pays only where there are few runs.
+        if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
+            return False
+        self._schedule_poll(wait, self._next_scan)
+        return True
 
-    def _early(self, now: float) -> list[BatchedRunWait]:
+    def _due_soon(self, now: float) -> list[BatchedRunWait]:
         return [
             wait
             for waits in self._runs.values()
             for wait in waits
-            if wait.can_be_batched
-            and not wait.looking
-            and not wait.is_done
-            and wait.due - now <= _EARLY * wait.last_pause
+            if wait.can_be_batched and wait.is_idle and wait.due - now <= _EARLY * wait.last_pause
         ]
-
-    def _hold(self, waits: Iterable[BatchedRunWait]) -> None:
-        """A sweep sees to them; only deadlines that may come meanwhile are minded."""
-        soon = time.time() + _MAX_SCAN_SECONDS
-        for wait in waits:
-            wait.due = float("inf")
-            if wait.watch.deadline is not None and wait.watch.deadline < soon:
-                self._schedule(wait, wait.due)
-
-    def _on_polled(self, wait: Wait[Any], at: float) -> None:
-        """Say when a wait is looked at next."""
-        if not wait.is_done:
-            # Runs that were seen together stay together; alone, nobody should fall into step with others.
-            together = len(self._runs) >= FEWEST_FOR_LIST and isinstance(wait, BatchedRunWait)
-            wait.last_pause = wait.watch.pause(jitter=0.0) if together else wait.watch.pause()
-            self._schedule(wait, at + wait.last_pause)
 
     # One by one
 
     def _queue_poll(self, wait: Wait[Any]) -> None:
-        wait.looking = True
-        if wait.watch.expired:
+        wait.is_polling = True
+        if wait.state.expired:
             self._queue.appendleft(wait)
         else:
             self._queue.append(wait)
 
+    def _queue_polls(self, waits: Iterable[Wait[Any]]) -> None:
+        for wait in waits:
+            self._queue_poll(wait)
+
     def _start_polls(self) -> None:
-        if self._loop.time() < self._pacing.quiet_until:
-            self._postpone()
+        """Start queued polls while there are slots."""
+        if self._loop.time() < self._rate_limit.cooldown_until:
+            self._postpone_queue()
         while self._queue and self._slots.free > 0:
             wait = self._queue.popleft()
             if not wait.is_done:
-                look = self._looks[wait] = self._loop.create_task(self._poll_one(wait))
-                # Also when it is cancelled before its first step.
-                look.add_done_callback(partial(self._on_poll_done, wait, self._slots.acquire()))
+                poll = self._polls[wait] = self._loop.create_task(self._poll(wait))
+                # A callback, since a task that is cancelled before its first step runs no finally clause.
+                poll.add_done_callback(partial(self._on_poll_done, wait, self._slots.acquire()))
 
-    async def _poll_one(self, wait: Wait[Any]) -> None:
-        audited = wait is self._audited
-        if audited:
+    async def _poll(self, wait: Wait[Any]) -> None:
+        """Read the subject of a wait."""
+        is_audit = wait is self._audited
+        if is_audit:
             self._audited = None
         try:
-            subject = await self._session.send(wait.call)
-            self._unanswered = 0
-            self._pacing.record_response()
+            subject = await self._client.send(wait.call)
+            self._consecutive_failures = 0
+            self._rate_limit.record_success()
             wait.record_success(subject)
-            if audited:
-                self._plan.record_audit(had_ended=wait.is_done, now=self._loop.time(), cycle=wait.watch.poll_interval)
+            if is_audit:
+                self._strategy.record_audit(
+                    had_ended=wait.is_done, now=self._loop.time(), cycle=wait.state.poll_interval
+                )
         except MosaicError as error:
             wait.record_error(error)
-            self._failed(error)
+            self._on_poll_error(error)
         except Exception as error:
             wait.set_exception(error)
 
-    def _on_poll_done(self, wait: Wait[Any], give_back: Callable[[], None], _: asyncio.Task[None]) -> None:
-        del self._looks[wait]
-        wait.looking = False
-        self._on_row(wait)
-        self._on_polled(wait, self._loop.time())
-        give_back()
+    def _on_poll_done(self, wait: Wait[Any], release: Callable[[], None], _: asyncio.Task[None]) -> None:
+        del self._polls[wait]
+        wait.is_polling = False
+        self._audit_later(wait)
+        self._schedule_next(wait, self._loop.time())
+        release()
 
-    def _failed(self, error: MosaicError) -> None:
-        """Take in a fault that may be everybody's."""
+    def _on_poll_error(self, error: MosaicError) -> None:
+        """Handle an error that may concern all waits: a rate limit or an outage."""
         now = self._loop.time()
-        self._pacing.record_error(error, now=now)
-        away = isinstance(error, MosaicTransportError | MosaicServerError)
-        self._unanswered = self._unanswered + 1 if away else 0
-        if now < self._pacing.quiet_until:
-            self._postpone()
-        elif self._unanswered >= _MAX_CONSECUTIVE_FAILURES and self._queue:
-            queued, self._queue = self._queue, deque()
-            others = list(queued)
-            # Should it be theirs alone who came first, others come first the next time.
-            random.shuffle(others)
-            self._start_scan(self._share(error, others))
+        self._rate_limit.record_error(error, now=now)
+        is_outage = isinstance(error, MosaicTransportError | MosaicServerError)
+        self._consecutive_failures = self._consecutive_failures + 1 if is_outage else 0
+        if now < self._rate_limit.cooldown_until:
+            self._postpone_queue()
+        elif self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES and self._queue:
+            waits = list(self._queue)
+            self._queue.clear()
+            # Other waits come first the next time, in case only those that came first fail.
+            random.shuffle(waits)
+            task = self._loop.create_task(self._fail_polls(waits, error))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
-    def _postpone(self) -> None:
-        """Let those that are queued wait for the end of the quiet."""
-        queued, self._queue = self._queue, deque()
-        for wait in queued:
-            wait.looking = False
-            self._schedule(wait, self._pacing.quiet_until)
+    def _postpone_queue(self) -> None:
+        """Reschedule the queued polls to the end of the cooldown."""
+        while self._queue:
+            wait = self._queue.popleft()
+            wait.is_polling = False
+            self._schedule_poll(wait, self._rate_limit.cooldown_until)
 
-    async def _share(self, error: MosaicError, waits: list[Wait[Any]]) -> None:
-        """Let a fault stand for those that were not asked for."""
+    async def _fail_polls(self, waits: list[Wait[Any]], error: MosaicError) -> None:
+        """Record an error for polls that are not sent."""
         for number, wait in enumerate(waits):
             if not wait.is_done:
                 wait.record_error(error)
-                wait.looking = False
-                self._on_polled(wait, self._loop.time())
+                wait.is_polling = False
+                self._schedule_next(wait, self._loop.time())
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _start_scan(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
-
     # By the list
 
-    async def _scan(self, wanted: dict[BatchedRunWait, None], began: float) -> None:
-        # All are looked for, also those that are not due yet: who is seen together is due together from then on.
-        sweep = ListScan(run_id for run_id, waits in self._runs.items() if any(wait.can_be_batched for wait in waits))
-        whole = False
-        patience = max(_SLOW_SCAN, *(wait.watch.poll_interval for wait in wanted))
-        lines = 0
-        try:
-            while sweep.next_call is not None and not all(wait.is_done for wait in wanted):
-                asked = self._loop.time()
-                page = await fetch_page_with_retry(self._session, self._pacing, sweep.next_call)
-                self._unanswered = 0
-                patience -= self._loop.time() - asked
-                if patience < 0:
-                    raise MosaicTransportError("Reading the running runs took too long.")
-                for number, row in enumerate(sweep.add_page(page)):
-                    if number % _BATCH == 0:
-                        # Airflow's own work on this loop comes between, and what its supervisor does with the lines.
-                        await asyncio.sleep(lines * _EACH_LINE)
-                        lines = 0
-                    for wait in self._runs.get(row.run_id, ()):
-                        lines += self._was_listed(wait, row, wanted, began)
-            if sweep.next_call is None:
-                self._plan.record_scan(sweep, now=self._loop.time())
-                whole = sweep.whole
-        except Exception as error:
-            rest = self._plan.record_error(error, now=self._loop.time(), first_page=not sweep.pages)
-            # Whatever is wrong with the list, or with how it is read: the runs can be asked for without it.
-            unforeseen = None if isinstance(error, MosaicError) else error
-            log.info("%s The runs are asked for one by one for %.0f s.", error, rest, exc_info=unforeseen)
-        finally:
-            self._sweep = None
-            self._after_scan(wanted, sweep, whole=whole)
+    def _start_scan(self, waits: list[BatchedRunWait], now: float) -> None:
+        shortest = min(wait.state.poll_interval for wait in waits)
+        self._next_scan = now + min(shortest, _SCAN_INTERVAL_PER_PAGE * self._strategy.pages)
+        self._add_to_scan(waits)
+        self._scan = self._loop.create_task(self._scan_list(now))
 
-    def _was_listed(
-        self, wait: BatchedRunWait, row: RunningRow, wanted: dict[BatchedRunWait, None], began: float
-    ) -> bool:
-        """Whether that was news, which the task's log tells."""
-        if wait.looking or wait.is_done:
-            return False
-        news = False
+    def _add_to_scan(self, waits: list[BatchedRunWait]) -> None:
+        """Leave waits to the running scan. Only a deadline that may pass during the scan keeps a timer."""
+        soon = time.time() + _LONGER_THAN_A_SCAN
+        for wait in waits:
+            self._awaiting_scan[wait] = None
+            wait.due = float("inf")
+            if wait.state.deadline is not None and wait.state.deadline < soon:
+                self._schedule_poll(wait, wait.due)
+
+    async def _scan_list(self, started_at: float) -> None:
+        """Scan the list of running runs. An error ends the scan, and no wait."""
+        # All runs, also those that are not due: runs that a scan shows are due together from then on.
+        scan = ListScan(run_id for run_id, waits in self._runs.items() if any(wait.can_be_batched for wait in waits))
+        is_complete = False
         try:
-            if news := wait.on_listed(row):
-                self._on_row(wait)
+            await self._read_pages(scan, started_at)
+            is_complete = scan.is_complete
+        except Exception as error:
+            rest = self._strategy.record_error(error, now=self._loop.time(), first_page=not scan.pages)
+            unexpected = None if isinstance(error, MosaicError) else error
+            log.info("%s The runs are polled one by one for %.0f s.", error, rest, exc_info=unexpected)
+        finally:
+            self._scan = None
+            self._after_scan(scan, is_complete=is_complete)
+
+    async def _read_pages(self, scan: ListScan, started_at: float) -> None:
+        """Read pages until all due runs were shown, or the scan ends."""
+        time_left = max(_MAX_SCAN_WAIT, *(wait.state.poll_interval for wait in self._awaiting_scan))
+        while scan.next_call is not None:
+            if all(wait.is_done for wait in self._awaiting_scan):
+                return
+            requested_at = self._loop.time()
+            page = await fetch_page_with_retry(self._client, self._rate_limit, scan.next_call)
+            self._consecutive_failures = 0
+            time_left -= self._loop.time() - requested_at
+            if time_left < 0:
+                raise MosaicTransportError("Reading the list of running runs took too long.")
+            rows = scan.add_page(page)
+            for first in range(0, len(rows), _BATCH):
+                lines = sum(
+                    self._on_listed(wait, row, started_at)
+                    for row in rows[first : first + _BATCH]
+                    for wait in self._runs.get(row.run_id, ())
+                )
+                await asyncio.sleep(lines * _SECONDS_PER_LOG_LINE)
+        self._strategy.record_scan(scan, now=self._loop.time())
+
+    def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
+        """Record that the list shows a run, and reschedule it. Return whether that wrote a log line."""
+        if not wait.is_idle:
+            return False
+        progressed = False
+        try:
+            progressed = wait.on_listed(row)
         except Exception as error:
             wait.set_exception(error)
-        if wait in wanted or wait in self._parked or not wait.last_pause:
-            wanted.pop(wait, None)
-            self._parked.pop(wait, None)
-            self._on_polled(wait, began)
-        elif wait.due < began + wait.last_pause:
-            self._schedule(wait, began + wait.last_pause)
-        return news
+        if progressed:
+            self._audit_later(wait)
+        if wait in self._awaiting_scan or not wait.last_pause:
+            self._awaiting_scan.pop(wait, None)
+            self._schedule_next(wait, started_at)
+        elif wait.due < started_at + wait.last_pause:
+            self._schedule_poll(wait, started_at + wait.last_pause)
+        return progressed
 
-    def _after_scan(self, wanted: dict[BatchedRunWait, None], sweep: ListScan, *, whole: bool) -> None:
-        # What is in no page of a whole list has most likely ended, due or not.
-        missing = [wait for run_id in sweep.missing for wait in self._runs.get(run_id, ())] if whole else list(wanted)
-        for wait in missing:
-            if wait.can_be_batched and not wait.looking and not wait.is_done:
-                if whole:
+    def _after_scan(self, scan: ListScan, *, is_complete: bool) -> None:
+        """Poll the runs that a complete scan did not show; after an incomplete one, the due runs."""
+        awaiting, self._awaiting_scan = self._awaiting_scan, {}
+        if is_complete:
+            for wait in [wait for run_id in scan.missing for wait in self._runs.get(run_id, ())]:
+                if wait.can_be_batched and wait.is_idle:
                     wait.on_not_listed()
+                    self._queue_poll(wait)
+            if scan.found:
+                self._start_audit()
+        for wait in awaiting:
+            if not wait.is_idle:
+                continue
+            if is_complete:
+                # It was added while the scan ran.
+                self._schedule_poll(wait, self._loop.time())
+            else:
                 self._queue_poll(wait)
-        parked, self._parked = self._parked, {}
-        for wait in parked:
-            if not wait.looking and not wait.is_done:
-                self._schedule(wait, self._loop.time())
-        if whole and sweep.found:
-            self._audit()
         self._start_polls()
 
-    def _on_row(self, wait: Wait[Any]) -> None:
-        """Note that it was asked for by itself, or that its nodes have moved on."""
-        if wait in self._waits:
-            del self._waits[wait]
-            self._waits[wait] = None
-
-    def _audit(self) -> None:
-        """
-        Ask for one run by itself that the list has shown as running: the one of which nothing sure was heard for the
-        longest time. Lists can be old.
-        """
+    def _start_audit(self) -> None:
+        """Poll the listed run whose first-hand news is the oldest."""
         for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and wait.can_be_batched and not wait.looking and not wait.is_done:
+            if isinstance(wait, BatchedRunWait) and wait.can_be_batched and wait.is_idle:
                 self._audited = wait
                 self._queue_poll(wait)
                 return
+
+    def _audit_later(self, wait: Wait[Any]) -> None:
+        """Move a wait to the end of the audits: it was polled by itself, or its nodes have progressed."""
+        if wait in self._waits:
+            del self._waits[wait]
+            self._waits[wait] = None

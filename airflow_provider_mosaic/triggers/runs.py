@@ -1,13 +1,10 @@
-"""Wait for the end of a run, in the triggerer."""
+"""Wait for a run in the triggerer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
-
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
@@ -20,104 +17,65 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.shared_pollers import poll_run_until_done
+from airflow_provider_mosaic.triggers.base import WaitTrigger, log
+from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.clients.async_client import AsyncClient
 
-#: Airflow would make a logger for each trigger, a third of all objects that a wait consists of. Whose line it is comes
-#: from the context.
-log = logging.getLogger(__name__)
-
-#: Seconds between the lookups of the connection by a killed trigger; Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
+#: Pauses between the lookups of the connection after a kill. Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
 _LOOKUP_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
-class MosaicRunTrigger(BaseTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MosaicRunTrigger(WaitTrigger):
     """
-    Wait for a run to end. It only reads; it begins nothing and, unless a person kills the task, cancels nothing.
+    Wait for a run to end. Cancel it only if a user kills the task and ``cancel_on_kill`` is set.
 
-    Its arguments and its event are kept in Airflow's database over upgrades: plain JSON, a default for each new one.
-    The event is ``{"outcome": "ended", "id": ..., "status": ...}``, or its outcome is ``timeout``, or ``error`` with
-    ``error`` (the exception's class), ``message`` and ``transient``.
+    For the event and the other parameters see :class:`~airflow_provider_mosaic.triggers.base.WaitTrigger`.
 
     :param run_id: The run.
-    :param mosaic_conn_id: The connection.
-    :param poll_interval: The longest pause between two looks, in seconds.
-    :param deadline: When to give up, in seconds since the epoch by the wall clock, so that a restart does not prolong
-        it; None for never.
-    :param begun: When the waiting task started the run, in seconds since the epoch; None for a run that was started
-        elsewhere. One that is new may not be found yet everywhere.
-    :param cancel_on_kill: Whether the run is cancelled when a person marks or clears the deferred task (Airflow 3.3 and
-        newer; which of these it was can't be told). A restart of the triggerer cancels nothing.
+    :param started_at: When the task started the run, in seconds since the epoch; None if it was started elsewhere. A
+        new run may not be found at once.
+    :param cancel_on_kill: Whether to cancel the run when a user marks or clears the deferred task (Airflow 3.3 and
+        newer, which does not report which of the two). A restart of the triggerer cancels nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        run_id: str,
-        mosaic_conn_id: str = MosaicHook.default_conn_name,
-        poll_interval: float = 30.0,
-        deadline: float | None = None,
-        begun: float | None = None,
-        cancel_on_kill: bool = False,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.run_id = run_id
-        self.mosaic_conn_id = mosaic_conn_id
-        self.poll_interval = poll_interval
-        self.deadline = deadline
-        self.begun = begun
-        self.cancel_on_kill = cancel_on_kill
+    run_id: str
+    started_at: float | None = None
+    cancel_on_kill: bool = False
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments, as Airflow keeps them."""
-        return (
-            "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger",
-            {
-                "run_id": self.run_id,
-                "mosaic_conn_id": self.mosaic_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "begun": self.begun,
-                "cancel_on_kill": self.cancel_on_kill,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and give one event."""
+    def _wait(self) -> BatchedRunWait:
         validate_id("run_id", self.run_id)
         validate_flag("cancel_on_kill", self.cancel_on_kill)
-        watch = run_poll_state(
-            self.run_id,
-            poll_interval=self.poll_interval,
-            deadline=self.deadline,
-            noted=log.info,
-            begun=self.begun,
+        return BatchedRunWait(
+            self.run_id, run_poll_state(self.run_id, started_at=self.started_at, **self._poll_options)
         )
-        event = await poll_run_until_done(self.mosaic_conn_id, self.run_id, watch)
-        yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
-        """Cancel the run, because a person has marked or cleared the task that waits for it."""
+        """Cancel the run: a user has marked or cleared the deferred task."""
         if not self.cancel_on_kill:
             return
         try:
-            async with await self._client() as client:
+            async with await self._open_client() as client:
                 try:
                     await client.send(cancel_run(self.run_id))
                 except (MosaicConflictError, MosaicValidationError, MosaicResponseError):
-                    # How a run that has ended refuses to be cancelled is not documented.
+                    # The API does not document how it rejects the cancel of a run that has ended.
                     if not run_outcome(await client.send(get_run(self.run_id))).ended:
                         raise
-                    log.info("The waiting task was killed; run %r had ended already.", self.run_id)
+                    log.info("The deferred task was killed. Run %r had ended already.", self.run_id)
                 else:
-                    log.info("The waiting task was killed: Mosaic accepted the cancel of run %r.", self.run_id)
+                    log.info("The deferred task was killed. Mosaic accepted the cancel of run %r.", self.run_id)
         except MosaicError as error:
-            log.error("The waiting task was killed, but run %r may go on: %s", self.run_id, error)
+            log.error(
+                "The deferred task was killed, but run %r could not be cancelled. It may still be running. %s",
+                self.run_id,
+                error,
+            )
 
-    async def _client(self) -> AsyncClient:
-        """A client; the connection is looked up again a few times, since nobody else would cancel the run."""
+    async def _open_client(self) -> AsyncClient:
+        """Open a client. Retry the lookup of the connection: no other process cancels the run."""
         hook = MosaicHook(self.mosaic_conn_id)
         for pause in _LOOKUP_PAUSES:
             try:
@@ -125,6 +83,6 @@ class MosaicRunTrigger(BaseTrigger):
             except MosaicError as error:
                 if not error.transient:
                     raise
-                log.warning("Run %r is not cancelled yet. %s", self.run_id, error)
+                log.warning("Run %r is not cancelled yet: the connection could not be read. %s", self.run_id, error)
             await asyncio.sleep(pause)
         return await hook.open_async_client()

@@ -1,4 +1,10 @@
-"""One session with Mosaic for all waits of a connection; it follows the connection when a person changes it."""
+"""
+One HTTP client for all waits of a connection.
+
+The client follows the connection. It is looked up in Airflow when the first request is sent, once a minute while it is
+used, when a new wait is added, and when Mosaic rejects the key. A changed key or address replaces the client; requests
+that still run on the old one finish first. A failed lookup ends nothing: the old client serves until it is rejected.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +31,20 @@ from airflow_provider_mosaic.clients.async_client import AsyncClient
 
 T = TypeVar("T")
 
-#: Seconds for which a connection that was looked up is taken to be as it was.
+#: Seconds until a connection is looked up again.
 FRESH = 60.0
-#: The same for those who begin to wait: what they wait for may have been started with a connection just changed.
+#: The same when a wait is added: its task may have used a connection that was changed a moment ago.
 FRESH_FOR_NEW = 10.0
-#: Seconds between two looks at a connection that are due to a refusal or to "no such run".
+#: Least seconds between two lookups because of a rejected request.
 _RECHECK_AFTER_REJECTION = 5.0
-_LONGEST_LOOKUP = 60.0
-#: For so many seconds a look at the connection is waited for; one that takes longer goes on beside the requests.
-_CONNECT_GRACE = 3.0
+_MAX_LOOKUP_SECONDS = 60.0
+#: Seconds for which requests wait for a lookup. A longer one continues in the background.
+_LOOKUP_GRACE = 3.0
 
 
 @dataclass(eq=False)
 class _ClientLease:
-    """A client, and how many requests are under way on it."""
+    """A client, and how many requests use it."""
 
     client: AsyncClient
     users: int = 0
@@ -47,111 +53,113 @@ class _ClientLease:
 
 class SharedClient:
     """
-    Sends calls with the address and the key that the connection has now.
+    Send calls with the current address and key of a connection.
 
-    The connection is looked up when the session begins, once a minute while it is used, and when the key is not
-    accepted: if it is another one then, the call is sent again with that.
-
-    :param look_up: Looks the connection up.
+    :param look_up: Looks up the connection.
     """
 
     def __init__(self, look_up: Callable[[], Awaitable[Access]]) -> None:
         self._look_up = look_up
-        self._line: _ClientLease | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._looked_at = float("-inf")
-        self._look_began = float("-inf")
-        self._wanted_since = float("-inf")
+        self._lease: _ClientLease | None = None
+        self._lookup: asyncio.Task[None] | None = None
+        self._looked_up_at = float("-inf")
+        self._lookup_started_at = float("-inf")
+        #: The next request looks the connection up if the last lookup is older than this.
+        self._refresh_if_before = float("-inf")
 
     def request_refresh(self) -> None:
-        """Somebody new waits: a connection that was looked up a while ago is looked up again."""
-        self._wanted_since = time.monotonic() - FRESH_FOR_NEW
+        """Look up the connection before the next request, unless that was done some seconds ago."""
+        self._refresh_if_before = time.monotonic() - FRESH_FOR_NEW
 
     async def send(self, call: Call[T]) -> T:
         """
-        Send a call once, or twice when the connection has been changed under it.
+        Send a call. Send it again if Mosaic rejects it and the connection has changed.
 
-        :param call: A call that may be repeated.
-        :raises MosaicError: The kind that says what to do about it.
+        :param call: A call that is safe to repeat.
+        :raises MosaicError: The request failed.
         """
-        line = await self._fresh_lease()
-        asked_at = time.monotonic()
+        lease = await self._fresh_lease()
+        sent_at = time.monotonic()
         try:
-            return await self._send_with(line, call)
+            return await self._send_with(lease, call)
         except (MosaicAuthenticationError, MosaicPermissionError, MosaicNotFoundError):
-            if not await self._changed(line, asked_at):
+            if not await self._has_changed(lease, sent_at):
                 raise
-        assert self._line is not None  # noqa: S101 - it has just been changed
-        return await self._send_with(self._line, call)
+        assert self._lease is not None  # noqa: S101 - it has just changed
+        return await self._send_with(self._lease, call)
 
     async def aclose(self) -> None:
-        """Close the connections; nothing may be under way any more."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
-        line, self._line = self._line, None
-        if line is not None:
-            await line.client.aclose()
+        """Close the client. No request may be running."""
+        if self._lookup is not None:
+            self._lookup.cancel()
+            await asyncio.wait([self._lookup])
+        if self._lease is not None:
+            await self._lease.client.aclose()
+            self._lease = None
 
-    async def _send_with(self, line: _ClientLease, call: Call[T]) -> T:
-        line.users += 1
+    async def _send_with(self, lease: _ClientLease, call: Call[T]) -> T:
+        lease.users += 1
         try:
-            return await line.client.send(call, retries=ONCE)
+            return await lease.client.send(call, retries=ONCE)
         finally:
-            line.users -= 1
-            if line.retired and not line.users:
-                await line.client.aclose()
+            lease.users -= 1
+            if lease.retired and not lease.users:
+                await lease.client.aclose()
 
     async def _fresh_lease(self) -> _ClientLease:
-        old = time.monotonic() - FRESH > self._looked_at or self._wanted_since > self._looked_at
-        if self._line is None:
+        """Return the client, after a lookup if it is due."""
+        if self._lease is None:
             await self._ensure_looked_up()
-        elif old:
-            # Should it fail or take long, what there is serves until it is refused.
-            looking = self._looking or self._start_lookup()
-            await asyncio.wait([looking], timeout=max(0.0, self._look_began + _CONNECT_GRACE - time.monotonic()))
-        assert self._line is not None  # noqa: S101 - a look that succeeds leaves one
-        return self._line
+        elif self._looked_up_at < max(time.monotonic() - FRESH, self._refresh_if_before):
+            lookup = self._lookup or self._start_lookup()
+            grace = self._lookup_started_at + _LOOKUP_GRACE - time.monotonic()
+            await asyncio.wait([lookup], timeout=max(0.0, grace))
+        assert self._lease is not None  # noqa: S101 - a lookup sets it or raises
+        return self._lease
 
-    async def _changed(self, line: _ClientLease, asked_at: float) -> bool:
-        """Whether the connection is another one than the call was sent with."""
-        if self._line is line and self._looked_at + _RECHECK_AFTER_REJECTION < asked_at:
+    async def _has_changed(self, lease: _ClientLease, sent_at: float) -> bool:
+        """Return whether the connection differs from the one that a request was sent with."""
+        if self._lease is lease and self._looked_up_at + _RECHECK_AFTER_REJECTION < sent_at:
             try:
                 await self._ensure_looked_up()
             except MosaicError:
                 return False
-        return self._line is not None and self._line is not line
+        return self._lease is not None and self._lease is not lease
 
     async def _ensure_looked_up(self) -> None:
-        """Look the connection up; those who want it at the same time share the look."""
-        await asyncio.shield(self._looking or self._start_lookup())
+        """Look up the connection, or wait for the lookup that runs already."""
+        await asyncio.shield(self._lookup or self._start_lookup())
 
     def _start_lookup(self) -> asyncio.Task[None]:
-        self._look_began = time.monotonic()
-        # A context of its own: it belongs to no task instance.
-        self._looking = contextvars.Context().run(asyncio.ensure_future, self._look_up_connection())
-        self._looking.add_done_callback(self._on_lookup_done)
-        return self._looking
+        self._lookup_started_at = time.monotonic()
+        # An empty context: the lookup belongs to no task instance.
+        self._lookup = contextvars.Context().run(asyncio.ensure_future, self._look_up_connection())
+        self._lookup.add_done_callback(self._on_lookup_done)
+        return self._lookup
 
-    def _on_lookup_done(self, looking: asyncio.Task[None]) -> None:
-        self._looking = None
-        # Also one that failed: it is not tried again with each request.
-        self._looked_at = time.monotonic()
-        if not looking.cancelled():
-            # Those who waited for it may be gone; asyncio would say that nobody took it in.
-            looking.exception()
+    def _on_lookup_done(self, lookup: asyncio.Task[None]) -> None:
+        self._lookup = None
+        # A failed lookup counts too: otherwise each request would repeat it.
+        self._looked_up_at = time.monotonic()
+        if not lookup.cancelled():
+            # The requests that waited for it may be cancelled. asyncio warns about exceptions that are never read.
+            lookup.exception()
 
     async def _look_up_connection(self) -> None:
+        """Look up the connection, and replace the client if it has changed."""
         try:
             # Not asyncio.wait_for: see the asynchronous client.
-            with anyio.fail_after(_LONGEST_LOOKUP):
+            with anyio.fail_after(_MAX_LOOKUP_SECONDS):
                 access = await self._look_up()
         except TimeoutError:
-            raise MosaicTransportError("The connection could not be looked up in time.", effect_unknown=False) from None
-        if self._line is not None and self._line.client.access == access:
+            raise MosaicTransportError(
+                "Airflow did not return the connection in time. Nothing was sent.", effect_unknown=False
+            ) from None
+        old = self._lease
+        if old is not None and old.client.access == access:
             return
-        line, self._line = self._line, _ClientLease(AsyncClient(access))
-        if line is not None:
-            line.retired = True
-            if not line.users:
-                await line.client.aclose()
+        self._lease = _ClientLease(AsyncClient(access))
+        if old is not None:
+            old.retired = True
+            if not old.users:
+                await old.client.aclose()

@@ -1,69 +1,30 @@
-"""Wait until a post is out, in the triggerer."""
+"""Wait for a post in the triggerer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_mosaic.api.endpoints.social import get_post
+from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.poll_state import post_poll_state
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
+from airflow_provider_mosaic.triggers.base import WaitTrigger
+from airflow_provider_mosaic.triggers.polled_waits import Wait
 
 
-class MosaicSocialPostTrigger(BaseTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MosaicSocialPostTrigger(WaitTrigger):
     """
-    Wait until a post is out, or is known not to come out. It only reads.
+    Wait until a post is published or has failed.
 
-    The event is that of :class:`~airflow_provider_mosaic.triggers.runs.MosaicRunTrigger`, with the post's id.
+    For the event and the other parameters see :class:`~airflow_provider_mosaic.triggers.base.WaitTrigger`.
 
     :param post_id: The post.
-    :param mosaic_conn_id: The connection.
-    :param poll_interval: The longest pause between two looks, in seconds.
-    :param deadline: When to give up, in seconds since the epoch by the wall clock; None for never.
-    :param begun: When the waiting task made the post, in seconds since the epoch; None if it was made elsewhere.
+    :param started_at: When the task created the post, in seconds since the epoch; None if it was created elsewhere. A
+        new post may not be found at once.
     """
 
-    def __init__(
-        self,
-        *,
-        post_id: str,
-        mosaic_conn_id: str = MosaicHook.default_conn_name,
-        poll_interval: float = 30.0,
-        deadline: float | None = None,
-        begun: float | None = None,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.post_id = post_id
-        self.mosaic_conn_id = mosaic_conn_id
-        self.poll_interval = poll_interval
-        self.deadline = deadline
-        self.begun = begun
+    post_id: str
+    started_at: float | None = None
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments, as Airflow keeps them."""
-        return (
-            "airflow_provider_mosaic.triggers.social.MosaicSocialPostTrigger",
-            {
-                "post_id": self.post_id,
-                "mosaic_conn_id": self.mosaic_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "begun": self.begun,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and give one event."""
-        watch = post_poll_state(
-            self.post_id,
-            poll_interval=self.poll_interval,
-            deadline=self.deadline,
-            noted=self.log.info,
-            begun=self.begun,
-        )
-        yield TriggerEvent(
-            await poll_until_done(self.mosaic_conn_id, get_post(self.post_id), watch, subject_id=self.post_id)
-        )
+    def _wait(self) -> Wait[Post]:
+        state = post_poll_state(self.post_id, started_at=self.started_at, **self._poll_options)
+        return Wait(get_post(self.post_id), state, self.post_id)

@@ -1,3 +1,5 @@
+"""Which listed runs and posts a lost request may have created."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
@@ -20,14 +22,12 @@ from airflow_provider_mosaic.api.endpoints.social import Post, create_post
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 
 
-#: What a row of a list is taken for.
-OURS, PERHAPS_OURS, ANOTHERS = "ours", "perhaps ours", "another's"
+FULL, PARTIAL, NONE = "full match", "partial match", "no match"
 
 
-def seen_as(found: list[Candidate]) -> str:
-    return {(): ANOTHERS, (False,): OURS, (True,): PERHAPS_OURS}[
-        tuple(candidate.is_partial_match for candidate in found)
-    ]
+def match_of(candidates: list[Candidate]) -> str:
+    """Return how well the only row of a list matched."""
+    return {(): NONE, (False,): FULL, (True,): PARTIAL}[tuple(each.is_partial_match for each in candidates)]
 
 
 def run(**facts: Any) -> Run:
@@ -35,43 +35,43 @@ def run(**facts: Any) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("triggered_by", "taken_for"),
+    ("triggered_by", "match"),
     [
-        (None, OURS),
-        ({}, OURS),
-        ({"type": "manual", "source": "api"}, OURS),
-        ({"type": "api"}, OURS),
-        ({"type": "youtube", "channel_id": "UC1"}, ANOTHERS),
-        ({"type": "schedule"}, ANOTHERS),
-        ({"trigger_id": "t"}, ANOTHERS),
-        ({"type": "something new"}, PERHAPS_OURS),
-        ("manual", OURS),
-        ("youtube", ANOTHERS),
-        ({"type": "Manual"}, OURS),
-        ({"trigger_id": None}, OURS),
-        ({"type": None, "trigger_id": None}, OURS),
-        ({"source": "api", "user_id": "u"}, OURS),
-        ({"type": None, "trigger_id": "t"}, ANOTHERS),
-        ({"type": "something new", "trigger_id": "t"}, ANOTHERS),
-        ({"type": "something new", "trigger_id": None}, PERHAPS_OURS),
-        ({"source_folder_id": "f"}, PERHAPS_OURS),
-        ({"type": "schedule", "schedule_id": "s"}, ANOTHERS),
-        ({"id": "t", "type": "youtube", "youtube": {"channel": "c"}}, ANOTHERS),
-        ([], OURS),
+        (None, FULL),
+        ({}, FULL),
+        ({"type": "manual", "source": "api"}, FULL),
+        ({"type": "api"}, FULL),
+        ({"type": "youtube", "channel_id": "UC1"}, NONE),
+        ({"type": "schedule"}, NONE),
+        ({"trigger_id": "t"}, NONE),
+        ({"type": "something new"}, PARTIAL),
+        ("manual", FULL),
+        ("youtube", NONE),
+        ({"type": "Manual"}, FULL),
+        ({"trigger_id": None}, FULL),
+        ({"type": None, "trigger_id": None}, FULL),
+        ({"source": "api", "user_id": "u"}, FULL),
+        ({"type": None, "trigger_id": "t"}, NONE),
+        ({"type": "something new", "trigger_id": "t"}, NONE),
+        ({"type": "something new", "trigger_id": None}, PARTIAL),
+        ({"source_folder_id": "f"}, PARTIAL),
+        ({"type": "schedule", "schedule_id": "s"}, NONE),
+        ({"id": "t", "type": "youtube", "youtube": {"channel": "c"}}, NONE),
+        ([], FULL),
     ],
 )
-def test_only_a_run_that_a_trigger_surely_started_is_left_out(triggered_by: Any, taken_for: str) -> None:
-    assert seen_as(run_candidates([run(triggered_by=triggered_by)], before=[])) == taken_for
+def test_only_runs_that_a_trigger_started_are_ruled_out(triggered_by: Any, match: str) -> None:
+    assert match_of(run_candidates([run(triggered_by=triggered_by)], before=[])) == match
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "cancelled", "queued"])
-def test_a_run_may_have_ended_already(status: str) -> None:
+def test_runs_in_any_status_are_candidates(status: str) -> None:
     [candidate] = run_candidates([run(status=status)], before=["other"])
     assert candidate == Candidate(id="r", status=status, started_at=NOW)
 
 
 def rows(*ages: float) -> list[Run]:
-    """Rows of a list, by how many seconds ago they began."""
+    """Return rows of a list that were started that many seconds ago."""
     return [run(run_id=f"r{i}", started_at=NOW - timedelta(seconds=age)) for i, age in enumerate(ages)]
 
 
@@ -82,9 +82,9 @@ EVERY_SECOND = tuple(float(age) for age in range(300))
     ("ages", "read"),
     [
         (EVERY_SECOND, 100),
-        # Many at once: what is behind the page may be of the same moment.
+        # Many at once: the next page may show runs of the same time.
         ((0.0,) * 150 + EVERY_SECOND, 161),
-        # In jumbles of a second, as rows are that are sorted by another time.
+        # Out of order by less than a second, as in a list that is sorted by another time.
         (tuple(age + (0.9 if i % 2 else 0.0) for i, age in enumerate(EVERY_SECOND)), 100),
         (EVERY_SECOND[::-1], 300),
         ((5.0, 0.0, *EVERY_SECOND[6:]), 296),
@@ -94,9 +94,7 @@ EVERY_SECOND = tuple(float(age) for age in range(300))
         ((), 0),
     ],
 )
-def test_what_is_there_before_is_read_as_far_as_the_list_shows_that_it_is_newest_first(
-    ages: tuple[float, ...], read: int
-) -> None:
+def test_a_list_sorted_newest_first_is_not_read_to_the_end(ages: tuple[float, ...], read: int) -> None:
     listed = iter(rows(*ages))
     found = runs_before(listed, most=1000)
     assert found is not None
@@ -105,13 +103,13 @@ def test_what_is_there_before_is_read_as_far_as_the_list_shows_that_it_is_newest
     if until is None:
         assert read == len(ages)
     else:
-        # Nothing of it is taken for ours, and what is begun after the newest may be ours by a clock that is behind.
+        # None of these runs is a candidate. A new run is one although its server's clock is behind.
         assert run_candidates(rows(*ages), before=ids, before_until=until) == []
         behind = run(started_at=NOW - timedelta(seconds=8))
         assert [each.id for each in run_candidates([behind], before=ids[1:], before_until=until)] == ["r"]
 
 
-def test_where_there_are_more_than_can_be_read_it_is_not_known_what_was_there_before() -> None:
+def test_too_many_runs_are_unknown() -> None:
     assert runs_before(rows(*EVERY_SECOND[::-1]), most=299) is None
     assert runs_before(rows(*EVERY_SECOND[::-1]), most=300) is not None
     assert runs_before(rows(*EVERY_SECOND), most=100) is not None
@@ -122,11 +120,11 @@ def test_rows_without_a_time_are_read_to_the_end() -> None:
     assert runs_before(listed, most=1000) == (tuple(each.run_id for each in listed), None)
 
 
-def test_a_run_without_a_time_may_be_ours_whatever_was_there_before() -> None:
-    assert seen_as(run_candidates([run(started_at=None)], before=[], before_until=NOW.timestamp())) == OURS
+def test_a_run_without_a_start_time_is_a_candidate() -> None:
+    assert match_of(run_candidates([run(started_at=None)], before=[], before_until=NOW.timestamp())) == FULL
 
 
-def test_a_run_that_was_there_before_is_not_ours() -> None:
+def test_a_run_that_existed_before_is_no_candidate() -> None:
     assert run_candidates([run()], before={"r"}) == []
 
 
@@ -146,66 +144,64 @@ SCHEDULED = create_post("Premiere tonight", social_connection_ids=["c1", "c2"], 
 
 
 @pytest.mark.parametrize(
-    ("body", "row", "taken_for"),
+    ("body", "row", "match"),
     [
-        (BODY, {}, OURS),
-        (BODY, {"description": " Premiere tonight\n"}, OURS),
-        (BODY, {"description": "Premiere \r\n tonight"}, OURS),
-        (BODY, {"description": "Premiere"}, PERHAPS_OURS),
-        (BODY, {"description": ""}, PERHAPS_OURS),
-        (BODY, {"description": None}, OURS),
-        (BODY, {"description": "Premiere ton…"}, OURS),
-        (BODY, {"description": "Premiere ..."}, OURS),
-        (BODY, {"description": "Premiere of another…"}, ANOTHERS),
-        (BODY, {"description": "…"}, PERHAPS_OURS),
-        (BODY, {"description": " …"}, PERHAPS_OURS),
-        (BODY, {"description": "...."}, PERHAPS_OURS),
+        (BODY, {}, FULL),
+        (BODY, {"description": " Premiere tonight\n"}, FULL),
+        (BODY, {"description": "Premiere \r\n tonight"}, FULL),
+        (BODY, {"description": "Premiere"}, PARTIAL),
+        (BODY, {"description": ""}, PARTIAL),
+        (BODY, {"description": None}, FULL),
+        (BODY, {"description": "Premiere ton…"}, FULL),
+        (BODY, {"description": "Premiere ..."}, FULL),
+        (BODY, {"description": "Premiere of another…"}, NONE),
+        (BODY, {"description": "…"}, PARTIAL),
+        (BODY, {"description": " …"}, PARTIAL),
+        (BODY, {"description": "...."}, PARTIAL),
         # A cut in the middle of an emoji leaves half of it.
-        (FILMED, {"description": "Premiere \ufffd…"}, OURS),
-        (FILMED, {"description": "Premiere \ufffd"}, PERHAPS_OURS),
-        (FILMED, {"description": "Another \ufffd…"}, ANOTHERS),
-        (ACCENTED, {"description": "Caf\u00e9 & co"}, OURS),
-        (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, OURS),
-        (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, OURS),
-        (BODY, {"description": "Premiere tonight https://mosaic.example/s/1"}, PERHAPS_OURS),
-        (BODY, {"description": "A premiere tonight"}, ANOTHERS),
-        (WORDLESS, {"description": ""}, OURS),
-        (WORDLESS, {"description": "Premiere tonight"}, ANOTHERS),
-        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c1", "c2", "c3")]}, PERHAPS_OURS),
-        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c3", "c4")]}, ANOTHERS),
-        (BODY, {"destinations": []}, OURS),
-        (BODY, {"destinations": [{"platform": "x"}]}, OURS),
-        (BODY, {"destinations": [{"social_connection_id": "c1"}]}, PERHAPS_OURS),
-        (BODY, {"destinations": [{"social_connection_id": "c1"}, {"social_connection_id": "c3"}]}, PERHAPS_OURS),
-        (BODY, {"scheduled_at": NOW}, OURS),
-        (BODY, {"created_at": None}, OURS),
-        (BODY, {"created_at": NOW - SKEW}, OURS),
-        (BODY, {"created_at": NOW - SKEW - timedelta(seconds=1)}, PERHAPS_OURS),
-        (BODY, {"created_at": NOW + timedelta(hours=1)}, OURS),
-        (BODY, {"status": "failed"}, OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "x"]}, OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["YouTube", "X"]}, OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["x"]}, PERHAPS_OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "twitter"]}, OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": []}, OURS),
-        (BY_PLATFORM, {"platforms": ["youtube"]}, OURS),
-        (BY_PLATFORM, {"destinations": [], "platforms": ["tiktok"]}, ANOTHERS),
-        (SCHEDULED, {"scheduled_at": NOW}, OURS),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(seconds=59)}, OURS),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(minutes=2)}, PERHAPS_OURS),
-        (SCHEDULED, {"scheduled_at": NOW - timedelta(minutes=2)}, PERHAPS_OURS),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=14)}, PERHAPS_OURS),
-        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=24)}, ANOTHERS),
-        (SCHEDULED, {"scheduled_at": None}, OURS),
-        # What differs in two ways is as far away as in the worse one.
-        (BODY, {"description": "Premiere", "destinations": [{"social_connection_id": "c3"}]}, ANOTHERS),
+        (FILMED, {"description": "Premiere \ufffd…"}, FULL),
+        (FILMED, {"description": "Premiere \ufffd"}, PARTIAL),
+        (FILMED, {"description": "Another \ufffd…"}, NONE),
+        (ACCENTED, {"description": "Caf\u00e9 & co"}, FULL),
+        (ACCENTED, {"description": "Cafe\u0301 &amp; co"}, FULL),
+        (ACCENTED, {"description": "Caf\u00e9 &amp; c…"}, FULL),
+        (BODY, {"description": "Premiere tonight https://mosaic.example/s/1"}, PARTIAL),
+        (BODY, {"description": "A premiere tonight"}, NONE),
+        (WORDLESS, {"description": ""}, FULL),
+        (WORDLESS, {"description": "Premiere tonight"}, NONE),
+        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c1", "c2", "c3")]}, PARTIAL),
+        (BODY, {"destinations": [{"social_connection_id": each} for each in ("c3", "c4")]}, NONE),
+        (BODY, {"destinations": []}, FULL),
+        (BODY, {"destinations": [{"platform": "x"}]}, FULL),
+        (BODY, {"destinations": [{"social_connection_id": "c1"}]}, PARTIAL),
+        (BODY, {"destinations": [{"social_connection_id": "c1"}, {"social_connection_id": "c3"}]}, PARTIAL),
+        (BODY, {"scheduled_at": NOW}, FULL),
+        (BODY, {"created_at": None}, FULL),
+        (BODY, {"created_at": NOW - SKEW}, FULL),
+        (BODY, {"created_at": NOW - SKEW - timedelta(seconds=1)}, PARTIAL),
+        (BODY, {"created_at": NOW + timedelta(hours=1)}, FULL),
+        (BODY, {"status": "failed"}, FULL),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "x"]}, FULL),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["YouTube", "X"]}, FULL),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["x"]}, PARTIAL),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["youtube", "twitter"]}, FULL),
+        (BY_PLATFORM, {"destinations": [], "platforms": []}, FULL),
+        (BY_PLATFORM, {"platforms": ["youtube"]}, FULL),
+        (BY_PLATFORM, {"destinations": [], "platforms": ["tiktok"]}, NONE),
+        (SCHEDULED, {"scheduled_at": NOW}, FULL),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(seconds=59)}, FULL),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(minutes=2)}, PARTIAL),
+        (SCHEDULED, {"scheduled_at": NOW - timedelta(minutes=2)}, PARTIAL),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=14)}, PARTIAL),
+        (SCHEDULED, {"scheduled_at": NOW + timedelta(hours=24)}, NONE),
+        (SCHEDULED, {"scheduled_at": None}, FULL),
+        # Two differences: the worse one counts.
+        (BODY, {"description": "Premiere", "destinations": [{"social_connection_id": "c3"}]}, NONE),
     ],
 )
-def test_only_a_post_that_surely_is_anothers_is_left_out(
-    body: dict[str, Any], row: dict[str, Any], taken_for: str
-) -> None:
+def test_only_posts_that_can_not_be_ours_are_ruled_out(body: dict[str, Any], row: dict[str, Any], match: str) -> None:
     post = Post.model_validate({**ROW, **row})
-    assert seen_as(post_candidates([post], body=body, before=[], since=NOW.timestamp())) == taken_for
+    assert match_of(post_candidates([post], body=body, before=[], since=NOW.timestamp())) == match
 
 
 LONG = {
@@ -221,26 +217,26 @@ LONG = {
 
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-def test_no_text_of_a_post_is_compared_in_the_square_of_its_length(text: str) -> None:
-    # A fraction of a second; the square would take minutes.
+def test_long_texts_are_compared_in_linear_time(text: str) -> None:
+    # Quadratic time would be minutes.
     post = Post.model_validate({**ROW, "description": text})
-    assert seen_as(post_candidates([post], body=BODY, before=[], since=NOW.timestamp())) in (ANOTHERS, PERHAPS_OURS)
+    assert match_of(post_candidates([post], body=BODY, before=[], since=NOW.timestamp())) in (NONE, PARTIAL)
     sent = create_post(text, social_connection_ids=["c1", "c2"]).body
-    assert seen_as(post_candidates([post], body=sent, before=[], since=NOW.timestamp())) == OURS
+    assert match_of(post_candidates([post], body=sent, before=[], since=NOW.timestamp())) == FULL
 
 
-def test_where_those_before_are_not_known_an_old_post_is_anothers() -> None:
+def test_an_old_post_is_no_candidate_if_the_posts_before_are_unknown() -> None:
     old = Post.model_validate({**ROW, "created_at": NOW - SKEW - timedelta(seconds=1)})
     assert post_candidates([old], body=BODY, before=None, since=NOW.timestamp()) == []
 
 
-def test_a_post_that_was_there_before_is_not_ours() -> None:
+def test_a_post_that_existed_before_is_no_candidate() -> None:
     assert post_candidates([Post.model_validate(ROW)], body=BODY, before={"p"}, since=0.0) == []
 
 
 def agent(agent_id: str, minutes: float | None = 0) -> Agent:
-    made = None if minutes is None else (NOW + timedelta(minutes=minutes)).isoformat()
-    return Agent.model_validate({"id": agent_id, "created_at": made})
+    created_at = None if minutes is None else (NOW + timedelta(minutes=minutes)).isoformat()
+    return Agent.model_validate({"id": agent_id, "created_at": created_at})
 
 
 @pytest.mark.parametrize(
@@ -255,7 +251,7 @@ def agent(agent_id: str, minutes: float | None = 0) -> Agent:
         ([], None),
     ],
 )
-def test_whoever_sees_the_same_agents_takes_the_same_one_for_the_first(agents: list[Agent], first: str | None) -> None:
+def test_the_oldest_agent_does_not_depend_on_the_order(agents: list[Agent], first: str | None) -> None:
     for each in (agents, agents[::-1]):
         found = oldest(each)
         assert (found.agent_id if found else None) == first

@@ -1,3 +1,5 @@
+"""What each status means, documented and unknown."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,6 +11,7 @@ from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.outcomes import (
+    Judgement,
     Outcome,
     avatar_profile_outcome,
     credits_outcome,
@@ -41,48 +44,43 @@ AVATARS = {
 UNKNOWN = ["queued", "", "completed ", "paused", "0"]
 
 
-def test_the_tables_are_whole() -> None:
+def test_all_documented_statuses_are_tested() -> None:
     assert set(RUNS) == {status.value for status in RunStatus}
     assert set(AVATARS) == {status.value for status in AvatarStatus}
     assert set(POSTS) == {status.value for status in PostStatus}
 
 
-@pytest.mark.parametrize(("status", "standing"), RUNS.items())
-def test_a_run_stands_as_its_status_says(status: str, standing: Outcome) -> None:
-    verdict = run_outcome(Run(run_id="r", status=status))
-    assert (verdict.outcome, verdict.status, verdict.known) == (standing, status, True)
-    assert verdict.ended is (standing is not Outcome.PENDING)
+def judgements(status: str) -> dict[str, Judgement]:
+    """Return the judgement of each kind of subject with a status."""
+    return {
+        "run": run_outcome(Run(run_id="r", status=status)),
+        "post": post_outcome(Post(post_id="p", status=status)),
+        "avatar profile": avatar_profile_outcome(AvatarProfile(id="a", status=status)),
+    }
 
 
-@pytest.mark.parametrize(("status", "standing"), POSTS.items())
-def test_a_post_stands_as_its_status_says(status: str, standing: Outcome) -> None:
-    verdict = post_outcome(Post(post_id="p", status=status))
-    assert (verdict.outcome, verdict.status, verdict.known) == (standing, status, True)
-    assert verdict.ended is (standing is not Outcome.PENDING)
-
-
-@pytest.mark.parametrize(("status", "standing"), AVATARS.items())
-def test_an_avatar_profile_stands_as_its_status_says(status: str, standing: Outcome) -> None:
-    verdict = avatar_profile_outcome(AvatarProfile(id="a", status=status))
-    assert (verdict.outcome, verdict.status, verdict.known) == (standing, status, True)
+@pytest.mark.parametrize(
+    ("kind", "status", "outcome"),
+    [
+        (kind, status, outcome)
+        for kind, table in {"run": RUNS, "post": POSTS, "avatar profile": AVATARS}.items()
+        for status, outcome in table.items()
+    ],
+)
+def test_the_outcome_of_a_documented_status(kind: str, status: str, outcome: Outcome) -> None:
+    judgement = judgements(status)[kind]
+    assert (judgement.outcome, judgement.status, judgement.known) == (outcome, status, True)
+    assert judgement.ended is (outcome is not Outcome.PENDING)
 
 
 @pytest.mark.parametrize("status", UNKNOWN)
-def test_a_status_that_nobody_documented_means_going_on(status: str) -> None:
-    for verdict in (
-        run_outcome(Run(run_id="r", status=status)),
-        post_outcome(Post(post_id="p", status=status)),
-        avatar_profile_outcome(AvatarProfile(id="a", status=status)),
-    ):
-        assert (verdict.outcome, verdict.status, verdict.known, verdict.ended) == (
-            Outcome.PENDING,
-            status,
-            False,
-            False,
-        )
+def test_an_unknown_status_is_pending(status: str) -> None:
+    for judgement in judgements(status).values():
+        assert judgement == Judgement(outcome=Outcome.PENDING, status=status, known=False)
+        assert not judgement.ended
 
 
-def test_a_run_that_wants_credits_but_runs_has_not_ended() -> None:
+def test_a_running_run_that_is_short_of_credits_has_not_ended() -> None:
     assert not run_outcome(Run(run_id="r", status="running", needs_credits=True)).ended
 
 
@@ -102,19 +100,19 @@ def test_a_post_without_a_status_has_not_ended() -> None:
         (Credits(), False, "not told"),
     ],
 )
-def test_a_balance_is_enough_or_it_is_waited_for(credits: Credits, enough: bool, words: str) -> None:
-    verdict = credits_outcome(credits, 100)
-    assert verdict.outcome is (Outcome.SUCCESS if enough else Outcome.PENDING)
-    assert verdict.known
+def test_the_outcome_of_a_balance(credits: Credits, enough: bool, words: str) -> None:
+    judgement = credits_outcome(credits, 100)
+    assert judgement.outcome is (Outcome.SUCCESS if enough else Outcome.PENDING)
+    assert judgement.known
     assert balance_words(credits) == words
 
 
 @pytest.mark.parametrize(("given", "read"), [(0, 0.0), (12.5, 12.5), ("100", 100.0), (" 7 ", 7.0)])
-def test_a_number_of_credits_may_come_from_a_template(given: object, read: float) -> None:
+def test_a_number_of_credits_may_be_a_string(given: object, read: float) -> None:
     assert validate_credits("min_credits", given) == read
 
 
 @pytest.mark.parametrize("given", [-1, True, None, "", "many", "nan", float("inf"), [5], "{{ n }}", 10**400])
-def test_what_is_no_number_of_credits_is_refused(given: object) -> None:
+def test_an_invalid_number_of_credits_is_rejected(given: object) -> None:
     with pytest.raises(MosaicValidationError, match="min_credits="):
         validate_credits("min_credits", given)

@@ -1,3 +1,5 @@
+"""The errors for runs and posts that failed."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -38,11 +40,13 @@ def node(status: str = "failed", **facts: Any) -> RunNode:
         ({"status": "cancelled"}, MosaicRunCancelledError, "was cancelled"),
         ({"status": "partial_complete"}, MosaicRunPartialError, "can't be resumed"),
         ({"status": "failed", "needs_credits": True}, MosaicNeedsCreditsError, "Buy credits, then resume it"),
-        ({"status": "cancelled", "needs_credits": True}, MosaicNeedsCreditsError, "want of credits"),
+        ({"status": "cancelled", "needs_credits": True}, MosaicNeedsCreditsError, "short of credits"),
         ({"status": "partial_complete", "needs_credits": True}, MosaicRunPartialError, "can't be resumed"),
     ],
 )
-def test_a_bad_end_is_told_by_what_to_do(facts: dict[str, Any], kind: type[MosaicRunFailedError], words: str) -> None:
+def test_the_error_depends_on_how_the_run_ended(
+    facts: dict[str, Any], kind: type[MosaicRunFailedError], words: str
+) -> None:
     failure = run_failure(run(**facts))
     assert (type(failure), failure.run_id) == (kind, "r")
     assert words in str(failure)
@@ -50,17 +54,17 @@ def test_a_bad_end_is_told_by_what_to_do(facts: dict[str, Any], kind: type[Mosai
     assert "Nothing was rendered." in str(failure)
 
 
-def test_what_was_rendered_all_the_same_is_named() -> None:
+def test_rendered_outputs_are_listed() -> None:
     failure = run_failure(run(outputs=[{"id": "o1", "video_url": "https://s.example/v?sig=hush"}, {"id": "o2"}]))
     assert "2 output(s) were rendered and can be fetched: o1, o2." in str(failure)
     assert "hush" not in str(failure)
 
 
-def test_advice_replaces_the_usual_cure() -> None:
-    assert "Mend the cause" not in str(run_failure(run(), advice="It is resumed now."))
+def test_advice_replaces_the_default() -> None:
+    assert "Fix the cause" not in str(run_failure(run(), advice="It is resumed now."))
 
 
-def test_the_failed_nodes_are_a_table_with_their_names_and_messages() -> None:
+def test_failed_nodes_are_listed_with_their_messages() -> None:
     failed = run(errors=[{"original_node_id": "n1", "messages": ["timed out", "timed out"]}, {"messages": ["odd"]}])
     nodes = [
         node(errors=["timed out", "again"]),
@@ -79,24 +83,24 @@ def test_the_failed_nodes_are_a_table_with_their_names_and_messages() -> None:
     assert node_lines(run(), []) == ()
 
 
-def test_a_node_that_was_cancelled_is_not_called_a_failed_one() -> None:
+def test_cancelled_nodes_are_listed_separately() -> None:
     failure = run_failure(run("cancelled"), [node("cancelled"), node("blocked", original_node_id="n2")])
     assert "Failed nodes" not in str(failure)
     assert "Nodes that were cancelled or did not start:\n  Captions  n1  cancelled" in str(failure)
 
 
-def test_the_parts_of_a_failure_are_lines_of_their_own() -> None:
+def test_the_lines_of_a_failure() -> None:
     lines = run_failure(run(errors=[{"original_node_id": "n1", "messages": ["timed out"]}])).lines
     assert lines == (
         "Run 'r' of agent 'a' failed.",
         "Failed nodes:",
         "  node  n1  timed out",
         "Nothing was rendered.",
-        "Mend the cause, then resume it or start a new run.",
+        "Fix the cause, then resume it or start a new run.",
     )
 
 
-def test_messages_hold_no_secrets_and_are_not_endless() -> None:
+def test_messages_are_redacted_and_shortened() -> None:
     text = "\n".join(
         node_lines(run(errors=[{"original_node_id": "n", "messages": ["https://s.example/v?sig=hush " + "x" * 5000]}]))
     )
@@ -104,7 +108,7 @@ def test_messages_hold_no_secrets_and_are_not_endless() -> None:
     assert len(text) < 400
 
 
-def test_a_status_that_nobody_documented_is_a_failure_like_any_other() -> None:
+def test_an_unknown_status_is_a_failure() -> None:
     assert type(run_failure(run("exploded", status_message="boom."))) is MosaicRunFailedError
 
 
@@ -127,7 +131,7 @@ def test_a_status_that_nobody_documented_is_a_failure_like_any_other() -> None:
             [
                 "It is out on youtube (north).",
                 "It failed on x (north): private",
-                "make a new post for the destinations that failed",
+                "Make a new post for the destinations that failed",
             ],
             ["hush"],
         ),
@@ -143,7 +147,7 @@ def test_a_status_that_nobody_documented_is_a_failure_like_any_other() -> None:
         ),
     ],
 )
-def test_a_post_that_failed_names_where(facts: dict[str, Any], words: list[str], not_words: list[str]) -> None:
+def test_a_failed_post_names_its_destinations(facts: dict[str, Any], words: list[str], not_words: list[str]) -> None:
     failure = post_failure(Post.model_validate({"post_id": "p", **facts}))
     assert failure.post_id == "p"
     assert str(failure).startswith(f"Post 'p' ended as {facts['status']}.")

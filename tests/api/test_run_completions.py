@@ -1,4 +1,4 @@
-"""What a watch of an agent's runs tells, look by look, without a network."""
+"""Which runs the tracker reports, poll by poll, without a network."""
 
 from __future__ import annotations
 
@@ -10,238 +10,237 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mosaic.api import run_completions as run_ends
+from airflow_provider_mosaic.api import run_completions
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.run_completions import ENDS, OVERLAP, RunCompletionTracker
 
-BEGAN = 1_800_000_000.0
+START = 1_800_000_000.0
 MINUTE = 60.0
 
 
-def watch(status: Any = None, kept: Any = None, now: float = BEGAN) -> RunCompletionTracker:
-    return RunCompletionTracker("agent", status=status, now=now, kept=kept)
+def new_tracker(status: Any = None, state: Any = None, now: float = START) -> RunCompletionTracker:
+    return RunCompletionTracker("agent", status=status, now=now, state=state)
 
 
 def runs(statuses: Mapping[str, str]) -> list[Run]:
     return [Run(run_id=run_id, status=status) for run_id, status in statuses.items()]
 
 
-def look(
-    ends: RunCompletionTracker,
+def poll(
+    tracker: RunCompletionTracker,
     listed: Mapping[str, str],
     *,
-    now: float = BEGAN,
+    now: float = START,
     recent: Mapping[str, str] | None = None,
     truth: Mapping[str, str | None] | None = None,
 ) -> list[tuple[str, str]]:
-    """One whole look at a Mosaic that lists what it is told to; the truth is what reading a run shows."""
+    """Complete a poll. ``listed`` is what the lists show, ``truth`` what reading a run returns."""
     facts = {**listed, **(truth or {})}
     running = {run_id: status for run_id, status in listed.items() if status == "running"}
-    told = []
-    for run_id in ends.add_listing(runs(running), runs(listed if recent is None else recent), now=now):
+    reported = []
+    for run_id in tracker.add_listing(runs(running), runs(listed if recent is None else recent), now=now):
         status = facts.get(run_id)
-        end = ends.add_run(run_id, None if status is None else Run(run_id=run_id, status=status), now=now)
+        end = tracker.add_run(run_id, None if status is None else Run(run_id=run_id, status=status), now=now)
         if end is not None:
             assert end.agent_id == "agent"
-            told.append((end.run_id, end.status))
-    ends.finish_poll(now=now)
-    return told
+            reported.append((end.run_id, end.status))
+    tracker.finish_poll(now=now)
+    return reported
 
 
-def again(ends: RunCompletionTracker, **options: Any) -> RunCompletionTracker:
-    """What a restarted triggerer makes of what was kept."""
-    return watch(kept=json.loads(json.dumps(ends.as_json())), **options)
+def restarted(tracker: RunCompletionTracker, **options: Any) -> RunCompletionTracker:
+    """Return the tracker of a restarted triggerer."""
+    return new_tracker(state=json.loads(json.dumps(tracker.as_json())), **options)
 
 
-def test_what_had_ended_before_the_watch_began_is_not_told() -> None:
-    ends = watch()
-    assert look(ends, {"old": "completed", "older": "failed"}) == []
-    assert look(ends, {"old": "completed", "older": "failed"}) == []
+def test_runs_that_had_ended_before_the_first_poll_are_not_reported() -> None:
+    tracker = new_tracker()
+    assert poll(tracker, {"old": "completed", "older": "failed"}) == []
+    assert poll(tracker, {"old": "completed", "older": "failed"}) == []
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_a_run_that_was_going_on_is_told_once_when_it_ends(status: str) -> None:
-    ends = watch()
-    assert look(ends, {"a": "running"}) == []
-    assert look(ends, {"a": status}) == [("a", status)]
-    assert look(ends, {"a": status}) == []
+def test_a_running_run_is_reported_once_when_it_ends(status: str) -> None:
+    tracker = new_tracker()
+    assert poll(tracker, {"a": "running"}) == []
+    assert poll(tracker, {"a": status}) == [("a", status)]
+    assert poll(tracker, {"a": status}) == []
 
 
-def test_a_run_that_began_and_ended_between_two_looks_is_told() -> None:
-    ends = watch()
-    look(ends, {})
-    assert look(ends, {"a": "completed"}) == [("a", "completed")]
+def test_a_run_that_started_and_ended_between_two_polls_is_reported() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert poll(tracker, {"a": "completed"}) == [("a", "completed")]
 
 
-def test_a_long_run_that_the_list_of_new_ones_does_not_reach_is_told() -> None:
-    ends = watch()
-    assert look(ends, {"a": "running"}, recent={}) == []
-    assert look(ends, {}, truth={"a": "partial_complete"}) == [("a", "partial_complete")]
+def test_an_old_run_that_is_in_neither_list_is_reported() -> None:
+    tracker = new_tracker()
+    assert poll(tracker, {"a": "running"}, recent={}) == []
+    assert poll(tracker, {}, truth={"a": "partial_complete"}) == [("a", "partial_complete")]
 
 
-def test_a_run_in_no_list_that_still_goes_on_is_not_told_and_not_forgotten() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
-    assert look(ends, {}, truth={"a": "quality_check"}) == []
-    assert look(ends, {}, truth={"a": "completed"}) == [("a", "completed")]
+def test_a_run_that_is_in_neither_list_but_running_is_reported_later() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
+    assert poll(tracker, {}, truth={"a": "quality_check"}) == []
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
 
 
-def test_a_list_that_lags_behind_the_run_tells_nothing_twice() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
-    assert look(ends, {}, truth={"a": "completed"}) == [("a", "completed")]
-    assert look(ends, {"a": "running"}, truth={"a": "completed"}) == []
-    assert look(ends, {"a": "failed"}, truth={"a": "completed"}) == []
-    assert look(ends, {"a": "completed"}) == []
+def test_a_list_that_lags_reports_nothing_twice() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
+    assert poll(tracker, {"a": "running"}, truth={"a": "completed"}) == []
+    assert poll(tracker, {"a": "failed"}, truth={"a": "completed"}) == []
+    assert poll(tracker, {"a": "completed"}) == []
 
 
-def test_a_list_that_shows_a_new_run_late_loses_none() -> None:
-    ends = watch()
-    look(ends, {})
-    look(ends, {}, now=BEGAN + MINUTE)
-    # It was created before the last look; the list of new ones begins early enough.
-    assert (BEGAN + MINUTE) - ends.since.timestamp() == OVERLAP.total_seconds()
-    assert look(ends, {"a": "completed"}, now=BEGAN + 2 * MINUTE) == [("a", "completed")]
+def test_a_new_run_that_is_listed_late_is_reported() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    poll(tracker, {}, now=START + MINUTE)
+    # It was created before the last poll. The list of recent runs reaches back far enough.
+    assert (START + MINUTE) - tracker.since.timestamp() == OVERLAP.total_seconds()
+    assert poll(tracker, {"a": "completed"}, now=START + 2 * MINUTE) == [("a", "completed")]
 
 
 @pytest.mark.parametrize("second", ["failed", "completed"])
-def test_a_run_that_was_resumed_ends_again(second: str) -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
-    assert look(ends, {"a": "failed"}) == [("a", "failed")]
-    assert look(ends, {"a": "running"}) == []
-    assert look(ends, {"a": second}) == [("a", second)]
+def test_a_resumed_run_is_reported_again(second: str) -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
+    assert poll(tracker, {"a": "failed"}) == [("a", "failed")]
+    assert poll(tracker, {"a": "running"}) == []
+    assert poll(tracker, {"a": second}) == [("a", second)]
 
 
-def test_an_old_run_that_is_resumed_is_noticed_while_it_runs() -> None:
-    ends = watch()
-    look(ends, {})
-    assert look(ends, {"ancient": "running"}, recent={}) == []
-    assert look(ends, {}, truth={"ancient": "completed"}) == [("ancient", "completed")]
+def test_an_old_run_that_is_resumed_is_reported() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert poll(tracker, {"ancient": "running"}, recent={}) == []
+    assert poll(tracker, {}, truth={"ancient": "completed"}) == [("ancient", "completed")]
 
 
-def test_a_resume_and_its_end_between_two_looks_are_noticed_by_another_status() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
-    look(ends, {"a": "failed"})
-    assert look(ends, {"a": "completed"}) == [("a", "completed")]
+def test_a_resume_and_its_end_between_two_polls_are_reported_if_the_status_differs() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
+    poll(tracker, {"a": "failed"})
+    assert poll(tracker, {"a": "completed"}) == [("a", "completed")]
 
 
-def test_only_wanted_ends_are_told_and_the_others_are_done_with() -> None:
-    ends = watch(status=["completed", "partial_complete"])
-    look(ends, {"a": "running", "b": "running"})
-    assert look(ends, {"a": "failed", "b": "completed"}) == [("b", "completed")]
-    # Nothing is read again for the one that is not told.
-    assert ends.add_listing([], runs({"a": "failed", "b": "completed"}), now=BEGAN) == []
+def test_other_statuses_are_not_reported_and_not_read_again() -> None:
+    tracker = new_tracker(status=["completed", "partial_complete"])
+    poll(tracker, {"a": "running", "b": "running"})
+    assert poll(tracker, {"a": "failed", "b": "completed"}) == [("b", "completed")]
+    assert tracker.add_listing([], runs({"a": "failed", "b": "completed"}), now=START) == []
 
 
-def test_a_run_that_is_not_there_any_more_is_believed_to_be_gone_at_the_third_look() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
+def test_a_run_counts_as_deleted_after_three_polls() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
     for _ in range(2):
-        assert look(ends, {}, truth={"a": None}) == []
-    assert look(ends, {}, truth={"a": None}) == []
-    assert ends.add_listing([], [], now=BEGAN) == []
+        assert poll(tracker, {}, truth={"a": None}) == []
+    assert poll(tracker, {}, truth={"a": None}) == []
+    assert tracker.add_listing([], [], now=START) == []
 
 
-def test_two_looks_that_do_not_find_a_run_lose_none() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
+def test_two_not_found_responses_lose_no_run() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
     for _ in range(2):
-        look(ends, {}, truth={"a": None})
-    assert look(ends, {}, truth={"a": "completed"}) == [("a", "completed")]
+        poll(tracker, {}, truth={"a": None})
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
 
 
-def test_only_looks_in_a_row_that_do_not_find_a_run_count() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
+def test_only_not_found_responses_in_a_row_count() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
     for status in (None, None, "quality_check", None, None):
-        look(ends, {}, truth={"a": status})
-    assert look(ends, {}, truth={"a": "completed"}) == [("a", "completed")]
+        poll(tracker, {}, truth={"a": status})
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
 
 
-def test_a_run_that_only_the_list_knows_is_not_read_for_ever() -> None:
-    ends = watch()
-    look(ends, {})
+def test_a_listed_run_that_is_never_found_is_not_read_forever() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
     for _ in range(3):
-        assert ends.add_listing([], runs({"ghost": "completed"}), now=BEGAN) == ["ghost"]
-        assert ends.add_run("ghost", None, now=BEGAN) is None
-        ends.finish_poll(now=BEGAN)
-    assert ends.add_listing([], runs({"ghost": "completed"}), now=BEGAN) == []
+        assert tracker.add_listing([], runs({"ghost": "completed"}), now=START) == ["ghost"]
+        assert tracker.add_run("ghost", None, now=START) is None
+        tracker.finish_poll(now=START)
+    assert tracker.add_listing([], runs({"ghost": "completed"}), now=START) == []
 
 
-def test_a_run_is_read_once_a_look() -> None:
-    ends = watch()
-    look(ends, {"a": "running"})
-    assert ends.add_listing([], runs({"a": "completed"}), now=BEGAN) == ["a"]
+def test_a_run_is_read_once_in_a_poll() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running"})
+    assert tracker.add_listing([], runs({"a": "completed"}), now=START) == ["a"]
 
 
-def test_a_look_that_breaks_off_is_made_up_for_by_the_next() -> None:
-    ends = watch()
-    look(ends, {})
-    since = ends.since
-    named = ends.add_listing([], runs({"a": "completed", "b": "completed"}), now=BEGAN + MINUTE)
-    assert sorted(named) == ["a", "b"]
-    assert ends.add_run("a", Run(run_id="a", status="completed"), now=BEGAN + MINUTE) is not None
-    # The second one could not be read: the look was not whole.
-    assert ends.since == since
-    assert look(ends, {"a": "completed", "b": "completed"}, now=BEGAN + 2 * MINUTE) == [("b", "completed")]
+def test_the_poll_after_a_failed_one_reports_the_rest() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    since = tracker.since
+    to_read = tracker.add_listing([], runs({"a": "completed", "b": "completed"}), now=START + MINUTE)
+    assert sorted(to_read) == ["a", "b"]
+    assert tracker.add_run("a", Run(run_id="a", status="completed"), now=START + MINUTE) is not None
+    # The second run could not be read, so the poll is incomplete.
+    assert tracker.since == since
+    assert poll(tracker, {"a": "completed", "b": "completed"}, now=START + 2 * MINUTE) == [("b", "completed")]
 
 
-def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice() -> None:
-    ends = watch()
-    look(ends, {"a": "running", "b": "running"})
-    look(ends, {"a": "completed", "b": "running"})
-    later = again(ends, now=BEGAN + 90 * MINUTE)
+def test_a_restart_reports_what_has_ended_and_nothing_twice() -> None:
+    tracker = new_tracker()
+    poll(tracker, {"a": "running", "b": "running"})
+    poll(tracker, {"a": "completed", "b": "running"})
+    later = restarted(tracker, now=START + 90 * MINUTE)
     assert not later.is_new
-    assert later.since == ends.since
+    assert later.since == tracker.since
     listed = {"a": "completed", "b": "failed", "c": "completed", "d": "running"}
-    assert look(later, listed, now=BEGAN + 90 * MINUTE) == [("b", "failed"), ("c", "completed")]
-    assert look(later, listed, now=BEGAN + 91 * MINUTE) == []
+    assert poll(later, listed, now=START + 90 * MINUTE) == [("b", "failed"), ("c", "completed")]
+    assert poll(later, listed, now=START + 91 * MINUTE) == []
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "state",
     [
         None,
         5,
         [],
         {},
-        {"looked": "x"},
-        {"looked": 1, "going": [], "told": []},
-        {"looked": 1, "going": [], "told": {"a": 1}},
+        {"polled_at": "x"},
+        {"polled_at": 1, "running": [], "reported": []},
+        {"polled_at": 1, "running": [], "reported": {"a": 1}},
     ],
 )
-def test_what_was_kept_and_makes_no_sense_begins_a_new_watch(kept: Any) -> None:
-    assert watch(kept=kept).is_new
+def test_an_invalid_state_is_ignored(state: Any) -> None:
+    assert new_tracker(state=state).is_new
 
 
-def test_what_is_kept_does_not_grow_for_ever() -> None:
-    ends = watch()
-    look(ends, {})
+def test_the_state_does_not_grow_forever() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
     for hour in range(1, 50):
-        now = BEGAN + hour * 60 * MINUTE
-        look(ends, {f"run-{hour}": "completed"}, now=now)
-    assert len(ends.as_json()["told"]) <= 2
-    assert ends.as_json()["going"] == []
+        now = START + hour * 60 * MINUTE
+        poll(tracker, {f"run-{hour}": "completed"}, now=now)
+    assert len(tracker.as_json()["reported"]) <= 2
+    assert tracker.as_json()["running"] == []
 
 
-def test_an_end_is_remembered_while_the_list_shows_it() -> None:
-    ends = watch()
-    look(ends, {})
-    assert look(ends, {"a": "completed"}) == [("a", "completed")]
+def test_a_reported_run_is_remembered_while_it_is_listed() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert poll(tracker, {"a": "completed"}) == [("a", "completed")]
     for hour in range(1, 5):
-        assert look(ends, {"a": "completed"}, now=BEGAN + hour * 60 * MINUTE) == []
+        assert poll(tracker, {"a": "completed"}, now=START + hour * 60 * MINUTE) == []
 
 
 @given(data=st.data())
-def test_each_end_is_told_exactly_once_over_looks_that_break_off_and_restarts(data: st.DataObject) -> None:
-    """Runs begin and end at random; lists show each change at once or a look late; looks break off; restarts happen."""
-    ends, now = watch(), BEGAN
+def test_each_end_is_reported_once_over_failed_polls_and_restarts(data: st.DataObject) -> None:
+    """Runs start and end at random, lists lag by a poll, polls fail, and the triggerer restarts."""
+    tracker, now = new_tracker(), START
     truth: dict[str, str] = {}
     listed: dict[str, str] = {}
-    look(ends, {})
-    told: list[str] = []
+    poll(tracker, {})
+    reported: list[str] = []
     for step in range(data.draw(st.integers(1, 12))):
         now += MINUTE
         lags = data.draw(st.booleans())
@@ -255,31 +254,31 @@ def test_each_end_is_told_exactly_once_over_looks_that_break_off_and_restarts(da
         if not lags:
             listed = dict(truth)
         running = {run_id: status for run_id, status in listed.items() if status == "running"}
-        named = ends.add_listing(runs(running), runs(listed), now=now)
-        whole = data.draw(st.booleans())
-        for run_id in named if whole else named[: len(named) // 2]:
-            end = ends.add_run(run_id, Run(run_id=run_id, status=truth[run_id]), now=now)
+        to_read = tracker.add_listing(runs(running), runs(listed), now=now)
+        is_complete = data.draw(st.booleans())
+        for run_id in to_read if is_complete else to_read[: len(to_read) // 2]:
+            end = tracker.add_run(run_id, Run(run_id=run_id, status=truth[run_id]), now=now)
             if end is not None:
-                told.append(end.run_id)
-        if whole:
-            ends.finish_poll(now=now)
+                reported.append(end.run_id)
+        if is_complete:
+            tracker.finish_poll(now=now)
         if data.draw(st.booleans()):
-            ends = again(ends, now=now)
+            tracker = restarted(tracker, now=now)
     for _ in range(2):
         now += MINUTE
-        told += [run_id for run_id, _ in look(ends, truth, now=now)]
-    assert sorted(told) == sorted(run_id for run_id, status in truth.items() if status != "running")
+        reported += [run_id for run_id, _ in poll(tracker, truth, now=now)]
+    assert sorted(reported) == sorted(run_id for run_id, status in truth.items() if status != "running")
 
 
-def test_no_list_makes_the_memory_of_a_watch_grow_without_end(
+def test_the_number_of_tracked_runs_is_limited(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(run_ends, "_MOST_GOING", 10)
-    known = RunCompletionTracker("a", status=None, now=0.0)
-    for look in range(5):
-        listed = [Run(run_id=f"{look}-{number}", status="running") for number in range(4)]
-        known.add_listing(listed, [], now=float(look))
-        known.finish_poll(now=float(look))
-    assert len(known.as_json()["going"]) == 10
+    monkeypatch.setattr(run_completions, "_MAX_RUNNING", 10)
+    tracker = RunCompletionTracker("a", status=None, now=0.0)
+    for number_of_poll in range(5):
+        listed = [Run(run_id=f"{number_of_poll}-{number}", status="running") for number in range(4)]
+        tracker.add_listing(listed, [], now=float(number_of_poll))
+        tracker.finish_poll(now=float(number_of_poll))
+    assert len(tracker.as_json()["running"]) == 10
     assert all("more than 10 running runs" in line for line in caplog.messages)
     assert len(caplog.messages) == 3

@@ -1,3 +1,5 @@
+"""When a search adopts a candidate, and when it finds that there is none."""
+
 from __future__ import annotations
 
 import random
@@ -23,13 +25,13 @@ def candidates(names: str) -> list[Candidate]:
     return [Candidate(id=name, status="running") for name in names]
 
 
-def siblings(owned: str = "", unsettled: str = "", waiting: str = "") -> Siblings:
-    return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(unsettled), waiting=frozenset(waiting))
+def siblings(owned: str = "", possible_owners: str = "", waiting: str = "") -> Siblings:
+    return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(possible_owners), waiting=frozenset(waiting))
 
 
 @pytest.mark.parametrize("own_request", [True, False])
 @pytest.mark.parametrize(
-    ("there", "owned", "unsettled", "comes_to", "left"),
+    ("listed", "owned", "possible_owners", "result", "left"),
     [
         ("", "", "", SearchResult.NOTHING, ""),
         ("", "", "xy", SearchResult.NOTHING, ""),
@@ -44,155 +46,160 @@ def siblings(owned: str = "", unsettled: str = "", waiting: str = "") -> Sibling
         ("abc", "c", "", SearchResult.UNCLEAR, "ab"),
     ],
 )
-def test_what_looks_that_show_the_same_come_to(
-    own_request: bool, there: str, owned: str, unsettled: str, comes_to: SearchResult, left: str
+def test_the_result_of_readings_that_show_the_same(
+    own_request: bool, listed: str, owned: str, possible_owners: str, result: SearchResult, left: str
 ) -> None:
     search = Search(own_request=own_request)
     for _ in range(REQUIRED_SIGHTINGS - 1):
-        assert search.add_listing(candidates(there), siblings(owned, unsettled))[0] is SearchResult.SEARCH_AGAIN
-    fifth = search.add_listing(candidates(there), siblings(owned, unsettled))
-    assert fifth == (comes_to if comes_to is SearchResult.FOUND else SearchResult.SEARCH_AGAIN, tuple(candidates(left)))
-    at_the_end = search.add_listing(candidates(there), siblings(owned, unsettled), over=True, last=True)
-    assert at_the_end == (comes_to, tuple(candidates(left)))
+        assert search.add_listing(candidates(listed), siblings(owned, possible_owners))[0] is SearchResult.SEARCH_AGAIN
+    fifth = search.add_listing(candidates(listed), siblings(owned, possible_owners))
+    assert fifth == (result if result is SearchResult.FOUND else SearchResult.SEARCH_AGAIN, tuple(candidates(left)))
+    at_the_end = search.add_listing(candidates(listed), siblings(owned, possible_owners), over=True, last=True)
+    assert at_the_end == (result, tuple(candidates(left)))
 
 
-def test_one_is_adopted_only_when_nobody_else_could_own_it() -> None:
-    for there, owned, unsettled, own, over in product(
+def test_a_candidate_is_adopted_only_if_no_other_task_can_own_it() -> None:
+    for listed, owned, possible_owners, own, over in product(
         ["", "a", "ab", "abc"], ["", "a", "ab"], ["", "x", "xy"], [False, True], [False, True]
     ):
         search = Search(own_request=own)
         for _ in range(REQUIRED_SIGHTINGS):
-            finding, left = search.add_listing(candidates(there), siblings(owned, unsettled), over=over)
-        assert (finding is SearchResult.FOUND) == (len(left) == 1 and not unsettled)
-        # What would send it again: only at the end, and only when nothing is left that it could be.
-        assert (finding is SearchResult.NOTHING) == (over and not left)
+            result, left = search.add_listing(candidates(listed), siblings(owned, possible_owners), over=over)
+        assert (result is SearchResult.FOUND) == (len(left) == 1 and not possible_owners)
+        # Only this result sends the request again.
+        assert (result is SearchResult.NOTHING) == (over and not left)
 
 
-def test_a_doubtful_one_is_never_taken_and_never_left_out_either() -> None:
-    doubtful, plain = Candidate(id="d", status="posted", is_partial_match=True), Candidate(id="p", status="posted")
+def test_a_partial_match_is_neither_adopted_nor_ruled_out() -> None:
+    partial, full = Candidate(id="d", status="posted", is_partial_match=True), Candidate(id="p", status="posted")
 
-    def at_the_end(*there: Candidate) -> tuple[SearchResult, tuple[Candidate, ...]]:
-        return Search(own_request=True).add_listing(there, Siblings(), over=True, last=True)
+    def at_the_end(*listed: Candidate) -> tuple[SearchResult, tuple[Candidate, ...]]:
+        return Search(own_request=True).add_listing(listed, Siblings(), over=True, last=True)
 
-    assert Search(own_request=True).add_listing([doubtful], Siblings())[0] is SearchResult.SEARCH_AGAIN
-    assert at_the_end(doubtful)[0] is SearchResult.UNCLEAR
-    # One that is like what was asked for in all that is shown can be told from it.
-    assert at_the_end(doubtful, plain) == (SearchResult.FOUND, (plain,))
-    assert at_the_end(doubtful, plain, Candidate(id="q", status="posted"))[0] is SearchResult.UNCLEAR
+    assert Search(own_request=True).add_listing([partial], Siblings())[0] is SearchResult.SEARCH_AGAIN
+    assert at_the_end(partial)[0] is SearchResult.UNCLEAR
+    # A full match is preferred to a partial one.
+    assert at_the_end(partial, full) == (SearchResult.FOUND, (full,))
+    assert at_the_end(partial, full, Candidate(id="q", status="posted"))[0] is SearchResult.UNCLEAR
 
 
-def test_a_sibling_that_had_not_begun_when_it_was_seen_does_not_own_it() -> None:
+def test_a_sibling_that_started_after_the_first_reading_is_no_owner() -> None:
     search = Search(own_request=True)
     search.add_listing(candidates("a"), siblings())
     for others in "vwx":
-        assert search.add_listing(candidates("a"), siblings(unsettled=others))[0] is SearchResult.SEARCH_AGAIN
-    assert search.add_listing(candidates("a"), siblings(unsettled="y")) == (SearchResult.FOUND, tuple(candidates("a")))
+        assert search.add_listing(candidates("a"), siblings(possible_owners=others))[0] is SearchResult.SEARCH_AGAIN
+    assert search.add_listing(candidates("a"), siblings(possible_owners="y")) == (
+        SearchResult.FOUND,
+        tuple(candidates("a")),
+    )
 
 
-def test_a_sibling_that_was_unsettled_when_it_was_seen_may_own_it_until_it_says_another_id() -> None:
+def test_a_sibling_of_the_first_reading_may_own_it_until_it_saves_another_id() -> None:
     search = Search(own_request=True)
     for _ in range(REQUIRED_SIGHTINGS + 3):
-        assert search.add_listing(candidates("a"), siblings(unsettled="x"))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
     for _ in range(REQUIRED_SIGHTINGS - 1):
         assert search.add_listing(candidates("ab"), siblings(owned="b"))[0] is SearchResult.SEARCH_AGAIN
     assert search.add_listing(candidates("ab"), siblings(owned="b")) == (SearchResult.FOUND, tuple(candidates("a")))
 
 
-def test_it_is_not_taken_beside_another_that_may_be_ours_just_as_well() -> None:
+def test_a_candidate_with_a_rival_is_not_adopted() -> None:
     search = Search(own_request=True)
     for _ in range(REQUIRED_SIGHTINGS - 2):
         search.add_listing(candidates("a"), siblings())
-    # Another pipeline's may be "a", and ours "b", of which a sibling is suspected.
+    # "a" may belong to another pipeline, and "b" may be ours although a sibling may own it.
     for _ in range(REQUIRED_SIGHTINGS):
-        search.add_listing(candidates("ab"), siblings(unsettled="x"))
-        assert search.add_listing(candidates("ab"), siblings(unsettled="x"))[0] is SearchResult.SEARCH_AGAIN
+        search.add_listing(candidates("ab"), siblings(possible_owners="x"))
+        assert search.add_listing(candidates("ab"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
     assert (
-        search.add_listing(candidates("ab"), siblings(unsettled="x"), over=True, last=True)[0] is SearchResult.UNCLEAR
+        search.add_listing(candidates("ab"), siblings(possible_owners="x"), over=True, last=True)[0]
+        is SearchResult.UNCLEAR
     )
 
 
-def test_after_a_try_that_died_siblings_that_wait_for_their_turn_may_own_it_too() -> None:
-    # They may have died together, and only one of them after it had begun something.
+def test_after_a_try_that_died_waiting_siblings_may_own_it() -> None:
+    # They may have died together, and only one of them after its request.
     search = Search(own_request=False)
     for _ in range(REQUIRED_SIGHTINGS + 1):
         assert search.add_listing(candidates("a"), siblings(waiting="x"))[0] is SearchResult.SEARCH_AGAIN
-    assert search.add_listing(candidates("a"), siblings(unsettled="x"))[0] is SearchResult.SEARCH_AGAIN
+    assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
     assert search.add_listing(candidates("a"), siblings(owned="a"))[0] is SearchResult.SEARCH_AGAIN
     assert search.add_listing(candidates("a"), siblings(owned="a"), over=True)[0] is SearchResult.NOTHING
 
 
-def test_while_the_siblings_are_not_known_anybody_may_own_it() -> None:
+def test_unknown_siblings_may_own_it() -> None:
     search = Search(own_request=True)
     unknown = Siblings(possible_owners=None)
     for _ in range(REQUIRED_SIGHTINGS + 1):
         assert search.add_listing(candidates("a"), unknown)[0] is SearchResult.SEARCH_AGAIN
-    # Who is unsettled at the first look at which they are known may have been so when it was seen.
+    # Possible owners at the first reading with known siblings may have been so at the first reading.
     for _ in range(REQUIRED_SIGHTINGS + 1):
-        assert search.add_listing(candidates("a"), siblings(unsettled="x"))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
     assert search.add_listing(candidates("a"), unknown, over=True, last=True)[0] is SearchResult.UNCLEAR
 
 
-def test_what_a_sibling_has_owned_is_not_ours_when_it_is_retried() -> None:
+def test_an_id_that_a_sibling_has_owned_is_never_adopted() -> None:
     search = Search(own_request=True)
     search.add_listing(candidates("a"), siblings(owned="a"))
     for _ in range(REQUIRED_SIGHTINGS):
-        search.add_listing(candidates("a"), siblings(unsettled="x"))
+        search.add_listing(candidates("a"), siblings(possible_owners="x"))
     assert search.add_listing(candidates("a"), siblings(), over=True)[0] is SearchResult.NOTHING
 
 
-def test_what_appears_after_the_two_minutes_is_not_it() -> None:
+def test_candidates_that_appear_after_two_minutes_are_ignored() -> None:
     search = Search(own_request=True)
-    assert search.add_listing(candidates("a"), siblings(unsettled="x"), over=True)[0] is SearchResult.SEARCH_AGAIN
+    assert search.add_listing(candidates("a"), siblings(possible_owners="x"), over=True)[0] is SearchResult.SEARCH_AGAIN
     assert (
-        search.add_listing(candidates("ab"), siblings(owned="a", unsettled="y"), over=True)[0] is SearchResult.NOTHING
+        search.add_listing(candidates("ab"), siblings(owned="a", possible_owners="y"), over=True)[0]
+        is SearchResult.NOTHING
     )
 
 
-def test_the_looks_go_on_for_two_minutes() -> None:
+def test_a_search_takes_two_minutes() -> None:
     assert sum(PAUSES) == 120
     assert list(PAUSES) == sorted(PAUSES)
 
 
-def test_a_candidate_is_shown_with_what_a_person_needs_to_find_it() -> None:
+def test_a_candidate_as_text() -> None:
     assert str(Candidate(id="r", status="running", started_at=NOW)) == "r (running, since 2026-07-01 12:00:00 UTC)"
     assert str(Candidate(id="r", status="running")) == "r (running)"
 
 
 @pytest.mark.parametrize("happened", [True, False], ids=["it happened", "it did not happen"])
 @pytest.mark.parametrize("starts_a_second", [0.02, 0.3, 1.0, 3.0])
-def test_in_a_dag_run_that_goes_on_starting_others_it_is_found_or_surely_not_there(
-    starts_a_second: float, happened: bool
-) -> None:
-    """Siblings start all the time; each is shown within a second, and says its id within two and a half."""
+def test_a_search_has_a_result_in_a_dag_run_that_starts_more_runs(starts_a_second: float, happened: bool) -> None:
+    """Siblings start at random. Each is listed within a second, and saves its id within 2.5 seconds."""
     clear = 0
     for seed in range(100):
         chance = random.Random(seed)
-        began = -5.0
+        started_at = -5.0
         others: dict[str, tuple[float, float, float]] = {}
-        while began < 150:
-            began += chance.expovariate(starts_a_second)
-            shown = began + chance.uniform(0.3, 1.0)
-            others[f"other-{len(others)}"] = (began, shown, shown + chance.uniform(0.1, 1.5))
+        while started_at < 150:
+            started_at += chance.expovariate(starts_a_second)
+            shown = started_at + chance.uniform(0.3, 1.0)
+            others[f"other-{len(others)}"] = (started_at, shown, shown + chance.uniform(0.1, 1.5))
         search = Search(own_request=True)
         now = 0.0
         for place, pause in enumerate((*PAUSES, *OWNER_GRACE_DELAYS, None)):
-            there = ["ours"] * happened + [name for name, (_, shown, _) in others.items() if shown <= now]
-            finding, left = search.add_listing(
-                [Candidate(id=name, status="running") for name in there],
+            listed = ["ours"] * happened + [name for name, (_, shown, _) in others.items() if shown <= now]
+            result, left = search.add_listing(
+                [Candidate(id=name, status="running") for name in listed],
                 Siblings(
-                    owned_ids=frozenset(name for name, (_, _, said) in others.items() if said <= now),
-                    possible_owners=frozenset(name for name, (began, _, said) in others.items() if began <= now < said),
+                    owned_ids=frozenset(name for name, (_, _, saved) in others.items() if saved <= now),
+                    possible_owners=frozenset(
+                        name for name, (start, _, saved) in others.items() if start <= now < saved
+                    ),
                 ),
                 over=place >= len(PAUSES),
                 last=pause is None,
             )
-            if finding is not SearchResult.SEARCH_AGAIN:
+            if result is not SearchResult.SEARCH_AGAIN:
                 break
             now += pause or 0.0
-        if finding is SearchResult.FOUND:
+        if result is SearchResult.FOUND:
             assert happened
             assert [each.id for each in left] == ["ours"]
-        elif finding is SearchResult.NOTHING:
+        elif result is SearchResult.NOTHING:
             assert not happened
-        clear += finding is not SearchResult.UNCLEAR
+        clear += result is not SearchResult.UNCLEAR
     assert clear >= 95

@@ -147,7 +147,7 @@ class Course:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, noun: str) -> None:
         self.now = 1_000_000.0
-        course: dict[str, Any] = {"poll_interval": 30.0, "deadline": None, "noted": lambda line: None}
+        course: dict[str, Any] = {"poll_interval": 30.0, "deadline": None, "log": lambda line: None}
         make = {"run": run_poll_state, "post": post_poll_state, "avatar": avatar_profile_poll_state}[noun]
         self.watch: Any = make("it", **course)
         monkeypatch.setattr(self.watch, "_now", lambda: self.now)

@@ -93,7 +93,7 @@ def test_partial_failure_names_the_destinations_and_fails_without_retries(mosaic
     message = fails_with(task.run_to_end, MosaicPostFailedError)
     assert "It is out on youtube (emulatedfilms)" in message
     assert "failed on tiktok (emulatedfilms): Video too long" in message
-    assert "make a new post for the destinations that failed" in message
+    assert "Make a new post for the destinations that failed" in message
 
 
 def test_timeout_of_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator) -> None:

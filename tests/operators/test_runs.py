@@ -101,7 +101,7 @@ def test_task_defers_again_before_the_end(mosaic: Emulator) -> None:
     # A user resumed it since: the status of the run counts, not the event.
     again = task.resume(deferred, event)
     assert isinstance(again, Deferred)
-    assert again.trigger_kwargs == deferred.trigger_kwargs | {"begun": again.trigger_kwargs["begun"]}
+    assert again.trigger_kwargs == deferred.trigger_kwargs | {"started_at": again.trigger_kwargs["started_at"]}
     mosaic.finish_run(deferred.kwargs["run_id"])
     assert task.resume(again, again.wait()) == deferred.kwargs["run_id"]
     assert effects(mosaic) == {"runs_started": 1}

@@ -59,7 +59,7 @@ def test_a_series_of_errors_takes_two_lines(mosaic: Emulator, caplog: pytest.Log
     )
     with caplog.at_level(logging.INFO):
         run.execute()
-    assert sum("could not be read, the wait goes on" in line for line in ours(caplog)) == 1
+    assert sum("could not be read. The wait continues" in line for line in ours(caplog)) == 1
     assert sum("can be read again" in line for line in ours(caplog)) == 1
     assert len(ours(caplog)) <= 10
 

@@ -1,4 +1,4 @@
-"""Every argument of every trigger, wrongly given: the wait ends at once, and says which and why."""
+"""Every invalid argument of every trigger ends the wait at once with an error that names it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ FLAGS: list[Any] = ["False", 1, None]
 MOMENTS: list[Any] = ["tomorrow", True, [1.0]]
 WAIT = {"mosaic_conn_id": CONNECTIONS, "poll_interval": SECONDS, "deadline": MOMENTS}
 
-#: By the trigger's name: good arguments, and for each argument the values that are wrong.
+#: By the trigger's name: valid arguments, and the invalid values of each argument.
 TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     "MosaicRunTrigger": (
         {"run_id": "a-run"},
         {
             **WAIT,
             "run_id": IDS,
-            "begun": MOMENTS,
+            "started_at": MOMENTS,
             "cancel_on_kill": FLAGS,
         },
     ),
-    "MosaicSocialPostTrigger": ({"post_id": "a-post"}, {**WAIT, "post_id": IDS, "begun": MOMENTS}),
+    "MosaicSocialPostTrigger": ({"post_id": "a-post"}, {**WAIT, "post_id": IDS, "started_at": MOMENTS}),
     "MosaicAvatarProfileTrigger": ({"avatar_profile_id": "a-profile"}, {**WAIT, "avatar_profile_id": IDS}),
     "MosaicCreditsTrigger": ({"min_credits": 100}, {**WAIT, "min_credits": [None, -1, "many", math.nan, True]}),
     "MosaicRunFinishedTrigger": (
@@ -44,7 +44,6 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {
             "agent_id": IDS,
             "status": [5, ["ended"], "running"],
-            # Which connections there are is looked up in the triggerer, again and again: it may be made later.
             "mosaic_conn_id": [None, 5, ""],
             "poll_interval": [0, -1, "30", math.nan, True, timedelta(0)],
             "asset_name": [5, "", " "],
@@ -59,8 +58,8 @@ CASES = [
 ]
 
 
-def complaint(kind: str, arguments: dict[str, Any]) -> str:
-    """What is said, when it is made or as soon as it runs."""
+def error_message(kind: str, arguments: dict[str, Any]) -> str:
+    """Return the error that is raised when the trigger is created or runs."""
     try:
         trigger: BaseTrigger = getattr(triggers, kind)(**arguments)
         event = event_of(trigger)
@@ -71,11 +70,11 @@ def complaint(kind: str, arguments: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES, ids=lambda value: repr(value)[:40])
-def test_a_wrong_argument_ends_the_wait_at_once(
+def test_an_invalid_argument_ends_the_wait_at_once(
     mosaic: Emulator, evidence: Counter[str], kind: str, arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of triggers"] += 1
-    message = complaint(kind, arguments)
+    message = error_message(kind, arguments)
     assert name in message
     assert repr(value[0] if isinstance(value, list) else value).strip("'") in message
     assert mosaic.api_key not in message
@@ -88,8 +87,7 @@ def test_every_argument_of_every_trigger_is_in_the_table() -> None:
         assert set(wrong) == set(inspect.signature(getattr(triggers, kind).__init__).parameters) - {"self"}, kind
 
 
-def test_the_wrong_values_come_through_the_database_as_they_are() -> None:
-    # A trigger's arguments are kept as JSON, so that a wrong one is wrong in the triggerer too.
+def test_the_invalid_values_survive_the_database() -> None:
     for _, arguments, name, value in CASES:
         if not isinstance(value, timedelta):
             assert json.loads(json.dumps(arguments))[name] == value or math.isnan(value)

@@ -1,4 +1,4 @@
-"""Lists without an end in a triggerer: the watch says so and tells what ended once the list has an end again."""
+"""Lists without an end in a triggerer: the watch logs it, waits end, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES
 
-from .test_poller import waits_for
+from .test_poller import start_waits
 from .watch import Watching, ended
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("quick_handover")]
 
 
 class Endless(OtherMosaic):
-    """A Mosaic whose lists have no end while ``endless``, and whose run ended a moment ago."""
+    """A Mosaic whose lists have no end while ``endless`` is set, and which knows one run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.endless = True
         self.status = "running"
         self._numbers = itertools.count()
-        self.foreign = 0
+        self.others = 0
 
     def answer(self, method: str, target: str) -> tuple[int, Any]:
         self.requests.append(target)
@@ -38,7 +38,7 @@ class Endless(OtherMosaic):
             return 200, {"status": self.status}
         rows = [{"run_id": "r0", "status": self.status}] if not self.endless else []
         number = next(self._numbers)
-        rows += [{"run_id": f"foreign-{number}-{i}", "status": "running"} for i in range(self.foreign)]
+        rows += [{"run_id": f"other-{number}-{i}", "status": "running"} for i in range(self.others)]
         return 200, {"runs": rows, "next_cursor": f"c{number}" if self.endless else None}
 
     def lists(self) -> int:
@@ -53,10 +53,10 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
         yield endless  # type: ignore[misc]
 
 
-def test_a_watch_says_that_the_list_has_no_end_and_misses_nothing(
+def test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing(
     endless: Endless, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         endless.endless = False
         async with Watching() as watching:
             await watching.until(lambda: endless.lists() > 4)
@@ -68,24 +68,24 @@ def test_a_watch_says_that_the_list_has_no_end_and_misses_nothing(
             return watching.events
 
     with caplog.at_level(logging.INFO):
-        assert run_bounded(course()) == [{"runs": [ended("r0")]}]
+        assert run_bounded(scenario()) == [{"runs": [ended("r0")]}]
     [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert f"The runs of agent '{AGENT}' can't be watched just now" in line
+    assert f"The runs of agent '{AGENT}' could not be read" in line
     assert "pages in a row without a new item" in line
 
 
-@pytest.mark.parametrize("foreign", [0, 100], ids=["empty pages", "pages of other runs"])
-def test_waits_end_beside_a_list_that_has_no_end(endless: Endless, foreign: int) -> None:
-    endless.foreign = foreign
+@pytest.mark.parametrize("others", [0, 100], ids=["empty pages", "pages of other runs"])
+def test_waits_end_although_the_list_has_no_end(endless: Endless, others: int) -> None:
+    endless.others = others
 
-    async def course() -> None:
-        waits = waits_for(10)
+    async def scenario() -> None:
+        waits = start_waits(10)
         while not endless.lists():
             await asyncio.sleep(0.01)
         endless.status = "completed"
         events = [await wait for wait in waits]
         assert {event.payload["status"] for event in events} == {"completed"}
 
-    run_bounded(course(), 15)
-    # A page for each run at most: from then on they are asked for one by one.
+    run_bounded(scenario(), 15)
+    # A page for each run at most; then the runs are polled one by one.
     assert endless.lists() < 100

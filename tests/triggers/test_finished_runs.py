@@ -1,4 +1,4 @@
-"""The watch for runs that end, on a real event loop against the local Mosaic: each end gives one event."""
+"""MosaicRunFinishedTrigger on a real event loop with the emulator: each end is reported once."""
 
 from __future__ import annotations
 
@@ -12,130 +12,129 @@ from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, effects, run_bounded, sent
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import run_watcher as module
-from airflow_provider_mosaic.triggers import shared_client as session
+from airflow_provider_mosaic.triggers import run_watcher, shared_client
 
 from .watch import GET_RUN, LIST, OTHER_AGENT, AssetStore, Watching, ended
 
 pytestmark = pytest.mark.usefixtures("quick_handover")
 
 
-def test_each_run_of_the_agent_that_ends_gives_one_event(held: Emulator, hook: MosaicHook) -> None:
+def test_each_run_of_the_agent_is_reported_once(held: Emulator, hook: MosaicHook) -> None:
     before = hook.run_agent(AGENT)
     held.finish_run(before)
-    going = hook.run_agent(AGENT)
+    running = hook.run_agent(AGENT)
 
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching() as watching:
-            await watching.a_whole_look(held)
-            held.finish_run(going, "failed")
+            await watching.complete_poll(held)
+            held.finish_run(running, "failed")
             held.finish_run(hook.run_agent(AGENT), "partial_complete")
             held.finish_run(hook.run_agent(OTHER_AGENT, video_urls=["https://cdn.example.org/a.mp4"]))
             await watching.until(lambda: len(watching.runs) >= 2)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.runs
 
-    events = run_bounded(course())
+    events = run_bounded(scenario())
     newest = held.runs()[-2]["run_id"]
     assert sorted(events, key=lambda event: event["status"]) == [
-        ended(going, "failed"),
+        ended(running, "failed"),
         ended(newest, "partial_complete"),
     ]
 
 
-def test_a_quiet_look_is_two_requests_and_an_end_is_one_more(held: Emulator, hook: MosaicHook) -> None:
+def test_a_poll_takes_two_requests_and_one_for_each_end(held: Emulator, hook: MosaicHook) -> None:
     run_id = hook.run_agent(AGENT)
 
-    async def course() -> None:
+    async def scenario() -> None:
         async with Watching() as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             assert sent(held, "GET " + GET_RUN) == 0
             held.finish_run(run_id)
             await watching.until(lambda: watching.runs)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
 
-    run_bounded(course())
+    run_bounded(scenario())
     assert sent(held, "GET " + GET_RUN) == 1
     assert effects(held) == {"runs_started": 1}
     reads = [request["query"] for request in held.requests() if request["template"] == LIST]
     assert {("status=running" in query, "from=" in query) for query in reads} == {(True, False), (False, True)}
 
 
-def test_pages_are_walked_to_the_end(held: Emulator, hook: MosaicHook) -> None:
-    async def course() -> list[dict[str, Any]]:
+def test_all_pages_are_read(held: Emulator, hook: MosaicHook) -> None:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching(poll_interval=0.5) as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             for _ in range(101):
                 held.finish_run(await asyncio.to_thread(hook.run_agent, AGENT))
             await watching.until(lambda: len(watching.runs) >= 101)
             return watching.runs
 
-    events = run_bounded(course())
+    events = run_bounded(scenario())
     assert sorted(event["run_id"] for event in events) == sorted(run["run_id"] for run in held.runs())
 
 
-def test_a_list_that_lags_loses_and_doubles_nothing(held: Emulator, hook: MosaicHook) -> None:
+def test_a_list_that_lags_loses_and_repeats_nothing(held: Emulator, hook: MosaicHook) -> None:
     held.configure(list_lag=0.3)
 
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching() as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.finish_run(hook.run_agent(AGENT))
             await watching.until(lambda: watching.runs)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.runs
 
-    assert run_bounded(course()) == [ended(held.runs()[0]["run_id"])]
+    assert run_bounded(scenario()) == [ended(held.runs()[0]["run_id"])]
 
 
-def test_only_wanted_ends_are_told(held: Emulator, hook: MosaicHook) -> None:
-    async def course() -> list[dict[str, Any]]:
+def test_only_requested_statuses_are_reported(held: Emulator, hook: MosaicHook) -> None:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching(status=["completed"]) as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.finish_run(hook.run_agent(AGENT), "failed")
             held.finish_run(hook.run_agent(AGENT))
             await watching.until(lambda: watching.runs)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.runs
 
-    assert [event["status"] for event in run_bounded(course())] == ["completed"]
+    assert [event["status"] for event in run_bounded(scenario())] == ["completed"]
 
 
 # Runs that end together
 
 
 def burst(held: Emulator, hook: MosaicHook, count: int) -> list[dict[str, Any]]:
-    """Start runs, and end all of them; return what is to be told of them, sorted."""
+    """Start runs and end them. Return what must be reported, sorted."""
     started = [hook.run_agent(AGENT) for _ in range(count)]
     for run_id in started:
         held.finish_run(run_id)
     return sorted((ended(run_id) for run_id in started), key=str)
 
 
-def test_runs_that_end_together_come_in_one_event(held: Emulator, hook: MosaicHook) -> None:
-    async def course() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def test_runs_that_end_together_are_in_one_event(held: Emulator, hook: MosaicHook) -> None:
+    async def scenario() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with Watching(poll_interval=0.5) as watching:
-            await watching.a_whole_look(held)
-            # Within the pause between two polls: the next one finds all of them.
+            await watching.complete_poll(held)
+            # Within the pause between two polls.
             expected = await asyncio.to_thread(burst, held, hook, 20)
             await watching.until(lambda: len(watching.runs) >= 20)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.events, expected
 
-    events, expected = run_bounded(course())
+    events, expected = run_bounded(scenario())
     assert sorted((run for event in events for run in event["runs"]), key=str) == expected
-    # Twenty ends took a moment: a poll may have fallen into it.
+    # A poll may have run while they ended.
     assert len(events) <= 2
 
 
-def test_an_event_holds_a_bounded_number_of_runs_and_the_others_follow_soon(
+def test_a_full_event_is_followed_by_the_rest_at_once(
     held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_RUNS", 4)
-    monkeypatch.setattr(module, "_EVENT_INTERVAL", 0.3)
+    monkeypatch.setattr(run_watcher, "_MAX_RUNS_PER_EVENT", 4)
+    monkeypatch.setattr(run_watcher, "_EVENT_INTERVAL", 0.3)
     store = AssetStore()
 
-    async def course() -> tuple[Watching, list[dict[str, Any]]]:
+    async def scenario() -> tuple[Watching, list[dict[str, Any]]]:
         async with Watching(store) as before:
             await before.until(lambda: store.sets)
         expected = await asyncio.to_thread(burst, held, hook, 10)
@@ -144,48 +143,46 @@ def test_an_event_holds_a_bounded_number_of_runs_and_the_others_follow_soon(
             await watching.until(lambda: len(watching.runs) >= 10)
         return watching, expected
 
-    watching, expected = run_bounded(course())
+    watching, expected = run_bounded(scenario())
     assert [len(event["runs"]) for event in watching.events] == [4, 4, 2]
     assert sorted(watching.runs, key=str) == expected
     assert all(later - earlier >= 0.25 for earlier, later in itertools.pairwise(watching.times))
 
 
-def test_events_keep_a_distance_that_lets_airflow_create_the_dag_run_of_each(
-    held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_EVENT_INTERVAL", 0.6)
+def test_events_are_30_seconds_apart(held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_watcher, "_EVENT_INTERVAL", 0.6)
 
-    async def course() -> Watching:
+    async def scenario() -> Watching:
         async with Watching() as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             for count in range(1, 4):
                 held.finish_run(await asyncio.to_thread(hook.run_agent, AGENT))
                 await watching.until(lambda count=count: len(watching.runs) >= count)
             return watching
 
-    watching = run_bounded(course())
+    watching = run_bounded(scenario())
     assert len(watching.events) == 3
     assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(watching.times))
 
 
-def test_a_poll_that_breaks_off_gives_one_event_of_what_it_had_read(held: Emulator, hook: MosaicHook) -> None:
-    async def course() -> Watching:
+def test_a_poll_that_fails_reports_what_it_had_read(held: Emulator, hook: MosaicHook) -> None:
+    async def scenario() -> Watching:
         async with Watching(poll_interval=0.5) as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.inject("forbidden", method="GET", path=GET_RUN, skip=2)
             await asyncio.to_thread(burst, held, hook, 5)
             await watching.until(lambda: len(watching.runs) >= 5)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching
 
-    watching = run_bounded(course())
+    watching = run_bounded(scenario())
     assert sorted(run["run_id"] for run in watching.runs) == sorted(run["run_id"] for run in held.runs())
     assert 2 <= len(watching.events) <= 3
 
 
-# Faults on the way
+# Errors
 
-FAULTS: list[tuple[str, dict[str, Any]]] = [
+ERRORS: list[tuple[str, dict[str, Any]]] = [
     ("server_error", {"status": 500}),
     ("rate_limit", {"retry_after": 0}),
     ("reset", {}),
@@ -197,59 +194,59 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fault", "options"), ERRORS, ids=lambda value: str(value))
 @pytest.mark.parametrize("path", [LIST, GET_RUN])
-def test_a_watch_outlives_every_fault_and_loses_nothing(
+def test_no_error_ends_the_watch_or_loses_a_run(
     held: Emulator, hook: MosaicHook, fault: str, options: dict[str, Any], path: str
 ) -> None:
     run_id = hook.run_agent(AGENT)
 
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching(poll_interval=0.02) as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.inject(fault, method="GET", path=path, times=2, **options)
             held.finish_run(run_id)
             await watching.until(lambda: watching.runs)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.runs
 
-    assert run_bounded(course()) == [ended(run_id)]
+    assert run_bounded(scenario()) == [ended(run_id)]
     assert held.counts().faults_used == {fault: 2}
 
 
-def test_a_run_that_was_deleted_holds_up_no_other(held: Emulator, hook: MosaicHook) -> None:
+def test_a_deleted_run_delays_no_other(held: Emulator, hook: MosaicHook) -> None:
     deleted, other = hook.run_agent(AGENT), hook.run_agent(AGENT)
 
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching() as watching:
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.forget_run(deleted)
             held.finish_run(other)
             await watching.until(lambda: watching.runs)
             await watching.until(lambda: sent(held, "GET " + GET_RUN) >= 4)
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             return watching.runs
 
-    assert run_bounded(course()) == [ended(other)]
-    # The one was read once; that the other is gone was believed at the third look.
+    assert run_bounded(scenario()) == [ended(other)]
+    # The other run was read once, the deleted one three times.
     assert sent(held, "GET " + GET_RUN) == 4
 
 
-def test_a_key_that_is_mended_is_taken_up_by_itself(
+def test_a_fixed_key_is_used_without_a_restart(
     held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session, "_RECHECK_AFTER_REJECTION", 0.5)
-    hook.access  # noqa: B018 - the hook has looked its connection up before it goes bad
+    monkeypatch.setattr(shared_client, "_RECHECK_AFTER_REJECTION", 0.5)
+    hook.access  # noqa: B018 - looks up the connection while it is valid
     good = held.airflow_connection()
     run_id = hook.run_agent(AGENT)
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(json.loads(good) | {"password": "mk_old"}))
 
-    async def course() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         async with Watching(poll_interval=0.02) as watching:
             await watching.until(lambda: sent(held, "GET " + LIST) >= 2)
             monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
             await watching.until(lambda: 200 in statuses())
-            await watching.a_whole_look(held)
+            await watching.complete_poll(held)
             held.finish_run(run_id)
             await watching.until(lambda: watching.runs)
             return watching.runs
@@ -257,7 +254,7 @@ def test_a_key_that_is_mended_is_taken_up_by_itself(
     def statuses() -> list[int]:
         return [request["status"] for request in held.requests() if request["template"] == LIST]
 
-    assert run_bounded(course()) == [ended(run_id)]
-    # One line for the refusals, however many there were.
-    assert [record.levelname for record in caplog.records if "can't be watched" in record.message] == ["ERROR"]
+    assert run_bounded(scenario()) == [ended(run_id)]
+    # One line for all refusals.
+    assert [record.levelname for record in caplog.records if "could not be read" in record.message] == ["ERROR"]
     assert statuses().count(401) > 2

@@ -1,4 +1,4 @@
-"""What a DAG file says of a watch for runs that end: checked where it is read, and kept by Airflow as it is."""
+"""Arguments of MosaicRunFinishedTrigger: validated when the DAG file is parsed, stored by Airflow unchanged."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ ARGUMENTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("given", ARGUMENTS)
-def test_arguments_come_back_as_they_were(given: dict[str, Any]) -> None:
-    path, arguments = MosaicRunFinishedTrigger(**given).serialize()
+@pytest.mark.parametrize("options", ARGUMENTS)
+def test_arguments_survive_serialization(options: dict[str, Any]) -> None:
+    path, arguments = MosaicRunFinishedTrigger(**options).serialize()
     assert path == f"{MosaicRunFinishedTrigger.__module__}.{MosaicRunFinishedTrigger.__name__}"
-    assert arguments | given == arguments
+    assert arguments | options == arguments
     assert MosaicRunFinishedTrigger(**through_airflow(arguments)).serialize() == (path, arguments)
 
 
-@pytest.mark.parametrize("given", ARGUMENTS)
-def test_airflow_takes_what_it_keeps_for_what_the_dag_file_says(given: dict[str, Any]) -> None:
-    """Otherwise it would put a new trigger in the place of the old one each time it reads the file."""
+@pytest.mark.parametrize("options", ARGUMENTS)
+def test_airflow_knows_the_stored_trigger_again(options: dict[str, Any]) -> None:
+    """Otherwise it would replace the trigger each time it parses the file."""
     from airflow.models.trigger import Trigger
 
-    path, arguments = MosaicRunFinishedTrigger(**given).serialize()
+    path, arguments = MosaicRunFinishedTrigger(**options).serialize()
     row = Trigger(classpath=path, kwargs=arguments)
     assert BaseEventTrigger.hash(path, row.kwargs) == BaseEventTrigger.hash(path, arguments)
 
 
-def test_arguments_of_0_1_0_still_make_a_watch() -> None:
+def test_arguments_of_0_1_0_are_accepted() -> None:
     kept = {"agent_id": "a", "status": ["failed"], "mosaic_conn_id": "mosaic_default", "poll_interval": 60.0}
     assert MosaicRunFinishedTrigger(**kept).serialize()[1] == kept | {"asset_name": None}
 
 
-def test_the_order_of_statuses_makes_no_other_watch() -> None:
+def test_the_order_of_statuses_does_not_matter() -> None:
     one, other = (
         MosaicRunFinishedTrigger(agent_id="a", status=status)
         for status in (["failed", "completed"], ("completed", "failed", "failed"))
@@ -54,7 +54,7 @@ def test_the_order_of_statuses_makes_no_other_watch() -> None:
     assert one.serialize() == other.serialize()
 
 
-def test_the_statuses_that_can_be_asked_for_are_the_ends_of_runs() -> None:
+def test_the_statuses_are_those_of_ended_runs() -> None:
     assert STATUSES == ENDS
 
 
@@ -68,14 +68,14 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), BAD)
 @pytest.mark.parametrize("kind", [MosaicRunFinishedTrigger, finished_runs])
-def test_a_wrong_argument_is_refused_where_the_dag_file_is_read(
+def test_an_invalid_argument_is_rejected_when_the_dag_file_is_parsed(
     kind: Callable[..., Any], name: str, value: Any
 ) -> None:
     with pytest.raises(MosaicValidationError, match=name):
         kind(**{"agent_id": "a", name: value})
 
 
-def test_the_same_arguments_give_the_same_asset_and_others_another() -> None:
+def test_the_asset_depends_on_the_arguments() -> None:
     asset = finished_runs("a", status=["failed", "completed"])
     (watcher,) = asset.watchers
     trigger = watcher.trigger
@@ -95,12 +95,12 @@ def test_the_same_arguments_give_the_same_asset_and_others_another() -> None:
     assert finished_runs("a", poll_interval=timedelta(minutes=1)).name == finished_runs("a").name
 
 
-def test_the_dags_author_can_name_the_asset() -> None:
+def test_the_asset_can_be_named() -> None:
     assert finished_runs("a", name="edited_videos").name == "edited_videos"
 
 
-def test_two_names_are_two_watches_for_airflow() -> None:
-    """Airflow makes one trigger of those with the same arguments, and keeps no state for one that two assets share."""
+def test_two_names_are_two_triggers() -> None:
+    """Airflow creates one trigger for equal arguments, and no state store for one that two assets share."""
     hashes = set()
     for name in (None, "edited_videos", "others"):
         (watcher,) = finished_runs("a", name=name).watchers
@@ -110,6 +110,6 @@ def test_two_names_are_two_watches_for_airflow() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", 5])
-def test_a_name_that_is_none_is_refused(name: Any) -> None:
+def test_an_invalid_name_is_rejected(name: Any) -> None:
     with pytest.raises(MosaicValidationError, match=r"^name="):
         finished_runs("a", name=name)

@@ -1,4 +1,4 @@
-"""A thousand waits on one event loop: each ends with its own verdict, for a handful of requests a cycle."""
+"""A thousand waits on one event loop: each ends with its own outcome, with a few requests a cycle."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, Meanwhile, effects, run_bounded, sent, until
 
-from airflow_provider_mosaic.api import poll_state as waiting
-from airflow_provider_mosaic.api import poll_strategy as polling_plan
+from airflow_provider_mosaic.api import poll_state, poll_strategy
 from airflow_provider_mosaic.api.poll_state import MAX_NOT_FOUND, run_poll_state
+from airflow_provider_mosaic.api.poll_strategy import PollStrategy
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller
-from airflow_provider_mosaic.triggers import concurrency as slots
-from airflow_provider_mosaic.triggers import shared_pollers as polling
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, concurrency, poller, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
 GET_RUN = "/agent_run/{run_id}"
@@ -29,13 +27,23 @@ LIST = "/agent_runs"
 STATUSES = ("completed", "failed", "cancelled", "partial_complete")
 
 
-def started(mosaic: Emulator, hook: MosaicHook, count: int) -> list[str]:
+def start_runs(mosaic: Emulator, hook: MosaicHook, count: int) -> list[str]:
     mosaic.configure(hold_runs=True, render="tiny", request_log=100_000)
     return [hook.run_agent(AGENT) for _ in range(count)]
 
 
-def events_of(runs: list[str], *, complaints: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
-    """The events of as many triggers on one loop, begun one after the other as Airflow does it."""
+def start_wait(run_id: str, **options: Any) -> asyncio.Task[Any]:
+    return asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, **options).run()))  # type: ignore[arg-type]
+
+
+async def cancel_all(waits: list[asyncio.Task[Any]]) -> None:
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
+
+
+def events_of(runs: list[str], *, loop_errors: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
+    """Return the events of as many triggers on one loop, started one after the other as Airflow does."""
 
     async def first(run_id: str) -> dict[str, Any]:
         events = MosaicRunTrigger(run_id=run_id, **options).run()
@@ -46,14 +54,15 @@ def events_of(runs: list[str], *, complaints: list[str] | None = None, **options
             await events.aclose()  # type: ignore[attr-defined]
 
     async def all_of_them() -> dict[str, dict[str, Any]]:
-        if complaints is not None:
-            asyncio.get_running_loop().set_exception_handler(lambda loop, said: complaints.append(said["message"]))
+        if loop_errors is not None:
+            handler = lambda loop, context: loop_errors.append(context["message"])  # noqa: E731
+            asyncio.get_running_loop().set_exception_handler(handler)
         waits = []
         for run_id in runs:
             waits.append(asyncio.create_task(first(run_id)))
             await asyncio.sleep(0)
-        came = await asyncio.gather(*waits)
-        return dict(zip(runs, came, strict=True))
+        events = await asyncio.gather(*waits)
+        return dict(zip(runs, events, strict=True))
 
     return run_bounded(all_of_them(), seconds=300)
 
@@ -67,7 +76,7 @@ def gets_by_run(mosaic: Emulator) -> dict[str, list[dict[str, Any]]]:
 
 
 def cycles(mosaic: Emulator) -> list[Counter[str]]:
-    """The requests from each first page of the list to the next."""
+    """Return the requests from each first page of the list to the next."""
     found: list[Counter[str]] = []
     for request in mosaic.requests():
         if request["method"] == "GET":
@@ -78,16 +87,16 @@ def cycles(mosaic: Emulator) -> list[Counter[str]]:
     return found
 
 
-# A thousand runs are started, twenty sweeps read amid faults: some ten seconds.
-def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
+# Starts a thousand runs and reads the list twenty times: some ten seconds.
+def test_a_thousand_waits_end_each_with_its_outcome_despite_errors_of_the_server(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A list that failed is left alone for up to two minutes: here it should be read amid its faults, not after them.
-    monkeypatch.setattr(polling_plan, "_FIRST_REST", 1.0)
-    monkeypatch.setattr(polling_plan, "_LONGEST_REST", 4.0)
-    # The last runs are not in the list yet when the waits begin.
+    # A list that failed is not used for up to two minutes. Here it is read again while it still fails.
+    monkeypatch.setattr(poll_strategy, "_FIRST_REST", 1.0)
+    monkeypatch.setattr(poll_strategy, "_MAX_REST", 4.0)
+    # The last runs are not listed yet when their waits start.
     mosaic.configure(list_lag=2.0)
-    runs = started(mosaic, hook, 1000)
+    runs = start_runs(mosaic, hook, 1000)
     mosaic.inject("rate_limit", path=LIST, times=3, skip=5, retry_after=1)
     mosaic.inject("rate_limit", path=GET_RUN, times=10, skip=40, retry_after=1)
     for kind in ("reset", "server_error", "truncated_json", "answer_lost"):
@@ -108,11 +117,11 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
             mosaic.finish_run(run_id, status)
             ended_at[run_id] = time.time()
 
-    complaints: list[str] = []
+    loop_errors: list[str] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with caplog.at_level(logging.WARNING, logger="asyncio"), Meanwhile(end_them):
-            events = events_of(runs, complaints=complaints, poll_interval=1.0)
+            events = events_of(runs, loop_errors=loop_errors, poll_interval=1.0)
         gc.collect()
 
     assert {run_id: events[run_id]["status"] for run_id in ending} == expected
@@ -120,121 +129,109 @@ def test_a_thousand_waits_end_each_with_its_verdict_whatever_the_server_does(
     gets = gets_by_run(mosaic)
     for run_id in ending:
         after = [get for get in gets[run_id] if get["time"] > ended_at[run_id]]
-        told = [number for number, get in enumerate(after) if get["status"] == 200 and get["fault"] is None]
-        assert told in ([], [len(after) - 1]), "it was asked for after it was known to have ended"
+        ok = [number for number, get in enumerate(after) if get["status"] == 200 and get["fault"] is None]
+        assert ok in ([], [len(after) - 1]), "it was polled after it was known to have ended"
     for run_id in vanishing:
-        # In a row: a page that was read before it vanished may still show it in between, and it is counted anew.
+        # A page that was read before the run vanished may show it between two of them; the count starts again then.
         assert MAX_NOT_FOUND <= [get["status"] for get in gets[run_id]].count(404) < 2 * MAX_NOT_FOUND
     assert effects(mosaic) == {"runs_started": 1000}
-    assert complaints == []
+    assert loop_errors == []
     unclosed = [str(warning.message) for warning in warned if issubclass(warning.category, ResourceWarning)]
-    # Airflow's own databases, of tests before this one, say so on Python 3.13.
-    assert [said for said in unclosed if "sqlite3.Connection" not in said] == []
+    # On Python 3.13, Airflow's own databases of earlier tests warn too.
+    assert [warning for warning in unclosed if "sqlite3.Connection" not in warning] == []
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
-# Eleven cycles of a second each: shorter ones would run into each other on a busy machine.
+# Eleven cycles of a second each: shorter ones would overlap on a busy machine.
 def test_a_cycle_costs_the_pages_of_the_list_and_at_most_two_requests_more(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 250)
+    runs = start_runs(mosaic, hook, 250)
     steady: list[Counter[str]] = []
 
-    def look_and_end() -> None:
-        # The first pauses are shorter, and in the last cycle something may still be under way.
+    def count_and_end() -> None:
+        # The first pauses are shorter, and the last cycle may not be over.
         steady.extend(until(lambda: cycles(mosaic)[3:-1][4:] and cycles(mosaic)[3:-1], 60))
         for run_id in runs:
             mosaic.finish_run(run_id, "failed")
 
-    with Meanwhile(look_and_end):
+    with Meanwhile(count_and_end):
         events = events_of(runs, poll_interval=1.0)
     assert {event["status"] for event in events.values()} == {"failed"}
     assert [cycle for cycle in steady if cycle.total() > 3 + 2] == []
     assert {cycle[LIST] for cycle in steady} == {3}
 
 
-def sweeps_of_groups(mosaic: Emulator, hook: MosaicHook, *, poll_interval: float, sweeps: int) -> list[float]:
-    """When the sweeps begin of 250 waits that begin in five groups, one second from first to last."""
-    runs = started(mosaic, hook, 250)
+def scan_times(mosaic: Emulator, hook: MosaicHook, *, poll_interval: float, scans: int) -> list[float]:
+    """Return the start times of the scans for 250 waits that start in five groups within a second."""
+    runs = start_runs(mosaic, hook, 250)
 
     async def one_after_the_other() -> None:
         waits: list[asyncio.Task[Any]] = []
         for first in range(0, 250, 50):
-            waits += [
-                asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=poll_interval).run()))  # type: ignore[arg-type]
-                for run_id in runs[first : first + 50]
-            ]
+            waits += [start_wait(run_id, poll_interval=poll_interval) for run_id in runs[first : first + 50]]
             await asyncio.sleep(0.2)
-        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) > sweeps, 60)
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
+        await asyncio.to_thread(until, lambda: len(cycles(mosaic)) > scans, 60)
+        await cancel_all(waits)
 
     run_bounded(one_after_the_other())
     return [get["time"] for get in mosaic.requests() if get["template"] == LIST and "cursor" not in get["query"]]
 
 
 # Eleven cycles of a second each.
-def test_waits_that_begin_one_after_the_other_are_soon_seen_together(mosaic: Emulator, hook: MosaicHook) -> None:
-    steady = sweeps_of_groups(mosaic, hook, poll_interval=1.0, sweeps=11)[6:]
-    assert len(steady) - 1 <= (steady[-1] - steady[0]) / 1.0 + 1, "more than one sweep in a poll_interval"
+def test_waits_that_start_at_different_times_share_one_scan_in_a_cycle(mosaic: Emulator, hook: MosaicHook) -> None:
+    steady = scan_times(mosaic, hook, poll_interval=1.0, scans=11)[6:]
+    assert len(steady) - 1 <= (steady[-1] - steady[0]) / 1.0 + 1, "more than one scan in a poll_interval"
     assert {cycle[LIST] for cycle in cycles(mosaic)[6:-1]} == {3}
 
 
-# Five sweeps, two and a half seconds between them.
-def test_those_that_have_just_begun_do_not_have_the_list_read_over_and_over(
+# Five scans, two and a half seconds between them.
+def test_new_waits_do_not_scan_the_list_more_often(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The gap is longer than their first pauses, of a second and one and a half.
-    monkeypatch.setattr(waiting, "_FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(poller, "_GAP_A_PAGE", 2.5 / 3)
-    began = sweeps_of_groups(mosaic, hook, poll_interval=60.0, sweeps=5)
-    # How many pages there are is known after the first whole sweep, which is the second at the latest.
-    pauses = [later - earlier for earlier, later in itertools.pairwise(began[2:])]
+    # The scan interval is longer than the first pauses of 1 s and 1.5 s.
+    monkeypatch.setattr(poll_state, "_FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(poller, "_SCAN_INTERVAL_PER_PAGE", 2.5 / 3)
+    scans = scan_times(mosaic, hook, poll_interval=60.0, scans=5)
+    # The number of pages is known after the first complete scan, which is the second at the latest.
+    pauses = [later - earlier for earlier, later in itertools.pairwise(scans[2:])]
     assert min(pauses) > 2.2, pauses
 
 
 # Seventeen cycles of half a second each.
-def test_the_run_that_is_asked_for_by_itself_is_the_one_of_which_nothing_was_heard_for_longest(
-    mosaic: Emulator, hook: MosaicHook
-) -> None:
-    runs = started(mosaic, hook, 5)
+def test_audits_poll_each_run_in_turn(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = start_runs(mosaic, hook, 5)
 
     async def some_cycles() -> None:
-        waits = [
-            # So long that a look is over, on a busy machine too, before its run is due with the others again.
-            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.5).run()))  # type: ignore[arg-type]
-            for run_id in runs
-        ]
+        # Long enough for an audit to end before its run is due again, also on a busy machine.
+        waits = [start_wait(run_id, poll_interval=0.5) for run_id in runs]
         await asyncio.to_thread(until, lambda: len(cycles(mosaic)) >= 17, 60)
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
+        await cancel_all(waits)
 
     run_bounded(some_cycles())
     audited = [get["path"] for get in mosaic.requests() if get["template"] == GET_RUN][-10:]
-    assert sorted(audited[:5]) == sorted(audited[5:]), "none is asked for twice before all were"
+    assert sorted(audited[:5]) == sorted(audited[5:]), "none is polled twice before all were"
     assert len(set(audited)) == 5
 
 
 def with_others_running(mosaic: Emulator, hook: MosaicHook, waited: int, others: int) -> list[str]:
     mosaic.configure(list_order="oldest")
-    return started(mosaic, hook, others + waited)[others:]
+    return start_runs(mosaic, hook, others + waited)[others:]
 
 
-# A thousand runs are started in the second case.
+# The second case starts a thousand runs.
 @pytest.mark.parametrize(("waited", "others", "by_list"), [(40, 60, True), (6, 994, False)])
-def test_the_cheaper_way_is_taken_when_others_have_runs_too(
+def test_the_list_is_used_only_if_it_is_cheaper(
     mosaic: Emulator, hook: MosaicHook, waited: int, others: int, by_list: bool
 ) -> None:
     runs = with_others_running(mosaic, hook, waited, others)
     before: Counter[str] = Counter()
 
-    def look_and_end() -> None:
+    def count_and_end() -> None:
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 250 or sent(mosaic, "GET " + LIST) >= 25, 60)
         before.update({LIST: sent(mosaic, "GET " + LIST), GET_RUN: sent(mosaic, "GET " + GET_RUN)})
         for run_id in runs:
             mosaic.finish_run(run_id, "failed")
 
-    with Meanwhile(look_and_end):
+    with Meanwhile(count_and_end):
         events_of(runs, poll_interval=0.2)
     assert (before[LIST] > before[GET_RUN] / 4) == by_list, before
 
@@ -242,10 +239,10 @@ def test_the_cheaper_way_is_taken_when_others_have_runs_too(
 @pytest.mark.parametrize(
     ("fault", "options"), [("forbidden", {}), ("not_found", {}), ("server_error", {"status": 501}), ("html", {})]
 )
-def test_without_the_list_each_run_is_asked_for_by_itself(
+def test_without_the_list_runs_are_polled_one_by_one(
     mosaic: Emulator, hook: MosaicHook, fault: str, options: dict[str, Any]
 ) -> None:
-    runs = started(mosaic, hook, 20)
+    runs = start_runs(mosaic, hook, 20)
     mosaic.inject(fault, path=LIST, times=None, **options)
 
     def end_them() -> None:
@@ -256,12 +253,12 @@ def test_without_the_list_each_run_is_asked_for_by_itself(
     with Meanwhile(end_them):
         events = events_of(runs, poll_interval=0.05)
     assert {event["status"] for event in events.values()} == {"cancelled"}
-    # It is left alone for a while: three tries at most, of one page.
+    # One page, with up to two retries; then the list is not used for a while.
     assert sent(mosaic, "GET " + LIST) <= 3
 
 
-def test_a_hanging_look_harms_only_itself(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 3)
+def test_a_hanging_poll_delays_only_its_own_wait(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = start_runs(mosaic, hook, 3)
     mosaic.inject("hang", path=f"/agent_run/{runs[0]}", times=None)
     ended: list[str] = []
 
@@ -275,22 +272,18 @@ def test_a_hanging_look_harms_only_itself(mosaic: Emulator, hook: MosaicHook) ->
         for run_id in runs[1:]:
             await asyncio.to_thread(mosaic.finish_run, run_id, "failed")
         await asyncio.wait(waits[1:], timeout=10)
-        waits[0].cancel()
-        await asyncio.wait(waits)
+        await cancel_all(waits)
 
     run_bounded(all_of_them())
     assert sorted(ended) == sorted(runs[1:])
     assert len(gets_by_run(mosaic)[runs[0]]) == 1
 
 
-def test_a_wait_that_is_cancelled_leaves_the_others_alone(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 30)
+def test_a_cancelled_wait_does_not_affect_the_others(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = start_runs(mosaic, hook, 30)
 
     async def all_of_them() -> list[Any]:
-        waits = [
-            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.05).run()))  # type: ignore[arg-type]
-            for run_id in runs
-        ]
+        waits = [start_wait(run_id, poll_interval=0.05) for run_id in runs]
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + LIST) >= 3)
         for wait in waits[:20]:
             wait.cancel()
@@ -298,13 +291,13 @@ def test_a_wait_that_is_cancelled_leaves_the_others_alone(mosaic: Emulator, hook
             await asyncio.to_thread(mosaic.finish_run, run_id, "failed")
         return await asyncio.gather(*waits, return_exceptions=True)
 
-    came = run_bounded(all_of_them())
-    assert {type(each) for each in came[:20]} == {asyncio.CancelledError}
-    assert [each.payload["id"] for each in came[20:]] == runs[20:]
+    results = run_bounded(all_of_them())
+    assert {type(result) for result in results[:20]} == {asyncio.CancelledError}
+    assert [result.payload["id"] for result in results[20:]] == runs[20:]
 
 
 def test_two_waits_for_one_run_both_end(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 5)
+    runs = start_runs(mosaic, hook, 5)
 
     def end_them() -> None:
         until(lambda: sent(mosaic, "GET " + LIST) >= 2)
@@ -319,88 +312,79 @@ def test_two_waits_for_one_run_both_end(mosaic: Emulator, hook: MosaicHook) -> N
         assert [event.payload["id"] for event in run_bounded(twice())] == runs * 2
 
 
-def test_the_deadline_of_each_is_kept_in_a_fleet(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 20)
+def test_each_wait_polls_its_run_at_its_deadline(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = start_runs(mosaic, hook, 20)
     deadline = time.time() + 1.0
     events = events_of(runs, poll_interval=60.0, deadline=deadline)
     assert {event["outcome"] for event in events.values()} == {"timeout"}
     last = {run_id: gets[-1]["time"] for run_id, gets in gets_by_run(mosaic).items()}
-    # How a run stands at its deadline is asked of itself, not of the list.
+    # The list is not enough at the deadline.
     assert sorted(last) == sorted(runs)
     assert min(last.values()) >= deadline
 
 
-def test_a_list_that_shows_what_has_ended_is_found_out(mosaic: Emulator, hook: MosaicHook) -> None:
-    from airflow_provider_mosaic.api import poll_strategy as polling_plan
-    from airflow_provider_mosaic.api.poll_strategy import PollStrategy
-
-    plan = PollStrategy()
-    plan.record_audit(had_ended=True, now=0.0, cycle=30.0)
-    assert plan.prefers_list(100, now=0.0)
-    plan.record_audit(had_ended=True, now=0.0, cycle=30.0)
-    assert not plan.prefers_list(100, now=0.0)
-    assert plan.prefers_list(100, now=polling_plan._DOUBT)
+def test_two_audits_in_a_row_that_find_an_ended_run_stop_the_use_of_the_list() -> None:
+    strategy = PollStrategy()
+    strategy.record_audit(had_ended=True, now=0.0, cycle=30.0)
+    assert strategy.prefers_list(100, now=0.0)
+    strategy.record_audit(had_ended=True, now=0.0, cycle=30.0)
+    assert not strategy.prefers_list(100, now=0.0)
+    assert strategy.prefers_list(100, now=poll_strategy._REST_AFTER_FAILED_AUDITS)
     for _ in range(2):
-        plan.record_audit(had_ended=True, now=0.0, cycle=1000.0)
-    assert not plan.prefers_list(100, now=1000.0), "not each of them has been looked at by itself yet"
+        strategy.record_audit(had_ended=True, now=0.0, cycle=1000.0)
+    assert not strategy.prefers_list(100, now=1000.0), "not all runs have been polled one by one yet"
 
 
-def test_the_progress_of_each_run_is_noted_where_the_list_shows_it(
+def test_progress_that_the_list_shows_is_logged(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(speed=1.0, node_seconds=1.0, render="tiny")
     runs = [hook.run_agent(AGENT) for _ in range(10)]
-    with caplog.at_level(logging.INFO, logger="airflow_provider_mosaic.triggers.runs"):
+    with caplog.at_level(logging.INFO, logger="airflow_provider_mosaic.triggers.base"):
         events_of(runs, poll_interval=0.1)
     for run_id in runs:
-        said = [line for line in caplog.messages if run_id in line]
-        assert said[-1].endswith("is completed: 2 completed, 0 in progress, 0 failed.")
-        assert len(said) == len(set(said)) >= 2
+        lines = [line for line in caplog.messages if run_id in line]
+        assert lines[-1].endswith("is completed: 2 completed, 0 in progress, 0 failed.")
+        assert len(lines) == len(set(lines)) >= 2
 
 
-def test_waits_that_are_cancelled_at_once_take_no_place_from_others(mosaic: Emulator, hook: MosaicHook) -> None:
-    runs = started(mosaic, hook, 40)
+def test_waits_that_are_cancelled_at_once_hold_no_slot(mosaic: Emulator, hook: MosaicHook) -> None:
+    runs = start_runs(mosaic, hook, 40)
 
-    async def many_give_up() -> Any:
-        keeping = asyncio.create_task(anext(MosaicRunTrigger(run_id=runs[0], poll_interval=0.05).run()))  # type: ignore[arg-type]
+    async def cancel_many() -> Any:
+        kept = start_wait(runs[0], poll_interval=0.05)
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
-        (shared,) = polling._pollers[asyncio.get_running_loop()].values()
+        (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
         for run_id in runs[1:]:
             wait = BatchedRunWait(
-                run_id, run_poll_state(run_id, poll_interval=60.0, deadline=None, noted=lambda line: None)
+                run_id, run_poll_state(run_id, poll_interval=60.0, deadline=None, log=lambda line: None)
             )
             shared.add(wait)
             shared._queue_poll(wait)
             shared._start_polls()
-            # Its look has not made its first step yet.
+            # Its poll has not made its first step yet.
             shared.remove(wait)
         await asyncio.to_thread(mosaic.finish_run, runs[0], "failed")
-        return (await asyncio.wait_for(keeping, 20)).payload
+        return (await asyncio.wait_for(kept, 20)).payload
 
-    assert run_bounded(many_give_up())["status"] == "failed"
+    assert run_bounded(cancel_many())["status"] == "failed"
 
 
-def test_as_many_hanging_looks_as_there_are_places_stop_nobody(
+def test_hanging_polls_in_all_slots_stop_no_other_poll(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "SLOW", 0.1)
-    runs = started(mosaic, hook, poller._MAX_POLLS + 1)
+    monkeypatch.setattr(concurrency, "SLOW", 0.1)
+    runs = start_runs(mosaic, hook, poller._MAX_POLLS + 1)
     mosaic.inject("forbidden", path=LIST, times=None)
     for run_id in runs[:-1]:
         mosaic.inject("hang", path=f"/agent_run/{run_id}", times=None)
     mosaic.finish_run(runs[-1], "failed")
 
     async def all_of_them() -> Any:
-        waits = [
-            asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, poll_interval=0.05).run()))  # type: ignore[arg-type]
-            for run_id in runs[:-1]
-        ]
+        waits = [start_wait(run_id, poll_interval=0.05) for run_id in runs[:-1]]
         await asyncio.to_thread(until, lambda: len(gets_by_run(mosaic)) == len(runs) - 1)
-        last = asyncio.create_task(anext(MosaicRunTrigger(run_id=runs[-1], poll_interval=0.05).run()))  # type: ignore[arg-type]
-        came = await asyncio.wait_for(last, 20)
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
-        return came.payload
+        event = await asyncio.wait_for(start_wait(runs[-1], poll_interval=0.05), 20)
+        await cancel_all(waits)
+        return event.payload
 
     assert run_bounded(all_of_them())["status"] == "failed"

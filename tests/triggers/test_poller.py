@@ -1,4 +1,4 @@
-"""The poller beside a server that wants quiet, lists oddly or hangs; and how it ends."""
+"""The poller with rate limits, unusual lists and a hanging server; and how it closes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,27 @@ from typing import Any
 import pytest
 from tasks.fixtures import run_bounded, until
 
-from airflow_provider_mosaic.api import poll_state as waiting
+from airflow_provider_mosaic.api import poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller
-from airflow_provider_mosaic.triggers import shared_client as session
-from airflow_provider_mosaic.triggers import shared_pollers as polling
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller, shared_client, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.schedule import Schedule
 
 LIST = "/agent_runs"
 RUNNING = {"status": "running"}
-#: What a server answers: a status, headers, a body.
-Answer = tuple[int, dict[str, str], Any]
+#: A status, headers, a body.
+Response = tuple[int, dict[str, str], Any]
 
 
 class Runs:
-    """A server with as many runs as it is asked for; the test says how it answers."""
+    """A server that knows every run. The test sets its responses."""
 
     def __init__(self) -> None:
-        #: When which path was asked for, by the wall clock.
-        self.asked: list[tuple[float, str]] = []
-        self.listing: Callable[[], Answer] = lambda: (403, {}, {})
-        self.run: Callable[[str], Answer] = lambda run_id: (200, {}, RUNNING | {"run_id": run_id})
+        #: The time and path of each request, by the wall clock.
+        self.requests: list[tuple[float, str]] = []
+        self.listing: Callable[[], Response] = lambda: (403, {}, {})
+        self.run: Callable[[str], Response] = lambda run_id: (200, {}, RUNNING | {"run_id": run_id})
         runs = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,7 +44,7 @@ class Runs:
 
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                runs.asked.append((time.time(), path))
+                runs.requests.append((time.time(), path))
                 status, headers, body = runs.listing() if path == LIST else runs.run(path.rpartition("/")[2])
                 content = json.dumps(body).encode()
                 self.send_response(status)
@@ -73,7 +71,7 @@ class Runs:
         self._server.server_close()
 
     def times(self, path: str) -> list[float]:
-        return [when for when, asked in list(self.asked) if asked.startswith(path)]
+        return [when for when, requested in list(self.requests) if requested.startswith(path)]
 
 
 @pytest.fixture
@@ -85,92 +83,91 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
     server.close()
 
 
-def waits_for(count: int, **options: Any) -> list[asyncio.Task[Any]]:
+def start_waits(count: int, **options: Any) -> list[asyncio.Task[Any]]:
     triggers = [
         MosaicRunTrigger(**{"run_id": f"r{number}", "poll_interval": 0.05, **options}) for number in range(count)
     ]
     return [asyncio.create_task(anext(trigger.run())) for trigger in triggers]  # type: ignore[arg-type]
 
 
-async def given_up(waits: list[asyncio.Task[Any]]) -> None:
+async def cancel_all(waits: list[asyncio.Task[Any]]) -> None:
     for wait in waits:
         wait.cancel()
     await asyncio.wait(waits)
 
 
-def limited_once(quiet: float, then: Callable[..., Answer]) -> tuple[Callable[..., Answer], list[float]]:
-    """An answer that asks for quiet, and then another one; and when the quiet began."""
-    began: list[float] = []
+def limited_once(cooldown: float, then: Callable[..., Response]) -> tuple[Callable[..., Response], list[float]]:
+    """Return a handler whose first response is a 429, and the list with the time of it."""
+    limited_at: list[float] = []
     lock = threading.Lock()
 
-    def answered(*asked: str) -> Answer:
+    def respond(*request: str) -> Response:
         with lock:
-            if not began:
-                began.append(time.time())
-                return 429, {"Retry-After": f"{quiet:g}"}, {}
-        return then(*asked)
+            if not limited_at:
+                limited_at.append(time.time())
+                return 429, {"Retry-After": f"{cooldown:g}"}, {}
+        return then(*request)
 
-    return answered, began
-
-
-# Quiet
+    return respond, limited_at
 
 
-def test_nothing_is_sent_while_the_server_wants_quiet(server: Runs) -> None:
-    server.run, began = limited_once(3, server.run)
+# Rate limits
 
-    async def course() -> list[Any]:
-        waits = waits_for(100, deadline=time.time() + 1.5)
+
+def test_nothing_is_sent_during_a_cooldown(server: Runs) -> None:
+    server.run, limited_at = limited_once(3, server.run)
+
+    async def scenario() -> list[Any]:
+        waits = start_waits(100, deadline=time.time() + 1.5)
         return [event.payload for event in await asyncio.gather(*waits)]
 
-    events = run_bounded(course())
-    # Up to 32 were under way already; theirs came at the same time.
-    late = [when - began[0] for when in server.times("/") if when > began[0] + 0.5]
+    events = run_bounded(scenario())
+    # Up to 32 requests were running already and arrived at the same time.
+    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5]
     assert min(late) >= 3.0
-    # The deadline fell into the quiet: each run was asked for once after it.
+    # The deadline was during the cooldown: each run is read once after it.
     assert {event["outcome"] for event in events} == {"timeout"}
     assert len(late) == 100
 
 
-def test_a_list_that_wants_quiet_gets_it_from_all(server: Runs) -> None:
+def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs) -> None:
     listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
-    server.listing, began = limited_once(2, lambda: (200, {}, listed))
+    server.listing, limited_at = limited_once(2, lambda: (200, {}, listed))
 
-    async def course() -> None:
-        waits = waits_for(40)
+    async def scenario() -> None:
+        waits = start_waits(40)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 3)
-        await given_up(waits)
+        await cancel_all(waits)
 
-    run_bounded(course())
-    assert min(when - began[0] for when in server.times("/") if when > began[0] + 0.5) >= 2.0
+    run_bounded(scenario())
+    assert min(when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5) >= 2.0
 
 
-def test_a_long_quiet_is_told_once_and_takes_no_place_from_anyone(
+def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
     server: Runs, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_LONGEST_QUIET", 0.5)
-    server.listing, began = limited_once(60, lambda: (200, {}, {}))
+    monkeypatch.setattr(pages, "_MAX_COOLDOWN", 0.5)
+    server.listing, limited_at = limited_once(60, lambda: (200, {}, {}))
 
-    async def course() -> None:
-        waits = waits_for(40)
-        await asyncio.to_thread(until, lambda: began)
+    async def scenario() -> None:
+        waits = start_waits(40)
+        await asyncio.to_thread(until, lambda: limited_at)
         await asyncio.sleep(1.5)
-        (shared,) = polling._pollers[asyncio.get_running_loop()].values()
+        (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
         assert not shared._queue
-        assert not shared._looks
-        await given_up(waits)
+        assert not shared._polls
+        await cancel_all(waits)
 
-    run_bounded(course())
-    # A few first looks were under way already.
-    assert max(server.times("/")) < began[0] + 0.5
-    told = [line for line in caplog.messages if "are quiet until" in line]
-    assert len(told) == 1
-
-
-# Odd lists
+    run_bounded(scenario())
+    # Some requests were running already.
+    assert max(server.times("/")) < limited_at[0] + 0.5
+    assert len([line for line in caplog.messages if "pause until" in line]) == 1
 
 
-ODD_LISTS: list[Any] = [
+# Unusual lists
+
+
+UNUSUAL_LISTS: list[Any] = [
     [],
     "runs",
     None,
@@ -182,149 +179,142 @@ ODD_LISTS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("listed", ODD_LISTS, ids=range(len(ODD_LISTS)))
-def test_an_odd_list_ends_no_wait(server: Runs, listed: Any) -> None:
+@pytest.mark.parametrize("listed", UNUSUAL_LISTS, ids=range(len(UNUSUAL_LISTS)))
+def test_an_unusual_list_ends_no_wait(server: Runs, listed: Any) -> None:
     server.listing = lambda: (200, {}, listed)
 
-    async def course() -> list[Any]:
-        waits = waits_for(12)
+    async def scenario() -> list[Any]:
+        waits = start_waits(12)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 1)
         await asyncio.sleep(0.5)
         assert not any(wait.done() for wait in waits)
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
         return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
 
-    events = run_bounded(course())
+    events = run_bounded(scenario())
     assert [event["status"] for event in events] == ["completed"] * 12
 
 
-def test_a_fault_of_ours_in_reading_the_list_ends_no_wait_and_is_logged(
+def test_an_unexpected_exception_of_a_scan_ends_no_wait_and_is_logged(
     server: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     listed = {"runs": [RUNNING | {"run_id": "r0"}], "next_cursor": None}
     server.listing = lambda: (200, {}, listed)
 
     def broken(*_: object) -> None:
-        raise KeyError("a fault of ours")
+        raise KeyError("unexpected")
 
-    monkeypatch.setattr(Poller, "_was_listed", broken)
+    monkeypatch.setattr(Poller, "_on_listed", broken)
 
-    async def course() -> list[Any]:
-        waits = waits_for(12)
+    async def scenario() -> list[Any]:
+        waits = start_waits(12)
         await asyncio.to_thread(until, lambda: len(server.times("/agent_run/")) >= 24)
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
         return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
 
     with caplog.at_level(logging.INFO):
-        events = run_bounded(course())
+        events = run_bounded(scenario())
     assert [event["status"] for event in events] == ["completed"] * 12
-    (told,) = [record for record in caplog.records if "asked for one by one" in record.message]
-    assert told.exc_info
+    (line,) = [record for record in caplog.records if "polled one by one" in record.message]
+    assert line.exc_info
 
 
-def test_a_sweep_full_of_news_leaves_the_supervisor_time_for_the_lines(
-    server: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "_EACH_LINE", 0.05)
+def test_log_lines_of_a_scan_are_paced(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SECONDS_PER_LOG_LINE", 0.05)
 
-    def listed() -> Answer:
+    def listed() -> Response:
         done = len(server.times(LIST))
         rows = [RUNNING | {"run_id": f"r{number}", "node_status_counts": {"completed": done}} for number in range(40)]
         return 200, {}, {"runs": rows, "next_cursor": None}
 
     server.listing = listed
 
-    async def course() -> None:
-        waits = waits_for(40)
+    async def scenario() -> None:
+        waits = start_waits(40)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 4)
-        await given_up(waits)
+        await cancel_all(waits)
 
-    run_bounded(course())
-    # The first one passes over those that are being looked at by themselves.
-    sweeps = server.times(LIST)[1:]
-    # In batches of twenty lines; nothing is waited for after the last one.
-    assert min(later - earlier for earlier, later in itertools.pairwise(sweeps)) > 0.9 * 20 * 0.05
+    run_bounded(scenario())
+    # The first scan skips runs that are polled by themselves.
+    scans = server.times(LIST)[1:]
+    assert min(later - earlier for earlier, later in itertools.pairwise(scans)) > 0.9 * 40 * 0.05
 
 
-def test_whoever_joins_a_fleet_is_looked_at_with_it_unless_that_is_too_late(
-    server: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "_GAP_A_PAGE", 4.0)
-    # Those that are there first are due at once, and then long after the next sweep: only the gap says when that is.
-    monkeypatch.setattr(poller, "_SPREAD_EACH", 0.0)
-    monkeypatch.setattr(waiting, "_FIRST_PAUSE", 30.0)
+def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SCAN_INTERVAL_PER_PAGE", 4.0)
+    # The first waits are due at once, and then long after the next scan.
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    monkeypatch.setattr(poll_state, "_FIRST_PAUSE", 30.0)
     rows = [RUNNING | {"run_id": f"{kind}{number}"} for kind in "rn" for number in range(40)]
     server.listing = lambda: (200, {}, {"runs": rows, "next_cursor": None})
 
-    def asked_by_itself(kind: str) -> list[str]:
-        return [path for _, path in list(server.asked) if path.startswith(f"/agent_run/{kind}")]
+    def single_polls(kind: str) -> list[str]:
+        return [path for _, path in list(server.requests) if path.startswith(f"/agent_run/{kind}")]
 
-    async def course() -> None:
-        waits = waits_for(40, poll_interval=30)
+    async def scenario() -> None:
+        waits = start_waits(40, poll_interval=30)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 1)
-        (fleet,) = polling._pollers[asyncio.get_running_loop()].values()
-        while fleet._sweep is not None or not all(wait.last_pause for wait in fleet._waits):
+        (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
+        while shared._scan is not None or not all(wait.last_pause for wait in shared._waits):
             await asyncio.sleep(0.01)
         for number in range(20):
-            # Never so many at once that the list would be taken for them alone.
-            waits += waits_for(1, run_id=f"n{number}", poll_interval=30)
+            # Too few at once for a scan of their own.
+            waits += start_waits(1, run_id=f"n{number}", poll_interval=30)
             await asyncio.sleep(0.03)
-        waits += waits_for(1, run_id="hasty", poll_interval=0.2)
-        await asyncio.to_thread(until, lambda: asked_by_itself("hasty"))
+        waits += start_waits(1, run_id="soon", poll_interval=0.2)
+        await asyncio.to_thread(until, lambda: single_polls("soon"))
         assert len(server.times(LIST)) == 1
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 2)
-        assert asked_by_itself("n") == []
-        await given_up(waits)
+        assert single_polls("n") == []
+        await cancel_all(waits)
 
-    run_bounded(course())
+    run_bounded(scenario())
 
 
 # The connection
 
 
-def test_a_look_at_the_connection_that_hangs_stops_nobody_who_has_one(
-    server: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "FRESH", 0.3)
-    monkeypatch.setattr(session, "_CONNECT_GRACE", 0.1)
-    real, looks = MosaicHook.look_up_access, []
+def test_a_lookup_of_the_connection_that_hangs_stops_no_polls(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_client, "FRESH", 0.3)
+    monkeypatch.setattr(shared_client, "_LOOKUP_GRACE", 0.1)
+    real, lookups = MosaicHook.look_up_access, []
 
-    async def hung(hook: MosaicHook) -> Any:
-        looks.append(hook)
-        if len(looks) > 1:
+    async def hanging(hook: MosaicHook) -> Any:
+        lookups.append(hook)
+        if len(lookups) > 1:
             await asyncio.Event().wait()
         return await real(hook)
 
-    monkeypatch.setattr(MosaicHook, "look_up_access", hung)
+    monkeypatch.setattr(MosaicHook, "look_up_access", hanging)
 
-    async def course() -> None:
-        waits = waits_for(3)
-        await asyncio.to_thread(until, lambda: len(looks) > 1)
-        before = len(server.asked)
-        await asyncio.to_thread(until, lambda: len(server.asked) > before + 20)
+    async def scenario() -> None:
+        waits = start_waits(3)
+        await asyncio.to_thread(until, lambda: len(lookups) > 1)
+        before = len(server.requests)
+        await asyncio.to_thread(until, lambda: len(server.requests) > before + 20)
         assert not any(wait.done() for wait in waits)
-        await given_up(waits)
+        await cancel_all(waits)
 
-    run_bounded(course())
-    assert len(looks) == 2
-
-
-# The end
+    run_bounded(scenario())
+    assert len(lookups) == 2
 
 
-def test_a_wait_that_is_cancelled_twice_still_closes_the_session(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, closed = session.SharedClient.aclose, []
+# Closing
 
-    async def slow(self: session.SharedClient) -> None:
+
+def test_a_wait_that_is_cancelled_twice_still_closes_the_client(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, closed = shared_client.SharedClient.aclose, []
+
+    async def slow(self: shared_client.SharedClient) -> None:
         await asyncio.sleep(0.2)
         await real(self)
         closed.append(self)
 
-    monkeypatch.setattr(session.SharedClient, "aclose", slow)
+    monkeypatch.setattr(shared_client.SharedClient, "aclose", slow)
 
-    async def course() -> None:
-        (wait,) = waits_for(1)
-        await asyncio.to_thread(until, lambda: server.asked)
+    async def scenario() -> None:
+        (wait,) = start_waits(1)
+        await asyncio.to_thread(until, lambda: server.requests)
         wait.cancel()
         await asyncio.sleep(0.05)
         assert not wait.done()
@@ -332,34 +322,32 @@ def test_a_wait_that_is_cancelled_twice_still_closes_the_session(server: Runs, m
         await asyncio.wait([wait])
         assert wait.cancelled()
         assert closed == []
-        await asyncio.wait(polling._closing)
+        await asyncio.wait(shared_pollers._closing)
         assert len(closed) == 1
 
-    run_bounded(course())
+    run_bounded(scenario())
 
 
-def test_a_task_is_deferred_for_longer_than_a_heartbeat_of_its_supervisor(
-    server: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.6)
+def test_a_deferral_lasts_longer_than_a_heartbeat(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_pollers, "shortest_deferral", lambda: 0.6)
     server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
 
-    async def course() -> tuple[float, int]:
-        began = time.monotonic()
-        (wait,) = waits_for(1)
+    async def scenario() -> tuple[float, int]:
+        started_at = time.monotonic()
+        (wait,) = start_waits(1)
         await asyncio.wait([wait])
-        return time.monotonic() - began, len(polling._pollers[asyncio.get_running_loop()])
+        return time.monotonic() - started_at, len(shared_pollers._pollers[asyncio.get_running_loop()])
 
-    waited, pollers = run_bounded(course())
+    waited, pollers = run_bounded(scenario())
     assert waited >= 0.6
     assert pollers == 0
 
 
-def test_the_heartbeat_is_read_from_the_configuration(real_shortest_deferral: Callable[[], float]) -> None:
+def test_the_heartbeat_interval_has_a_default(real_shortest_deferral: Callable[[], float]) -> None:
     assert real_shortest_deferral() == 6.0
 
 
-def test_a_longer_heartbeat_makes_deferrals_longer(
+def test_the_heartbeat_interval_is_read_from_the_configuration(
     real_shortest_deferral: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "20")
@@ -371,11 +359,11 @@ def real_shortest_deferral() -> Callable[[], float]:
     return SHORTEST_DEFERRAL
 
 
-#: As it is, and not as the tests of waits have it.
-SHORTEST_DEFERRAL = polling.shortest_deferral
+#: The real function: an autouse fixture replaces it in the module.
+SHORTEST_DEFERRAL = shared_pollers.shortest_deferral
 
 
-# The agenda
+# The schedule
 
 
 class Due(Wait[None]):
@@ -385,39 +373,39 @@ class Due(Wait[None]):
         super().__init__(None, None, name)  # type: ignore[arg-type]
 
 
-def test_the_agenda_keeps_the_last_time_of_each_wait_however_often_it_changes() -> None:
-    async def course() -> None:
-        agenda = Schedule(lambda: None)
+def test_the_schedule_keeps_only_the_last_time_of_each_wait() -> None:
+    async def scenario() -> None:
+        schedule = Schedule(lambda: None)
         waits = [Due(f"r{number}") for number in range(50)]
         for due in range(1000):
             for number, wait in enumerate(waits):
-                agenda.add(wait, 1e9 - due + number)
-        assert len(agenda._heap) <= 2 * len(waits) + 20
-        waits[0].looking = True
-        waits[1].outcome.cancel()
-        assert agenda.pop_due(1e9 - 999 + 25) == waits[2:26]
-        assert agenda.pop_due(2e9) == waits[26:]
-        agenda.close()
+                schedule.add(wait, 1e9 - due + number)
+        assert len(schedule._heap) <= 2 * len(waits) + 20
+        waits[0].is_polling = True
+        waits[1].event.cancel()
+        assert schedule.pop_due(1e9 - 999 + 25) == waits[2:26]
+        assert schedule.pop_due(2e9) == waits[26:]
+        schedule.close()
 
-    run_bounded(course())
+    run_bounded(scenario())
 
 
-def test_the_agenda_wakes_for_the_first_one_and_not_before_it_may() -> None:
-    async def course() -> None:
+def test_the_schedule_calls_back_for_the_first_wait_and_not_too_early() -> None:
+    async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        woken: list[float] = []
-        agenda = Schedule(lambda: woken.append(loop.time()))
-        began = loop.time()
+        calls: list[float] = []
+        schedule = Schedule(lambda: calls.append(loop.time()))
+        started_at = loop.time()
         late, soon = Due("late"), Due("soon")
-        agenda.add(late, began + 60.0)
-        agenda.not_before = began + 0.2
-        agenda.add(soon, began + 0.01)
+        schedule.add(late, started_at + 60.0)
+        schedule.not_before = started_at + 0.2
+        schedule.add(soon, started_at + 0.01)
         await asyncio.sleep(0.5)
-        assert len(woken) == 1
-        assert woken[0] - began >= 0.2
-        assert agenda.pop_due(loop.time()) == [soon]
-        agenda.add(late, float("inf"))
-        agenda.set_timer()
-        agenda.close()
+        assert len(calls) == 1
+        assert calls[0] - started_at >= 0.2
+        assert schedule.pop_due(loop.time()) == [soon]
+        schedule.add(late, float("inf"))
+        schedule.set_timer()
+        schedule.close()
 
-    run_bounded(course())
+    run_bounded(scenario())

@@ -1,10 +1,12 @@
-"""The triggers on a real event loop: they only read, they bear faults, and they end with one event."""
+"""The triggers on a real event loop: they only read, tolerate errors and fire one event."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from mosaic_emulator import Emulator
 from tasks.fakes import event_of, through_airflow
 from tasks.fixtures import ACCOUNT, AGENT, effects, run_bounded, sent, until
 
-from airflow_provider_mosaic.api import poll_state as waiting
-from airflow_provider_mosaic.api import rate_limit as pacing
+from airflow_provider_mosaic import operators, sensors
+from airflow_provider_mosaic.api import poll_state, rate_limit
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
 from airflow_provider_mosaic.durable.completion_waiter import read_event
@@ -25,8 +27,9 @@ from airflow_provider_mosaic.triggers import (
     MosaicCreditsTrigger,
     MosaicRunTrigger,
     MosaicSocialPostTrigger,
+    shared_client,
 )
-from airflow_provider_mosaic.triggers import runs as triggers_runs
+from airflow_provider_mosaic.triggers import runs as run_triggers
 
 GET_RUN = "/agent_run/{run_id}"
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
@@ -38,56 +41,56 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return hook.run_agent(AGENT)
 
 
-def waits_for(run_id: str, **options: Any) -> MosaicRunTrigger:
+def run_trigger(run_id: str, **options: Any) -> MosaicRunTrigger:
     return MosaicRunTrigger(**{"run_id": run_id, "poll_interval": 0.02, **options})
 
 
 @pytest.mark.parametrize("status", ["completed", "partial_complete", "failed", "cancelled"])
-def test_the_event_says_how_the_run_ended(mosaic: Emulator, run_id: str, status: str) -> None:
+def test_the_event_of_an_ended_run(mosaic: Emulator, run_id: str, status: str) -> None:
     mosaic.finish_run(run_id, status)
-    assert event_of(waits_for(run_id)) == {"outcome": "ended", "id": run_id, "status": status}
+    assert event_of(run_trigger(run_id)) == {"outcome": "ended", "id": run_id, "status": status}
 
 
-def test_the_trigger_waits_through_unknown_statuses(mosaic: Emulator, run_id: str) -> None:
+def test_unknown_statuses_do_not_end_the_wait(mosaic: Emulator, run_id: str) -> None:
     mosaic.inject("unknown_status", method="GET", path=GET_RUN, times=3, status="quality_check")
     mosaic.finish_run(run_id)
-    assert event_of(waits_for(run_id))["status"] == "completed"
+    assert event_of(run_trigger(run_id))["status"] == "completed"
     assert sent(mosaic, "GET " + GET_RUN) == 4
 
 
 def test_the_trigger_only_reads(mosaic: Emulator, run_id: str) -> None:
-    event_of(waits_for(run_id, deadline=time.time() + 0.3))
+    event_of(run_trigger(run_id, deadline=time.time() + 0.3))
     assert {request.partition(" ")[0] for request in mosaic.counts().requests} == {"GET", "POST"}
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET " + GET_RUN) > 3
 
 
 @pytest.mark.parametrize("deadline", [0.0, 1.0])
-def test_a_deadline_that_is_over_still_gives_the_run_one_look(mosaic: Emulator, run_id: str, deadline: float) -> None:
-    assert event_of(waits_for(run_id, deadline=deadline)) == {"outcome": "timeout", "id": run_id}
+def test_a_run_is_polled_once_after_the_deadline(mosaic: Emulator, run_id: str, deadline: float) -> None:
+    assert event_of(run_trigger(run_id, deadline=deadline)) == {"outcome": "timeout", "id": run_id}
     mosaic.finish_run(run_id)
-    assert event_of(waits_for(run_id, deadline=deadline))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id, deadline=deadline))["outcome"] == "ended"
 
 
 @pytest.mark.alone
-def test_the_deadline_is_kept_by_the_wall_clock_over_a_restart(mosaic: Emulator, run_id: str) -> None:
+def test_a_restart_does_not_extend_the_deadline(mosaic: Emulator, run_id: str) -> None:
     deadline = time.time() + 0.5
 
     async def restarted() -> dict[str, Any]:
-        first = asyncio.create_task(anext(waits_for(run_id, deadline=deadline).run()))
+        first = asyncio.create_task(anext(run_trigger(run_id, deadline=deadline).run()))
         await asyncio.sleep(0.3)
         first.cancel()
-        return (await anext(waits_for(run_id, deadline=deadline).run())).payload
+        return (await anext(run_trigger(run_id, deadline=deadline).run())).payload
 
     event = run_bounded(restarted())
     assert event == {"outcome": "timeout", "id": run_id}
     assert deadline <= time.time() < deadline + 0.25
 
 
-# Faults
+# Errors
 
 
-FAULTS: list[tuple[str, dict[str, Any]]] = [
+ERRORS: list[tuple[str, dict[str, Any]]] = [
     ("server_error", {"status": 500}),
     ("server_error", {"status": 503, "body": "html", "retry_after": 0}),
     ("rate_limit", {"retry_after": 0}),
@@ -99,100 +102,100 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value))
-def test_a_wait_outlives_nineteen_faults_in_a_row_and_gives_up_at_the_twentieth(
+@pytest.mark.parametrize(("fault", "options"), ERRORS, ids=lambda value: str(value))
+def test_the_twentieth_error_in_a_row_ends_the_wait(
     mosaic: Emulator, run_id: str, fault: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Otherwise they would also have to last a quarter of an hour.
-    monkeypatch.setattr(waiting, "ERRORS_TIMEOUT", 0.0)
-    # A 429 that asks for no pause is given one all the same.
-    monkeypatch.setattr(pacing, "_LONGEST_PAUSE", 0.002)
+    # Count them without waiting for 15 minutes.
+    monkeypatch.setattr(poll_state, "ERRORS_TIMEOUT", 0.0)
+    # A 429 starts a cooldown although it does not ask for one.
+    monkeypatch.setattr(rate_limit, "_MAX_COOLDOWN", 0.002)
     mosaic.finish_run(run_id)
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS - 1, **options)
-    assert event_of(waits_for(run_id, poll_interval=0.002))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id, poll_interval=0.002))["outcome"] == "ended"
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS, **options)
-    event = event_of(waits_for(run_id, poll_interval=0.002))
+    event = event_of(run_trigger(run_id, poll_interval=0.002))
     assert event["outcome"] == "error"
     assert event["transient"] is True
     assert sent(mosaic, "GET " + GET_RUN) == 2 * MAX_ERRORS
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_good_look_in_between_begins_the_count_anew(mosaic: Emulator, run_id: str) -> None:
+def test_a_successful_poll_resets_the_error_count(mosaic: Emulator, run_id: str) -> None:
     for _ in range(2):
         mosaic.inject("server_error", method="GET", path=GET_RUN, times=MAX_ERRORS - 1)
         mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="thinking")
     mosaic.finish_run(run_id)
-    assert event_of(waits_for(run_id))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id))["outcome"] == "ended"
 
 
-def test_not_found_three_times_is_believed(mosaic: Emulator, run_id: str) -> None:
+def test_the_third_not_found_ends_the_wait(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND - 1)
-    assert event_of(waits_for(run_id))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id))["outcome"] == "ended"
     mosaic.forget_run(run_id)
-    event = event_of(waits_for(run_id))
+    event = event_of(run_trigger(run_id))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicNotFoundError", False)
 
 
-def test_not_found_is_not_believed_of_what_was_begun_a_moment_ago(mosaic: Emulator, run_id: str) -> None:
+def test_not_found_does_not_end_the_wait_for_a_new_run(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND + 5)
-    assert event_of(waits_for(run_id, begun=time.time()))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id, started_at=time.time()))["outcome"] == "ended"
 
 
 @pytest.mark.parametrize(
     ("fault", "error"), [("unauthorized", "MosaicAuthenticationError"), ("forbidden", "MosaicPermissionError")]
 )
-def test_a_refusal_is_believed_after_some_in_a_row_and_a_retry_may_find_it_mended(
+def test_the_fifth_refusal_in_a_row_ends_the_wait_and_is_transient(
     mosaic: Emulator, run_id: str, fault: str, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Otherwise they would also have to last five minutes.
-    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
+    # Count them without waiting for five minutes.
+    monkeypatch.setattr(poll_state, "REFUSALS_TIMEOUT", 0.0)
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_REFUSALS)
-    event = event_of(waits_for(run_id))
+    event = event_of(run_trigger(run_id))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", error, True)
     assert mosaic.api_key not in json.dumps(event)
     assert sent(mosaic, "GET " + GET_RUN) == MAX_REFUSALS
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
-def test_fewer_refusals_or_ones_that_did_not_last_are_borne(mosaic: Emulator, run_id: str, fault: str) -> None:
+def test_refusals_within_five_minutes_are_tolerated(mosaic: Emulator, run_id: str, fault: str) -> None:
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_REFUSALS + 3)
     mosaic.finish_run(run_id)
-    assert event_of(waits_for(run_id))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id))["outcome"] == "ended"
     assert sent(mosaic, "GET " + GET_RUN) == MAX_REFUSALS + 4
 
 
-def test_the_server_is_given_the_time_that_it_asks_for(mosaic: Emulator, run_id: str) -> None:
+def test_retry_after_is_respected(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("rate_limit", method="GET", path=GET_RUN, retry_after=1)
-    event_of(waits_for(run_id))
+    event_of(run_trigger(run_id))
     first, second = (request["time"] for request in mosaic.requests() if request["template"] == GET_RUN)
     assert second - first >= 1.0
 
 
-def test_a_hanging_server_costs_one_look(mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = json.loads(mosaic.airflow_connection()) | {"extra": {"timeout": 1}}
-    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(impatient))
+def test_a_hanging_request_times_out(mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = json.loads(mosaic.airflow_connection()) | {"extra": {"timeout": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
     mosaic.finish_run(run_id)
     mosaic.inject("hang", method="GET", path=GET_RUN)
-    assert event_of(waits_for(run_id))["outcome"] == "ended"
+    assert event_of(run_trigger(run_id))["outcome"] == "ended"
 
 
-def test_a_server_that_is_away_is_waited_for(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "ERRORS_TIMEOUT", 0.0)
+def test_connection_errors_are_transient(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_state, "ERRORS_TIMEOUT", 0.0)
     monkeypatch.setenv(
         "AIRFLOW_CONN_MOSAIC_DEFAULT", '{"conn_type":"mosaic","host":"http://127.0.0.1:9","password":"k"}'
     )
-    event = event_of(waits_for("r", poll_interval=0.001))
+    event = event_of(run_trigger("r", poll_interval=0.001))
     assert (event["error"], event["transient"]) == ("MosaicTransportError", True)
 
 
-def test_a_missing_connection_is_believed_after_some_lookups_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise they would also have to last five minutes.
-    monkeypatch.setattr(waiting, "REFUSALS_TIMEOUT", 0.0)
-    event = event_of(waits_for("r", mosaic_conn_id="nowhere"))
+def test_a_missing_connection_ends_the_wait_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Count them without waiting for five minutes.
+    monkeypatch.setattr(poll_state, "REFUSALS_TIMEOUT", 0.0)
+    event = event_of(run_trigger("r", mosaic_conn_id="nowhere"))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicConnectionError", True)
     assert "mosaic_conn_id='nowhere'" in event["message"]
 
@@ -201,7 +204,7 @@ WRONG = json.dumps({"conn_type": "mosaic", "password": ""})
 
 
 @pytest.mark.parametrize("broken", [None, WRONG], ids=["not found", "without a key"])
-def test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back(
+def test_a_wait_continues_when_its_connection_is_back(
     mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch, broken: str | None
 ) -> None:
     good = mosaic.airflow_connection()
@@ -212,23 +215,23 @@ def test_a_wait_whose_first_lookups_fail_goes_on_when_the_connection_is_back(
     mosaic.finish_run(run_id)
 
     async def wait() -> dict[str, Any]:
-        waiting_for = asyncio.create_task(anext(waits_for(run_id).run()))
+        task = asyncio.create_task(anext(run_trigger(run_id).run()))
         await asyncio.sleep(0.3)
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
-        return dict((await waiting_for).payload)
+        return dict((await task).payload)
 
     assert run_bounded(wait())["outcome"] == "ended"
 
 
-def test_a_killed_trigger_looks_its_connection_up_again_until_it_can_cancel(
+def test_a_killed_trigger_retries_the_lookup_of_its_connection(
     mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers_runs, "_LOOKUP_PAUSES", (0.05,) * 4)
+    monkeypatch.setattr(run_triggers, "_LOOKUP_PAUSES", (0.05,) * 4)
     good = mosaic.airflow_connection()
     monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
 
     async def kill() -> None:
-        killed = asyncio.create_task(waits_for(run_id, cancel_on_kill=True).on_kill())
+        killed = asyncio.create_task(run_trigger(run_id, cancel_on_kill=True).on_kill())
         await asyncio.sleep(0.08)
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
         await killed
@@ -237,31 +240,31 @@ def test_a_killed_trigger_looks_its_connection_up_again_until_it_can_cancel(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_a_connection_that_cannot_be_looked_up_for_a_while_does_not_end_the_wait(
+def test_failed_lookups_of_the_connection_do_not_end_the_wait(
     mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.providers.common.compat import connection as compat
 
-    real, looks = compat.get_async_connection, []
+    real, lookups = compat.get_async_connection, []
 
-    async def away_at_first(conn_id: str) -> Any:
-        looks.append(conn_id)
-        if len(looks) < 3:
+    async def fail_at_first(conn_id: str) -> Any:
+        lookups.append(conn_id)
+        if len(lookups) < 3:
             raise ConnectionError("the API server restarts")
         return await real(conn_id)
 
-    monkeypatch.setattr(compat, "get_async_connection", away_at_first)
+    monkeypatch.setattr(compat, "get_async_connection", fail_at_first)
     mosaic.finish_run(run_id)
-    assert event_of(waits_for(run_id))["outcome"] == "ended"
-    assert len(looks) == 3
+    assert event_of(run_trigger(run_id))["outcome"] == "ended"
+    assert len(lookups) == 3
 
 
 # The event loop
 
 
-def test_a_cancelled_trigger_ends_as_cancelled_and_cancels_no_run(mosaic: Emulator, run_id: str) -> None:
+def test_a_cancelled_trigger_cancels_no_run(mosaic: Emulator, run_id: str) -> None:
     async def cancelled() -> None:
-        waiting = asyncio.create_task(anext(waits_for(run_id, cancel_on_kill=True).run()))
+        waiting = asyncio.create_task(anext(run_trigger(run_id, cancel_on_kill=True).run()))
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -271,16 +274,14 @@ def test_a_cancelled_trigger_ends_as_cancelled_and_cancels_no_run(mosaic: Emulat
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@pytest.mark.parametrize("way", ["ended", "cancelled", "error"])
+@pytest.mark.parametrize("end", ["ended", "cancelled", "error"])
 def test_a_trigger_leaves_no_connection_open(
-    mosaic: Emulator, run_id: str, way: str, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, run_id: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_mosaic.triggers import shared_client as session
-
     opened: list[Watched] = []
     closed: list[Watched] = []
 
-    class Watched(session.AsyncClient):
+    class Watched(shared_client.AsyncClient):
         def __init__(self, access: Access) -> None:
             super().__init__(access)
             opened.append(self)
@@ -289,14 +290,14 @@ def test_a_trigger_leaves_no_connection_open(
             closed.append(self)
             await super().aclose()
 
-    monkeypatch.setattr(session, "AsyncClient", Watched)
+    monkeypatch.setattr(shared_client, "AsyncClient", Watched)
 
     async def wait() -> None:
-        waiting = asyncio.create_task(anext(waits_for(run_id).run()))
+        waiting = asyncio.create_task(anext(run_trigger(run_id).run()))
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
-        if way == "ended":
+        if end == "ended":
             await asyncio.to_thread(mosaic.finish_run, run_id)
-        elif way == "error":
+        elif end == "error":
             await asyncio.to_thread(mosaic.forget_run, run_id)
         else:
             waiting.cancel()
@@ -314,9 +315,7 @@ def test_a_trigger_leaves_no_connection_open(
     ("failing", "status"),
     [({}, "posted"), ({"youtube": "Quota"}, "partial_failure"), ({"youtube": "Q", "tiktok": "Q"}, "failed")],
 )
-def test_the_event_says_how_the_post_ended(
-    mosaic: Emulator, hook: MosaicHook, failing: dict[str, str], status: str
-) -> None:
+def test_the_event_of_an_ended_post(mosaic: Emulator, hook: MosaicHook, failing: dict[str, str], status: str) -> None:
     mosaic.configure(failing_platforms=failing)
     post = hook.create_post("Hello", platforms=["youtube", "tiktok"])
     event = event_of(MosaicSocialPostTrigger(post_id=post.post_id, poll_interval=0.02))
@@ -324,7 +323,7 @@ def test_the_event_says_how_the_post_ended(
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_the_posts_deadline_is_kept(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_the_deadline_of_a_post(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(approval=True)
     post = hook.create_post("Hello", social_connection_ids=[ACCOUNT])
     trigger = MosaicSocialPostTrigger(post_id=post.post_id, poll_interval=0.02, deadline=time.time() + 0.1)
@@ -335,7 +334,7 @@ def test_the_posts_deadline_is_kept(mosaic: Emulator, hook: MosaicHook) -> None:
 
 
 @pytest.mark.parametrize(("failing", "status"), [({}, "ready"), ({"Host": "Two people"}, "failed")])
-def test_the_event_says_how_the_profile_ended(
+def test_the_event_of_an_ended_profile(
     mosaic: Emulator, hook: MosaicHook, failing: dict[str, str], status: str
 ) -> None:
     mosaic.configure(failing_avatars=failing, avatar_seconds=0.2)
@@ -345,7 +344,7 @@ def test_the_event_says_how_the_profile_ended(
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_the_profiles_deadline_is_kept(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_the_deadline_of_a_profile(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(hold_avatars=True)
     profile = hook.create_avatar_profile("Host", video_url="https://cdn.example.org/host.mp4")
     trigger = MosaicAvatarProfileTrigger(avatar_profile_id=profile.id, poll_interval=0.02, deadline=time.time() + 0.1)
@@ -360,7 +359,7 @@ def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: floa
     assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
 
 
-def test_too_few_credits_are_waited_out_until_the_deadline(mosaic: Emulator) -> None:
+def test_the_deadline_of_a_wait_for_credits(mosaic: Emulator) -> None:
     mosaic.configure(credits=99.5)
     trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 0.2)
     assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
@@ -368,7 +367,7 @@ def test_too_few_credits_are_waited_out_until_the_deadline(mosaic: Emulator) -> 
     assert {request["method"] for request in mosaic.requests()} == {"GET"}
 
 
-# On disk
+# In Airflow's database
 
 
 ARGUMENTS = [
@@ -376,14 +375,14 @@ ARGUMENTS = [
     (
         MosaicRunTrigger,
         {
-            "run_id": "r", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "begun": 0.5,
+            "run_id": "r", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "started_at": 0.5,
             "cancel_on_kill": True,
         },
     ),
     (MosaicSocialPostTrigger, {"post_id": "p"}),
     (
         MosaicSocialPostTrigger,
-        {"post_id": "p", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "begun": 0.5},
+        {"post_id": "p", "mosaic_conn_id": "other", "poll_interval": 5.5, "deadline": 1.5, "started_at": 0.5},
     ),
     (MosaicAvatarProfileTrigger, {"avatar_profile_id": "a"}),
     (
@@ -396,7 +395,7 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize(("kind", "given"), ARGUMENTS)
-def test_arguments_are_json_scalars_and_come_back_as_they_were(kind: type[BaseTrigger], given: dict[str, Any]) -> None:
+def test_arguments_survive_serialization(kind: type[BaseTrigger], given: dict[str, Any]) -> None:
     path, arguments = kind(**given).serialize()
     assert path == f"{kind.__module__}.{kind.__name__}"
     assert all(value is None or isinstance(value, (str, int, float, bool)) for value in arguments.values())
@@ -405,7 +404,7 @@ def test_arguments_are_json_scalars_and_come_back_as_they_were(kind: type[BaseTr
 
 
 @pytest.mark.parametrize(("kind", "given"), ARGUMENTS)
-def test_airflows_own_table_of_triggers_keeps_them(kind: type[BaseTrigger], given: dict[str, Any]) -> None:
+def test_arguments_survive_the_trigger_table(kind: type[BaseTrigger], given: dict[str, Any]) -> None:
     from airflow.models.trigger import Trigger
 
     path, arguments = kind(**given).serialize()
@@ -418,9 +417,7 @@ def test_there_are_recordings() -> None:
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_recorded_arguments_still_make_a_trigger_that_means_the_same(path: Path) -> None:
-    from importlib import import_module
-
+def test_recorded_arguments_are_accepted(path: Path) -> None:
     recorded = json.loads(path.read_text())
     module, _, name = recorded["classpath"].rpartition(".")
     trigger = getattr(import_module(module), name)(**recorded["arguments"])
@@ -428,7 +425,7 @@ def test_recorded_arguments_still_make_a_trigger_that_means_the_same(path: Path)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_recorded_events_are_still_understood(path: Path) -> None:
+def test_recorded_events_are_read(path: Path) -> None:
     recorded = json.loads(path.read_text())
     for entry in recorded["events"]:
         if entry["raises"] is None:
@@ -440,11 +437,7 @@ def test_recorded_events_are_still_understood(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_recorded_arguments_of_the_method_that_goes_on_are_still_taken(path: Path) -> None:
-    import inspect
-
-    from airflow_provider_mosaic import operators, sensors
-
+def test_recorded_arguments_of_the_resuming_method_are_accepted(path: Path) -> None:
     recorded = json.loads(path.read_text())
     for entry in recorded["resumes"]:
         kind = getattr(operators, entry["operator"], None) or getattr(sensors, entry["operator"])

@@ -1,4 +1,4 @@
-"""A watch for runs that end, in the background as in a triggerer, and the stores that Airflow may give it."""
+"""A MosaicRunFinishedTrigger that runs in the background, and the asset state stores of Airflow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from mosaic_emulator import Emulator
 from tasks.fakes import through_airflow
 from tasks.fixtures import AGENT, sent
 
-from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
-from airflow_provider_mosaic.triggers import run_watcher as module
+from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger, run_watcher
 
 LIST = "/agent/{agent_id}/runs"
 GET_RUN = "/agent_run/{run_id}"
@@ -23,7 +22,7 @@ OTHER_AGENT = "a0000000-0000-4000-8000-000000000002"
 
 
 class AssetStore:
-    """An asset's state store, as a trigger of Airflow 3.3 has it; it survives the trigger."""
+    """An asset's state store as in Airflow 3.3. It survives the trigger."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -45,17 +44,17 @@ class AssetStore:
 
 
 class SeveralAssets:
-    """The store of a trigger that several assets share: which one is meant is not known."""
+    """The store of a trigger that several assets share."""
 
     async def aget(self, key: str, default: Any = None) -> Any:
         raise ValueError("Task has 2 concrete inlets and outlets")
 
     async def aset(self, key: str, value: Any) -> None:
-        raise AssertionError("nothing can be kept")
+        raise AssertionError("nothing can be stored")
 
 
 class Watching:
-    """A trigger that runs in the background, as in a triggerer; leaving kills it where it stands."""
+    """Run a trigger in the background. Leaving the context kills it."""
 
     def __init__(self, store: Any = None, **options: Any) -> None:
         self.trigger = MosaicRunFinishedTrigger(**{"agent_id": AGENT, "poll_interval": 0.05, **options})
@@ -66,7 +65,7 @@ class Watching:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The ended runs of all events."""
+        """The runs of all events."""
         return [run for event in self.events for run in event["runs"]]
 
     async def __aenter__(self) -> Watching:
@@ -83,35 +82,35 @@ class Watching:
         with pytest.raises(asyncio.CancelledError):
             await self._task
 
-    async def until(self, seen: Callable[[], Any]) -> Any:
-        async def look() -> Any:
-            while not (found := await asyncio.to_thread(seen)):
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        async def check() -> Any:
+            while not (result := await asyncio.to_thread(condition)):
                 assert not self._task.done(), self._task
                 await asyncio.sleep(0.01)
-            return found
+            return result
 
-        return await asyncio.wait_for(look(), 15)
+        return await asyncio.wait_for(check(), 15)
 
-    async def a_whole_look(self, mosaic: Emulator) -> None:
-        """Wait until a look has begun and ended after now."""
+    async def complete_poll(self, mosaic: Emulator) -> None:
+        """Wait until a poll has started and ended after this call."""
         before = sent(mosaic, "GET " + LIST)
         await self.until(lambda: sent(mosaic, "GET " + LIST) >= before + 4)
 
 
 @pytest.fixture
 def quick_handover(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow has saved an event, and created its DAG run, sooner."""
-    monkeypatch.setattr(module, "_HANDOVER", 0.05)
-    monkeypatch.setattr(module, "_EVENT_INTERVAL", 0.05)
+    """Shorten the pauses after an event."""
+    monkeypatch.setattr(run_watcher, "_HANDOVER", 0.05)
+    monkeypatch.setattr(run_watcher, "_EVENT_INTERVAL", 0.05)
 
 
 @pytest.fixture
 def held(mosaic: Emulator) -> Emulator:
-    """A local Mosaic whose runs end when they are told to."""
+    """Return an emulator whose runs end only on request."""
     mosaic.configure(hold_runs=True)
     return mosaic
 
 
 def ended(run_id: str, status: str = "completed") -> dict[str, str]:
-    """A run of the agent in the payload of an event."""
+    """Return a run of the agent as in the payload of an event."""
     return {"run_id": run_id, "agent_id": AGENT, "status": status}

@@ -1,9 +1,9 @@
 """
-The runs that are going on, by the page (https://docs.mosaic.so/api/agent-runs/get-all-agent-runs).
+Pages of the list of running runs (https://docs.mosaic.so/api/agent-runs/get-all-agent-runs).
 
-Only what a wait needs is read of each: a page holds a hundred of them, outputs and links and all, and thousands of
-waits read it again and again. What Python's garbage collector has to look at while a page is read brings its next full
-collection nearer, and that one holds a triggerer's event loop for half a second when ten thousand wait there.
+A page holds a hundred runs with all their outputs and links, and a triggerer reads pages all the time. So only the
+fields that a wait needs are decoded, into objects that Python's garbage collector does not track: tracked objects bring
+its next full collection nearer, which blocks the event loop for half a second if ten thousand waits are held.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Run, RunStatu
 from airflow_provider_mosaic.api.models import list_in, object_in, status_key
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
 
-#: How many nodes are done, at work, and failed.
+#: How many nodes are completed, in progress, and failed.
 Counts = tuple[int, int, int]
 
 
@@ -29,9 +29,9 @@ class RunningRow:
     """
     One row of the list.
 
-    :param run_id: The run; empty where the row does not name it.
-    :param running: Whether the row itself says that it is running: a server may not heed the filter.
-    :param counts: How many nodes are done, at work, and failed; None where the row does not say.
+    :param run_id: The run; empty if the row has no id.
+    :param running: Whether the row has the status of a running run: a server may ignore the filter.
+    :param counts: How many nodes are completed, in progress, and failed; None if the row does not show it.
     """
 
     run_id: str
@@ -41,9 +41,9 @@ class RunningRow:
 
 def running_runs(cursor: str | None = None) -> Call[Page[RunningRow]]:
     """
-    One page of the runs of all agents that are running.
+    Read one page of the running runs of all agents.
 
-    :param cursor: Where the page begins; None for the first.
+    :param cursor: The cursor of the page; None for the first page.
     """
     return Call(
         description="list the running runs",
@@ -75,7 +75,7 @@ _read_cursor = read_page("runs", object_in)
 
 
 def _decode(content: bytes) -> _Body | Any:
-    """What is needed of a page that is as documented; of any other, all that it holds."""
+    """Decode the needed fields of a page in the documented shape, and everything of any other page."""
     try:
         return _body.decode(content)
     except msgspec.MsgspecError:
@@ -113,27 +113,21 @@ def _count(number: Any) -> int:
 
 
 def counts_of(run: Run) -> Counts:
-    """
-    How many nodes of a run are done, at work, and failed.
-
-    :param run: The run.
-    """
+    """Return how many nodes of a run are completed, in progress, and failed."""
     counts = run.node_status_counts
     return counts.completed, counts.in_progress, counts.failed
 
 
 def still_running(run_id: str, counts: Counts, *, needs_credits: bool) -> Run:
     """
-    A run as its row shows it.
+    Return the run that a row shows.
 
-    :param run_id: The run.
-    :param counts: How many nodes are done, at work, and failed.
-    :param needs_credits: Whether it is short of credits, which rows do not say.
+    :param needs_credits: Whether the run is short of credits. Rows do not show that.
     """
-    done, at_work, failed = counts
+    completed, in_progress, failed = counts
     return Run(
         run_id=run_id,
         status=RunStatus.RUNNING.value,
-        node_status_counts=NodeCounts(completed=done, in_progress=at_work, failed=failed),
+        node_status_counts=NodeCounts(completed=completed, in_progress=in_progress, failed=failed),
         needs_credits=needs_credits,
     )
