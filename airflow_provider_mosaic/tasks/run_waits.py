@@ -122,7 +122,7 @@ class RunWait(CompletionWaiter[Run]):
             self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
             log.warning("%s", self._kill_result)
         if self._interrupted is not None:
-            # Else the interrupted code saves it. It may be in the middle of a request to Airflow now.
+            # Without an interrupted wait, the code below the signal saves it. It may be sending a request to Airflow now.
             self._save_cancel(self._interrupted)
             if self.active_run_id is not None:
                 self._push_current_state(self._interrupted, self.active_run_id)
@@ -144,7 +144,7 @@ class RunWait(CompletionWaiter[Run]):
             log.warning("%s", self._cancel_best_effort(run_id))
 
     def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
-        """Cancel the run unless ``cancel_on_kill`` is off, and return what happened as a sentence."""
+        """Cancel the run unless ``cancel_on_kill`` is off. Return what happened as a sentence."""
         run = f"Run {run_id!r}"
         if not self._options.cancel_on_kill:
             return f"{run} keeps running because cancel_on_kill=False."
@@ -163,7 +163,8 @@ class RunWait(CompletionWaiter[Run]):
         except MosaicError as error:
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
-            if conflict if quickly else self._has_ended(run_id, if_unread=conflict):
+            has_ended = conflict if quickly else self._has_ended(run_id, if_unread=conflict)
+            if has_ended:
                 return f"{run} had ended already."
             return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"
         self._cancelled_run_id = run_id
