@@ -12,7 +12,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskInstance, TaskRunner
-from tasks.fixtures import START, Clock, Lookups, Meanwhile, effects, nothing_was_done, started, until
+from tasks.fixtures import START, Clock, InBackground, Lookups, effects, nothing_was_done, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -484,7 +484,7 @@ def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
         until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._running)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
         task.execute()
     assert started(mosaic) in caplog.text
     assert effects(mosaic) == {"runs_started": 1}

@@ -11,7 +11,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
@@ -46,7 +46,7 @@ def test_cancel_while_the_task_waits_fails_it_at_once(
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(store(), deferrable=deferrable, on_retry=on_retry)
-    with Meanwhile(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
+    with InBackground(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
     assert "This task did not cancel it" in message
     assert f'mosaic_adopt.dag.run\' to {{"manual__2026-01-01": "{started(mosaic)}"}}' in message
@@ -88,7 +88,7 @@ def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
         until(lambda: mosaic.counts().runs_resumed)
         hook.cancel_run(started(mosaic))
 
-    with Meanwhile(cancel):
+    with InBackground(cancel):
         fails_with(task.execute, MosaicRunCancelledError)
     fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
@@ -116,7 +116,7 @@ def test_kill_is_noticed_within_a_second(mosaic: Emulator, clock: Clock) -> None
         until(lambda: clock.pauses)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert max(clock.pauses) <= 1.0
 
@@ -212,7 +212,7 @@ def test_resumed_run_that_is_cancelled_stays_cancelled(
         until(lambda: sent(mosaic, GET_RUN) > seen + 1)
         hook.cancel_run(run_id)
 
-    with Meanwhile(cancel):
+    with InBackground(cancel):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
     assert "once more: only what is missing is paid." in message
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}

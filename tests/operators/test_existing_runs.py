@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
@@ -52,7 +52,7 @@ def cancelling(run_id: str) -> TaskRunner:
 
 
 @WAITS
-@pytest.mark.usefixtures("as_mosaic_itself")
+@pytest.mark.usefixtures("as_production_api")
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_failed_run_is_resumed_once_and_waited_for(
     mosaic: Emulator, run_id: str, deferrable: bool, status: str
@@ -75,7 +75,7 @@ def test_running_run_is_only_waited_for(mosaic: Emulator, run_id: str, deferrabl
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
         mosaic.finish_run(run_id)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert resuming(run_id, deferrable=deferrable).run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + RESUME) == 0
@@ -155,7 +155,7 @@ def test_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) ->
         until(lambda: mosaic.counts().runs_resumed == 1)
         mosaic.finish_run(run_id, "failed", message="The node broke")
 
-    with Meanwhile(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
+    with InBackground(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
         task.run_to_end()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == run_id
@@ -209,7 +209,7 @@ def test_kill_cancels_the_run_unless_cancel_on_kill_is_false(
         until(lambda: mosaic.counts().runs_resumed == 1 and sent(mosaic, "GET " + GET_RUN) >= 3)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
         task.execute()
     assert mosaic.counts().runs_cancelled == cancelled
 
@@ -228,7 +228,7 @@ def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
         until(lambda: sent(mosaic, "GET " + GET_RUN) > seen)
         asyncio.run(old.trigger().on_kill())
 
-    with Meanwhile(late_kill):
+    with InBackground(late_kill):
         assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, until
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
@@ -233,7 +233,7 @@ def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
         until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > seen + 1)
         asyncio.run(old.trigger().on_kill())
 
-    with Meanwhile(late_kill):
+    with InBackground(late_kill):
         assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}

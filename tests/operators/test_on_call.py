@@ -11,7 +11,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import post_task, run_task
 
 from airflow_provider_mosaic.api.endpoints.social import Post
@@ -204,7 +204,7 @@ def test_sensor_on_a_worker_logs_changes_only(
         mosaic.finish_run(run_id)
 
     task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
-    with caplog.at_level(logging.INFO), Meanwhile(many_polls):
+    with caplog.at_level(logging.INFO), InBackground(many_polls):
         task.execute()
     told = lines(caplog, logging.INFO)
     assert len(told) == len(set(told)) <= 5
@@ -245,7 +245,7 @@ def test_partial_run_fails_by_default_and_pushes_its_outputs(
         task = TaskRunner(
             lambda: kind(task_id="run", run_id=run_id, deferrable=deferrable, poll_interval=0.05), store=StateStore()
         )
-    with Meanwhile(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
+    with InBackground(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
         error = fails(task.run_to_end)
     run = mosaic.runs()[0]
     assert "MosaicRunPartialError" in str(error)
@@ -286,7 +286,7 @@ def test_ambiguous_start_pushes_no_url(mosaic: Emulator, clock: Clock) -> None:
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
 
 
-@pytest.mark.usefixtures("as_mosaic_itself")
+@pytest.mark.usefixtures("as_production_api")
 def test_every_task_with_an_agent_pushes_its_url(mosaic: Emulator, hook: MosaicHook, tmp_path: Any) -> None:
     run_id = hook.run_agent(AGENT)
     until(lambda: hook.get_run(run_id).status == "completed")

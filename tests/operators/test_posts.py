@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import ACCOUNT, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import ACCOUNT, Clock, InBackground, effects, sent, until
 from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.errors import (
@@ -48,7 +48,7 @@ def test_wait_for_completion(mosaic: Emulator, deferrable: bool) -> None:
         assert until(lambda: task.xcom("mosaic_post_id")) == one_post(mosaic)["post_id"]
         mosaic.configure(hold_posts=False)
 
-    with Meanwhile(release):
+    with InBackground(release):
         task.run_to_end()
     assert one_post(mosaic)["status"] == "posted"
     assert effects(mosaic) == {"posts_made": 1}

@@ -16,7 +16,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
@@ -139,7 +139,7 @@ def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulat
         until(lambda: sent(mosaic, "POST " + CANCEL))
         mosaic.finish_run(started(mosaic))
 
-    with Meanwhile(end_it), pytest.raises(AirflowFailException) as failure:
+    with InBackground(end_it), pytest.raises(AirflowFailException) as failure:
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
     assert "may keep running" not in str(failure.value)
 

@@ -8,7 +8,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -101,7 +101,7 @@ def test_retry_continues_with_an_active_run(mosaic: Emulator, deferrable: bool) 
     task = run_task(StateStore().killing_at("id"), deferrable=deferrable)
     with pytest.raises(Killed):
         task.execute()
-    with Meanwhile(lambda: until(lambda: task.xcom("mosaic_run_id")) and mosaic.finish_run(started(mosaic))):
+    with InBackground(lambda: until(lambda: task.xcom("mosaic_run_id")) and mosaic.finish_run(started(mosaic))):
         run_id = task.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
 
@@ -190,7 +190,7 @@ def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, clock: 
     run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.inject("answer_lost", method="POST", path="/agent_run/{run_id}/resume")
     mosaic.configure(hold_runs=True)
-    with Meanwhile(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
+    with InBackground(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
         assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
@@ -203,7 +203,7 @@ def test_run_resumed_outside_airflow_is_continued(mosaic: Emulator, clock: Clock
     mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="failed")
     hook.resume_run(run_id)
     resume = "POST /agent_run/{run_id}/resume"
-    with Meanwhile(lambda: until(lambda: sent(mosaic, resume) >= 2) and mosaic.finish_run(run_id)):
+    with InBackground(lambda: until(lambda: sent(mosaic, resume) >= 2) and mosaic.finish_run(run_id)):
         assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 

@@ -11,7 +11,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
@@ -42,7 +42,7 @@ def test_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) 
     assert task.xcom("output_ids") == run["output_ids"]
 
 
-@pytest.mark.usefixtures("as_mosaic_itself")
+@pytest.mark.usefixtures("as_production_api")
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
@@ -57,7 +57,7 @@ def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, defer
         seen["status"] = task.dag_run.xcoms.get(("run", -1, "status"))
         mosaic.finish_run(run_id)
 
-    with Meanwhile(look):
+    with InBackground(look):
         run_id = task.run_to_end()
     page = f"https://edit.mosaic.so/agents/{AGENT}"
     assert seen == {"id": run_id, "url": page, "link": page, "status": None}
@@ -180,7 +180,7 @@ def test_every_kind_of_wait_ends_alike(
         task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, **common))
     else:
         task = task_runner(**common)
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert ending_of(task.run_to_end) == expected
     assert effects(mosaic).get("runs_started") == 1
     assert mosaic.counts().runs_cancelled == 0
@@ -212,7 +212,7 @@ def test_partial_failure_reports_the_outputs(mosaic: Emulator, hook: Any, tmp_pa
     def finish() -> None:
         mosaic.finish_run(started(mosaic), "partial_complete", message="No music today", failed=["AI Music"])
 
-    with Meanwhile(finish), pytest.raises(AirflowFailException) as failure:
+    with InBackground(finish), pytest.raises(AirflowFailException) as failure:
         task.execute()
     [rendered] = mosaic.runs()[0]["output_ids"]
     assert f"1 output(s) were rendered and can be fetched: {rendered}" in str(failure.value)

@@ -18,7 +18,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Meanwhile, sent, until
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, InBackground, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -139,7 +139,7 @@ def test_sensor_waits_for_the_end_and_only_reads(
         until(lambda: sent(mosaic, "GET " + kind.path) >= 2)
         kind.finish(mosaic)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert returned(task.run_to_end()) == kind.result(subject)
     assert only_reads(mosaic, request_count)
 
@@ -334,7 +334,7 @@ def test_failed_post_fails_or_skips_the_sensor(
             mosaic.configure(hold_posts=False)
 
     task = task_runner(KINDS["post"].make, post_id, deferrable=deferrable, on_partial=on_partial, soft_fail=soft)
-    with Meanwhile(release):
+    with InBackground(release):
         if expected is None:
             assert returned(task.run_to_end()) == post_id
         else:

@@ -17,7 +17,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import AGENT, Meanwhile, effects, sent, until
+from tasks.fixtures import AGENT, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -54,7 +54,7 @@ def test_sensor_returns_the_run_id_at_the_end(mosaic: Emulator, run_id: str, def
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2 or deferrable)
         mosaic.finish_run(run_id)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -80,7 +80,7 @@ def test_failed_run_fails_or_skips_the_sensor(
     task = sensor(run_id, deferrable=deferrable, soft_fail=soft)
     if when == "at the first look":
         finish()
-    with Meanwhile(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
+    with InBackground(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
         task.run_to_end()
     chain: BaseException | None = failure.value
     while chain is not None and not isinstance(chain, MosaicRunFailedError):

@@ -24,7 +24,7 @@ _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 class Killed(BaseException):
-    """The process died: no more code of the task runs."""
+    """The process died."""
 
 
 class StateStore:

@@ -66,7 +66,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses, with the same number of reads, and defer for as short as possible."""
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
     monkeypatch.setattr(waiting, "_NEW_PAUSES", (0.01,) * len(waiting._NEW_PAUSES))
@@ -80,7 +80,7 @@ def mosaic(mosaic_emulator: Emulator, mosaic_connection: str) -> Emulator:
 
 
 @pytest.fixture
-def as_mosaic_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_production_api(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat the emulator as the production API, whose agents the editor shows."""
     monkeypatch.setattr(links, "_API_HOST", "127.0.0.1")
 
@@ -142,7 +142,7 @@ def run_bounded(coroutine: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
     return asyncio.run(bounded())
 
 
-class Meanwhile:
+class InBackground:
     """Runs a function on another thread while the task runs, and waits for it."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
@@ -156,7 +156,7 @@ class Meanwhile:
         except BaseException as error:
             self._error = error
 
-    def __enter__(self) -> Meanwhile:
+    def __enter__(self) -> InBackground:
         self._thread.start()
         return self
 

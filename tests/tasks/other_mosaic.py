@@ -91,7 +91,7 @@ class OtherMosaic:
         elif run["status"] == self.ends_as and self.looks_without_links:
             self.looks_without_links -= 1
             outputs = [{"id": "out-1"}]
-        return 200, {"id": "somebody-elses", "status": run["status"], "errors": None, "outputs": outputs}
+        return 200, {"id": "another-id", "status": run["status"], "errors": None, "outputs": outputs}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, sent, started, until
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, sent, started, until
 
 SHORTS = "a0000000-0000-4000-8000-000000000001"
 
@@ -42,7 +42,7 @@ def test_a_run_takes_about_ten_lines(mosaic: Emulator, caplog: pytest.LogCapture
         until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > 30)
         mosaic.finish_run(run_id)
 
-    with caplog.at_level(logging.INFO), Meanwhile(many_polls):
+    with caplog.at_level(logging.INFO), InBackground(many_polls):
         run.execute()
     lines = ours(caplog)
     assert 3 <= len(lines) <= 10
