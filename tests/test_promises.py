@@ -20,8 +20,8 @@ OUTAGES = "operators/test_airflow_outages.py"
 #: By the first words of a row; a part of a test's parameter in brackets must be found in its module.
 CLOCKS = {
     "one request": [
-        "clients/test_send.py::test_a_connection_that_is_not_taken_in_time_means_that_nothing_was_done",
-        "clients/test_send.py::test_a_call_that_takes_longer_than_usual_is_given_its_time",
+        "clients/test_send.py::test_connect_timeout_has_no_effect",
+        "clients/test_send.py::test_slow_calls_have_a_longer_timeout",
     ],
     "the wait for a run": [
         f"{CANCELLING}::test_timeout_cancels_the_run_and_fails_without_retries",

@@ -1,7 +1,7 @@
 """
-A whole upload from the steps of :mod:`airflow_provider_mosaic.api.endpoints.assets`: store the bytes, then finalize.
+Upload an asset with the endpoints of :mod:`airflow_provider_mosaic.api.endpoints.assets`.
 
-The two are apart because a finalize that failed is sent again by itself: the bytes are there.
+Storing and finalizing are two steps: after a failed finalize, a retry does not send the file again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from airflow_provider_mosaic.clients.upload import send_form
 
 log = logging.getLogger(__name__)
 
-#: Transfers of the bytes, each with a fresh form.
-_MOST_TRANSFERS = 4
-#: Pauses while the API does not see yet what the storage host has taken.
-_LAG_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+#: Transfers of the file, each with a new form.
+_MAX_TRANSFERS = 4
+#: Delays while the API does not see the stored file yet.
+_LAG_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 def store(
@@ -40,20 +40,20 @@ def store(
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """
-    Reserve an asset and send its bytes, anew with a fresh form when a transfer breaks.
+    Reserve an asset and send its file, again with a new form if the transfer fails.
 
     :param client: The API.
-    :param source: What is sent.
-    :param kind: What it is.
+    :param source: The file.
+    :param kind: The type of the asset.
     :param media_type: Its media type.
     :param sleep: Waits between two transfers.
-    :returns: The id that the asset will have once it is finalized.
-    :raises MosaicError: The kind that says what to do about it.
+    :returns: The id that the asset has once it is finalized.
+    :raises MosaicError: The file could not be stored; the class tells what to do.
     """
     policy = RetryPolicy()
     transfer = 1
     while True:
-        # A form serves one attempt; one that failed half way lapses by itself.
+        # A form serves one transfer. An incomplete one expires by itself.
         form = client.send(start_upload(kind))
         try:
             send_form(
@@ -61,14 +61,14 @@ def store(
                 source,
                 media_type,
                 policy=client.access.link_policy,
-                progress=lambda progress: log.info("%s", progress),
+                on_progress=lambda progress: log.info("%s", progress),
             )
         except MosaicError as error:
-            if not error.transient or transfer == _MOST_TRANSFERS:
+            if not error.transient or transfer == _MAX_TRANSFERS:
                 raise
-            pause = policy.pause_within_budget(transfer, error)
-            log.warning("%s Beginning the upload anew in %.0f s.", error, pause)
-            sleep(pause)
+            delay = policy.pause_within_budget(transfer, error)
+            log.warning("%s Restarting the upload in %.0f s.", error, delay)
+            sleep(delay)
             transfer += 1
         else:
             return form.asset_id
@@ -76,31 +76,37 @@ def store(
 
 def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Callable[[float], None] = time.sleep) -> str:
     """
-    Finalize an upload whose bytes are stored.
+    Finalize an asset whose file is stored.
 
-    A 400 or a 404 may mean that the API does not see the bytes yet, and a 404 or 409 after a lost answer that it has
-    registered them already: whether the asset can be viewed tells.
+    A 400 or a 404 can mean that the API does not see the file yet. A 404 or 409 after a lost response can mean that the
+    asset is finalized already, in which case it can be viewed.
 
     :param client: The API.
-    :param kind: What was uploaded.
+    :param kind: The type of the asset.
     :param asset_id: The asset.
-    :param sleep: Waits between two sendings.
-    :returns: The asset's id.
-    :raises MosaicError: The kind that says what to do about it.
+    :param sleep: Waits between two attempts.
+    :returns: The id of the asset.
+    :raises MosaicError: The asset could not be finalized; the class tells what to do.
     """
-    for pause in (*_LAG_PAUSES, None):
+    for delay in (*_LAG_DELAYS, None):
         try:
             return client.send(finalize_upload(kind, asset_id))
         except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
             if error.status in (404, 409) and _can_be_viewed(client, kind, asset_id):
-                log.info("The %s %r is registered already.", kind.value, asset_id)
+                log.info("The %s %r is finalized already.", kind.value, asset_id)
                 return asset_id
-            # A 200 whose body says no gives no status that tells a lag from another cause.
-            if error.status not in (200, 201, 202, 400, 404) or pause is None:
+            # A 2xx whose body reports a failure has no status that would tell a lag from another cause.
+            if error.status not in (200, 201, 202, 400, 404) or delay is None:
                 raise
-            log.info("The stored bytes of %s %r are not seen yet. %s", kind.value, asset_id, error.detail or "")
-            sleep(pause)
-    raise AssertionError("the last sending returns or raises")
+            log.info(
+                "Mosaic does not see the file of %s %r yet. Retrying in %.0f s. %s",
+                kind.value,
+                asset_id,
+                delay,
+                error.detail or "",
+            )
+            sleep(delay)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _can_be_viewed(client: SyncClient, kind: AssetType, asset_id: str) -> bool:

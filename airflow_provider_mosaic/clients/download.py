@@ -1,8 +1,8 @@
 """
-Files from signed links, in constant memory, gone on with where they broke, and there only when they are whole.
+Download files from signed URLs, in constant memory. A failed download resumes, and a file appears only when complete.
 
-A link expires: whoever asks for a file gives a way to a fresh link, not a link. Storage hosts say "expired" with any of
-400, 401, 403, 404 and 410.
+A signed URL expires, so the functions take a callable that returns a fresh one. Storage hosts report an expired URL
+with any of 400, 401, 403, 404 and 410.
 """
 
 from __future__ import annotations
@@ -24,38 +24,121 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import Part, Target, local_target, null_target, storage_target
-from airflow_provider_mosaic.clients.error_mapper import AnswerTooSlow
-from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words
-from airflow_provider_mosaic.clients.signed_urls import (
-    TRANSFER_ERRORS,
-    FileInfo,
-    begins_playlist,
-    file_info,
-    open_link,
-    origin,
-    transfer_error,
-)
-from airflow_provider_mosaic.clients.storage_responses import refusal_in
+from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
+from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
+from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
+from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words
+from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
+from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
 
-__all__ = ["FileInfo", "Target", "fetch", "fetched_size", "local_target", "measure", "read_file_info", "storage_target"]
+__all__ = ["FileInfo", "fetch", "measure", "read_file_info"]
 
-_BLOCK = 1024 * 1024
-#: On a slow line: what has come of a block is lost when the line breaks within it.
-_SMALL_BLOCK = 32 * 1024
+_BLOCK_SIZE = 1024 * 1024
+#: For slow connections: a connection error loses the block that is being read.
+_SMALL_BLOCK_SIZE = 32 * 1024
+#: Seconds for a large block above which a connection counts as slow.
 _SLOW = 0.5
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
-_MOST_RENEWALS = 3
-#: Breaks in all. A line that gives a few bytes each time would otherwise go on for ever.
-_MOST_BREAKS = 100
-#: The largest file that is fetched. A body without a length may have no end, and is given up earlier.
-_LARGEST = 256 * 1024**3
-_LARGEST_WITHOUT_LENGTH = 16 * 1024**3
+_MAX_RENEWALS = 3
+#: Interruptions in all. A host that sends a few bytes each time would otherwise keep the task forever.
+_MAX_INTERRUPTIONS = 100
+#: Bytes of a file. A body of unknown size may be endless, so its limit is lower.
+_MAX_SIZE = 256 * 1024**3
+_MAX_UNKNOWN_SIZE = 16 * 1024**3
+_CONNECT_TIMEOUT = 10.0
 
 
-class _Broken(Exception):  # noqa: N818 - it never leaves this module
-    """What may be gone on with after a pause."""
+def fetch(
+    get_url: Callable[[], str],
+    destination: Destination,
+    *,
+    policy: LinkPolicy = PUBLIC,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout: float = 60.0,
+    retries: RetryPolicy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """
+    Download a whole file, or leave nothing.
+
+    After an interruption the download resumes, with a fresh URL if the old one has expired. It starts again if the host
+    has another file by then, or cannot resume.
+
+    :param get_url: Returns a signed URL, a fresh one at each call.
+    :param destination: Where to save the file.
+    :param policy: Where the URL and its redirects may lead.
+    :param on_progress: Called now and then during the transfer, and once at its end.
+    :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
+    :param retries: Interruptions in a row without a new byte, and the pauses between them.
+    :param sleep: Waits before a retry.
+    :return: Bytes of the file.
+    :raises MosaicError: The file could not be fetched; the class tells what to do.
+    """
+    with open_storage_session(policy) as session:
+        reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
+        reporter = ProgressReporter(name=destination.name, total=None, on_progress=on_progress)
+        return _Download(reader, destination, reporter).run()
+
+
+def measure(
+    get_url: Callable[[], str],
+    *,
+    max_bytes: int,
+    policy: LinkPolicy = PUBLIC,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout: float = 60.0,
+    retries: RetryPolicy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int | None:
+    """
+    Return the size of a file whose host does not report it. The file is downloaded and not saved.
+
+    :param get_url: Returns a signed URL, a fresh one at each call.
+    :param max_bytes: Bytes after which the download stops.
+    :return: Bytes of the file; None if there are more than ``max_bytes``.
+    :raises MosaicError: The file could not be fetched; the class tells what to do.
+    """
+    with open_storage_session(policy) as session:
+        reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
+        reporter = ProgressReporter(name="an output, only measured", total=None, on_progress=on_progress)
+        try:
+            return _Download(reader, _NoDestination(name="an output", shown="nowhere"), reporter, max_bytes).run()
+        except _TooLong:
+            return None
+
+
+def read_file_info(
+    get_url: Callable[[], str],
+    *,
+    policy: LinkPolicy = PUBLIC,
+    timeout: float = 60.0,
+    retries: RetryPolicy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> FileInfo:
+    """
+    Return size, media type and name of a file without fetching it.
+
+    :param get_url: Returns a signed URL, a fresh one at each call.
+    :raises MosaicError: The file could not be read; the class tells what to do.
+    """
+    with open_storage_session(policy) as session:
+        reader = _SignedUrlReader(get_url, session, "read the headers of an output", timeout, retries, sleep)
+        while True:
+            try:
+                # Signed URLs permit GET and reject HEAD. The response with one byte has the size too.
+                with reader.request({"Range": "bytes=0-0"}) as response:
+                    if response.status_code == 416:
+                        return FileInfo(size=0)
+                    info = file_info(response)
+                    reader.check_is_file(response, info)
+                    return info
+            except _Interrupted as interruption:
+                reader.wait_to_retry(interruption, has_new_bytes=False)
+
+
+class _Interrupted(Exception):  # noqa: N818 - internal to this module
+    """The transfer stopped, and may continue after a pause."""
 
     def __init__(self, error: MosaicError, *, too_slow: bool = False) -> None:
         super().__init__(str(error))
@@ -63,383 +146,302 @@ class _Broken(Exception):  # noqa: N818 - it never leaves this module
         self.too_slow = too_slow
 
 
-def fetch(
-    link: Callable[[], str],
-    target: Target,
-    *,
-    policy: LinkPolicy = PUBLIC,
-    progress: Callable[[Progress], None] | None = None,
-    connect_timeout: float = 10.0,
-    timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """
-    Fetch a file whole, or leave nothing.
-
-    A connection that breaks is followed by another one that goes on from there, and a link that expired by a fresh
-    one; where the file is another one by then, or the server can't go on, it is begun anew.
-
-    :param link: Gives a link, a fresh one each time.
-    :param target: Where the file goes.
-    :param policy: Where the link, and what it redirects to, may lead.
-    :param progress: Gets a look at the transfer now and then, and one at its end.
-    :param connect_timeout: Seconds to wait for a connection.
-    :param timeout: Seconds to wait for the next byte; the lowest rate is measured over as many.
-    :param retries: How many breaks in a row without a new byte, and the pauses between them.
-    :param sleep: Waits between two tries.
-    :return: Bytes of the file.
-    :raises MosaicError: The kind that says what to do about it.
-    """
-    with open_storage_session(policy) as session:
-        way = _SignedUrlReader(
-            link, session, f"fetch {target.name!r}", connect_timeout, timeout, retries or RetryPolicy(), sleep
-        )
-        download = _Download(way, target, ProgressLines(name=target.name, total=None, told=progress))
-        return download.run()
+class _TooLong(Exception):  # noqa: N818 - internal to this module
+    """The file is longer than it is measured."""
 
 
-def read_file_info(
-    link: Callable[[], str],
-    *,
-    policy: LinkPolicy = PUBLIC,
-    connect_timeout: float = 10.0,
-    timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> FileInfo:
-    """
-    What is behind a link: size, media type, name. The file itself is not fetched.
+class _NoDestination(Destination, PartialFile):
+    def open(self, size: int | None) -> PartialFile:
+        return self
 
-    :param link: Gives a link, a fresh one each time.
-    :param policy: Where the link, and what it redirects to, may lead.
-    :raises MosaicError: The kind that says what to do about it.
-    """
-    with open_storage_session(policy) as session:
-        way = _SignedUrlReader(
-            link, session, "look at an output", connect_timeout, timeout, retries or RetryPolicy(), sleep
-        )
-        while True:
-            try:
-                # Signed links are signed for GET, and refuse HEAD; one byte tells the length too.
-                with way.ask({"Range": "bytes=0-0"}) as response:
-                    if response.status_code == 416:
-                        return FileInfo(size=0)
-                    facts = file_info(response)
-                    way.refuse_strange(response, facts)
-                    return facts
-            except _Broken as broken:
-                way.pause(broken, new=False)
+    def write(self, data: bytes) -> None:
+        pass
 
+    def restart(self) -> None:
+        pass
 
-def fetched_size(link: Callable[[], str], *, policy: LinkPolicy = PUBLIC) -> int | None:
-    """
-    Bytes that a link leads to, to compare with a file that is there.
+    def commit(self) -> None:
+        pass
 
-    :param link: Gives a link, a fresh one each time.
-    :param policy: Where the link, and what it redirects to, may lead.
-    :return: Bytes; None when the server does not say.
-    :raises MosaicError: The kind that says what to do about it.
-    """
-    return read_file_info(link, policy=policy).size
-
-
-def measure(
-    link: Callable[[], str],
-    *,
-    most: int,
-    policy: LinkPolicy = PUBLIC,
-    progress: Callable[[Progress], None] | None = None,
-    connect_timeout: float = 10.0,
-    timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int | None:
-    """
-    Return the bytes of a file whose length is not told beforehand: it is fetched and kept nowhere.
-
-    :param link: Gives a link, a fresh one each time.
-    :param most: The length of interest: no more is fetched.
-    :param policy: Where the link, and what it redirects to, may lead.
-    :param progress: Gets a look at the transfer now and then, and one at its end.
-    :return: Bytes; None when there are more than ``most``.
-    :raises MosaicError: The kind that says what to do about it.
-    """
-    with open_storage_session(policy) as session:
-        way = _SignedUrlReader(
-            link, session, "measure an output", connect_timeout, timeout, retries or RetryPolicy(), sleep
-        )
-        lines = ProgressLines(name="an output, only measured", total=None, told=progress)
-        try:
-            return _Download(way, null_target(), lines, most=most).run()
-        except _Longer:
-            return None
-
-
-class _Longer(Exception):  # noqa: N818 - it never leaves this module
-    """The file has more bytes than are of interest."""
+    def discard(self) -> None:
+        pass
 
 
 class _SignedUrlReader:
-    """The way to a file: links while they last, and pauses while it is broken."""
+    """Requests a file, with fresh URLs when they expire, and counts interruptions."""
 
     def __init__(
         self,
-        link: Callable[[], str],
+        get_url: Callable[[], str],
         session: requests.Session,
-        what: str,
-        connect_timeout: float,
+        action: str,
         timeout: float,
-        retries: RetryPolicy,
+        retries: RetryPolicy | None,
         sleep: Callable[[float], None],
     ) -> None:
-        self._link = link
+        self._get_url = get_url
         self._session = session
-        self._timeouts = {"connect_timeout": connect_timeout, "timeout": timeout}
-        self._retries = retries
+        self._action = action
+        self._timeout = timeout
+        self._retries = retries or RetryPolicy()
         self._sleep = sleep
         self._url: str | None = None
         self._renewals = 0
-        self._breaks = 0
-        self._all_breaks = 0
-        self.what = what
+        self._interruptions_in_row = 0
+        self._interruptions = 0
 
     @property
-    def host(self) -> str:
-        """The host that is asked."""
+    def _host(self) -> str:
         return origin(self._url or "")
 
-    def ask(self, headers: dict[str, str]) -> requests.Response:
+    def request(self, headers: dict[str, str]) -> requests.Response:
         """
-        Ask with the link that we have, or with a fresh one where it is refused.
+        Request the file, with a fresh URL if the present one is rejected.
 
         :param headers: ``Range`` and its conditions.
         :return: A 200, a 206 or a 416; the caller closes it.
         """
         while True:
             if self._url is None:
-                self._url = self._link()
+                self._url = self._get_url()
             try:
-                response = open_link(self._session, self._url, what=self.what, headers=headers, **self._timeouts)
+                response = open_url(
+                    self._session,
+                    self._url,
+                    action=self._action,
+                    headers=headers,
+                    connect_timeout=_CONNECT_TIMEOUT,
+                    timeout=self._timeout,
+                )
             except MosaicTransportError as error:
                 if not error.transient:
                     raise
-                raise _Broken(error) from None
+                raise _Interrupted(error) from None
             status = response.status_code
             if status in (200, 206) or (status == 416 and "Range" in headers):
                 return response
             with response:
-                if status in _EXPIRED and self._renewals < _MOST_RENEWALS:
+                if status in _EXPIRED and self._renewals < _MAX_RENEWALS:
                     self._renewals += 1
                     self._url = None
                     continue
-                raise self._refused(response)
+                raise self._rejection_error(response)
 
-    def moved(self) -> None:
-        """New bytes came: the way is good again."""
-        self._renewals = self._breaks = 0
-
-    def pause(self, broken: _Broken, *, new: bool) -> None:
+    def wait_to_retry(self, interruption: _Interrupted, *, has_new_bytes: bool) -> None:
         """
-        Wait before the next try.
+        Wait before the next request.
 
-        :param broken: How the last one ended.
-        :param new: Whether it brought new bytes.
-        :raises MosaicError: These were enough.
+        :raises MosaicError: There were too many interruptions.
         """
-        if new:
-            self.moved()
-        self._breaks += 1
-        self._all_breaks += 1
-        if self._breaks >= self._retries.attempts or self._all_breaks >= _MOST_BREAKS:
-            raise broken.error from None
-        self._sleep(self._retries.pause_within_budget(self._breaks, broken.error))
+        if has_new_bytes:
+            self._renewals = self._interruptions_in_row = 0
+        self._interruptions_in_row += 1
+        self._interruptions += 1
+        if self._interruptions_in_row >= self._retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
+            raise interruption.error from None
+        self._sleep(self._retries.pause_within_budget(self._interruptions_in_row, interruption.error))
 
-    def broke(self, error: BaseException) -> _Broken:
-        """The break that an error of the HTTP library is."""
-        return _Broken(
-            transfer_error(error, what=self.what, method="GET", url=self._url or ""),
-            # urllib3 makes an error of its own of it.
-            too_slow=isinstance(error.__context__, AnswerTooSlow),
+    def interruption_by(self, error: BaseException) -> _Interrupted:
+        """Return the interruption for an error of the HTTP library."""
+        return _Interrupted(
+            transfer_error(error, action=self._action, method="GET", url=self._url or ""),
+            # urllib3 wraps the error.
+            too_slow=isinstance(error.__context__, ResponseTooSlow),
         )
 
-    def cut_short(self, how: str) -> _Broken:
-        """A break that only we noticed."""
-        return _Broken(MosaicTransportError(f"Could not {self.what}: {self.host} {how}.", method="GET", path=self.host))
+    def interruption(self, problem: str) -> _Interrupted:
+        """Return the interruption for a response that is incomplete or does not fit."""
+        return _Interrupted(
+            MosaicTransportError(f"Could not {self._action}: {self._host} {problem}.", method="GET", path=self._host)
+        )
 
-    def refuse_strange(self, response: requests.Response, facts: FileInfo) -> None:
+    def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
         """
-        Refuse an answer that is no file.
+        Raise unless a response contains a file.
 
-        :raises MosaicResponseError: It is a web page, or compressed, or its end can't be told.
+        :raises MosaicResponseError: It is a web page, a playlist, compressed, or without a recognizable end.
         """
-        if facts.page:
-            self._unreadable("answered an HTML page, as a proxy or a login page would send", response.status_code)
-        if facts.playlist:
-            self.refuse_playlist(response.status_code)
-        if facts.encoded:
-            self._unreadable(f"sent it compressed ({facts.encoded}), unasked", response.status_code)
-        if not facts.delimited:
-            self._unreadable("sent it without its length, so that its end can't be told", response.status_code)
+        if info.page:
+            self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
+        if info.playlist:
+            self.raise_playlist(response.status_code)
+        if info.encoded:
+            self.raise_not_a_file(f"sent it compressed ({info.encoded}) without being asked", response.status_code)
+        if not info.delimited:
+            self.raise_not_a_file("sent it without its length, so that its end is unknown", response.status_code)
 
-    def refuse_playlist(self, status: int) -> NoReturn:
-        """Refuse a list of pieces to play: as a file, it would pass for the video."""
-        self._unreadable(
-            "sent a streaming playlist (HLS or DASH), which lists the pieces of a video and is no video. Nothing was "
-            "saved. Open the output in Mosaic, or fetch the pieces with a tool for streams such as ffmpeg",
+    def raise_playlist(self, status: int) -> NoReturn:
+        """Raise for a streaming playlist: saved as a file it would look like the video."""
+        self.raise_not_a_file(
+            "sent a streaming playlist (HLS or DASH), which lists the segments of a video and contains none. Nothing "
+            "was saved. Open the output in Mosaic, or fetch the segments with a tool such as ffmpeg",
             status,
         )
 
-    def _unreadable(self, how: str, status: int) -> NoReturn:
+    def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
+        """Raise for a response that a retry would not change."""
         raise MosaicResponseError(
-            f"Could not {self.what}: {self.host} {how}.",
+            f"Could not {self._action}: {self._host} {problem}.",
             status=status,
             method="GET",
-            path=self.host,
+            path=self._host,
             effect_unknown=False,
         )
 
-    def _refused(self, response: requests.Response) -> Exception:
-        refusal = refusal_in(response)
-        status = refusal.status
-        head = f"Could not {self.what}: {self.host} answered {refusal.words}"
-        facts: dict[str, Any] = {
-            "status": status,
+    def _rejection_error(self, response: requests.Response) -> Exception:
+        error = read_error_response(response)
+        message = f"Could not {self._action}: {self._host} returned {error}"
+        attributes: dict[str, Any] = {
+            "status": error.status,
             "method": "GET",
-            "path": self.host,
-            "detail": refusal.message or None,
-            "retry_after": refusal.retry_after,
+            "path": self._host,
+            "detail": error.detail or None,
+            "retry_after": error.retry_after,
             "effect_unknown": False,
         }
-        if status == 429:
-            return _Broken(MosaicRateLimitError(f"{head}.", **facts))
-        if status >= 500 or status in (408, 425):
-            return _Broken(MosaicServerError(f"{head}; it may pass.", **facts))
-        if status in (404, 410):
-            return MosaicNotFoundError(f"{head}, to {self._renewals} fresh links too: the file is gone.", **facts)
-        if status in _EXPIRED:
-            return MosaicPermissionError(f"{head}, to {self._renewals} fresh links too.", **facts)
-        return MosaicResponseError(f"{head} instead of a file.", **facts)
+        if error.status == 429:
+            return _Interrupted(MosaicRateLimitError(f"{message}.", **attributes))
+        if error.status >= 500 or error.status in (408, 425):
+            return _Interrupted(MosaicServerError(f"{message}. A retry may succeed.", **attributes))
+        if error.status in (404, 410):
+            return MosaicNotFoundError(
+                f"{message}, also for {self._renewals} fresh links. The file no longer exists.", **attributes
+            )
+        if error.status in _EXPIRED:
+            return MosaicPermissionError(f"{message}, also for {self._renewals} fresh links.", **attributes)
+        return MosaicResponseError(f"{message} instead of a file.", **attributes)
 
 
 class _Download:
-    """One file on its way: what is there of it, and what it must still be to be the same file."""
+    """A file on its way, over several requests."""
 
-    def __init__(self, way: _SignedUrlReader, target: Target, lines: ProgressLines, *, most: int | None = None) -> None:
-        self._way = way
-        self._longest = most
-        self._target = target
-        self._lines = lines
-        self._part: Part | None = None
-        self._facts: FileInfo | None = None
+    def __init__(
+        self,
+        reader: _SignedUrlReader,
+        destination: Destination,
+        reporter: ProgressReporter,
+        max_bytes: int | None = None,
+    ) -> None:
+        self._reader = reader
+        self._destination = destination
+        self._reporter = reporter
+        self._max_bytes = max_bytes
+        self._file: PartialFile | None = None
+        self._info: FileInfo | None = None
         self._received = 0
-        self._most = 0
+        #: The most that was received before a restart.
+        self._most_received = 0
 
     def run(self) -> int:
         try:
             while True:
-                before = self._most
+                before = self._most_received
                 try:
-                    with self._way.ask(self._conditions()) as response:
-                        part = self._placed(response)
-                        self._receive(response, part)
+                    with self._reader.request(self._range_headers()) as response:
+                        file = self._open_file(response)
+                        self._receive(response, file)
                     break
-                except _Broken as broken:
-                    # Few bytes a try would otherwise be worth a hundred tries.
-                    self._way.pause(broken, new=self._most > before and not broken.too_slow)
-            part.commit()
+                except _Interrupted as interruption:
+                    # A host that is too slow brings new bytes each time, and would get a hundred requests.
+                    has_new_bytes = self._most_received > before and not interruption.too_slow
+                    self._reader.wait_to_retry(interruption, has_new_bytes=has_new_bytes)
+            with self._destination.errors():
+                file.commit()
         except BaseException:
-            if self._part is not None:
-                self._part.discard()
+            if self._file is not None:
+                self._file.discard()
             raise
-        self._lines.finish(self._received)
+        self._reporter.finish(self._received)
         return self._received
 
-    def _conditions(self) -> dict[str, str]:
-        """Go on only where the server can be held to the same file."""
-        facts = self._facts
-        if not self._received or facts is None or not (facts.etag or (facts.size is not None and facts.modified)):
+    def _range_headers(self) -> dict[str, str]:
+        """Return headers that resume the download, if the host can show that its file is the same."""
+        info = self._info
+        if not self._received or info is None or not (info.etag or (info.size is not None and info.modified)):
             return {}
-        conditions = {"Range": f"bytes={self._received}-"}
-        if facts.etag:
-            conditions["If-Range"] = facts.etag
-        return conditions
+        headers = {"Range": f"bytes={self._received}-"}
+        if info.etag:
+            headers["If-Range"] = info.etag
+        return headers
 
-    def _placed(self, response: requests.Response) -> Part:
-        """Bring what is there and what is coming together."""
-        if response.status_code == 416:
-            raise self._anew("has less of it now than was fetched")
-        now = file_info(response)
-        self._way.refuse_strange(response, now)
-        if now.start != (self._received if response.status_code == 206 else 0):
-            raise self._anew("sent another part of it than the one that was asked for")
-        if response.status_code == 206:
-            before = self._facts
-            if before is None or not self._received:
-                raise self._anew("sent a part of it unasked")
-            if (
-                _differs(before.etag, now.etag)
-                or _differs(before.modified, now.modified)
-                or (now.size is not None and before.size is not None and now.size != before.size)
-            ):
-                raise self._anew("has another file there now")
-            assert self._part is not None  # noqa: S101 - bytes were received into it
-            return self._part
-        if now.size == 0:
-            self._way._unreadable("sent an empty file", response.status_code)
-        if now.size is not None and now.size > _LARGEST:
-            self._way._unreadable(f"announced {now.size:,} bytes, which no output has", response.status_code)
-        if self._part is None:
-            self._part = self._target.open_part(now.size)
-        elif self._received:
-            self._part.restart()
+    def _open_file(self, response: requests.Response) -> PartialFile:
+        """Return the partial file for a response: the present one for the rest of the same file, else an empty one."""
+        status = response.status_code
+        if status == 416:
+            raise self._restart("has fewer bytes now than were fetched")
+        info = file_info(response)
+        self._reader.check_is_file(response, info)
+        if info.start != (self._received if status == 206 else 0):
+            raise self._restart("sent another range than the requested one")
+        if status == 206:
+            before = self._info
+            if before is None or not self._received or self._file is None:
+                raise self._restart("sent a range without being asked")
+            if _is_other_file(before, info):
+                raise self._restart("has another file now")
+            return self._file
+        if info.size == 0:
+            self._reader.raise_not_a_file("sent an empty file", status)
+        if info.size is not None and info.size > _MAX_SIZE:
+            self._reader.raise_not_a_file(f"announced {info.size:,} bytes, more than any output has", status)
+        with self._destination.errors(started=False):
+            if self._file is None:
+                self._file = self._destination.open(info.size)
+        if self._received:
+            with self._destination.errors():
+                self._file.restart()
         self._received = 0
-        self._facts = now
-        self._lines.total = now.size
-        return self._part
+        self._info = info
+        self._reporter.total = info.size
+        return self._file
 
-    def _anew(self, why: str) -> _Broken:
-        if self._part is not None:
-            self._part.restart()
+    def _restart(self, problem: str) -> _Interrupted:
+        if self._file is not None:
+            with self._destination.errors():
+                self._file.restart()
         self._received = 0
-        self._facts = None
-        return self._way.cut_short(why)
+        self._info = None
+        return self._reader.interruption(problem)
 
-    def _receive(self, response: requests.Response, part: Part) -> None:
-        wanted = _SMALL_BLOCK
-        size = self._facts.size if self._facts else None
-        while True:
-            began = time.monotonic()
+    def _receive(self, response: requests.Response, file: PartialFile) -> None:
+        size = self._info.size if self._info else None
+        limit = _MAX_UNKNOWN_SIZE if size is None else size
+        block_size = _SMALL_BLOCK_SIZE
+        while self._received <= limit:
+            started = time.monotonic()
             try:
-                # Not read1: over TLS it hands over records of 16 KiB, each at the price of a block.
-                block: bytes = response.raw.read(wanted, decode_content=False)
+                # Not read1: over TLS it returns records of 16 KiB, each at the cost of a block.
+                block: bytes = response.raw.read(block_size, decode_content=False)
             except TRANSFER_ERRORS as error:
-                raise self._way.broke(error) from None
+                raise self._reader.interruption_by(error) from None
             if not block:
                 break
-            if not self._received and begins_playlist(block):
-                self._way.refuse_playlist(response.status_code)
-            wanted = _BLOCK if time.monotonic() - began < _SLOW * len(block) / _BLOCK else _SMALL_BLOCK
-            if self._longest is not None and self._received + len(block) > self._longest:
-                raise _Longer
-            part.write(block)
+            if not self._received and starts_playlist(block):
+                self._reader.raise_playlist(response.status_code)
+            is_fast = time.monotonic() - started < _SLOW * len(block) / _BLOCK_SIZE
+            block_size = _BLOCK_SIZE if is_fast else _SMALL_BLOCK_SIZE
+            if self._max_bytes is not None and self._received + len(block) > self._max_bytes:
+                raise _TooLong
+            with self._destination.errors():
+                file.write(block)
             self._received += len(block)
-            if self._received > (_LARGEST_WITHOUT_LENGTH if size is None else size):
-                break
-            self._most = max(self._most, self._received)
-            self._lines.at(self._received)
-        if size is None and self._received > _LARGEST_WITHOUT_LENGTH:
-            self._way._unreadable(
-                f"sent more than {size_words(_LARGEST_WITHOUT_LENGTH)} without a length", response.status_code
-            )
-        # urllib3 1.26 ends short of the length without a word.
+            if self._received <= limit:
+                self._most_received = max(self._most_received, self._received)
+                self._reporter.update(self._received)
+        if size is None and self._received > limit:
+            self._reader.raise_not_a_file(f"sent more than {size_words(limit)} without a length", response.status_code)
+        # urllib3 1.26 reports no error for an incomplete body.
         if size is not None and self._received < size:
-            raise self._way.cut_short(f"sent {self._received:,} of {size:,} bytes")
+            raise self._reader.interruption(f"sent {self._received:,} of {size:,} bytes")
         if size is not None and self._received > size:
-            raise self._anew(f"sent {self._received:,} bytes instead of {size:,}")
+            raise self._restart(f"sent {self._received:,} bytes instead of {size:,}")
         if not self._received:
-            self._way._unreadable("sent an empty file", response.status_code)
+            self._reader.raise_not_a_file("sent an empty file", response.status_code)
 
 
-def _differs(before: str, now: str) -> bool:
-    return bool(before) and before != now
+def _is_other_file(before: FileInfo, now: FileInfo) -> bool:
+    return (
+        (bool(before.etag) and before.etag != now.etag)
+        or (bool(before.modified) and before.modified != now.modified)
+        or (now.size is not None and before.size is not None and now.size != before.size)
+    )

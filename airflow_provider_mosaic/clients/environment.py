@@ -1,8 +1,8 @@
 """
-What both transports take from the environment, by one rule: proxies and the bundle of certificate authorities.
+Read proxies and certificate authorities from the environment, by one rule for both transports.
 
-Left alone, they differ: requests reads ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE``, httpx ``SSL_CERT_FILE`` and
-``SSL_CERT_DIR``; and they read ``NO_PROXY`` in different ways.
+Their own rules differ: requests reads ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE``, httpx ``SSL_CERT_FILE`` and
+``SSL_CERT_DIR``, and they interpret ``NO_PROXY`` in different ways.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 def ca_bundle() -> str | None:
     """
-    The file or folder of certificate authorities that the environment names; None for the default.
+    Return the file or directory of certificate authorities that the environment names; None for the default.
 
-    :raises MosaicValidationError: There is nothing at the place that it names, or no certificate in it.
+    :raises MosaicValidationError: It does not exist, or contains no certificate.
     """
     for variable in _CA_VARIABLES:
         if path := os.environ.get(variable):
@@ -40,9 +40,9 @@ def ca_bundle() -> str | None:
 
 def ssl_context() -> ssl.SSLContext:
     """
-    A context that trusts what :func:`ca_bundle` names, shared by all clients: making one costs milliseconds.
+    Return a context that trusts :func:`ca_bundle`. All clients share it, as making one takes milliseconds.
 
-    :raises MosaicValidationError: There is nothing at the place that the environment names, or no certificate in it.
+    :raises MosaicValidationError: The bundle does not exist, or contains no certificate.
     """
     return _ssl_context(ca_bundle())
 
@@ -60,12 +60,11 @@ def _ssl_context(bundle: str | None) -> ssl.SSLContext:
 
 def proxy_for(url: str) -> str | None:
     """
-    The proxy that the environment names for an address, as requests reads it.
+    Return the environment's proxy for a URL, as requests reads it.
 
-    :param url: The address.
-    :raises MosaicValidationError: Its address can't be used.
+    :raises MosaicValidationError: The proxy's address can't be used.
     """
-    # requests starts from these as well. Where there are none, a triggerer is spared loading it on its event loop.
+    # requests starts with these too. Without any, a triggerer need not import requests on its event loop.
     if not getproxies():
         return None
     from requests.utils import get_environ_proxies, select_proxy
@@ -76,10 +75,10 @@ def proxy_for(url: str) -> str | None:
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(proxy)
-        # A password with an unescaped / ends the authority early: what follows it would be taken for a path.
-        beyond = parts.path + parts.query + parts.fragment
+        # A password with an unescaped / ends the host early, and the rest looks like a path.
+        rest = parts.path + parts.query + parts.fragment
         usable = bool(parts.hostname and proxy.isprintable() and " " not in proxy and parts.port != 0)
-        usable = usable and "@" not in beyond
+        usable = usable and "@" not in rest
         # requests sends the password in this encoding.
         unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
     except ValueError:
@@ -88,18 +87,17 @@ def proxy_for(url: str) -> str | None:
         raise_invalid(
             "proxy",
             MASK,
-            f"the environment names a proxy for {url.partition('://')[0]}:// whose address can't be read. Nothing was "
-            "sent. Write it as http://host:port, and escape the special characters of a password (/ as %2F).",
+            f"the environment names a proxy for {url.partition('://')[0]}:// whose address can't be parsed. Nothing "
+            "was sent. Write it as http://host:port, and escape special characters of a password (/ as %2F).",
         )
     return proxy
 
 
 def api_proxy(access: Access) -> str | None:
     """
-    The proxy for the API.
+    Return the proxy for the API.
 
-    :param access: Where the API is.
-    :raises MosaicValidationError: Its address can't be used, or the key would travel to it unencrypted.
+    :raises MosaicValidationError: Its address can't be used, or the API key would travel to it unencrypted.
     """
     proxy = proxy_for(access.base_url)
     if proxy and not access.allow_http and access.base_url.lower().startswith("http:"):
@@ -108,31 +106,23 @@ def api_proxy(access: Access) -> str | None:
             raise_invalid(
                 "proxy",
                 host,
-                f"the API key for {access.base_url} would travel unencrypted to this proxy. Nothing was sent. Name the "
-                "base URL's host in NO_PROXY.",
+                f"the API key for {access.base_url} would travel unencrypted to this proxy. Nothing was sent. Add the "
+                "base URL's host to NO_PROXY.",
             )
     return proxy
 
 
 def proxy_secrets() -> tuple[str, ...]:
-    """
-    Return the passwords of the environment's proxies, and remember them for every text.
-
-    A password may have a slash in it, which ends the host of any other address.
-    """
-    users = [proxy.rpartition("@")[0].rpartition("://")[2] for proxy in getproxies().values()]
-    # What a request carries of them.
-    sent = [base64.b64encode(unquote(user).encode(errors="surrogateescape")).decode() for user in users if user]
-    secrets = values([*users, *(user.partition(":")[2] for user in users), *sent])
+    """Return the passwords of the environment's proxies, and mask them in every text from now on."""
+    # A password may contain a slash, which ends the host of any other URL.
+    userinfos = [proxy.rpartition("@")[0].rpartition("://")[2] for proxy in getproxies().values()]
+    headers = [base64.b64encode(unquote(each).encode(errors="surrogateescape")).decode() for each in userinfos if each]
+    secrets = values([*userinfos, *(each.partition(":")[2] for each in userinfos), *headers])
     remember(*secrets)
     return secrets
 
 
 def shown_proxy(proxy: str) -> str:
-    """
-    Return a proxy as it may be shown: without user and password.
-
-    :param proxy: Its address.
-    """
+    """Return a proxy's address without user and password."""
     scheme, _, rest = proxy.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

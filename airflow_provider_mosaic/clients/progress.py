@@ -1,4 +1,4 @@
-"""How far a transfer is, in words that a person reads, and when it is worth a line in the log."""
+"""Log lines about the progress of a transfer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def size_words(size: float) -> str:
-    """
-    A size as Mosaic's documentation counts it: its 5 GB are 5,368,709,120 bytes.
-
-    :param size: Bytes.
-    """
+    """Return a number of bytes in units of 1,024, as in Mosaic's documentation: its 5 GB are 5,368,709,120 bytes."""
     unit = 0
     while size >= 999.5 and unit < len(_UNITS) - 1:
         size /= 1024
@@ -25,7 +21,7 @@ def size_words(size: float) -> str:
 
 
 def exact_time_words(seconds: float) -> str:
-    """A span of time that is over, so exact that it agrees with the speed beside it."""
+    """Return a duration that is exact enough to match the rate beside it."""
     if seconds < 10:
         return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
@@ -33,7 +29,7 @@ def exact_time_words(seconds: float) -> str:
 
 
 def time_words(seconds: float) -> str:
-    """A span of time, as exact as a person wants it."""
+    """Return an estimated duration."""
     whole = max(1, round(seconds))
     if whole < 90:
         return f"{whole} s"
@@ -44,14 +40,14 @@ def time_words(seconds: float) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """
-    One look at a transfer.
+    The state of a transfer. Its text is a log line.
 
-    :param name: What is transferred, as a person calls it.
-    :param done: Bytes that are through.
-    :param total: Bytes in all; None when nobody said.
-    :param rate: Bytes a second lately; over the whole transfer once it is finished.
-    :param seconds: Seconds since the transfer began.
-    :param finished: Whether it is through.
+    :param name: What is transferred.
+    :param done: Bytes transferred.
+    :param total: Bytes in all; None if unknown.
+    :param rate: Bytes a second since the last line; of the whole transfer once it is finished.
+    :param seconds: Seconds since the start.
+    :param finished: Whether the transfer is complete.
     """
 
     name: str
@@ -63,7 +59,7 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds that the rest will take at this rate; None when that can't be said."""
+        """Seconds that the rest takes at this rate; None if unknown."""
         return None if self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
 
     def __str__(self) -> str:
@@ -72,23 +68,23 @@ class Progress:
             return f"{name}: {size_words(self.done)} in {exact_time_words(self.seconds)}, {size_words(self.rate)}/s"
         if not self.total:
             return f"{name}: {size_words(self.done)}, {size_words(self.rate)}/s"
-        through, whole = size_words(self.done), size_words(self.total)
-        if through.split()[1] == whole.split()[1]:
-            through = through.split()[0]
+        done, total = size_words(self.done), size_words(self.total)
+        if done.split()[1] == total.split()[1]:
+            done = done.split()[0]
         left = "" if self.left is None else f", about {time_words(self.left)} left"
-        return f"{name}: {through} of {whole} ({self.done * 100 // self.total} %), {size_words(self.rate)}/s{left}"
+        return f"{name}: {done} of {total} ({self.done * 100 // self.total} %), {size_words(self.rate)}/s{left}"
 
 
-class ProgressLines:
+class ProgressReporter:
     """
-    Says when a transfer is worth a line: at most every ten seconds, at most every tenth of it, and once at its end.
+    Reports a transfer at most every ten seconds, at most every tenth of it, and once at its end.
 
     :param name: What is transferred.
-    :param total: Bytes in all; None when nobody said: then the pauses grow, so that the lines stay few.
-    :param told: Gets each look that is due.
-    :param now: A clock that only goes forward.
-    :param seconds: The shortest time between two lines.
-    :param share: The smallest part of the whole between two lines.
+    :param total: Bytes in all; None if unknown. Then the intervals grow.
+    :param on_progress: Called with each report.
+    :param now: A monotonic clock.
+    :param interval: The least seconds between two reports.
+    :param share: The least part of the total between two reports.
     """
 
     def __init__(
@@ -96,60 +92,59 @@ class ProgressLines:
         *,
         name: str,
         total: int | None,
-        told: Callable[[Progress], None] | None,
+        on_progress: Callable[[Progress], None] | None,
         now: Callable[[], float] = time.monotonic,
-        seconds: float = 10.0,
+        interval: float = 10.0,
         share: float = 0.1,
     ) -> None:
         self._name = name
-        self._told = told
+        self._on_progress = on_progress
         self._now = now
-        self._pause = seconds
+        self._interval = interval
         self._share = share
         self.total = total
-        self._began = self._last_time = now()
+        self._started = self._last_time = now()
         self._last_done = 0
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """
-        Tell of ``done`` bytes if a line is due.
+        Report the progress if a report is due.
 
-        :param done: Bytes that are through; fewer than before when the transfer began anew.
+        :param done: Bytes transferred; fewer than before if the transfer was restarted.
         """
-        if self._told is None:
+        if self._on_progress is None:
             return
-        if done < self._last_done:
-            self._last_done = done
-        moment = self._now()
-        spent, moved = moment - self._last_time, done - self._last_done
-        if spent < self._pause or moved <= 0:
+        self._last_done = min(self._last_done, done)
+        now = self._now()
+        elapsed, transferred = now - self._last_time, done - self._last_done
+        if elapsed < self._interval or not transferred:
             return
         if self.total is None:
-            self._pause *= 2
-        elif moved < self._share * self.total or done >= self.total:
+            self._interval *= 2
+        elif transferred < self._share * self.total or done >= self.total:
             return
-        self._last_time, self._last_done = moment, done
-        self._tell(done, moved / spent, moment)
+        self._last_time, self._last_done = now, done
+        self._report(done, transferred / elapsed, now)
 
     def finish(self, done: int) -> None:
         """
-        Tell that the transfer is through.
+        Report the end of the transfer.
 
         :param done: Bytes in all.
         """
-        # A clock that stands still would give no speed.
-        moment = max(self._now(), self._began + 1e-3)
-        self._tell(done, done / (moment - self._began), moment, finished=True)
+        # Avoids a division by zero on a coarse clock.
+        now = max(self._now(), self._started + 1e-3)
+        self._report(done, done / (now - self._started), now, finished=True)
 
-    def _tell(self, done: int, rate: float, moment: float, *, finished: bool = False) -> None:
-        if self._told is not None:
-            self._told(
+    def _report(self, done: int, rate: float, now: float, *, finished: bool = False) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
                 Progress(
                     name=self._name,
                     done=done,
                     total=self.total,
                     rate=rate,
-                    seconds=moment - self._began,
+                    seconds=now - self._started,
                     finished=finished,
                 )
             )

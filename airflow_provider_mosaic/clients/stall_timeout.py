@@ -1,10 +1,10 @@
 """
-Connections that bound how long a transfer stands still, and how long an answer takes, whatever part of it comes slowly.
+HTTP connections of requests that bound every transfer in time and size.
 
-The libraries bound each call to the socket alone. A server that sends a byte now and then holds a worker for ever: in
-the status line, a header, the size of a chunk, the trailers, or with one "100 Continue" after another. Left alone,
-requests also gives each block of an upload the *connect* timeout to be sent whole
-(https://docs.python.org/3/library/socket.html#socket.socket.sendall), which a slow but healthy line misses.
+The libraries bound only single calls to the socket. A server that sends a byte now and then would hold a worker
+forever: in the status line, a header, a chunk size, the trailers, or with one "100 Continue" after another. requests
+also gives each block of an upload the *connect* timeout to be sent whole
+(https://docs.python.org/3/library/socket.html#socket.socket.sendall), which a slow but healthy connection exceeds.
 """
 
 from __future__ import annotations
@@ -23,203 +23,210 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.util import wait_for_read
 
-# One call into TLS has one deadline, however much it is given: 128 KiB within the timeout is the slowest line.
+from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
+
+#: Bytes of the status line and headers, with each "100 Continue" before them. httpx has the same limit.
+_MAX_HEAD = 100 * 1024
+#: Bytes a second that a body must bring.
+MIN_RECEIVE_RATE = 1024
+#: Bytes around each byte of a body, at most. Chunks of one byte have five.
+_MAX_FRAMING = 16
+_FRAMING_RESERVE = 256 * 1024
+#: Bytes a second that a server must take.
+_MIN_SEND_RATE = 8 * 1024
+# Each call into TLS has one timeout for all its bytes. With 128 KiB the slowest accepted rate is 128 KiB per timeout.
 _TLS_BLOCK = 128 * 1024
-#: Bytes of the head of an answer, with each "100 Continue" before it. The asynchronous client has the same bound.
-_LONGEST_HEAD = 100 * 1024
-#: Bytes a second. A server that takes less is left, though it never stands still.
-_LOWEST_RATE = 8 * 1024
-# Small enough to be one TLS record: each call into TLS may take the time that is left.
-_RECORD = 16 * 1024
+# One TLS record: a call with it sends all or nothing.
+_TLS_RECORD = 16 * 1024
 
-_ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
+_deadline: ContextVar[float] = ContextVar("mosaic_deadline", default=float("inf"))
 
 
-class AnsweredEarly(BrokenPipeError):  # noqa: N818 - urllib3 knows its base class as "stop sending, read the answer"
-    """The server does not want the rest."""
+class AnsweredEarly(BrokenPipeError):  # noqa: N818 - urllib3 stops sending at its base class, and reads the response
+    """The server responded before it had the whole request."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """
-    Bound all that is sent and received over our connections in this block, together; then TimeoutError is raised.
-
-    :param seconds: Seconds from now.
-    """
-    token = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
+    """Bound all that our connections send and receive in this block; raise TimeoutError after that."""
+    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
     try:
         yield
     finally:
-        _ends_at.reset(token)
+        _deadline.reset(token)
 
 
 class StallTimeoutAdapter(HTTPAdapter):
     """
-    Bounds the time of answers, and sends bodies of :class:`memoryview` blocks with a timeout on standing still.
+    Bounds requests and responses in time and size.
 
-    The head of an answer must be whole within the read timeout, and so must each block that is read of its body; all
-    that happens within a :func:`time_limit` ends with it.
+    A response must have its head within the read timeout. After that its body must bring :data:`MIN_RECEIVE_RATE`,
+    averaged over the read timeout. A request body of :class:`memoryview` blocks may stall for ``send_timeout``.
 
-    :param standstill: Seconds that may pass without a byte being taken.
-    :param direct: Base classes of the connections that no proxy carries.
-    :param always: Base classes of all connections.
+    :param send_timeout: Seconds that may pass without the server taking a byte.
+    :param direct: A base class of the connections that use no proxy.
     """
 
-    def __init__(
-        self, *, standstill: float = 60.0, direct: tuple[type, ...] = (), always: tuple[type, ...] = ()
-    ) -> None:
-        self._standstill = standstill
-        self._direct = (*direct, *always)
-        self._always = always
+    def __init__(self, *, send_timeout: float = 60.0, direct: type | None = None) -> None:
+        self._send_timeout = send_timeout
+        self._direct = direct
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use our connections."""
         super().init_poolmanager(*args, **kwargs)
-        self._use_ours(self.poolmanager, self._direct)
+        self._use_our_connections(self.poolmanager, self._direct)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Use our connections behind a proxy too."""
+        """Use our connections through a proxy too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        self._use_ours(manager, self._always)
+        self._use_our_connections(manager, None)
         return manager
 
     def build_response(self, req: Any, resp: Any) -> Any:
-        """Leave every body as it comes: urllib3 makes a decoder for each encoding that is named, read or not."""
+        """Disable decoding: urllib3 builds a decoder for each encoding that a header names, used or not."""
         resp.CONTENT_DECODERS = []
         return super().build_response(req, resp)
 
-    def _use_ours(self, manager: Any, more: tuple[type, ...]) -> None:
+    def _use_our_connections(self, manager: Any, base: type | None) -> None:
         manager.pool_classes_by_scheme = {
-            scheme: _stall_timeout_pool(pool, self._standstill, more)
+            scheme: _bounded_pool(pool, self._send_timeout, base)
             for scheme, pool in manager.pool_classes_by_scheme.items()
         }
 
 
 @lru_cache(maxsize=32)
-def _stall_timeout_pool(pool: Any, standstill: float, more: tuple[type, ...]) -> Any:
-    """Return the class of pools with our connections; SOCKS has pools of its own."""
-    if issubclass(pool.ConnectionCls, _StallTimeout):
+def _bounded_pool(pool: Any, send_timeout: float, base: type | None) -> Any:
+    """Return a class of pools with our connections. SOCKS has pools of its own."""
+    if issubclass(pool.ConnectionCls, _BoundedConnection):
         return pool
-    facts = {"standstill": standstill}
-    connection = type(f"Patient{pool.ConnectionCls.__name__}", (*more, _StallTimeout, pool.ConnectionCls), facts)
-    return type(f"Patient{pool.__name__}", (pool,), {"ConnectionCls": connection})
+    bases = (*([base] if base else []), _BoundedConnection, pool.ConnectionCls)
+    connection = type(f"Bounded{pool.ConnectionCls.__name__}", bases, {"send_timeout": send_timeout})
+    return type(f"Bounded{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
-class _TimedReader(io.RawIOBase):
-    """What comes over a socket, until a moment, and up to a size while it is the head of an answer."""
+class _BoundedReader(io.RawIOBase):
+    """Read a response from a socket: first its head, then its body."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout() or float("inf")
-        self.head_left = float(_LONGEST_HEAD)
-        self.renew()
+        self._head_deadline: float | None = time.monotonic() + self._timeout
+        self._bytes_left: float = _MAX_HEAD
+        self._waited = 0.0
+        self._received = 0
 
-    def renew(self) -> None:
-        """Start the time of the next block."""
-        self._block_ends_at = time.monotonic() + self._timeout
+    def start_block(self, size: int) -> None:
+        """Expect a block of the body."""
+        self._head_deadline = None
+        self._bytes_left = _MAX_FRAMING * size + _FRAMING_RESERVE
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        _set_timeout(self._sock, self._block_ends_at)
+        started = time.monotonic()
+        _set_timeout(self._sock, started + self._timeout if self._head_deadline is None else self._head_deadline)
         count: int = self._raw.readinto(buffer)
-        self.head_left -= count
-        if self.head_left < 0:
-            raise HTTPException("the head of the answer is too long")
+        self._bytes_left -= count
+        if self._head_deadline is None:
+            self._check_rate(time.monotonic() - started, count)
+        elif self._bytes_left < 0:
+            raise HTTPException("the head of the response is too long")
         return count
+
+    def _check_rate(self, waited: float, count: int) -> None:
+        # Only waiting counts: a slow destination delays the next read too.
+        self._waited += waited
+        self._received += count
+        if self._bytes_left < 0:
+            raise ResponseTooSlow("the response has more framing than content")
+        if self._waited >= self._timeout:
+            if count and self._received < MIN_RECEIVE_RATE * self._timeout:
+                raise ResponseTooSlow(f"fewer than {MIN_RECEIVE_RATE} bytes a second for {self._timeout:g} s")
+            self._waited, self._received = 0.0, 0
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-class TimedResponse(HTTPResponse):
-    """An answer whose head and blocks have their time."""
-
+class _BoundedResponse(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._timed = _TimedReader(self.fp.detach(), sock)
-        self.fp = io.BufferedReader(self._timed)
-
-    def begin(self) -> None:
-        """Read the head."""
-        super().begin()
-        self._timed.head_left = float("inf")
+        self._reader = _BoundedReader(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._reader)
 
     def read(self, amt: int | None = None) -> bytes:
-        """Read a block of the body."""
-        self._timed.renew()
+        self._reader.start_block(amt if amt is not None else self.length or 0)
         return super().read(amt)
 
     def _read_next_chunk_size(self) -> int:
         size: int = super()._read_next_chunk_size()  # type: ignore[misc]
         if size < 0:
-            # http.client would read all that comes into memory.
+            # http.client would read the rest of the connection into memory.
             self._close_conn()  # type: ignore[attr-defined]
             raise ValueError("a chunk has a negative size")
         return size
 
 
-class _StallTimeout:
-    """What our connections do in another way than those of urllib3."""
+class _BoundedConnection:
+    """A base class of urllib3's connections."""
 
-    response_class = TimedResponse
-    standstill: float
+    response_class = _BoundedResponse
+    send_timeout: float
     sock: Any
     timeout: Any
 
     def send(self, data: Any) -> None:
         if isinstance(data, memoryview):
-            self._send_patiently(data)
+            self._send_block(data)
         elif self.sock is None or not isinstance(data, bytes):
             super().send(data)  # type: ignore[misc]
         else:
-            ends_at = time.monotonic() + self.timeout
-            for start in range(0, len(data), _RECORD):
-                _set_timeout(self.sock, ends_at)
-                super().send(data[start : start + _RECORD])  # type: ignore[misc]
+            deadline = time.monotonic() + self.timeout
+            for start in range(0, len(data), _TLS_RECORD):
+                _set_timeout(self.sock, deadline)
+                super().send(data[start : start + _TLS_RECORD])  # type: ignore[misc]
 
-    def _send_patiently(self, data: memoryview) -> None:
-        line = self.sock
-        before = line.gettimeout()
-        line.settimeout(self.standstill)
+    def _send_block(self, data: memoryview) -> None:
+        sock = self.sock
+        timeout_before = sock.gettimeout()
+        sock.settimeout(self.send_timeout)
         try:
-            _send_all(line, data, self.standstill)
+            _send_all(sock, data, self.send_timeout)
         except TimeoutError:
-            if wait_for_read(line, timeout=0):
+            if wait_for_read(sock, timeout=0):
                 raise AnsweredEarly from None
             raise
         except ConnectionResetError as error:
-            # The answer may lie in the socket still. urllib3 1.26 knows only a broken pipe as a reason to look.
+            # The socket may still hold the response. urllib3 1.26 reads it only after a broken pipe.
             raise AnsweredEarly from error
         finally:
-            line.settimeout(before)
+            sock.settimeout(timeout_before)
 
 
-def _set_timeout(sock: Any, ends_at: float) -> None:
-    ends_at = min(ends_at, _ends_at.get())
-    left = ends_at - time.monotonic()
+def _set_timeout(sock: Any, deadline: float) -> None:
+    left = min(deadline, _deadline.get()) - time.monotonic()
     if left <= 0:
-        raise TimeoutError("it took too long in all")
+        raise TimeoutError("the time limit is over")
     sock.settimeout(None if left == float("inf") else left)
 
 
-def _send_all(line: Any, data: memoryview, standstill: float) -> None:
-    ends_at = time.monotonic() + standstill + len(data) / _LOWEST_RATE
-    # Over TLS something can nearly always be read that is no answer (session tickets): there the break is awaited.
-    plain = type(line) is socket.socket
+def _send_all(sock: Any, data: memoryview, timeout: float) -> None:
+    deadline = time.monotonic() + timeout + len(data) / _MIN_SEND_RATE
+    # Over TLS something can nearly always be read that is no response (session tickets). A broken pipe ends it there.
+    is_plain = type(sock) is socket.socket
     poller = select.poll()
-    poller.register(line, select.POLLIN | select.POLLOUT)
+    poller.register(sock, select.POLLIN | select.POLLOUT)
     while data:
-        if time.monotonic() > ends_at:
-            raise TimeoutError("the server took too little for too long")
-        if plain:
-            events = poller.poll(standstill * 1000)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the server took fewer than {_MIN_SEND_RATE} bytes a second")
+        if is_plain:
+            events = poller.poll(timeout * 1000)
             if not events:
-                raise TimeoutError("the server took nothing for too long")
+                raise TimeoutError(f"the server took no byte for {timeout:g} s")
             if events[0][1] & select.POLLIN:
                 raise AnsweredEarly
-        data = data[line.send(data if plain else data[:_TLS_BLOCK]) :]
+        data = data[sock.send(data if is_plain else data[:_TLS_BLOCK]) :]

@@ -1,16 +1,16 @@
 """
-What an error of a file system or a storage means: is something not there, or may it pass by itself.
+Classify the errors of file systems and storages: is a file missing, can a retry help?
 
-fsspec's storages raise what their libraries do. Few errors are certain to come again; any other may pass, for a task
-that fails without its retries because of a busy server has lost more than one that tries again in vain.
+fsspec's storages raise the errors of their libraries. An unknown error counts as transient: a needless retry costs less
+than a task that fails without its retries because a server was busy.
 """
 
 from __future__ import annotations
 
 import errno
 
-#: Errors of the path itself, of what stands there, and of rights.
-_PERMANENT_KINDS = (
+#: Errors of the path itself, of what exists there, and of permissions.
+_PERMANENT_CLASSES = (
     FileNotFoundError,
     FileExistsError,
     IsADirectoryError,
@@ -20,22 +20,21 @@ _PERMANENT_KINDS = (
     ImportError,
     AttributeError,
     TypeError,
-    # A NUL, or half a character in a name; UnicodeError is one of these.
+    # A NUL or half a character in a name; UnicodeError is a subclass.
     ValueError,
 )
-_PERMANENT_NUMBERS = frozenset(
+_PERMANENT_ERRNOS = frozenset(
     {
         errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL,
         errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP,
     }
 )  # fmt: skip
-#: Answers of 4xx that may pass.
-_PASSING_STATUSES = frozenset({408, 409, 423, 425, 429})
+_TRANSIENT_STATUSES = frozenset({408, 409, 423, 425, 429})
 
 
 def is_missing(error: BaseException) -> bool:
     """
-    Return whether an error means that there is no such file, and nothing else.
+    Return whether an error means that the file does not exist, and nothing else.
 
     :param error: What a file system or a storage raised. Some raise their own classes, with a number or a status.
     """
@@ -43,27 +42,23 @@ def is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) or number == errno.ENOENT or _status(error) == 404
 
 
-def may_pass(error: BaseException) -> bool:
-    """
-    Return whether the same may succeed later by itself.
-
-    :param error: What a file system or a storage raised.
-    """
-    number = error.errno if isinstance(error, OSError) else None
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry can succeed after this error of a file system or a storage."""
     status = _status(error)
     if status is not None:
-        return not 400 <= status < 500 or status in _PASSING_STATUSES
-    return not isinstance(error, _PERMANENT_KINDS) and number not in _PERMANENT_NUMBERS
+        return not 400 <= status < 500 or status in _TRANSIENT_STATUSES
+    number = error.errno if isinstance(error, OSError) else None
+    return not isinstance(error, _PERMANENT_CLASSES) and number not in _PERMANENT_ERRNOS
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status in an error of a storage's own library: Google's, Azure's, aiohttp's, or AWS's."""
+    """Return the HTTP status in an error of a storage's library: Google's, Azure's, aiohttp's or AWS's."""
     if isinstance(error, OSError) and error.errno is not None:
         return None
-    answer = getattr(error, "response", None)
-    metadata = answer.get("ResponseMetadata") if isinstance(answer, dict) else None
-    found = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
-    for value in (found, *(getattr(error, name, None) for name in ("status_code", "status", "code"))):
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
+    aws_status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
+    for value in (aws_status, *(getattr(error, name, None) for name in ("status_code", "status", "code"))):
         if isinstance(value, str) and value.isascii() and value.isdecimal():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:

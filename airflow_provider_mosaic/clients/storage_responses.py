@@ -1,4 +1,4 @@
-"""What a storage host says when it refuses: the XML of Google Cloud Storage and S3, cut to code and message."""
+"""Error responses of storage hosts: the XML of Google Cloud Storage and S3, reduced to code and message."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import requests
 from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.responses import Response
-from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, secrets_of
+from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
 from airflow_provider_mosaic.clients.stall_timeout import time_limit
 
-_MOST_READ = 64 * 1024
-_LONGEST_WAIT = 30.0
-_LONGEST_WORDS = 300
-# Not an XML parser: the body comes from outside, may be cut short, and two texts are all that is wanted.
+_MAX_BYTES = 64 * 1024
+_READ_TIME_LIMIT = 30.0
+_MAX_MESSAGE = 300
+# Not an XML parser: the body is untrusted and may be cut off, and two texts are enough.
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class ErrorResponse:
     """
-    An answer that is not good.
+    An error response.
 
     :param status: HTTP status.
-    :param code: The host's code, for example ``EntityTooLarge``; empty when it gives none.
-    :param message: The host's words, cleaned of links and keys.
+    :param code: The host's code, for example ``EntityTooLarge``; empty without one.
+    :param message: The host's message without secrets.
     :param retry_after: Seconds that the host asks to wait.
     """
 
@@ -41,33 +41,35 @@ class Refusal:
     retry_after: float | None = None
 
     @property
-    def words(self) -> str:
-        """Status, code and message, as they follow "answered"."""
-        said = ": ".join(part for part in (self.code, self.message) if part)
-        return f"{self.status} ({said})" if said else str(self.status)
+    def detail(self) -> str:
+        """Code and message."""
+        return ": ".join(part for part in (self.code, self.message) if part)
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.detail})" if self.detail else str(self.status)
 
 
-def refusal_in(response: requests.Response, secrets: Iterable[str] = ()) -> Refusal:
+def read_error_response(response: requests.Response, secrets: Iterable[str] = ()) -> ErrorResponse:
     """
-    Read a refusal; a body that can't be read, or is too long, still leaves the status.
+    Read an error response. Without a readable body it has only its status.
 
-    :param response: An answer whose body was not read yet.
-    :param secrets: What the host may repeat of the request, besides the link.
+    :param response: A response whose body is unread.
+    :param secrets: Values of the request to mask, besides those of its URL.
     """
-    hidden = (*secrets, *secrets_of(response))
+    masked = (*secrets, *response_secrets(response))
     body = b""
-    # A body that is compressed is not decompressed: 1 KB may become 1 GB.
-    with suppress(*TRANSFER_ERRORS), time_limit(_LONGEST_WAIT):
-        body = response.raw.read(_MOST_READ, decode_content=False)
+    # Not decompressed: 1 KB may become 1 GB.
+    with suppress(*TRANSFER_ERRORS), time_limit(_READ_TIME_LIMIT):
+        body = response.raw.read(_MAX_BYTES, decode_content=False)
     text = body.decode("utf-8", "replace")
-    return Refusal(
+    return ErrorResponse(
         status=response.status_code,
-        code=_first(_CODE, text, hidden),
-        message=_first(_MESSAGE, text, hidden),
+        code=_first_match(_CODE, text, masked),
+        message=_first_match(_MESSAGE, text, masked),
         retry_after=Response(response.status_code, lowered(response.headers)).retry_after(),
     )
 
 
-def _first(pattern: re.Pattern[str], text: str, secrets: tuple[str, ...]) -> str:
+def _first_match(pattern: re.Pattern[str], text: str, secrets: tuple[str, ...]) -> str:
     match = pattern.search(text)
-    return one_line(" ".join(unescape(match[1]).split()), secrets, longest=_LONGEST_WORDS) if match else ""
+    return one_line(" ".join(unescape(match[1]).split()), secrets, longest=_MAX_MESSAGE) if match else ""

@@ -1,4 +1,4 @@
-"""The transport for workers: calls over requests."""
+"""The transport of workers: sends calls with requests. Its twin for triggerers is :mod:`.async_client`."""
 
 from __future__ import annotations
 
@@ -29,102 +29,37 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
-from airflow_provider_mosaic.clients.error_mapper import AnswerTooSlow, Body, ErrorMapper
-from airflow_provider_mosaic.clients.library_logs import clean_library_lines
+from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseBody, ResponseTooSlow
+from airflow_provider_mosaic.clients.library_logs import redact_library_logs
 from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, time_limit
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Those of requests, and of urllib3 below it, which also wraps some of its own.
-FAULTS = ErrorMapper(
-    unreached=(
-        NewConnectionError,
-        ConnectTimeoutError,
-        LocationParseError,
-        # Of urllib3 before 2, which compares the host's name itself.
-        CertificateError,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-    ),
-    permanent=(
-        LocationParseError,
-        CertificateError,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-    ),
+# urllib3 before version 2 compares the host's name itself, and raises CertificateError.
+_PERMANENT = (
+    LocationParseError,
+    CertificateError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+)
+#: Maps the errors of requests and of urllib3 below it.
+REQUESTS_ERRORS = ErrorMapper(
+    unreachable=(NewConnectionError, ConnectTimeoutError, *_PERMANENT),
+    permanent=_PERMANENT,
     timeouts=(requests.Timeout, ReadTimeoutError),
 )
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, response: Any) -> None:
-        """
-        Nowhere: whoever asked decides where to ask next.
-
-        Even where it is told not to follow, requests reads the whole body of a redirect and prepares the next request.
-        """
-
-    def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a proxy that can't be used by name; requests would fail in a different way for each fault."""
-        proxy_for(str(url))
-        return super().merge_environment_settings(url, *args, **kwargs)
-
-
-def open_session() -> requests.Session:
-    """A session that follows the environment's proxies and authorities, and never adds a password of its own."""
-    clean_library_lines()
-    session = _Session()
-    session.verify = ca_bundle() or True
-    # Without an auth of its own, requests would look into ~/.netrc and overwrite the Authorization header from it.
-    session.auth = lambda prepared: prepared
-    session.headers.clear()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, StallTimeoutAdapter())
-    return session
-
-
-def send_with_deadline(seconds: float, access: Access, call: Call[T]) -> T:
-    """
-    Send a call once, and give up after some seconds whatever hangs: the name of the host, the connection, the answer.
-
-    Libraries bound each step alone. So another thread takes them, and is left to itself when the time is over.
-
-    :param seconds: How long to wait.
-    :param access: Where the API is and who asks.
-    :param call: A call that may be repeated.
-    :raises MosaicError: The kind that says what to do about it.
-    """
-    outcome: Future[T] = Future()
-
-    def send() -> None:
-        # These end the thread when nobody waits for it any more, not before.
-        later = 2 * seconds
-        hurried = replace(
-            access, connect_timeout=min(access.connect_timeout, later), timeout=min(access.timeout, later)
-        )
-        try:
-            with SyncClient(hurried, retries=ONCE) as client:
-                outcome.set_result(client.send(call))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=send, name=f"mosaic-{call.method}", daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except FutureTimeout:
-        raise FAULTS.error(
-            AnswerTooSlow(f"nothing for {seconds:g} s"), what=call.description, method=call.method, path=call.path
-        ) from None
+#: Bytes of a response that are read at a time.
+_BLOCK_SIZE = 64 * 1024
 
 
 class SyncClient:
     """
-    Sends calls and waits for their answers.
+    Sends calls and waits for their responses.
 
-    :param access: Where the API is and who asks.
-    :param retries: How often and how long one call is tried.
-    :param sleep: Waits between two sendings.
+    :param access: Where the API is, and the credentials.
+    :param retries: How often and how long to retry a call.
+    :param sleep: Waits before a retry.
     """
 
     def __init__(
@@ -137,27 +72,29 @@ class SyncClient:
         self.access = access
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
-        api_proxy(access)
-        self._session = open_session()
         self._secrets = (*access.secrets, *proxy_secrets())
+        api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself
+        self._session = open_session()
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
-        Send a call, again where that may help and can do no harm, and return what its answer means.
+        Send a call, retry it where that can help and is safe, and return its result.
 
-        :param call: The call.
-        :param retries: Another policy than the client's, for this call.
-        :raises MosaicError: The kind that says what to do about it.
+        :param retries: A policy for this call instead of the client's.
+        :raises MosaicError: The call failed; the class tells what to do.
         """
         policy = retries or self._retries
         try:
-            answer: T = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)(self._timed, call)
+            if policy.attempts == 1:
+                return self._send_once(call)
+            retrying = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)
+            result: T = retrying(self._send_once, call)
+            return result
         except MosaicError as error:
-            settled = call.final_error(error)
-            if settled is error:
+            final_error = call.final_error(error)
+            if final_error is error:
                 raise
-            raise settled from error
-        return answer
+            raise final_error from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -171,22 +108,24 @@ class SyncClient:
     ) -> None:
         self.close()
 
-    def _timed(self, call: Call[T]) -> T:
+    def _send_once(self, call: Call[T]) -> T:
+        # A timeout of requests bounds each read, not the whole response. A server that sends it byte by byte would hold
+        # a task forever.
         with time_limit(self.access.connect_timeout + 2 * self.access.read_timeout(call)):
-            return self._exchange(call)
+            return self._follow_redirects(call)
 
-    def _exchange(self, call: Call[T]) -> T:
+    def _follow_redirects(self, call: Call[T]) -> T:
         url = self.access.url(call)
         for _ in range(MOST_REDIRECTS):
-            answer = self._ask(call, url)
-            target = redirected(call.method, url, answer)
+            response = self._request(call, url)
+            target = redirected(call.method, url, response)
             if target is None:
                 break
             url = target
-        why = why_not_followed(call.method, url, answer)
-        return call.result(answer, self._secrets, why_not_followed=why)
+        reason = why_not_followed(call.method, url, response)
+        return call.result(response, self._secrets, why_not_followed=reason)
 
-    def _ask(self, call: Call[Any], url: str) -> Response:
+    def _request(self, call: Call[Any], url: str) -> Response:
         try:
             with self._session.request(
                 call.method,
@@ -197,11 +136,68 @@ class SyncClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                body = Body(call, response.status_code)
-                while (block := response.raw.read(64 * 1024, decode_content=False)) and body.add(block):
+                body = ResponseBody(call, response.status_code)
+                while (block := response.raw.read(_BLOCK_SIZE, decode_content=False)) and body.add(block):
                     pass
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise FAULTS.error(
-                error, what=call.description, method=call.method, path=call.path, secrets=self._secrets
-            ) from None
+            raise REQUESTS_ERRORS.call_error(error, call, self._secrets) from None
         return Response(response.status_code, lowered(response.headers), body.content)
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, response: Any) -> None:
+        """
+        Report no redirect: the caller follows redirects.
+
+        Even with ``allow_redirects=False`` requests reads the whole body of a redirect and prepares the next request.
+        """
+
+    def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
+        """Raise our error for a proxy that can't be used: requests has a different error for each cause."""
+        proxy_for(str(url))
+        return super().merge_environment_settings(url, *args, **kwargs)
+
+
+def open_session() -> requests.Session:
+    """Open a session that uses the environment's proxies and certificate authorities, but no passwords of its own."""
+    redact_library_logs()
+    session = _Session()
+    session.verify = ca_bundle() or True
+    # Without auth, requests would read ~/.netrc and overwrite the Authorization header.
+    session.auth = lambda prepared: prepared
+    session.headers.clear()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, StallTimeoutAdapter())
+    return session
+
+
+def send_with_deadline(seconds: float, access: Access, call: Call[T]) -> T:
+    """
+    Send a call once, and fail at a deadline even if the name lookup or the connection hangs.
+
+    The libraries bound only single steps. So the call is sent in another thread, which is left behind at the deadline.
+
+    :param seconds: Seconds to wait.
+    :param access: Where the API is, and the credentials.
+    :param call: A call that is safe to repeat.
+    :raises MosaicError: The call failed; the class tells what to do.
+    """
+    outcome: Future[T] = Future()
+    # These end the thread some time after the deadline.
+    longest = 2 * seconds
+    short_access = replace(
+        access, connect_timeout=min(access.connect_timeout, longest), timeout=min(access.timeout, longest)
+    )
+
+    def send() -> None:
+        try:
+            with SyncClient(short_access, retries=ONCE) as client:
+                outcome.set_result(client.send(call))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=send, name=f"mosaic-{call.method}", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except FutureTimeout:
+        raise REQUESTS_ERRORS.call_error(ResponseTooSlow(f"no response in {seconds:g} s"), call) from None

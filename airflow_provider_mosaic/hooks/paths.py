@@ -12,9 +12,15 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, uri_scheme, val
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
 from airflow_provider_mosaic.api.options import is_definition_itself, validate_definition_suffix, validate_destination
 from airflow_provider_mosaic.api.redaction import one_line, redact
-from airflow_provider_mosaic.clients.destinations import Target, destination_fault, local_target, storage_target
-from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
-from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
+from airflow_provider_mosaic.clients.destinations import (
+    Destination,
+    destination_error,
+    local_destination,
+    storage_destination,
+)
+from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
+from airflow_provider_mosaic.clients.url_source import url_source
 
 #: Bytes that are read of a text: more than the characters of the longest definition take.
 _MOST_TEXT = 8 * 1024 * 1024
@@ -64,7 +70,7 @@ def text_at(name: str, place: Any, *, beside: str) -> str:
             raise_invalid(name, shown, f"there is no such file{where}.")
         if isinstance(error, NotADirectoryError):
             raise_invalid(name, shown, f"there is no such file{where}: a file stands where a folder should.")
-        if not may_pass(error):
+        if not is_transient(error):
             raise_invalid(name, shown, f"it can't be read ({type(error).__name__}: {one_line(str(error))}).")
         raise MosaicTransportError(
             f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
@@ -164,14 +170,14 @@ class DownloadDirectory:
 
         return self._storage / name if self._storage is not None else Path(str(self._path)) / name
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str) -> Destination:
         """
         A file in the folder, to be written.
 
         :param name: Its name.
         """
         path = self.path_of(name)
-        return storage_target(path) if self._storage is not None else local_target(path)
+        return storage_destination(path) if self._storage is not None else local_destination(path)
 
     def size_of(self, name: str) -> int | None:
         """
@@ -188,7 +194,7 @@ class DownloadDirectory:
                 return None
             if isinstance(error, PermissionError):
                 raise_invalid("destination", str(path), f"it may not be looked at ({type(error).__name__}).")
-            raise destination_fault(redact(str(path)), error) from error
+            raise destination_error(redact(str(path)), error) from error
         if size is None:
             raise_invalid("destination", str(path), "a folder is where the file should go.")
         return size
@@ -236,7 +242,7 @@ def _storage_path(name: str, uri: str) -> Any:
         )
     except Exception as error:  # opening one may look up a connection, and make one
         words = f"{type(error).__name__}: {one_line(str(error))}"
-        if not may_pass(error):
+        if not is_transient(error):
             raise_invalid(name, uri, f"its storage can't be opened ({words}).")
         raise MosaicTransportError(
             f"{name}={redact(uri)!r}: its storage could not be opened ({words}). Nothing was sent; the error may pass, "
@@ -254,7 +260,7 @@ def _opened(name: str, uri: str, scheme: str) -> Any:
     except (ValueError, ImportError):
         raise
     except Exception as error:  # each kind raises its own for what it lacks
-        if isinstance(error, OSError) and may_pass(error):
+        if isinstance(error, OSError) and is_transient(error):
             raise
         raise_invalid(
             name,

@@ -167,9 +167,9 @@ class DownloadTask:
                 # A host that reports no size sends the file, whose bytes are counted.
                 size = measure(
                     _Links(self._hook, run, file),
-                    most=existing_size,
+                    max_bytes=existing_size,
                     policy=policy,
-                    progress=lambda progress: log.info("%s", progress),
+                    on_progress=lambda progress: log.info("%s", progress),
                 )
             if existing_size == size:
                 log.info("%s exists with the right size. It is not downloaded again.", uri)
@@ -185,7 +185,7 @@ class DownloadTask:
             _Links(self._hook, run, file),
             self._directory.target(name),
             policy=policy,
-            progress=lambda progress: log.info("%s", progress),
+            on_progress=lambda progress: log.info("%s", progress),
         )
         log.info("Downloaded %s (%s).", uri, size_words(size))
         return name

@@ -122,7 +122,7 @@ class RunWait(CompletionWaiter[Run]):
             self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
             log.warning("%s", self._kill_result)
         if self._interrupted is not None:
-            # Without an interrupted wait, the code below the signal saves it. It may be sending a request to Airflow now.
+            # Otherwise the interrupted code saves it: it may be sending a request to Airflow now.
             self._save_cancel(self._interrupted)
             if self.active_run_id is not None:
                 self._push_current_state(self._interrupted, self.active_run_id)

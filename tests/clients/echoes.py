@@ -120,11 +120,11 @@ class EchoingServer(Listener):
         self.seen: list[Seen] = []
         super().__init__()
 
-    def serve(self, line: socket.socket) -> None:
-        request = read_request(line)
+    def serve(self, connection: socket.socket) -> None:
+        request = read_request(connection)
         if request is not None:
             self.seen.append(request)
-            line.sendall(self._answer(request))
+            connection.sendall(self._answer(request))
 
 
 class _Everything(logging.Handler):
@@ -171,10 +171,10 @@ def told(error: BaseException) -> str:
     return "\n".join(parts)
 
 
-def outcome(act: Callable[[], object]) -> str:
-    """All that could be shown of what an act returns, or of Mosaic's error that it raises."""
+def outcome(action: Callable[[], object]) -> str:
+    """All that could be shown of what an action returns, or of Mosaic's error that it raises."""
     try:
-        return repr(act())
+        return repr(action())
     except MosaicError as error:
         return told(error)
 

@@ -1,38 +1,39 @@
-"""Answers that are meant to hold a client, or to fill its memory, as acts for :class:`.servers.HostileServer`."""
+"""Replies that try to hold a client or fill its memory, for :class:`.servers.HostileServer`."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import time
+import tracemalloc
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
-from .servers import Act
+from .servers import Reply
 
-#: Seconds after which a server gives up, so that a client without a bound fails its test instead of hanging in it.
+#: Seconds after which a server stops, so that a client without a limit fails its test instead of hanging.
 _LONGEST = 4.0
 
 
-def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Act:
+def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Reply:
     """
     Send a start, then the same bytes again and again.
 
-    :param pause: Seconds between two sendings; zero is as fast as the client reads.
+    :param pause: Seconds between two repetitions.
     """
 
-    def act(line: socket.socket) -> bool:
+    def reply(connection: socket.socket) -> bool:
         ends_at = time.monotonic() + _LONGEST
         with contextlib.suppress(OSError):
-            line.sendall(start)
+            connection.sendall(start)
             while time.monotonic() < ends_at:
-                line.sendall(more)
+                connection.sendall(more)
                 if pause:
                     time.sleep(pause)
         return False
 
-    return act
+    return reply
 
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -40,8 +41,8 @@ _GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\
 EMPTY_MEMBER = bytes.fromhex("1f8b08000000000002ff03000000000000000000")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-#: Each byte comes soon enough for any bound on a single read.
-TRICKLES: Mapping[str, Act] = {
+#: Each byte comes within any read timeout.
+TRICKLES: Mapping[str, Reply] = {
     "a status line": endless(b"HTTP/1.1 200 ", b"O"),
     "a header": endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
     "a chunk's size": endless(_CHUNKED + b"1;", b"x"),
@@ -51,8 +52,8 @@ TRICKLES: Mapping[str, Act] = {
     "empty gzip members": endless(_GZIPPED, EMPTY_MEMBER),
     "a body": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
 }
-#: These come as fast as the client reads, and end nowhere.
-FLOODS: Mapping[str, Act] = {
+#: Endless, as fast as the client reads.
+FLOODS: Mapping[str, Reply] = {
     "trailers": endless(_CHUNKED + b"1\r\n \r\n0\r\n", b"X-T: 1\r\n" * 1000, pause=0),
     "100 Continue": endless(_CONTINUE, _CONTINUE * 100, pause=0),
     "headers": endless(b"HTTP/1.1 200 OK\r\n", b"X-H: 1\r\n" * 1000, pause=0),
@@ -72,6 +73,20 @@ def bomb(size: int, *, layers: int = 2) -> bytes:
     for _ in range(layers - 1):
         content = _packed([content])
     return content
+
+
+@contextlib.contextmanager
+def at_most(size: int, *, seconds: float = 60.0) -> Iterator[None]:
+    """Fail if the block allocates more bytes at once, or takes longer."""
+    started = time.monotonic()
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size
+    assert time.monotonic() - started < seconds
 
 
 def _packed(blocks: list[bytes]) -> bytes:

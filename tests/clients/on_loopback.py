@@ -6,14 +6,13 @@ from functools import partial
 
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.clients import download as downloading
-from airflow_provider_mosaic.clients import sources
 from airflow_provider_mosaic.clients import upload as uploading
+from airflow_provider_mosaic.clients import url_source as url_sources
 
 LOOPBACK = LinkPolicy(loopback=True)
 
 fetch = partial(downloading.fetch, policy=LOOPBACK)
 look = partial(downloading.read_file_info, policy=LOOPBACK)
-fetched_size = partial(downloading.fetched_size, policy=LOOPBACK)
 measure = partial(downloading.measure, policy=LOOPBACK)
 send_form = partial(uploading.send_form, policy=LOOPBACK)
-url_source = partial(sources.url_source, policy=LOOPBACK)
+url_source = partial(url_sources.url_source, policy=LOOPBACK)

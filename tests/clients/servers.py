@@ -1,4 +1,4 @@
-"""Servers that behave badly on purpose, on plain sockets: each request gets the next entry of a script."""
+"""Servers on plain sockets that misbehave on purpose: each request gets the next reply of a script."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-#: What to do with a connection that has sent a request; true if it may send another one.
-Act = Callable[[socket.socket], bool]
+#: Replies to a request, and returns whether the connection may send another one.
+Reply = Callable[[socket.socket], bool]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it arrived."""
+    """A received request."""
 
     method: str
     target: str
@@ -28,85 +28,85 @@ class Seen:
     body: bytes
 
 
-def answer(status: int = 200, body: Any = None, **headers: str) -> Act:
-    """An answer that is as it should be: ``body`` as JSON, or as it is when it is bytes."""
+def answer(status: int = 200, body: Any = None, **headers: str) -> Reply:
+    """Send a valid response; ``body`` is sent as JSON unless it is bytes."""
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join([f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", *lines, "", ""])
 
-    def act(line: socket.socket) -> bool:
-        line.sendall(head.encode() + content)
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(head.encode() + content)
         return True
 
-    return act
+    return reply
 
 
-def cut_short(body: Any, *, keep: int = 5) -> Act:
-    """An answer that breaks off in its body."""
+def cut_short(body: Any, *, keep: int = 5) -> Reply:
+    """Send a response with an incomplete body."""
     content = json.dumps(body).encode()
 
-    def act(line: socket.socket) -> bool:
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content[:keep])
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content[:keep])
         return False
 
-    return act
+    return reply
 
 
-def reset(line: socket.socket) -> bool:
-    """The connection is reset."""
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+def reset(connection: socket.socket) -> bool:
+    """Reset the connection."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
 
 
-def hang_up(line: socket.socket) -> bool:
-    """The connection is closed without a word."""
+def hang_up(connection: socket.socket) -> bool:
+    """Close the connection without a response."""
     return False
 
 
-def silence(line: socket.socket) -> bool:
-    """Nothing, for as long as the client stays."""
-    while line.recv(1024):
+def silence(connection: socket.socket) -> bool:
+    """Send nothing until the client leaves."""
+    while connection.recv(1024):
         pass
     return False
 
 
-def trickled_head(line: socket.socket) -> bool:
-    """An answer whose head never ends."""
-    line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+def trickled_head(connection: socket.socket) -> bool:
+    """Send an endless response head."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
     while True:
-        line.sendall(b"x")
+        connection.sendall(b"x")
         time.sleep(0.02)
 
 
-def trickle(pause: float) -> Act:
-    """An answer whose body never ends, a byte at a time, each one soon enough for any bound on a single read."""
+def trickle(pause: float) -> Reply:
+    """Send an endless body byte by byte, each one within any read timeout."""
 
-    def act(line: socket.socket) -> bool:
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         while True:
-            line.sendall(b" ")
+            connection.sendall(b" ")
             time.sleep(pause)
 
-    return act
+    return reply
 
 
-def late(pause: float, then: Act) -> Act:
-    """An answer after a while."""
+def late(pause: float, then: Reply) -> Reply:
+    """Reply after a pause."""
 
-    def act(line: socket.socket) -> bool:
+    def reply(connection: socket.socket) -> bool:
         time.sleep(pause)
-        return then(line)
+        return then(connection)
 
-    return act
+    return reply
 
 
 class Listener:
-    """Takes connections, each in a thread of its own, until it is closed."""
+    """Accepts connections until it is closed, and serves each in its own thread."""
 
     def __init__(self, *, port: int = 0) -> None:
         self._listening = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listening.getsockname()[1]
-        self._lines: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -121,9 +121,9 @@ class Listener:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         self._listening.close()
-        for line in list(self._lines):
+        for connection in list(self._connections):
             with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads[1:]:
             thread.join(10)
             assert not thread.is_alive()
@@ -135,29 +135,29 @@ class Listener:
     def _accept(self) -> None:
         while True:
             try:
-                line, _ = self._listening.accept()
+                connection, _ = self._listening.accept()
             except OSError:
                 return
-            # Here, not in the thread: whoever closes the listener right after must find it.
-            self._lines.add(line)
-            thread = threading.Thread(target=self._hold, args=(line,), daemon=True)
+            # Here, not in the thread: closing the listener right after this must find it.
+            self._connections.add(connection)
+            thread = threading.Thread(target=self._hold, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _hold(self, line: socket.socket) -> None:
-        with line, self.kept(line), contextlib.suppress(OSError):
-            self.serve(line)
+    def _hold(self, connection: socket.socket) -> None:
+        with connection, self.kept(connection), contextlib.suppress(OSError):
+            self.serve(connection)
 
     @contextlib.contextmanager
-    def kept(self, line: socket.socket) -> Iterator[None]:
-        """A connection that is shut when the listener is closed."""
-        self._lines.add(line)
+    def kept(self, connection: socket.socket) -> Iterator[None]:
+        """Shut a connection down when the listener is closed."""
+        self._connections.add(connection)
         try:
             yield
         finally:
-            self._lines.discard(line)
+            self._connections.discard(connection)
 
-    def serve(self, line: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         raise NotImplementedError
 
 
@@ -165,11 +165,11 @@ class HostileServer(Listener):
     """
     A server with a script.
 
-    :param script: What each request gets; the last entry serves all that follow.
+    :param script: The replies; the last one is repeated.
     :param tls: Speaks TLS with this context.
     """
 
-    def __init__(self, *script: Act, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *script: Reply, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._script = list(script)
         self._tls = tls
         self._lock = threading.Lock()
@@ -178,30 +178,30 @@ class HostileServer(Listener):
 
     @property
     def count(self) -> int:
-        """How many requests arrived."""
+        """The number of requests."""
         return len(self.seen)
 
-    def serve(self, line: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         if self._tls is None:
-            self._talk(line)
+            self._talk(connection)
             return
-        with self._tls.wrap_socket(line, server_side=True) as secure, self.kept(secure):
+        with self._tls.wrap_socket(connection, server_side=True) as secure, self.kept(secure):
             self._talk(secure)
 
-    def _talk(self, line: socket.socket) -> None:
-        while request := read_request(line):
+    def _talk(self, connection: socket.socket) -> None:
+        while request := read_request(connection):
             with self._lock:
                 self.seen.append(request)
-                act = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-            if not act(line):
+                reply = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+            if not reply(connection):
                 return
 
 
-def read_request(line: socket.socket) -> Seen | None:
-    """The next request of a connection; None when it is over."""
+def read_request(connection: socket.socket) -> Seen | None:
+    """Read the next request of a connection; None at its end."""
     raw = b""
     while b"\r\n\r\n" not in raw:
-        block = line.recv(65536)
+        block = connection.recv(65536)
         if not block:
             return None
         raw += block
@@ -210,7 +210,7 @@ def read_request(line: socket.socket) -> Seen | None:
     method, target, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
-        block = line.recv(65536)
+        block = connection.recv(65536)
         if not block:
             return None
         body += block
@@ -219,48 +219,48 @@ def read_request(line: socket.socket) -> Seen | None:
 
 class ForwardProxy(Listener):
     """
-    A forward proxy that leads every host to one server.
+    A forward proxy that connects every host to one server.
 
     :param upstream: The port of that server.
-    :param refusing: The status that a tunnel is refused with, the first time.
+    :param rejecting: Status with which the first tunnel is rejected.
     """
 
-    def __init__(self, *, upstream: int, refusing: int | None = None) -> None:
+    def __init__(self, *, upstream: int, rejecting: int | None = None) -> None:
         self._upstream = upstream
-        self._refusing = refusing
+        self._rejecting = rejecting
         self.seen: list[Seen] = []
         super().__init__()
 
-    def serve(self, line: socket.socket) -> None:
-        request = read_request(line)
+    def serve(self, connection: socket.socket) -> None:
+        request = read_request(connection)
         if request is None:
             return
         self.seen.append(request)
-        refused, self._refusing = self._refusing, None
-        if refused is not None:
-            answer(refused)(line)
+        status, self._rejecting = self._rejecting, None
+        if status is not None:
+            answer(status)(connection)
             return
         with socket.create_connection(("127.0.0.1", self._upstream)) as onward, self.kept(onward):
             if request.method == "CONNECT":
-                line.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
                 path = "/" + request.target.partition("://")[2].partition("/")[2]
                 lines = [f"{name}: {value}" for name, value in request.headers.items() if not name.startswith("proxy-")]
                 head = "\r\n".join([f"{request.method} {path} HTTP/1.1", *lines, "connection: close", "", ""])
                 onward.sendall(head.encode() + request.body)
-            relay = threading.Thread(target=_relay, args=(line, onward), daemon=True)
+            relay = threading.Thread(target=_relay, args=(connection, onward), daemon=True)
             relay.start()
-            _relay(onward, line)
+            _relay(onward, connection)
             relay.join(10)
 
 
 def _relay(source: socket.socket, target: socket.socket) -> None:
-    """Pass on what comes, and the end of it: a reset as a reset."""
+    """Forward all bytes, then the end of the connection: a reset as a reset."""
     try:
         while block := source.recv(65536):
             target.sendall(block)
     except OSError:
         reset(target)
-    for line in (source, target):
+    for connection in (source, target):
         with contextlib.suppress(OSError):
-            line.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)

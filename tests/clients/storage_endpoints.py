@@ -1,4 +1,4 @@
-"""What storage hosts do, well and badly, as acts for :class:`.servers.HostileServer`."""
+"""Replies of storage hosts for :class:`.servers.HostileServer`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from .servers import Act, Listener, reset
+from .servers import Listener, Reply, reset
 
 TOO_LARGE = (
     b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>EntityTooLarge</Code><Message>Your proposed upload "
@@ -19,22 +19,22 @@ EXPIRED = (
 )
 
 
-def raw(text: bytes) -> Act:
-    """Exactly these bytes, then the end of the connection."""
+def raw(text: bytes) -> Reply:
+    """Send exactly these bytes, and close the connection."""
 
-    def act(line: socket.socket) -> bool:
-        line.sendall(text)
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(text)
         return False
 
-    return act
+    return reply
 
 
-def file(content: bytes, *, start: int = 0, keep: int | None = None, broken: bool = False, **headers: str) -> Act:
+def file(content: bytes, *, start: int = 0, keep: int | None = None, broken: bool = False, **headers: str) -> Reply:
     """
-    A file, or what is left of it from ``start``, as 206.
+    Send a file, or its rest from ``start`` as a 206.
 
     :param keep: Bytes of the body that are sent; None for all.
-    :param broken: Ends with a reset.
+    :param broken: Whether a reset follows.
     """
     body = content[start:]
     status = "206 Partial Content" if start else "200 OK"
@@ -43,15 +43,15 @@ def file(content: bytes, *, start: int = 0, keep: int | None = None, broken: boo
         lines.append(f"Content-Range: bytes {start}-{len(content) - 1}/{len(content)}")
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *lines, "", ""])
 
-    def act(line: socket.socket) -> bool:
-        line.sendall(head.encode() + body[:keep])
-        return reset(line) if broken else False
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(head.encode() + body[:keep])
+        return reset(connection) if broken else False
 
-    return act
+    return reply
 
 
-def chunked(content: bytes, *, whole: bool = True) -> Act:
-    """A body of which nobody says the length."""
+def chunked(content: bytes, *, whole: bool = True) -> Reply:
+    """Send a body without its length."""
     half = len(content) // 2
     parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:half], content[half:]) if part)
     return raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + parts + (b"0\r\n\r\n" if whole else b""))
@@ -59,10 +59,10 @@ def chunked(content: bytes, *, whole: bool = True) -> Act:
 
 class HastyHost(Listener):
     """
-    A storage host that answers when it has seen the head of a request, and takes nothing of the body.
+    A storage host that responds to the head of a request without reading the body.
 
-    :param text: The answer.
-    :param hangs_up: Whether it closes the connection at once, with the body unread, which resets it.
+    :param text: The response.
+    :param hangs_up: Whether it closes the connection at once, which resets it.
     """
 
     def __init__(self, text: bytes, *, hangs_up: bool) -> None:
@@ -70,46 +70,46 @@ class HastyHost(Listener):
         self._hangs_up = hangs_up
         super().__init__()
 
-    def serve(self, line: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += line.recv(4096)
-        line.sendall(self._text)
+            head += connection.recv(4096)
+        connection.sendall(self._text)
         if not self._hangs_up:
-            # Until the client goes away, as far as that can be seen without reading what it sent.
+            # Until the client leaves, as far as that shows without reading its body.
             with suppress(OSError):
-                while line.recv(1, socket.MSG_PEEK):
-                    if line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 1:
+                while connection.recv(1, socket.MSG_PEEK):
+                    if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 1:
                         return
 
 
 class CountingHost(Listener):
-    """A storage host that takes a form of any size and counts its bytes."""
+    """A storage host that counts the bytes of a form."""
 
     def __init__(self) -> None:
         self.taken = self.announced = 0
         self.over = threading.Event()
         super().__init__()
 
-    def serve(self, line: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         try:
-            self._take(line)
+            self._take(connection)
         finally:
             self.over.set()
 
-    def _take(self, line: socket.socket) -> None:
+    def _take(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += line.recv(4096)
+            head += connection.recv(4096)
         head, _, body = head.partition(b"\r\n\r\n")
         found = re.search(rb"(?i)content-length: (\d+)", head)
         assert found
         self.announced = int(found[1])
         self.taken = len(body)
         buffer = bytearray(1024 * 1024)
-        while self.taken < self.announced and (count := line.recv_into(buffer)):
+        while self.taken < self.announced and (count := connection.recv_into(buffer)):
             self.taken += count
-        line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
 __all__ = ["EXPIRED", "TOO_LARGE", "CountingHost", "HastyHost", "chunked", "file", "raw"]

@@ -14,10 +14,10 @@ from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients.signed_urls import open_link
+from airflow_provider_mosaic.clients.signed_urls import open_url
 from airflow_provider_mosaic.clients.sync_client import open_session
 
-from .servers import Act, ForwardProxy, HostileServer, answer
+from .servers import ForwardProxy, HostileServer, Reply, answer
 from .transports import KEY, Transport, access_to, paid_call
 
 pytestmark = pytest.mark.hostile
@@ -59,19 +59,19 @@ def evil() -> Iterator[HostileServer]:
         yield server
 
 
-def redirect(status: int, place: str, evil: HostileServer) -> Act:
+def redirect(status: int, place: str, evil: HostileServer) -> Reply:
     """A redirect that is spelled with the port that it was asked at."""
 
-    def act(line: socket.socket) -> bool:
-        here = f"127.0.0.1:{line.getsockname()[1]}"
-        return answer(status, Location=place.format(here=here, evil=f"127.0.0.1:{evil.port}"))(line)
+    def reply(connection: socket.socket) -> bool:
+        here = f"127.0.0.1:{connection.getsockname()[1]}"
+        return answer(status, Location=place.format(here=here, evil=f"127.0.0.1:{evil.port}"))(connection)
 
-    return act
+    return reply
 
 
 @pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("call", [whoami(), paid_call()], ids=["GET", "POST"])
-def test_no_spelling_of_a_redirect_leads_the_key_or_the_body_to_another_host(
+def test_redirects_never_send_key_or_body_to_another_host(
     transport: Transport, evil: HostileServer, status: int, call: Call[object]
 ) -> None:
     for place in SPELLINGS:
@@ -83,7 +83,7 @@ def test_no_spelling_of_a_redirect_leads_the_key_or_the_body_to_another_host(
             assert {seen.headers["host"] for seen in server.seen} == {f"127.0.0.1:{server.port}"}, place
 
 
-def test_of_a_redirect_only_path_and_query_are_taken(transport: Transport) -> None:
+def test_redirects_change_only_path_and_query(transport: Transport) -> None:
     places = {
         "http://{here}": ("/",),
         "http://{here}/a%2Fb?c=d#e": ("/a%2Fb?c=d",),
@@ -125,7 +125,7 @@ def test_of_a_redirect_only_path_and_query_are_taken(transport: Transport) -> No
         "https://" + "a." * 50_000 + "so",
     ],
 )
-def test_a_host_that_libraries_read_in_different_ways_is_refused(host: str) -> None:
+def test_ambiguous_hosts_are_rejected(host: str) -> None:
     with pytest.raises(MosaicValidationError, match=r"^host=") as caught:
         Access(api_key=KEY, base_url=host)
     assert "hush" not in str(caught.value)
@@ -136,7 +136,7 @@ def test_a_host_that_libraries_read_in_different_ways_is_refused(host: str) -> N
 
 
 @pytest.mark.parametrize("status", [300, 302, 304, 307])
-def test_a_redirect_that_names_no_address_does_not_point_to_one(transport: Transport, status: int) -> None:
+def test_redirect_without_location_error(transport: Transport, status: int) -> None:
     with (
         HostileServer(answer(status)) as server,
         pytest.raises(MosaicResponseError, match=rf"{status}.*names no address"),
@@ -145,7 +145,7 @@ def test_a_redirect_that_names_no_address_does_not_point_to_one(transport: Trans
 
 
 @pytest.mark.parametrize("status", [301, 302])
-def test_a_slash_at_the_end_of_the_path_is_named(transport: Transport, status: int) -> None:
+def test_trailing_slash_redirect_error(transport: Transport, status: int) -> None:
     with HostileServer(answer(status, Location="/agent/agent-1/run/"), answer(200, {"run_id": "run-1"})) as server:
         with pytest.raises(MosaicResponseError, match=rf"{status}.*slash at its end.*without the slash") as caught:
             transport.send(access_to(server.url), paid_call())
@@ -153,7 +153,7 @@ def test_a_slash_at_the_end_of_the_path_is_named(transport: Transport, status: i
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_another_path_of_the_same_host_is_not_called_another_address(transport: Transport, status: int) -> None:
+def test_same_host_redirect_error(transport: Transport, status: int) -> None:
     with (
         HostileServer(answer(status, Location="/login?token=hush")) as server,
         pytest.raises(MosaicResponseError, match=r"another path on the same host.*was not followed") as caught,
@@ -165,9 +165,7 @@ def test_another_path_of_the_same_host_is_not_called_another_address(transport: 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
-def test_a_redirect_from_http_to_https_says_to_write_https(
-    transport: Transport, status: int, call: Call[object]
-) -> None:
+def test_http_to_https_redirect_error_names_the_fix(transport: Transport, status: int, call: Call[object]) -> None:
     for port, shown in (("", ""), (":443", ""), (":8443", ":8443")):
         place = f"https://127.0.0.1{port}/whoami?token=hush"
         words = rf"write https://127\.0\.0\.1{shown} as the connection's host"
@@ -179,7 +177,7 @@ def test_a_redirect_from_http_to_https_says_to_write_https(
 
 
 @pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
-def test_redirects_without_end_on_one_host_say_so(transport: Transport, call: Call[object]) -> None:
+def test_endless_redirects_error(transport: Transport, call: Call[object]) -> None:
     with HostileServer(answer(307, Location="/whoami")) as server:
         with pytest.raises(MosaicResponseError, match=f"redirected {MOST_REDIRECTS} times on the same host"):
             transport.send(access_to(server.url), call)
@@ -203,33 +201,31 @@ def test_redirects_without_end_on_one_host_say_so(transport: Transport, call: Ca
         "http://127.1",
     ],
 )
-def test_plain_http_to_another_machine_is_refused_unless_it_is_allowed(host: str) -> None:
+def test_http_to_another_machine_needs_allow_http(host: str) -> None:
     with pytest.raises(MosaicValidationError, match=r"^host=.*unencrypted.*Write https://.*allow_http"):
         Access(api_key=KEY, base_url=host)
     assert Access(api_key=KEY, base_url=host, allow_http=True).base_url == host
 
 
 @pytest.mark.parametrize("allowed", ["true", 1, None])
-def test_what_allows_plain_http_is_a_bool(allowed: Any) -> None:
+def test_allow_http_must_be_a_bool(allowed: Any) -> None:
     with pytest.raises(MosaicValidationError, match=r"^allow_http="):
         Access(api_key=KEY, base_url="http://api.mosaic.so", allow_http=allowed)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
-def test_plain_http_to_this_machine_needs_nothing(transport: Transport, host: str) -> None:
+def test_http_to_localhost_is_allowed(transport: Transport, host: str) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(access_to(f"http://{host}:{server.port}"), whoami())
         assert server.count == 1
 
 
 @pytest.mark.parametrize("host", ["[::1]", "127.0.0.2"])
-def test_this_machine_has_more_addresses(host: str) -> None:
+def test_other_loopback_addresses_are_allowed(host: str) -> None:
     assert Access(api_key=KEY, base_url=f"http://{host}:8080").base_url == f"http://{host}:8080"
 
 
-def test_plain_http_to_this_machine_does_not_leave_it_by_a_proxy(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_http_to_localhost_never_uses_a_remote_proxy(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileServer(answer(200, {})) as server:
         monkeypatch.setenv("HTTP_PROXY", "http://user:hush@proxy.test:3128")
         with pytest.raises(MosaicValidationError, match=r"^proxy='proxy\.test'.*unencrypted.*NO_PROXY") as caught:
@@ -240,9 +236,7 @@ def test_plain_http_to_this_machine_does_not_leave_it_by_a_proxy(
         assert server.count == 1
 
 
-def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_http_to_localhost_may_use_a_local_proxy(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         transport.send(access_to(server.url), whoami())
@@ -273,22 +267,20 @@ def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_whose_address_cannot_be_read_is_refused_and_not_shown(
+def test_malformed_proxy_is_rejected_without_showing_it(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str, scheme: str
 ) -> None:
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
-    with pytest.raises(MosaicValidationError, match=rf"^proxy=.*a proxy for {scheme}://.*can't be read") as caught:
+    with pytest.raises(MosaicValidationError, match=rf"^proxy=.*a proxy for {scheme}://.*can't be parsed") as caught:
         transport.send(access_to(f"{scheme}://127.0.0.1:9"), paid_call())
     assert "sh@" not in str(caught.value)
     assert "hush" not in str(caught.value)
     # A transfer takes the same proxy.
     with pytest.raises(MosaicValidationError, match=r"^proxy="), open_session() as session:
-        open_link(session, f"{scheme}://127.0.0.1:9/a.mp4", what="read a", connect_timeout=1.0, timeout=1.0)
+        open_url(session, f"{scheme}://127.0.0.1:9/a.mp4", action="read a", connect_timeout=1.0, timeout=1.0)
 
 
-def test_a_proxy_that_needs_another_package_means_that_nothing_was_done(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_that_needs_another_package_has_no_effect(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "nosuch://127.0.0.1:1")
     with pytest.raises(MosaicError) as caught:
         transport.send(access_to("https://127.0.0.1:9"), paid_call())
@@ -296,7 +288,7 @@ def test_a_proxy_that_needs_another_package_means_that_nothing_was_done(
 
 
 @pytest.mark.parametrize("workspace", ["\u00fc", "w\u20ac", "\ud800", "w" * 100_000, "a/b", "a\x00b"])
-def test_a_workspace_id_that_no_header_takes_is_refused(workspace: str) -> None:
+def test_invalid_workspace_ids_are_rejected(workspace: str) -> None:
     with pytest.raises(MosaicValidationError, match=r"^workspace_id=") as caught:
         Access(api_key=KEY, workspace_id=workspace)
     assert len(str(caught.value)) < 500
@@ -305,9 +297,7 @@ def test_a_workspace_id_that_no_header_takes_is_refused(workspace: str) -> None:
 @pytest.mark.parametrize(
     "value", ["a/b", "a\\b", "a?b", "a#b", "a%2Fb", "../whoami", "a\x00b", "\ud800", "\udcffx", "x" * 100_000]
 )
-def test_an_id_that_is_no_segment_of_a_path_is_refused_before_anything_is_sent(
-    transport: Transport, value: str
-) -> None:
+def test_invalid_ids_are_rejected_before_sending(transport: Transport, value: str) -> None:
     with HostileServer(answer(200, {"status": "running"})) as server:
         with pytest.raises(MosaicValidationError, match=r"^run_id=") as caught:
             transport.send(access_to(server.url), get_run(value))

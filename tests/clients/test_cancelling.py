@@ -21,7 +21,7 @@ class AtOnce(httpx.AsyncBaseTransport):
 
 
 @pytest.mark.parametrize("turns", range(12))
-def test_no_cancellation_is_lost_whenever_it_comes(turns: int) -> None:
+def test_cancellation_is_never_lost(turns: int) -> None:
     async def course() -> str:
         client = AsyncClient(Access(api_key="mk_test", base_url="http://127.0.0.1:9"))
         await client.aclose()

@@ -20,22 +20,17 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import Part, Target, local_target
+from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, local_destination
 from airflow_provider_mosaic.clients.progress import Progress
 
-from .on_loopback import fetch, fetched_size, look, measure
-from .servers import Act, HostileServer, answer, hang_up, reset, silence
+from .on_loopback import fetch, look
+from .servers import HostileServer, Reply, answer, hang_up, reset, silence
 from .storage_endpoints import chunked, file, raw
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
 CONTENT = os.urandom(700_000)
 TAG = '"v1"'
-
-
-def test_a_file_whose_length_is_not_told_is_measured() -> None:
-    with HostileServer(chunked(CONTENT)) as host:
-        assert measure(Links(host), most=len(CONTENT)) == len(CONTENT)
 
 
 class Links:
@@ -54,7 +49,7 @@ class Links:
 def fetch_from(host: HostileServer, path: Path, **options: Any) -> tuple[int, Links]:
     links = Links(host)
     options.setdefault("sleep", lambda seconds: None)
-    return fetch(links, local_target(path), **options), links
+    return fetch(links, local_destination(path), **options), links
 
 
 @pytest.fixture
@@ -66,7 +61,7 @@ def landing(tmp_path: Path) -> Iterator[Path]:
         assert {entry.name for entry in path.parent.iterdir()} <= {path.name}
 
 
-def test_a_file_arrives_whole_in_a_folder_that_was_missing(landing: Path) -> None:
+def test_download_creates_missing_directories(landing: Path) -> None:
     with HostileServer(file(CONTENT)) as host:
         size, links = fetch_from(host, landing)
     assert size == len(CONTENT)
@@ -78,7 +73,7 @@ def test_a_file_arrives_whole_in_a_folder_that_was_missing(landing: Path) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_an_expired_link_is_renewed(landing: Path, status: int) -> None:
+def test_expired_url_is_renewed(landing: Path, status: int) -> None:
     with HostileServer(answer(status, b"<Error><Code>ExpiredToken</Code></Error>"), file(CONTENT)) as host:
         _, links = fetch_from(host, landing)
     assert landing.read_bytes() == CONTENT
@@ -89,9 +84,7 @@ def test_an_expired_link_is_renewed(landing: Path, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, MosaicPermissionError), (404, MosaicNotFoundError), (410, MosaicNotFoundError)]
 )
-def test_a_link_that_is_never_good_ends_after_three_fresh_ones(
-    landing: Path, status: int, kind: type[MosaicError]
-) -> None:
+def test_download_fails_after_three_fresh_urls(landing: Path, status: int, kind: type[MosaicError]) -> None:
     refusal = answer(
         status, b"<Error><Code>AccessDenied</Code><Message>see ?Signature, https://x.test/?k=cafe</Message>"
     )
@@ -104,13 +97,11 @@ def test_a_link_that_is_never_good_ends_after_three_fresh_ones(
 
 
 @pytest.mark.parametrize("broken", [True, False])
-def test_a_broken_download_goes_on_where_it_broke_with_a_fresh_link_if_the_old_one_expired(
-    landing: Path, broken: bool
-) -> None:
-    def resumed(line: Any) -> bool:
+def test_download_resumes_with_a_fresh_url(landing: Path, broken: bool) -> None:
+    def resumed(connection: Any) -> bool:
         start = int(host.seen[-1].headers["range"].removeprefix("bytes=").removesuffix("-"))
         assert start > 0
-        return file(CONTENT, start=start, ETag=TAG)(line)
+        return file(CONTENT, start=start, ETag=TAG)(connection)
 
     script = [file(CONTENT, keep=600_000, broken=broken, ETag=TAG), answer(403), resumed]
     with HostileServer(*script) as host:
@@ -122,7 +113,7 @@ def test_a_broken_download_goes_on_where_it_broke_with_a_fresh_link_if_the_old_o
         assert host.seen[2].headers["range"] == "bytes=600000-"
 
 
-def test_a_weak_tag_is_no_condition_and_without_any_validator_it_begins_anew(landing: Path) -> None:
+def test_download_restarts_without_a_strong_validator(landing: Path) -> None:
     with HostileServer(file(CONTENT, keep=1000, ETag='W/"v1"'), file(CONTENT)) as host:
         fetch_from(host, landing)
     assert "range" not in host.seen[1].headers
@@ -150,31 +141,31 @@ MODIFIED = "Tue, 01 Sep 2026 17:00:00 GMT"
     ],
     ids=["200-in-place-of-206", "other-tag", "no-date", "other-length", "other-part", "416", "no-range"],
 )
-def test_two_versions_are_never_mixed(landing: Path, first: Act, then: list[Act]) -> None:
+def test_versions_of_a_file_are_never_mixed(landing: Path, first: Reply, then: list[Reply]) -> None:
     with HostileServer(first, *then) as host:
         size, _ = fetch_from(host, landing)
     assert (size, landing.read_bytes()) == (len(OTHER), OTHER)
     assert host.seen[1].headers["range"] == "bytes=1000-"
 
 
-@pytest.mark.parametrize("act", [reset, hang_up, answer(503), answer(429), answer(500, b"<html>")])
-def test_a_fault_that_may_pass_is_waited_out(landing: Path, act: Act) -> None:
+@pytest.mark.parametrize("reply", [reset, hang_up, answer(503), answer(429), answer(500, b"<html>")])
+def test_transient_errors_are_retried(landing: Path, reply: Reply) -> None:
     pauses: list[float] = []
-    with HostileServer(act, act, file(CONTENT)) as host:
+    with HostileServer(reply, reply, file(CONTENT)) as host:
         fetch_from(host, landing, sleep=pauses.append, retries=RetryPolicy(first_pause=1.0))
     assert landing.read_bytes() == CONTENT
     assert len(pauses) == 2
     assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
 
 
-def test_a_pause_that_the_host_asks_for_is_kept(landing: Path) -> None:
+def test_retry_after_is_honoured(landing: Path) -> None:
     pauses: list[float] = []
     with HostileServer(answer(503, Retry_After="9"), file(CONTENT)) as host:
         fetch_from(host, landing, sleep=pauses.append)
     assert 9.0 <= pauses[0] <= 10.0
 
 
-def test_a_pause_that_the_host_asks_for_is_not_kept_when_it_is_a_month(landing: Path) -> None:
+def test_retry_after_beyond_the_budget_fails(landing: Path) -> None:
     pauses: list[float] = []
     with HostileServer(answer(503, Retry_After="2592000"), file(CONTENT)) as host:
         with pytest.raises(MosaicServerError):
@@ -183,7 +174,7 @@ def test_a_pause_that_the_host_asks_for_is_not_kept_when_it_is_a_month(landing: 
 
 
 @pytest.mark.parametrize(
-    ("act", "kind"),
+    ("reply", "kind"),
     [
         (file(CONTENT, keep=1000), MosaicTransportError),
         (file(CONTENT, keep=1000, broken=True), MosaicTransportError),
@@ -192,8 +183,8 @@ def test_a_pause_that_the_host_asks_for_is_not_kept_when_it_is_a_month(landing: 
         (silence, MosaicTransportError),
     ],
 )
-def test_a_file_that_never_comes_whole_leaves_nothing(landing: Path, act: Act, kind: type[MosaicError]) -> None:
-    with HostileServer(act) as host, pytest.raises(kind) as caught:
+def test_incomplete_download_leaves_nothing(landing: Path, reply: Reply, kind: type[MosaicError]) -> None:
+    with HostileServer(reply) as host, pytest.raises(kind) as caught:
         fetch_from(host, landing, timeout=0.2, retries=RetryPolicy(attempts=3))
     assert caught.value.transient
     assert "cafe" not in str(caught.value)
@@ -201,12 +192,12 @@ def test_a_file_that_never_comes_whole_leaves_nothing(landing: Path, act: Act, k
     assert host.count in (3, 4)
 
 
-def test_every_new_byte_is_worth_another_try(landing: Path) -> None:
+def test_new_bytes_reset_the_retries(landing: Path) -> None:
     content = CONTENT[:1200]
 
-    def hundred_bytes(line: Any) -> bool:
+    def hundred_bytes(connection: Any) -> bool:
         start = int(host.seen[-1].headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        return file(content, start=start, keep=100, ETag=TAG)(line)
+        return file(content, start=start, keep=100, ETag=TAG)(connection)
 
     with HostileServer(hundred_bytes) as host:
         fetch_from(host, landing, retries=RetryPolicy(attempts=2))
@@ -214,32 +205,32 @@ def test_every_new_byte_is_worth_another_try(landing: Path) -> None:
     assert host.count == 12
 
 
-def test_a_body_without_length_is_taken_when_it_ends_properly(landing: Path) -> None:
+def test_chunked_file_is_saved(landing: Path) -> None:
     with HostileServer(chunked(CONTENT)) as host:
         size, _ = fetch_from(host, landing)
     assert (size, landing.read_bytes()) == (len(CONTENT), CONTENT)
 
 
 @pytest.mark.parametrize(
-    ("act", "words"),
+    ("reply", "words"),
     [
         (raw(b"HTTP/1.0 200 OK\r\n\r\nwhere does it end"), "without its length"),
         (answer(200, b"<html>log in</html>", Content_Type="text/html"), "HTML page"),
         (answer(200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
         (answer(200, b""), "empty"),
         (chunked(b""), "empty"),
-        (answer(302, Location="ftp://elsewhere.test/"), "not on the web"),
+        (answer(302, Location="ftp://elsewhere.test/"), "not an HTTP URL"),
     ],
 )
-def test_what_is_no_file_is_refused_at_once(landing: Path, act: Act, words: str) -> None:
-    with HostileServer(act) as host, pytest.raises(MosaicResponseError, match=words) as caught:
+def test_responses_that_are_not_files_fail_at_once(landing: Path, reply: Reply, words: str) -> None:
+    with HostileServer(reply) as host, pytest.raises(MosaicResponseError, match=words) as caught:
         fetch_from(host, landing)
     assert host.count == 1
     assert not caught.value.transient
     assert not landing.exists()
 
 
-def test_a_redirect_is_followed_to_another_host_and_carries_no_password(
+def test_redirect_to_another_host_sends_no_credentials(
     landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -255,7 +246,7 @@ def test_a_redirect_is_followed_to_another_host_and_carries_no_password(
         assert not {"authorization", "cookie", "referer"} & set(request.headers)
 
 
-def test_the_old_file_stays_until_the_new_one_is_whole(landing: Path) -> None:
+def test_old_file_stays_until_the_new_one_is_complete(landing: Path) -> None:
     landing.parent.mkdir(parents=True)
     landing.write_bytes(b"old")
     with HostileServer(file(CONTENT, keep=1000)) as host, pytest.raises(MosaicTransportError):
@@ -266,16 +257,16 @@ def test_the_old_file_stays_until_the_new_one_is_whole(landing: Path) -> None:
     assert landing.read_bytes() == CONTENT
 
 
-class FullDisk(Target):
+class FullDisk(Destination):
     """A local file on a disk that has room for a part of it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name=path.name, shown=str(path))
-        self.part: Part | None = None
-        self._inner = local_target(path)
+        self.part: PartialFile | None = None
+        self._inner = local_destination(path)
 
-    def _open_part(self, size: int | None) -> Part:
-        part = self._inner.open_part(size)
+    def open(self, size: int | None) -> PartialFile:
+        part = self._inner.open(size)
         # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
         part._stream.close()  # type: ignore[attr-defined]
         part._stream = Path("/dev/full").open("wb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115
@@ -283,7 +274,7 @@ class FullDisk(Target):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_disk_names_the_destination_and_leaves_nothing(landing: Path) -> None:
+def test_full_disk_names_the_destination_and_leaves_nothing(landing: Path) -> None:
     with HostileServer(file(CONTENT)) as host, pytest.raises(MosaicValidationError, match="no room") as caught:
         fetch(Links(host), FullDisk(landing), sleep=lambda seconds: None)
     assert host.count == 1
@@ -291,7 +282,7 @@ def test_a_full_disk_names_the_destination_and_leaves_nothing(landing: Path) -> 
     assert os.strerror(errno.ENOSPC) in str(caught.value)
 
 
-def test_a_destination_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_destination_is_named(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     for path in (tmp_path, tmp_path / "plain" / "cut.mp4", tmp_path / ("x" * 300) / "cut.mp4"):
         with HostileServer(file(CONTENT)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
@@ -300,7 +291,7 @@ def test_a_destination_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"plain"}
 
 
-def test_a_kill_in_the_middle_leaves_nothing(landing: Path) -> None:
+def test_kill_during_download_leaves_nothing(landing: Path) -> None:
     class Killed(BaseException):
         pass
 
@@ -312,24 +303,24 @@ def test_a_kill_in_the_middle_leaves_nothing(landing: Path) -> None:
     assert list(landing.parent.iterdir()) == []
 
 
-def test_a_link_that_can_not_be_had_ends_the_download(landing: Path) -> None:
+def test_download_fails_without_a_url(landing: Path) -> None:
     def gone() -> str:
         raise MosaicNotFoundError("the run is gone")
 
     with pytest.raises(MosaicNotFoundError, match="the run is gone"):
-        fetch(gone, local_target(landing))
+        fetch(gone, local_destination(landing))
 
 
-def test_progress_ends_with_the_whole(landing: Path) -> None:
-    told: list[Progress] = []
+def test_progress_reports_the_end(landing: Path) -> None:
+    reports: list[Progress] = []
     with HostileServer(file(CONTENT)) as host:
-        fetch_from(host, landing, progress=told.append)
-    assert [one.finished for one in told] == [True]
-    assert (told[0].done, told[0].total) == (len(CONTENT), len(CONTENT))
+        fetch_from(host, landing, on_progress=reports.append)
+    assert [one.finished for one in reports] == [True]
+    assert (reports[0].done, reports[0].total) == (len(CONTENT), len(CONTENT))
 
 
 @pytest.mark.parametrize(
-    ("act", "size"),
+    ("reply", "size"),
     [
         (file(CONTENT), len(CONTENT)),
         (raw(b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/700000\r\nContent-Length: 1\r\n\r\nx"), 700_000),
@@ -338,15 +329,15 @@ def test_progress_ends_with_the_whole(landing: Path) -> None:
         (chunked(CONTENT), None),
     ],
 )
-def test_the_length_is_known_without_fetching(act: Act, size: int | None) -> None:
-    with HostileServer(answer(403), act) as host:
+def test_size_is_read_without_fetching(reply: Reply, size: int | None) -> None:
+    with HostileServer(answer(403), reply) as host:
         links = Links(host)
-        assert fetched_size(links) == size
+        assert look(links).size == size
     assert links.given == 2
     assert host.seen[1].method == "GET"
 
 
-def test_a_look_tells_media_type_and_name() -> None:
+def test_file_info_has_media_type_and_name() -> None:
     headers = {"Content_Type": "Video/MP4; x=y", "Content_Disposition": "attachment; filename*=UTF-8''Z%C3%BCrich.mp4"}
     with HostileServer(file(CONTENT, **headers)) as host:
         facts = look(Links(host))
@@ -357,7 +348,8 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.download import fetch, local_target
+from airflow_provider_mosaic.clients.destinations import local_destination
+from airflow_provider_mosaic.clients.download import fetch
 
 def status(key):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
@@ -365,20 +357,20 @@ def status(key):
 
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-fetch(lambda: sys.argv[1], local_target(sys.argv[2]), policy=LinkPolicy(loopback=True))
+fetch(lambda: sys.argv[1], local_destination(sys.argv[2]), policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
-def test_a_large_download_holds_at_most_eight_mebibytes(tmp_path: Path) -> None:
+def test_large_download_uses_little_memory(tmp_path: Path) -> None:
     size = 256 * 1024 * 1024
     block = bytes(1024 * 1024)
 
-    def large(line: Any) -> bool:
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    def large(connection: Any) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(size // len(block)):
-            line.sendall(block)
+            connection.sendall(block)
         return False
 
     path = tmp_path / "large.mp4"

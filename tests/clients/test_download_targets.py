@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import storage_destination
 
 from .buckets import (  # noqa: F401 - fixtures
     BUCKET,
@@ -46,41 +46,41 @@ def names_in(folder: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("content", [CONTENT, b"small"], ids=["large", "small"])
-def test_a_file_arrives_whole_and_alone(folder: Any, content: bytes) -> None:
+def test_download_saves_only_the_file(folder: Any, content: bytes) -> None:
     path = folder / "run" / "cut.mp4"
     with HostileServer(file(content)) as host:
-        assert fetch(lambda: f"{host.url}/cut.mp4", storage_target(path)) == len(content)
+        assert fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path)) == len(content)
     assert path.fs.cat_file(path.path) == content
     assert names_in(folder) == {"cut.mp4"}
 
 
-def test_a_broken_download_is_gone_on_with(folder: Any) -> None:
+def test_download_resumes_in_each_storage(folder: Any) -> None:
     path = folder / "cut.mp4"
     tag = '"v1"'
     script = [file(CONTENT, keep=9_000_000, ETag=tag), file(CONTENT, start=9_000_000, ETag=tag)]
     with HostileServer(*script) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path), sleep=lambda seconds: None)
     assert path.fs.cat_file(path.path) == CONTENT
     assert host.seen[1].headers["range"] == "bytes=9000000-"
 
 
-def test_a_download_that_begins_anew_leaves_nothing_of_the_first_one(folder: Any) -> None:
+def test_restarted_download_replaces_the_first_bytes(folder: Any) -> None:
     path = folder / "cut.mp4"
     with HostileServer(file(CONTENT, keep=9_000_000), file(CONTENT[::-1])) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(path), sleep=lambda seconds: None)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(path), sleep=lambda seconds: None)
     assert path.fs.cat_file(path.path) == CONTENT[::-1]
     assert names_in(folder) == {"cut.mp4"}
 
 
 @pytest.mark.parametrize("keep", [9_000_000, 1000])
-def test_a_download_that_fails_leaves_the_old_file_or_nothing(folder: Any, keep: int) -> None:
+def test_failed_download_keeps_the_old_file(folder: Any, keep: int) -> None:
     old, new = folder / "old.mp4", folder / "new.mp4"
     old.fs.pipe_file(old.path, b"old")
     for path in (old, new):
         with HostileServer(file(CONTENT, keep=keep)) as host, pytest.raises(MosaicError):
             fetch(
                 lambda url=host.url: url,  # type: ignore[misc]
-                storage_target(path),
+                storage_destination(path),
                 retries=RetryPolicy(attempts=2),
                 sleep=lambda seconds: None,
             )
@@ -88,11 +88,11 @@ def test_a_download_that_fails_leaves_the_old_file_or_nothing(folder: Any, keep:
     assert old.fs.cat_file(old.path) == b"old"
 
 
-def test_no_parts_stay_behind_in_a_bucket(s3: Any, s3_client: Any) -> None:
+def test_failed_download_aborts_the_multipart_upload(s3: Any, s3_client: Any) -> None:
     with HostileServer(file(CONTENT, keep=9_000_000)) as host, pytest.raises(MosaicError):
         fetch(
             lambda: host.url,
-            storage_target(s3 / "cut.mp4"),
+            storage_destination(s3 / "cut.mp4"),
             retries=RetryPolicy(attempts=2),
             sleep=lambda seconds: None,
         )
@@ -100,13 +100,13 @@ def test_no_parts_stay_behind_in_a_bucket(s3: Any, s3_client: Any) -> None:
     assert names_in(s3) == set()
 
 
-def test_a_bucket_that_is_missing_is_named(s3: Any) -> None:
+def test_missing_bucket_is_named(s3: Any) -> None:
     from airflow.sdk import ObjectStoragePath
 
     path = ObjectStoragePath("s3://not-there/cut.mp4", conn_id=CONNECTION)
     for content in (CONTENT, b"small"):
         with HostileServer(file(content)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
-            fetch(lambda url=host.url: url, storage_target(path))  # type: ignore[misc]
+            fetch(lambda url=host.url: url, storage_destination(path))  # type: ignore[misc]
         assert "not-there" in str(caught.value)
 
 
@@ -114,9 +114,9 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.clients.sources import blocks, storage_source
+from airflow_provider_mosaic.clients.sources import read_blocks, storage_source
 from airflow_provider_mosaic.clients.download import fetch
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import storage_destination
 from upath import UPath
 
 def status(key):
@@ -132,9 +132,9 @@ source = storage_source(path) if kind == "read" else None
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
 if kind == "read":
-    assert sum(len(block) for block in blocks(source)) == source.size
+    assert sum(len(block) for block in read_blocks(source)) == source.size
 else:
-    fetch(lambda: link, storage_target(path), policy=LinkPolicy(loopback=True))
+    fetch(lambda: link, storage_destination(path), policy=LinkPolicy(loopback=True))
 print(status("VmHWM") - before)
 """
 
@@ -142,15 +142,15 @@ print(status("VmHWM") - before)
 # Another process moves 96 MiB through an S3 server in Python: some five seconds.
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
 @pytest.mark.parametrize(("kind", "most"), [("read", 8), ("write", 24)])
-def test_a_large_object_is_never_held_whole(s3: Any, s3_client: Any, kind: str, most: int) -> None:
+def test_large_object_uses_little_memory(s3: Any, s3_client: Any, kind: str, most: int) -> None:
     size = 96 * 1024 * 1024
     path = s3 / "large.mp4"
     block = bytes(1024 * 1024)
 
-    def large(line: Any) -> bool:
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    def large(connection: Any) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(size // len(block)):
-            line.sendall(block)
+            connection.sendall(block)
         return False
 
     if kind == "read":

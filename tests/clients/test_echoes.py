@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.asset_upload import store
-from airflow_provider_mosaic.clients.destinations import local_target
+from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.sources import local_source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
@@ -61,9 +61,9 @@ CALLS: dict[str, Call[object]] = {
     "finalize": finalize_upload(AssetType.VIDEO, "asset-1"),
 }
 ANSWERS = {
-    f"{name} of {status}": act
+    f"{name} of {status}": action
     for status in (403, 502)
-    for name, act in {**refusals(status, ECHO_OF_CALL), **broken(ECHO_OF_CALL)}.items()
+    for name, action in {**refusals(status, ECHO_OF_CALL), **broken(ECHO_OF_CALL)}.items()
 }
 
 
@@ -72,7 +72,7 @@ def json_of(body: bytes) -> Answer:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_the_api_repeats_is_nowhere(transport: Transport, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_secrets_in_api_responses_stay_hidden(transport: Transport, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     # A password that a server behind the proxy can't know, but whoever plays the proxy does.
     monkeypatch.setenv("FTP_PROXY", f"http://someone:{PROXY_PASSWORD}@127.0.0.1:1")
     with EchoingServer(ANSWERS[name]) as server, every_line() as lines:
@@ -88,7 +88,7 @@ def test_what_the_api_repeats_is_nowhere(transport: Transport, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("shape", ["unparsable", "good"])
-def test_no_header_of_an_answer_is_logged(transport: Transport, shape: str) -> None:
+def test_response_headers_are_not_logged(transport: Transport, shape: str) -> None:
     good = http("200 OK", b"{}", f"Location: {LINK_TARGET}")
     with EchoingServer(lambda _: unparsable_headers(good) if shape == "unparsable" else good) as server:
         access = Access(api_key=KEY, base_url=server.url, timeout=5, connect_timeout=5)
@@ -98,7 +98,7 @@ def test_no_header_of_an_answer_is_logged(transport: Transport, shape: str) -> N
     assert not leaks(said, *lines)
 
 
-def test_fields_that_hold_the_key_do_not_show_it(transport: Transport) -> None:
+def test_models_do_not_show_the_key(transport: Transport) -> None:
     body = (
         f'{{"status": "{KEY}", "status_message": "{KEY}", "agent_id": "{KEY}", "odd": "{ECHO}", "outputs": '
         f'[{{"id": "{KEY}", "video_url": "https://cdn.test{LINK_TARGET}", "sources": [{{"odd": "{ECHO}"}}]}}], '
@@ -113,7 +113,7 @@ def test_fields_that_hold_the_key_do_not_show_it(transport: Transport) -> None:
     assert run.model_extra == {"odd": ECHO}
 
 
-def test_an_answer_with_names_of_its_own_does_not_show_them(transport: Transport) -> None:
+def test_unknown_field_names_stay_hidden(transport: Transport) -> None:
     body = f'{{"connected_accounts": [{{"{ECHO}": 1}}, "{ECHO}"]}}'.encode()
     with EchoingServer(json_of(body)) as server, every_line() as lines:
         with pytest.raises(MosaicError) as caught:
@@ -133,9 +133,7 @@ def film(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("status", [400, 403, 413, 429, 500])
 @pytest.mark.parametrize("name", refusals(403, "a"))
-def test_what_a_storage_host_repeats_of_a_form_is_nowhere(
-    plain_environment: None, film: Path, status: int, name: str
-) -> None:
+def test_secrets_of_a_form_stay_hidden(plain_environment: None, film: Path, status: int, name: str) -> None:
     with EchoingServer(refusals(status, ECHO_OF_FORM)[name]) as host, every_line() as lines:
         form = UploadForm(asset_id="a1", upload_url=host.url + FORM_TARGET, upload_fields=FIELDS)
         with pytest.raises(MosaicError) as caught:
@@ -146,16 +144,14 @@ def test_what_a_storage_host_repeats_of_a_form_is_nowhere(
 
 
 @pytest.mark.parametrize("name", broken("a"))
-def test_what_a_storage_host_repeats_where_it_is_not_understood_is_nowhere(
-    plain_environment: None, film: Path, name: str
-) -> None:
+def test_secrets_of_a_form_stay_hidden_in_malformed_responses(plain_environment: None, film: Path, name: str) -> None:
     with EchoingServer(broken(ECHO_OF_FORM)[name]) as host, every_line() as lines:
         form = UploadForm(asset_id="a1", upload_url=host.url + FORM_TARGET, upload_fields=FIELDS)
         said = outcome(lambda: send_form(form, local_source(film), "video/mp4"))
         assert not leaks(said, *lines)
 
 
-def test_an_upload_that_succeeds_logs_no_link_either(plain_environment: None, film: Path) -> None:
+def test_successful_upload_logs_no_secrets(plain_environment: None, film: Path) -> None:
     """The warning of a header that can't be parsed holds the whole address."""
     with EchoingServer(lambda _: unparsable_headers(http("204 No Content"))) as host:
         asset = {"video_id": "asset-1", "upload_url": host.url + FORM_TARGET, "upload_fields": FIELDS}
@@ -169,23 +165,21 @@ def test_an_upload_that_succeeds_logs_no_link_either(plain_environment: None, fi
 
 @pytest.mark.parametrize("name", {**refusals(403, "a"), **broken("a")})
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_what_a_storage_host_repeats_of_a_link_is_nowhere(
-    plain_environment: None, tmp_path: Path, name: str, status: int
-) -> None:
+def test_secrets_of_a_url_stay_hidden(plain_environment: None, tmp_path: Path, name: str, status: int) -> None:
     acts = {**refusals(status, ECHO_OF_LINK), **broken(ECHO_OF_LINK)}
     with EchoingServer(acts[name]) as host, every_line() as lines:
         link = host.url + LINK_TARGET
         retries = RetryPolicy(attempts=1)
-        for act in (
-            lambda: fetch(lambda: link, local_target(tmp_path / "out.mp4"), retries=retries, timeout=5),
+        for action in (
+            lambda: fetch(lambda: link, local_destination(tmp_path / "out.mp4"), retries=retries, timeout=5),
             lambda: look(lambda: link, retries=retries, timeout=5),
             lambda: url_source(link, timeout=5),
         ):
-            assert not leaks(outcome(act))
+            assert not leaks(outcome(action))
     assert not leaks(*lines)
 
 
-def test_a_download_that_succeeds_logs_no_link_either(plain_environment: None, tmp_path: Path) -> None:
+def test_successful_download_logs_no_secrets(plain_environment: None, tmp_path: Path) -> None:
     name = FIELDS["x-goog-signature"]
     good = http(
         "200 OK",
@@ -196,7 +190,7 @@ def test_a_download_that_succeeds_logs_no_link_either(plain_environment: None, t
     with EchoingServer(lambda _: unparsable_headers(good)) as landing, every_line() as lines:
         hop = http("302 Found", b"", f"Location: {landing.url}{LINK_TARGET}")
         with EchoingServer(lambda _: unparsable_headers(hop)) as host:
-            assert fetch(lambda: f"{host.url}/start?a=b", local_target(tmp_path / "out.mp4")) == 4
+            assert fetch(lambda: f"{host.url}/start?a=b", local_destination(tmp_path / "out.mp4")) == 4
             assert not leaks(repr(look(lambda: f"{host.url}/start?a=b")))
             source = url_source(f"{host.url}/start?a=b")
             assert not leaks(source.name, source.shown, repr(source).replace(source.stamp, ""))
@@ -209,7 +203,7 @@ def test_a_download_that_succeeds_logs_no_link_either(plain_environment: None, t
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxys_password_is_nowhere_also_one_with_a_slash(
+def test_proxy_password_stays_hidden(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
 ) -> None:
     secret = PROXY_PASSWORD.rpartition("/")[2]
@@ -222,7 +216,7 @@ def test_a_proxys_password_is_nowhere_also_one_with_a_slash(
             with pytest.raises(MosaicError) as caught:
                 fetch(
                     lambda: f"{scheme}://mosaic.test{LINK_TARGET}",
-                    local_target(tmp_path / "out.mp4"),
+                    local_destination(tmp_path / "out.mp4"),
                     retries=RetryPolicy(attempts=1),
                 )
             assert not leaks(told(caught.value))
@@ -237,7 +231,7 @@ def test_a_proxys_password_is_nowhere_also_one_with_a_slash(
     "name", ["urllib3", "urllib3.later", "httpx", "httpx.later", "httpcore", "httpcore.http2.later"]
 )
 @pytest.mark.parametrize("level", [1, logging.DEBUG, logging.WARNING, logging.CRITICAL])
-def test_every_logger_of_the_http_libraries_is_covered(transport: Transport, name: str, level: int) -> None:
+def test_all_loggers_of_http_libraries_are_redacted(transport: Transport, name: str, level: int) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(Access(api_key=KEY, base_url=server.url), whoami())
     with every_line() as lines:
@@ -257,7 +251,7 @@ def test_every_logger_of_the_http_libraries_is_covered(transport: Transport, nam
     assert not leaks(*lines)
 
 
-def test_lines_of_others_stay_as_they_are(transport: Transport) -> None:
+def test_other_loggers_are_unchanged(transport: Transport) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(Access(api_key=KEY, base_url=server.url), whoami())
     with every_line() as lines:
@@ -265,9 +259,9 @@ def test_lines_of_others_stay_as_they_are(transport: Transport) -> None:
     assert any("https://cdn.test/a?b=c" in line for line in lines)
 
 
-def test_an_id_in_a_links_path_is_still_named_afterwards(plain_environment: None, tmp_path: Path) -> None:
+def test_ids_in_url_paths_are_not_masked(plain_environment: None, tmp_path: Path) -> None:
     output_id, policy = "out4f1c09aa77", "policy90210abc"
     with EchoingServer(lambda _: http("200 OK", b"film")) as host:
-        fetch(lambda: f"{host.url}/{output_id}/film.mp4?policy={policy}", local_target(tmp_path / "out.mp4"))
+        fetch(lambda: f"{host.url}/{output_id}/film.mp4?policy={policy}", local_destination(tmp_path / "out.mp4"))
     error = MosaicError(f"Output {output_id} is gone, {policy} said.")
     assert str(error) == f"Output {output_id} is gone, *** said."

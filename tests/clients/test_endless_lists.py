@@ -18,20 +18,20 @@ from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES, Listing, aiterat
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
-from .servers import Act, HostileServer, answer
+from .servers import HostileServer, Reply, answer
 from .transports import Transport, access_to
 
 pytestmark = pytest.mark.hostile
 
 
-def pages(page: Callable[[int], Any]) -> Act:
+def pages(page: Callable[[int], Any]) -> Reply:
     """A list: the body of each page by its number."""
     numbers = itertools.count()
 
-    def act(line: Any) -> bool:
-        return answer(200, page(next(numbers)))(line)
+    def reply(connection: Any) -> bool:
+        return answer(200, page(next(numbers)))(connection)
 
-    return act
+    return reply
 
 
 def run(run_id: object) -> dict[str, Any]:
@@ -62,9 +62,7 @@ ENDLESS: dict[str, tuple[Callable[[int], Any], int]] = {
 
 
 @pytest.mark.parametrize(("page", "there"), ENDLESS.values(), ids=ENDLESS)
-def test_a_list_that_only_goes_on_is_an_error_that_says_so(
-    transport: Transport, page: Callable[[int], Any], there: int
-) -> None:
+def test_list_without_new_items_fails(transport: Transport, page: Callable[[int], Any], there: int) -> None:
     found: list[Any] = []
     with HostileServer(pages(page)) as server, pytest.raises(MosaicResponseError) as error:
         walk(transport, server, list_runs("a"), found)
@@ -75,7 +73,7 @@ def test_a_list_that_only_goes_on_is_an_error_that_says_so(
     assert len(server.seen) == there + MOST_IDLE_PAGES
 
 
-def test_a_list_by_offset_whose_server_ignores_the_offset_is_an_error(transport: Transport) -> None:
+def test_ignored_offset_fails(transport: Transport) -> None:
     found: list[Any] = []
     with (
         HostileServer(pages(lambda n: {"runs": [run("a"), run("b")]})) as server,
@@ -85,7 +83,7 @@ def test_a_list_by_offset_whose_server_ignores_the_offset_is_an_error(transport:
     assert [row.id for row in found] == ["a", "b"]
 
 
-def test_empty_pages_between_are_read_over(transport: Transport) -> None:
+def test_empty_pages_are_skipped(transport: Transport) -> None:
     last = 2 * MOST_IDLE_PAGES
     found: list[Any] = []
 
@@ -98,7 +96,7 @@ def test_empty_pages_between_are_read_over(transport: Transport) -> None:
     assert [each.run_id for each in found] == ["0", str(MOST_IDLE_PAGES), str(last)]
 
 
-def test_a_list_of_ever_new_items_ends_after_the_most_pages(transport: Transport) -> None:
+def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
     found: list[Any] = []
     with (
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n}"})) as server,
@@ -108,9 +106,7 @@ def test_a_list_of_ever_new_items_ends_after_the_most_pages(transport: Transport
     assert len(found) == len(server.seen) == 7
 
 
-def test_a_cursor_that_repeats_ends_a_list_with_a_warning(
-    transport: Transport, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_repeated_cursor_ends_the_list_with_a_warning(transport: Transport, caplog: pytest.LogCaptureFixture) -> None:
     found: list[Any] = []
     with HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server:
         walk(transport, server, list_runs(), found)
@@ -119,7 +115,7 @@ def test_a_cursor_that_repeats_ends_a_list_with_a_warning(
     assert line.startswith("GET /agent_runs repeats a cursor. The list ends with the 3 items read so far")
 
 
-def test_a_cursor_that_repeats_is_an_error_where_all_is_needed(transport: Transport) -> None:
+def test_repeated_cursor_fails_if_all_items_are_needed(transport: Transport) -> None:
     found: list[Any] = []
     with (
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server,
@@ -129,7 +125,7 @@ def test_a_cursor_that_repeats_is_an_error_where_all_is_needed(transport: Transp
     assert len(found) == 3
 
 
-def test_the_first_few_of_a_list_of_empty_pages_end_too(plain_environment: None) -> None:
+def test_first_items_of_an_empty_endless_list_fail(plain_environment: None) -> None:
     with (
         HostileServer(pages(lambda n: {"posts": [], "next_cursor": f"c{n}"})) as server,
         SyncClient(access_to(server.url)) as client,
@@ -138,7 +134,7 @@ def test_the_first_few_of_a_list_of_empty_pages_end_too(plain_environment: None)
         list(islice(iterate(client.send, list_posts()), 300))
 
 
-def test_a_cursor_that_no_address_can_hold_is_an_error(transport: Transport) -> None:
+def test_oversized_cursor_fails(transport: Transport) -> None:
     with (
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": "c" * 100_000})) as server,
         pytest.raises(MosaicResponseError, match="'next_cursor' is longer than 8192 characters"),

@@ -20,7 +20,7 @@ from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import proxy_for
 
 from .authorities import Authority
-from .servers import Act, ForwardProxy, HostileServer, answer, hang_up, reset
+from .servers import ForwardProxy, HostileServer, Reply, answer, hang_up, reset
 from .transports import KEY, SHORT, Transport, access_to, paid_call
 
 #: A name that only the proxy knows (https://www.rfc-editor.org/rfc/rfc6761).
@@ -47,9 +47,7 @@ def trusting(authority: Authority, plain_environment: None, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_plain_http_goes_through_the_environments_proxy(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
+def test_http_uses_the_proxy(transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     with HostileServer(answer(200, STARTED)) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv(variable, proxy.url)
         assert transport.send(access_to(f"http://{HOST}", allow_http=True), paid_call()) == ["run-1"]
@@ -58,7 +56,7 @@ def test_plain_http_goes_through_the_environments_proxy(
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_https_goes_through_a_tunnel_that_does_not_see_the_key(
+def test_https_tunnel_does_not_see_the_key(
     transport: Transport, identity: ssl.SSLContext, trusting: None, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     with HostileServer(answer(200, STARTED), tls=identity) as server, ForwardProxy(upstream=server.port) as proxy:
@@ -71,7 +69,7 @@ def test_https_goes_through_a_tunnel_that_does_not_see_the_key(
 
 
 @pytest.mark.parametrize("form", ["http://someone:hush@127.0.0.1:{port}", "127.0.0.1:{port}"])
-def test_a_proxy_may_have_a_password_or_no_scheme(
+def test_proxy_with_password_or_without_scheme(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
@@ -83,7 +81,7 @@ def test_a_proxy_may_have_a_password_or_no_scheme(
 
 
 @pytest.mark.parametrize("exceptions", ["127.0.0.1", "127.0.0.0/8", "example.org, 127.0.0.1", "*"])
-def test_hosts_that_the_environment_excepts_are_asked_without_the_proxy(
+def test_no_proxy_hosts_bypass_the_proxy(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, exceptions: str
 ) -> None:
     with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
@@ -93,25 +91,25 @@ def test_hosts_that_the_environment_excepts_are_asked_without_the_proxy(
         assert (server.count, proxy.seen) == (1, [])
 
 
-def test_a_proxy_for_https_is_none_for_http(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_proxy_is_not_used_for_http(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileServer(answer(200, {})) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         transport.send(access_to(server.url), whoami())
         assert (server.count, proxy.seen) == (1, [])
 
 
-@pytest.mark.parametrize("act", [reset, hang_up, answer(502, b"<html>")], ids=["reset", "closed", "502"])
+@pytest.mark.parametrize("reply", [reset, hang_up, answer(502, b"<html>")], ids=["reset", "closed", "502"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_start_that_went_through_a_proxy_and_got_lost_is_sent_once(
+def test_lost_start_behind_a_proxy_is_sent_once(
     transport: Transport,
     identity: ssl.SSLContext,
     trusting: None,
     monkeypatch: pytest.MonkeyPatch,
     scheme: str,
-    act: Act,
+    reply: Reply,
 ) -> None:
     tls = identity if scheme == "https" else None
-    with HostileServer(act, answer(200, STARTED), tls=tls) as server, ForwardProxy(upstream=server.port) as proxy:
+    with HostileServer(reply, answer(200, STARTED), tls=tls) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
         with pytest.raises(MosaicAmbiguousOutcomeError):
             transport.send(access_to(f"{scheme}://{HOST}", allow_http=True), paid_call())
@@ -119,9 +117,7 @@ def test_a_start_that_went_through_a_proxy_and_got_lost_is_sent_once(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_not_there_means_that_nothing_was_done(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch, scheme: str
-) -> None:
+def test_unreachable_proxy_has_no_effect(transport: Transport, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:hush@127.0.0.1:{port}")
@@ -132,12 +128,12 @@ def test_a_proxy_that_is_not_there_means_that_nothing_was_done(
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-def test_a_tunnel_that_is_refused_is_asked_for_again(
+def test_rejected_tunnel_is_retried(
     transport: Transport, identity: ssl.SSLContext, trusting: None, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     with (
         HostileServer(answer(200, STARTED), tls=identity) as server,
-        ForwardProxy(upstream=server.port, refusing=status) as proxy,
+        ForwardProxy(upstream=server.port, rejecting=status) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         assert transport.send(access_to(f"https://{HOST}"), paid_call()) == ["run-1"]
@@ -145,44 +141,44 @@ def test_a_tunnel_that_is_refused_is_asked_for_again(
 
 
 @pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:1", "http://127.0.0.1:port", "http://"])
-def test_a_proxy_that_is_none_is_named(transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_invalid_proxy_fails_without_effect(transport: Transport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises((MosaicTransportError, MosaicValidationError)) as caught:
         transport.send(access_to(f"http://{HOST}", allow_http=True), paid_call())
     assert not caught.value.effect_unknown
 
 
-def test_no_proxy_is_none(plain_environment: None) -> None:
+def test_proxy_is_none_without_variables(plain_environment: None) -> None:
     assert proxy_for("https://api.mosaic.so") is None
 
 
 # Authorities
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_each_variable_for_authorities_is_honoured_by_both(
+@pytest.mark.parametrize(
+    ("variable", "is_directory"),
+    [
+        ("REQUESTS_CA_BUNDLE", False),
+        ("REQUESTS_CA_BUNDLE", True),
+        ("CURL_CA_BUNDLE", False),
+        ("SSL_CERT_FILE", False),
+        ("SSL_CERT_DIR", True),
+    ],
+)
+def test_ca_variables_work_in_both_transports(
     transport: Transport,
     authority: Authority,
     identity: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
+    is_directory: bool,
 ) -> None:
-    monkeypatch.setenv(variable, str(authority.folder if variable.endswith("DIR") else authority.file))
+    monkeypatch.setenv(variable, str(authority.folder if is_directory else authority.file))
     with HostileServer(answer(200, STARTED), tls=identity) as server:
         assert transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call()) == ["run-1"]
 
 
-def test_a_folder_of_authorities_may_stand_where_a_file_is_usual(
-    transport: Transport, authority: Authority, identity: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.folder))
-    with HostileServer(answer(200, STARTED), tls=identity) as server:
-        assert transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call()) == ["run-1"]
-
-
-def test_an_authority_that_nobody_named_is_not_trusted_and_not_asked_again(
-    transport: Transport, identity: ssl.SSLContext
-) -> None:
+def test_unknown_authority_fails_without_retry(transport: Transport, identity: ssl.SSLContext) -> None:
     with HostileServer(answer(200, STARTED), tls=identity) as server:
         with pytest.raises(MosaicTransportError, match=r"(?i)certificate") as caught:
             transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call())
@@ -190,9 +186,7 @@ def test_an_authority_that_nobody_named_is_not_trusted_and_not_asked_again(
     assert (caught.value.transient, caught.value.effect_unknown) == (False, False)
 
 
-def test_a_certificate_of_another_host_is_not_trusted(
-    transport: Transport, authority: Authority, trusting: None
-) -> None:
+def test_certificate_of_another_host_fails(transport: Transport, authority: Authority, trusting: None) -> None:
     with HostileServer(answer(200, STARTED), tls=authority.server_context("another.test")) as server:
         with pytest.raises(MosaicTransportError, match=r"(?i)certificate"):
             transport.send(access_to(f"https://127.0.0.1:{server.port}"), paid_call())
@@ -200,7 +194,7 @@ def test_a_certificate_of_another_host_is_not_trusted(
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_authorities_that_are_not_there_are_named_before_anything_is_sent(
+def test_missing_ca_bundle_fails_before_sending(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str, tmp_path: Path
 ) -> None:
     missing = str(tmp_path / "gone.pem")
@@ -209,7 +203,7 @@ def test_authorities_that_are_not_there_are_named_before_anything_is_sent(
         transport.send(access_to("https://127.0.0.1:9"), paid_call())
 
 
-def test_a_bundle_without_a_certificate_is_named_before_anything_is_sent(
+def test_empty_ca_bundle_fails_before_sending(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "empty.pem"
@@ -233,23 +227,23 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
 
 
-def test_a_netrc_never_stands_in_for_the_key(transport: Transport, netrc: None) -> None:
+def test_netrc_never_replaces_the_key(transport: Transport, netrc: None) -> None:
     with HostileServer(answer(302, Location="/again"), answer(200, {})) as server:
         transport.send(access_to(server.url), whoami())
         assert [seen.headers["authorization"] for seen in server.seen] == [f"Bearer {KEY}"] * 2
 
 
-def test_the_provider_names_itself_first(transport: Transport) -> None:
+def test_user_agent_starts_with_the_provider(transport: Transport) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(access_to(server.url), whoami())
         assert server.seen[0].headers["user-agent"].startswith(f"airflow-provider-mosaic/{__version__}")
 
 
-def test_an_answer_may_come_in_chunks(transport: Transport) -> None:
-    def chunked(line: socket.socket) -> bool:
-        line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+def test_chunked_response_is_read(transport: Transport) -> None:
+    def chunked(connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for part in (b'{"run_id"', b': "run-1"}', b""):
-            line.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+            connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
         return True
 
     with HostileServer(chunked) as server:
@@ -259,9 +253,9 @@ def test_an_answer_may_come_in_chunks(transport: Transport) -> None:
 @pytest.mark.parametrize(
     "bytes_sent", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x00\xff" * 40, b"HTTP/1.1 two hundred OK\r\n\r\n"]
 )
-def test_an_answer_that_is_not_http_is_a_broken_one(transport: Transport, bytes_sent: bytes) -> None:
-    def babble(line: socket.socket) -> bool:
-        line.sendall(bytes_sent)
+def test_response_that_is_not_http_fails(transport: Transport, bytes_sent: bytes) -> None:
+    def babble(connection: socket.socket) -> bool:
+        connection.sendall(bytes_sent)
         return False
 
     with HostileServer(babble) as server:
@@ -270,20 +264,20 @@ def test_an_answer_that_is_not_http_is_a_broken_one(transport: Transport, bytes_
         assert server.count == 1
 
 
-def test_a_server_without_tls_is_told_apart(transport: Transport) -> None:
+def test_server_without_tls_fails(transport: Transport) -> None:
     with HostileServer(answer(200, STARTED)) as server:
         access = access_to(f"https://127.0.0.1:{server.port}", timeout=SHORT, connect_timeout=SHORT)
         with pytest.raises(MosaicTransportError):
             transport.send(access, whoami(), retries=ONCE)
 
 
-def test_a_host_that_can_be_none_is_an_error_of_ours(transport: Transport) -> None:
+def test_invalid_host_raises_our_error(transport: Transport) -> None:
     access = Access(api_key=KEY, base_url="https://mosaic..test")
     with pytest.raises((MosaicTransportError, MosaicValidationError)):
         transport.send(access, whoami(), retries=RetryPolicy(attempts=2))
 
 
-def test_a_fault_of_the_server_carries_its_words_and_not_the_key(transport: Transport) -> None:
+def test_server_error_has_the_message_without_the_key(transport: Transport) -> None:
     with (
         HostileServer(answer(500, {"detail": f"who is {KEY}, Bearer {KEY}, whsk_hush?"})) as server,
         pytest.raises(MosaicServerError, match="who is") as caught,

@@ -15,10 +15,10 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError,
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients import download as downloading
-from airflow_provider_mosaic.clients import sources
 from airflow_provider_mosaic.clients import upload as uploading
-from airflow_provider_mosaic.clients.destinations import local_target
-from airflow_provider_mosaic.clients.sources import blocks, local_source
+from airflow_provider_mosaic.clients.destinations import local_destination
+from airflow_provider_mosaic.clients.sources import local_source, read_blocks
+from airflow_provider_mosaic.clients.url_source import url_source
 
 from .authorities import Authority
 from .on_loopback import LOOPBACK
@@ -37,9 +37,9 @@ class Inner(Listener):
         self.connections = 0
         super().__init__()
 
-    def serve(self, line: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         self.connections += 1
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Type: video/mp4\r\n\r\nsecret")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Type: video/mp4\r\n\r\nsecret")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def download(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
-    return downloading.fetch(lambda: url, local_target(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
+    return downloading.fetch(lambda: url, local_destination(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
 
 
 def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
@@ -65,7 +65,7 @@ def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
 
 
 def measure(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
-    return downloading.measure(lambda: url, most=10**6, policy=policy, retries=ONCE)
+    return downloading.measure(lambda: url, max_bytes=10**6, policy=policy, retries=ONCE)
 
 
 def upload(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
@@ -83,7 +83,7 @@ each_way = pytest.mark.parametrize("ask", [download, look, measure, upload])
 @pytest.mark.parametrize(
     "written", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0", "n.test"]
 )
-def test_a_link_to_an_inner_host_is_refused_before_a_connection_is_made(
+def test_private_host_is_rejected_without_a_connection(
     ask: Asking, written: str, tmp_path: Path, names: dict[str, list[str]]
 ) -> None:
     names["n.test"] = ["127.0.0.1"]
@@ -96,18 +96,18 @@ def test_a_link_to_an_inner_host_is_refused_before_a_connection_is_made(
 
 
 @each_way
-def test_plain_http_is_refused_where_the_api_is_elsewhere(ask: Asking, tmp_path: Path) -> None:
+def test_http_links_are_rejected(ask: Asking, tmp_path: Path) -> None:
     with pytest.raises(MosaicResponseError, match="not https"):
         ask("http://8.8.8.8/cut.mp4", tmp_path, PUBLIC)
 
 
 @each_way
-def test_an_address_is_looked_up_once_so_that_no_second_lookup_gives_an_inner_one(
+def test_host_is_resolved_once(
     ask: Asking, tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected: list[Any] = []
 
-    def refuse(line: socket.socket, address: Any) -> None:
+    def refuse(connection: socket.socket, address: Any) -> None:
         connected.append(address)
         raise ConnectionRefusedError
 
@@ -118,10 +118,10 @@ def test_an_address_is_looked_up_once_so_that_no_second_lookup_gives_an_inner_on
     assert connected == [("8.8.8.8", 443)]
 
 
-def test_of_several_addresses_only_the_public_ones_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_public_addresses_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connected: list[Any] = []
 
-    def refuse(line: socket.socket, address: Any) -> None:
+    def refuse(connection: socket.socket, address: Any) -> None:
         connected.append(address[0])
         raise ConnectionRefusedError
 
@@ -140,7 +140,7 @@ def test_of_several_addresses_only_the_public_ones_are_tried(tmp_path: Path, mon
 @pytest.mark.parametrize(
     "location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["]
 )
-def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_path: Path) -> None:
+def test_redirect_to_a_private_host_is_rejected(ask: Asking, location: str, tmp_path: Path) -> None:
     with Inner() as inner:
         with (
             HostileServer(answer(302, Location=location.format(port=inner.port))) as host,
@@ -153,20 +153,20 @@ def test_a_redirect_to_an_inner_host_is_refused(ask: Asking, location: str, tmp_
 
 @each_way
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "http://[", "gopher://127.0.0.1/", "/cut.mp4", ""])
-def test_what_is_no_link_of_the_web_is_refused_without_a_retry(ask: Asking, link: str, tmp_path: Path) -> None:
-    with pytest.raises(MosaicResponseError, match="not on the web"):
+def test_links_that_are_not_http_are_rejected(ask: Asking, link: str, tmp_path: Path) -> None:
+    with pytest.raises(MosaicResponseError, match="not an HTTP URL"):
         ask(link, tmp_path, LOOPBACK)
 
 
 @each_way
-def test_those_who_run_their_own_storage_may_say_so(ask: Asking, tmp_path: Path) -> None:
-    act = answer(204) if ask is upload else file(CONTENT)
-    with HostileServer(act) as host:
+def test_private_storage_can_be_allowed(ask: Asking, tmp_path: Path) -> None:
+    reply = answer(204) if ask is upload else file(CONTENT)
+    with HostileServer(reply) as host:
         ask(f"{host.url}/cut.mp4", tmp_path, LinkPolicy(private=True))
     assert host.count == 1
 
 
-def test_the_name_and_not_the_address_is_checked_against_the_certificate(
+def test_certificate_is_checked_against_the_host_name(
     tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = Authority(tmp_path)
@@ -183,28 +183,28 @@ def test_the_name_and_not_the_address_is_checked_against_the_certificate(
 # --- sources, which the DAG's author writes ---
 
 
-def test_a_source_that_the_author_wrote_may_be_on_an_inner_host_and_redirect_there() -> None:
+def test_source_may_be_on_a_private_host() -> None:
     with HostileServer(answer(302, Location="/files/cut.mp4"), file(CONTENT)) as host:
-        source = sources.url_source(f"{host.url}/share")
-        assert b"".join(map(bytes, blocks(source))) == CONTENT
+        source = url_source(f"{host.url}/share")
+        assert b"".join(map(bytes, read_blocks(source))) == CONTENT
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_a_source_may_not_redirect_to_another_inner_host(later: bool) -> None:
+def test_source_may_not_redirect_to_another_private_host(later: bool) -> None:
     with Inner() as inner:
         away = answer(302, Location=f"https://localhost:{inner.port}/latest/meta-data")
         with HostileServer(*([file(CONTENT)] if later else []), away) as host:
             with pytest.raises(MosaicValidationError, match="localhost is not a public address"):
-                list(blocks(sources.url_source(f"{host.url}/cut.mp4")))
+                list(read_blocks(url_source(f"{host.url}/cut.mp4")))
             assert host.count == 1 + later
     assert inner.connections == 0
 
 
-def test_a_source_with_its_connections_policy_may_redirect_as_far_as_that_allows() -> None:
+def test_source_redirects_follow_the_connection_policy() -> None:
     with HostileServer(file(CONTENT)) as there:
         away = answer(302, Location=f"http://localhost:{there.port}/cut.mp4")
         with HostileServer(away) as host:
-            assert sources.url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
+            assert url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
 
 
 # --- behind a proxy of the environment ---
@@ -215,7 +215,7 @@ def test_a_source_with_its_connections_policy_may_redirect_as_far_as_that_allows
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"]
 )
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_proxy_is_not_asked_for_an_inner_host(
+def test_proxy_is_not_asked_for_a_private_host(
     ask: Asking, host: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ForwardProxy(upstream=9) as proxy:
@@ -225,7 +225,7 @@ def test_a_proxy_is_not_asked_for_an_inner_host(
     assert proxy.seen == []
 
 
-def test_a_proxy_may_itself_be_an_inner_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_may_be_on_a_private_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from fsspec import AbstractFileSystem
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.clients.destinations import local_target, storage_target
+from airflow_provider_mosaic.clients.destinations import (
+    Destination,
+    PartialFile,
+    local_destination,
+    storage_destination,
+)
 from airflow_provider_mosaic.clients.sources import local_source, storage_source
-from airflow_provider_mosaic.clients.storage_errors import is_missing, may_pass
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
 
 from .servers import HostileServer, answer
@@ -111,27 +117,32 @@ def storage_failing_with(error: Exception) -> FakePath:
     return FakePath(storage, "/somewhere/cut.mp4")
 
 
+def opened(destination: Destination) -> PartialFile:
+    with destination.errors(started=False):
+        return destination.open(5)
+
+
 @pytest.mark.parametrize("error", PASSING, ids=names)
-def test_what_may_pass_is_left_to_the_retries(error: Exception, tmp_path: Path) -> None:
-    assert may_pass(error)
+def test_transient_storage_errors(error: Exception, tmp_path: Path) -> None:
+    assert is_transient(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
+    for action in (lambda: storage_source(path), lambda: opened(storage_destination(path))):
         with pytest.raises(MosaicError, match="cut") as caught:
-            act()
+            action()
         assert caught.value.transient
         assert not caught.value.effect_unknown
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", PERMANENT, ids=names)
-def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> None:
-    assert not may_pass(error)
+def test_permanent_storage_errors(error: Exception, tmp_path: Path) -> None:
+    assert not is_transient(error)
     path = storage_failing_with(error)
     path.path = str(tmp_path / "cut.mp4")
-    for act in (lambda: storage_source(path), lambda: storage_target(path).open_part(5)):
+    for action in (lambda: storage_source(path), lambda: opened(storage_destination(path))):
         with pytest.raises(MosaicError) as caught:
-            act()
+            action()
         assert not caught.value.transient
     missing = getattr(error, "errno", None) == errno.ENOENT or getattr(error, "code", None) == 404
     assert is_missing(error) is missing
@@ -139,33 +150,31 @@ def test_what_comes_again_fails_at_once(error: Exception, tmp_path: Path) -> Non
 
 FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
-    "target": lambda path: local_target(path).open_part(5),
+    "target": lambda path: opened(local_destination(path)),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
     "definition": lambda path: text_at("definition", str(path), beside="."),
 }
 
 
-@pytest.mark.parametrize("act", FIRST_LOOKS)
+@pytest.mark.parametrize("action", FIRST_LOOKS)
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.EIO])
-def test_a_disk_that_fails_at_the_first_look_may_be_tried_again(
-    act: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_errors_are_transient(action: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "folder" / "cut.mp4"
     path.parent.mkdir()
     path.write_bytes(b"a film")
 
     def failing(real: Callable[..., Any]) -> Callable[..., Any]:
-        def act(each: Path, *args: Any, **options: Any) -> Any:
+        def fail(each: Path, *args: Any, **options: Any) -> Any:
             if tmp_path in each.parents:
                 raise OSError(number, os.strerror(number))
             return real(each, *args, **options)
 
-        return act
+        return fail
 
     for name in ("stat", "open", "mkdir"):
         monkeypatch.setattr(Path, name, failing(getattr(Path, name)))
     with pytest.raises(MosaicTransportError, match="cut") as caught:
-        FIRST_LOOKS[act](path)
+        FIRST_LOOKS[action](path)
     assert caught.value.transient
 
 
@@ -173,7 +182,7 @@ BUSY = answer(503, b"<Error><Code>SlowDown</Code><Message>Please reduce your req
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["SlowDown", "connection refused"])
-def test_a_bucket_that_is_busy_may_be_tried_again(refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_bucket_is_transient(refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some seconds: s3fs has tries of its own."""
     from airflow.sdk import ObjectStoragePath
 
@@ -200,7 +209,7 @@ def test_a_bucket_that_is_busy_may_be_tried_again(refused: bool, monkeypatch: py
         assert caught.value.transient
 
 
-def test_a_storage_that_can_not_be_opened_just_now_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_storage_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import io
 
     def refuses(*args: Any, **options: Any) -> Any:
@@ -213,18 +222,14 @@ def test_a_storage_that_can_not_be_opened_just_now_may_be_tried_again(monkeypatc
     assert caught.value.transient
 
 
-def test_a_disk_without_room_for_a_file_of_unknown_length_may_have_some_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow_provider_mosaic.clients import spool
-
+def test_full_temporary_directory_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from .on_loopback import url_source
     from .storage_endpoints import chunked
 
     def full(*args: Any, **options: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(spool.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with HostileServer(chunked(b"content")) as host, pytest.raises(MosaicValidationError, match="TMPDIR") as caught:
         url_source(f"{host.url}/cut.mp4")
     assert caught.value.transient

@@ -96,7 +96,7 @@ NOS: dict[str, Any] = {
 
 @pytest.mark.parametrize("no", NOS)
 @pytest.mark.parametrize("name", EVERY)
-def test_a_no_is_a_refusal_with_its_words(transport: Transport, name: str, no: str) -> None:
+def test_2xx_refusal_raises_with_its_message(transport: Transport, name: str, no: str) -> None:
     # Who makes an agent has sent no id of one.
     body = {field: value for field, value in NOS[no].items() if (name, field) != ("agent", "agent_id")}
     with HostileServer(answer(200, body)) as server:
@@ -109,7 +109,7 @@ def test_a_no_is_a_refusal_with_its_words(transport: Transport, name: str, no: s
     assert EVERY[name].description in str(error)
 
 
-def test_a_no_without_words_is_a_no(transport: Transport) -> None:
+def test_2xx_refusal_without_message(transport: Transport) -> None:
     with (
         HostileServer(answer(200, {"success": False})) as server,
         pytest.raises(MosaicValidationError, match="'success' is false, and no reason is given"),
@@ -117,7 +117,7 @@ def test_a_no_without_words_is_a_no(transport: Transport) -> None:
         transport.send(access_to(server.url), paid_call())
 
 
-def test_the_words_are_bounded_and_without_secrets(transport: Transport) -> None:
+def test_refusal_message_is_bounded_and_redacted(transport: Transport) -> None:
     words = f"Bearer {KEY} https://cdn.example.org/a.mp4?X-Goog-Signature=hush \x1b[31m" + "z" * 100_000
     no = answer(200, {"success": False, "detail": words})
     with HostileServer(no) as server, pytest.raises(MosaicValidationError) as caught:
@@ -147,7 +147,7 @@ UNCLEAR: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("shape", UNCLEAR)
 @pytest.mark.parametrize("name", MAKING)
-def test_a_no_that_may_be_a_yes_is_an_unknown_outcome(transport: Transport, name: str, shape: str) -> None:
+def test_contradictory_2xx_is_an_unknown_outcome(transport: Transport, name: str, shape: str) -> None:
     call, key = MAKING[name]
     with HostileServer(answer(200, UNCLEAR[shape](key))) as server:
         with pytest.raises(MosaicAmbiguousOutcomeError, match="not sent again") as caught:
@@ -186,7 +186,7 @@ GOOD: dict[str, tuple[Call[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_only_looks_like_a_no_is_none(transport: Transport, name: str) -> None:
+def test_2xx_that_resembles_a_refusal_succeeds(transport: Transport, name: str) -> None:
     call, body = GOOD[name]
     with HostileServer(answer(200, body)) as server:
         transport.send(access_to(server.url), call)
@@ -194,13 +194,13 @@ def test_what_only_looks_like_a_no_is_none(transport: Transport, name: str) -> N
 
 
 @pytest.mark.parametrize("status", ["Failed", "error", "TIMED_OUT", "canceled", "rejected", "expired"])
-def test_an_upload_that_ended_badly_is_not_registered(transport: Transport, status: str) -> None:
+def test_failed_asset_status_is_a_refusal(transport: Transport, status: str) -> None:
     body = {"video_id": "video-1", "status": status, "message": "Not a film"}
     with HostileServer(answer(200, body)) as server, pytest.raises(MosaicValidationError, match="Not a film"):
         transport.send(access_to(server.url), finalize_upload(AssetType.VIDEO, "video-1"))
 
 
-def test_a_finalize_that_is_refused_may_only_be_early_and_then_gives_its_words() -> None:
+def test_early_finalize_is_retried() -> None:
     no = answer(200, {"success": False, "detail": "Not uploaded yet"})
     pauses: list[float] = []
     yes = answer(200, {"video_id": "video-1"})
@@ -215,7 +215,7 @@ def test_a_finalize_that_is_refused_may_only_be_early_and_then_gives_its_words()
         finalize(client, AssetType.VIDEO, "video-1", sleep=pauses.append)
 
 
-def test_channels_of_which_some_were_added_are_no_refusal(transport: Transport) -> None:
+def test_partly_added_channels_succeed(transport: Transport) -> None:
     body = {"channels": [{"input": "@a", "channel_id": "UCx"}], "errors": ["@b is not known"]}
     with HostileServer(answer(200, body)) as server:
         [added] = transport.send(access_to(server.url), CHANGING["add channels"])
@@ -224,9 +224,7 @@ def test_channels_of_which_some_were_added_are_no_refusal(transport: Transport) 
 
 @pytest.mark.parametrize("call", [whoami(), get_credits(), get_run(RUN), get_post(POST), list_runs().page(None)])
 @pytest.mark.parametrize("body", [{"success": False, "detail": "Ask later"}, {"error": {"message": "Ask later"}}])
-def test_a_read_that_is_answered_by_a_no_has_not_read_anything(
-    transport: Transport, call: Call[Any], body: Any
-) -> None:
+def test_2xx_refusal_of_a_read_fails(transport: Transport, call: Call[Any], body: Any) -> None:
     with HostileServer(answer(200, body)) as server, pytest.raises(MosaicResponseError, match="Ask later"):
         transport.send(access_to(server.url), call)
 
@@ -240,7 +238,7 @@ def test_a_read_that_is_answered_by_a_no_has_not_read_anything(
         ("rate_limit", MosaicRateLimitError, 6),
     ],
 )
-def test_a_documented_code_says_which_refusal_it_is(
+def test_documented_codes_choose_the_error(
     transport: Transport, code: str, kind: type[MosaicError], sendings: int
 ) -> None:
     with HostileServer(answer(200, {"success": False, "error": code, "detail": "No"})) as server:
@@ -249,7 +247,7 @@ def test_a_documented_code_says_which_refusal_it_is(
         assert server.count == sendings
 
 
-def test_a_fault_of_the_server_in_a_good_answer_is_outlasted_where_a_repeat_does_no_harm(transport: Transport) -> None:
+def test_server_error_in_a_2xx_is_retried_if_safe(transport: Transport) -> None:
     fault = answer(200, {"success": False, "error": {"code": "internal_server_error"}})
     with HostileServer(fault, answer(200, {"success": True})) as server:
         transport.send(access_to(server.url), cancel_run(RUN))
@@ -258,7 +256,7 @@ def test_a_fault_of_the_server_in_a_good_answer_is_outlasted_where_a_repeat_does
         transport.send(access_to(server.url), cancel_run(RUN))
 
 
-def test_money_is_not_moved_twice_for_a_fault_in_a_good_answer(transport: Transport) -> None:
+def test_server_error_in_a_2xx_never_repeats_a_payment(transport: Transport) -> None:
     fault = answer(200, {"success": False, "error": {"code": "internal_server_error"}})
     with HostileServer(fault) as server:
         with pytest.raises(MosaicAmbiguousOutcomeError):
@@ -266,7 +264,7 @@ def test_money_is_not_moved_twice_for_a_fault_in_a_good_answer(transport: Transp
         assert server.count == 1
 
 
-def test_a_connection_whose_test_is_answered_by_a_no_is_not_fine(transport: Transport) -> None:
+def test_2xx_refusal_of_the_connection_test_fails(transport: Transport) -> None:
     no = answer(200, {"success": False, "error": "invalid_api_key"})
     with HostileServer(no) as server, pytest.raises(MosaicAuthenticationError):
         transport.send(access_to(server.url), whoami())

@@ -16,8 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients import destinations as targets
-from airflow_provider_mosaic.clients.destinations import storage_target
+from airflow_provider_mosaic.clients.destinations import PartialFile, object_storage, storage_destination
 
 from .on_loopback import fetch
 from .servers import HostileServer
@@ -169,13 +168,13 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 def fetch_to(kind: Any, path: Path) -> HostileServer:
     with HostileServer(file(CONTENT)) as host:
-        fetch(lambda: f"{host.url}/cut.mp4", storage_target(FakePath(kind, path)), retries=ONCE)
+        fetch(lambda: f"{host.url}/cut.mp4", storage_destination(FakePath(kind, path)), retries=ONCE)
     return host
 
 
 @each_kind
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_file_takes_its_place_alone(kind: Any, old: bytes | None, tmp_path: Path) -> None:
+def test_file_replaces_the_old_one(kind: Any, old: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "made" / "cut.mp4"
     if old is not None:
         path.parent.mkdir()
@@ -199,7 +198,7 @@ Failure = Callable[[], BaseException]
 )
 @pytest.mark.parametrize("at", range(1, 6))
 @pytest.mark.parametrize("halfway", [False, True])
-def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
+def test_failed_rename_keeps_the_old_file(
     kind: Any, failure: Failure, at: int, halfway: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "cut.mp4"
@@ -208,7 +207,7 @@ def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
     renames = 0
 
     def failing(rename: Any) -> Any:
-        def act(old: str, new: str, **options: Any) -> None:
+        def rename_or_fail(old: str, new: str, **options: Any) -> None:
             nonlocal renames
             renames += 1
             if renames == at:
@@ -217,7 +216,7 @@ def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
                 raise failure()
             rename(old, new, **options)
 
-        return act
+        return rename_or_fail
 
     if kind is Copying:
         storage.cp_file = failing(storage.cp_file)
@@ -242,7 +241,7 @@ def test_whichever_rename_fails_the_old_file_is_whole_and_keeps_its_name(
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
 
 
-def test_an_old_file_that_can_not_get_its_name_back_is_named_and_kept(tmp_path: Path) -> None:
+def test_old_file_that_cannot_be_restored_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     storage = ToFreeNames()
@@ -256,7 +255,7 @@ def test_an_old_file_that_can_not_get_its_name_back_is_named_and_kept(tmp_path: 
         rename(old, new)
 
     storage.mv = failing  # type: ignore[method-assign]
-    with pytest.raises(MosaicTransportError, match="The old one is beside it") as caught:
+    with pytest.raises(MosaicTransportError, match="The old file is beside it") as caught:
         fetch_to(storage, path)
     [kept] = tmp_path.iterdir()
     assert kept.read_bytes() == b"old"
@@ -265,7 +264,7 @@ def test_an_old_file_that_can_not_get_its_name_back_is_named_and_kept(tmp_path: 
 
 
 @pytest.mark.parametrize("error", [NotImplementedError(), OSError("Operation unsupported")])
-def test_a_storage_that_can_not_rename_is_refused_before_the_transfer(error: Exception, tmp_path: Path) -> None:
+def test_storage_without_renames_fails_before_the_transfer(error: Exception, tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     storage = Folder()
@@ -276,16 +275,16 @@ def test_a_storage_that_can_not_rename_is_refused_before_the_transfer(error: Exc
     storage.mv = refused  # type: ignore[method-assign]
     taken = 0
 
-    def counted(line: Any) -> bool:
+    def counted(connection: Any) -> bool:
         nonlocal taken
-        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
         while taken < 50_000_000:
-            taken += line.send(CONTENT)
+            taken += connection.send(CONTENT)
         return False
 
     with HostileServer(counted) as host:
         with pytest.raises(MosaicValidationError, match=r"can't rename.*Nothing was fetched") as caught:
-            fetch(lambda: host.url, storage_target(FakePath(storage, path)), retries=ONCE)
+            fetch(lambda: host.url, storage_destination(FakePath(storage, path)), retries=ONCE)
         assert taken < 50_000_000
     assert caught.value.transient is isinstance(error, OSError)
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
@@ -293,20 +292,20 @@ def test_a_storage_that_can_not_rename_is_refused_before_the_transfer(error: Exc
 
 
 @pytest.mark.parametrize(("version", "refused"), [("2023.10.0", True), ("2024.7.0", True), ("2024.12.0", False)])
-def test_an_adlfs_that_deletes_the_old_file_first_is_refused(
+def test_old_adlfs_is_rejected_if_a_file_exists(
     version: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.setattr(object_storage, "version", lambda name: version)
     stream = SimpleNamespace(discard=lambda: None)
     path = FakePath(SimpleNamespace(open=lambda *args, **options: stream), tmp_path / "cut.mp4")
     path.protocol = "abfs"
     Path(path.path).write_bytes(b"old")
-    target = storage_target(path)
+    target = storage_destination(path)
     if refused:
         with pytest.raises(MosaicValidationError, match=r"adlfs>=2024\.12"):
-            target.open_part(5)
+            target.open(5)
         Path(path.path).unlink()
-    assert isinstance(target.open_part(5), targets.Part)
+    assert isinstance(target.open(5), PartialFile)
 
 
 class AnswerLost(ToFreeNames):
@@ -319,7 +318,7 @@ class AnswerLost(ToFreeNames):
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_rename_that_was_done_counts_although_its_answer_was_lost(old: bytes | None, tmp_path: Path) -> None:
+def test_rename_with_a_lost_response_succeeds(old: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     if old is not None:
         path.write_bytes(old)
@@ -330,7 +329,7 @@ def test_a_rename_that_was_done_counts_although_its_answer_was_lost(old: bytes |
 
 @pytest.mark.parametrize("at", range(1, 12))
 @pytest.mark.parametrize("kind", [Folder, ToFreeNames, Copying, Unsupported])
-def test_a_look_that_fails_is_no_sign_that_there_is_no_old_file(kind: Any, at: int, tmp_path: Path) -> None:
+def test_failed_stat_does_not_mean_a_missing_file(kind: Any, at: int, tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     storage = kind()
@@ -361,13 +360,13 @@ class CopyingHalf(Copying):
         Path(path2).write_bytes(content[: len(content) // 2])
 
 
-def test_a_copy_that_is_not_whole_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+def test_incomplete_copy_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MosaicError):
         fetch_to(CopyingHalf(), tmp_path / "cut.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_that_is_not_whole_replaces_nothing(tmp_path: Path) -> None:
+def test_incomplete_copy_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     with pytest.raises(MosaicError):
@@ -376,7 +375,7 @@ def test_a_copy_that_is_not_whole_replaces_nothing(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
 
 
-def test_signs_of_a_pattern_in_a_name_touch_no_other_file(tmp_path: Path) -> None:
+def test_glob_characters_in_names(tmp_path: Path) -> None:
     other = tmp_path / "cut1.mp4"
     other.write_bytes(b"another")
     for name in ("cut[1].mp4", "cut*.mp4", "cut?.mp4"):
@@ -386,7 +385,7 @@ def test_signs_of_a_pattern_in_a_name_touch_no_other_file(tmp_path: Path) -> Non
         assert other.read_bytes() == b"another"
 
 
-def test_a_storage_whose_rename_only_seems_to_work_is_refused_before_the_transfer(tmp_path: Path) -> None:
+def test_storage_that_copies_instead_of_renaming_fails(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     storage = Folder()

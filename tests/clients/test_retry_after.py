@@ -24,7 +24,7 @@ AS_GOOD_AS_NONE = [
 
 @pytest.mark.parametrize("value", AS_GOOD_AS_NONE, ids=lambda value: value[:20])
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_asks_for_no_pause_is_not_asked_at_once(transport: Transport, status: int, value: str) -> None:
+def test_useless_retry_after_keeps_our_pauses(transport: Transport, status: int, value: str) -> None:
     with HostileServer(answer(status, {"detail": "no"}, Retry_After=value)) as server, pytest.raises(MosaicError):
         transport.send(access_to(server.url), whoami())
     assert server.count == 6
@@ -34,7 +34,7 @@ def test_a_server_that_asks_for_no_pause_is_not_asked_at_once(transport: Transpo
 
 @pytest.mark.parametrize("value", ["86400", "1e300", "9" * 60, "Fri, 31 Dec 9999 23:59:59 -2359"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_asks_for_ages_is_asked_once(transport: Transport, status: int, value: str) -> None:
+def test_huge_retry_after_ends_the_retries(transport: Transport, status: int, value: str) -> None:
     with HostileServer(answer(status, {"detail": "no"}, Retry_After=value)) as server, pytest.raises(MosaicError):
         transport.send(access_to(server.url), whoami())
     assert (server.count, transport.pauses) == (1, [])
@@ -42,7 +42,7 @@ def test_a_server_that_asks_for_ages_is_asked_once(transport: Transport, status:
 
 @pytest.mark.parametrize("header", ["X_RateLimit_Reset", "RateLimit_Reset"])
 @pytest.mark.parametrize("form", ["seconds", "epoch", "milliseconds"])
-def test_the_end_of_a_rate_limit_is_waited_for(transport: Transport, header: str, form: str) -> None:
+def test_rate_limit_reset_is_honoured(transport: Transport, header: str, form: str) -> None:
     forms = {"seconds": "20", "epoch": f"{time.time() + 20:.0f}", "milliseconds": f"{(time.time() + 20) * 1000:.0f}"}
     limited = answer(429, {"detail": "no"}, **{header: forms[form]})
     with HostileServer(limited, answer(200, {"organization_id": "o"})) as server:
@@ -51,7 +51,7 @@ def test_the_end_of_a_rate_limit_is_waited_for(transport: Transport, header: str
 
 
 @pytest.mark.parametrize("value", ["86400", "9999999999", "99999999999999"])
-def test_the_end_of_a_rate_limit_is_bounded(transport: Transport, value: str) -> None:
+def test_rate_limit_reset_is_bounded(transport: Transport, value: str) -> None:
     with HostileServer(answer(429, {"detail": "no"}, X_RateLimit_Reset=value)) as server, pytest.raises(MosaicError):
         transport.send(access_to(server.url), whoami())
     assert (server.count, transport.pauses) == (1, [])

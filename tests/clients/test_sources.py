@@ -13,11 +13,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.clients.sources import Source, blocks, local_source, storage_source
+from airflow_provider_mosaic.clients.sources import Source, local_source, read_blocks, storage_source
 
 from .buckets import bucket_in_s3, client_of_s3, folder_in_memory, running_s3_server  # noqa: F401 - fixtures
 from .on_loopback import url_source
-from .servers import Act, HostileServer, answer, hang_up, reset
+from .servers import HostileServer, Reply, answer, hang_up, reset
 from .storage_endpoints import chunked, file, raw
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
@@ -26,13 +26,13 @@ CONTENT = os.urandom(3_000_000)
 
 
 def read(source: Source) -> bytes:
-    return b"".join(bytes(block) for block in blocks(source))
+    return b"".join(bytes(block) for block in read_blocks(source))
 
 
 # --- local files ---
 
 
-def test_a_local_file_is_read_whole_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
+def test_local_source_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(CONTENT)
     source = local_source(str(path))
@@ -40,7 +40,7 @@ def test_a_local_file_is_read_whole_as_often_as_it_is_asked_for(tmp_path: Path) 
     assert read(source) == read(source) == CONTENT
 
 
-def test_the_stamp_changes_with_the_content(tmp_path: Path) -> None:
+def test_stamp_changes_with_the_content(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"one")
     os.utime(path, ns=(1, 1))
@@ -50,14 +50,14 @@ def test_the_stamp_changes_with_the_content(tmp_path: Path) -> None:
     assert local_source(path).stamp != before.stamp
 
 
-def test_what_is_no_local_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_invalid_local_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.mp4")
     for name, words in (
         ("missing.mp4", "no such file"),
         (".", "directory"),
         ("empty.mp4", "empty"),
-        ("pipe.mp4", "not a plain file"),
+        ("pipe.mp4", "not a regular file"),
         ("empty.mp4/x.mp4", "no such file"),
         ("nul\0.mp4", "can't be read"),
     ):
@@ -72,7 +72,7 @@ def test_what_is_no_local_file_is_refused_by_name(tmp_path: Path) -> None:
 # --- links ---
 
 
-def test_a_link_is_asked_for_first_and_read_afresh_each_time() -> None:
+def test_url_source_is_requested_for_each_read() -> None:
     with HostileServer(file(CONTENT, ETag='"v1"')) as host:
         source = url_source(f"{host.url}/a/cut%20one.mp4?sig=cafe")
         assert (source.name, source.size) == ("cut one.mp4", len(CONTENT))
@@ -97,51 +97,54 @@ def test_a_link_is_asked_for_first_and_read_afresh_each_time() -> None:
         ("/download", {}, "download"),
     ],
 )
-def test_the_name_is_the_first_one_that_says_what_the_file_is(path: str, headers: dict[str, str], name: str) -> None:
+def test_url_source_name(path: str, headers: dict[str, str], name: str) -> None:
     with HostileServer(file(CONTENT, **headers)) as host:
         assert url_source(host.url + path).name == name
 
 
-def test_a_link_is_followed_and_the_name_of_where_it_lands_counts_too() -> None:
+def test_url_source_follows_redirects() -> None:
     with HostileServer(answer(302, Location="/files/cut.mp4?x=1"), file(CONTENT)) as host:
         assert url_source(f"{host.url}/share").name == "cut.mp4"
-    with HostileServer(answer(302, Location="/")) as host, pytest.raises(MosaicValidationError, match="on and on"):
+    with (
+        HostileServer(answer(302, Location="/")) as host,
+        pytest.raises(MosaicValidationError, match="10 times"),
+    ):
         url_source(f"{host.url}/cut.mp4")
 
 
 @pytest.mark.parametrize(
-    ("act", "kind", "words"),
+    ("reply", "kind", "words"),
     [
         (answer(404), MosaicValidationError, "nothing there"),
-        (answer(403), MosaicValidationError, "must be open"),
+        (answer(403), MosaicValidationError, "denies access"),
         (answer(418), MosaicValidationError, "418"),
         (answer(206), MosaicValidationError, "206"),
         (answer(200, b"<html>x", Content_Type="text/html"), MosaicValidationError, "web page"),
         (answer(200, b"x", Content_Encoding="gzip"), MosaicValidationError, "compressed"),
         (answer(200, b""), MosaicValidationError, "empty"),
         (chunked(b""), MosaicValidationError, "empty"),
-        (raw(b"HTTP/1.0 200 OK\r\n\r\nabc"), MosaicValidationError, "how long"),
+        (raw(b"HTTP/1.0 200 OK\r\n\r\nabc"), MosaicValidationError, "neither its size nor its end"),
         (answer(429), MosaicRateLimitError, "429"),
         (answer(502), MosaicServerError, "502"),
         (answer(425), MosaicServerError, "425"),
-        (reset, MosaicTransportError, "broke"),
-        (hang_up, MosaicTransportError, "broke"),
-        (chunked(CONTENT, whole=False), MosaicTransportError, "broke"),
+        (reset, MosaicTransportError, "connection failed"),
+        (hang_up, MosaicTransportError, "connection failed"),
+        (chunked(CONTENT, whole=False), MosaicTransportError, "connection failed"),
     ],
 )
-def test_a_link_that_leads_to_no_file_is_named_without_its_query(act: Act, kind: type[MosaicError], words: str) -> None:
-    with HostileServer(act) as host, pytest.raises(kind, match=words) as caught:
+def test_invalid_url_sources_are_named_without_query(reply: Reply, kind: type[MosaicError], words: str) -> None:
+    with HostileServer(reply) as host, pytest.raises(kind, match=words) as caught:
         url_source(f"{host.url}/cut.mp4?sig=cafe")
     assert "source=" in str(caught.value)
     assert "cafe" not in str(caught.value)
 
 
-def test_what_is_no_link_is_refused_before_anything_is_asked() -> None:
+def test_invalid_url_is_rejected() -> None:
     with pytest.raises(MosaicValidationError, match="full URL"):
         url_source("ftp://host.test/cut.mp4")
 
 
-def test_a_file_without_length_is_put_on_disk_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_url_source_of_unknown_size_is_spooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with HostileServer(chunked(CONTENT)) as host:
         source = url_source(f"{host.url}/cut.mp4")
@@ -153,7 +156,7 @@ def test_a_file_without_length_is_put_on_disk_and_bounded(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_that_leads_to_another_file_by_then_is_an_error_that_says_so() -> None:
+def test_changed_url_source_fails() -> None:
     with HostileServer(file(CONTENT, ETag='"v1"'), file(CONTENT, ETag='"v2"')) as host:
         source = url_source(f"{host.url}/cut.mp4")
         with pytest.raises(MosaicValidationError, match="another file now") as caught:
@@ -161,7 +164,7 @@ def test_a_link_that_leads_to_another_file_by_then_is_an_error_that_says_so() ->
     assert caught.value.transient
 
 
-def test_a_link_that_breaks_while_it_is_read_is_transient() -> None:
+def test_interrupted_url_source_is_transient() -> None:
     with HostileServer(file(CONTENT), file(CONTENT, keep=1000)) as host:
         source = url_source(f"{host.url}/cut.mp4?sig=cafe")
         with pytest.raises(MosaicError) as caught:
@@ -173,7 +176,7 @@ def test_a_link_that_breaks_while_it_is_read_is_transient() -> None:
 # --- object storage ---
 
 
-def test_object_storage_of_each_kind_is_read_whole(memory: Any, s3: Any, tmp_path: Path) -> None:
+def test_storage_source_is_read(memory: Any, s3: Any, tmp_path: Path) -> None:
     from airflow.sdk import ObjectStoragePath
 
     for folder in (memory, s3, ObjectStoragePath(f"file://{tmp_path}")):
@@ -185,7 +188,7 @@ def test_object_storage_of_each_kind_is_read_whole(memory: Any, s3: Any, tmp_pat
         assert read(source) == read(source) == CONTENT
 
 
-def test_what_is_no_file_in_object_storage_is_refused_by_name(memory: Any, s3: Any) -> None:
+def test_invalid_storage_sources_are_named(memory: Any, s3: Any) -> None:
     for folder in (memory, s3):
         path = folder / "inner" / "empty.mp4"
         path.fs.pipe_file(path.path, b"")
@@ -195,7 +198,7 @@ def test_what_is_no_file_in_object_storage_is_refused_by_name(memory: Any, s3: A
             assert name in str(caught.value)
 
 
-def test_the_stamp_of_an_object_changes_with_its_content(s3: Any) -> None:
+def test_object_stamp_changes_with_the_content(s3: Any) -> None:
     path = s3 / "cut.mp4"
     path.fs.pipe_file(path.path, b"one")
     before = storage_source(path)
@@ -204,10 +207,10 @@ def test_the_stamp_of_an_object_changes_with_its_content(s3: Any) -> None:
     assert storage_source(path).stamp != before.stamp
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_an_error_that_says_so(s3: Any) -> None:
+def test_replaced_object_fails(s3: Any) -> None:
     path = s3 / "cut.mp4"
     path.fs.pipe_file(path.path, CONTENT)
-    reading = blocks(storage_source(path))
+    reading = read_blocks(storage_source(path))
     next(reading)
     path.fs.pipe_file(path.path, CONTENT[::-1])
     with pytest.raises(MosaicValidationError, match="changed while") as caught:

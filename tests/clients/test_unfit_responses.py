@@ -59,7 +59,7 @@ BODIES: dict[str, tuple[Call[Any], bytes]] = {
 
 
 @pytest.mark.parametrize("unfit", IDS.values(), ids=IDS)
-def test_what_can_be_no_id_is_an_error_of_mosaic(transport: Transport, unfit: bytes) -> None:
+def test_invalid_ids_in_responses_fail(transport: Transport, unfit: bytes) -> None:
     for name, (call, body) in BODIES.items():
         with HostileServer(answer(200, body.replace(b"ID", unfit))) as server, pytest.raises(MosaicError) as error:
             transport.send(access_to(server.url), call, retries=ONCE)
@@ -106,9 +106,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_what_no_text_time_or_number_can_be_is_left_out_or_replaced(
-    transport: Transport, value: bytes, name: str
-) -> None:
+def test_invalid_values_are_replaced(transport: Transport, value: bytes, name: str) -> None:
     call, body = FIELDS[name]
     with HostileServer(answer(200, body.replace(b"V", value))) as server:
         [result] = transport.send(access_to(server.url), call, retries=ONCE)
@@ -120,14 +118,14 @@ def test_what_no_text_time_or_number_can_be_is_left_out_or_replaced(
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_a_row_that_says_nothing_hides_no_running_run(transport: Transport, value: bytes) -> None:
+def test_invalid_rows_do_not_hide_running_runs(transport: Transport, value: bytes) -> None:
     rows = b'{"run_id":V,"status":V,"node_status_counts":{"completed":V}},{"run_id":"r","status":"running"}'
     with HostileServer(answer(200, b'{"runs":[' + rows.replace(b"V", value) + b"]}")) as server:
         [page] = transport.send(access_to(server.url), running_runs(), retries=ONCE)
     assert [row.run_id for row in page.items if row.running] == ["r"]
 
 
-def test_a_character_that_a_server_has_cut_in_half_fails_no_wait(transport: Transport) -> None:
+def test_half_characters_are_replaced(transport: Transport) -> None:
     body = json.dumps({"status": "running", "status_message": "Rendering \U0001f3ac and \ud83c"}).encode()
     with HostileServer(answer(200, body)) as server:
         [run] = transport.send(access_to(server.url), get_run("r"))
@@ -136,20 +134,20 @@ def test_a_character_that_a_server_has_cut_in_half_fails_no_wait(transport: Tran
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"[" * 101 + b"]" * 101, b'{"a":' * 900 + b"1" + b"}" * 900])
 @pytest.mark.parametrize("status", [200, 400, 429, 500])
-def test_a_body_that_is_too_deep_is_an_error_of_mosaic(transport: Transport, status: int, body: bytes) -> None:
+def test_deeply_nested_body_fails(transport: Transport, status: int, body: bytes) -> None:
     for call in (get_run("r"), list_runs().page(None), running_runs(), paid_call()):
         with HostileServer(answer(status, body)) as server, pytest.raises(MosaicError):
             transport.send(access_to(server.url), call, retries=ONCE)
 
 
 @pytest.mark.parametrize("balance", [b"NaN", b"Infinity", b"1e999"])
-def test_a_balance_that_is_no_number_is_not_enough(transport: Transport, balance: bytes) -> None:
+def test_invalid_balance_is_none(transport: Transport, balance: bytes) -> None:
     with HostileServer(answer(200, b'{"credits":{"balance":' + balance + b'},"balance":' + balance + b"}")) as server:
         [credits] = transport.send(access_to(server.url), get_credits())
     assert credits.balance is None
 
 
-def test_an_argument_that_no_address_can_hold_is_refused(transport: Transport) -> None:
+def test_unencodable_argument_is_rejected(transport: Transport) -> None:
     with (
         HostileServer(answer(200, {"posts": []})) as server,
         pytest.raises(MosaicValidationError, match="half of a surrogate pair"),
@@ -158,14 +156,14 @@ def test_an_argument_that_no_address_can_hold_is_refused(transport: Transport) -
     assert server.seen == []
 
 
-def test_a_status_without_end_is_cut_and_unknown(transport: Transport) -> None:
+def test_oversized_status_is_cut(transport: Transport) -> None:
     with HostileServer(answer(200, {"status": "completed" + "x" * 100_000})) as server:
         [run] = transport.send(access_to(server.url), get_run("r"))
     assert len(run.status) == 100
     assert not run_outcome(run).ended
 
 
-def test_an_id_that_no_request_can_carry_is_not_taken_for_one(transport: Transport) -> None:
+def test_unusable_id_is_an_unknown_outcome(transport: Transport) -> None:
     for unfit in ("..", "{{ x }}", "None", "https://mosaic.example/r"):
         with (
             HostileServer(answer(200, {"run_id": unfit})) as server,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from airflow_provider_mosaic.clients.progress import Progress, ProgressLines, size_words, time_words
+from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words, time_words
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -18,28 +18,28 @@ class Clock:
         return self.seconds
 
 
-def told_over(*, total: int | None, step: int, steps: int, seconds: float) -> list[Progress]:
+def reports_of(*, total: int | None, step: int, steps: int, seconds: float) -> list[Progress]:
     """What is told of a transfer of ``steps`` blocks, each of which takes ``seconds``."""
     clock = Clock()
-    told: list[Progress] = []
-    lines = ProgressLines(name="cut.mp4", total=total, told=told.append, now=clock)
+    reports: list[Progress] = []
+    reporter = ProgressReporter(name="cut.mp4", total=total, on_progress=reports.append, now=clock)
     for number in range(1, steps + 1):
         clock.seconds += seconds
-        lines.at(number * step)
-    lines.finish(steps * step)
-    return told
+        reporter.update(number * step)
+    reporter.finish(steps * step)
+    return reports
 
 
-def test_a_line_says_size_share_rate_and_time_left() -> None:
-    told = told_over(total=5 * GIB, step=85 * MIB, steps=60, seconds=1.0)
-    assert str(told[0]) == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
-    assert str(told[1]) == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
-    assert str(told[-1]) == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
+def test_progress_line() -> None:
+    reports = reports_of(total=5 * GIB, step=85 * MIB, steps=60, seconds=1.0)
+    assert str(reports[0]) == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
+    assert str(reports[1]) == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
+    assert str(reports[-1]) == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.004, 0.27, 1.4, 9.96, 44.0, 100.0, 599.0, 4321.0])
-def test_the_speed_of_a_finished_transfer_agrees_with_the_time_beside_it(seconds: float) -> None:
-    line = str(told_over(total=5 * GIB, step=5 * GIB, steps=1, seconds=seconds)[-1])
+def test_final_rate_matches_the_duration(seconds: float) -> None:
+    line = str(reports_of(total=5 * GIB, step=5 * GIB, steps=1, seconds=seconds)[-1])
     size, time, speed = re.fullmatch(r"cut\.mp4: (.+) in (.+), (.+)/s", line).groups()  # type: ignore[union-attr]
     units = {"s": 1, "min": 60, "h": 3600, "MB": MIB, "GB": GIB, "TB": 1024 * GIB}
 
@@ -50,29 +50,29 @@ def test_the_speed_of_a_finished_transfer_agrees_with_the_time_beside_it(seconds
     assert value(size) / value(time) == pytest.approx(value(speed), rel=0.1)
 
 
-def test_a_quick_transfer_has_one_line_and_a_long_one_about_ten() -> None:
-    assert len(told_over(total=GIB, step=MIB, steps=1024, seconds=0.001)) == 1
-    assert 9 <= len(told_over(total=5 * GIB, step=MIB, steps=5 * 1024, seconds=1.0)) <= 11
+def test_number_of_progress_lines() -> None:
+    assert len(reports_of(total=GIB, step=MIB, steps=1024, seconds=0.001)) == 1
+    assert 9 <= len(reports_of(total=5 * GIB, step=MIB, steps=5 * 1024, seconds=1.0)) <= 11
 
 
-def test_without_a_total_the_lines_stay_few_and_promise_nothing() -> None:
-    told = told_over(total=None, step=MIB, steps=36_000, seconds=1.0)
-    assert len(told) <= 14
-    assert str(told[0]) == "cut.mp4: 10 MB, 1.0 MB/s"
+def test_progress_without_a_total() -> None:
+    reports = reports_of(total=None, step=MIB, steps=36_000, seconds=1.0)
+    assert len(reports) <= 14
+    assert str(reports[0]) == "cut.mp4: 10 MB, 1.0 MB/s"
 
 
-def test_a_transfer_that_begins_anew_is_counted_from_there() -> None:
+def test_progress_after_a_restart() -> None:
     clock = Clock()
-    told: list[Progress] = []
-    lines = ProgressLines(name="cut.mp4", total=100 * MIB, told=told.append, now=clock)
+    reports: list[Progress] = []
+    reporter = ProgressReporter(name="cut.mp4", total=100 * MIB, on_progress=reports.append, now=clock)
     for seconds, done in ((20, 50 * MIB), (30, 0), (50, 20 * MIB)):
         clock.seconds = seconds
-        lines.at(done)
-    assert [one.done for one in told] == [50 * MIB, 20 * MIB]
-    assert all(one.rate >= 0 for one in told)
+        reporter.update(done)
+    assert [one.done for one in reports] == [50 * MIB, 20 * MIB]
+    assert all(one.rate >= 0 for one in reports)
 
 
-def test_sizes_and_times_are_as_exact_as_a_person_wants_them() -> None:
+def test_size_and_time_words() -> None:
     assert [size_words(size) for size in (1, 1023, 1536, 5368709120, 52428800)] == [
         "1 B",
         "1.0 KB",

@@ -436,7 +436,7 @@ def test_testing_a_connection_to_a_host_that_says_nothing_ends(monkeypatch: pyte
     with HostileServer(silence) as host:
         monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=host.url))
         good, message = MosaicHook().test_connection()
-        assert (good, "no answer came in time" in message, host.count) == (False, True, 1)
+        assert (good, "no response came in time" in message, host.count) == (False, True, 1)
 
 
 def test_a_renewed_hook_has_the_key_that_the_connection_has_now(

@@ -119,7 +119,7 @@ def test_unwritable_destination_is_named(
 
 @pytest.mark.parametrize(
     ("source", "pattern"),
-    [("file/film.mp4", "stands where a folder should"), ("a\0b.mp4", "NUL"), ("x" * 300 + ".mp4", "can't be read")],
+    [("file/film.mp4", "is a file"), ("a\0b.mp4", "NUL"), ("x" * 300 + ".mp4", "can't be read")],
 )
 def test_source_that_cannot_be_a_file_fails_without_retries(
     mosaic: Emulator, tmp_path: Path, source: str, pattern: str

@@ -127,8 +127,8 @@ def test_no_secret_is_in_any_log_line_at_debug(
 
     from airflow_provider_mosaic.clients import upload as uploading
 
-    real = uploading.checked_size
-    monkeypatch.setattr(uploading, "checked_size", lambda form, source: (record(form), real(form, source))[1])
+    real = uploading.check_size
+    monkeypatch.setattr(uploading, "check_size", lambda form, source: (record(form), real(form, source))[1])
 
     film = tmp_path / "film.mp4"
     film.write_bytes(SAMPLE_VIDEO.read_bytes())

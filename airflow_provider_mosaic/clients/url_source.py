@@ -1,0 +1,222 @@
+"""An upload that is read from a URL."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import weakref
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+import requests
+
+from airflow_provider_mosaic.api.access import lowered
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
+from airflow_provider_mosaic.api.errors import (
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
+from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.clients.destinations.local import SPACE_CHECK_INTERVAL, check_free_space
+from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, file_name_of
+from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.signed_urls import (
+    TRANSFER_ERRORS,
+    may_be_token,
+    open_url,
+    shown_url,
+    transfer_error,
+)
+from airflow_provider_mosaic.clients.sources import Source, source_changed
+from airflow_provider_mosaic.clients.storage_session import open_storage_session
+
+#: Bytes of one read. requests copies each block, so smaller ones are faster here.
+_BLOCK_SIZE = 256 * 1024
+#: The largest video that Mosaic documents (https://docs.mosaic.so/api/asset-management/upload-flow).
+_MAX_SPOOLED = 5 * 1024**3
+_SUFFIXES = frozenset(suffix for suffixes in MEDIA_TYPES.values() for suffix in suffixes)
+
+
+def url_source(
+    url: str,
+    *,
+    policy: LinkPolicy = PUBLIC,
+    connect_timeout: float = 10.0,
+    timeout: float = 60.0,
+    max_bytes: int = _MAX_SPOOLED,
+) -> Source:
+    """
+    Return a file behind a URL as a source. It is requested here by GET (servers often reject HEAD), and for each read.
+
+    :param url: A URL that needs no credentials.
+    :param policy: Where the URL may redirect to. The host of the URL itself may be anywhere.
+    :param connect_timeout: Seconds to wait for a connection.
+    :param timeout: Seconds to wait for the next byte.
+    :param max_bytes: The most that is saved on disk if the server does not report the size.
+    :raises MosaicValidationError: It leads to nothing, to a web page, or to an empty file.
+    :raises MosaicError: The server could not be reached, or failed.
+    """
+    validate_url("source", url)
+    shown = shown_url(url)
+    source_policy = replace(policy, written=url)
+
+    def request() -> tuple[requests.Response, FileInfo]:
+        try:
+            # The connection of the response outlives its session.
+            with open_storage_session(source_policy) as session:
+                response = open_url(
+                    session, url, action=f"read source={shown!r}", connect_timeout=connect_timeout, timeout=timeout
+                )
+        except MosaicResponseError as error:
+            raise MosaicValidationError(str(error)) from None
+        try:
+            return response, _validated_info(shown, response)
+        except BaseException:
+            response.close()
+            raise
+
+    response, info = request()
+    with response:
+        name = _choose_name(url, response.url or url, info)
+        if info.size is None:
+            spool = _spool(url, response, info, max_bytes)
+            return Source(name=name, size=spool.size, stamp=_stamp(spool.size, info), open=spool.open, shown=shown)
+    stamp = _stamp(info.size, info)
+
+    def open_stream() -> BinaryIO:
+        response, current = request()
+        if current.size != info.size or _stamp(current.size, current) != stamp:
+            response.close()
+            raise source_changed(shown, "the URL leads to another file now")
+        return cast("BinaryIO", _ResponseStream(url, response))
+
+    return Source(name=name, size=info.size, stamp=stamp, open=open_stream, shown=shown)
+
+
+def _validated_info(shown: str, response: requests.Response) -> FileInfo:
+    status = response.status_code
+    if status in (404, 410):
+        raise_invalid("source", shown, f"there is nothing there (the server returned {status}).")
+    if status in (401, 403):
+        raise_invalid(
+            "source",
+            shown,
+            f"the server denies access ({status}). The URL must need no credentials and must not have expired.",
+        )
+    if status == 429 or status >= 500 or status in (408, 425):
+        kind = MosaicRateLimitError if status == 429 else MosaicServerError
+        raise kind(
+            f"source={shown!r}: the server returned {status}. Nothing was sent. A retry may succeed.",
+            status=status,
+            method="GET",
+            effect_unknown=False,
+            retry_after=Response(status, lowered(response.headers)).retry_after(),
+        )
+    if status != 200:
+        raise_invalid("source", shown, f"the server returned {status} instead of the file.")
+    info = file_info(response)
+    if info.page:
+        raise_invalid("source", shown, "it leads to a web page, not to a file. Give the URL of the file itself.")
+    if info.playlist:
+        raise_invalid(
+            "source", shown, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent."
+        )
+    if info.encoded:
+        raise_invalid("source", shown, f"the server sends it only compressed ({info.encoded}).")
+    if info.size == 0:
+        raise_invalid("source", shown, "it is empty.")
+    return info
+
+
+class _ResponseStream(io.RawIOBase):
+    """Read the body of a response without decoding it."""
+
+    def __init__(self, url: str, response: requests.Response) -> None:
+        self._url = url
+        self._response = response
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data: bytes = self._response.raw.read(min(len(buffer), _BLOCK_SIZE), decode_content=False)
+        except TRANSFER_ERRORS as error:
+            raise transfer_error(
+                error, action=f"read source={shown_url(self._url)!r}", method="GET", url=self._url
+            ) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._response.close()
+        super().close()
+
+
+class _Spool:
+    """A temporary file without a name, so that nothing is left if the process is killed. One stream reads at a time."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="mosaic-", buffering=0)  # noqa: SIM115 - it lives as long as we do
+        weakref.finalize(self, self._file.close)
+        self.size = 0
+
+    def write(self, data: memoryview) -> None:
+        while data:
+            count = self._file.write(data)
+            self.size += count
+            data = data[count:]
+
+    def open(self) -> BinaryIO:
+        stream = os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0)
+        stream.seek(0)
+        return cast("BinaryIO", stream)
+
+
+def _spool(url: str, response: requests.Response, info: FileInfo, max_bytes: int) -> _Spool:
+    """Save a response whose size is unknown."""
+    shown = shown_url(url)
+    if not info.delimited:
+        raise_invalid("source", shown, "the server reports neither its size nor its end.")
+    stream = _ResponseStream(url, response)
+    buffer = memoryview(bytearray(_BLOCK_SIZE))
+    checked = 0
+    try:
+        spool = _Spool()
+        while count := stream.readinto(buffer):
+            if spool.size + count > max_bytes:
+                raise_invalid("source", shown, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
+            spool.write(buffer[:count])
+            if spool.size - checked >= SPACE_CHECK_INTERVAL:
+                check_free_space(Path(tempfile.gettempdir()), None)
+                checked = spool.size
+    except OSError as error:
+        raise MosaicValidationError(
+            f"source={shown!r}: the server does not report its size, and there is no room for it in the temporary "
+            f"directory (TMPDIR) of this worker ({error.strerror or error}). Nothing was sent. Free some disk space.",
+            transient=True,
+        ) from error
+    if not spool.size:
+        raise_invalid("source", shown, "it is empty.")
+    return spool
+
+
+def _stamp(size: int | None, info: FileInfo) -> str:
+    return f"{size}:{info.etag or info.modified}"
+
+
+def _choose_name(url: str, final_url: str, info: FileInfo) -> str:
+    """Return the first name with a media suffix; else the first name, with the suffix of the media type."""
+    candidates = (file_name_of(url), info.file_name, file_name_of(final_url))
+    names = [name for name in candidates if name and not may_be_token(name)]
+    for name in names:
+        if PurePosixPath(name).suffix.lower() in _SUFFIXES:
+            return name
+    first, suffix = (names[0] if names else "source"), suffix_of_type(info.media_type)
+    return first if first.lower().endswith(suffix) else first + suffix
