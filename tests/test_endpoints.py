@@ -171,7 +171,7 @@ def error_rows() -> dict[int, tuple[str, str]]:
 
 
 def exception_for(status: int) -> str:
-    return type(error_for(Response(status), what="x", method="GET", path="/whoami")).__name__
+    return type(error_for(Response(status), description="x", method="GET", path="/whoami")).__name__
 
 
 def test_each_error_of_the_table_becomes_its_exception() -> None:

@@ -111,7 +111,7 @@ class Access:
 
     def read_timeout(self, call: Call[Any]) -> float:
         """Seconds to wait for the answer to a call."""
-        return max(self.timeout, call.patience or 0.0)
+        return max(self.timeout, call.min_timeout or 0.0)
 
 
 def redirected(method: str, url: str, answer: Response) -> str | None:

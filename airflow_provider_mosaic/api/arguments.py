@@ -1,11 +1,11 @@
 """
-Arguments, checked before anything is sent: each complaint names the argument, the value (never a secret), and the cure.
+Validate arguments before a request is sent. An error names the argument, its value without secrets, and the fix.
 
-Airflow renders templates to text, so a list may arrive as ``"['a', 'b']"`` and a mapped task's results as a lazy
-sequence; both are read as the lists they mean.
+Templates render to text, so a list may arrive as ``"['a', 'b']"`` and the results of a mapped task as a lazy sequence.
+Both are accepted as lists.
 
-Operators validate their constants with this module while a DAG file is parsed, so it loads nothing heavy until
-something is wrong.
+Operators validate their constants with this module while Airflow parses a DAG file, so it imports nothing heavy until
+an argument is invalid.
 """
 
 from __future__ import annotations
@@ -21,27 +21,26 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-#: Characters of the longest id. Those in Mosaic's documentation have at most 40; links in the place of one are longer.
+#: Characters. Ids in Mosaic's documentation have at most 40.
 _LONGEST_ID = 500
-# What ends an id within a path, for Mosaic or for a proxy before it that decodes the path once more.
-_ENDS_AN_ID = frozenset("/\\?#%")
-#: Seconds. Python and Airflow can't add much more to a date, and would fail after a run was started.
+#: Characters that would end an id in a path, for Mosaic or for a proxy that decodes the path once more.
+_NOT_IN_IDS = frozenset("/\\?#%")
+#: Seconds. Python can't add much more to a date, and would fail after a run was started.
 _LONGEST_DURATION = 100 * 365 * 86400.0
-#: How alike two words are, from 0 to 1, for one to be suggested in the place of the other.
-_ALIKE = 0.6
+#: Similarity of two words, from 0 to 1, from which one is suggested for the other.
+_SIMILARITY = 0.6
 
 
 def raise_invalid(
     name: str, value: object, why: str, *, items: Iterable[str] = (), to_do: str | Sequence[str] = ()
 ) -> NoReturn:
     """
-    Refuse an argument.
+    Raise a :class:`MosaicValidationError` for an argument.
 
-    :param name: The argument.
-    :param value: What was given; links in it are shown without their query.
-    :param why: What is wrong and what to do, as it follows the value.
-    :param items: What there is to choose from, one line each.
-    :param to_do: What else can be done, one choice a text.
+    :param value: The invalid value. The message shows links in it without their query.
+    :param why: Sentences that follow the value: what is wrong, and what to do.
+    :param items: Choices, one a line.
+    :param to_do: Alternatives, one text each.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
@@ -55,13 +54,9 @@ def raise_invalid(
 
 
 def not_text(value: object) -> str:
-    """
-    Return why something is no text, as it follows what it should be, and what to do about it.
-
-    :param value: What was given.
-    """
+    """Return the end of a sentence about a value that should be text: its type, and the fix."""
     if value is None:
-        return "not None. A task that returns nothing, or is skipped, gives None: look at the task that gives this."
+        return "not None. An upstream task that was skipped or returned nothing gives None: check that task."
     return (
         f"not {type(value).__name__}. If the DAG has render_template_as_native_obj=True, text that looks like a Python "
         "value becomes one: write {{ ... | tojson }} in the template, which keeps the text."
@@ -69,11 +64,7 @@ def not_text(value: object) -> str:
 
 
 def representation(value: object) -> str:
-    """
-    Return the ``repr`` of a value, or its type where Python has none: very large ints, very deep structures.
-
-    :param value: The value.
-    """
+    """Return the ``repr`` of a value, or its type if ``repr`` fails: huge integers, deep structures."""
     try:
         return repr(value)
     except (ValueError, RecursionError):
@@ -82,40 +73,34 @@ def representation(value: object) -> str:
 
 def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
     """
-    Return an id that stays one segment of a path, without an escape.
+    Return an id that is one segment of a path without escaping.
 
-    :param name: The argument's name.
-    :param value: The id, as :func:`validate_name` wants it, without ``/``, a backslash, ``?``, ``#`` and ``%``.
-    :param or_link: Whether the API takes a link in its place, as it does for a YouTube channel.
-    :raises MosaicValidationError: It is not.
+    :param or_link: Whether a URL is accepted too, as for a YouTube channel.
     """
     text = validate_name(name, value, or_link=or_link)
     if or_link and "://" in text:
         return validate_url(name, text)
-    if not or_link and not _ENDS_AN_ID.isdisjoint(text):
+    if not or_link and not _NOT_IN_IDS.isdisjoint(text):
         raise_invalid(
-            name, value, "an id has no / \\ ? # % in it. Nothing was sent. Give the id alone, as Mosaic returned it."
+            name, value, "an id has no / \\ ? # % in it. Nothing was sent. Pass the id as Mosaic returned it."
         )
     return text
 
 
 def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     """
-    Return an id or a name that is sent in no path, such as that of a connection.
+    Return an id or a name that is not sent in a path, such as a connection id: text without spaces.
 
-    :param name: The argument's name.
-    :param value: A text with something in it, no spaces, and no template that was not rendered.
-    :param or_link: Whether it may be a link.
-    :raises MosaicValidationError: It is not.
+    :param or_link: Whether a URL is accepted too.
     """
     if not isinstance(value, str):
         raise_invalid(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
-        raise_invalid(name, value, "it must be an id. If it is templated, the task that should give it gave nothing.")
+        raise_invalid(name, value, "it must be an id. If it is templated, the upstream task returned nothing.")
     if "{{" in value or "{%" in value:
         raise_invalid(name, value, "this template was not rendered.")
     if "://" in value and not or_link:
-        raise_invalid(name, value, "it must be an id, not a link: the id is mostly the last part of the address.")
+        raise_invalid(name, value, "it must be an id, not a link. The id is usually the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
         raise_invalid(name, value, "an id has no spaces and no control characters in it.")
     if len(value) > _LONGEST_ID:
@@ -124,102 +109,86 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
 
 
 def optional_id(name: str, value: object) -> str | None:
-    """An id as :func:`validate_id` wants it, or None."""
+    """Return an id that :func:`validate_id` accepts, or None."""
     return None if value is None else validate_id(name, value)
 
 
 def optional_text(name: str, value: object) -> str | None:
-    """
-    A text with something in it, or None.
-
-    :raises MosaicValidationError: It is neither.
-    """
+    """Return a text that is not blank, or None."""
     if value is None:
         return None
-    if not isinstance(value, str):
-        raise_invalid(name, value, f"it must be text, {not_text(value)}")
-    if not value.strip():
-        raise_invalid(name, value, "it must be text with something in it; leave it out for none.")
-    return value
+    if not validate_text(name, value).strip():
+        raise_invalid(name, value, "it is empty. Leave the argument out instead.")
+    return str(value)
 
 
 def joined_statuses(value: object) -> str | None:
-    """
-    Statuses as a list's filter takes them, separated by commas; any word may be one.
-
-    :param value: One text, or several.
-    :raises MosaicValidationError: One is no text.
-    """
+    """Return statuses as a filter of a list: separated by commas. Undocumented statuses are accepted."""
     if value is None:
         return None
-    words = [value] if isinstance(value, str) else validate_list("status", value)
-    return ",".join(optional_text("status", word) or "" for word in words)
+    statuses = [value] if isinstance(value, str) else validate_list("status", value)
+    return ",".join(optional_text("status", status) or "" for status in statuses)
 
 
 def validate_list(name: str, value: object) -> list[Any]:
     """
-    A list with something in it, also from text that a template rendered to, and from any sequence or set.
+    Return a list that is not empty.
 
-    A set has another order in each process, and a retry knows its request again by its items in their order: they are
-    sorted.
+    A set is sorted: its order differs between processes, and a retry recognizes its request by the items in their
+    order.
 
-    :param name: The argument's name.
-    :param value: A list, a text that is a JSON or Python list, or a single text.
-    :raises MosaicValidationError: It is empty or no list.
+    :param value: Any iterable, text that is a JSON or Python list, or a text that is the only item.
     """
     if isinstance(value, str):
         value = _literal(value) if value.strip().startswith("[") else [value]
         if isinstance(value, str):
-            raise_invalid(name, value, "it begins like a list but can't be read as one: write it as JSON.")
+            raise_invalid(name, value, "it starts like a list but can't be parsed. Write it as JSON.")
     if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
         raise_invalid(name, value, f"it must be a list, not {type(value).__name__}.")
     items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else list(value)
     if not items:
-        raise_invalid(name, items, "it is empty. Leave it out, or look at the task that should have filled it.")
+        raise_invalid(name, items, "it is empty. Leave it out, or check the upstream task that returned it.")
     return items
 
 
 def validate_ids(name: str, value: object) -> list[str]:
-    """A list of ids, each checked by :func:`validate_id`."""
+    """Return a list of ids that :func:`validate_id` accepts."""
     return [validate_id(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
 def validate_urls(name: str, value: object) -> list[str]:
-    """A list of HTTP(S) URLs, each checked by :func:`validate_url`."""
+    """Return a list of URLs that :func:`validate_url` accepts."""
     return [validate_url(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:
     """
-    An absolute HTTP(S) URL.
+    Return an absolute HTTP(S) URL.
 
-    :param name: The argument's name.
-    :param value: The URL.
-    :param secure: Whether plain ``http`` is refused unless the host is this machine.
-    :raises MosaicValidationError: It is not one.
+    :param secure: Whether to reject ``http`` to other machines than this one.
     """
     if not isinstance(value, str):
         raise_invalid(name, value, f"it must be a URL as text, {not_text(value)}")
-    # Also what is no URL may have been meant as a signed one.
+    # An invalid URL may still hold a signature.
     shown = re.sub(r"[?#].*", "?***", value, flags=re.DOTALL)
     try:
         parts = urlsplit(value)
         host = parts.hostname
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
+        parts.port  # noqa: B018 - raises ValueError for an invalid port
     except ValueError:
         raise_invalid(name, shown, "it is not a URL.")
     if parts.scheme.lower() not in ("http", "https") or not host or not value.isprintable() or " " in value:
-        raise_invalid(name, shown, "it must be a full URL that begins with https:// or http://.")
-    # Some libraries take it for a slash: "http://evil\\@localhost" is not this machine for all of them.
+        raise_invalid(name, shown, "it must be a full URL with https:// or http://.")
+    # Some libraries read a backslash as a slash: for them, "http://evil\\@localhost" is not this machine.
     if "\\" in parts.netloc:
         raise_invalid(name, shown, "its host has a backslash in it.")
     if secure and parts.scheme.lower() == "http" and not is_loopback(host):
-        raise_invalid(name, shown, "use https://: what is sent there carries the webhook secret.")
+        raise_invalid(name, shown, "use https://. Each request to it carries the webhook secret.")
     return value
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name is this machine."""
+    """Return whether a host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -227,11 +196,7 @@ def is_loopback(host: str) -> bool:
 
 
 def validate_mapping(name: str, value: object) -> dict[str, Any]:
-    """
-    An object with text keys, also from text that a template rendered to.
-
-    :raises MosaicValidationError: It is not, or it holds what JSON can't.
-    """
+    """Return a dict that JSON can represent, also from text that a template rendered to."""
     if isinstance(value, str) and value.strip().startswith("{"):
         value = _literal(value)
     if not isinstance(value, Mapping):
@@ -249,10 +214,9 @@ def validate_mapping(name: str, value: object) -> dict[str, Any]:
 
 def validate_datetime(name: str, value: object) -> datetime:
     """
-    A point in time with its time zone, in UTC.
+    Return a time in UTC.
 
     :param value: A datetime, or ISO 8601 text, with a time zone.
-    :raises MosaicValidationError: It can't be read, or has no time zone.
     """
     if isinstance(value, str):
         try:
@@ -261,7 +225,7 @@ def validate_datetime(name: str, value: object) -> datetime:
             import pendulum
 
             try:
-                # exact=True keeps a bare date or time from becoming midnight, and tz=None its zone from becoming UTC.
+                # exact=True returns no datetime for a bare date or time. tz=None assumes no time zone.
                 moment = pendulum.parse(value.strip(), exact=True, tz=None)
             except (ValueError, TypeError, OverflowError):
                 raise_invalid(name, value, "it is not a time in ISO 8601, such as 2026-09-01T17:00:00Z.")
@@ -270,35 +234,34 @@ def validate_datetime(name: str, value: object) -> datetime:
     if not isinstance(moment, datetime):
         raise_invalid(name, value, "it must be a date with a time, such as 2026-09-01T17:00:00Z.")
     if moment.tzinfo is None:
-        raise_invalid(name, value, "it has no time zone: end it with Z for UTC, or with an offset such as +02:00.")
+        raise_invalid(name, value, "it has no time zone. End it with Z for UTC, or with an offset such as +02:00.")
     try:
         return moment.astimezone(timezone.utc)
     except OverflowError:
-        raise_invalid(name, value, "it is at the very end of the calendar.")
+        raise_invalid(name, value, "it is outside of the calendar in UTC.")
     except ValueError:
         raise_invalid(name, value, "its offset from UTC is a day or more.")
 
 
 def optional_moment(name: str, value: object) -> str | None:
-    """A point in time as :func:`validate_datetime` wants it and :func:`stamp` writes it, or None."""
+    """Return a time that :func:`validate_datetime` accepts in the API's format, or None."""
     return None if value is None else stamp(validate_datetime(name, value))
 
 
 def stamp(moment: datetime) -> str:
-    """A point in time as the API writes it: UTC, whole seconds, ``Z``."""
+    """Return a time in the API's format: UTC, whole seconds, ``Z``."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def validate_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """
-    A duration in seconds.
+    Return a duration in seconds.
 
     :param value: A number of seconds or a timedelta.
-    :param least: The smallest duration that makes sense.
-    :raises MosaicValidationError: It is not a duration, or too short.
+    :param least: Shortest valid duration in seconds. Zero itself is not valid.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    # An int may be larger than any float, which math.isfinite does not take.
+    # math.isfinite fails for an int that is larger than any float.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
         raise_invalid(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= least and not (least and seconds == least):
@@ -311,35 +274,25 @@ def validate_seconds(name: str, value: object, *, least: float = 0.0) -> float:
 
 
 def validate_flag(name: str, value: object) -> bool:
-    """
-    A switch.
-
-    :raises MosaicValidationError: It is no bool; the text ``"False"`` would switch it on.
-    """
+    """Return a bool. Any other value is invalid: the text ``"False"`` would be true."""
     if not isinstance(value, bool):
         raise_invalid(name, value, "it must be True or False.")
     return value
 
 
 def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
-    """
-    One of some words.
-
-    :raises MosaicValidationError: It is none of them.
-    """
-    words = tuple(choices)
-    if not isinstance(value, str) or value not in words:
-        raise_invalid(name, value, f"it must be one of {', '.join(words)}.{suggestion(value, words)}")
+    """Return a text that is one of the choices."""
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
+        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggestion(value, known)}")
     return value
 
 
-def suggestion(value: object, choices: Iterable[str], *, alike: float = _ALIKE) -> str:
+def suggestion(value: object, choices: Iterable[str], *, alike: float = _SIMILARITY) -> str:
     """
-    Return a sentence with the choice that was probably meant, with a space in front; nothing if none is alike.
+    Return " Did you mean ...?" with the most similar choice; an empty text if none is similar.
 
-    :param value: What was given.
-    :param choices: What would have been right.
-    :param alike: How alike they must be, from 0 to 1.
+    :param alike: Least similarity, from 0 to 1.
     """
     import difflib
 
@@ -349,13 +302,7 @@ def suggestion(value: object, choices: Iterable[str], *, alike: float = _ALIKE) 
 
 
 def validate_credits(name: str, value: object) -> float:
-    """
-    A number of credits, also from text that a template rendered to.
-
-    :param name: The argument's name.
-    :param value: The number.
-    :raises MosaicValidationError: It is none, or below zero.
-    """
+    """Return a number of credits, also from text that a template rendered to."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -366,45 +313,35 @@ def validate_credits(name: str, value: object) -> float:
 
 
 def validate_text(name: str, value: object) -> str:
-    """
-    Return a text, which may be empty.
-
-    :raises MosaicValidationError: It is no text.
-    """
+    """Return a text, which may be empty."""
     if not isinstance(value, str):
         raise_invalid(name, value, f"it must be text, {not_text(value)}")
     return value
 
 
 def validate_path(name: str, value: object) -> str:
-    """
-    Return a local path, or a URI, as text.
-
-    :param name: The argument's name.
-    :param value: Text, or a path object.
-    :raises MosaicValidationError: It is neither, it is empty, or its storages are chained.
-    """
+    """Return a local path or a URI as text. Chained storages (``zip://...::s3://...``) are invalid."""
     if not isinstance(value, (str, os.PathLike)):
         raise_invalid(name, value, f"it must be a path or a URI as text, {not_text(value)}")
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
-        raise_invalid(name, value, "it is empty. If it is templated, the task that should give it gave nothing.")
+        raise_invalid(name, value, "it is empty. If it is templated, the upstream task returned nothing.")
     if "\0" in text:
-        raise_invalid(name, text, "it has a NUL character in it, which no path has.")
+        raise_invalid(name, text, "a path can't contain a NUL character.")
     if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
-        # Airflow's storage would read the first of a chain's parts alone.
-        raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and give its own path or URI.")
+        # Airflow's object storage would read the first part alone.
+        raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and pass its own path or URI.")
     return text
 
 
 def uri_scheme(text: str) -> str:
-    """Return the scheme of a URI in lower case; nothing for a path."""
+    """Return the scheme of a URI in lower case; an empty text for a path."""
     scheme, separator, _ = text.partition("://")
     return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
 
 
 def _literal(text: str) -> object:
-    """What a template rendered to: JSON, or Python's own writing of a list or dict; the text itself if neither."""
+    """Parse a rendered template as JSON or as a Python literal; return the text itself if it is neither."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
 """
-A :class:`Call`: one endpoint, with its arguments filled in, waiting to be sent.
+A :class:`Call`: a request to one endpoint, ready to be sent.
 
-Everything that is about the API is in it: where it goes, what it carries, how its answer is read, how long to wait for
-it, and what sending it twice would do. The transports only carry bytes.
+It holds everything that is specific to the API: path, body, how to read the response, the timeout, and whether it may
+be sent again. The transports only carry bytes.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label, redact
-from airflow_provider_mosaic.api.refusals import denial_in, texts_in
+from airflow_provider_mosaic.api.refusals import find_refusal, texts_in
 from airflow_provider_mosaic.api.responses import Response, describe_body, error_for, refusal_error
 
 T = TypeVar("T")
 
-#: The body of a request or an answer, as :mod:`json` knows it.
+#: The decoded body of a request or a response.
 Json = Any
 
-#: The most that an answer holds, unless the call says more.
+#: Size limit of a response.
 _MAX_BYTES = 1024 * 1024
-#: The same for pages of a hundred rows, and for a run with thousands of outputs.
+#: Size limit of a page of a hundred rows, and of a run with thousands of outputs.
 MAX_BYTES_OF_MANY = 16 * 1024 * 1024
 
 
 class RetrySafety(enum.Enum):
-    """What sending a call once more would do."""
+    """Whether a call may be sent again."""
 
-    #: Nothing that one sending had not done: reads, finalize, cancel.
+    #: A second request has no other effect than the first: reads, finalize, cancel.
     SAFE = "safe"
-    #: A second run, post or agent, unless the first one surely had no effect.
+    #: A second request may create a second run, post or agent. It is sent only if the first had no effect for certain.
     HAS_EFFECTS = "has effects"
-    #: It moves money: never sent again by itself.
+    #: The request moves money and is never sent again automatically.
     NEVER = "never"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
     """
-    One request to the Mosaic API and the way to read its answer.
+    One request to the Mosaic API, and how to read its response.
 
-    :param what: What it does, as it follows "could not", for example ``cancel run 'x'``.
-    :param method: HTTP method.
+    :param description: What it does, as it follows "could not", for example ``cancel run 'x'``.
     :param path: Path template, for example ``/agent_run/{run_id}``.
     :param ids: Values of the template's placeholders.
-    :param query: Query parameters; those that are None are left out.
-    :param body: JSON body; None sends none.
-    :param read: Makes a ``T`` of the decoded answer (None when the answer is empty).
-    :param decode: Decodes the answer's JSON, where not all of it is needed; it fails as :func:`decode_json` does.
-    :param repeat: What sending it once more would do.
-    :param patience: Seconds to wait for the answer, where it may take longer than usual; None for the usual time.
-    :param max_bytes: Bytes that the answer has at most.
-    :param makes: The name of the id of what it makes; empty where it makes nothing.
-    :param is_normal: Whether a body that seems to say no is a normal answer to this call.
+    :param query: Query parameters. None values are left out.
+    :param body: JSON body. None sends none.
+    :param read: Convert the decoded response, which is None for an empty body, to a ``T``.
+    :param decode: Decode the JSON of the response. A decoder of only some fields raises what :func:`decode_json`
+        raises.
+    :param retry_safety: Whether it may be sent again.
+    :param min_timeout: Seconds to wait for the response, if the connection's timeout is shorter.
+    :param max_bytes: Size limit of the response.
+    :param makes: Name of the id of what it creates; empty if it creates nothing.
+    :param is_normal: Return whether a body that looks like a refusal is a normal response to this call.
     """
 
     description: str
@@ -79,7 +79,7 @@ class Call(Generic[T]):
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: Json = field(default=None, repr=False)
     retry_safety: RetrySafety = RetrySafety.SAFE
-    patience: float | None = None
+    min_timeout: float = 0.0
     max_bytes: int = _MAX_BYTES
     makes: str = field(default="", repr=False)
     is_normal: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
@@ -87,16 +87,12 @@ class Call(Generic[T]):
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
             validate_id(name, value)
-        # It holds ids, which come from outside: a key in the place of one is no reason to show it.
-        object.__setattr__(self, "what", redact(self.description))
+        # A caller may have passed a secret as an id.
+        object.__setattr__(self, "description", redact(self.description))
 
     @property
     def target(self) -> str:
-        """
-        Path and query as they are sent.
-
-        :raises MosaicValidationError: An argument has characters that no address can hold.
-        """
+        """Path and query. Reading it raises MosaicValidationError if no URL can hold an argument."""
         path = self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
         try:
             query = urlencode({name: value for name, value in self.query.items() if value is not None})
@@ -109,56 +105,49 @@ class Call(Generic[T]):
 
     @property
     def content(self) -> bytes | None:
-        """The body as it is sent."""
+        """Serialized body."""
         return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
-    def result(self, answer: Response, secrets: tuple[str, ...] = (), *, why_not_followed: str = "") -> T:
+    def result(self, response: Response, secrets: tuple[str, ...] = (), *, why_not_followed: str = "") -> T:
         """
-        What the answer means.
+        Return the result in the response.
 
-        :param answer: The answer of the server.
         :param secrets: Strings that no message may contain.
-        :param why_not_followed: What to say of a redirect; empty for one to another host.
-        :raises MosaicError: The kind that says what to do about the answer.
+        :param why_not_followed: Why a redirect to the same host was not followed; empty for other redirects.
+        :raises MosaicError: The response is an error, refuses the request, or can't be read.
         """
-        facts: dict[str, Any] = {"method": self.method, "path": self.path}
-        if not answer.good:
-            raise error_for(answer, what=self.description, secrets=secrets, why_not_followed=why_not_followed, **facts)
-        came = f"Could not {self.description}: {self.method} {self.path} answered {answer.status}"
+        request: dict[str, Any] = {"description": self.description, "method": self.method, "path": self.path}
+        if not response.ok:
+            raise error_for(response, secrets=secrets, why_not_followed=why_not_followed, **request)
+        facts: dict[str, Any] = {"status": response.status, "method": self.method, "path": self.path}
+        prefix = f"Could not {self.description}: {self.method} {self.path} answered {response.status}"
         try:
-            data = answer.json(self.decode)
+            data = response.json(self.decode)
         except ValueError:
             raise MosaicResponseError(
-                f"{came} with {describe_body(answer, secrets)}. Check that the connection's host is Mosaic's.",
-                status=answer.status,
+                f"{prefix} with {describe_body(response, secrets)}. Check that the connection's host is Mosaic's.",
                 transient=True,
                 **facts,
             ) from None
-        self._raise_if_denied(data, answer, secrets)
+        sent = frozenset((*self.ids.values(), *texts_in(self.body)))
+        refusal = find_refusal(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
+        if refusal is not None and not self.is_normal(data):
+            raise refusal_error(refusal, response, secrets=secrets, **request)
         try:
             return self.read(data)
         except (InvalidResponse, ValueError, ArithmeticError, RecursionError) as error:
-            # An answer that is empty where it should not be may be whole the next time; a missing field will not come.
+            # A retry may return a whole body instead of an empty one, but no missing field.
             raise MosaicResponseError(
-                f"{came}, but {_complaint(error) if data is not None else 'its body is empty'}.",
-                status=answer.status,
+                f"{prefix}, but {_invalid_field(error) if data is not None else 'its body is empty'}.",
                 transient=data is None,
                 **facts,
             ) from None
 
-    def _raise_if_denied(self, data: Json, answer: Response, secrets: tuple[str, ...]) -> None:
-        sent = (*self.ids.values(), *texts_in(self.body))
-        denial = denial_in(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
-        if denial is not None and not self.is_normal(data):
-            raise refusal_error(
-                denial, answer, what=self.description, method=self.method, path=self.path, secrets=secrets
-            )
-
     def final_error(self, error: MosaicError) -> MosaicError:
         """
-        What a final failure of this call means: where an effect is possible and unknown, exactly that.
+        Return the error to raise when the call is not sent again.
 
-        :param error: The failure after which the call is not sent again.
+        :param error: The last error. If it leaves open whether the call had an effect, the result says so.
         """
         if (
             self.retry_safety is RetrySafety.SAFE
@@ -167,8 +156,8 @@ class Call(Generic[T]):
         ):
             return error
         return MosaicAmbiguousOutcomeError(
-            f"Whether Mosaic did this is unknown: {self.description}.",
-            means=f"It may have been done, and paid or published, so it was not sent again. What came back: {error}",
+            f"The outcome of a request is unknown: {self.description}.",
+            means=f"It may have been done, and paid or published, so it was not sent again. Last error: {error}",
             status=error.status,
             method=self.method,
             path=self.path,
@@ -178,15 +167,16 @@ class Call(Generic[T]):
 
 
 class InvalidResponse(Exception):  # noqa: N818 - it never leaves this layer
-    """A reader's complaint about an answer that is JSON but not what it needs."""
+    """A decoded response lacks what is needed, or has another type."""
 
 
-def _complaint(error: Exception) -> str:
+def _invalid_field(error: Exception) -> str:
+    """Return what is wrong with a response, naming the field."""
     if isinstance(error, InvalidResponse):
         return str(error)
     if not isinstance(error, ValidationError):
-        return f"a value in it can't be read ({type(error).__name__})"
+        return f"a value in it can't be parsed ({type(error).__name__})"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    # Of an object with names of its own, they are part of the place.
-    place = label(".".join(str(part) for part in first["loc"])) or "the answer"
+    # The place may contain keys that the server chose.
+    place = label(".".join(str(part) for part in first["loc"])) or "the response"
     return f"the field '{place}' is missing" if first["type"] == "missing" else f"'{place}' is wrong: {first['msg']}"

@@ -1,4 +1,4 @@
-"""What every client of the API can do."""
+"""Interface of the clients of the API."""
 
 from __future__ import annotations
 

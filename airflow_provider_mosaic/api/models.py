@@ -1,19 +1,22 @@
 """
-How an answer becomes a model: lenient where the API is young, strict where we depend on it.
+Turn a response of the API into a model: lenient where the API is young, strict where the provider depends on it.
 
-A null counts as absent, so that a field's default holds; unknown fields are kept; unknown words of an enumeration are
-kept as text; a time that can't be read is None; what is only told to people may have any shape. What a caller can't do
-without has no default, and its absence is a typed error that names the field.
+- A null counts as absent, so the field's default holds.
+- Unknown fields are kept. Unknown values of a status are kept as text.
+- A time that can't be parsed is None.
+- Text for users may have any shape.
+- A field that a caller depends on has no default. If it is missing, the error names it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import pendulum
+import pydantic.main
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,43 +36,54 @@ from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Model")
 
 #: Characters of the longest time and status.
 _LONGEST_TIME, _LONGEST_STATUS = 64, 100
+#: Whether pydantic builds a deferred model under a lock. Without the lock, two threads that use a model first at the
+#: same time get an AttributeError (seen with pydantic 2.11 to 2.13).
+_BUILDS_WITH_LOCK = hasattr(pydantic.main, "_rebuild_lock")
 
 
 class Model(BaseModel):
     """
-    The base of all models: frozen, unknown fields kept.
+    Base class of all models. Frozen; unknown fields are kept in ``model_extra``.
 
-    A representation shows the documented fields, and of a link only its host: nobody knows what the others hold.
+    ``repr`` and ``str`` show documented fields only, and only the host of a link. Validators of a model are built when
+    it is first used, so a task pays only for the models that it needs.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, serialize_by_alias=False
+        frozen=True,
+        extra="allow",
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        serialize_by_alias=False,
+        defer_build=_BUILDS_WITH_LOCK,
     )
 
-    #: What a ``status`` means, by its words in lower case: the documented one for each of its spellings.
+    #: Spellings of ``status`` in lower case, each with the documented status.
     documented_statuses: ClassVar[Mapping[str, str]] = {}
-    #: Fields on which nothing turns: one that can't be read counts as absent, for no wait may fail by it.
+    #: Fields that no decision depends on. One that can't be parsed counts as absent, so that no wait fails because of
+    #: it.
     lenient_fields: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="wrap")
     @classmethod
-    def _unreadable_is_absent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _drop_invalid_lenient_fields(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(data)
         except ValidationError as error:
             if not isinstance(data, Mapping):
                 raise
-            wrong = {place["loc"][0] for place in error.errors(include_url=False, include_input=False) if place["loc"]}
-            if not wrong <= cls.lenient_fields:
+            invalid = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+            if not invalid <= cls.lenient_fields:
                 raise
-            return handler({name: value for name, value in data.items() if name not in wrong})
+            return handler({name: value for name, value in data.items() if name not in invalid})
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _drop_nulls(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
         present = {
@@ -91,23 +105,19 @@ class Model(BaseModel):
         return redact(super().__str__())
 
 
-def _with_documented_status(data: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
-    """Write a known status in the documented way, and keep how it was reported."""
+def _with_documented_status(data: dict[str, Any], spellings: Mapping[str, str]) -> dict[str, Any]:
+    """Replace another spelling of a documented status, and keep it in ``reported_status``."""
     for name in ("status", "processing_status"):
         reported = data.get(name)
-        if isinstance(reported, str) and words.get(reported) != reported:
-            documented = words.get(status_key(reported))
+        if isinstance(reported, str) and spellings.get(reported) != reported:
+            documented = spellings.get(status_key(reported))
             if documented is not None:
                 return {**data, name: documented, "reported_status": reported}
     return data
 
 
 def status_key(text: str) -> str:
-    """
-    Return a status in lower case with underscores between its words: ``Timed-Out`` and ``TimedOut`` as ``timed_out``.
-
-    :param text: The status.
-    """
+    """Return a status in snake case: ``timed_out`` for ``Timed-Out`` and ``TimedOut``."""
     if len(text) > _LONGEST_STATUS:
         return text
     return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).lower()
@@ -117,13 +127,13 @@ def status_words(**spellings: str) -> dict[str, str]:
     """
     Return the documented status for each of its spellings.
 
-    :param spellings: For each documented status its other spellings, in lower case and separated by spaces.
+    :param spellings: Other spellings of each documented status, in snake case, separated by spaces.
     """
-    return {word: status for status, others in spellings.items() for word in (status, *others.split())}
+    return {spelling: status for status, others in spellings.items() for spelling in (status, *others.split())}
 
 
 def _shown(value: Any) -> Any:
-    """A field's value without paths of links, and without objects, whose fields nobody documents."""
+    """Return a field's value without paths of links, and without objects, whose fields are not documented."""
     if isinstance(value, str):
         return _LINK_TARGET.sub(rf"\g<host>/{MASK}", value)
     if isinstance(value, Mapping):
@@ -136,9 +146,10 @@ _LINK_TARGET = re.compile(r"(?P<host>\bhttps?://[^\s/?#\"'<>]*)/[^\s\"'<>]+", re
 
 def parse_time(value: object) -> datetime | None:
     """
-    A timestamp of the API in UTC, or None when it is none: with or without fractions, ``Z`` or an offset.
+    Parse a timestamp of the API. Return it in UTC, or None if it can't be parsed.
 
-    :param value: ISO 8601 text, a datetime, or the seconds, milliseconds or microseconds since the epoch.
+    :param value: ISO 8601 text with or without fractions, ``Z`` or an offset; a datetime; or seconds, milliseconds or
+        microseconds since the epoch.
     """
     number = value.strip() if isinstance(value, str) else None
     if number and _EPOCH.fullmatch(number):
@@ -158,18 +169,17 @@ def parse_time(value: object) -> datetime | None:
     try:
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (OverflowError, ValueError):
-        # ValueError: an offset of a day or more, which pendulum takes.
+        # ValueError: an offset of a day or more, which pendulum accepts.
         return None
 
 
-#: As many digits as dates have that are written without separators, such as 20260901120000, are none of these.
+#: The lengths exclude dates without separators, such as 20260901120000.
 _EPOCH = re.compile(r"(?:[0-9]{10}|[0-9]{13}|[0-9]{16})(?:\.[0-9]{1,9})?")
-
 _DIGITS_OF_DATES = (8, 12, 14)
 
 
 def _since_epoch(number: float) -> datetime | None:
-    """The time that a number means by its size, from 1973 on; small ones are no times."""
+    """Return the time of a number since the epoch, whose unit follows from its size; None before 1973."""
     for unit in (1, 1_000, 1_000_000):
         if 1e8 * unit <= number < 1e10 * unit:
             return datetime.fromtimestamp(number / unit, timezone.utc)
@@ -188,12 +198,12 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None if value is None else str(value)
 
 
-_WORD = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
+_PLAIN_STATUS = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
 
 
 def _clean_status(text: str) -> str:
-    # A triggerer reads thousands of them, and nearly all are plain words.
-    return label(text) if _WORD.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS - 1)
+    # A triggerer reads thousands of statuses. Nearly all are plain words, which need no masking.
+    return label(text) if _PLAIN_STATUS.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS - 1)
 
 
 def _id(value: str) -> str:
@@ -205,47 +215,60 @@ def _id(value: str) -> str:
     raise ValueError("an id is one segment of a path, without spaces or control characters")
 
 
-#: An id that can be an argument later. A request with another one would be refused, when it is paid already.
+#: An id that is valid as an argument of a later request.
 Id = Annotated[str, AfterValidator(_id)]
-#: The same where the API may give none.
+#: The same, or an empty text.
 IdOrEmpty = Annotated[str, AfterValidator(lambda value: value and _id(value))]
-#: A point in time in UTC, None when absent or not readable.
+#: A time in UTC; None when it is absent or can't be parsed.
 Time = Annotated[datetime | None, BeforeValidator(parse_time)]
-#: A count that is 0 when it is no number.
+#: A count; 0 when it is not a number.
 Count = Annotated[int, BeforeValidator(_integer)]
-#: A switch that is off unless it is plainly on.
+#: A boolean; True only for ``true``.
 Flag = Annotated[bool, BeforeValidator(_flag)]
-#: A sequence that is left at its first wrong item: an error for each of half a million holds an event loop for seconds.
+#: A sequence. Validation stops at the first invalid item: half a million errors would block an event loop for seconds.
 Many = Annotated[tuple[T, ...], FailFast()]
-#: An id, or a name of a few words, as it may stand in any text: short, on one line, without control characters.
+#: An id or a name that is safe in messages: short, on one line, without control characters.
 Label = Annotated[str, AfterValidator(label)]
-#: A status, which should be a word, cleaned like any text of the server's.
+#: A status, safe in messages.
 Status = Annotated[str, AfterValidator(_clean_status)]
-#: Words for people, of whatever shape they come.
+#: Text for users. Values of other types are converted to text.
 Words = Annotated[str | None, BeforeValidator(_text)]
 
 
-def object_in(data: Any) -> dict[str, Any]:
+def read_object(model: type[M], *, within: str = "", **known: Any) -> Callable[[Any], M]:
     """
-    The object that an answer must be.
+    Return a function that reads a response with one object.
 
-    :raises InvalidResponse: It is something else.
+    :param within: The field that may hold the object. Without the field, the whole body is the object.
+    :param known: Fields that the request names and the response may lack.
     """
+
+    def read(data: Any) -> M:
+        body = object_in(data)
+        inner = body.get(within)
+        return model.model_validate({**(inner if isinstance(inner, Mapping) else body), **known})
+
+    return read
+
+
+def read_list(key: str, model: type[M]) -> Callable[[Any], tuple[M, ...]]:
+    """Return a function that reads a response with a list of objects under ``key``."""
+    return lambda data: tuple(model.model_validate(item) for item in list_in(data, key))
+
+
+def object_in(data: Any) -> dict[str, Any]:
+    """Return a decoded response as a dict. Raise :class:`InvalidResponse` if it is not an object."""
     if not isinstance(data, Mapping):
         raise InvalidResponse(f"it is a {type(data).__name__} where an object was expected")
     return dict(data)
 
 
 def list_in(data: Any, key: str) -> list[dict[str, Any]]:
-    """
-    The objects under ``key``; a null there is no object at all, a missing key is an error.
-
-    :raises InvalidResponse: There is no list.
-    """
-    answer = object_in(data)
-    if key not in answer:
+    """Return the objects under ``key``; none for a null. Raise :class:`InvalidResponse` if there is no list."""
+    body = object_in(data)
+    if key not in body:
         raise InvalidResponse(f"the field '{key}' is missing")
-    items = answer[key]
+    items = body[key]
     if items is None:
         return []
     if not isinstance(items, list):
@@ -254,11 +277,7 @@ def list_in(data: Any, key: str) -> list[dict[str, Any]]:
 
 
 def id_in(data: Any, *keys: str) -> str:
-    """
-    Return the id that :func:`text_in` finds.
-
-    :raises InvalidResponse: There is none, or it can't be an id.
-    """
+    """Return the id in the first of ``keys`` that has one. Raise :class:`InvalidResponse` if there is none."""
     text = text_in(data, *keys)
     try:
         return _id(text)
@@ -268,13 +287,13 @@ def id_in(data: Any, *keys: str) -> str:
 
 def text_in(data: Any, *keys: str) -> str:
     """
-    The first of some fields that holds a text, or a number in the place of one.
+    Return the first of ``keys`` that holds a text; an integer is converted.
 
-    :raises InvalidResponse: None does; the first one's name is said.
+    :raises InvalidResponse: No field holds a text. The message names the first key.
     """
-    answer = object_in(data)
+    body = object_in(data)
     for key in keys:
-        value = answer.get(key)
+        value = body.get(key)
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if isinstance(text, str) and text.strip():
             return text

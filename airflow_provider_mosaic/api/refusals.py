@@ -1,9 +1,16 @@
 """
-Whether the body of a 2xx response says that the request was refused.
+Recognize a 2xx response whose body refuses the request.
 
-What ``success: false`` with a 200 means is not documented (https://docs.mosaic.so/api/introduction), so a refusal is
-believed only where nothing in the body suggests that something was made or done. A refusal that is believed too easily
-loses a run; one that is not believed at all sends a request again that was answered.
+What ``"success": false`` with a 200 means is not documented (https://docs.mosaic.so/api/introduction). A refusal that
+is believed wrongly loses a run. A refusal that is missed sends a request twice. The rules:
+
+1. A body refuses *clearly* if a success flag is false, or if ``error`` is set (or a code of 400 or more) and ``status``
+   is not a good one.
+2. A body refuses *possibly* if ``status`` is a bad one, or ``errors`` is not empty.
+3. *Signs of an effect* are a new id, a good status, a link, and a count or list of what was done.
+4. A possible refusal counts only without such signs. A clear refusal always counts; with signs, the body contradicts
+   itself and the outcome is unknown.
+5. The response to a GET is a refusal only if it has no other fields than a refusal has.
 """
 
 from __future__ import annotations
@@ -13,44 +20,46 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Switches that say whether the request was carried out.
-_FLAGS = frozenset({"success", "ok", "successful", "succeeded", "issuccess"})
+# Names of fields and statuses are compared in lower case, without underscores, hyphens and spaces.
+_SUCCESS_FLAGS = ("success", "ok", "successful", "succeeded", "issuccess")
 _BAD_STATUSES = frozenset({
     "error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid", "timedout", "timeout",
 })  # fmt: skip
-#: The same of a request that makes something or registers an upload. Of others they may be what was asked for.
-_BAD_FOR_WHAT_IS_MADE = frozenset({"rejected", "cancelled", "canceled", "aborted", "expired"})
-#: Statuses that are those of a run or a post itself, so that they may come with a request that was carried out.
-_ENDS = frozenset({"failed", "timedout", "timeout"})
-#: Statuses of something that was made, or of a request that was carried out.
+#: Bad statuses only in the response to a request that creates something or registers an upload.
+_BAD_STATUSES_OF_NEW = frozenset({"rejected", "cancelled", "canceled", "aborted", "expired"})
+#: Statuses of a run or a post itself, which the response to a successful cancel or delete may repeat.
+_OWN_STATUSES = frozenset({"failed", "timedout", "timeout"})
 _GOOD_STATUSES = frozenset({
     "success", "succeeded", "ok", "done", "accepted", "created", "queued", "pending", "running", "processing",
     "completed", "complete", "partialcomplete", "scheduled", "pendingapproval", "posted", "published", "partialfailure",
     "ready", "deleted", "updated", "started",
 })  # fmt: skip
-#: The fields that hold a refusal's own words and marks. A response to a GET that has no others has read nothing.
-_REFUSAL_FIELDS = frozenset({
-    *_FLAGS, "detail", "details", "message", "msg", "reason", "title", "type", "error", "errors", "errordescription",
-    "errormessage", "errorcode", "code", "status", "statuscode", "requestid", "traceid", "timestamp", "path",
-    "instance", "docsurl", "documentationurl", "helpurl",
-})  # fmt: skip
-_WORDS = (
+_REASON_FIELDS = (
     "detail", "details", "message", "msg", "reason", "errordescription", "errormessage", "error", "errors", "title",
 )  # fmt: skip
-#: Ids of what was there before, or of the request itself. Any other may be of what the request has made.
-_OTHER_IDS = frozenset({
+_REFUSAL_FIELDS = frozenset({
+    *_SUCCESS_FLAGS, *_REASON_FIELDS, "type", "errorcode", "code", "status", "statuscode", "requestid", "traceid",
+    "timestamp", "path", "instance", "docsurl", "documentationurl", "helpurl",
+})  # fmt: skip
+#: Ids of the request, or of what existed before it. Any other id may be that of something new.
+_OLD_IDS = frozenset({
     "requestid", "traceid", "spanid", "correlationid", "errorid", "incidentid", "supportid", "eventid", "logid",
     "organizationid", "orgid", "workspaceid", "userid", "accountid", "sessionid", "agentid", "agentnodeid",
     "originalnodeid", "socialconnectionid", "planid", "channelid", "triggerid", "apikeyid",
 })  # fmt: skip
-_OTHER_LINKS = re.compile(r"doc|help|support|upgrade|billing|checkout|pricing|info|plan")
+_HELP_LINKS = re.compile(r"doc|help|support|upgrade|billing|checkout|pricing|info|plan")
 #: Counts and lists of what a request has done.
-_DONE = frozenset({
+_DONE_FIELDS = frozenset({
     "nodesqueued", "requeuednodes", "taskscancelled", "nodesreset", "operationsapplied", "creatednodes",
     "links", "outputs", "channels", "channelids", "removedchannels",
 })  # fmt: skip
-#: Machine-readable codes, with the HTTP status that they stand for. Most were documented in 2025.
-_CODES = {
+#: Fields that may hold the whole response.
+_WRAPPERS = frozenset({"data", "result", "response"})
+_MAX_DEPTH = 6
+_MAX_ITEMS = 100
+_MAX_SIGNS = 10
+#: Machine-readable error codes, with the HTTP status of the same meaning. Most are from the documentation of 2025.
+ERROR_CODES = {
     "validation_error": 400,
     "invalid_api_key": 401,
     "insufficient_credits": 402,
@@ -67,81 +76,80 @@ _CODES = {
     "timeout": 504,
     "gateway_timeout": 504,
 }
-#: Fields that may hold the whole answer.
-_WRAPPERS = frozenset({"data", "result", "response"})
-_MOST_LEVELS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Denial:
+class Refusal:
     """
-    A body that says no.
+    A refusal in the body of a 2xx response.
 
-    :param mark: What in the body says no, such as ``'success' is false``.
-    :param words: The part of the body that says why; None where nothing does.
-    :param code: The HTTP status that its code stands for; None where it has none.
-    :param signs: The fields that suggest that something was made or done all the same.
-    :param ids: Ids that may be of what was made.
+    :param evidence: The part of the body that refuses, for example ``'success' is false``.
+    :param reason: The server's explanation; None if there is none.
+    :param code: HTTP status of the same meaning as the error code; None if there is no code.
+    :param signs: Names of fields that suggest an effect. If there are any, the body contradicts itself.
+    :param ids: Ids that may be those of something new.
     """
 
-    mark: str
-    words: Any
+    evidence: str
+    reason: Any
     code: int | None
     signs: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
 
 
-def denial_in(data: Any, *, method: str, path: str, makes: str, sent: Collection[str]) -> Denial | None:
+def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collection[str]) -> Refusal | None:
     """
-    Return what a body says against the request, or None where it is no refusal.
+    Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the request.
 
-    :param data: The decoded body.
-    :param method: HTTP method of the request.
     :param path: Path template of the request.
-    :param makes: The name of the id of what the request makes; empty where it makes nothing.
-    :param sent: The ids and texts that the request held. A response that repeats them tells nothing new.
+    :param makes: Name of the id of what the request creates; empty if it creates nothing.
+    :param sent: Ids and texts in the request. A response that repeats them shows no effect.
     """
     if not isinstance(data, Mapping):
         return None
-    body = {_plain(name): value for name, value in data.items()}
-    told = [name for name, value in body.items() if _something(value) or value is False]
-    if len(told) == 1 and told[0] in _WRAPPERS and isinstance(body[told[0]], Mapping):
-        return denial_in(body[told[0]], method=method, path=path, makes=makes, sent=sent)
-    flags = {name: value for name in _FLAGS if (value := _flag(body.get(name))) is not None}
-    flag = None if not flags else all(flags.values())
-    status = _plain(body["status"]) if isinstance(body.get("status"), str) else ""
-    code = _code(body)
-    error = _something(body.get("error")) or (code or 0) >= 400
-    made = bool(makes) or path.endswith("/finalize_upload")
-    bad_status = status in _BAD_STATUSES or (made and status in _BAD_FOR_WHAT_IS_MADE)
-    mark = "'error' is set" if error else f"'status' is '{status}'" if bad_status else "'errors' is not empty"
-    if flag is False:
-        mark = f"'{next(name for name, value in flags.items() if not value)}' is false"
+    body = {_normalize(name): value for name, value in data.items()}
+    filled = [name for name, value in body.items() if _is_filled(value) or value is False]
+    if len(filled) == 1 and filled[0] in _WRAPPERS and isinstance(body[filled[0]], Mapping):
+        return find_refusal(body[filled[0]], method=method, path=path, makes=makes, sent=sent)
+
+    flags = {name: flag for name in _SUCCESS_FLAGS if (flag := _as_flag(body.get(name))) is not None}
+    failed_flag = next((name for name, flag in flags.items() if not flag), None)
+    code = _error_code(body)
+    has_error = _is_filled(body.get("error")) or (code or 0) >= 400
+    status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
+    creates = bool(makes) or path.endswith("/finalize_upload")
+    has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
+
+    if failed_flag is not None:
+        evidence = f"'{failed_flag}' is false"
     elif code is not None and body.get("status") == code:
-        mark = f"'status' is {code}"
+        evidence = f"'status' is {code}"
+    elif has_error:
+        evidence = "'error' is set"
+    else:
+        evidence = f"'status' is '{status}'" if has_bad_status else "'errors' is not empty"
+    reasons = (body.get(name) for name in _REASON_FIELDS)
+    reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
+
     if method == "GET":
-        bare = all(name in _REFUSAL_FIELDS or not _something(value) for name, value in body.items())
-        # A status alone may be that of the run or the post that was read.
-        said = flag is False or (error and not status)
-        return Denial(mark=mark, words=_words(body), code=code) if bare and said else None
-    strong = flag is False or (error and status not in _GOOD_STATUSES)
-    weak = bad_status or _something(body.get("errors"))
-    if not strong and not weak:
+        is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
+        # A status without a flag may be that of the run or the post that was read.
+        refuses = failed_flag is not None or (has_error and not status)
+        return Refusal(evidence=evidence, reason=reason, code=code) if is_bare and refuses else None
+
+    is_clear = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
+    if not is_clear and not has_bad_status and not _is_filled(body.get("errors")):
         return None
-    signs, ids = _signs(data, makes, set(sent))
-    if not strong and (signs or (status in _ENDS and _repeats_id(body, sent) and _has_status(path))):
+    signs, ids = _signs_of_effect(data, makes, sent)
+    if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
         return None
-    if flag is True:
+    if flags and failed_flag is None:
         signs = ("success", *signs)
-    return Denial(mark=mark, words=_words(body), code=code, signs=signs, ids=ids)
+    return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """
-    Return the texts in what is sent, at any depth.
-
-    :param value: The body of a request.
-    """
+    """Return the texts in the body of a request, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
@@ -149,96 +157,89 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(inner)
 
 
-def _plain(name: Any) -> str:
+def _normalize(name: Any) -> str:
     return re.sub(r"[_\-\s]", "", str(name)).lower()
 
 
-def _flag(value: Any) -> bool | None:
+def _as_flag(value: Any) -> bool | None:
     if isinstance(value, str):
         return {"false": False, "true": True}.get(value.strip().lower())
     return value if isinstance(value, bool) else None
 
 
-def _something(value: Any) -> bool:
-    """Whether a value says anything: neither absent, nor false, nor zero, nor empty at every depth."""
+def _is_filled(value: Any) -> bool:
+    """Return whether a value is neither absent, false, zero nor empty at every depth."""
     if isinstance(value, Mapping):
-        return any(map(_something, value.values()))
+        return any(map(_is_filled, value.values()))
     if isinstance(value, (list, tuple)):
-        return any(map(_something, value))
+        return any(map(_is_filled, value))
     if isinstance(value, str):
         return value.strip().lower() not in ("", "none", "null", "false", "ok")
     return bool(value)
 
 
-def _code(body: Mapping[str, Any]) -> int | None:
+def _error_code(body: Mapping[str, Any]) -> int | None:
     error = body.get("error")
-    inner = {_plain(name): value for name, value in error.items()} if isinstance(error, Mapping) else {}
+    inner = {_normalize(name): value for name, value in error.items()} if isinstance(error, Mapping) else {}
     values = [error, *(each.get(name) for each in (body, inner) for name in ("code", "errorcode", "statuscode"))]
-    values += [body.get("status"), inner.get("status"), inner.get("type")]
-    for value in values:
-        if isinstance(value, str) and value in _CODES:
-            return _CODES[value]
+    for value in (*values, body.get("status"), inner.get("status"), inner.get("type")):
+        if isinstance(value, str) and value in ERROR_CODES:
+            return ERROR_CODES[value]
         if isinstance(value, (str, int)) and re.fullmatch("[45][0-9][0-9]", str(value)):
             return int(value)
     return None
 
 
-def _words(body: Mapping[str, Any]) -> Any:
-    return next((body[name] for name in _WORDS if body.get(name) is not True and _something(body.get(name))), None)
+def _repeats_own_status(body: Mapping[str, Any], status: str, path: str, sent: Collection[str]) -> bool:
+    """Return whether the status is that of the run or the post which the request named."""
+    return (
+        status in _OWN_STATUSES
+        and path.startswith(("/agent_run/", "/social/post/"))
+        and any(name.endswith("id") and value in sent for name, value in body.items() if isinstance(value, str))
+    )
 
 
-def _has_status(path: str) -> bool:
-    return path.startswith(("/agent_run/", "/social/post/"))
-
-
-def _repeats_id(body: Mapping[str, Any], sent: Collection[str]) -> bool:
-    return any(name.endswith("id") and value in sent for name, value in body.items() if isinstance(value, str))
-
-
-def _signs(data: Mapping[str, Any], makes: str, sent: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the fields that suggest an effect, and the ids among them."""
+def _signs_of_effect(data: Any, makes: str, sent: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of fields that suggest an effect, and the new ids among their values."""
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
-    others = _OTHER_IDS - {_plain(makes)}
-    made = _plain(makes).removesuffix("id")
+    id_field = _normalize(makes)
+    for key, value, is_in_error in _fields_in(data):
+        name = _normalize(key)
+        is_id = name == id_field or (name.endswith(("id", "ids")) and name not in _OLD_IDS)
+        if makes and is_id and not (is_in_error and name == "id"):
+            new = [str(each) for each in (value if isinstance(value, list) else [value]) if _is_new(each, sent)]
+            ids.update(dict.fromkeys(new))
+            signs.update(dict.fromkeys([key] if new else []))
+        elif (makes and name == id_field.removesuffix("id") and _is_new(value, sent)) or _is_sign(name, value, sent):
+            signs[key] = None
+    return tuple(signs)[:_MAX_SIGNS], tuple(ids)[:_MAX_SIGNS]
 
-    def look(value: Any, *, in_error: bool, levels: int) -> None:
-        if isinstance(value, list) and levels:
-            for item in value[:100]:
-                look(item, in_error=in_error, levels=levels - 1)
-        if not isinstance(value, Mapping) or not levels:
-            return
+
+def _fields_in(value: Any, *, is_in_error: bool = False, depth: int = _MAX_DEPTH) -> Iterator[tuple[str, Any, bool]]:
+    """Return name, value, and whether it is part of an error, of the fields at any depth."""
+    if depth and isinstance(value, list):
+        for item in value[:_MAX_ITEMS]:
+            yield from _fields_in(item, is_in_error=is_in_error, depth=depth - 1)
+    elif depth and isinstance(value, Mapping):
         for key, inner in value.items():
-            name = _plain(key)
-            if isinstance(inner, (Mapping, list)):
-                look(inner, in_error=in_error or name in ("error", "errors", "detail"), levels=levels - 1)
-            if name.endswith(("id", "ids")) and name not in others and not (in_error and name == "id"):
-                if not makes:
-                    # Of what is there already.
-                    continue
-                found = [str(each) for each in (inner if isinstance(inner, list) else [inner]) if _is_made(each, sent)]
-                ids.update(dict.fromkeys(found))
-                signs.update(dict.fromkeys([str(key)] if found else []))
-            elif (made and name == made and _is_made(inner, sent)) or _is_sign(name, inner, sent):
-                signs[str(key)] = None
-
-    look(data, in_error=False, levels=_MOST_LEVELS)
-    return tuple(signs)[:10], tuple(ids)[:10]
+            yield str(key), inner, is_in_error
+            in_error = is_in_error or _normalize(key) in ("error", "errors", "detail")
+            yield from _fields_in(inner, is_in_error=in_error, depth=depth - 1)
 
 
-def _is_made(value: Any, sent: set[str]) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return False
-    return _something(value) and str(value) not in sent
+def _is_new(value: Any, sent: Collection[str]) -> bool:
+    is_id = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return is_id and _is_filled(value) and str(value) not in sent
 
 
-def _is_sign(name: str, value: Any, sent: set[str]) -> bool:
-    if name in _FLAGS:
-        return _flag(value) is True
+def _is_sign(name: str, value: Any, sent: Collection[str]) -> bool:
+    if name in _SUCCESS_FLAGS:
+        return _as_flag(value) is True
     if name == "status":
-        return _plain(value) in _GOOD_STATUSES
-    if name in _DONE:
-        return _something(value)
-    if name.endswith("url") and not _OTHER_LINKS.search(name):
-        return isinstance(value, str) and _something(value) and value not in sent
+        return _normalize(value) in _GOOD_STATUSES
+    if name in _DONE_FIELDS:
+        return _is_filled(value)
+    if name.endswith("url") and not _HELP_LINKS.search(name):
+        return isinstance(value, str) and _is_filled(value) and value not in sent
     return False

@@ -37,7 +37,7 @@ class Row(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _drop_nulls(cls, data: Any) -> Any:
         """Keep nulls: a column is there although a row has nothing in it."""
         if not isinstance(data, Mapping):
             return data

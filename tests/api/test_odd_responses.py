@@ -35,7 +35,7 @@ FORMS = {
     **{f"{name}/{i}": (name, form) for name, forms in OTHER_FORMS.items() for i, form in enumerate(forms, 1)},
 }
 #: What is said of an answer that is wrong as a whole, so that there is no field to name.
-OF_THE_WHOLE = re.compile(r"its body is empty|but it is a \w+ where|'the answer' is wrong|it has \d lists")
+OF_THE_WHOLE = re.compile(r"its body is empty|but it is a \w+ where|'the response' is wrong|it has \d lists")
 
 
 def names_a_field(message: str, fields: set[str]) -> bool:

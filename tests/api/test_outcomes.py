@@ -97,7 +97,7 @@ def test_a_post_without_a_status_has_not_ended() -> None:
         (Credits(balance=-5), False, "-5 credits"),
         (Credits(balance=0, unlimited=True), True, "unlimited"),
         (Credits(unlimited=True), True, "unlimited"),
-        (Credits(), False, "not told"),
+        (Credits(), False, "not reported"),
     ],
 )
 def test_the_outcome_of_a_balance(credits: Credits, enough: bool, words: str) -> None:

@@ -22,33 +22,33 @@ def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     named = {name.lower().replace("_", "-"): value for name, value in headers.items()}
     return error_for(
-        Response(status, named, content), what="read run 'r'", method="GET", path="/agent_run/{run_id}", now=NOW
+        Response(status, named, content), description="read run 'r'", method="GET", path="/agent_run/{run_id}", now=NOW
     )
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "transient", "effect_unknown", "advice"),
     [
-        (400, errors.MosaicValidationError, False, False, "Change what is asked"),
-        (401, errors.MosaicAuthenticationError, False, False, "set a valid key"),
+        (400, errors.MosaicValidationError, False, False, "Fix the request"),
+        (401, errors.MosaicAuthenticationError, False, False, "Set a valid API key"),
         (402, errors.MosaicNeedsCreditsError, False, False, "Buy credits"),
         (403, errors.MosaicPermissionError, False, False, "scopes"),
         (404, errors.MosaicNotFoundError, False, False, "Check the id"),
-        (408, errors.MosaicServerError, True, True, "gave up waiting"),
-        (409, errors.MosaicConflictError, False, False, "not in a state"),
-        (413, errors.MosaicValidationError, False, False, "larger or longer"),
+        (408, errors.MosaicServerError, True, True, "timed out"),
+        (409, errors.MosaicConflictError, False, False, "does not allow this"),
+        (413, errors.MosaicValidationError, False, False, "smaller or shorter"),
         (418, errors.MosaicValidationError, False, False, "refused"),
-        (422, errors.MosaicValidationError, False, False, "Change what is asked"),
+        (422, errors.MosaicValidationError, False, False, "Fix the request"),
         (429, errors.MosaicRateLimitError, True, False, "Too many requests"),
-        (500, errors.MosaicServerError, True, True, "may pass"),
-        (502, errors.MosaicServerError, True, True, "may pass"),
-        (503, errors.MosaicServerError, True, True, "may pass"),
-        (504, errors.MosaicServerError, True, True, "may pass"),
-        (599, errors.MosaicServerError, True, True, "may pass"),
-        (302, errors.MosaicResponseError, False, False, "check the connection's host"),
-        (303, errors.MosaicResponseError, False, True, "check the connection's host"),
-        (304, errors.MosaicResponseError, False, False, "check the connection's host"),
-        (199, errors.MosaicResponseError, False, True, "not one that the API is known to use"),
+        (500, errors.MosaicServerError, True, True, "may be temporary"),
+        (502, errors.MosaicServerError, True, True, "may be temporary"),
+        (503, errors.MosaicServerError, True, True, "may be temporary"),
+        (504, errors.MosaicServerError, True, True, "may be temporary"),
+        (599, errors.MosaicServerError, True, True, "may be temporary"),
+        (302, errors.MosaicResponseError, False, False, "Check the connection's host"),
+        (303, errors.MosaicResponseError, False, True, "Check the connection's host"),
+        (304, errors.MosaicResponseError, False, False, "Check the connection's host"),
+        (199, errors.MosaicResponseError, False, True, "does not document this status"),
     ],
 )
 def test_a_status_becomes_the_error_that_says_what_to_do(
@@ -211,7 +211,7 @@ def test_any_answer_gives_a_result_or_an_error_of_ours(status: int, content: byt
     except errors.MosaicError as caught:
         said = str(caught)
     else:
-        assert answer.good
+        assert answer.ok
         return
     assert said.startswith("Could not check the API key: GET /whoami answered ")
 

@@ -20,7 +20,7 @@ def test_a_403_names_what_the_key_may_lack(name: str) -> None:
     with pytest.raises(MosaicPermissionError) as caught:
         call.result(Response(403, {}, json.dumps({"detail": "Forbidden"}).encode()))
     message = str(caught.value)
-    assert "look at its scopes" in message
+    assert "Check the scopes of the API key" in message
     assert "{needs}" not in message
     # Any key may ask whose it is.
     assert ("this needs" in message) == (name != "whoami")

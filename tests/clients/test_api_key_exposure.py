@@ -139,7 +139,7 @@ def test_ambiguous_hosts_are_rejected(host: str) -> None:
 def test_redirect_without_location_error(transport: Transport, status: int) -> None:
     with (
         HostileServer(answer(status)) as server,
-        pytest.raises(MosaicResponseError, match=rf"{status}.*names no address"),
+        pytest.raises(MosaicResponseError, match=rf"{status}.*redirects without an address"),
     ):
         transport.send(access_to(server.url), whoami())
 

@@ -1,20 +1,18 @@
-"""Who the key belongs to (https://docs.mosaic.so/api/introduction)."""
+"""The owner of the API key (https://docs.mosaic.so/api/introduction)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.models import Model, Time, Words
+from airflow_provider_mosaic.api.models import Model, Time, Words, read_object
 from airflow_provider_mosaic.api.redaction import label
 
 
 class Whoami(Model):
     """
-    The owner of an API key. Older versions of the API answered with a user, so nothing here is certain to come.
+    The owner of an API key. Any field may be missing: the response of 2025 described a user, not an organization.
 
-    ``scopes`` is None for a key without restrictions, and where the answer has none. They are documented on the page of
-    restricted keys (https://docs.mosaic.so/api/api-key-scopes), and not in the sample of the introduction.
+    ``scopes`` is None for a key without restrictions (https://docs.mosaic.so/api/api-key-scopes), and if the response
+    has no scopes. ``created_at`` and ``last_used_at`` are those of the key.
     """
 
     organization_id: Words = None
@@ -28,15 +26,17 @@ class Whoami(Model):
 
     @property
     def name(self) -> str:
-        """What to call the owner."""
+        """Name of the owner, for messages."""
         name = self.organization_name or self.email or self.organization_id or self.user_id
         return label(name or "an unnamed organization")
 
 
 def whoami() -> Call[Whoami]:
-    """Which organization the key belongs to. It works for any valid key and changes nothing."""
-    return Call(description="check the API key", method="GET", path="/whoami", read=_read)
+    """
+    Return the organization that the API key belongs to, and the key's scopes.
 
+    Works with any valid key, also one without scopes. API page: https://docs.mosaic.so/api/introduction
 
-def _read(data: Any) -> Whoami:
-    return Whoami.model_validate(data)
+    :raises MosaicAuthenticationError: The key is invalid.
+    """
+    return Call(description="check the API key", method="GET", path="/whoami", read=read_object(Whoami))

@@ -1,4 +1,4 @@
-"""Agents: templates of video edits, graphs of nodes (https://docs.mosaic.so/api/agents/get-agent)."""
+"""Agents: templates of video edits, as graphs of nodes (https://docs.mosaic.so/api/agents/get-agent)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from pydantic import AliasChoices, Field, model_validator
 
 from airflow_provider_mosaic.api.arguments import (
-    not_text,
     raise_invalid,
     validate_choice,
     validate_id,
     validate_list,
     validate_mapping,
+    validate_text,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.endpoints.node_types import NodeType
-from airflow_provider_mosaic.api.models import Count, Id, Many, Model, Time, Words, id_in, object_in
+from airflow_provider_mosaic.api.models import Count, Id, Many, Model, Time, Words, id_in, object_in, read_object
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 VIDEO_INPUT_TYPE_ID = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
 
 
 class Agent(Model):
-    """An agent's metadata. ``agent_id`` is called ``id`` in the API's lists."""
+    """Metadata of an agent. The API calls ``agent_id`` ``id``, and lists no ``visibility``."""
 
     agent_id: Id = Field(validation_alias=AliasChoices("id", "agent_id"))
     name: Words = None
@@ -35,16 +35,16 @@ class Agent(Model):
 
 
 class AgentNode(Model):
-    """A node (tile) of an agent, with its current parameters."""
+    """A node (tile) of an agent. ``params_used`` are its current parameters."""
 
     agent_node_id: Id = Field(validation_alias=AliasChoices("agent_node_id", "id"))
-    node_type: NodeType = NodeType()
+    node_type: NodeType = Field(default_factory=NodeType)
     params_used: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _type_beside_the_node(cls, data: Any) -> Any:
-        # The form of early 2026.
+    def _nest_flat_node_type(cls, data: Any) -> Any:
+        # Shape of March 2026.
         if isinstance(data, Mapping) and "node_type" not in data and "node_type_id" in data:
             return {**data, "node_type": {name: data.get(name) for name in ("node_type_id", "node_type_name")}}
         return data
@@ -66,26 +66,26 @@ class AgentGraph(Model):
 
     @property
     def shows_connections(self) -> bool:
-        """Whether the answer told how the nodes are connected: an earlier form of it did not."""
+        """Whether the response has the connections. Responses of March 2026 do not."""
         return "connections" in self.model_fields_set or len(self.agent_nodes) < 2
 
 
 class CreatedNode(Model):
-    """Which node came of an operation with a ``temp_ref_id``."""
+    """Id of a node that an operation with this ``temp_ref_id`` created."""
 
     temp_ref_id: Words = None
     agent_node_id: Id
 
 
 class AgentChange(Model):
-    """What a create or an update did."""
+    """Result of creating or updating an agent."""
 
     agent_id: Id
     operations_applied: Count = 0
     created_nodes: Many[CreatedNode] = ()
 
 
-#: The operations of an update, with the fields that each needs.
+#: Operations of an update, each with its required fields; one field of each tuple is enough.
 OPERATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "create_node": (("node_type_id",),),
     "update_node": (("agent_node_id",), ("params_used",)),
@@ -103,22 +103,24 @@ OPERATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def get_agent(agent_id: str) -> Call[AgentGraph]:
     """
-    The graph of an agent.
+    Return an agent with its nodes, their parameters and the connections between them.
 
-    :param agent_id: The agent.
+    API page: https://docs.mosaic.so/api/agents/get-agent
+
+    :raises MosaicNotFoundError: The agent does not exist, or was deleted.
     """
     return Call(
         description=f"read agent {agent_id!r}",
         method="GET",
         path="/agent/{agent_id}",
         ids={"agent_id": agent_id},
-        read=AgentGraph.model_validate,
+        read=read_object(AgentGraph),
         max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
 def list_agents() -> Listing[Agent]:
-    """All agents of the organization."""
+    """List all agents of the organization, without their graphs. API page: https://docs.mosaic.so/api/agents/get-agents"""
     return paged(
         "list the agents", "/agents", read=read_page("agents", Agent.model_validate), key=lambda agent: agent.agent_id
     )
@@ -126,21 +128,18 @@ def list_agents() -> Listing[Agent]:
 
 def get_agent_node(agent_node_id: str) -> Call[AgentNode]:
     """
-    One node of any agent (https://docs.mosaic.so/api/agent-nodes/get-agent-node).
+    Return one node of any agent, with its parameters.
 
-    :param agent_node_id: The node.
+    API page: https://docs.mosaic.so/api/agent-nodes/get-agent-node
+
+    :param agent_node_id: Id of a node of an agent, not of a run.
     """
-
-    def read(data: Any) -> AgentNode:
-        answer = object_in(data)
-        return AgentNode.model_validate(answer.get("agent_node") or answer)
-
     return Call(
         description=f"read agent node {agent_node_id!r}",
         method="GET",
         path="/agent_nodes/{agent_node_id}",
         ids={"agent_node_id": agent_node_id},
-        read=read,
+        read=read_object(AgentNode, within="agent_node"),
     )
 
 
@@ -152,12 +151,16 @@ def create_agent(
     workspace_id: str | None = None,
 ) -> Call[AgentChange]:
     """
-    Make an agent without nodes (https://docs.mosaic.so/api/agents/post-agent-create); they come by an update.
+    Create an agent without nodes. Add nodes with :func:`update_agent`.
 
-    :param name: Its name, 1 to 120 characters.
+    Mosaic accepts several agents with the same name, so a repeated call creates a second agent.
+    API page: https://docs.mosaic.so/api/agents/post-agent-create
+
+    :param name: 1 to 120 characters. The default is Mosaic's.
     :param description: Up to 5000 characters.
     :param visibility: ``public`` or ``private``.
-    :param workspace_id: The workspace; None for the organization's primary one.
+    :param workspace_id: Default: the organization's primary workspace.
+    :raises MosaicAmbiguousOutcomeError: The agent may have been created. Look for it with :func:`list_agents`.
     """
     body = _metadata(name, description, visibility)
     if workspace_id is not None:
@@ -182,20 +185,23 @@ def update_agent(
     operations: Iterable[Mapping[str, Any]] | None = None,
 ) -> Call[AgentChange]:
     """
-    Change an agent's metadata, its graph, or both (https://docs.mosaic.so/api/agents/post-agent-update).
+    Change an agent's metadata, its graph, or both.
 
-    Whether the operations are carried out all or none is not documented: read the agent again after an error.
+    Whether all operations are applied or none is not documented: read the agent again after an error.
+    API page: https://docs.mosaic.so/api/agents/post-agent-update
 
-    :param agent_id: The agent.
-    :param name: A new name, 1 to 120 characters.
-    :param description: A new description, up to 5000 characters.
+    :param name: New name, 1 to 120 characters.
+    :param description: New description, up to 5000 characters.
     :param visibility: ``public`` or ``private``.
-    :param operations: Changes of the graph, in order: objects with ``op`` and what it needs.
+    :param operations: Changes of the graph, in order: objects with ``op`` (``create_node``, ``update_node``,
+        ``delete_node``, ``create_connection`` or ``delete_connection``) and its fields. The ``temp_ref_id`` of a new
+        node stands for its id in later operations.
+    :raises MosaicAmbiguousOutcomeError: The agent may have been changed.
     """
     body = _metadata(name, description, visibility)
     if operations is not None:
         steps = validate_list("operations", operations)
-        body["operations"] = [_checked_operation(f"operations[{i}]", step) for i, step in enumerate(steps)]
+        body["operations"] = [_validate_operation(f"operations[{i}]", step) for i, step in enumerate(steps)]
     if not body:
         raise_invalid(
             "operations", operations, "there is nothing to change: give name, description, visibility or operations."
@@ -214,9 +220,10 @@ def update_agent(
 
 def delete_agent(agent_id: str) -> Call[None]:
     """
-    Take an agent out of its workspace (https://docs.mosaic.so/api/agents/post-agent-delete).
+    Remove an agent from its workspace.
 
-    :param agent_id: The agent.
+    What happens to its running runs and its triggers is not documented.
+    API page: https://docs.mosaic.so/api/agents/post-agent-delete
     """
     return Call(
         description=f"delete agent {agent_id!r}",
@@ -231,12 +238,15 @@ def duplicate_agent(
     agent_id: str, *, name: str | None = None, description: str | None = None, visibility: str | None = None
 ) -> Call[AgentGraph]:
     """
-    Copy an agent with its nodes and connections (https://docs.mosaic.so/api/agents/post-agent-duplicate).
+    Copy an agent with its nodes and connections, and return the copy. All ids in it are new.
 
-    :param agent_id: The agent.
-    :param name: The copy's name. Default: "Copy of ...".
-    :param description: The copy's description. Default: the same.
-    :param visibility: The copy's visibility. Default: the same.
+    Whether triggers are copied is not documented.
+    API page: https://docs.mosaic.so/api/agents/post-agent-duplicate
+
+    :param name: Name of the copy. Default: "Copy of ...".
+    :param description: Default: that of the original.
+    :param visibility: Default: that of the original.
+    :raises MosaicAmbiguousOutcomeError: The copy may have been created. Look for it with :func:`list_agents`.
     """
     return Call(
         description=f"duplicate agent {agent_id!r}",
@@ -245,7 +255,7 @@ def duplicate_agent(
         makes="agent_id",
         ids={"agent_id": agent_id},
         body=_metadata(name, description, visibility),
-        read=AgentGraph.model_validate,
+        read=read_object(AgentGraph),
         max_bytes=MAX_BYTES_OF_MANY,
         retry_safety=RetrySafety.HAS_EFFECTS,
     )
@@ -254,15 +264,11 @@ def duplicate_agent(
 def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if name is not None:
-        if not isinstance(name, str):
-            raise_invalid("name", name, f"it must be text, {not_text(name)}")
-        if not 1 <= len(name) <= 120:
+        if not 1 <= len(validate_text("name", name)) <= 120:
             raise_invalid("name", name, "it must be text of 1 to 120 characters.")
         body["name"] = name
     if description is not None:
-        if not isinstance(description, str):
-            raise_invalid("description", description, f"it must be text, {not_text(description)}")
-        if len(description) > 5000:
+        if len(validate_text("description", description)) > 5000:
             raise_invalid("description", description, "it must be text of at most 5000 characters.")
         body["description"] = description
     if visibility is not None:
@@ -270,7 +276,7 @@ def _metadata(name: str | None, description: str | None, visibility: str | None)
     return body
 
 
-def _checked_operation(name: str, step: Any) -> dict[str, Any]:
+def _validate_operation(name: str, step: Any) -> dict[str, Any]:
     checked = validate_mapping(name, step)
     needs = OPERATIONS[validate_choice(f"{name}.op", checked.get("op"), OPERATIONS)]
     for either in needs:
@@ -280,8 +286,8 @@ def _checked_operation(name: str, step: Any) -> dict[str, Any]:
 
 
 def _read_change(data: Any) -> AgentChange:
-    # An earlier form answered with the agent's metadata instead.
-    answer = object_in(data)
-    if "agent_id" not in answer and isinstance(answer.get("agent"), Mapping):
-        answer = {**answer, "agent_id": answer["agent"].get("id")}
-    return AgentChange.model_validate({**answer, "agent_id": id_in(answer, "agent_id")})
+    # Responses of March 2026 have the agent's metadata instead.
+    body = object_in(data)
+    agent = body.get("agent")
+    holder = agent if "agent_id" not in body and isinstance(agent, Mapping) else body
+    return AgentChange.model_validate({**body, "agent_id": id_in(holder, "agent_id", "id")})

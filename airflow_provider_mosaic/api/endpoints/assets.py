@@ -1,8 +1,9 @@
 """
-Assets: videos, audio and images that are uploaded to be used in runs and avatars.
+Assets: uploaded videos, audio and images, for runs and avatar profiles.
 
-An upload is three steps: :func:`start_upload` reserves an id and gives a signed form, the bytes go to the storage host
-in that form, and :func:`finalize_upload` registers them (https://docs.mosaic.so/api/asset-management/upload-flow).
+An upload has three steps: :func:`start_upload` reserves an id and returns a signed form, the client posts the bytes to
+the storage host with that form, and :func:`finalize_upload` registers the asset
+(https://docs.mosaic.so/api/asset-management/upload-flow).
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ from pydantic import Field
 from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.call import Call, InvalidResponse
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, text_in
+from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, read_object, text_in
 from airflow_provider_mosaic.api.options import AssetKind, validate_asset_kind
 from airflow_provider_mosaic.api.redaction import link_secrets, values
 
-#: Seconds to wait for a finalize: size, length and format can only be looked at now.
-_FINALIZE_PATIENCE = 180.0
+#: Seconds. Mosaic can only check size, duration and format of an asset when it is finalized.
+_FINALIZE_TIMEOUT = 180.0
+_WITH_ARTICLE = {AssetType.VIDEO: "a video", AssetType.AUDIO: "an audio file", AssetType.IMAGE: "an image"}
 
 
 class UploadForm(Model):
     """
-    A signed form for one upload. It is a credential: none of it is shown.
+    A signed form for one upload. It is a credential, so ``repr`` shows neither its URL nor its fields.
 
-    :param asset_id: The id that the asset will have.
-    :param upload_url: The storage host's address; the API key must not be sent there.
-    :param upload_fields: Form fields to send verbatim, in this order, before the file.
-    :param max_file_size_bytes: The largest file that is taken; None when the API does not say.
+    :param asset_id: Id of the asset, valid after :func:`finalize_upload`.
+    :param upload_url: Address of the storage host. Never send the API key there.
+    :param upload_fields: Form fields, to be sent verbatim and in this order before the part ``file``.
+    :param max_file_size_bytes: None if the API reports no limit.
     """
 
     asset_id: Id
@@ -39,18 +41,18 @@ class UploadForm(Model):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text may contain that the storage host sends, as it may repeat it."""
+        """Values to mask in texts of the storage host, which may repeat them."""
         return values((*self.upload_fields.values(), *link_secrets(self.upload_url)))
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """Those of :attr:`secrets` that name no asset."""
+        """The values of :attr:`secrets` that do not identify the asset."""
         fields = [value for name, value in self.upload_fields.items() if name != "key" and value != self.asset_id]
         return values((*fields, *link_secrets(self.upload_url, path=False)))
 
 
 class ViewLink(Model):
-    """Short-lived signed links to look at an asset."""
+    """Signed links to an asset. How long they are valid is not documented."""
 
     asset_type: Words = None
     asset_id: Words = None
@@ -59,45 +61,38 @@ class ViewLink(Model):
 
 
 def validate_asset_type(value: AssetKind | AssetType) -> AssetType:
-    """
-    An asset type from its name.
-
-    :raises MosaicValidationError: There is no such type.
-    """
+    """Return the asset type of a name. Raise :class:`MosaicValidationError` if there is none."""
     return AssetType(validate_asset_kind("asset_type", value))
 
 
 def start_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
     """
-    Reserve an asset's id and get a signed form for its bytes. Each attempt takes a form of its own; the provider
-    assumes that one that is not used lapses
-    (https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url).
+    Reserve an asset id and return a signed form for the upload.
 
-    :param asset_type: What will be uploaded.
+    Request a new form for each attempt. The provider assumes that unused forms expire.
+    API page: https://docs.mosaic.so/api/asset-management/post-uploads-video-get-upload-url
+
+    :param asset_type: ``video``, ``audio`` or ``image``.
     """
     kind = validate_asset_type(asset_type)
     key = f"{kind.value}_id"
 
     def read(data: Any) -> UploadForm:
-        answer = object_in(data)
-        fields = answer.get("upload_fields")
+        body = object_in(data)
+        fields = body.get("upload_fields")
         if not isinstance(fields, dict):
             raise InvalidResponse("the field 'upload_fields' is missing")
-        limit = answer.get("max_file_size_bytes")
+        limit = body.get("max_file_size_bytes")
         return UploadForm(
             asset_id=id_in(data, key, "id"),
             upload_url=text_in(data, "upload_url"),
-            # A null is no field: the storage host would refuse a form with the text "None" in it.
-            upload_fields={
-                name: value if isinstance(value, str) else str(value)
-                for name, value in fields.items()
-                if value is not None
-            },
+            # The storage host rejects a form with the text "None" in it.
+            upload_fields={name: str(value) for name, value in fields.items() if value is not None},
             max_file_size_bytes=limit if isinstance(limit, int) and limit > 0 else None,
         )
 
     return Call(
-        description=f"begin an upload of {_with_article(kind)}",
+        description=f"start an upload of {_WITH_ARTICLE[kind]}",
         method="POST",
         path="/uploads/{asset_type}/get_upload_url",
         makes="asset_id",
@@ -108,13 +103,16 @@ def start_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
 
 def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[str]:
     """
-    Tell Mosaic that the bytes are in place; the answer is the asset's id.
+    Register an uploaded asset and return its id.
 
-    It is sent again after a fault, since nothing else can be done then; sending the bytes again would not help.
-    Some versions of the API answer without the id: then it is the one that was asked for.
+    The request is retried: Mosaic has answered 500 for valid files, and sending the bytes again would not help.
+    The response of 2025 has no id; the result is then ``asset_id``.
+    API page: https://docs.mosaic.so/api/asset-management/post-uploads-video-finalize-upload
 
-    :param asset_type: What was uploaded.
+    :param asset_type: ``video``, ``audio`` or ``image``.
     :param asset_id: The id from :func:`start_upload`.
+    :raises MosaicValidationError: The bytes are not uploaded yet, or the file is too large or too long.
+    :raises MosaicNotFoundError: The id is unknown, or its form has expired.
     """
     kind = validate_asset_type(asset_type)
     key = f"{kind.value}_id"
@@ -132,17 +130,17 @@ def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[st
         ids={"asset_type": kind.value},
         body={key: validate_id("asset_id", asset_id)},
         read=read,
-        patience=_FINALIZE_PATIENCE,
+        min_timeout=_FINALIZE_TIMEOUT,
     )
 
 
 def get_view_url(asset_type: AssetKind | AssetType, asset_id: str) -> Call[ViewLink]:
     """
-    Short-lived links to look at an uploaded asset
-    (https://docs.mosaic.so/api/asset-management/post-uploads-get-view-url).
+    Return short-lived signed links to an uploaded asset.
 
-    :param asset_type: What it is.
-    :param asset_id: The asset.
+    API page: https://docs.mosaic.so/api/asset-management/post-uploads-get-view-url
+
+    :param asset_type: ``video``, ``audio`` or ``image``.
     """
     kind = validate_asset_type(asset_type)
     return Call(
@@ -150,9 +148,5 @@ def get_view_url(asset_type: AssetKind | AssetType, asset_id: str) -> Call[ViewL
         method="POST",
         path="/uploads/get_view_url",
         body={"asset_type": kind.value, "asset_id": validate_id("asset_id", asset_id)},
-        read=ViewLink.model_validate,
+        read=read_object(ViewLink),
     )
-
-
-def _with_article(kind: AssetType) -> str:
-    return {"video": "a video", "audio": "an audio file", "image": "an image"}[kind.value]

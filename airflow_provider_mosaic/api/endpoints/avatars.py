@@ -1,20 +1,21 @@
-"""Avatar profiles: persons that AI Avatar tiles can show (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile)."""
+"""
+Avatar profiles: persons that AI Avatar tiles can show
+(https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile).
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
-from airflow_provider_mosaic.api.models import Id, Model, Status, Words, list_in, object_in, status_words
+from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_list, read_object, status_words
 from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
 
 
 class AvatarStatus(str, enum.Enum):
-    """The documented statuses of a profile; any other is kept as the text it is."""
+    """Documented statuses of a profile. Any other status is kept as text."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -22,7 +23,7 @@ class AvatarStatus(str, enum.Enum):
     FAILED = "failed"
 
 
-#: Other words for them, in any case.
+#: Other spellings of the documented statuses.
 _STATUS_WORDS = status_words(
     pending="",
     processing="",
@@ -32,12 +33,12 @@ _STATUS_WORDS = status_words(
 
 
 class AvatarProfile(Model):
-    """A profile. It may be used before it is ready: the run waits for it. One that failed stays so."""
+    """An avatar profile. A run may use it before it is ready: the run waits. A failed profile stays failed."""
 
     documented_statuses = _STATUS_WORDS
 
     id: Id
-    # The page's table of fields has the one name, the text beside it the other.
+    # The documentation uses both names.
     status: Status = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
     reported_status: Status | None = None
     name: Words = None
@@ -56,16 +57,19 @@ def create_avatar_profile(
     audio_id: str | None = None,
 ) -> Call[AvatarProfile]:
     """
-    Make a profile of a video, or of a picture and a voice; each by its address or as an uploaded asset
-    (https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile).
+    Create an avatar profile from a video, or from a picture and a recording of speech.
 
-    :param name: Its name.
+    Give each source by its URL or as an uploaded asset. What a profile costs is not documented.
+    API page: https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile
+
     :param video_url: 4 to 15 seconds of one person who speaks.
     :param image_url: A picture of one person.
     :param audio_url: 4 to 15 seconds of clean speech of that person.
-    :param video_id: The video as an uploaded asset.
-    :param image_id: The picture as an uploaded asset.
-    :param audio_id: The speech as an uploaded asset.
+    :param video_id: Asset id of the video.
+    :param image_id: Asset id of the picture.
+    :param audio_id: Asset id of the speech.
+    :raises MosaicAmbiguousOutcomeError: The profile may have been created. Look for it with
+        :func:`list_avatar_profiles`.
     """
     validate_profile_name("name", name)
     given = {
@@ -84,43 +88,37 @@ def create_avatar_profile(
         path="/avatar-profiles/create",
         makes="avatar_profile_id",
         body={"name": name, "sources": sources},
-        read=_read_made,
+        # The shape of the response is not documented.
+        read=read_object(AvatarProfile, within="avatar_profile"),
         retry_safety=RetrySafety.HAS_EFFECTS,
     )
 
 
-def _read_made(data: Any) -> AvatarProfile:
-    """The profile that was made; what the answer looks like is not documented, and its id must not be lost to that."""
-    answer = object_in(data)
-    within = answer.get("avatar_profile")
-    return AvatarProfile.model_validate(within if isinstance(within, Mapping) else answer)
-
-
 def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
     """
-    The state of a profile.
+    Return a profile with its status.
 
-    :param avatar_profile_id: The profile.
+    API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile
     """
     return Call(
         description=f"read avatar profile {avatar_profile_id!r}",
         method="GET",
         path="/avatar-profiles/{avatar_profile_id}",
         ids={"avatar_profile_id": avatar_profile_id},
-        read=AvatarProfile.model_validate,
+        read=read_object(AvatarProfile),
     )
 
 
 def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
-    """All profiles. No paging is documented: the provider takes one answer for all of them."""
+    """
+    Return all profiles. No pagination is documented, so one response is taken for the whole list.
 
-    def read(data: Any) -> tuple[AvatarProfile, ...]:
-        return tuple(AvatarProfile.model_validate(item) for item in list_in(data, "avatar_profiles"))
-
+    API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profiles
+    """
     return Call(
         description="list the avatar profiles",
         method="GET",
         path="/avatar-profiles",
-        read=read,
+        read=read_list("avatar_profiles", AvatarProfile),
         max_bytes=MAX_BYTES_OF_MANY,
     )

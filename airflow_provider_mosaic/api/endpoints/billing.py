@@ -1,7 +1,7 @@
 """
 Credits and plans (https://docs.mosaic.so/api/credits/get-credits, https://docs.mosaic.so/api/plan/get-plan).
 
-What moves money is never sent again by itself: the API has nothing that would make it safe.
+Requests that move money are never retried: the API has no idempotency key.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from airflow_provider_mosaic.api.arguments import optional_moment, raise_invalid, validate_id, validate_url
+from airflow_provider_mosaic.api.arguments import (
+    optional_moment,
+    raise_invalid,
+    validate_flag,
+    validate_id,
+    validate_url,
+)
 from airflow_provider_mosaic.api.call import Call, RetrySafety
-from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, object_in, read_list, read_object
 
 
 class AutoTopup(Model):
-    """When credits are bought by themselves: ``quantity`` of them whenever the balance falls below ``threshold``."""
+    """Automatic purchases: ``quantity`` credits whenever the balance falls below ``threshold``."""
 
     eligible: Flag = False
     enabled: Flag = False
@@ -27,13 +33,13 @@ class AutoTopup(Model):
 
 
 class Credits(Model):
-    """What is left to spend. ``unlimited`` is known only in an older form of the answer."""
+    """Credits left to spend. Only the response of March 2026 has ``unlimited``."""
 
     balance: float | None = None
     unlimited: Flag = False
     plan: Words = None
     plan_id: Words = None
-    auto_topup: AutoTopup = AutoTopup()
+    auto_topup: AutoTopup = Field(default_factory=AutoTopup)
 
     @field_validator("plan", mode="before")
     @classmethod
@@ -42,18 +48,14 @@ class Credits(Model):
 
 
 def balance_words(credits: Credits) -> str:
-    """
-    The balance in a few words.
-
-    :param credits: What is left to spend.
-    """
+    """Return the balance as text for messages."""
     if credits.unlimited:
         return "unlimited"
-    return "not told" if credits.balance is None else f"{credits.balance:g} credits"
+    return "not reported" if credits.balance is None else f"{credits.balance:g} credits"
 
 
 class UsageRow(Model):
-    """Credits that a tile used on a day; ``tile_id`` or ``date`` is None where the rows are summed over it."""
+    """Credits used by a tile on a day. ``tile_id`` or ``date`` is None in rows that are summed over it."""
 
     date: Words = None
     tile_id: Words = None
@@ -63,7 +65,7 @@ class UsageRow(Model):
 
 
 class CreditUsage(Model):
-    """Credits used in a range of time. ``truncated``: there were more events than were counted."""
+    """Credits used in a period. ``truncated`` is True if there were more events than the limit."""
 
     total_credits_used: int | float = 0
     truncated: Flag = False
@@ -73,7 +75,7 @@ class CreditUsage(Model):
 
 
 class PlanDetails(Model):
-    """A plan that an organization has."""
+    """A plan of an organization."""
 
     id: Words = None
     family: Words = None
@@ -85,7 +87,7 @@ class PlanDetails(Model):
 
 
 class Plan(Model):
-    """The organization's plan, and the one that it changes to, if it does."""
+    """The organization's plan, and the plan that it will change to, if there is one."""
 
     organization_id: Words = None
     plan: PlanDetails | None = None
@@ -93,7 +95,7 @@ class Plan(Model):
 
 
 class PlanOffer(Model):
-    """A plan that can be had."""
+    """A plan on offer. Prices are in US dollars."""
 
     id: str
     billing: Words = None
@@ -105,7 +107,7 @@ class PlanOffer(Model):
     @model_validator(mode="before")
     @classmethod
     def _one_price(cls, data: Any) -> Any:
-        # In early 2026 there was a field for each way of billing.
+        # Early 2026: one field for each billing period.
         if isinstance(data, Mapping) and data.get("price_usd") is None:
             for billing in ("monthly", "annual"):
                 price = data.get(f"{billing}_price_usd")
@@ -115,7 +117,7 @@ class PlanOffer(Model):
 
 
 class PlanChange(Model):
-    """What an upgrade came to. Where a checkout is required, a person has to finish it at ``checkout_url``."""
+    """Result of a plan change. If a checkout is required, a user has to finish it at ``checkout_url``."""
 
     requires_checkout: Flag = False
     checkout_url: Words = None
@@ -123,13 +125,17 @@ class PlanChange(Model):
 
 
 def get_credits() -> Call[Credits]:
-    """The balance, and the automatic top-up."""
+    """
+    Return the credit balance and the settings of the automatic top-up.
+
+    API page: https://docs.mosaic.so/api/credits/get-credits
+    """
 
     def read(data: Any) -> Credits:
-        answer = object_in(data)
-        # In March 2026 the balance was one level deeper.
-        nested = answer.get("credits")
-        return Credits.model_validate({**(nested if isinstance(nested, dict) else {}), **answer})
+        body = object_in(data)
+        # March 2026: the balance is under "credits".
+        nested = body.get("credits")
+        return Credits.model_validate({**(nested if isinstance(nested, dict) else {}), **body})
 
     return Call(description="read the credits", method="GET", path="/credits", read=read)
 
@@ -138,19 +144,21 @@ def get_credits_usage(
     *, start_date: datetime | str | None = None, end_date: datetime | str | None = None, limit: int | None = None
 ) -> Call[CreditUsage]:
     """
-    Credits used, by tile and by day (https://docs.mosaic.so/api/credits/get-credits-usage).
+    Return the credits used, by tile and by day.
 
-    :param start_date: Since when. Default: 30 days before the end.
-    :param end_date: Until when. Default: now.
-    :param limit: How many events are counted at most, 1 to 10000.
+    API page: https://docs.mosaic.so/api/credits/get-credits-usage
+
+    :param start_date: Default: 30 days before the end.
+    :param end_date: Default: now.
+    :param limit: Most events to count, 1 to 10,000.
     """
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000):
         raise_invalid("limit", limit, "it must be a whole number from 1 to 10000.")
 
     def read(data: Any) -> CreditUsage:
-        answer = object_in(data)
-        parts = (answer.get("summary") or {}, answer.get("breakdown") or {})
-        return CreditUsage.model_validate({**object_in(parts[0]), **object_in(parts[1])})
+        body = object_in(data)
+        summary, breakdown = (object_in(body.get(name) or {}) for name in ("summary", "breakdown"))
+        return CreditUsage.model_validate({**summary, **breakdown})
 
     return Call(
         description="read the use of credits",
@@ -167,53 +175,49 @@ def get_credits_usage(
 
 def set_auto_topup(*, enabled: bool, threshold: float = 0, quantity: float = 0) -> Call[AutoTopup]:
     """
-    Switch the automatic top-up. **It spends money later** (https://docs.mosaic.so/api/credits/post-credits-settings).
+    Change the automatic purchase of credits. **Mosaic spends money later without asking.** Never retried.
 
-    :param enabled: Whether credits are bought by themselves.
-    :param threshold: Below which balance, 0 to 1,000,000.
-    :param quantity: How many each time, 0 to 1,000,000.
+    API page: https://docs.mosaic.so/api/credits/post-credits-settings
+
+    :param enabled: Whether Mosaic buys credits automatically.
+    :param threshold: Balance below which it buys, 0 to 1,000,000 credits.
+    :param quantity: Credits to buy each time, 0 to 1,000,000.
+    :raises MosaicAmbiguousOutcomeError: The settings may have been changed. Read them with :func:`get_credits`.
     """
+    validate_flag("enabled", enabled)
     for name, value in (("threshold", threshold), ("quantity", quantity)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1_000_000:
             raise_invalid(name, value, "it must be a number from 0 to 1,000,000.")
-    if not isinstance(enabled, bool):
-        raise_invalid("enabled", enabled, "it must be True or False.")
-
-    def read(data: Any) -> AutoTopup:
-        answer = object_in(data)
-        return AutoTopup.model_validate(answer.get("auto_topup") or answer)
-
     return Call(
         description="change the automatic top-up",
         method="POST",
         path="/credits/settings",
         body={"auto_topup": {"enabled": enabled, "threshold": threshold, "quantity": quantity}},
-        read=read,
+        read=read_object(AutoTopup, within="auto_topup"),
         retry_safety=RetrySafety.NEVER,
     )
 
 
 def get_plan() -> Call[Plan]:
-    """The organization's plan."""
-    return Call(description="read the plan", method="GET", path="/plan", read=Plan.model_validate)
+    """Return the organization's plan. API page: https://docs.mosaic.so/api/plan/get-plan"""
+    return Call(description="read the plan", method="GET", path="/plan", read=read_object(Plan))
 
 
 def list_plans() -> Call[tuple[PlanOffer, ...]]:
-    """The plans that can be had."""
-
-    def read(data: Any) -> tuple[PlanOffer, ...]:
-        return tuple(PlanOffer.model_validate(item) for item in list_in(data, "plans"))
-
-    return Call(description="list the plans", method="GET", path="/plan/list", read=read)
+    """Return the plans on offer. API page: https://docs.mosaic.so/api/plan/get-plan-list"""
+    return Call(description="list the plans", method="GET", path="/plan/list", read=read_list("plans", PlanOffer))
 
 
 def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: str | None = None) -> Call[PlanChange]:
     """
-    Change the plan. **It costs money, or asks for a checkout** (https://docs.mosaic.so/api/plan/post-plan-upgrade).
+    Change the plan. **It costs money at once, or returns a checkout to pay.** Never retried.
 
-    :param plan_id: The plan's id, as :func:`list_plans` gives it.
-    :param success_url: Where a checkout leads when it is paid.
-    :param cancel_url: Where a checkout leads when it is not.
+    API page: https://docs.mosaic.so/api/plan/post-plan-upgrade
+
+    :param plan_id: An ``id`` of :func:`list_plans`.
+    :param success_url: Where a paid checkout redirects to.
+    :param cancel_url: Where a cancelled checkout redirects to.
+    :raises MosaicAmbiguousOutcomeError: The plan may have been changed. Read it with :func:`get_plan`.
     """
     body = {"plan_id": validate_id("plan_id", plan_id)}
     for name, value in (("success_url", success_url), ("cancel_url", cancel_url)):
@@ -224,8 +228,8 @@ def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: st
         method="POST",
         path="/plan/upgrade",
         body=body,
-        read=PlanChange.model_validate,
+        read=read_object(PlanChange),
         retry_safety=RetrySafety.NEVER,
-        # With a checkout, success is false until a person has paid.
+        # With a checkout, "success" is false until it is paid.
         is_normal=lambda data: bool(data.get("requires_checkout") or data.get("checkout_url")),
     )

@@ -1,4 +1,4 @@
-"""Node types: the kinds of tiles that agents are made of (https://docs.mosaic.so/api/agent-nodes/get-agent-nodes)."""
+"""Node types: the catalog of tiles (https://docs.mosaic.so/api/agent-nodes/get-agent-nodes)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import field_validator
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
-from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
+from airflow_provider_mosaic.api.models import Model, Words, read_list, read_object
 
 
 class NodeType(Model):
     """
-    A kind of tile. Its parameters are documented on the page at ``params_docs_url`` only; ``params`` is read should an
-    answer list them all the same.
+    A kind of tile. The API documents its parameters only on the page at ``params_docs_url``; ``params`` holds them if a
+    response lists them.
     """
 
     node_type_id: Words = None
@@ -27,7 +27,7 @@ class NodeType(Model):
 
     @field_validator("params", mode="before")
     @classmethod
-    def _rows_are_named(cls, value: Any) -> Any:
+    def _params_by_name(cls, value: Any) -> Any:
         if isinstance(value, list):
             return {row["name"]: row for row in value if isinstance(row, Mapping) and isinstance(row.get("name"), str)}
         properties = value.get("properties") if isinstance(value, Mapping) else None
@@ -35,36 +35,35 @@ class NodeType(Model):
 
     @property
     def param_names(self) -> frozenset[str] | None:
-        """The parameters that the tile may have, where an answer lists them; None where it does not, as documented."""
+        """Names of the tile's parameters; None if the response does not list them."""
         return frozenset(self.params) if self.params else None
 
 
 def list_node_types() -> Call[tuple[NodeType, ...]]:
-    """All node types that the organization may use; the API gives them in one answer."""
+    """
+    Return all node types that the organization may use, in one response.
 
-    def read(data: Any) -> tuple[NodeType, ...]:
-        return tuple(NodeType.model_validate(item) for item in list_in(data, "node_types"))
-
+    API page: https://docs.mosaic.so/api/agent-nodes/get-agent-nodes
+    """
     return Call(
-        description="list the node types", method="GET", path="/node_types", read=read, max_bytes=MAX_BYTES_OF_MANY
+        description="list the node types",
+        method="GET",
+        path="/node_types",
+        read=read_list("node_types", NodeType),
+        max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
 def get_node_type(node_type_id: str) -> Call[NodeType]:
     """
-    One node type.
+    Return one node type.
 
-    :param node_type_id: The node type.
+    API page: https://docs.mosaic.so/api/node-types/get-node-type
     """
-
-    def read(data: Any) -> NodeType:
-        answer = object_in(data)
-        return NodeType.model_validate(answer.get("node_type") or answer)
-
     return Call(
         description=f"read node type {node_type_id!r}",
         method="GET",
         path="/node_type/{node_type_id}",
         ids={"node_type_id": node_type_id},
-        read=read,
+        read=read_object(NodeType, within="node_type"),
     )

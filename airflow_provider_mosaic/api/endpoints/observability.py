@@ -1,9 +1,8 @@
 """
-What else can be read about runs; nothing here changes anything
-(https://docs.mosaic.so/api/observability/overview).
+Details of runs, read-only (https://docs.mosaic.so/api/observability/overview).
 
-Most of the fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id where one is
-known, and every field as it came.
+Most fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id if one is known, and
+all fields unchanged. Times have a time zone.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key,
 
 
 class RunRow(Row):
-    """A run in short. What its id is called differs between lists."""
+    """A summary of a run. The name of its id differs between lists."""
 
     id_fields = ("run_id", "agent_state_id", "id")
 
@@ -42,9 +41,11 @@ class TileRow(Row):
 
 class RunProgress(Model):
     """
-    How far a run is. ``completed_node_percent`` is of the whole run, and no estimate of the time that is left;
-    ``tiles`` are those of one page. ``MosaicHook.get_run_progress`` reads
-    all pages. Each tile has its last tasks, where the answer has them.
+    Progress of a run. ``completed_node_percent`` counts nodes of the whole run; it does not estimate the remaining
+    time.
+
+    ``tiles`` are those of one page, each with its last tasks if the response has them. ``MosaicHook.get_run_progress``
+    reads all pages.
     """
 
     completed_node_percent: float | None = None
@@ -60,12 +61,13 @@ def list_trigger_runs(
     created_to: datetime | str | None = None,
 ) -> Listing[Run]:
     """
-    Runs that a trigger started (https://docs.mosaic.so/api/agent-runs/get-trigger-runs).
+    List the runs that a trigger started.
 
-    :param trigger_id: The trigger.
-    :param status: Only runs in these statuses.
-    :param created_from: Only runs created since.
-    :param created_to: Only runs created until.
+    API page: https://docs.mosaic.so/api/agent-runs/get-trigger-runs
+
+    :param status: Only runs with one of these statuses.
+    :param created_from: Only runs created at this time or later.
+    :param created_to: Only runs created at this time or earlier.
     """
     return paged(
         f"list the runs of trigger {trigger_id!r}",
@@ -86,10 +88,12 @@ def list_workspace_runs(
     batch_key: str | None = None,
 ) -> Listing[RunRow]:
     """
-    Runs of a workspace with the nodes that failed (https://docs.mosaic.so/api/automations/get-runs).
+    List the runs of a workspace, each with its failed nodes.
 
-    :param since: Created since. Default: 14 days ago.
-    :param status: Only runs in these statuses.
+    API page: https://docs.mosaic.so/api/automations/get-runs
+
+    :param since: Only runs created at this time or later. Default: 14 days ago.
+    :param status: Only runs with one of these statuses.
     :param agent_id: Only runs of this agent.
     :param production_id: Only runs of this production.
     :param batch_key: Only runs of batches with this key.
@@ -117,13 +121,15 @@ def list_pipeline_runs(
     storage_trigger_id: str | None = None,
 ) -> Listing[RunRow]:
     """
-    Runs in short, without their graph and outputs (https://docs.mosaic.so/api/observability/list-pipeline-runs).
+    List summaries of runs, without their graph and outputs.
+
+    API page: https://docs.mosaic.so/api/observability/list-pipeline-runs
 
     :param agent_id: Only runs of this agent.
-    :param status: Only runs in exactly this status.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    :param status: Only runs with exactly this status.
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     :param folder_id: Only runs of files from this folder.
     :param batch_id: Only the run of this batch.
     :param batch_key: Only runs of batches with this key.
@@ -143,21 +149,16 @@ def list_pipeline_runs(
 
 def get_run_progress(run_id: str) -> Call[RunProgress]:
     """
-    How far a run is (https://docs.mosaic.so/api/observability/get-run-progress). The hook's method reads all tiles, the
-    call itself one page of them.
+    Return the progress of a run with its tiles.
 
-    :param run_id: The run.
+    The method of the hook reads the tiles of all pages; this call reads the first page.
+    API page: https://docs.mosaic.so/api/observability/get-run-progress
     """
     return _progress_page(run_id, None)
 
 
 def read_run_progress(send: Callable[[Call[Page[Row]]], Page[Row]], run_id: str) -> RunProgress:
-    """
-    Read how far a run is, with the tiles of all pages.
-
-    :param send: Sends a call.
-    :param run_id: The run.
-    """
+    """Read the progress of a run with the tiles of all pages."""
     pages: list[RunProgress] = []
 
     def page(cursor: str | None) -> Call[Page[Row]]:
@@ -167,38 +168,30 @@ def read_run_progress(send: Callable[[Call[Page[Row]]], Page[Row]], run_id: str)
             pages.append(call.read(data))
             return Page(pages[-1].tiles, pages[-1].next_cursor or None)
 
-        return Call(
-            description=call.description,
-            method=call.method,
-            path=call.path,
-            ids=call.ids,
-            query=call.query,
-            read=read,
-            max_bytes=call.max_bytes,
-        )
+        # dataclasses.replace would keep the type of the result.
+        return Call(**{**vars(call), "read": read})
 
     tiles = tuple(iterate(send, Listing(page, key=row_key)))
-    # The counts are of the whole run on each page; the last one is the newest.
+    # Each page has the counts of the whole run. Those of the last page are the newest.
     return pages[-1].model_copy(update={"tiles": tiles, "next_cursor": None})
 
 
 def _progress_page(run_id: str, cursor: str | None) -> Call[RunProgress]:
-    path = "/agent_run/{run_id}/progress"
     read_tiles = rows_reader(TileRow, "/tiles")
 
     def read(data: Any) -> RunProgress:
-        answer = object_in(data)
+        body = object_in(data)
         try:
-            page: Page[TileRow] = read_tiles(answer)
+            page: Page[TileRow] = read_tiles(body)
         except InvalidResponse:
-            # Where they stand is not documented; how far the whole run is can be told without them.
+            # The name of the field with the tiles is not documented. The progress is complete without them.
             page = Page(())
-        return RunProgress.model_validate({**answer, "tiles": page.items, "next_cursor": page.next_cursor})
+        return RunProgress.model_validate({**body, "tiles": page.items, "next_cursor": page.next_cursor})
 
     return Call(
         description=f"read the progress of run {run_id!r}",
         method="GET",
-        path=path,
+        path="/agent_run/{run_id}/progress",
         ids={"run_id": run_id},
         query={"limit": PAGE_LIMIT, "cursor": cursor},
         read=read,
@@ -214,12 +207,13 @@ def list_run_tasks(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    The tasks of a run (https://docs.mosaic.so/api/observability/list-run-tasks).
+    List the tasks of a run.
 
-    :param run_id: The run.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-run-tasks
+
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the tasks of run {run_id!r}"
@@ -235,12 +229,13 @@ def list_run_notifications(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    Deliveries of a run's notifications (https://docs.mosaic.so/api/observability/list-notification-deliveries).
+    List the delivered notifications of a run.
 
-    :param run_id: The run.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-notification-deliveries
+
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the notifications of run {run_id!r}"
@@ -255,12 +250,13 @@ def list_notification_configurations(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    Settings of a run's notifications (https://docs.mosaic.so/api/observability/list-notification-configurations).
+    List the notification settings of a run.
 
-    :param run_id: The run.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-notification-configurations
+
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the notification settings of run {run_id!r}"

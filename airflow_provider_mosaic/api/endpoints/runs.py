@@ -1,4 +1,4 @@
-"""Runs of agents: start, follow, cancel, resume, list (https://docs.mosaic.so/api/agent-runs/post-agent-run)."""
+"""Runs of agents: start, read, cancel, resume, list (https://docs.mosaic.so/api/agent-runs/post-agent-run)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from airflow_provider_mosaic.api.models import (
     Time,
     Words,
     id_in,
-    list_in,
-    object_in,
+    read_list,
+    read_object,
     status_words,
 )
 from airflow_provider_mosaic.api.options import validate_callback
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import validate_params, validate_videos
 
-#: Seconds to wait for the answer to a start: the server may look at the inputs first.
-_START_PATIENCE = 120.0
+#: Seconds. The server may check the inputs before it responds.
+_START_TIMEOUT = 120.0
 
-#: What ``triggered_by`` may say of a run that no trigger started (the API's documentation of 2025; since then: null).
-_BY_PERSON = frozenset({"manual", "api"})
-_WHO_ASKED = frozenset({"source", "user_id", "triggered_at"})
+#: ``triggered_by`` of a run that no trigger started: null today; in 2025 an object with one of these types.
+_NOT_TRIGGERS = frozenset({"manual", "api"})
+_FIELDS_OF_MANUAL_RUNS = frozenset({"source", "user_id", "triggered_at"})
 
 
 class RunStatus(str, enum.Enum):
-    """The documented statuses of a run; any other is kept as the text it is."""
+    """Documented statuses of a run. Any other status is kept as text, and means that the run is still running."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -49,7 +49,7 @@ class RunStatus(str, enum.Enum):
     CANCELLED = "cancelled"
 
 
-#: Other words for them, in any case. What is not among them means that a run is still going on.
+#: Other spellings of the documented statuses.
 RUN_STATUS_WORDS = status_words(
     running="",
     completed="complete success successful succeeded finished done",
@@ -60,7 +60,7 @@ RUN_STATUS_WORDS = status_words(
 
 
 class NodeCounts(Model):
-    """How many nodes of a run are done, at work, and failed."""
+    """Number of nodes of a run by status."""
 
     completed: Count = 0
     in_progress: Count = 0
@@ -71,20 +71,20 @@ class NodeCounts(Model):
 
 
 class NodeErrors(Model):
-    """What failed at a node of the agent."""
+    """Error messages of one node of the agent."""
 
     original_node_id: Label | None = None
     messages: Many[str] = ()
 
     @field_validator("messages", mode="before")
     @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
+    def _as_texts(cls, value: Any) -> Any:
         items = [value] if isinstance(value, (str, Mapping)) else value
         return [_message(item) for item in items] if isinstance(items, list) else items
 
 
 class RunInput(Model):
-    """An input of a run; its links are signed and expire."""
+    """An input of a run. Its links are signed and expire."""
 
     video_url: Words = None
     image_url: Words = None
@@ -94,12 +94,13 @@ class RunInput(Model):
 
 class Output(Model):
     """
-    A render. ``output_id`` (``id`` in the API) may be an input of a later run (``node_render_ids``); before 2026 it was
-    not given. The links are signed and expire: ``video_url`` after 7 days, the others at a time that is not documented.
-    So they are fetched again when they are needed.
+    An output of a run.
 
-    The shape of the outputs of the generation tiles is not documented: an image or audio may be behind ``video_url``,
-    or behind a field of its own.
+    ``output_id`` (``id`` in the API) can be an input of a later run (``node_render_ids``). Links are signed and expire:
+    ``video_url`` after 7 days, the others after an undocumented time. Read the run again for new links.
+
+    The outputs of generation tiles are not documented: an image or audio may be behind ``video_url``, or behind its own
+    field.
     """
 
     output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
@@ -117,20 +118,23 @@ class Output(Model):
 
     @property
     def media_field(self) -> str | None:
-        """The field with the link to the render itself: a video, an image or audio; None while there is no link."""
+        """Name of the field with the link to the video, image or audio; None if there is no link yet."""
         return next((name for name in ("video_url", "image_url", "audio_url", "file_url") if getattr(self, name)), None)
 
     @property
     def media_url(self) -> str | None:
-        """The link to the render itself."""
+        """Link to the video, image or audio; None if there is no link yet."""
         return getattr(self, self.media_field) if self.media_field else None
 
 
 class Run(Model):
-    """One execution of an agent. A summary in a list has no ``errors`` and no ``needs_credits``."""
+    """
+    A run of an agent. Rows of lists have no ``errors`` and no ``needs_credits``.
+
+    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it.
+    """
 
     run_id: Id = Field(validation_alias=AliasChoices("run_id", "agent_state_id", "id"))
-    #: As it is documented where it is one of those in another spelling; ``reported_status`` has the API's own then.
     status: Status
     reported_status: Status | None = None
     agent_id: Label | None = None
@@ -138,24 +142,24 @@ class Run(Model):
     started_at: Time = None
     updated_at: Time = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
-    node_status_counts: NodeCounts = NodeCounts()
+    node_status_counts: NodeCounts = Field(default_factory=NodeCounts)
     errors: Many[NodeErrors] = ()
     inputs: Many[RunInput] = ()
     outputs: Many[Output] = ()
     triggered_by: dict[str, Any] | None = None
 
     documented_statuses = RUN_STATUS_WORDS
-    # Not the outputs: without them a run would seem to have rendered nothing.
+    # Outputs are not lenient: without them a run would seem to have rendered nothing.
     lenient_fields = frozenset({"node_status_counts", "errors", "inputs", "triggered_by"})
 
     @field_validator("triggered_by", mode="before")
     @classmethod
-    def _a_word_is_a_type(cls, value: Any) -> Any:
+    def _text_is_type(cls, value: Any) -> Any:
         return {"type": value} if isinstance(value, str) else value
 
     @field_validator("errors", mode="before")
     @classmethod
-    def _plain_messages_are_errors(cls, value: Any) -> Any:
+    def _as_node_errors(cls, value: Any) -> Any:
         items = [value] if isinstance(value, (str, dict)) else value
         if not isinstance(items, list):
             return items
@@ -163,29 +167,27 @@ class Run(Model):
 
     @property
     def output_ids(self) -> list[str]:
-        """Ids of the renders, in the API's order."""
+        """Ids of the outputs, in the API's order."""
         return [output.output_id for output in self.outputs if output.output_id]
 
     @property
     def by_trigger(self) -> bool:
-        """Whether a trigger started it, not a call of the API."""
-        # A null says nothing, and who asked for it says that it was asked for.
+        """Whether a trigger started the run, not a request or a user."""
         by = {name: value for name, value in (self.triggered_by or {}).items() if value is not None}
-        kind = by.pop("type", None)
-        if kind is not None:
-            return str(kind).lower() not in _BY_PERSON
-        return not by.keys() <= _WHO_ASKED
+        if "type" in by:
+            return str(by["type"]).lower() not in _NOT_TRIGGERS
+        return not by.keys() <= _FIELDS_OF_MANUAL_RUNS
 
 
 class RunNode(Model):
-    """A node inside one run; ``original_node_id`` is the agent's node that it was made from."""
+    """A node of a run. ``original_node_id`` is the node of the agent that it was copied from."""
 
     agent_node_id: Label | None = None
     original_node_id: Label | None = None
     status: Status = "unknown"
     status_message: Words = None
     errors: Many[str] = ()
-    node_type: NodeType = NodeType()
+    node_type: NodeType = Field(default_factory=NodeType)
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
 
     documented_statuses = {**RUN_STATUS_WORDS, **status_words(not_started="", queued="", blocked="")}
@@ -198,7 +200,7 @@ class RunNode(Model):
 
 
 class Resumed(Model):
-    """What a resume set in motion again."""
+    """Result of a resume."""
 
     run_id: Words = None
     nodes_queued: Count = 0
@@ -206,7 +208,7 @@ class Resumed(Model):
 
 
 class Cancelled(Model):
-    """What a cancel stopped."""
+    """Result of a cancel."""
 
     run_id: Words = None
     tasks_cancelled: Count = 0
@@ -231,24 +233,24 @@ def start_run(
     callback_url: str | None = None,
 ) -> Call[str]:
     """
-    Start a run of an agent; the answer is the run's id. **It costs credits, and so does a second one.**
+    Start a run of an agent and return the run id. **It costs credits, and so does a second run.**
 
-    The four shorthands are for agents with one Video Input tile; ``video_inputs`` says for each tile what it gets and
-    excludes them. An agent that only generates takes no input at all.
+    An agent with one Video Input tile takes any of the first four arguments. An agent with several takes
+    ``video_inputs`` instead. An agent that only generates takes no input.
+    API page: https://docs.mosaic.so/api/agent-runs/post-agent-run
 
-    :param agent_id: The agent.
-    :param video_urls: YouTube or HTTP(S) addresses of videos.
-    :param video_ids: Ids of uploaded videos.
+    :param video_urls: YouTube or HTTP(S) URLs of videos.
+    :param video_ids: Asset ids of videos.
     :param node_render_ids: Ids of outputs of earlier runs.
     :param mimir_assets: Items of a connected Mimir: ``{"id": ..., "artifact": "highres" | "proxy" | "auto"}``.
-    :param video_inputs: One object a Video Input tile: ``agent_node_id``, at least one of the four lists above, and,
-        if only a part of the source is wanted, ``input_clip_start_ms`` and ``input_clip_end_ms``.
-    :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``. As the API takes them: the
-        name of a tile is made an id by the hook and the operator.
-    :param ignore_nodes: Nodes of the agent to leave out.
-    :param callback_url: Where the webhooks of this run go.
-    :raises MosaicValidationError: An argument is wrong in itself.
-    :raises MosaicAmbiguousOutcomeError: Whether a run was started is unknown; look with :func:`list_runs`.
+    :param video_inputs: One object for each Video Input tile: ``agent_node_id`` and at least one of the four lists
+        above; to use only a part of the source, ``input_clip_start_ms`` and ``input_clip_end_ms``.
+    :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``. The hook and the operator
+        also accept the name of a tile for its id.
+    :param ignore_nodes: Ids of nodes to bypass.
+    :param callback_url: URL that receives the webhooks of this run.
+    :raises MosaicNeedsCreditsError: There are not enough credits. No run was started.
+    :raises MosaicAmbiguousOutcomeError: A run may have been started and paid. Look for it with :func:`list_runs`.
     """
     shorthands = {
         "video_urls": video_urls,
@@ -272,57 +274,51 @@ def start_run(
         body=body,
         read=lambda data: id_in(data, "run_id", "agent_state_id"),
         retry_safety=RetrySafety.HAS_EFFECTS,
-        patience=_START_PATIENCE,
+        min_timeout=_START_TIMEOUT,
     )
 
 
 def get_run(run_id: str) -> Call[Run]:
     """
-    The state of a run, with its outputs (https://docs.mosaic.so/api/agent-runs/get-agent-run). Whether each answer has
-    new links is not documented.
+    Return a run: its status, errors, inputs and outputs.
 
-    :param run_id: The run.
+    Whether each response has new links is not documented.
+    API page: https://docs.mosaic.so/api/agent-runs/get-agent-run
     """
-
-    def read(data: Any) -> Run:
-        # The documented answer does not repeat the id of the run, and its "id" would be somebody else's.
-        return Run.model_validate({**object_in(data), "run_id": run_id})
-
     return Call(
         description=f"read run {run_id!r}",
         method="GET",
         path="/agent_run/{run_id}",
         ids={"run_id": run_id},
-        read=read,
+        # The documented response has no run id. An "id" in it would be that of something else.
+        read=read_object(Run, run_id=run_id),
         max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
 def get_run_nodes(run_id: str) -> Call[tuple[RunNode, ...]]:
     """
-    The state of each node of a run (https://docs.mosaic.so/api/agent-runs/get-agent-run-nodes).
+    Return the nodes of a run, each with its status and errors.
 
-    :param run_id: The run.
+    API page: https://docs.mosaic.so/api/agent-runs/get-agent-run-nodes
     """
-
-    def read(data: Any) -> tuple[RunNode, ...]:
-        return tuple(RunNode.model_validate(item) for item in list_in(data, "nodes"))
-
     return Call(
         description=f"read the nodes of run {run_id!r}",
         method="GET",
         path="/agent_run/{run_id}/nodes",
         ids={"run_id": run_id},
-        read=read,
+        read=read_list("nodes", RunNode),
         max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
 def cancel_run(run_id: str) -> Call[Cancelled]:
     """
-    Stop a run and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
+    Cancel a run. Its unfinished nodes stop. Whether Mosaic refunds credits is not documented.
 
-    :param run_id: The run. One that has ended already may answer with a conflict (409).
+    API page: https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel
+
+    :raises MosaicConflictError: The run has already ended.
     """
     return Call(
         description=f"cancel run {run_id!r}",
@@ -335,11 +331,13 @@ def cancel_run(run_id: str) -> Call[Cancelled]:
 
 def resume_run(run_id: str) -> Call[Resumed]:
     """
-    Resume a failed or cancelled run: nodes that failed, were cancelled or blocked, or had not started are queued again.
-    What that costs is not documented
-    (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
+    Resume a failed or cancelled run under the same run id.
 
-    :param run_id: The run; its id stays. In any other state the answer is a conflict (409).
+    Nodes that failed, were cancelled, blocked or not started are queued again. What a resume costs is not documented.
+    API page: https://docs.mosaic.so/api/agent-runs/post-agent-run-resume
+
+    :raises MosaicConflictError: The run is not failed or cancelled.
+    :raises MosaicAmbiguousOutcomeError: The run may have been resumed. Read it with :func:`get_run`.
     """
     return Call(
         description=f"resume run {run_id!r}",
@@ -359,12 +357,15 @@ def list_runs(
     created_to: datetime | str | None = None,
 ) -> Listing[Run]:
     """
-    Runs of one agent, or of all (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
+    List the runs of one agent, or of all agents. The order is not documented.
 
-    :param agent_id: The agent; None for all.
-    :param status: Only runs in these statuses.
-    :param created_from: Only runs created since.
-    :param created_to: Only runs created until.
+    API pages: https://docs.mosaic.so/api/agent-runs/get-agent-runs,
+    https://docs.mosaic.so/api/agent-runs/get-all-agent-runs
+
+    :param agent_id: None lists the runs of all agents.
+    :param status: Only runs with one of these statuses.
+    :param created_from: Only runs created at this time or later, with a time zone.
+    :param created_to: Only runs created at this time or earlier, with a time zone.
     """
     return paged(
         "list the runs" if agent_id is None else f"list the runs of agent {agent_id!r}",

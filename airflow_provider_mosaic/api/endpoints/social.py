@@ -1,4 +1,4 @@
-"""Social posts and the accounts they go to (https://docs.mosaic.so/api/social/post-social-post)."""
+"""Social posts and connected accounts (https://docs.mosaic.so/api/social/post-social-post)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from airflow_provider_mosaic.api.models import (
     Time,
     Words,
     id_in,
-    list_in,
     object_in,
+    read_list,
+    read_object,
     status_words,
 )
 from airflow_provider_mosaic.api.options import (
@@ -48,7 +49,7 @@ from airflow_provider_mosaic.api.redaction import label
 
 
 class PostStatus(str, enum.Enum):
-    """The documented statuses of a post; any other is kept as the text it is."""
+    """Documented statuses of a post. Any other status is kept as text."""
 
     SCHEDULED = "scheduled"
     PENDING_APPROVAL = "pending_approval"
@@ -59,8 +60,8 @@ class PostStatus(str, enum.Enum):
     REJECTED = "rejected"
 
 
-#: Other words for them, in any case. Only the documented ``failed`` says that nothing is out, so that it may be posted
-#: again: no other word is taken for it.
+#: Other spellings of the documented statuses. ``failed`` has none: it alone means that nothing was published, so that
+#: the post may be made again.
 _STATUS_WORDS = status_words(
     scheduled="",
     pending_approval="",
@@ -70,14 +71,14 @@ _STATUS_WORDS = status_words(
     failed="",
     rejected="declined",
 )
-#: Ends of which it is not known what is out.
+#: Undocumented final statuses. What was published is unknown.
 UNCLEAR_ENDS = status_words(
     error="errored", failure="fail", timed_out="timedout timeout time_out", cancelled="canceled aborted", deleted=""
 )
 
 
 class SocialConnection(Model):
-    """A connected account. ``connected`` is known only when the connection is read by itself."""
+    """A connected account. Lists do not report ``connected``."""
 
     social_connection_id: Id
     platform: Words = None
@@ -89,8 +90,9 @@ class SocialConnection(Model):
 
 class Destination(Model):
     """
-    Where a post goes, and what became of it there. How the result's fields are called is not documented, so that the
-    names that other endpoints use are all read.
+    A destination of a post, with its result there.
+
+    The names of the result's fields are not documented, so the names in other endpoints are accepted too.
     """
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
@@ -106,26 +108,30 @@ class Destination(Model):
 
     @property
     def is_published(self) -> bool:
-        """Whether the post is out there, by what the answer shows."""
+        """Whether the response reports the post as published there."""
         return self.status in ("posted", "success", "published") if self.status else bool(self.post_url)
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Platform and account, for messages."""
         account = label(self.account_username or self.account_name or self.social_connection_id or "")
         platform = label(self.platform or "")
         return f"{platform or 'unknown platform'} ({account})" if account else platform or "unknown"
 
 
 class Post(Model):
-    """A post. The text is ``post`` in a request and ``description`` in an answer."""
+    """
+    A post. Its text is ``post`` in requests and ``description`` in responses.
+
+    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``links`` are
+    the addresses by platform in responses of March 2026.
+    """
 
     lenient_fields = frozenset({"platforms", "destinations", "results", "links"})
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
     post_id: Id
-    #: As it is documented where it is one of those in another spelling; ``reported_status`` has the API's own then.
     status: Status = "unknown"
     reported_status: Status | None = None
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
@@ -134,50 +140,43 @@ class Post(Model):
     platforms: Many[str] = ()
     destinations: Many[Destination] = ()
     results: Many[Destination] = ()
-    #: Addresses by platform, as an older form has them beside the results.
     links: Many[Destination] = ()
 
     @property
     def outcomes(self) -> tuple[Destination, ...]:
-        """The destinations with what became of the post there; an older form kept that in ``results``."""
-        return (
-            self.destinations
-            if any(d.status or d.message for d in self.destinations)
-            else (self.results or self.destinations)
-        )
+        """Destinations with their results. In responses of March 2026 these are in ``results``."""
+        if any(destination.status or destination.message for destination in self.destinations):
+            return self.destinations
+        return self.results or self.destinations
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
-    """The connected accounts. No paging is documented: the provider takes one answer for all of them."""
+    """
+    Return the connected accounts. No pagination is documented, so one response is taken for the whole list.
 
-    def read(data: Any) -> tuple[SocialConnection, ...]:
-        return tuple(SocialConnection.model_validate(item) for item in list_in(data, "connected_accounts"))
-
+    API page: https://docs.mosaic.so/api/social/get-social-connections
+    """
     return Call(
         description="list the social connections",
         method="GET",
         path="/social/connections",
-        read=read,
+        read=read_list("connected_accounts", SocialConnection),
         max_bytes=MAX_BYTES_OF_MANY,
     )
 
 
 def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
     """
-    One connected account, with whether it is connected still.
+    Return one connected account, with whether it is still connected.
 
-    :param social_connection_id: The connection.
+    API page: https://docs.mosaic.so/api/social/get-social-connection
     """
-
-    def read(data: Any) -> SocialConnection:
-        return SocialConnection.model_validate({**object_in(data), "social_connection_id": social_connection_id})
-
     return Call(
         description=f"read social connection {social_connection_id!r}",
         method="GET",
         path="/social/connections/{social_connection_id}",
         ids={"social_connection_id": social_connection_id},
-        read=read,
+        read=read_object(SocialConnection, social_connection_id=social_connection_id),
     )
 
 
@@ -193,21 +192,22 @@ def create_post(
     now: datetime | None = None,
 ) -> Call[Post]:
     """
-    Publish or schedule a post. **It is public, and so is a second one.** Where it is unknown whether a post was made,
-    the hook raises ``MosaicAmbiguousOutcomeError``: look into the list of posts before you send it again.
+    Publish or schedule a post. **It is public, and so is a second post.**
 
-    :param text: What it says; may be empty where there are media.
-    :param social_connection_ids: The accounts it goes to.
-    :param platforms: Or the platforms (``x``, ``linkedin``, ``instagram``, ``facebook``, ``tiktok``, ``youtube``),
-        where each has one account.
-    :param media_urls: Addresses of pictures or videos, to be reachable when the post is *published*.
-    :param schedule_date: When to publish, with a time zone; None for now.
-    :param workspace_id: The workspace; None for the organization's primary one.
-    :param provider_options: Fields of the publishing service, sent beside the others as they are: see
+    The result is the post as Mosaic accepted it. Publishing may still fail: read the post until it has ended.
+    API page: https://docs.mosaic.so/api/social/post-social-post
+
+    :param text: May be empty if there are media.
+    :param social_connection_ids: Ids of the accounts to post to.
+    :param platforms: Or platforms with one connected account each: ``x``, ``linkedin``, ``instagram``, ``facebook``,
+        ``tiktok``, ``youtube``.
+    :param media_urls: URLs of pictures or videos. Mosaic fetches them when it *publishes* the post.
+    :param schedule_date: Time to publish, with a time zone. Default: now.
+    :param workspace_id: Default: the organization's primary workspace.
+    :param provider_options: Options of the publishing service, sent unchanged: see
         :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
-    :param now: The present, for tests.
-    :raises MosaicValidationError: An argument is wrong in itself.
-    :raises MosaicAmbiguousOutcomeError: Whether it was made is unknown; look with :func:`list_posts`.
+    :param now: Current time, for tests.
+    :raises MosaicAmbiguousOutcomeError: The post may have been made. Look for it with :func:`list_posts`.
     """
     validate_text("text", text)
     validate_destinations_of_post(social_connection_ids, platforms)
@@ -233,14 +233,14 @@ def create_post(
         path="/social/post",
         makes="post_id",
         body=body,
-        read=_read_made,
+        read=_read_created,
         retry_safety=RetrySafety.HAS_EFFECTS,
-        patience=120.0,
+        min_timeout=120.0,
     )
 
 
-def _read_made(data: Any) -> Post:
-    """The post that was made: its id must not be lost to a detail of an answer whose newest form is not documented."""
+def _read_created(data: Any) -> Post:
+    """Return the new post. Keep its id even if the rest of the response, which is not documented, is invalid."""
     try:
         return Post.model_validate(data)
     except ValidationError:
@@ -249,17 +249,16 @@ def _read_made(data: Any) -> Post:
 
 def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:
     """
-    The state of a post, with the freshest status (https://docs.mosaic.so/api/social/get-social-post).
+    Return a post with its latest status and the result at each destination.
 
-    :param post_id: The post.
-    :param social_connection_id: Look at it through one account.
+    API page: https://docs.mosaic.so/api/social/get-social-post
+
+    :param social_connection_id: Only the account with this id, for a post to several accounts on one platform.
     """
 
     def read(data: Any) -> Post:
-        answer = object_in(data)
-        if not answer.get("status"):
-            answer.pop("status", None)
-        return Post.model_validate({**answer, "post_id": post_id})
+        body = object_in(data)
+        return Post.model_validate({**body, "post_id": post_id, "status": body.get("status") or None})
 
     return Call(
         description=f"read post {post_id!r}",
@@ -275,9 +274,11 @@ def list_posts(
     *, status: str | None = None, platform: str | None = None, social_connection_id: str | None = None
 ) -> Listing[Post]:
     """
-    Posts of the organization, newest first. A row may lag behind :func:`get_post`.
+    List the posts of the organization, newest first. A row may lag behind :func:`get_post`.
 
-    :param status: Only posts in this status.
+    API page: https://docs.mosaic.so/api/social/get-social-posts
+
+    :param status: Only posts with this status.
     :param platform: Only posts to this platform.
     :param social_connection_id: Only posts to this account.
     """
@@ -296,7 +297,7 @@ def list_posts(
 
 
 class ConnectLink(Model):
-    """Where a person connects an account; it makes no connection by itself."""
+    """A link on which a user connects an account."""
 
     platform: Words = None
     connect_url: str = Field(repr=False)
@@ -306,11 +307,12 @@ def create_connect_link(
     platform: str, *, connection_name: str | None = None, redirect_url: str | None = None
 ) -> Call[ConnectLink]:
     """
-    A link that a person opens to connect an account (https://docs.mosaic.so/api/social/post-social-connections).
+    Create a link on which a user connects an account. The link itself connects nothing.
 
-    :param platform: The platform.
-    :param connection_name: What to call the account during the setup.
-    :param redirect_url: Where the person is sent afterwards.
+    API page: https://docs.mosaic.so/api/social/post-social-connections
+
+    :param connection_name: Name of the account during the setup.
+    :param redirect_url: URL to redirect the user to afterwards.
     """
     body = {"platform": validate_id("platform", platform)}
     if connection_name is not None:
@@ -323,16 +325,16 @@ def create_connect_link(
         path="/social/connections",
         makes="social_connection_id",
         body=body,
-        read=ConnectLink.model_validate,
+        read=read_object(ConnectLink),
         retry_safety=RetrySafety.HAS_EFFECTS,
     )
 
 
 def delete_social_connection(social_connection_id: str) -> Call[None]:
     """
-    Disconnect an account (https://docs.mosaic.so/api/social/delete-social-connection).
+    Disconnect an account. What happens to posts scheduled for it is not documented.
 
-    :param social_connection_id: The connection.
+    API page: https://docs.mosaic.so/api/social/delete-social-connection
     """
     return Call(
         description=f"delete social connection {social_connection_id!r}",
@@ -353,16 +355,17 @@ def update_post(
     social_connection_id: str | None = None,
 ) -> Call[Post]:
     """
-    Reschedule, approve or moderate a post; its text, media and platforms can't be changed
-    (https://docs.mosaic.so/api/social/patch-social-post).
+    Reschedule, approve or moderate a post. Its text, media and platforms can't be changed.
 
-    :param post_id: The post.
-    :param schedule_date: A new time; only while it is scheduled.
-    :param approve: True releases a post that waits for approval. What False does is not documented.
-    :param disable_comments: Close its comments, where the platform can. On LinkedIn this deletes those that there are,
-        by the documentation of the publishing service.
+    API page: https://docs.mosaic.so/api/social/patch-social-post
+
+    :param schedule_date: New time to publish, with a time zone. Only for a scheduled post.
+    :param approve: True **publishes** a post that waits for approval. What False does is not documented.
+    :param disable_comments: Close the comments if the platform can. On LinkedIn this deletes existing comments,
+        according to the publishing service.
     :param platform_options: Options by platform.
     :param social_connection_id: Only for this account.
+    :raises MosaicAmbiguousOutcomeError: The post may have been changed. Read it with :func:`get_post`.
     """
     switches = {"approve": approve, "disable_comments": disable_comments}
     body: dict[str, Any] = {name: validate_flag(name, value) for name, value in switches.items() if value is not None}
@@ -389,20 +392,19 @@ def update_post(
 
 def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Call[None]:
     """
-    Delete a post; its status is ``rejected`` then (https://docs.mosaic.so/api/social/delete-social-post). Whether it
-    stays in the list, and what becomes of it on platforms where it is out already, is not documented.
+    Delete a post. Its status becomes ``rejected``.
 
-    :param post_id: The post.
-    :param social_connection_id: Only at this account.
+    Whether it stays in the list, and whether it is removed from platforms that have published it, is not documented.
+    API page: https://docs.mosaic.so/api/social/delete-social-post
+
+    :param social_connection_id: Only for this account.
     """
-    body: dict[str, str] | None = None
-    if social_connection_id is not None:
-        body = {"social_connection_id": validate_id("social_connection_id", social_connection_id)}
+    connection = optional_id("social_connection_id", social_connection_id)
     return Call(
         description=f"delete post {post_id!r}",
         method="DELETE",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
-        body=body,
+        body=None if connection is None else {"social_connection_id": connection},
         read=lambda data: None,
     )

@@ -1,9 +1,9 @@
 """
-Storage watchers: folders and buckets whose new files start runs. They are made in Mosaic's editor and only read here
-(https://docs.mosaic.so/api/observability/overview).
+Storage watchers: folders and buckets whose new files start runs (https://docs.mosaic.so/api/observability/overview).
 
-Most of the fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id where one is
-known, and every field as it came.
+They are created in Mosaic's editor; the API only reads them. Most fields are not documented. An item is a
+:class:`~airflow_provider_mosaic.api.rows.Row`: its id if one is known, and all fields unchanged. Times have a time
+zone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, times
 
 
 class BatchRow(Row):
-    """A batch of a storage watcher; ``agent_state_id`` is the run that it became."""
+    """A batch of a storage watcher. ``agent_state_id`` is the id of the run that it started."""
 
     agent_state_id: Words = None
     stage: Words = None
@@ -34,12 +34,14 @@ def list_storage_triggers(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    Storage watchers (https://docs.mosaic.so/api/observability/list-storage-triggers).
+    List the storage watchers.
+
+    API page: https://docs.mosaic.so/api/observability/list-storage-triggers
 
     :param agent_id: Only those of this agent.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = {"agent_id": optional_id("agent_id", agent_id), **times(created_from, created_to, updated_from)}
     return by_cursor("list the storage triggers", "/storage_triggers", Row, query=query)
@@ -53,13 +55,14 @@ def list_watched_folders(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    Folders that a storage watcher watches, or no longer does
-    (https://docs.mosaic.so/api/observability/list-watched-folders).
+    List the folders that a storage watcher watches or has watched.
 
-    :param trigger_id: The storage watcher.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-watched-folders
+
+    :param trigger_id: Id of the storage watcher.
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the folders of storage trigger {trigger_id!r}"
@@ -74,12 +77,14 @@ def list_storage_events(
     updated_from: datetime | str | None = None,
 ) -> Listing[Row]:
     """
-    What a storage watcher has seen (https://docs.mosaic.so/api/observability/list-storage-events).
+    List the storage events that a storage watcher received.
 
-    :param trigger_id: The storage watcher.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-storage-events
+
+    :param trigger_id: Id of the storage watcher.
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
     what = f"list the events of storage trigger {trigger_id!r}"
@@ -96,14 +101,16 @@ def list_storage_batches(
     updated_from: datetime | str | None = None,
 ) -> Listing[BatchRow]:
     """
-    Batches of storage watchers (https://docs.mosaic.so/api/observability/list-storage-batches).
+    List the batches of storage watchers.
+
+    API page: https://docs.mosaic.so/api/observability/list-storage-batches
 
     :param trigger_id: Only those of this storage watcher.
     :param folder_id: Only those of this folder (Google Drive, Dropbox).
     :param batch_key: Only those with this key (S3).
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
-    :param updated_from: Changed since, inclusive.
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
+    :param updated_from: Only those changed at this time or later.
     """
     query = {
         "trigger_id": optional_id("trigger_id", trigger_id),
@@ -118,11 +125,12 @@ def list_batch_items(
     batch_id: str, *, created_from: datetime | str | None = None, created_to: datetime | str | None = None
 ) -> Listing[Row]:
     """
-    What is in a batch, which never changes (https://docs.mosaic.so/api/observability/list-batch-items).
+    List the items of a batch. They never change.
 
-    :param batch_id: The batch.
-    :param created_from: Created since, inclusive.
-    :param created_to: Created until, inclusive.
+    API page: https://docs.mosaic.so/api/observability/list-batch-items
+
+    :param created_from: Only those created at this time or later.
+    :param created_to: Only those created at this time or earlier.
     """
     query = times(created_from, created_to)
     what = f"list the items of batch {batch_id!r}"
@@ -138,10 +146,12 @@ def list_ingest_batches(
     batch_key: str | None = None,
 ) -> Listing[Row]:
     """
-    Uploads of a workspace that wait or failed (https://docs.mosaic.so/api/automations/get-ingest-batches).
+    List the upload batches of a workspace that are waiting or failed.
 
-    :param since: Created since. Default: 14 days ago.
-    :param status: Only batches in these statuses, for example ``open,failed``.
+    API page: https://docs.mosaic.so/api/automations/get-ingest-batches
+
+    :param since: Only batches created at this time or later. Default: 14 days ago.
+    :param status: Only batches with one of these statuses, for example ``open,failed``.
     :param agent_id: Only batches for this agent.
     :param production_id: Only batches of this production.
     :param batch_key: Only batches with this key.

@@ -1,4 +1,7 @@
-"""YouTube triggers: agents that run when a channel publishes (https://docs.mosaic.so/api/triggers/get-agent-triggers)."""
+"""
+YouTube triggers: start an agent when a channel publishes a video
+(https://docs.mosaic.so/api/triggers/get-agent-triggers).
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ from airflow_provider_mosaic.api.options import validate_channels
 
 
 class Unchanged(enum.Enum):
-    """A callback that is neither set nor removed."""
+    """Type of the default of ``trigger_callback_url``, which leaves the callback unchanged."""
 
     UNCHANGED = "unchanged"
 
 
 UNCHANGED = Unchanged.UNCHANGED
-_CHANNEL_ADDRESS = re.compile(r"https?://(?:[\w-]+\.)?youtube\.com/channel/(UC[\w-]{22})/?", re.ASCII)
+_CHANNEL_URL = re.compile(r"https?://(?:[\w-]+\.)?youtube\.com/channel/(UC[\w-]{22})/?", re.ASCII)
 
 
 class ChannelDetails(Model):
-    """What is known of a channel; all but its id may lag."""
+    """Metadata of a channel, which may lag behind YouTube."""
 
     channel_id: Id
     channel_name: Words = None
@@ -34,7 +37,7 @@ class ChannelDetails(Model):
 
 
 class YouTubeTrigger(Model):
-    """A trigger node of an agent: channels, and the lengths of videos that it takes."""
+    """A trigger of an agent: channels, and the durations of videos that it accepts (``filter_options``)."""
 
     id: Id
     type: Words = None
@@ -45,13 +48,13 @@ class YouTubeTrigger(Model):
 
     @field_validator("youtube_channels", mode="before")
     @classmethod
-    def _ids_of_addresses(cls, value: Any) -> Any:
-        # In 2025 channels were listed by their addresses.
+    def _urls_to_ids(cls, value: Any) -> Any:
+        # 2025: channels are listed by URL.
         return [_channel_id(each) for each in value] if isinstance(value, list) else value
 
 
 class AddedChannels(Model):
-    """What an add resolved: which channel id each input means. The trigger's id is not among it."""
+    """Result of adding channels: the channel id for each input. It has no trigger id."""
 
     message: Words = None
     channel_ids: Many[str] = ()
@@ -60,13 +63,13 @@ class AddedChannels(Model):
 
 def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
     """
-    The YouTube triggers of an agent.
+    Return the YouTube triggers of an agent.
 
-    :param agent_id: The agent.
+    API page: https://docs.mosaic.so/api/triggers/get-agent-triggers
     """
 
     def read(data: Any) -> tuple[YouTubeTrigger, ...]:
-        # The newest form is an array; before 2026 it was one object, or null.
+        # 2025: one object, or null.
         if data is None:
             return ()
         items = [data] if isinstance(data, Mapping) else data
@@ -93,14 +96,16 @@ def add_youtube_channels(
     max_seconds: int | None = None,
 ) -> Call[AddedChannels]:
     """
-    Let channels start an agent. One that is there already is not added twice, one that is at another trigger of the
-    agent is moved (https://docs.mosaic.so/api/triggers/post-add-youtube-channels).
+    Add channels whose new videos start the agent. **Each of these runs costs credits.**
 
-    :param agent_id: The agent.
-    :param youtube_channels: Channel ids or addresses.
-    :param trigger_callback_url: Where webhooks of these runs go; None removes it, left out keeps it.
-    :param min_seconds: The shortest video that is taken. The limits also say which trigger is meant.
-    :param max_seconds: The longest video that is taken.
+    The duration limits also select the trigger: Mosaic uses the trigger with equal limits, or creates one. It moves
+    channels of another trigger of the agent and ignores channels that are already there.
+    API page: https://docs.mosaic.so/api/triggers/post-add-youtube-channels
+
+    :param youtube_channels: Channel ids or URLs.
+    :param trigger_callback_url: URL that receives the webhooks of these runs. None removes it. Default: unchanged.
+    :param min_seconds: Shortest accepted video.
+    :param max_seconds: Longest accepted video.
     """
     body: dict[str, Any] = {"youtube_channels": validate_channels("youtube_channels", youtube_channels)}
     if trigger_callback_url is not UNCHANGED:
@@ -110,7 +115,7 @@ def add_youtube_channels(
             else validate_url("trigger_callback_url", trigger_callback_url, secure=True)
         )
     duration = {
-        name: _checked_length(name, value)
+        name: _validate_duration(name, value)
         for name, value in (("min_seconds", min_seconds), ("max_seconds", max_seconds))
         if value is not None
     }
@@ -130,11 +135,12 @@ def add_youtube_channels(
 
 def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str) -> Call[None]:
     """
-    Take channels from all triggers of an agent; a trigger that is left empty goes too. What the answer holds is not
-    documented: read the triggers again (https://docs.mosaic.so/api/triggers/post-remove-youtube-channels).
+    Remove channels from all triggers of an agent, and triggers that have no channel left.
 
-    :param agent_id: The agent.
-    :param youtube_channels: Channel ids or addresses.
+    The response is not documented: read the triggers again.
+    API page: https://docs.mosaic.so/api/triggers/post-remove-youtube-channels
+
+    :param youtube_channels: Channel ids or URLs.
     """
     return Call(
         description=f"remove YouTube channels from agent {agent_id!r}",
@@ -148,9 +154,8 @@ def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str
 
 def validate_filter(name: str, value: object) -> dict[str, Any]:
     """
-    The filter of a trigger, without what says nothing: absent, empty and null limits are the same.
+    Return the filter of a trigger without null limits; empty if there is no limit.
 
-    :param name: The argument's name.
     :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``.
     """
     options = validate_mapping(name, value)
@@ -159,12 +164,12 @@ def validate_filter(name: str, value: object) -> dict[str, Any]:
 
 
 def _channel_id(channel: Any) -> Any:
-    """The id in an address of a channel that has one; anything else as it is."""
-    found = _CHANNEL_ADDRESS.fullmatch(channel) if isinstance(channel, str) else None
+    """Return the channel id in a channel URL; any other value unchanged."""
+    found = _CHANNEL_URL.fullmatch(channel) if isinstance(channel, str) else None
     return found[1] if found else channel
 
 
-def _checked_length(name: str, value: object) -> int:
+def _validate_duration(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise_invalid(name, value, "it must be a whole number of seconds.")
     return value
