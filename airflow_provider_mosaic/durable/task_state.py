@@ -96,7 +96,7 @@ class TaskState:
         self._store = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
         self._adopted_key = f"mosaic_{kind}_adopted"
-        self._kind = kind
+        self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
         ti = self._ti = context["ti"]
         self._max_tries = int(ti.max_tries or 0)
@@ -139,13 +139,13 @@ class TaskState:
             log.warning(
                 "The record of an earlier attempt of %s %r is lost or can't be read. The task searches before it sends "
                 "anything.",
-                self._kind,
+                self._noun,
                 self._ti.task_id,
             )
             return self._possible
         if "not_started_until_try" in stored:
             return None
-        item = f"{self._kind} {stored['id']!r}" if stored.get("id") else f"the {self._kind} that it may have started"
+        item = f"{self._noun} {stored['id']!r}" if stored.get("id") else f"the {self._noun} that it may have started"
         if stored.get("max_tries") != self._max_tries:
             self._why_discarded = logging.INFO, f"The task was cleared: it starts over and does not continue {item}."
             self.cleared_id = stored.get("id")
@@ -193,7 +193,7 @@ class TaskState:
             log.error(
                 "Airflow's task state store could not save that the task starts its %s (%s: %s). Nothing was sent, so "
                 "nothing is paid or published. A retry starts it when the store is back.",
-                self._kind.replace("_", " "),
+                self._noun,
                 type(error).__name__,
                 one_line(str(error)),
             )
@@ -203,8 +203,8 @@ class TaskState:
         """Save what was started already. If that fails, log it and continue."""
         save_best_effort(
             lambda: self._save(record),
-            what=f"{self._kind} {record.id!r} in the task state store",
-            consequence=f"The task continues with {self._kind} {record.id!r}. A retry would have to search for it.",
+            what=f"{self._noun} {record.id!r} in the task state store",
+            consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
     def adopted_id(self) -> str | None:
@@ -220,7 +220,7 @@ class TaskState:
                 "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
                 "Variable.",
                 self.adoption.variable,
-                self._kind,
+                self._noun,
                 id,
             )
             return None
@@ -240,7 +240,7 @@ class TaskState:
                 return
         except Exception as error:
             raise MosaicTransportError(
-                f"Airflow's task state store could not save that {self._kind} {record.id!r} is this task's "
+                f"Airflow's task state store could not save that {self._noun} {record.id!r} is this task's "
                 f"({type(error).__name__}: {one_line(str(error))}).",
                 means="Nothing was sent, so nothing is paid or published.",
                 effect_unknown=False,
@@ -249,7 +249,7 @@ class TaskState:
             "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
             "the task has ended. Otherwise a cleared task adopts %s %r once more.",
             self.adoption.variable,
-            self._kind,
+            self._noun,
             record.id,
         )
 
@@ -265,7 +265,7 @@ class TaskState:
             store = self._store
             save_best_effort(
                 lambda: store.delete(self._key),
-                what=f"that no {self._kind} was started",
+                what=f"that no {self._noun} was started",
                 consequence="Nothing was started. A retry searches for it before it sends the request.",
             )
 
@@ -325,7 +325,7 @@ class TaskState:
                 return _ABSENT
             raise MosaicTransportError(
                 f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}), and "
-                f"an earlier attempt may have started a {self._kind}.",
+                f"an earlier attempt may have started a {self._noun}.",
                 means="Nothing was sent, so nothing is paid or published.",
                 to_do="Clear the task to start over.",
                 effect_unknown=False,
