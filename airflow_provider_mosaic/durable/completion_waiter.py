@@ -165,6 +165,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :param started_at: When this task started the item, in seconds since the epoch. A new item may not be found yet.
         :returns: The id, or how to wait in the triggerer.
         """
+        self.item_id = item_id
         return self._wait(context, item_id, Deadlines.of(context, deadline), started_at=started_at)
 
     def resume(
@@ -182,6 +183,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
+        self.item_id = item_id
         clocks = Deadlines.of(context, deadline, try_started_at)
         is_over = False
         try:

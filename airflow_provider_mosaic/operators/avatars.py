@@ -101,5 +101,5 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
                 durable=self.durable,
                 operator_class=MosaicCreateAvatarProfileOperator,
             )
-        with adding_consequences(context, task.stakes), fail_without_retry():
+        with adding_consequences(context, task.consequences), fail_without_retry():
             return task.create(context)

@@ -61,7 +61,6 @@ class WaitingOperator(MosaicOperator):
             task = self._task()
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
-        task.waits_for(item_id)
         return self._run_or_defer(context, task, lambda: task.wait.resume(context, event, item_id, **deferred))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -88,7 +87,7 @@ class WaitingOperator(MosaicOperator):
 
         self._active = task
         with (
-            adding_consequences(context, lambda error: task.stakes(context, error)),
+            adding_consequences(context, lambda error: task.consequences(context, error)),
             fail_without_retry(*task.non_retryable(context)),
         ):
             result = step()

@@ -49,7 +49,7 @@ class AvatarTask:
         self.durable = validate_flag("durable", durable)
         self.operator_class = operator_class
 
-    def stakes(self, error: MosaicError) -> Consequences:
+    def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         return Consequences(
             means="This attempt created no avatar profile.",

@@ -57,24 +57,20 @@ class ResumeTask:
         """Return the errors of a run that a retry would meet again."""
         return (MosaicRunPartialError,)
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
-        run = f"Run {self._run_id!r}"
+        run_id = self.wait.item_id or self._run_id
         return Consequences(
-            means=f"{run} may keep running, and cost credits."
+            means=f"Run {run_id!r} may keep running, and cost credits."
             if self.wait.item_id
-            else f"{run} was not resumed by this attempt.",
-            retry=f"resumes run {self._run_id!r} again, or waits for it: only what is missing is paid",
+            else f"Run {run_id!r} was not resumed by this attempt.",
+            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
             # Mosaic does not resume a run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)
-            else (f"Clear this task to resume run {self._run_id!r} once more: only what is missing is paid.",),
+            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is paid.",),
         )
-
-    def waits_for(self, run_id: str) -> None:
-        """Set the run, after a deferral."""
-        self._run_id = self.wait.item_id = run_id
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -111,7 +107,6 @@ class ResumeTask:
                 resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
         else:
             log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)
-        self.wait.item_id = run_id
         return self.wait.wait(context, run_id, deadline=record.deadline)
 
 

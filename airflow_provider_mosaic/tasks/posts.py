@@ -152,16 +152,12 @@ class PostTask:
             return self.wait.finish(context, response)
         return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
 
-    def waits_for(self, post_id: str) -> None:
-        """Set the post, after a deferral."""
-        self.wait.item_id = post_id
-
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post.
         return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         post_id = self.wait.item_id
         if isinstance(error, MosaicAmbiguousOutcomeError):

@@ -110,10 +110,6 @@ class RunTask:
             resume_after_late_kill(self.hook, run_id, self.wait, context, deadline=record.deadline)
         return self.wait.wait(context, run_id, deadline=record.deadline, started_at=record.started_at)
 
-    def waits_for(self, run_id: str) -> None:
-        """Set the run, after a deferral."""
-        self.wait.item_id = run_id
-
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
         if can_save_state(context, durable=self.options.durable):
@@ -124,7 +120,7 @@ class RunTask:
         by_retry = {"fail": MosaicRunFailedError, "new": MosaicNeedsCreditsError, "resume": MosaicRunPartialError}
         return (by_retry[self.options.on_retry], *unsaved)
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         run_id = self.wait.item_id
         if run_id is None:
