@@ -59,32 +59,6 @@ class Deferral:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deadlines:
-    """
-    The clocks of one attempt, in seconds since the epoch.
-
-    :param deadline: The deadline that the first attempt set.
-    :param try_started_at: The start of the attempt.
-    :param earliest: The deadline or the end of ``execution_timeout``, the earlier one.
-    """
-
-    deadline: float | None
-    try_started_at: float
-    earliest: float | None
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any], deadline: float | None, try_started_at: float | None = None) -> Deadlines:
-        """
-        Return the clocks of the current attempt.
-
-        :param try_started_at: The start of the attempt, if a deferral passed it on.
-        """
-        started_at = start_of_try(context, try_started_at)
-        earliest = earliest_deadline(context, deadline, try_started_at=started_at)
-        return cls(deadline=deadline, try_started_at=started_at, earliest=earliest)
-
-
-@dataclass(frozen=True, kw_only=True)
 class WaitOptions:
     """
     The validated arguments about waiting. Their meanings are those of
@@ -148,8 +122,12 @@ class CompletionWaiter(ABC, Generic[S]):
         """Return the id of a completed item, or raise if it failed."""
 
     @abstractmethod
-    def _timeout_error(self, context: Mapping[str, Any], item_id: str, clocks: Deadlines) -> Exception:
-        """Return the error for an item that is not complete at the end of the wait."""
+    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
+        """
+        Return the error for an item that is not complete at the end of the wait.
+
+        :param is_final: Whether the deadline of all attempts has passed, and not only ``execution_timeout``.
+        """
 
     def _stopped(self) -> bool:
         """Return whether the task was killed."""
@@ -166,7 +144,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :returns: The id, or how to wait in the triggerer.
         """
         self.item_id = item_id
-        return self._wait(context, item_id, Deadlines.of(context, deadline), started_at=started_at)
+        return self._wait(context, item_id, deadline=deadline, started_at=started_at)
 
     def resume(
         self,
@@ -184,14 +162,13 @@ class CompletionWaiter(ABC, Generic[S]):
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
         self.item_id = item_id
-        clocks = Deadlines.of(context, deadline, try_started_at)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
         except MosaicTimeoutError:
             # The task may have queued for a worker since then. The item may be complete.
             is_over = True
-        return self._wait(context, item_id, clocks, started_at=None, is_over=is_over)
+        return self._wait(context, item_id, deadline=deadline, try_started_at=try_started_at, is_over=is_over)
 
     def resume_after_timeout(self, context: Mapping[str, Any]) -> str | None:
         """
@@ -255,14 +232,17 @@ class CompletionWaiter(ABC, Generic[S]):
         self,
         context: Mapping[str, Any],
         item_id: str,
-        clocks: Deadlines,
         *,
-        started_at: float | None,
+        deadline: float | None,
+        try_started_at: float | None = None,
+        started_at: float | None = None,
         is_over: bool = False,
     ) -> str | Deferral:
         if not self._options.wait_for_completion:
             return item_id
-        options = {"poll_interval": self._options.poll_interval, "deadline": clocks.earliest, "started_at": started_at}
+        try_started_at = start_of_try(context, try_started_at)
+        earliest = earliest_deadline(context, deadline, try_started_at=try_started_at)
+        options = {"poll_interval": self._options.poll_interval, "deadline": earliest, "started_at": started_at}
         # A trigger logs its own progress.
         state = self._poll_state(item_id, log=log.debug if self._options.deferrable else log.info, **options)
         call = self._read(item_id)
@@ -286,11 +266,12 @@ class CompletionWaiter(ABC, Generic[S]):
             if self._options.deferrable:
                 return Deferral(
                     trigger=self._trigger(item_id, mosaic_conn_id=self._hook.mosaic_conn_id, **options),
-                    kwargs={self.key: item_id, "deadline": clocks.deadline, "try_started_at": clocks.try_started_at},
-                    timeout=backstop(clocks.earliest, self._options.poll_interval),
+                    kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
+                    timeout=backstop(earliest, self._options.poll_interval),
                 )
             self._sleep(state.pause())
-        raise self._timeout_error(context, item_id, clocks)
+        # Both are None if dag.test() dropped the deadline.
+        raise self._timeout_error(context, item_id, is_final=deadline == earliest)
 
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.

@@ -327,7 +327,6 @@ class TaskState:
                 f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}), and "
                 f"an earlier attempt may have started a {self._noun}.",
                 means="Nothing was sent, so nothing is paid or published.",
-                to_do="Clear the task to start over.",
                 effect_unknown=False,
             ) from error
 

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.links import MosaicPostLink
@@ -60,7 +60,7 @@ class PostWait(CompletionWaiter[Post]):
             raise fail_exception(failure) from None
         return item.post_id
 
-    def _timeout_error(self, context: Mapping[str, Any], item_id: str, clocks: Deadlines) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         return fail_exception(
             MosaicTimeoutError(
                 f"Post {item_id!r} is not published within its timeout.",

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines, Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
@@ -204,13 +204,13 @@ class RunWait(CompletionWaiter[Run]):
     def _stopped(self) -> bool:
         return self._killed
 
-    def _wait(self, context: Mapping[str, Any], item_id: str, clocks: Deadlines, **options: Any) -> str | Deferral:
+    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str | Deferral:
         self.active_run_id = item_id
         if self._killed:
             # The id was unknown when the task was killed.
             raise self._killed_error(context, item_id)
         try:
-            return super()._wait(context, item_id, clocks, **options)
+            return super()._wait(context, item_id, **options)
         except Exception:
             raise
         except BaseException:
@@ -238,14 +238,13 @@ class RunWait(CompletionWaiter[Run]):
             raise
         return run.run_id
 
-    def _timeout_error(self, context: Mapping[str, Any], item_id: str, clocks: Deadlines) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         if self._killed:
             return self._killed_error(context, item_id)
         means = self._cancel_best_effort(item_id)
         self._save_cancel(context)
         self._push_current_state(context, item_id)
-        # Both are None if dag.test() dropped the deadline.
-        if clocks.deadline == clocks.earliest:
+        if is_final:
             limit = timedelta(seconds=self._options.timeout or 0)
             # The first attempt set this deadline: a retry would fail at once.
             return fail_exception(
