@@ -481,7 +481,7 @@ def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
     task = run_task(StateStore(), poll_interval=0.1)
 
     def kill() -> None:
-        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._running)
+        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._active)
         task.operator.on_kill()
 
     with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
