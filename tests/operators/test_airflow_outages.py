@@ -268,7 +268,7 @@ def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, ca
     for make in (run_task, post_task, avatar_task):
         store = StateStore()
         store.broken_sets = 100
-        with pytest.raises(RuntimeError, match="unavailable"):
+        with pytest.raises(RuntimeError, match="away"):
             make(store).execute()
         assert "Nothing was sent" in caplog.text
         caplog.clear()
@@ -481,7 +481,7 @@ def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
     task = run_task(StateStore(), poll_interval=0.1)
 
     def kill() -> None:
-        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._running)
+        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._active)
         task.operator.on_kill()
 
     with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
