@@ -30,8 +30,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
     the keys of the definition; ``mosaic_agent_url``, the URL of the agent's page, if the connection points to Mosaic
     itself. The agent's id is the ``return_value``.
 
-    Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if the
-    agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
+    Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if
+    the agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
     wrong definition or argument, ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is
     unknown whether the agent was created.
 

@@ -174,7 +174,7 @@ def test_rejected_definition_fails_without_retries_and_creates_no_agent(mosaic: 
     assert "Nearest: Video Generation" in failure_of(task_runner(StateStore(), definition=wrong), MosaicValidationError)
     failure_of(task_runner(StateStore(), agent_id="gone"), MosaicNotFoundError)
     unnamed = {"nodes": DEFINITION["nodes"]}
-    assert "which agent is meant" in failure_of(
+    assert "identifies the agent" in failure_of(
         task_runner(StateStore(), definition=unnamed, **LATE), MosaicValidationError
     )
     assert changes(mosaic) == {"created": 0, "updated": 0}

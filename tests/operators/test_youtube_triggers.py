@@ -237,9 +237,9 @@ def test_missing_agent_fails_without_retries(mosaic: Emulator) -> None:
 @pytest.mark.parametrize(
     ("options", "pattern"),
     [
-        ({"filter_options": {"title": "News"}}, "title is not known"),
+        ({"filter_options": {"title": "News"}}, "title is unknown"),
         ({"filter_options": {"duration": 5}}, "must be an object"),
-        ({"filter_options": {"duration": {"min": 5}}}, "must be an object that may hold"),
+        ({"filter_options": {"duration": {"min": 5}}}, "must be an object with min_seconds"),
         ({"filter_options": {"duration": {"min_seconds": 1.5}}}, r"duration.min_seconds=1.5: it must be a whole"),
         ({"filter_options": {"duration": {"max_seconds": -1}}}, r"duration.max_seconds=-1"),
         ({"filter_options": {"duration": {"min_seconds": 9, "max_seconds": 1}}}, "more than its max_seconds"),
