@@ -1,32 +1,22 @@
-"""
-Wait until an item is complete, on a worker or in the triggerer.
-
-A subclass of :class:`CompletionWaiter` says what it waits for. Sensors use the functions below it.
-"""
+"""Wait until an item is complete, on a worker or in the triggerer."""
 
 from __future__ import annotations
 
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import (
-    MosaicError,
-    MosaicNotFoundError,
-    MosaicTimeoutError,
-    MosaicTransportError,
-)
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
 from airflow_provider_mosaic.api.options import RUN_AGENT
-from airflow_provider_mosaic.api.poll_state import NOT_FOUND_GRACE, FailureTolerance, PollState, is_refusal
+from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.search import ProgressLog
+from airflow_provider_mosaic.durable.deferral import Deferral, backstop, earliest_deadline, read_event, start_of_try
+from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -35,27 +25,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
-
-#: Seconds after the trigger's own deadline at which Airflow ends a trigger that does not respond.
-_BACKSTOP = 120.0
-#: Seconds between reads of an item that may be new.
-_NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: The longest pause between reads that are rejected.
-_LONGEST_PAUSE = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deferral:
-    """
-    How a task continues to wait in the triggerer: the arguments of ``BaseOperator.defer``.
-
-    :param kwargs: Arguments of ``execute_complete``, besides the event.
-    :param timeout: When Airflow ends the trigger.
-    """
-
-    trigger: BaseTrigger
-    kwargs: dict[str, Any]
-    timeout: timedelta | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,131 +247,3 @@ class CompletionWaiter(ABC, Generic[S]):
         while seconds > 0 and not self._stopped():
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
-
-
-def read_started(hook: MosaicHook, call: Call[S], *, started_at: float) -> S:
-    """
-    Read the item of an earlier attempt. "Not found" counts only after the item had time to appear.
-
-    :param call: Reads the item.
-    :param started_at: When the item was started, in seconds since the epoch.
-    :raises MosaicNotFoundError: The item does not exist any more.
-    """
-    pause = 1.0
-    name = "The item of an earlier attempt"
-    progress = ProgressLog(f"{name} is not found yet; it may need time to appear.", time.time())
-    while True:
-        try:
-            return read_known(hook, lambda: hook.send(call), name=name)
-        except MosaicNotFoundError:
-            left = started_at + NOT_FOUND_GRACE - time.time()
-            if left <= 0:
-                raise
-            for seconds in progress.split_pause(min(pause, left)):
-                time.sleep(seconds)
-                progress.log_if_due(log.info, time.time())
-            pause *= 2
-
-
-def read_new(read: Callable[[], S]) -> S:
-    """
-    Read for the first time an item that may be new. A missing item or a rejected read fails after 15 seconds.
-
-    :raises MosaicError: The item can't be read.
-    """
-    for pause in _NEW_PAUSES:
-        try:
-            return read()
-        except MosaicError as error:
-            if not (isinstance(error, MosaicNotFoundError) or is_refusal(error)):
-                raise
-            time.sleep(pause)
-    return read()
-
-
-def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
-    """
-    Read an item that was readable before. A rejected read is repeated as long as in a wait: see
-    :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance`.
-
-    :param hook: The connection. It is looked up again after each rejection.
-    :param name: The item, as a log line starts with it.
-    :raises MosaicError: The item can't be read.
-    """
-    tolerance = FailureTolerance(name, log.warning, now=time.time)
-    pause = 1.0
-    while True:
-        try:
-            return read()
-        except MosaicError as error:
-            if not is_refusal(error):
-                raise
-            tolerance.record_error(error)
-        time.sleep(pause)
-        pause = min(_LONGEST_PAUSE, pause * 2)
-        hook.renew()
-
-
-def start_of_try(context: Mapping[str, Any], try_started_at: float | None = None) -> float:
-    """
-    Return when the task's attempt started, in seconds since the epoch.
-
-    :param try_started_at: The start as a deferral passed it on. Airflow 3.1 returns the start of the current execution
-        instead.
-    """
-    if try_started_at is not None:
-        return try_started_at
-    start = context["ti"].start_date
-    return float(start.timestamp()) if start else time.time()
-
-
-def earliest_deadline(
-    context: Mapping[str, Any], *deadlines: float | None, try_started_at: float | None = None
-) -> float | None:
-    """
-    Return the earliest of some deadlines and the end of ``execution_timeout``, in seconds since the epoch.
-
-    ``execution_timeout`` counts from the start of the attempt. Airflow does not check it while the task is deferred.
-
-    :param try_started_at: The start of the attempt, if a deferral passed it on.
-    """
-    known = [deadline for deadline in deadlines if deadline is not None]
-    execution_timeout: timedelta | None = context["ti"].task.execution_timeout
-    if execution_timeout is not None:
-        known.append(start_of_try(context, try_started_at) + execution_timeout.total_seconds())
-    return min(known, default=None)
-
-
-def backstop(deadline: float | None, poll_interval: float) -> timedelta | None:
-    """
-    Return after which time Airflow ends the trigger. The trigger keeps its deadline itself, unless it died.
-
-    :param poll_interval: The longest pause between two polls.
-    """
-    if deadline is None:
-        return None
-    return timedelta(seconds=max(0.0, deadline - time.time()) + 2 * poll_interval + _BACKSTOP)
-
-
-def read_event(event: Mapping[str, Any] | None, item_id: str, name: str) -> None:
-    """
-    Raise the error that a trigger's event reports, if it reports one about this item.
-
-    :param name: The item, as an error starts with it.
-    :raises MosaicTimeoutError: The deadline passed.
-    :raises MosaicError: The item could not be read.
-    """
-    outcome = event.get("outcome") if isinstance(event, Mapping) else None
-    if event is None or outcome not in ("ended", "timeout", "error") or event.get("id") != item_id:
-        # SQLite reuses the ids of triggers, and returns the event of a deleted trigger.
-        log.warning("%s received the event of another trigger. Reading it again.", name)
-        return
-    if outcome == "timeout":
-        raise MosaicTimeoutError(f"{name} is not complete within its timeout.")
-    if outcome == "error":
-        kind = getattr(errors, str(event.get("error")), MosaicError)
-        error = kind if isinstance(kind, type) and issubclass(kind, MosaicError) else MosaicError
-        raise error(
-            f"{name} could not be read by its trigger. {event.get('message')}",
-            transient=bool(event.get("transient")),
-        )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.errors import MosaicError
-    from airflow_provider_mosaic.durable.completion_waiter import Deferral
+    from airflow_provider_mosaic.durable.deferral import Deferral
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
@@ -82,7 +82,7 @@ class WaitingOperator(MosaicOperator):
     def _run_or_defer(
         self, context: Context, task: RunTask | ResumeTask | PostTask, step: Callable[[], T | Deferral]
     ) -> T:
-        from airflow_provider_mosaic.durable.completion_waiter import Deferral
+        from airflow_provider_mosaic.durable.deferral import Deferral
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task

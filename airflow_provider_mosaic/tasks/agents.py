@@ -12,8 +12,8 @@ from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import get_agent
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import read_started
 from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook

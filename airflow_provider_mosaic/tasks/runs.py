@@ -26,10 +26,12 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import (
     ExistingItems,

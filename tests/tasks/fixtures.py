@@ -14,7 +14,7 @@ from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic import links
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.durable import completion_waiter as waiting
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks import outputs
 from airflow_provider_mosaic.triggers import shared_pollers as polling
@@ -56,7 +56,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the two minutes of a search pass at once. Triggers keep the real clock."""
     clock = Clock()
-    modules = ("create_once", "completion_waiter")
+    modules = ("create_once", "completion_waiter", "deferral", "reads")
     for name in (*(f"durable.{each}" for each in modules), *(f"tasks.{each}" for each in TASK_MODULES)):
         module = import_module(f"airflow_provider_mosaic.{name}")
         if hasattr(module, "time"):
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses, with the same number of reads, and defer for as short as possible."""
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
-    monkeypatch.setattr(waiting, "_NEW_PAUSES", (0.01,) * len(waiting._NEW_PAUSES))
+    monkeypatch.setattr(reads, "_NEW_PAUSES", (0.01,) * len(reads._NEW_PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
 
 
