@@ -41,7 +41,12 @@ class CreateOnce(ABC):
     """
     The creation of one item: it happens once, until a user clears the task.
 
-    A subclass sends the request and reads the lists. This class decides when.
+    A subclass sends the request and reads the lists. This class decides when, by the saved state of the task:
+
+    - An id of an earlier attempt: continue with the item, or create it again if :meth:`can_continue` returns False.
+    - An id that a user named: adopt the item.
+    - An intent without an id: search for the item, and create it if it does not exist.
+    - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
 
     :param state: The saved state of the task.
     :param description: The item in log lines, for example ``a run of agent 'x'``.
