@@ -1,15 +1,15 @@
 """
-What only some supported Airflows have, found by its presence and never by a version number.
+Features that only some supported versions of Airflow have. They are detected, not derived from a version number.
 
 ==================  =======================================  ================================================
-feature             where                                    without it
+feature             detected by                              without it
 ==================  =======================================  ================================================
-task state store    ``context["task_state_store"]`` (3.3)    a new try does not know the earlier try's run
-trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a deferred task that is killed leaves its run
-asset state store   ``trigger.asset_state_store`` (3.3.2)    a watcher begins anew with each start of the triggerer
-awaited lookups     ``SUPERVISOR_COMMS.asend`` (no           a connection is looked up on a thread
-                    Airflow has it in ``dag.test()``)
-a supervisor        ``SUPERVISOR_COMMS`` is a                what Airflow returns is believed
+task state store    ``context["task_state_store"]`` (3.3)    a retry does not know the run of an earlier attempt
+trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a killed deferred task leaves its run
+asset state store   ``trigger.asset_state_store`` (3.3.2)    a watcher starts over with each start of the triggerer
+awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is looked up on a thread
+                    in ``dag.test()``)
+a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
                     ``CommsDecoder`` (not in ``dag.test()``)
 ==================  =======================================  ================================================
 """
@@ -22,37 +22,33 @@ from typing import Any, Protocol, cast
 
 
 class TaskStateStore(Protocol):
-    """What a task keeps over its tries and deferrals. JSON only; anyone who may see the task may see it."""
+    """Saves JSON of a task over its attempts and deferrals. Users who see the task see it."""
 
     def get(self, key: str, default: Any = None) -> Any:
         """
-        What is kept under a key; the default if nothing is.
+        Return the value of a key, or the default.
 
-        No value can be None, so a None in place of the default is an entry whose value is gone: Airflow's database has
-        it, and the object storage that ``[workers] state_store_backend`` keeps it in has not.
+        A saved value is never None. None instead of the default means a lost value: Airflow's database has the entry,
+        and the object storage of ``[workers] state_store_backend`` does not have its value.
         """
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value under a key."""
+        """Save the value of a key."""
 
     def delete(self, key: str) -> None:
-        """Forget a key."""
+        """Delete a key."""
 
 
 def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
-    """
-    The store of the running task, where this Airflow has one.
-
-    :param context: The task's context.
-    """
+    """Return the store of the running task; None if this Airflow has none."""
     return cast("TaskStateStore | None", context.get("task_state_store"))
 
 
-def whole_entries_can_vanish() -> bool:
+def entries_can_vanish() -> bool:
     """
-    Whether a task's state is kept elsewhere than in Airflow's database, by the API server itself.
+    Return whether the API server keeps task states outside Airflow's database.
 
-    An entry that was lost there can't be told from one that never was.
+    A lost entry of such a store looks like one that was never written.
     """
     from airflow.providers.common.compat.sdk import conf
 
@@ -61,7 +57,7 @@ def whole_entries_can_vanish() -> bool:
 
 
 def triggers_receive_kills() -> bool:
-    """Whether this Airflow tells a trigger that its deferred task was marked or cleared by a person."""
+    """Return whether this Airflow tells a trigger that a user marked or cleared its deferred task."""
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
@@ -69,9 +65,9 @@ def triggers_receive_kills() -> bool:
 
 def lookups_can_be_awaited() -> bool:
     """
-    Whether Airflow can be asked for a connection on the event loop.
+    Return whether a connection can be looked up on the event loop.
 
-    Under ``dag.test()`` it can't, and would say that there is no such connection.
+    Under ``dag.test()`` such a lookup reports that the connection does not exist.
     """
     from airflow.sdk.execution_time import task_runner
 
@@ -93,32 +89,26 @@ def searches_database() -> bool:
 
 
 class AssetStateStore(Protocol):
-    """What a trigger under an asset's watcher keeps for that asset, over restarts of the triggerer. JSON only."""
+    """Saves JSON of an asset's watcher over restarts of the triggerer."""
 
     async def aget(self, key: str) -> Any:
-        """What is kept under a key; None if nothing is."""
+        """Return the value of a key; None if there is none."""
 
     async def aset(self, key: str, value: Any) -> None:
-        """Keep a value under a key."""
+        """Save the value of a key."""
 
 
 def asset_state_store(trigger: object) -> AssetStateStore | None:
-    """
-    The store of the asset that a trigger watches, where this Airflow has one that does not hold up the event loop.
-
-    :param trigger: The trigger, as it runs.
-    """
+    """Return the store of the asset that a trigger watches; None if this Airflow has no asynchronous one."""
     store = getattr(trigger, "asset_state_store", None)
     return cast("AssetStateStore", store) if hasattr(store, "aget") else None
 
 
 def push_link_xcom(ti: Any, key: str, url: str) -> None:
     """
-    Push what a link reads: Airflow's UI reads it from the database, where a custom XCom backend leaves a reference.
+    Push the URL of an operator link to Airflow's database.
 
-    :param ti: The running task instance.
-    :param key: The link's key.
-    :param url: The address.
+    Airflow's UI reads it there. A custom XCom backend would save only a reference.
     """
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.xcom import XCom
@@ -126,19 +116,14 @@ def push_link_xcom(ti: Any, key: str, url: str) -> None:
     if XCom is BaseXCom:
         ti.xcom_push(key=key, value=url)
         return
-    # As Airflow itself does when a part of the task has ended.
+    # As Airflow does at the end of each execution of a task.
     BaseXCom._set_xcom_in_db(
         key=key, value=url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
     )
 
 
 def read_link_xcom(ti_key: Any, key: str) -> Any:
-    """
-    Read what a link reads, as it is in the database.
-
-    :param ti_key: The task instance.
-    :param key: The link's key.
-    """
+    """Return the URL of an operator link from Airflow's database."""
     from airflow.sdk.bases.xcom import BaseXCom
 
     return BaseXCom.get_value(ti_key=ti_key, key=key)
@@ -146,16 +131,15 @@ def read_link_xcom(ti_key: Any, key: str) -> Any:
 
 def read_variable(name: str) -> str | None:
     """
-    Read an Airflow Variable as text; None only if Airflow's API server knows of none.
+    Return an Airflow Variable as text; None only if Airflow's API server reports that it does not exist.
 
-    ``Variable.get`` also takes a Variable that can't be read just now for one that is not there.
+    ``Variable.get`` returns the default also if the Variable could not be read.
 
-    :param name: The Variable.
     :raises Exception: It could not be read.
     """
     from airflow.sdk import Variable
 
-    # As text: Airflow takes a Variable that is no JSON for one that is not there, when it is asked for JSON.
+    # As text: when it deserializes JSON, Airflow returns the default for invalid JSON too.
     text: str | None = Variable.get(name, default=None)
     comms = supervisor_comms()
     if text is not None or comms is None:
@@ -163,16 +147,16 @@ def read_variable(name: str) -> str | None:
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
 
-    answer = comms.send(GetVariable(key=name))
-    if not isinstance(answer, ErrorResponse):
-        return getattr(answer, "value", None)
-    if answer.error != ErrorType.VARIABLE_NOT_FOUND:
-        raise AirflowRuntimeError(answer)
+    response = comms.send(GetVariable(key=name))
+    if not isinstance(response, ErrorResponse):
+        return getattr(response, "value", None)
+    if response.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(response)
     return None
 
 
 def supervisor_comms() -> Any:
-    """What a running task asks Airflow with, if a supervisor of its own answers; None elsewhere."""
+    """Return the connection of a running task to its supervisor; None if it has none."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder
 

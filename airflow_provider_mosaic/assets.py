@@ -1,4 +1,4 @@
-"""Assets whose events come from Mosaic, for DAGs that start by them."""
+"""Assets that Mosaic updates, to schedule DAGs with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset
 
     from airflow_provider_mosaic.api.options import EndStatus
-#: Seconds from one poll to the next, where a DAG file says nothing else.
+
+#: Seconds.
 _POLL_INTERVAL = 60.0
 
 
@@ -23,21 +24,23 @@ def finished_runs(
     name: str | None = None,
 ) -> Asset:
     """
-    Return the asset that has an event whenever runs of an agent have ended, whoever started them.
+    Return an asset with an event whenever runs of an agent have ended, including runs started outside Airflow.
 
-    Use it as a DAG's schedule. An event holds all runs that ended since the last poll, at most 200: its
-    ``extra["payload"]`` is ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. One DAG run may get
-    several events. The same arguments give the same asset, in any DAG, and are watched once. For what is kept over a
-    restart of the triggerer see :class:`~airflow_provider_mosaic.triggers.finished_runs.MosaicRunFinishedTrigger`.
+    Use it as the schedule of a DAG. An event contains the runs that ended since the last poll, at most 200: its
+    ``extra["payload"]`` is ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. A DAG run may get
+    several events. The same arguments give the same asset in any DAG, and one watcher polls for it.
+    :class:`~airflow_provider_mosaic.triggers.finished_runs.MosaicRunFinishedTrigger` describes what a restart of the
+    triggerer keeps.
 
     :param agent_id: The agent.
-    :param status: Only ends in these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``.
-        Default: all.
-    :param mosaic_conn_id: The connection.
+    :param status: Report only runs with these final statuses: ``completed``, ``partial_complete``, ``failed``,
+        ``cancelled``. Default: all.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     :param poll_interval: The pause between two polls, in seconds or as a timedelta. Two events are at least 30 seconds
         apart.
-    :param name: The asset's name. Default: a name made from the other arguments. Give each set of arguments a name of
-        its own: Airflow keeps the arguments of the DAG file that it read last.
+    :param name: The asset's name. Default: a name made from the other arguments. Use one name for one set of arguments:
+        for two sets, Airflow keeps those of the DAG file that it parsed last.
+    :raises MosaicValidationError: An argument is wrong.
     """
     from airflow.sdk import Asset, AssetWatcher
 
@@ -49,7 +52,7 @@ def finished_runs(
         agent_id=agent_id, status=status, mosaic_conn_id=mosaic_conn_id, poll_interval=poll_interval, asset_name=name
     )
     if name is None:
-        # A name for each watch: two DAG files that give one asset different triggers replace each other's.
+        # Two DAG files that give one asset different triggers would replace each other's.
         parts = ["mosaic_finished_runs", trigger.agent_id, *(trigger.status or ())]
         if mosaic_conn_id != "mosaic_default":
             parts.append(mosaic_conn_id)

@@ -1,12 +1,13 @@
 """
-The fields of a ``mosaic`` connection, defined once; both styles of form are made from them.
+The form of a ``mosaic`` connection.
 
-Airflow 3.2 and newer take the form from the provider's metadata alone and never import the hook for it; Airflow 3.1
-asks two methods of the hook. This module imports nothing, since Airflow reads the metadata in every process.
+Airflow 3.2 and newer read the form from the provider's metadata, without the hook; Airflow 3.1 calls two methods of the
+hook. This module imports nothing heavy, since every Airflow process reads the metadata.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +15,26 @@ CONNECTION_TYPE = "mosaic"
 HOOK_CLASS = "airflow_provider_mosaic.hooks.mosaic.MosaicHook"
 HOOK_NAME = "Mosaic"
 
-# The port is shown for the Test button of Airflow 3.3.1 and 3.3.2, which sends 0 for none, and takes 0 for another port
-# than the stored one: "Bad Request" (https://github.com/apache/airflow/pull/73298).
-HIDDEN_FIELDS = ("login", "schema")
-RELABELING = {"host": "Base URL", "password": "API key"}
-PLACEHOLDERS = {
-    "host": "https://api.mosaic.so",
-    "password": "mk_...",
-    "port": "443, for the Test button of Airflow 3.3",
+# The port is visible for the Test button of Airflow 3.3.1 and 3.3.2: it sends 0 for a hidden port, and Airflow rejects
+# a port that differs from the stored one with "Bad Request" (https://github.com/apache/airflow/pull/73298).
+_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"host": "Base URL", "password": "API key"},
+    "placeholders": {
+        "host": "https://api.mosaic.so",
+        "password": "mk_...",
+        "port": "443, for the Test button of Airflow 3.3",
+    },
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraField:
     """
-    A field that is kept in the connection's extra.
+    A field in the connection's extra.
 
-    :param name: Its key there.
-    :param label: What the form calls it.
-    :param description: What the form says about it.
-    :param type: JSON type, ``string``, ``integer`` or ``boolean``.
+    :param name: The key in the extra.
+    :param type: The JSON type: ``string``, ``integer`` or ``boolean``.
     :param secret: Whether it is masked in the form and in logs.
     """
 
@@ -44,7 +45,7 @@ class ExtraField:
     secret: bool = False
 
     def schema(self) -> dict[str, Any]:
-        """The field as the metadata's JSON schema writes it."""
+        """Return the field's JSON schema for the metadata."""
         schema: dict[str, Any] = {"type": [self.type, "null"]}
         if self.secret:
             schema["format"] = "password"
@@ -62,42 +63,38 @@ EXTRA_FIELDS = (
     ExtraField(
         name="webhook_secret",
         label="Webhook secret",
-        description="What Mosaic sends as X-Mosaic-Signature with its webhooks. Only needed to receive them.",
+        description="The X-Mosaic-Signature that Mosaic sends with its webhooks. Only needed to receive webhooks.",
         secret=True,
     ),
     ExtraField(
         name="timeout",
         label="Request timeout",
-        description="Seconds to wait for an answer. Default: 60; starting a run and finalizing an upload wait longer.",
+        description="Seconds to wait for a response. Default: 60; starting a run and finalizing an upload wait longer.",
         type="integer",
     ),
     ExtraField(
         name="allow_http",
         label="Allow http://",
-        description="Send the API key unencrypted to a base URL with http:// that is not on this machine. Default: no.",
+        description="Send the API key unencrypted to a base URL with http:// outside this machine. Default: no.",
         type="boolean",
     ),
     ExtraField(
         name="allow_private_storage",
         label="Allow private storage",
-        description="Whether links that Mosaic hands out may lead into a private network, and speak plain http there. "
-        "Only for those who run their own storage.",
+        description="Accept links of Mosaic into a private network, also with http://. Only for your own storage. "
+        "Default: no.",
         type="boolean",
     ),
 )
 
 
 def connection_type_info() -> dict[str, Any]:
-    """The connection type as provider metadata, which Airflow 3.2 and newer make the form of."""
+    """Return the connection type as provider metadata, for Airflow 3.2 and newer."""
     return {
         "connection-type": CONNECTION_TYPE,
         "hook-class-name": HOOK_CLASS,
         "hook-name": HOOK_NAME,
-        "ui-field-behaviour": {
-            "hidden-fields": list(HIDDEN_FIELDS),
-            "relabeling": dict(RELABELING),
-            "placeholders": dict(PLACEHOLDERS),
-        },
+        "ui-field-behaviour": deepcopy(_FIELD_BEHAVIOUR),
         "conn-fields": {
             field.name: {"label": field.label, "description": field.description, "schema": field.schema()}
             for field in EXTRA_FIELDS
@@ -106,16 +103,12 @@ def connection_type_info() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """The standard fields as Airflow 3.1 asks the hook for them."""
-    return {
-        "hidden_fields": list(HIDDEN_FIELDS),
-        "relabeling": dict(RELABELING),
-        "placeholders": dict(PLACEHOLDERS),
-    }
+    """Return the standard fields, for ``get_ui_field_behaviour`` of the hook (Airflow 3.1)."""
+    return {key.replace("-", "_"): value for key, value in deepcopy(_FIELD_BEHAVIOUR).items()}
 
 
 def form_widgets() -> dict[str, Any]:
-    """The extra fields as Airflow 3.1 asks the hook for them; it brings wtforms, or a stand-in for it."""
+    """Return the extra fields, for ``get_connection_form_widgets`` of the hook (Airflow 3.1)."""
     from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import Optional
 

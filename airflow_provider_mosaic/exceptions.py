@@ -1,4 +1,4 @@
-"""The exceptions of the provider, by what to do about them."""
+"""The public exceptions of the provider."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It is Airflow's as well, which nobody else who names an error loads.
+    # Its base class is Airflow's, and slow to import.
     if name == "MosaicFailException":
         return import_module("airflow_provider_mosaic.durable.failures").MosaicFailException
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

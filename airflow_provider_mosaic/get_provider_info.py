@@ -1,4 +1,4 @@
-"""What Airflow discovers about this provider. It imports nothing heavy, since every Airflow process reads it."""
+"""The metadata of this provider. Every Airflow process reads it, so this module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INTEGRATION = "Mosaic"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
+    """Return the provider's metadata, as in Airflow's ``provider_info.schema.json``."""
 
     def modules(*names: str) -> list[dict[str, Any]]:
         return [

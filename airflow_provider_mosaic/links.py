@@ -1,8 +1,10 @@
-"""The links from a task to Mosaic, and to what it has published."""
+"""The links from a task to its agent in Mosaic, and to the post that it published."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -11,58 +13,75 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-#: XCom key under which a task pushes the address of the page of its run's agent; a run has no documented address.
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+log = logging.getLogger(__name__)
+
+#: XCom key of the URL of the agent's page. A run has no documented URL.
 AGENT_URL_KEY = "mosaic_agent_url"
 
-# https://docs.mosaic.so/api/agents/creating-agents names the editor. The path is an assumption, a newer note of the
-# vendor's names another host, and no address of a run, an asset or a post is documented.
+# https://docs.mosaic.so/api/agents/creating-agents names the editor. The path is an assumption. A newer note of the
+# vendor names another host. No URL of a run, an asset or a post is documented.
 _EDITOR = "https://edit.mosaic.so/agents/"
-#: The only API whose agents that editor shows.
+#: The only API whose agents the editor shows.
 _API_HOST = "api.mosaic.so"
 
 
 def agent_url(agent_id: str | None, base_url: str) -> str | None:
     """
-    Return the address of an agent's page in the editor, which shows its runs.
+    Return the URL of an agent's page in the editor, which shows its runs.
 
-    :param agent_id: The agent, if it is known.
-    :param base_url: Where the API is.
-    :returns: None for a local Mosaic or another host: the editor does not know its agents.
+    :param base_url: The URL of the API.
+    :returns: None if the agent is unknown, and for any other API: the editor does not show its agents.
     """
     if not agent_id or urlsplit(base_url).hostname != _API_HOST:
         return None
     return _EDITOR + quote(agent_id, safe="", errors="replace")
 
 
+def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
+    """
+    Push the URL of an agent's page, as an XCom and for the button, if it has one.
+
+    :param subject: The item that the link belongs to, with its id.
+    """
+    from airflow_provider_mosaic.api.errors import MosaicError
+    from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
+
+    try:
+        url = agent_url(agent_id, hook.access.base_url)
+    except MosaicError as error:
+        log.info("The agent of %s has no link, because the connection could not be read: %s", subject, error)
+        return
+    if url is not None:
+        push_xcom(context, AGENT_URL_KEY, url, subject=subject)
+        push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
+
+
 class _PushedLink(BaseOperatorLink):
     """
-    A button whose address the task pushes as soon as it is known.
+    A button with a URL that the task pushes.
 
-    Airflow stores a link itself when a slice of the task has ended. The task pushes it under the same key before, so
-    that it is there while the task waits.
+    Airflow saves a link at the end of each execution of a task. The task pushes it earlier under the same key, so that
+    the button works while the task waits.
     """
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """
-        What the task pushed; empty, for which Airflow shows no button, if there is nothing.
-
-        :param operator: The task's operator.
-        :param ti_key: The task instance.
-        """
+        """Return the URL that the task pushed. Without one it is empty, and Airflow shows no button."""
         from airflow_provider_mosaic.airflow_compat import read_link_xcom
 
         value = read_link_xcom(ti_key, self.xcom_key)
-        # Airflow would show a None as a button that leads to "None".
+        # Airflow would show None as a button that leads to "None".
         return value if isinstance(value, str) else ""
 
 
 class MosaicAgentLink(_PushedLink):
-    """A button that leads to the agent's page in Mosaic's editor."""
+    """A button that opens the agent's page in Mosaic's editor."""
 
     name = "Mosaic"
 
 
 class MosaicPostLink(_PushedLink):
-    """A button that leads to the post where it is out; to the first of its destinations that has an address."""
+    """A button that opens the published post, at its first destination with a URL."""
 
     name = "Post"

@@ -1,10 +1,10 @@
 """
-A ready-made retry policy for tasks of this provider, for Airflows that have retry policies (3.3 and newer)::
+A retry policy for tasks of this provider, on an Airflow with retry policies (3.3 and newer)::
 
     MosaicRunAgentOperator(..., retries=5, retry_policy=MosaicRetryPolicy())
 
-Errors that no retry can cure fail a task at once with and without it. What it adds is a delay that fits the error: a
-busy server is asked again in minutes, a run that waits for credits in an hour.
+Non-retryable errors fail a task at once with and without the policy. The policy adds a delay that fits the error:
+minutes after a busy server, an hour after a run that needs credits.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ERRORS = "airflow_provider_mosaic.exceptions"
 
 class MosaicRetryPolicy(ExceptionRetryPolicy):
     """
-    When to try again after which error of Mosaic; anything else is left to the task's own settings.
+    Choose the delay of a retry by the error of Mosaic. For other errors the settings of the task apply.
 
     :param busy: The delay after too many requests, or too many runs at once.
-    :param broken: The delay after a server or connection that failed, an answer that could not be read, or a
-        connection that Airflow did not return.
-    :param short_of_credits: The delay after a run that stopped for want of credits; the retry resumes it.
+    :param broken: The delay after a server or connection error, an invalid response, or a connection that Airflow did
+        not return.
+    :param short_of_credits: The delay after a run that stopped because it needs credits. The retry resumes it.
     """
 
     def __init__(
@@ -41,30 +41,23 @@ class MosaicRetryPolicy(ExceptionRetryPolicy):
         for name, delay in (("busy", busy), ("broken", broken), ("short_of_credits", short_of_credits)):
             if not isinstance(delay, timedelta) or delay < timedelta(0):
                 raise_invalid(name, delay, "it must be a timedelta, not below zero.")
+        rules = (
+            (("MosaicRateLimitError",), busy, "Mosaic is busy"),
+            (
+                ("MosaicServerError", "MosaicTransportError", "MosaicResponseError", "MosaicConnectionError"),
+                broken,
+                "Mosaic or the connection to it is broken",
+            ),
+            (("MosaicNeedsCreditsError",), short_of_credits, "the run needs credits"),
+        )
         super().__init__(
             rules=[
                 RetryRule(
-                    exception=f"{_ERRORS}.MosaicRateLimitError",
+                    exception=[f"{_ERRORS}.{name}" for name in names],
                     action=RetryAction.RETRY,
-                    retry_delay=busy,
-                    reason="Mosaic is busy",
-                ),
-                RetryRule(
-                    exception=[
-                        f"{_ERRORS}.MosaicServerError",
-                        f"{_ERRORS}.MosaicTransportError",
-                        f"{_ERRORS}.MosaicResponseError",
-                        f"{_ERRORS}.MosaicConnectionError",
-                    ],
-                    action=RetryAction.RETRY,
-                    retry_delay=broken,
-                    reason="Mosaic or the way to it is broken",
-                ),
-                RetryRule(
-                    exception=f"{_ERRORS}.MosaicNeedsCreditsError",
-                    action=RetryAction.RETRY,
-                    retry_delay=short_of_credits,
-                    reason="the run waits for credits",
-                ),
+                    retry_delay=delay,
+                    reason=reason,
+                )
+                for names, delay, reason in rules
             ]
         )

@@ -1,4 +1,4 @@
-"""Labels for the rows of mapped tasks, which are numbers in Airflow's grid otherwise."""
+"""Labels for the rows of mapped tasks. Airflow's grid shows numbers otherwise."""
 
 from __future__ import annotations
 
@@ -11,31 +11,26 @@ from airflow_provider_mosaic.validation import is_constant
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
 
-#: An error in it would fail a task that has succeeded, so that it is nothing but one call.
+#: Only one call: an error in the template would fail a task that has succeeded.
 TEMPLATE = "{{ task.row_label(ti) }}"
 
-#: Characters. Airflow's database takes 250.
-_LONGEST = 100
-#: Arguments of which the last part is enough.
+#: Airflow's database takes 250 characters.
+_MAX_LENGTH = 100
+#: Arguments that are labelled by the last part of a path.
 _PATHS = frozenset({"source", "destination", "definition", "video_urls", "media_urls"})
 
 
 def default_template(dag: DAG | None) -> str | None:
-    """
-    Return the ``map_index_template`` of an operator that is given none.
-
-    :param dag: The DAG. There is no template if it has markers of its own for templates.
-    """
+    """Return the default ``map_index_template``; None for a DAG that may define its own markers of templates."""
     return None if getattr(dag, "jinja_environment_kwargs", None) else TEMPLATE
 
 
 def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> str:
     """
-    Return what tells a row of a mapped task, or of a mapped group, from the others; its number if that is not known.
+    Return the label of a row of a mapped task or group: the first argument that differs by row, or the row's number.
 
-    :param task: The operator of the row, rendered.
-    :param arguments: The arguments that may tell it, the most telling one first.
-    :param map_index: The row.
+    :param task: The rendered operator of the row.
+    :param arguments: The arguments that can be a label, the most telling one first.
     """
     label = str(map_index)
     try:
@@ -43,11 +38,11 @@ def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> s
         labels = (_label(name, getattr(task, name)) for name in arguments if name in differing)
         label = next(filter(None, labels), label)
         if task.dag.render_template_as_native_obj and _is_literal(label):
-            # Airflow fails a task whose label is rendered to a number, after all that the task has done.
+            # Airflow would render the label to a number, and fail the finished task.
             return f"#{label}"
     except Exception as error:
-        # A label is not worth a task.
-        task.log.debug("No label for the row: %s", type(error).__name__)
+        # A missing label must not fail the task.
+        task.log.debug("Row %s has no label: %s", map_index, type(error).__name__)
     return label
 
 
@@ -84,7 +79,7 @@ def _label(name: str, value: Any) -> str:
 
 def _short(name: str, text: str) -> str:
     if name in _PATHS:
-        # What follows may be a signature.
+        # The query of a signed URL is a secret.
         text = text.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

@@ -1,8 +1,4 @@
-"""
-Types of the arguments that Airflow renders before a task runs.
-
-They are for type checkers, and loaded by them alone.
-"""
+"""Types of the arguments that Airflow renders before a task runs. Only type checkers import them."""
 
 from __future__ import annotations
 
@@ -13,16 +9,15 @@ from typing import TypeAlias
 from airflow.sdk import ObjectStoragePath, XComArg
 from airflow.sdk.definitions.param import DagParam
 
-#: What stands for a value that is known when the task runs: the output of another task, or a parameter of the DAG.
-#: Airflow also calls functions that it finds in a template field; to take them would hide a forgotten pair of
-#: parentheses.
+#: A value that is known when the task runs: the output of another task, or a parameter of the DAG. Airflow also calls
+#: functions in template fields; accepting them would hide forgotten parentheses.
 Reference: TypeAlias = XComArg | DagParam
 
-#: A constant text, a Jinja template, or a reference.
+#: A text, a Jinja template, or a reference.
 Text: TypeAlias = str | Reference
 
-#: Several of them, or one that stands for all: a template that renders to a list, or a single value.
+#: Several texts, or one: a template that renders to a list, or a single value.
 Texts: TypeAlias = Iterable[Text] | Text
 
-#: Where a file is: text, or a path object.
+#: The location of a file: text, or a path object.
 Location: TypeAlias = Text | os.PathLike[str] | ObjectStoragePath

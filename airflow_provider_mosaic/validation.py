@@ -1,8 +1,8 @@
 """
-Validate the arguments of operators and sensors while a DAG file is parsed, as far as they are constant.
+Validate the constant arguments of operators and sensors while a DAG file is parsed.
 
-The rest is known when the task runs: templates, references to other tasks, and what a mapped task is expanded over. It
-is validated then, by the same validators, which are in :mod:`airflow_provider_mosaic.api.options`.
+Templates, references to other tasks and the values of mapped tasks are known only when the task runs. They are
+validated then, by the same validators of :mod:`airflow_provider_mosaic.api.options`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from airflow_provider_mosaic.api.validators import ListOf, Validator
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
 
-#: What begins something that Jinja replaces, or removes.
+#: The start of text that Jinja replaces or removes.
 _JINJA = frozenset({"{{", "{%", "{#"})
 
 
 def is_mapped_item(task: BaseOperator) -> bool:
     """
-    Return whether Airflow has made an operator on a worker, for an item of a mapped task.
+    Return whether an operator is created on a worker, for an item of a mapped task.
 
-    Its arguments are those of the item. An exception in its constructor would use up the task's retries.
-
-    :param task: The operator.
+    An exception in its constructor would use up the task's retries, so its arguments are validated when it runs.
     """
     return bool(getattr(task, "_BaseOperator__from_mapped", False))
 
@@ -42,11 +40,10 @@ def validate_constants(
     """
     Raise if a constant argument is wrong.
 
-    :param validators: A validator for each argument.
-    :param arguments: What the DAG file gives; arguments that are missing are not validated.
+    :param arguments: The arguments of the DAG file. Missing arguments are not validated.
     :param template_fields: The arguments that Airflow renders.
-    :param dag: The DAG, which may have markers of its own for templates.
-    :raises MosaicValidationError: A constant is wrong, or a template is where Airflow renders none.
+    :param dag: The DAG, which may define its own markers of templates.
+    :raises MosaicValidationError: A constant is wrong, or an argument that Airflow does not render has a template.
     """
     markers = _JINJA | _markers_of(dag)
     for name, validator in validators.items():
@@ -56,7 +53,7 @@ def validate_constants(
         if is_constant(value, markers):
             validator(name, value)
         elif name not in template_fields:
-            raise_invalid(name, value, "Airflow renders no templates here, and no outputs of tasks: give a constant.")
+            raise_invalid(name, value, "Airflow renders no templates here, nor outputs of tasks: give a constant.")
         elif isinstance(validator, ListOf) and isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
                 if is_constant(item, markers):
@@ -65,29 +62,21 @@ def validate_constants(
 
 def is_constant(value: Any, markers: Collection[str] = _JINJA) -> bool:
     """
-    Return whether a value is the same after Airflow has rendered it.
+    Return whether the value of a template field is the same after Airflow has rendered it.
 
-    :param value: The value of a template field.
-    :param markers: What begins a template.
+    :param markers: The start of a template.
     """
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, str):
-            # Jinja removes a line feed at the end.
-            if each.endswith("\n") or any(marker in each for marker in markers):
-                return False
-        # Airflow looks into these, and into no other collections.
-        elif isinstance(each, dict):
-            left.extend(each.values())
-        elif isinstance(each, (list, tuple, set)):
-            left.extend(each)
-        elif not isinstance(each, os.PathLike) and (
-            # A reference is resolved, a function called. An iterator can be read only once.
-            hasattr(each, "resolve") or hasattr(each, "template_fields") or callable(each) or isinstance(each, Iterator)
-        ):
-            return False
-    return True
+    if isinstance(value, str):
+        # Jinja removes a final line feed.
+        return not (value.endswith("\n") or any(marker in value for marker in markers))
+    # Airflow renders the items of these collections only.
+    if isinstance(value, dict):
+        return all(is_constant(item, markers) for item in value.values())
+    if isinstance(value, (list, tuple, set)):
+        return all(is_constant(item, markers) for item in value)
+    # Airflow resolves references and calls functions. An iterator can be read only once.
+    is_dynamic = hasattr(value, "resolve") or hasattr(value, "template_fields") or callable(value)
+    return isinstance(value, os.PathLike) or not (is_dynamic or isinstance(value, Iterator))
 
 
 def _markers_of(dag: DAG | None) -> set[str]:

@@ -1,4 +1,4 @@
-"""Each row of the tables in docs/promises.md has a test in the suite that CI runs."""
+"""Each row of the tables in docs/promises.md, and each exit of a task, has its test in the suite that CI runs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
 OUTAGES = "operators/test_airflow_outages.py"
 
-#: Tests by the first words of a row. A test parameter in brackets must occur in the module of the test.
+#: By the first words of a row; a part of a test's parameter in brackets must be found in its module.
 TIMEOUTS = {
     "one request": [
         "clients/test_send.py::test_connect_timeout_has_no_effect",
         "clients/test_send.py::test_slow_calls_have_a_longer_timeout",
     ],
     "the wait for a run": [
-        f"{CANCELLING}::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",
-        "operators/test_run_options.py::test_the_deadline_is_that_of_the_first_try",
-        "operators/test_run_options.py::test_a_new_run_of_a_retry_has_no_new_deadline",
-        "operators/test_run_options.py::test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on",
-        "operators/test_existing_runs.py::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",
+        f"{CANCELLING}::test_timeout_cancels_the_run_and_fails_without_retries",
+        "operators/test_run_options.py::test_deadline_is_that_of_the_first_attempt",
+        "operators/test_run_options.py::test_new_run_of_a_retry_keeps_the_deadline",
+        "operators/test_run_options.py::test_retry_after_the_deadline_cancels_a_running_run",
+        "operators/test_existing_runs.py::test_timeout_cancels_the_run_and_fails_without_retries",
         "triggers/test_triggers.py::test_a_restart_does_not_extend_the_deadline",
         f"{EXITS}::test_an_exit_cancels_what_it_should[timeout on a worker]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[timeout while deferred]",
     ],
     "the wait for a post": [
-        "operators/test_posts.py::test_the_time_for_a_scheduled_post_counts_from_its_schedule",
-        "operators/test_posts.py::test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again",
+        "operators/test_posts.py::test_timeout_of_a_scheduled_post_counts_from_its_schedule",
+        "operators/test_posts.py::test_timed_out_post_is_not_withdrawn_and_never_created_again",
         "triggers/test_triggers.py::test_the_deadline_of_a_post",
     ],
     "errors while polling": [
@@ -50,8 +50,8 @@ TIMEOUTS = {
         "api/test_poll_state.py::test_only_refusals_in_a_row_count",
         "triggers/test_triggers.py::test_the_fifth_refusal_in_a_row_ends_the_wait_and_is_transient",
         "triggers/test_triggers.py::test_refusals_within_five_minutes_are_tolerated",
-        f"{OUTAGES}::test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task",
-        "sensors/test_airflow_outages.py::test_a_poking_sensor_bears_lookups_that_fail_for_minutes",
+        f"{OUTAGES}::test_lookups_that_fail_for_minutes_fail_the_attempt_not_the_task",
+        "sensors/test_airflow_outages.py::test_poking_sensor_tolerates_failed_lookups_for_minutes",
         "triggers/test_triggers.py::test_a_wait_continues_when_its_connection_is_back",
         "triggers/test_triggers.py::test_a_missing_connection_ends_the_wait_and_is_named",
     ],
@@ -61,56 +61,53 @@ TIMEOUTS = {
         "triggers/test_poller.py::test_the_heartbeat_interval_is_read_from_the_configuration",
     ],
     "Airflow's `execution_timeout`": [
-        f"{CANCELLING}::test_execution_timeout_cancels_the_run_too_and_a_retry_may_go_on",
-        f"{CANCELLING}::test_execution_timeout_counts_from_the_start_of_the_try_also_while_the_task_is_deferred",
-        f"{CANCELLING}::test_deferring_again_prolongs_no_clock_whenever_airflow_says_that_the_try_began",
+        f"{CANCELLING}::test_execution_timeout_cancels_the_run_and_allows_a_retry",
+        f"{CANCELLING}::test_execution_timeout_counts_while_the_task_is_deferred",
+        f"{CANCELLING}::test_second_deferral_does_not_extend_the_deadline",
         f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout on a worker]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout while deferred]",
     ],
     "the trigger's limit": [
-        f"{CANCELLING}::test_when_airflow_gives_up_on_the_trigger_the_run_is_cancelled_before_the_task_fails",
-        f"{OUTAGES}::test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on",
+        f"{CANCELLING}::test_trigger_timeout_cancels_the_run_before_the_task_fails",
+        f"{OUTAGES}::test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended",
         f"{EXITS}::test_an_exit_cancels_what_it_should[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
-        "sensors/test_run_sensor.py::test_a_poking_sensor_fails_at_its_own_timeout_and_leaves_the_run_alone",
-        "sensors/test_run_sensor.py::"
-        "test_a_deferred_sensor_is_given_up_by_airflow_at_its_timeout_and_leaves_the_run_alone",
-        "sensors/test_run_sensor.py::test_soft_fail_makes_a_skip_of_the_timeout",
-        "sensors/test_run_sensor.py::test_deferring_again_prolongs_no_clock",
-        "sensors/test_other_sensors.py::test_its_own_timeout_ends_it",
+        "sensors/test_run_sensor.py::test_poking_sensor_fails_at_its_timeout_and_keeps_the_run",
+        "sensors/test_run_sensor.py::test_deferred_sensor_fails_at_its_timeout_and_keeps_the_run",
+        "sensors/test_run_sensor.py::test_timeout_skips_a_soft_failing_sensor",
+        "sensors/test_run_sensor.py::test_second_deferral_does_not_extend_the_deadline",
+        "sensors/test_other_sensors.py::test_timeout",
     ],
     "a sensor's `execution_timeout`": [
-        "sensors/test_run_sensor.py::test_execution_timeout_holds_while_the_sensor_is_deferred",
-        "sensors/test_other_sensors.py::test_execution_timeout_holds_while_it_is_deferred",
+        "sensors/test_run_sensor.py::test_execution_timeout_while_deferred",
+        "sensors/test_other_sensors.py::test_execution_timeout_while_deferred",
     ],
 }
 
 CANCELS = {
     "a task on a worker is killed": [
-        f"{CANCELLING}::test_a_kill_while_the_task_waits_cancels_the_run",
-        f"{CANCELLING}::test_a_kill_while_the_start_is_under_way_cancels_the_run_as_soon_as_its_id_is_known",
-        f"{CANCELLING}::test_a_kill_cancels_within_seconds_also_when_the_server_hangs",
+        f"{CANCELLING}::test_kill_during_the_wait_cancels_the_run",
+        f"{CANCELLING}::test_kill_during_the_start_cancels_the_run_once_its_id_is_known",
+        f"{CANCELLING}::test_kill_cancels_within_seconds_when_the_server_hangs",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
         f"{FAULTS}::test_kill_point[SIGTERM while polling]",
     ],
     "Airflow kills a task on a worker because its API server is down": [
-        f"{OUTAGES}::test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone",
-        "durable/test_outages.py::test_what_the_health_page_says",
-        "durable/test_outages.py::test_a_server_that_does_not_answer_is_away_within_the_time",
+        f"{OUTAGES}::test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run",
+        "durable/test_outages.py::test_the_health_endpoint_shows_an_outage",
+        "durable/test_outages.py::test_a_server_that_does_not_respond_is_unreachable_within_the_timeout",
     ],
     "the process of a worker is killed by SIGKILL": [
-        "operators/test_run_retries.py::test_a_retry_goes_on_with_a_run_that_is_active",
+        "operators/test_run_retries.py::test_retry_continues_with_an_active_run",
         f"{FAULTS}::test_kill_point[after the deferral: before the first poll, killed]",
     ],
     "a deferred task is marked failed, marked success or cleared": [
-        f"{CANCELLING}::test_a_deferred_task_that_is_killed_has_its_run_cancelled_by_its_trigger",
-        "operators/test_run_options.py::"
-        "test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone",
-        "operators/test_run_options.py::test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did",
-        "operators/test_existing_runs.py::"
-        "test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_late_kill",
+        f"{CANCELLING}::test_killed_trigger_cancels_the_run",
+        "operators/test_run_options.py::test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill",
+        "operators/test_run_options.py::test_clear_cancels_the_old_run_if_its_trigger_did_not",
+        "operators/test_existing_runs.py::test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill",
         "airflow/test_cleared_resume.py::test_a_deferred_resume_that_is_cleared_has_its_run_going_on",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed]",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked success]",
@@ -126,86 +123,85 @@ CANCELS = {
         *TIMEOUTS["the trigger's limit"],
     ],
     "polling fails permanently": [
-        f"{CANCELLING}::test_a_trigger_that_gave_up_for_faults_leaves_the_run_alone_and_the_retry_takes_it_up",
-        f"{CANCELLING}::test_a_trigger_that_met_a_bad_key_burns_no_retries",
+        f"{CANCELLING}::test_trigger_that_failed_after_errors_keeps_the_run_for_the_retry",
+        f"{CANCELLING}::test_trigger_with_a_wrong_key_fails_without_retries",
     ],
     "a `MosaicRunSensor` ends": [
-        "sensors/test_run_sensor.py::test_the_sensors_trigger_cancels_nothing_when_it_is_killed",
+        "sensors/test_run_sensor.py::test_killed_trigger_of_the_sensor_cancels_nothing",
         "airflow/test_waiting_for_a_run.py::test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone",
     ],
 }
 
 SERVICES = {
     "the lookup of the connection, before": [
-        f"{OUTAGES}::test_a_lookup_that_fails_at_the_start_is_left_to_the_retries",
-        f"{OUTAGES}::test_the_retry_starts_what_a_failed_lookup_prevented",
-        "sensors/test_airflow_outages.py::test_lookups_that_go_on_failing_fail_the_try_and_skip_nothing",
+        f"{OUTAGES}::test_failed_lookup_at_the_start_is_left_to_the_retries",
+        f"{OUTAGES}::test_retry_starts_the_run_after_a_failed_lookup",
+        "sensors/test_airflow_outages.py::test_lasting_failed_lookups_fail_the_attempt_and_skip_nothing",
     ],
     "the lookup of the connection, during": [
-        f"{OUTAGES}::test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated",
-        "sensors/test_airflow_outages.py::test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing",
+        f"{OUTAGES}::test_failed_lookup_after_the_deferral_is_tolerated",
+        "sensors/test_airflow_outages.py::test_deferred_sensor_fails_the_attempt_after_lasting_failed_lookups",
         f"{FAULTS}::test_kill_point[connection lookup fails at the trigger's first poll]",
     ],
     "saving the intent": [
         f"{OUTAGES}::test_nothing_is_sent_when_the_intent_cannot_be_recorded",
     ],
     "saving an id, or an XCom": [
-        f"{OUTAGES}::test_a_run_whose_xcom_cannot_be_written_is_waited_for",
-        f"{OUTAGES}::test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written",
-        f"{OUTAGES}::test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on",
+        f"{OUTAGES}::test_run_is_waited_for_when_its_xcom_cannot_be_pushed",
+        f"{OUTAGES}::test_item_is_owned_when_its_xcom_cannot_be_pushed",
+        f"{OUTAGES}::test_id_that_cannot_be_recorded_is_logged",
         f"{FAULTS}::test_kill_point[XCom cannot be written after the start]",
     ],
     "reading the task state store": [
-        f"{OUTAGES}::test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries",
-        f"{OUTAGES}::test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting",
+        f"{OUTAGES}::test_unreadable_store_is_left_to_the_retries",
+        f"{OUTAGES}::test_unreadable_store_does_not_block_a_cleared_task",
     ],
     "the value of a saved entry is missing": [
-        f"{OUTAGES}::test_an_entry_whose_object_is_gone_is_doubt",
+        f"{OUTAGES}::test_missing_value_of_an_entry_means_unknown",
         f"{FAULTS}::test_kill_point[state store has lost the entry before the retry]",
     ],
-    "reading the Variable": [f"{OUTAGES}::test_a_variable_that_cannot_be_read_is_not_taken_for_none"],
-    "the API server, while a task waits": [*CANCELS["Airflow kills a task on a worker because its API server is down"]],
+    "reading the Variable": [f"{OUTAGES}::test_unreadable_variable_is_not_taken_for_none"],
+    "the API server, while a task waits": [*CANCELS["Airflow kills a worker's task because its API server is away"]],
     "the API server, while a task is deferred": [
         f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
     ],
 }
 
-#: Tests by a statement of the text outside the tables.
+#: What is said beside the tables.
 STATEMENTS = {
     "`cancel_on_kill=False` keeps the run running": [
-        f"{CANCELLING}::test_told_so_a_clock_that_ran_out_lets_the_run_go_on",
-        f"{CANCELLING}::test_told_so_a_kill_lets_the_run_go_on",
-        f"{CANCELLING}::test_told_so_the_trigger_cancels_nothing",
-        f"{CANCELLING}::test_told_so_a_trigger_that_is_given_up_lets_the_run_go_on",
-        "operators/test_run_options.py::test_told_so_a_clear_leaves_the_old_run_alone",
+        f"{CANCELLING}::test_timeout_without_cancel_on_kill_keeps_the_run",
+        f"{CANCELLING}::test_kill_without_cancel_on_kill_keeps_the_run",
+        f"{CANCELLING}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
+        f"{CANCELLING}::test_trigger_timeout_without_cancel_on_kill_keeps_the_run",
+        "operators/test_run_options.py::test_clear_without_cancel_on_kill_keeps_the_old_run",
         f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
     ],
     "reads the run or the post once more before it acts on a timeout": [
-        f"{OUTAGES}::test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken",
-        f"{OUTAGES}::test_a_post_that_came_out_meanwhile_is_taken",
-        "sensors/test_airflow_outages.py::test_what_ended_while_the_sensor_queued_for_a_worker_is_taken",
+        f"{OUTAGES}::test_run_that_ended_while_the_task_was_queued_is_taken",
+        f"{OUTAGES}::test_post_that_was_published_while_the_task_was_queued_is_taken",
+        "sensors/test_airflow_outages.py::test_item_that_ended_while_the_sensor_was_queued_is_taken",
     ],
     "When a user clears a task, it starts a new run": [
-        "operators/test_run_options.py::test_a_clear_starts_afresh_whatever_became_of_the_old_run",
-        "operators/test_run_options.py::test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run",
-        "operators/test_post_promises.py::test_a_clear_makes_the_post_again",
+        "operators/test_run_options.py::test_clear_starts_a_new_run",
+        "operators/test_run_options.py::test_clear_starts_a_new_run_whatever_the_old_status",
+        "operators/test_post_promises.py::test_clear_creates_a_new_post",
     ],
     "`MosaicResumeRunOperator` always resumes its own run": [
-        "operators/test_existing_runs.py::"
-        "test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run_goes_on",
+        "operators/test_existing_runs.py::test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes",
     ],
     "name it in an Airflow Variable": [
-        "operators/test_manual_adoption.py::test_the_run_that_a_person_names_is_gone_on_with",
-        "operators/test_manual_adoption.py::test_the_post_that_a_person_names_is_gone_on_with",
-        "operators/test_manual_adoption.py::test_the_profile_that_a_person_names_is_gone_on_with",
+        "operators/test_manual_adoption.py::test_named_run_is_continued",
+        "operators/test_manual_adoption.py::test_named_post_is_continued",
+        "operators/test_manual_adoption.py::test_named_profile_is_continued",
         "airflow/test_manual_adoption.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
     ],
     "the Variable is used once": [
-        "operators/test_manual_adoption.py::test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew",
-        "operators/test_manual_adoption.py::test_without_a_store_the_log_says_that_the_variable_must_go",
+        "operators/test_manual_adoption.py::test_with_a_store_a_variable_is_used_once",
+        "operators/test_manual_adoption.py::test_without_a_store_the_log_asks_to_delete_the_variable",
     ],
     "A run that stopped because credits ran out": [
-        "operators/test_run_retries.py::test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run",
+        "operators/test_run_retries.py::test_missing_credits_are_retried_only_if_the_retry_can_resume",
     ],
 }
 

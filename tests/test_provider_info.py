@@ -18,18 +18,18 @@ from airflow_provider_mosaic.get_provider_info import get_provider_info
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 
-def test_the_metadata_is_what_the_installed_airflow_asks_for() -> None:
+def test_metadata_matches_airflows_schema() -> None:
     schema = json.loads((files("airflow") / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
 
 
-def test_airflow_finds_it_by_its_entry_point() -> None:
+def test_entry_point() -> None:
     [point] = [point for point in entry_points(group="apache_airflow_provider") if "mosaic" in point.value]
     assert point.load()() == get_provider_info()
     assert get_provider_info()["versions"] == [__version__]
 
 
-def test_the_connection_type_is_the_hooks() -> None:
+def test_connection_type_is_that_of_the_hook() -> None:
     info = connection_type_info()
     module, _, name = info["hook-class-name"].rpartition(".")
     hook = getattr(import_module(module), name)
@@ -38,7 +38,7 @@ def test_the_connection_type_is_the_hooks() -> None:
     assert hook.default_conn_name == "mosaic_default"
 
 
-def test_the_secret_of_the_form_is_masked() -> None:
+def test_secret_field_is_masked() -> None:
     fields = connection_type_info()["conn-fields"]
     assert {name for name, field in fields.items() if field["schema"].get("format") == "password"} == {"webhook_secret"}
     assert {field.name for field in EXTRA_FIELDS if field.secret} == {"webhook_secret"}
@@ -51,18 +51,18 @@ def named_modules() -> list[str]:
 
 
 @pytest.mark.parametrize("module", named_modules())
-def test_every_module_that_it_names_is_there(module: str) -> None:
+def test_listed_module_exists(module: str) -> None:
     import_module(module)
 
 
 @pytest.mark.parametrize("link", get_provider_info()["extra-links"])
-def test_every_link_that_it_names_is_there(link: str) -> None:
+def test_listed_link_exists(link: str) -> None:
     module, _, name = link.rpartition(".")
     assert getattr(import_module(module), name)().name
 
 
 @pytest.mark.parametrize("package", ["hooks", "operators", "sensors", "triggers"])
-def test_every_class_can_be_imported_from_its_package(package: str) -> None:
+def test_public_classes_can_be_imported_from_their_package(package: str) -> None:
     module = import_module(f"airflow_provider_mosaic.{package}")
     assert module.__all__
     for name in module.__all__:
@@ -105,7 +105,7 @@ def printed_by(code: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_the_form_arrives_labelled() -> None:
+def test_form_has_labels() -> None:
     form = json.loads(printed_by(FORM))
     assert form["hook_name"] == "Mosaic"
     assert {name: field["schema"]["title"] for name, field in form["extra_fields"].items()} == {
@@ -118,7 +118,7 @@ def test_the_form_arrives_labelled() -> None:
     assert not shown["port"]["hidden"]
 
 
-def test_reading_the_metadata_loads_nothing_heavy() -> None:
+def test_metadata_imports_nothing_heavy() -> None:
     code = "import sys, airflow_provider_mosaic.get_provider_info as m; m.get_provider_info(); print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in printed_by(code).split()}
     assert loaded.isdisjoint({"airflow", "pydantic", "requests", "httpx", "pendulum", "tenacity"})

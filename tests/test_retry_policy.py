@@ -1,4 +1,4 @@
-"""The ready-made retry policy, where Airflow has retry policies; elsewhere it says which Airflow it needs."""
+"""The retry policy. On an Airflow without retry policies its import names the version that it needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DELAYS = [
 ]
 
 
-def test_each_error_has_the_delay_that_fits_it() -> None:
+def test_each_error_has_its_delay() -> None:
     if not HAS_POLICIES:
         with pytest.raises(ImportError, match=r"needs an Airflow that has retry policies: 3\.3 or newer"):
             import_module("airflow_provider_mosaic.retry_policy")
@@ -41,7 +41,7 @@ def test_each_error_has_the_delay_that_fits_it() -> None:
         assert decision.action is (RetryAction.DEFAULT if delay is None else RetryAction.RETRY), kind
 
 
-def test_it_can_be_kept_with_the_dag() -> None:
+def test_the_policy_can_be_serialized() -> None:
     if not HAS_POLICIES:
         assert not hasattr(airflow.sdk, "RetryPolicy")
         return
@@ -50,17 +50,17 @@ def test_it_can_be_kept_with_the_dag() -> None:
     assert len(MosaicRetryPolicy(busy=timedelta(seconds=7)).serialize()["rules"]) == 3
 
 
-WRONG = {name: [None, 300, "5 minutes", timedelta(seconds=-1)] for name in ("busy", "broken", "short_of_credits")}
+INVALID = {name: [None, 300, "5 minutes", timedelta(seconds=-1)] for name in ("busy", "broken", "short_of_credits")}
 
 
-def test_a_wrong_delay_is_named_with_its_value(evidence: Counter[str]) -> None:
+def test_an_invalid_delay_is_an_error(evidence: Counter[str]) -> None:
     if not HAS_POLICIES:
         assert not hasattr(airflow.sdk, "RetryPolicy")
         return
     from airflow_provider_mosaic.retry_policy import MosaicRetryPolicy
 
-    assert set(WRONG) == set(inspect.signature(MosaicRetryPolicy).parameters)
-    for name, values in WRONG.items():
+    assert set(INVALID) == set(inspect.signature(MosaicRetryPolicy).parameters)
+    for name, values in INVALID.items():
         for value in values:
             evidence["wrong values of arguments of the retry policy"] += 1
             with pytest.raises(exceptions.MosaicValidationError, match=f"^{name}=.*it must be a timedelta"):

@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from dev.environment import build_wheels
 
 PROVIDER, EMULATOR = "airflow_provider_mosaic", "mosaic_emulator"

@@ -1,8 +1,8 @@
 """
-The options of operators and sensors: the words that they take, and one validator for each.
+The options of operators and sensors: their choices, and one validator for each.
 
-The same validators run on the constants of a DAG file while it is parsed, and on all options when a task runs. This
-module loads nothing heavy, as every DAG file that imports an operator loads it.
+The same validators check the constants of a DAG file while it is parsed, and all options when a task runs. Every DAG
+file with an operator loads this module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -31,45 +31,43 @@ from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
 from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
-#: What a partial success means for the task.
+#: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]
 OnRetry = Literal["resume", "new", "fail"]
 OnAmbiguous = Literal["adopt", "fail"]
 OnShortOfCredits = Literal["fail", "skip"]
 UnknownNodes = Literal["keep", "remove"]
-#: What can be uploaded.
 AssetKind = Literal["video", "audio", "image"]
-#: What an output consists of.
+#: The parts of an output.
 OutputPart = Literal["video", "image", "audio", "thumbnail", "premiere"]
 #: The platforms that Mosaic documents.
 Platform = Literal["x", "linkedin", "instagram", "facebook", "tiktok", "youtube"]
-#: How a run can end, in the API's words.
+#: The final statuses of a run, in the API's words.
 EndStatus = Literal["completed", "partial_complete", "failed", "cancelled"]
 
-#: How the names of files with a definition end.
 DEFINITION_SUFFIXES = (".yaml", ".yml", ".json")
-#: The word for a callback that is neither set nor removed.
+#: The ``callback_url`` that keeps the present one.
 KEEP_CALLBACK = "unchanged"
-# A platform is taken for a misspelled one only if it is this much like it: Mosaic may add others.
-_MISSPELLED = 0.75
+# Mosaic may add platforms, so only a name that is this similar to a known one is a typo.
+_TYPO_SIMILARITY = 0.75
 
 
 def validate_platform(name: str, value: Any) -> str:
     """
-    Return a platform in lower case. One that Mosaic does not document passes, unless it is a misspelled one.
+    Return a platform in lower case. A platform that Mosaic does not document is accepted.
 
-    :raises MosaicValidationError: It is no word, or misspelled.
+    :raises MosaicValidationError: It is not text, or looks like a typo of a documented platform.
     """
-    word = validate_id(name, value).lower()
+    platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
-    meant = "" if word in platforms else suggestion(word, platforms, alike=_MISSPELLED)
-    if meant:
-        raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{meant}")
-    return word
+    hint = "" if platform in platforms else suggestion(platform, platforms, alike=_TYPO_SIMILARITY)
+    if hint:
+        raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
+    return platform
 
 
 def validate_profile_name(name: str, value: Any) -> str:
-    """Return the name of an avatar profile, or raise MosaicValidationError if it is empty."""
+    """Return the name of an avatar profile. Raise MosaicValidationError if it is empty."""
     if not isinstance(value, str):
         raise_invalid(name, value, f"a profile needs a name as text, {not_text(value)}")
     if not value.strip():
@@ -79,21 +77,21 @@ def validate_profile_name(name: str, value: Any) -> str:
 
 def validate_destination(name: str, value: Any) -> str:
     """
-    Return a folder, or a URI of object storage, as text.
+    Return a directory, or a URI of object storage, as text.
 
-    :raises MosaicValidationError: It is none, or a web address.
+    :raises MosaicValidationError: It is neither, or an HTTP(S) URL.
     """
     text = validate_path(name, value)
     if uri_scheme(text) in ("http", "https"):
-        raise_invalid(name, text, "files can't be written to a web address; give a path or s3://... .")
+        raise_invalid(name, text, "files can't be written to an HTTP(S) URL; give a path or s3://... .")
     return text
 
 
 def validate_filename(name: str, value: Any) -> str:
     """
-    Return the template of a file's name, after it was tried.
+    Return a template of file names.
 
-    :raises MosaicValidationError: It does not give the name of a file below a folder.
+    :raises MosaicValidationError: It does not give the name of a file below a directory.
     """
     format_filename(name, value, output_id="0" * 8, run_id="0" * 8, index=0, part="video", suffix=".mp4")
     return str(value)
@@ -101,12 +99,10 @@ def validate_filename(name: str, value: Any) -> str:
 
 def format_filename(name: str, template: Any, **fields: Any) -> str:
     """
-    Return the name of a file, which may have folders in front.
+    Return the name of a file, which may contain directories.
 
-    :param name: The option.
-    :param template: What the user gave.
     :param fields: ``output_id``, ``run_id``, ``index``, ``part`` and ``suffix``.
-    :raises MosaicValidationError: It does not give the name of a file below a folder.
+    :raises MosaicValidationError: It is not the name of a file below a directory.
     """
     try:
         filename = str(template.format(**fields))
@@ -114,7 +110,7 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
         raise_invalid(
             name,
             template,
-            f"it may hold {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
+            f"it may contain {{output_id}}, {{run_id}}, {{index}}, {{part}} and {{suffix}} ({error!r}).",
         )
     if not filename.strip("/ ") or filename.startswith("/") or ".." in filename.split("/"):
         raise_invalid(name, template, "it must give the name of a file below the destination.")
@@ -124,17 +120,17 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
 
 
 def validate_callback(name: str, value: Any) -> str:
-    """Return the address of a webhook receiver, or raise MosaicValidationError if the secret would travel in plain."""
+    """Return the URL of a webhook receiver. Raise MosaicValidationError unless it encrypts the webhook secret."""
     return validate_url(name, value, secure=True)
 
 
 def validate_trigger_callback(name: str, value: Any) -> str | None:
-    """Return the address of a webhook receiver, None, or the word that leaves it as it is."""
+    """Return the URL of a webhook receiver, None to remove it, or ``unchanged`` to keep it."""
     return value if value is None or value == KEEP_CALLBACK else validate_callback(name, value)
 
 
 def validate_channel(name: str, value: Any) -> str:
-    """Return a YouTube channel: its id, its handle, or its address."""
+    """Return a YouTube channel: its id, handle or URL."""
     return validate_id(name, value, or_link=True)
 
 
@@ -142,16 +138,17 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
     """
     Return the filter of a YouTube trigger.
 
-    :raises MosaicValidationError: It is not ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``, or less.
+    :raises MosaicValidationError: It has more than ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``, or a
+        limit is wrong.
     """
     options = validate_mapping(name, value)
     unknown = set(options) - {"duration"}
     if unknown:
-        raise_invalid(name, value, f"{', '.join(sorted(unknown))} is not known: it may hold duration.")
-    bounds = options.get("duration")
-    if bounds is not None and (not isinstance(bounds, Mapping) or set(bounds) - {"min_seconds", "max_seconds"}):
-        raise_invalid(name, value, "its duration must be an object that may hold min_seconds and max_seconds.")
-    limits = {key: limit for key, limit in (bounds or {}).items() if limit is not None}
+        raise_invalid(name, value, f"{', '.join(sorted(unknown))} is unknown: it may only contain duration.")
+    duration = options.get("duration")
+    if duration is not None and (not isinstance(duration, Mapping) or set(duration) - {"min_seconds", "max_seconds"}):
+        raise_invalid(name, value, "its duration must be an object with min_seconds, max_seconds, or both.")
+    limits = {key: limit for key, limit in (duration or {}).items() if limit is not None}
     for key, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise_invalid(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
@@ -162,10 +159,8 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
 
 def validate_definition(name: str, value: Any) -> Any:
     """
-    Return the definition of an agent. Only its outside is validated: what is inside takes long.
+    Return the definition of an agent: an object, JSON text, or the path of a file. Its content is not validated here.
 
-    :param name: The option.
-    :param value: An object, JSON text, or the path of a file.
     :raises MosaicValidationError: It is none of them.
     """
     if is_definition_itself(value):
@@ -173,17 +168,17 @@ def validate_definition(name: str, value: Any) -> Any:
     validate_definition_suffix(name, value)
     path = validate_path(name, value)
     if uri_scheme(path) in ("http", "https"):
-        raise_invalid(name, path, "it is not read from a web address; give a path or s3://... .")
+        raise_invalid(name, path, "a definition can't be read from an HTTP(S) URL; give a path or s3://... .")
     return path
 
 
 def is_definition_itself(value: Any) -> bool:
-    """Return whether a definition is given as an object or as JSON, and not as the path of a file."""
+    """Return whether a definition is given as an object or as JSON text, and not as the path of a file."""
     return isinstance(value, Mapping) or (isinstance(value, str) and value.lstrip().startswith("{"))
 
 
 def validate_definition_suffix(name: str, value: Any) -> None:
-    """Raise MosaicValidationError unless a path is that of a file that may have a definition in it."""
+    """Raise MosaicValidationError unless a path has the suffix of a definition file."""
     if not str(value).lower().endswith(DEFINITION_SUFFIXES):
         raise_invalid(
             name, value, f"it must be an object (dict) or the path of a file ({', '.join(DEFINITION_SUFFIXES)})."
@@ -191,35 +186,35 @@ def validate_definition_suffix(name: str, value: Any) -> None:
 
 
 validate_on_partial = one_of(OnPartial)
-validate_on_retry = one_of(OnRetry)
-validate_on_ambiguous = one_of(OnAmbiguous)
-validate_on_short_of_credits = one_of(OnShortOfCredits)
-validate_unknown_nodes = one_of(UnknownNodes)
 validate_asset_kind = one_of(AssetKind)
-validate_platforms = ListOf(validate_platform)
-validate_parts = ListOf(one_of(OutputPart))
 validate_end_status = one_of(EndStatus)
+validate_parts = ListOf(one_of(OutputPart))
+validate_platforms = ListOf(validate_platform)
 validate_channels = ListOf(validate_channel)
 
-# What goes together
+# Combinations
 
 
 def validate_destinations_of_post(social_connection_ids: Any, platforms: Any) -> None:
-    """Raise MosaicValidationError unless a post has one kind of destinations."""
+    """Raise MosaicValidationError unless a post has exactly one kind of destinations."""
     if social_connection_ids is None and platforms is None:
         raise_invalid(
             "social_connection_ids", None, "the post has no destination: give social_connection_ids or platforms."
         )
     if social_connection_ids is not None and platforms is not None:
-        raise_invalid("platforms", platforms, "give it or social_connection_ids, not both: their union is not defined.")
+        raise_invalid(
+            "platforms",
+            platforms,
+            "give it or social_connection_ids, not both: Mosaic does not document what both together mean.",
+        )
 
 
 def validate_media_of_post(*, run_id: Any, media_urls: Any, output_ids: Any) -> None:
-    """Raise MosaicValidationError unless a post's media come from one place."""
+    """Raise MosaicValidationError if a post has media from two places, or ``output_ids`` without a run."""
     if run_id is not None and media_urls is not None:
         raise_invalid("media_urls", media_urls, "give it or run_id, not both.")
     if run_id is None and output_ids is not None:
-        raise_invalid("output_ids", output_ids, "it needs run_id: the run that rendered them.")
+        raise_invalid("output_ids", output_ids, "it needs run_id, the run that rendered them.")
 
 
 def validate_post_has_content(text: str, *, has_media: bool) -> None:
@@ -230,16 +225,16 @@ def validate_post_has_content(text: str, *, has_media: bool) -> None:
 
 def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
     """
-    Raise MosaicValidationError unless an avatar profile has a video, or an image and audio, each given in one way.
+    Raise MosaicValidationError unless an avatar profile has a video, or an image and audio, each given once.
 
-    :param sources: What is given, by ``video_url``, ``video_id`` and so on.
+    :param sources: The sources by ``video_url``, ``video_id`` and so on.
     """
     given = set()
     for kind in ("video", "image", "audio"):
-        ways = [sources.get(f"{kind}_{way}") is not None for way in ("url", "id")]
-        if all(ways):
-            raise_invalid(f"{kind}_id", sources[f"{kind}_id"], f"give it or {kind}_url, not both.")
-        if any(ways):
+        url, asset_id = sources.get(f"{kind}_url"), sources.get(f"{kind}_id")
+        if url is not None and asset_id is not None:
+            raise_invalid(f"{kind}_id", asset_id, f"give it or {kind}_url, not both.")
+        if url is not None or asset_id is not None:
             given.add(kind)
     if "video" not in given and not {"image", "audio"} <= given:
         raise_invalid("video_url", None, "a profile needs a video, or an image and audio.")
@@ -247,22 +242,22 @@ def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
 
 def validate_file_kind(source: str, asset_type: Any) -> None:
     """
-    Raise MosaicValidationError if Mosaic does not take a file of this suffix.
+    Raise MosaicValidationError if Mosaic does not accept a file with this suffix.
 
-    :param source: A path or a URI. The file behind a web address may have another name, which is known later.
-    :param asset_type: What the file is meant to be; None to take it from the suffix.
+    :param source: A path or a URI. The name of a file behind an HTTP(S) URL is known only when the task runs.
+    :param asset_type: None to derive it from the suffix.
     """
     if uri_scheme(source) not in ("http", "https") and "?" not in source:
         media_type_of(source, None if asset_type is None else AssetType(asset_type))
 
 
 def validate_agent_is_named(agent_id: Any, name: Any) -> None:
-    """Raise MosaicValidationError if neither an id nor a definition's name says which agent is meant."""
+    """Raise MosaicValidationError if neither an id nor a definition's name identifies the agent."""
     if agent_id is None and (name is None or (isinstance(name, str) and not name.strip())):
-        raise_invalid("agent_id", agent_id, "neither it nor the definition's name says which agent is meant.")
+        raise_invalid("agent_id", agent_id, "neither it nor the definition's name identifies the agent.")
 
 
-# What each class takes: a validator for each option
+# A validator for each option of each class
 
 CONNECTION: Mapping[str, Validator] = {"mosaic_conn_id": validate_name}
 POLLING: Mapping[str, Validator] = {**CONNECTION, "deferrable": validate_flag, "poll_interval": validate_seconds}
@@ -281,11 +276,11 @@ RUN_AGENT: Mapping[str, Validator] = {
     "ignore_nodes": optional(ListOf(validate_id)),
     "callback_url": optional(validate_callback),
     "durable": validate_flag,
-    "on_retry": validate_on_retry,
-    "on_ambiguous": validate_on_ambiguous,
+    "on_retry": one_of(OnRetry),
+    "on_ambiguous": one_of(OnAmbiguous),
     "cancel_on_kill": validate_flag,
     "min_credits": optional(validate_credits),
-    "on_short_of_credits": validate_on_short_of_credits,
+    "on_short_of_credits": one_of(OnShortOfCredits),
 }
 RESUME_RUN: Mapping[str, Validator] = {**WAITING, "run_id": validate_id, "cancel_on_kill": validate_flag}
 CANCEL_RUN: Mapping[str, Validator] = {**CONNECTION, "run_id": validate_id}
@@ -306,7 +301,7 @@ POST: Mapping[str, Validator] = {
     "media_urls": optional(ListOf(validate_url)),
     "run_id": optional(validate_id),
     "output_ids": optional(ListOf(validate_id)),
-    # That it is not in the past is validated when the task runs: the DAG file stays, and time does not.
+    # A date in the past fails only when the task runs: DAG files are parsed for years.
     "schedule_date": optional(validate_datetime),
     "workspace_id": optional(validate_id),
     "provider_options": optional(validate_provider_options),
@@ -336,7 +331,7 @@ APPLY_AGENT: Mapping[str, Validator] = {
     **CONNECTION,
     "definition": validate_definition,
     "agent_id": optional(validate_id),
-    "unknown_nodes": validate_unknown_nodes,
+    "unknown_nodes": one_of(UnknownNodes),
     "dry_run": validate_flag,
     "durable": validate_flag,
 }
@@ -345,7 +340,6 @@ RUN_SENSOR: Mapping[str, Validator] = {
     "run_id": validate_id,
     "on_partial": validate_on_partial,
     "start_from_trigger": validate_flag,
-    "end_from_trigger": validate_flag,
 }
 POST_SENSOR: Mapping[str, Validator] = {**POLLING, "post_id": validate_id, "on_partial": validate_on_partial}
 AVATAR_PROFILE_SENSOR: Mapping[str, Validator] = {**POLLING, "avatar_profile_id": validate_id}

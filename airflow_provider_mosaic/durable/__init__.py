@@ -1,1 +1,1 @@
-"""Create once, wait, and resume over retries, clears and kills. Knows Airflow, and no resource of Mosaic."""
+"""Create an item once, wait for it, and resume over retries, clears and kills, without any resource of Mosaic."""

@@ -1,16 +1,17 @@
 """
-One effect, once: over lost answers, kills and retries.
+Create an item once, over lost responses, kills and retries.
 
-A request with effects goes out only after its intent was noted. When its outcome is unknown, or an earlier try died
-before it noted an id, the lists are looked at until it is clear; what can't be cleared up is left to a person.
+The task state store has the intent before the request is sent. If the outcome of the request is unknown, or an earlier
+attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import ClassVar
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -30,225 +31,243 @@ from airflow_provider_mosaic.api.search import (
     Siblings,
 )
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CreateOnce:
+class CreateOnce(ABC):
     """
-    The way to begin one thing once.
+    The creation of one item: it happens once, until a user clears the task.
 
-    :param what: What is begun, for example ``a run of agent 'x'``.
-    :param memory: What the task remembers.
-    :param begin: Sends the request and returns the id.
-    :param present: What is there before the request, of the same window that ``candidates`` reads for a record
-        that began then; None when they can't be known.
-    :param candidates: What may be the effect of a request, from the lists.
-    :param siblings: What other tasks have begun; it is told whether those that wait for their turn matter.
-    :param adopt: Whether the one candidate that is left is taken; otherwise it is reported to a person.
-    :param timeout: Seconds from the intent until waiting stops; kept in the record.
-    :param advice: Where a person can look when it can't be cleared up.
-    :param allow: Raises if it should not be begun now; it is asked before anything is noted or sent.
-    :param stands: Return whether to continue with what an earlier try started. If not, it is started again.
-    :param new_clock: Whether what is begun again has all of its time; otherwise the first try's clock goes on.
-    :param cleared: Called with the id of what was started before a user's clear, before it is started again.
-    :param tell: Is told the id as soon as it is known, be it an earlier try's, and whatever then becomes of this one.
-    :param may_be: Reads what a person has named for it, and raises if that is not there or can't be it.
+    A subclass sends the request and reads the lists. This class decides when, by the saved state of the task:
+
+    - An id of an earlier attempt: continue with the item, or create it again if :meth:`can_continue` returns False.
+    - An id that a user named: adopt the item.
+    - An intent without an id: search for the item, and create it if it does not exist.
+    - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
+
+    :param state: The saved state of the task.
+    :param description: The item in log lines, for example ``a run of agent 'x'``.
+    :param siblings: The other tasks that create such items; None if the owner of a found item does not matter.
+    :param timeout: Seconds from the first intent until the wait for the item stops.
+    :param adopt: Whether a search adopts the only candidate that is left. Otherwise that needs manual review.
     """
 
-    description: str
-    memory: TaskState
-    send: Callable[[], str]
-    snapshot_existing: Callable[[float], ExistingItems | None]
-    find_candidates: Callable[[StartRecord], list[Candidate]]
-    siblings: Callable[[bool], Siblings]
-    adopt: bool
-    timeout: float | None
-    advice: str
-    check_before_start: Callable[[], None] = lambda: None
-    can_continue: Callable[[StartRecord], bool] = lambda record: True
-    restart_deadline: bool = False
-    on_cleared: Callable[[str], None] = lambda id: None
-    on_started: Callable[[str], None] = lambda id: None
-    validate_adopted: Callable[[str], object] = lambda id: None
+    #: What a user can check when the outcome stays unknown.
+    advice: ClassVar[str]
+    #: Whether an item that is created again has the whole timeout. Otherwise the first deadline holds.
+    restart_deadline: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        state: TaskState,
+        description: str,
+        siblings: SiblingTasks | None = None,
+        timeout: float | None = None,
+        adopt: bool = True,
+    ) -> None:
+        self.state = state
+        self._description = description
+        self._siblings = siblings
+        self._timeout = timeout
+        self._adopt = adopt
+
+    @abstractmethod
+    def send(self) -> str:
+        """Send the request that creates the item, and return the item's id."""
+
+    @abstractmethod
+    def snapshot_existing(self, now: float) -> ExistingItems | None:
+        """
+        Return the items that exist before the request, so that a search does not take them for its effect.
+
+        :param now: The time of the intent, in seconds since the epoch.
+        :returns: None if there are too many. A search adopts nothing then.
+        :raises MosaicError: They could not be read. A search adopts nothing then.
+        """
+
+    @abstractmethod
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        """Return the listed items that the request of a record may have created."""
+
+    def check_before_start(self) -> None:  # noqa: B027 - optional
+        """Raise if the item must not be created now. Nothing is saved or sent before this check."""
+
+    def can_continue(self, record: StartRecord) -> bool:
+        """Return whether to continue with what an earlier attempt started. If not, start again."""
+        return True
+
+    def on_started(self, id: str) -> None:  # noqa: B027 - optional
+        """Publish the id as soon as it is known, including the id of an earlier attempt."""
+
+    def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
+        """Clean up the item from before a user's clear. The task creates another one."""
+
+    def validate_adopted(self, id: str) -> None:  # noqa: B027 - optional
+        """Raise if the item that a user named does not exist, or can't be the task's."""
 
     def ensure(self) -> StartRecord:
         """
-        Begin it, or go on with what an earlier try of the same order has begun or may have begun, or with what a
-        person has named.
+        Create the item, or continue with the item of an earlier attempt or of a user's choice.
 
         :returns: The record, with the id.
-        :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
-        :raises MosaicError: It was not begun.
+        :raises MosaicAmbiguousOutcomeError: It is unknown whether the item was created.
+        :raises MosaicError: The item was not created.
         """
-        with self.memory.publishing_not_started():
-            return self._ensure()
+        with self.state.publishing_not_started():
+            record = self.load()
+            self.state.log_discarded()
+            cleared_id = self.state.cleared_id
+            if cleared_id is not None and (record is None or record.id != cleared_id):
+                self.on_cleared(cleared_id)
+            if record is None:
+                return self._start()
+            if record.id is None:
+                return self.resume_search(record)
+            # Airflow deletes the XComs of the earlier attempt.
+            self.on_started(record.id)
+            if self.can_continue(record):
+                return record
+            return self._start(None if self.restart_deadline else record.deadline)
 
-    def _ensure(self) -> StartRecord:
-        record = self.memory.load()
-        cleared_id = self.memory.cleared_id
-        if record is None or record.id is None:
-            record = self.adopted(record) or record
-        self.memory.record_failure_reason()
-        if cleared_id is not None and (record is None or record.id != cleared_id):
-            self.on_cleared(cleared_id)
-        if record is None:
-            return self.start()
-        if record.id is None:
-            return self.resume_search(record)
-        # Airflow has taken back what the earlier try has said.
-        self.on_started(record.id)
-        if self.can_continue(record):
+    def load(self) -> StartRecord | None:
+        """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
+        record = self.state.load()
+        if record is not None and record.id is not None:
             return record
-        return self.start(deadline=None if self.restart_deadline else record.deadline)
-
-    def adopted(self, record: StartRecord | None) -> StartRecord | None:
-        """
-        Return what a user has named for it, saved as if an earlier try had started it.
-
-        :param record: What an earlier try left, without an id.
-        :returns: The record, with the id; None if nobody has named anything.
-        :raises MosaicValidationError: What is named can't be it.
-        """
-        named = self.memory.adopted_id()
-        if named is None:
-            return None
-        try:
-            self.validate_adopted(named)
-        except MosaicConnectionError:
-            # It was not read, so nothing is known to be wrong with what is named.
-            raise
-        except (MosaicNotFoundError, MosaicValidationError) as error:
-            raise self.memory.decisions.refusal(f"it names {named!r}. {error}") from error
-        if record is None or not record.is_saved:
-            now = time.time()
-            record = StartRecord(started_at=now, deadline=None if self.timeout is None else now + self.timeout)
-        log.warning(
-            "By the Airflow Variable %r, %r is %s: going on with it.",
-            self.memory.decisions.variable,
-            named,
-            self.description,
-        )
-        self.memory.clear_failure_reason()
-        record = replace(record, id=named)
-        self.memory.save_adopted(record)
-        return record
-
-    def start(self, *, deadline: float | None = None) -> StartRecord:
-        """
-        Begin it.
-
-        :param deadline: When waiting stops, if an earlier try of the same order has set that already.
-        :returns: The record, with the id.
-        :raises MosaicAmbiguousOutcomeError: It is unknown whether it was begun.
-        :raises MosaicError: It was not begun.
-        """
-        if deadline is None and self.timeout is not None:
-            deadline = time.time() + self.timeout
-        return self._begin(deadline=deadline)
+        return self._adopt_named(record) or record
 
     def resume_search(self, record: StartRecord) -> StartRecord:
-        """
-        Resume after an earlier try that saved its intent and no id: search first, and start it only if it is not there.
-
-        :param record: What the earlier try left.
-        :returns: The record, with the id.
-        """
-        log.info("An earlier try may have begun %s and left no id: looking for it.", self.description)
-        # The request may have been on its way when the earlier try died, which can have been a moment ago.
+        """Search for the item of an attempt that saved its intent and no id. Create it if the lists do not show it."""
+        log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
         found = self._search(record, lost=None)
         if found is not None:
             return found
-        log.info("The earlier try did not begin %s: beginning it now.", self.description)
-        return self._begin(deadline=record.deadline) if record.is_saved else self.start()
+        log.info("The earlier attempt did not create %s. Creating it now.", self._description)
+        return self._start(record.deadline if record.is_saved else None)
 
-    def _begin(self, *, deadline: float | None) -> StartRecord:
-        began = time.time()
-        if deadline is not None and began >= deadline:
-            # The clock began with the first try: what is begun now would only be given up, and paid.
+    def _adopt_named(self, record: StartRecord | None) -> StartRecord | None:
+        """Adopt the item that a user named in the Airflow Variable, if there is one."""
+        id = self.state.adopted_id()
+        if id is None:
+            return None
+        try:
+            self.validate_adopted(id)
+        except MosaicConnectionError:
+            # Nothing was read: the Variable may be right.
+            raise
+        except (MosaicNotFoundError, MosaicValidationError) as error:
+            raise self.state.adoption.invalid(f"it names {id!r}. {error}") from error
+        if record is None or not record.is_saved:
+            now = time.time()
+            record = StartRecord(started_at=now, deadline=self._deadline(now))
+        log.warning(
+            "Airflow Variable %r names %r as %s. The task continues with it.",
+            self.state.adoption.variable,
+            id,
+            self._description,
+        )
+        record = replace(record, id=id)
+        self.state.save_adopted(record)
+        return record
+
+    def _deadline(self, now: float) -> float | None:
+        return None if self._timeout is None else now + self._timeout
+
+    def _start(self, deadline: float | None = None) -> StartRecord:
+        """Create the item; ``deadline`` is that of the first attempt."""
+        now = time.time()
+        if deadline is None:
+            deadline = self._deadline(now)
+        elif now >= deadline:
+            # The task would fail at once, and pay the item.
             raise fail_exception(
                 MosaicTimeoutError(
-                    f"The time given for {self.description} is over: it is not begun again.",
-                    means="Nothing was started or published by this try.",
+                    f"The timeout for {self._description} has passed, so it is not created again.",
+                    means="This attempt started and published nothing.",
                 )
             )
         self.check_before_start()
-        before = self.snapshot_existing(began)
+        existing = self._existing(now)
         record = StartRecord(
-            started_at=began,
+            started_at=now,
             deadline=deadline,
-            existing_ids=None if before is None else before.ids,
-            existing_until=None if before is None else before.until,
+            existing_ids=None if existing is None else existing.ids,
+            existing_until=None if existing is None else existing.until,
         )
-        self.memory.intend(record)
+        self.state.save_intent(record)
         return self._send(record)
 
-    def _send(self, record: StartRecord, *, again: bool = False) -> StartRecord:
+    def _existing(self, now: float) -> ExistingItems | None:
         try:
-            begun = replace(record, id=self.send())
+            return self.snapshot_existing(now)
+        except MosaicError as error:
+            log.info(
+                "Items from before %s could not be listed. A search would adopt none. %s", self._description, error
+            )
+            return None
+
+    def _send(self, record: StartRecord, *, resent: bool = False) -> StartRecord:
+        try:
+            record = replace(record, id=self.send())
         except MosaicAmbiguousOutcomeError as lost:
-            log_lines((*lost.lines, "Looking for it, for up to two minutes."), level=logging.WARNING)
+            log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
             found = self._search(record, lost=lost)
             if found is not None:
                 return found
             if lost.candidates:
-                # The answer names an id: what it names may be there although no list shows it yet.
+                # The response names an id, so the item may exist although no list shows it yet.
                 named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
-                raise self._unclear(named, lost) from lost
-            if again:
-                # It was not done, twice: what came back says why.
-                raise self._not_done(lost) from None
-            log.warning("There is no sign of %s: sending the request once more.", self.description)
-            return self._send(record, again=True)
+                raise self._unknown_outcome(named, lost) from lost
+            if resent:
+                raise self._not_created(lost) from None
+            log.warning("The lists do not show %s. Sending the request once more.", self._description)
+            return self._send(record, resent=True)
         except MosaicError:
-            # Any other end is a plain no: there is nothing that a retry would have to look for.
-            self.memory.clear(surely=not again)
+            # Any other error means that the request had no effect.
+            self.state.clear(certain=not resent)
             raise
         except BaseException:
-            # Airflow ends a try like that when its execution_timeout is over.
+            # Airflow ends an attempt like this when its execution_timeout has passed.
             log.warning(
-                "This try was ended while the request was on its way. Whether it was done is unknown: %s. The next "
-                "try, if there is one, looks before it sends anything. %s",
-                self.description,
+                "The attempt was ended during the request. It is unknown whether %s was created. A retry searches for "
+                "it before it sends anything. %s",
+                self._description,
                 self.advice,
             )
             raise
-        return self._save_started(begun)
+        return self._save_started(record)
 
     def _save_started(self, record: StartRecord) -> StartRecord:
-        self.memory.save_best_effort(record)
+        self.state.save_best_effort(record)
         self.on_started(str(record.id))
         return record
 
     def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> StartRecord | None:
-        """
-        Look for it, again and again for two minutes from now on.
-
-        :returns: The record with the id; None when it is surely not there.
-        """
+        """Search for two minutes. Return the record with the id; None if the item was not created."""
         search = Search(own_request=lost is not None)
-        until = time.time() + sum(PAUSES)
-        pauses, settling = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
-        patience = ProgressLog(f"Still looking for {self.description}; nothing is sent meanwhile.", time.time())
+        end = time.time() + sum(PAUSES)
+        pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
+        progress = ProgressLog(f"Still searching for {self._description}; nothing is sent.", time.time())
         while True:
-            left = until - time.time()
+            left = end - time.time()
             over = left <= 0.5
-            pause = next(settling, None) if over else min(next(pauses, left), left)
-            finding, candidates = self._search_once(search, record, over=over, last=pause is None, lost=lost)
-            if finding is SearchResult.NOTHING:
+            pause = next(grace_delays, None) if over else min(next(pauses, left), left)
+            result, candidates = self._search_once(search, record, over=over, last=pause is None, lost=lost)
+            if result is SearchResult.NOTHING:
                 return None
-            # Where nothing was noted, or what was there before is not known, it may as well be another pipeline's.
-            if finding is SearchResult.FOUND and self.adopt and record.is_saved and record.existing_ids is not None:
-                found = replace(record, id=candidates[0].id)
-                log.warning("Found %s: %s. Going on with it.", self.description, candidates[0])
-                return self._save_started(found)
-            if finding is not SearchResult.SEARCH_AGAIN or pause is None:
-                raise self._unclear(candidates, lost) from lost
-            for piece in patience.split_pause(pause):
-                time.sleep(piece)
-                patience.log_if_due(log.info, time.time())
+            # Without a snapshot of the existing items, a candidate may be another pipeline's.
+            if result is SearchResult.FOUND and self._adopt and record.is_saved and record.existing_ids is not None:
+                log.warning("Found %s: %s. The task continues with it.", self._description, candidates[0])
+                return self._save_started(replace(record, id=candidates[0].id))
+            if result is not SearchResult.SEARCH_AGAIN or pause is None:
+                raise self._unknown_outcome(candidates, lost) from lost
+            for seconds in progress.split_pause(pause):
+                time.sleep(seconds)
+                progress.log_if_due(log.info, time.time())
 
     def _search_once(
         self, search: Search, record: StartRecord, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
@@ -256,32 +275,33 @@ class CreateOnce:
         try:
             candidates = self.find_candidates(record)
         except MosaicError as error:
-            # Also what looks permanent: a person is asked only when nothing else is left.
+            # Also for an error that looks permanent: manual review is the last resort.
             if not last:
-                log.warning("Could not look for %s: %s", self.description, error)
+                log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 return SearchResult.SEARCH_AGAIN, ()
-            raise self._unclear((), lost, f"The lists could not be read: {error}") from error
-        # Those that wait matter only where an earlier try has sent the request: see the search.
-        siblings = self.siblings(lost is None) if candidates else Siblings()
+            raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
+        siblings = Siblings()
+        if candidates and self._siblings is not None:
+            # Waiting siblings matter only if an earlier attempt sent the request: see Search.
+            siblings = self._siblings.read(lost is None)
         return search.add_listing(candidates, siblings, over=over, last=last)
 
-    def _not_done(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
-        """What came back last, for a request that went out twice and was not carried out."""
-        why = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
-        means = f"The request was sent twice, and the lists do not show {self.description}: nothing was created."
-        why.set_consequences(means=means, to_do=why.to_do)
-        return why
+    def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
+        error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
+        means = f"The request was sent twice, and the lists do not show {self._description}: nothing was created."
+        error.set_consequences(means=means, to_do=error.to_do)
+        return error
 
-    def _unclear(
+    def _unknown_outcome(
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
         ids = [candidate.id for candidate in candidates]
-        cause = f"What came back: {lost.__cause__ or lost}" if lost else "An earlier try died in the middle of it."
+        cause = f"The response was: {lost.__cause__ or lost}" if lost else "An earlier attempt died during the request."
         listed = [f"  {candidate}" for candidate in candidates[:10]] or ["  none that could be told apart"]
         return MosaicAmbiguousOutcomeError(
-            f"Whether this was begun is unknown: {self.description}. {cause}{f' {why}' if why else ''}",
+            f"It is unknown whether this was created: {self._description}. {cause}{f' {why}' if why else ''}",
             means="Nothing was sent again, so nothing was paid or published twice.",
-            to_do=(self.advice, *self.memory.decisions.adopt_hint(ids)),
+            to_do=(self.advice, *self.state.adoption.adopt_hint(ids)),
             items=[] if why else ["Candidates:", *listed],
             candidates=ids,
         )

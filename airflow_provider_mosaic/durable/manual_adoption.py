@@ -1,8 +1,8 @@
 """
-What a person has decided: which run, post, profile or agent a task takes for its own.
+The item that a user names as a task's own, in an Airflow Variable.
 
-When it can't be found out whether something was begun, a person can look, and say so in an Airflow Variable, one a
-task. It is read where it may be needed and never otherwise: by a try that is not the first and knows no id.
+A user decides if an item was created when the task can't find out. Each task has its own Variable. Only an attempt that
+is not the first and knows no id reads it.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import one_line
 
-#: As long as the name of a Variable may be (``airflow.models.base.ID_LEN``).
+#: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
 _MOST_SHOWN = 10
 
 
 class ManualAdoption:
     """
-    The Variable of one task, and the entry in it of one task instance.
+    The Variable of a task, and the entry of one task instance in it.
 
-    :param context: The task's context.
+    :param context: The context of the task.
     """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         ti = context["ti"]
-        #: The Variable.
-        self.variable = _named(ti.dag_id, ti.task_id)
-        #: The key of the entry: the DAG run, and for a mapped task which one of it.
+        #: The name of the Variable.
+        self.variable = _variable_name(ti.dag_id, ti.task_id)
+        #: The key of the entry: the DAG run, with the map index of a mapped task.
         self.entry = ti.run_id if ti.map_index < 0 else f"{ti.run_id}[{ti.map_index}]"
-        self._may_be_needed = ti.try_number > 1
+        self._is_first_try = ti.try_number <= 1
 
     def read(self) -> str | None:
         """
-        The id that a person has named for this task instance; None if nobody has.
+        Return the id that a user named for this task instance; None if there is none.
 
-        :raises MosaicValidationError: The Variable can't be read as what it should be.
-        :raises MosaicTransportError: It could not be read just now.
+        :raises MosaicValidationError: The Variable is invalid.
+        :raises MosaicTransportError: The Variable could not be read.
         """
-        if not self._may_be_needed:
+        if self._is_first_try:
             return None
         try:
             text = read_variable(self.variable)
         except Exception as error:
             raise MosaicTransportError(
-                f"The Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
-                f"{one_line(str(error))}). It may name what this task takes up, so nothing was sent, and nothing is "
-                "paid. A retry reads it again.",
+                f"Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
+                f"{one_line(str(error))}). It may name the item that this task continues with.",
+                means="Nothing was sent, so nothing is paid or published.",
                 effect_unknown=False,
             ) from error
         if text is None:
@@ -60,34 +60,36 @@ class ManualAdoption:
         try:
             entries = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self.refusal(f"it is no JSON ({error})") from error
+            raise self.invalid(f"it is not JSON ({error})") from error
         if not isinstance(entries, dict):
-            raise self.refusal("it is no JSON object")
+            raise self.invalid("it is not a JSON object")
         if self.entry not in entries:
             return None
         try:
             return validate_id(self.entry, entries[self.entry])
         except MosaicValidationError as error:
-            raise self.refusal(str(error)) from error
+            raise self.invalid(str(error)) from error
 
-    def refusal(self, why: str) -> MosaicValidationError:
+    def invalid(self, why: str) -> MosaicValidationError:
         """
-        The error for a Variable that can't be followed.
+        Return the error for a Variable that does not name an item.
 
-        :param why: What is wrong with it.
+        :param why: What is wrong with it, as a clause.
         """
         return MosaicValidationError(
-            f"The Airflow Variable {self.variable!r} should say which one this task takes up, but {why.rstrip('.')}. "
-            f"Nothing was sent. Set it to {self._example('<its id>')}, or delete it; then clear this task."
+            f"Airflow Variable {self.variable!r} must name the item that this task continues with, but "
+            f"{why.rstrip('.')}.",
+            means="Nothing was sent.",
+            to_do=f"Set it to {self._value('<its id>')}, or delete it. Then clear this task.",
         )
 
     def adopt_hint(self, candidates: Sequence[str]) -> tuple[str, ...]:
         """
-        Return how a user says which one it is, one line a choice. The values are ready to be copied.
+        Return how a user names the task's item, one line a choice, with values to copy.
 
-        :param candidates: The ids that it may be.
+        :param candidates: The ids of the items that may be the task's.
         """
-        values = [self._example(each) for each in candidates[:_MOST_SHOWN]] or [self._example("<its id>")]
+        values = [self._value(id) for id in candidates[:_MOST_SHOWN]] or [self._value("<its id>")]
         last = "If none is this task's, clear this task. It starts a new one."
         if len(values) == 1:
             return (
@@ -103,22 +105,18 @@ class ManualAdoption:
         )
 
     def continue_hint(self, id: str) -> tuple[str, ...]:
-        """
-        Return how a user makes the task continue with one that is known, one line a choice.
-
-        :param id: The id.
-        """
+        """Return how a user makes the task continue with a known item, and how to start a new one."""
         return (
-            f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._example(id)} and clear this "
+            f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this "
             "task: only what is missing is paid.",
             "To start a new one, which is paid from the beginning, clear this task alone.",
         )
 
-    def _example(self, id: str) -> str:
+    def _value(self, id: str) -> str:
         return json.dumps({self.entry: id}, ensure_ascii=False)
 
 
-def _named(dag_id: str, task_id: str) -> str:
+def _variable_name(dag_id: str, task_id: str) -> str:
     name = f"mosaic_adopt.{dag_id}.{task_id}"
     if len(name) <= _LONGEST_NAME:
         return name

@@ -1,4 +1,4 @@
-"""Whether it was a user who ended a task, or an outage of Airflow's API server."""
+"""Tell an outage of Airflow's API server from a user who ended a task."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.airflow_compat import supervisor_comms
 
 
-def api_server_is_unreachable(seconds: float) -> bool:
+def api_server_is_unreachable(timeout: float) -> bool:
     """
-    Whether Airflow's API server, or the database behind it, does not answer the machine of a running task.
+    Return whether Airflow's API server, or the database behind it, does not respond to the machine of a running task.
 
-    :param seconds: How long to wait for an answer.
-    :returns: False also where no API server is needed, as under ``dag.test()``, or where it can't be known.
+    :param timeout: Seconds to wait for a response.
+    :returns: False also if the task needs no API server, as under ``dag.test()``, or if its address is unknown.
     """
     if supervisor_comms() is None:
         return False
-    # By the same settings as Airflow's executors.
+    # The settings and defaults of Airflow's executors.
     base = str(conf.get("api", "base_url", fallback="/") or "/")
     if base.startswith("/"):
         base = f"http://localhost:8080{base}"
     server = str(conf.get("core", "execution_api_server_url", fallback="") or f"{base.rstrip('/')}/execution/")
     if not server.startswith(("http://", "https://")):
         return False
-    address = urljoin(f"{server.rstrip('/')}/", "../api/v2/monitor/health")
-    away: list[bool] = []
-    # On a thread: a name that is looked up is not bounded by any timeout.
-    asking = threading.Thread(target=lambda: away.append(_is_unreachable(address, seconds)), daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return away[0] if away else True
+    url = urljoin(f"{server.rstrip('/')}/", "../api/v2/monitor/health")
+    results: list[bool] = []
+    # On a thread, because no timeout limits a DNS lookup.
+    thread = threading.Thread(target=lambda: results.append(_is_unreachable(url, timeout)), daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return results[0] if results else True
 
 
-def _is_unreachable(address: str, seconds: float) -> bool:
+def _is_unreachable(url: str, timeout: float) -> bool:
     try:
-        with urlopen(address, timeout=seconds) as answer:  # noqa: S310 - http or https, see the caller
-            health = json.loads(answer.read(100_000))
+        with urlopen(url, timeout=timeout) as response:  # noqa: S310 - the caller allows only http and https
+            health = json.loads(response.read(100_000))
     except HTTPError as error:
         return error.code >= 500
     except URLError as error:
-        # Somebody answers whose certificate Airflow may know and this process does not.
+        # A certificate that this process does not know may be fine for Airflow: the server responded.
         return not isinstance(error.reason, ssl.SSLError)
     except (OSError, HTTPException):
         return True

@@ -1,4 +1,4 @@
-"""What other tasks of the same DAG run have begun, so that a lost run or post is not mistaken for theirs."""
+"""What other tasks of the same DAG run created, so that a search does not adopt an item of theirs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
 
 log = logging.getLogger(__name__)
 
-# A task in one of these may have begun something whose id it has not pushed yet, or did not live to push.
+# A task in one of these states may have created an item, and not pushed its id.
 _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
-# One in these states may be a retry of such a task: Airflow does not tell a running task which try of another it is.
+# In one of these states too if it is a retry. Airflow does not show the try number of other tasks.
 _WAITING = frozenset({"scheduled", "queued"})
 
 
 class SiblingTasks:
     """
-    The DAG run's other tasks of a class, mapped siblings of a running task among them, over several looks.
+    The other tasks of the DAG run that create such items, with the mapped siblings of the running task.
 
-    Each task pushes its id at once after its start, and a running task may read what others have pushed. Of a task with
-    any number of mapped siblings a look costs three requests: for the states, for all ids, and for who has said that
-    nothing was begun. Who has pushed an id is asked one by one, since the list of ids does not say it; only those are
-    asked of whom it matters, and only while there are ids that may be theirs.
+    Each task pushes its id right after the start, and a running task may read the XComs of others. A read costs three
+    requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
+    The list of ids does not show who pushed which. Single instances are read only while that matters.
 
     :param context: The context of the running task.
-    :param key: XCom key under which the others push their ids.
-    :param operator_class: The class of tasks that begin such things.
-    :param alike: An argument and its value, if the tasks that begin other things can be told by it: a task that was
-        given another value, and no template, is left out.
+    :param key: XCom key of the ids.
+    :param operator_class: The class of operators that create such items.
+    :param same_argument: Name and value of an argument that all tasks with such items share. A task whose argument is
+        another constant is ignored.
     """
 
     def __init__(
@@ -40,124 +39,127 @@ class SiblingTasks:
         *,
         key: str,
         operator_class: type[Any],
-        alike: tuple[str, str] | None = None,
+        same_argument: tuple[str, str] | None = None,
     ) -> None:
-        self._ti = context["ti"]
-        self._key = key
-        self._groups = [
-            _Group(self._ti, task.task_id, key)
+        self._tasks = [
+            _SiblingTask(context["ti"], task.task_id, key)
             for task in context["dag"].tasks
             if issubclass(getattr(task, "operator_class", type(task)), operator_class)
-            and not (alike is not None and _differs(task, *alike))
+            and not (same_argument is not None and _differs(task, *same_argument))
         ]
 
-    def read(self, with_waiting: bool) -> Siblings:
+    def read(self, include_waiting: bool) -> Siblings:
         """
-        Read what they have begun, and may have begun.
+        Read which items the siblings own, and which siblings may own one without an id.
 
-        :param with_waiting: Whether those that wait for their turn matter; otherwise they are not asked for their ids.
+        :param include_waiting: Whether waiting siblings may own an item. Otherwise their ids are not read.
         """
         owned: set[str] = set()
-        unsettled: set[str] = set()
+        possible_owners: set[str] = set()
         waiting: set[str] = set()
         try:
-            for group in self._groups:
-                group.read(with_waiting)
-                owned |= group.owned
-                unsettled |= group.unsettled
-                waiting |= group.waiting
+            for task in self._tasks:
+                task.read(include_waiting)
+                owned |= task.owned
+                possible_owners |= task.possible_owners
+                waiting |= task.waiting
         except Exception:
-            # Not knowing is not the same as there being none.
-            log.warning("Could not read what the other tasks of this DAG run have begun.", exc_info=True)
+            log.warning(
+                "The other tasks of this DAG run could not be read. The search adopts nothing while their items are "
+                "unknown.",
+                exc_info=True,
+            )
             return Siblings(owned_ids=frozenset(owned), possible_owners=None)
-        return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(unsettled), waiting=frozenset(waiting))
+        return Siblings(
+            owned_ids=frozenset(owned), possible_owners=frozenset(possible_owners), waiting=frozenset(waiting)
+        )
 
 
-class _Group:
-    """The instances of one task, by their map indexes; -1 for one that is not mapped."""
+class _SiblingTask:
+    """The instances of one task, by their map indexes; -1 if it is not mapped."""
 
     def __init__(self, ti: Any, task_id: str, key: str) -> None:
         self._ti = ti
         self._task_id = task_id
         self._key = key
-        # Who has pushed which id, as far as it was asked.
-        self._said: dict[int, str] = {}
-        # Who had pushed none when it was last looked at, in which state it was then, and how many had come by then.
-        self._silent: dict[int, tuple[str, int]] = {}
+        # Which instance pushed which id, as far as it was read.
+        self._ids: dict[int, str] = {}
+        # Instances without an id: their state when they were read, and the number of new ids until then.
+        self._without_id: dict[int, tuple[str, int]] = {}
         self._pushed: Counter[str] = Counter()
-        self._come = 0
+        self._new_ids = 0
         self.owned: frozenset[str] = frozenset()
-        self.unsettled: set[str] = set()
+        self.possible_owners: set[str] = set()
         self.waiting: set[str] = set()
 
-    def read(self, with_waiting: bool) -> None:
-        # In this order: who was past its start when the states were read has pushed its id by then.
-        states = dict(self._states())
-        pushed = Counter(self._all(self._key))
-        self._come += sum((pushed - self._pushed).values())
+    def read(self, include_waiting: bool) -> None:
+        # States first: an instance that has started by then has pushed its id when the ids are read.
+        states = dict(self._read_states())
+        pushed = Counter(self._read_all(self._key))
+        self._new_ids += sum((pushed - self._pushed).values())
         self._pushed = pushed
         self.owned = frozenset(pushed)
-        self._forget_the_gone()
-        left = pushed - Counter(self._said.values())
-        unsettled: set[int] = set()
+        self._drop_deleted_ids()
+        unassigned = pushed - Counter(self._ids.values())
+        possible_owners: set[int] = set()
         waiting: set[int] = set()
         for index, state in states.items():
-            if index in self._said:
+            if index in self._ids:
                 continue
-            if state in _WAITING and not with_waiting:
+            if state in _WAITING and not include_waiting:
                 waiting.add(index)
             elif state in _CAN_START or state in _WAITING:
-                said = self._one(index) if left and not self._is_silent(index, state) else None
-                if said is not None:
-                    self._said[index] = said
-                    self._silent.pop(index, None)
-                    left -= Counter([said])
-                    self.owned |= {said}
+                id = self._read_one(index) if unassigned and not self._is_without_id(index, state) else None
+                if id is not None:
+                    self._ids[index] = id
+                    self._without_id.pop(index, None)
+                    unassigned -= Counter([id])
+                    self.owned |= {id}
                 else:
-                    self._silent[index] = (state, self._come)
-                    (waiting if state in _WAITING else unsettled).add(index)
-        if unsettled or (waiting and with_waiting):
-            # It is true until their next try, which takes it back before it does anything else.
-            blank = set(self._all(NOT_STARTED_KEY))
-            unsettled -= blank
-            waiting -= blank
-        self.unsettled, self.waiting = self._names(unsettled), self._names(waiting)
+                    self._without_id[index] = (state, self._new_ids)
+                    (waiting if state in _WAITING else possible_owners).add(index)
+        if possible_owners or (waiting and include_waiting):
+            # This holds until the next attempt of an instance: Airflow deletes its XComs first.
+            not_started = set(self._read_all(NOT_STARTED_KEY))
+            possible_owners -= not_started
+            waiting -= not_started
+        self.possible_owners, self.waiting = self._names(possible_owners), self._names(waiting)
 
-    def _states(self) -> Iterator[tuple[int, str]]:
+    def _read_states(self) -> Iterator[tuple[int, str]]:
         ti = self._ti
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
         for name, state in states.get(ti.run_id, {}).items():
-            # A mapped task instance is named task_id_<map index>.
+            # Airflow names a mapped task instance task_id_<map index>.
             index = -1 if name == self._task_id else int(name.rpartition("_")[2])
             if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
                 yield index, state
 
-    def _all(self, key: str) -> list[Any]:
-        """What all of them have pushed, in one request, and not by whom."""
+    def _read_all(self, key: str) -> list[Any]:
+        """Return the values of all instances, in one request. They do not show which instance pushed which."""
         return [value for value in self._ti.xcom_pull(task_ids=[self._task_id], key=key) or () if value is not None]
 
-    def _one(self, index: int) -> str | None:
-        said: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
-        return said
+    def _read_one(self, index: int) -> str | None:
+        id: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
+        return id
 
-    def _is_silent(self, index: int, state: str) -> bool:
-        """Whether it is known without asking that it has pushed none."""
-        then, come = self._silent.get(index, ("", 0))
-        # There may be very many that wait, and they push nothing. One that was under way meanwhile, unseen, is only
-        # suspected for longer than need be.
-        return then == state and (come == self._come or state in _WAITING)
+    def _is_without_id(self, index: int, state: str) -> bool:
+        """Return whether a read would find no id."""
+        last_state, last_new_ids = self._without_id.get(index, ("", 0))
+        # Thousands may wait, and a waiting instance pushes nothing. If one ran between two reads, it counts as a
+        # possible owner for longer than necessary.
+        return last_state == state and (last_new_ids == self._new_ids or state in _WAITING)
 
-    def _forget_the_gone(self) -> None:
-        """A new try takes back what the one before it has pushed, and may begin another."""
-        counts = Counter(self._said.values())
-        self._said = {index: said for index, said in self._said.items() if counts[said] <= self._pushed[said]}
+    def _drop_deleted_ids(self) -> None:
+        """Drop ids that the next attempt of their instance deleted. It may create another item."""
+        counts = Counter(self._ids.values())
+        self._ids = {index: id for index, id in self._ids.items() if counts[id] <= self._pushed[id]}
 
     def _names(self, indexes: set[int]) -> set[str]:
         return {f"{self._task_id}[{index}]" for index in indexes}
 
 
 def _differs(task: Any, argument: str, value: str) -> bool:
-    # What is the same for all of a mapped task is kept aside, and what is mapped can't be told.
-    mapped = getattr(task, "partial_kwargs", None)
-    given = mapped.get(argument) if mapped is not None else getattr(task, argument, None)
+    # A mapped task has its constant arguments in partial_kwargs. Mapped arguments are unknown here.
+    partial = getattr(task, "partial_kwargs", None)
+    given = partial.get(argument) if partial is not None else getattr(task, argument, None)
     return isinstance(given, str) and "{{" not in given and "{%" not in given and given != value

@@ -1,8 +1,8 @@
 """
-What a task saves after an effect: with a few tries, and never at the price of the task.
+Save what a task did already, with a few attempts, and never at the price of the task.
 
-A run that was started is paid, and a post is out, whether or not Airflow can store their ids. A task that failed for
-that would be cleared, and paid again.
+A run that was started is paid, and a post is public, whether or not Airflow can save their ids. A task that failed for
+that would be cleared, and its item paid again.
 """
 
 from __future__ import annotations
@@ -13,54 +13,45 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import push_link_xcom
-from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import AGENT_URL_KEY, MosaicAgentLink, agent_url
 
 log = logging.getLogger(__name__)
 
-#: Seconds between the tries.
+#: Seconds between the attempts.
 _PAUSES = (0.5, 2.0)
 
 
-def save_best_effort(save: Callable[[], object], *, what: str, consequence: str) -> bool:
+def save_best_effort(save: Callable[[], object], *, what: str, consequence: str) -> None:
     """
-    Save something, in a few tries, and log a warning if that fails.
+    Save something, in a few attempts, and log a warning if all fail.
 
-    :param save: Saves it.
-    :param what: What is saved, with the id of the run or post that it belongs to.
-    :param consequence: What follows if it is not saved.
-    :returns: Whether it was saved.
+    :param what: What is saved, with the id of its item.
+    :param consequence: What follows if it is not saved, as a sentence.
     """
-    for pause in (*_PAUSES, None):
+    for pause in _PAUSES:
         try:
             save()
-        except Exception as error:
-            if pause is None:
-                log.warning(
-                    "Airflow could not save %s (%s: %s). %s",
-                    what,
-                    type(error).__name__,
-                    one_line(str(error)),
-                    consequence,
-                    exc_info=True,
-                )
-                return False
+            return
+        except Exception:
             time.sleep(pause)
-        else:
-            return True
-    raise AssertionError("the last try returns")
+    try:
+        save()
+    except Exception as error:
+        log.warning(
+            "Airflow could not save %s (%s: %s). %s",
+            what,
+            type(error).__name__,
+            one_line(str(error)),
+            consequence,
+            exc_info=True,
+        )
 
 
 def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, subject: str) -> None:
     """
-    Push an XCom about something that has happened already.
+    Push an XCom about something that has happened.
 
-    :param context: The task's context.
-    :param key: The XCom's key.
-    :param value: Its value.
-    :param subject: What it belongs to, with its id.
+    :param subject: The item that it belongs to, with its id.
     """
     save_best_effort(
         lambda: context["ti"].xcom_push(key=key, value=value),
@@ -71,37 +62,16 @@ def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, subject: str)
 
 def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -> None:
     """
-    Push the address of a link.
+    Push the URL of an operator link.
 
-    :param context: The task's context.
-    :param key: The link's key.
-    :param url: The address.
-    :param subject: What it belongs to, with its id.
+    :param key: XCom key of the link.
+    :param subject: The item that it belongs to, with its id.
     """
     save_best_effort(
         lambda: push_link_xcom(context["ti"], key, url),
         what=f"the link {key!r} of {subject}",
         consequence=_consequence(subject),
     )
-
-
-def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
-    """
-    Push the address of an agent's page, for users and for the button, where it has one.
-
-    :param context: The task's context.
-    :param hook: The connection, which says whether the editor knows the agent.
-    :param agent_id: The agent, if it is known.
-    :param subject: What the link belongs to, with its id.
-    """
-    try:
-        url = agent_url(agent_id, hook.access.base_url)
-    except MosaicError as error:
-        log.info("No link to the agent of %s, since the connection could not be read: %s", subject, error)
-        return
-    if url is not None:
-        push_xcom(context, AGENT_URL_KEY, url, subject=subject)
-        push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
 
 
 def _consequence(subject: str) -> str:

@@ -1,4 +1,4 @@
-"""Agents as code: make agents what their definitions say."""
+"""Create and update agents from definitions."""
 
 from __future__ import annotations
 
@@ -17,37 +17,43 @@ if TYPE_CHECKING:
 
 class MosaicApplyAgentOperator(MosaicOperator):
     """
-    Make an agent what its definition says, with the fewest operations (https://docs.mosaic.so/api/agents/post-agent-update).
+    Update an agent to match its definition (https://docs.mosaic.so/api/agents/post-agent-update).
 
-    The agent is read and compared, what differs is changed in one update, and it is read again: the log shows the
-    difference, and a failure says what has taken effect and what has not. Where nothing differs, nothing is sent. The
-    form of a definition, and how its nodes are found again, is on the page "Agents as code".
+    The task reads the agent, sends the differences in one update, and reads the agent again. If nothing differs,
+    nothing is sent. The log shows the differences, and a failure says which of them took effect. The page "Agents as
+    code" of the docs describes the format of definitions and how nodes are matched. The task starts no run.
 
-    Without an ``agent_id`` the definition's name says which agent is meant; if none has it, it is made, once. When the
-    answer is lost, the list of agents is looked through for that name before anything is sent again.
+    Without ``agent_id``, the agent is the one with the definition's name; if there is none, it is created once. If the
+    response to the creation is lost, the list of agents is searched for the name before anything is sent again.
 
-    XCom: ``mosaic_agent_id``; ``operations``, how many there were; ``node_ids``, the ids of the agent's nodes by the
-    keys of the definition; ``mosaic_agent_url``, the address of its page, where the connection leads to Mosaic itself;
-    the agent's id as ``return_value``.
+    XCom: ``mosaic_agent_id``; ``operations``, the number of operations; ``node_ids``, the ids of the agent's nodes by
+    the keys of the definition; ``mosaic_agent_url``, the URL of the agent's page, if the connection points to Mosaic
+    itself. The agent's id is the ``return_value``.
 
-    :param definition: The definition: an object, or the path of a YAML or JSON file, which is taken as it is, without
-        templates. A relative path begins at the folder of the DAG file, which may be in a zip with it; a URI of object
-        storage will do as well.
-    :param agent_id: The agent. None for the one that has the definition's name.
-    :param unknown_nodes: What becomes of nodes that the definition does not have, be it that a person added them or
-        that they were in an earlier definition: ``keep`` them with their connections, or ``remove`` them.
-    :param dry_run: Whether the difference is only shown.
-    :param durable: Whether a retry looks for an agent that an earlier try may have made and the list does not show yet.
-    :param mosaic_conn_id: The connection.
+    Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if
+    the agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
+    wrong definition or argument, ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is
+    unknown whether the agent was created.
+
+    :param definition: The definition: an object, or the path of a YAML or JSON file, which is read without rendering
+        templates. A relative path starts at the folder of the DAG file, which may be inside a zip file. A URI of object
+        storage works too.
+    :param agent_id: The agent. None for the agent with the definition's name.
+    :param unknown_nodes: What to do with nodes that the definition does not have, such as nodes added in the editor:
+        ``keep`` them with their connections, or ``remove`` them.
+    :param dry_run: Whether to log the differences only, and change nothing.
+    :param durable: Whether a retry searches for an agent that an earlier attempt may have created and that the list of
+        agents does not show yet.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
+    operator_extra_links = (MosaicAgentLink(),)
     _options = options.APPLY_AGENT
     _row_label_arguments = ("definition", "agent_id")
-    operator_extra_links = (MosaicAgentLink(),)
-    _effect_words = "No run was started. What the agent is now is used by every run that starts from now on."
-    _retry = "compares the agent again and changes only what differs"
+    _failure_effect = "No run was started. Runs that start from now on use the agent as it is now."
+    _retry_effect = "compares the agent again and changes only what differs"
 
     def __init__(
         self,
@@ -64,20 +70,20 @@ class MosaicApplyAgentOperator(MosaicOperator):
         self.definition = definition
         self.agent_id = agent_id
         self.unknown_nodes = unknown_nodes
-        # BaseOperator has a method of the plain name.
+        # BaseOperator has a method "dry_run".
         self._dry_run = dry_run
         self.durable = durable
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants(dry_run=dry_run)
 
-    def _validate_together(self) -> None:
+    def _validate_combinations(self) -> None:
         if isinstance(self.definition, Mapping):
-            # The name may be a template, which has text in it.
+            # The name may be a template: it is text too.
             options.validate_agent_is_named(self.agent_id, self.definition.get("name"))
 
     def execute(self, context: Context) -> str | None:
         """
-        Make it so.
+        Update the agent.
 
         :param context: The task's context.
         """
@@ -89,10 +95,10 @@ class MosaicApplyAgentOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.agents import ApplyTask
 
         with self._validated_arguments(context):
-            order = ApplyOptions.validated(
+            apply_options = ApplyOptions.validated(
                 definition_at(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,
             )
-            return ApplyTask(MosaicHook(self.mosaic_conn_id), order, durable=self.durable).apply(context)
+            return ApplyTask(MosaicHook(self.mosaic_conn_id), apply_options, durable=self.durable).apply(context)

@@ -1,4 +1,4 @@
-"""Upload assets, and fetch what runs have rendered."""
+"""Upload assets, and download the outputs of runs."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ class MosaicUploadOperator(MosaicOperator):
     """
     Upload a video, an audio file or an image (https://docs.mosaic.so/api/asset-management/upload-flow).
 
-    The file is streamed: a 5 GB video takes a few MB of memory. Its size is checked before the first byte. Where only
-    the finalize failed, a retry does not send the bytes again (Airflow 3.3 and newer).
+    The file is streamed: a video of 5 GB takes a few MB of memory. Its size is validated before the first byte is sent.
+    On Airflow 3.3 and newer, a retry does not send the bytes again if only the finalizing request failed.
 
-    The asset's id is the ``return_value``: use it in ``video_ids`` of a run, or in ``update_params``.
+    The asset's id is the ``return_value``. Pass it to a run as ``video_ids`` or in ``update_params``.
+
+    Errors: without retries, ``MosaicValidationError`` for a missing, unsupported or too large file.
 
     :param source: A local path, a URI of object storage (``s3://``, ``gs://``, ``file://``, ... or an
-        ``ObjectStoragePath``), or an HTTP(S) URL that is open to anyone who has it.
-    :param asset_type: ``video``, ``audio`` or ``image``; it overrides the suffix of the file. Default: by the file's
-        suffix, which must then be one of the formats that Mosaic documents.
-    :param mosaic_conn_id: The connection.
+        ``ObjectStoragePath``), or an HTTP(S) URL that needs no credentials.
+    :param asset_type: ``video``, ``audio`` or ``image``. Default: by the file's suffix, which must be one of the
+        formats that Mosaic documents.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
     _may_be_empty = {"asset_type": None}
     _options = options.UPLOAD
     _row_label_arguments = ("source",)
-    _effect_words = "There is no asset to start a run with. No run was started, and nothing was published."
-    _retry = "uploads the file again, or only what is missing of it"
+    _failure_effect = "There is no asset to start a run with. No run was started, and nothing was published."
+    _retry_effect = "uploads the file again, or only what is missing of it"
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class MosaicUploadOperator(MosaicOperator):
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants()
 
-    def _validate_together(self) -> None:
+    def _validate_combinations(self) -> None:
         if is_constant((self.source, self.asset_type)) and isinstance(self.source, (str, os.PathLike)):
             options.validate_file_kind(os.fspath(self.source), self.asset_type)
 
@@ -71,41 +73,44 @@ class MosaicUploadOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.uploads import UploadTask
 
         with self._validated_arguments(context):
-            task = UploadTask(MosaicHook(self.mosaic_conn_id), source=self.source, asset_type=self.asset_type)
-            return task.upload(context)
+            return UploadTask(MosaicHook(self.mosaic_conn_id), **self._arguments()).upload(context)
 
 
 class MosaicDownloadOutputsOperator(MosaicOperator):
     """
-    Fetch what a run has rendered into a folder or object storage.
+    Download the outputs of a run to a directory or object storage
+    (https://docs.mosaic.so/api/agent-runs/get-agent-run).
 
-    Files are streamed, checked for their length, and appear under their name only when they are whole. A streaming
-    playlist (HLS, DASH) is no video, and is refused. Links that expire on the way are renewed. A file that is there
-    with the right length is not fetched again, so that a retry goes on where the last try stopped.
+    Files are streamed, and their length is checked. A file appears under its name only when it is complete. A streaming
+    playlist (HLS, DASH) is rejected, since it is not a video. Links that expire during the download are renewed. A file
+    that exists with the right length is not downloaded again, so a retry continues where the last attempt stopped.
 
-    The list of absolute paths or URIs is the ``return_value``; XCom ``mosaic_agent_url`` has the address of the page of
-    the run's agent, where the connection leads to Mosaic itself.
+    The ``return_value`` is the list of absolute paths or URIs. XCom ``mosaic_agent_url`` is the URL of the page of the
+    run's agent, if the connection points to Mosaic itself.
+
+    Errors: ``MosaicRunFailedError`` if the run is still running or has no outputs. Without retries:
+    ``MosaicNotFoundError`` for a missing run, and ``MosaicValidationError`` for a wrong argument or a different file of
+    the same name.
 
     :param run_id: The run.
-    :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``; made where it is missing.
-    :param include: Which parts of each output: ``video`` (where there is none, the image or audio in its place),
-        ``image``, ``audio``, ``thumbnail``, ``premiere`` (the Premiere Pro timeline). A part that an output does not
-        have is left out; so is a thumbnail or a timeline whose file is missing, with a warning.
-    :param filename: The name of each file, with ``{output_id}``, ``{suffix}`` (``.mp4``, ``.png``, ``.mp3``, ...: by
-        the content type of the file, ``.jpg`` for most thumbnails, ``.premiere.zip``), ``{run_id}``, ``{index}`` (from
-        0) and ``{part}``. Where a picture and its thumbnail would have one name, the thumbnail's ends with
-        ``.thumbnail.jpg``.
-    :param overwrite: Whether another file of that name is replaced; otherwise it is an error.
-    :param mosaic_conn_id: The connection.
+    :param destination: A local path, a URI of object storage, or an ``ObjectStoragePath``. Created if it is missing.
+    :param include: The parts of each output to download: ``video`` (or the image or audio of an output without a
+        video), ``image``, ``audio``, ``thumbnail``, ``premiere`` (the Premiere Pro timeline). A part that an output
+        does not have is left out. A thumbnail or timeline with a missing file is left out with a warning.
+    :param filename: The template of file names, with ``{output_id}``, ``{suffix}`` (``.mp4``, ``.png``, ``.mp3``, ...:
+        by the file's content type, ``.jpg`` for most thumbnails, ``.premiere.zip``), ``{run_id}``, ``{index}`` (from 0)
+        and ``{part}``. If an image and its thumbnail get the same name, the thumbnail's ends with ``.thumbnail.jpg``.
+    :param overwrite: Whether to replace a different file of the same name. By default that is an error.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("run_id", "destination", "include", "filename", "mosaic_conn_id")
+    operator_extra_links = (MosaicAgentLink(),)
     _may_be_empty = {"include": _PARTS, "filename": _FILENAME}
     _options = options.DOWNLOAD
     _row_label_arguments = ("destination", "run_id")
-    operator_extra_links = (MosaicAgentLink(),)
-    _effect_words = "The run and its outputs stay as they are: nothing was paid again. Files that are complete stay."
-    _retry = "fetches only what is missing"
+    _failure_effect = "The run and its outputs are unchanged: nothing was paid again. Complete files are kept."
+    _retry_effect = "fetches only what is missing"
 
     def __init__(
         self,
@@ -129,7 +134,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[str]:
         """
-        Fetch the files.
+        Download the files.
 
         :param context: The task's context.
         """
@@ -137,12 +142,4 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
         with self._validated_arguments(context):
-            task = DownloadTask(
-                MosaicHook(self.mosaic_conn_id),
-                run_id=self.run_id,
-                destination=self.destination,
-                include=self.include,
-                filename=self.filename,
-                overwrite=self.overwrite,
-            )
-            return task.download(context)
+            return DownloadTask(MosaicHook(self.mosaic_conn_id), **self._arguments()).download(context)

@@ -1,4 +1,4 @@
-"""Make avatar profiles."""
+"""Create avatar profiles."""
 
 from __future__ import annotations
 
@@ -18,34 +18,38 @@ _SOURCES = ("video_url", "image_url", "audio_url", "video_id", "image_id", "audi
 
 class MosaicCreateAvatarProfileOperator(MosaicOperator):
     """
-    Make an avatar profile, once: a person that AI Avatar tiles can show
-    (https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile).
+    Create an avatar profile once (https://docs.mosaic.so/api/avatar-profiles/create-avatar-profile).
 
-    It is made of a video, or of a picture and a voice; each is given by its address or as an uploaded asset. The task
-    ends when the profile is begun: a run may use it at once, and a MosaicAvatarProfileSensor waits until it is ready.
+    A profile is made from a video, or from an image and a voice. Give each by its URL or as an uploaded asset. The task
+    ends when Mosaic accepts the profile: a run may use it at once. To wait until it is ready, add a
+    MosaicAvatarProfileSensor.
 
-    A retry never makes a second profile. When the answer is lost, the list of profiles is looked through for one of
-    that name before anything is sent again; so it is by a retry on an Airflow without a task state store (before 3.3),
-    which fails where there is one. A person who clears the task asks for a new profile and gets one.
+    A retry never creates a second profile. If the response is lost, the list of profiles is searched for the name
+    before anything is sent again. An Airflow without a task state store (before 3.3) does not know what an earlier
+    attempt did: a retry there searches the list too, and fails if a profile has the name. A cleared task creates a new
+    profile.
 
-    XCom: ``mosaic_avatar_profile_id`` at once; the profile's id as ``return_value``.
+    XCom: ``mosaic_avatar_profile_id``, as soon as the profile is created. The profile's id is the ``return_value``.
 
-    :param name: Its name.
-    :param video_url: Address of 4 to 15 seconds of one person who speaks.
-    :param image_url: Address of a picture of one person.
-    :param audio_url: Address of 4 to 15 seconds of clean speech of that person.
+    Errors: without retries, ``MosaicAmbiguousOutcomeError`` if it is unknown whether the profile was created, and
+    ``MosaicValidationError`` for a wrong argument.
+
+    :param name: The profile's name.
+    :param video_url: The URL of a video of 4 to 15 seconds in which one person speaks.
+    :param image_url: The URL of an image of one person.
+    :param audio_url: The URL of 4 to 15 seconds of clean speech of that person.
     :param video_id: The video as an uploaded asset.
-    :param image_id: The picture as an uploaded asset.
+    :param image_id: The image as an uploaded asset.
     :param audio_id: The speech as an uploaded asset.
-    :param durable: Whether a retry goes on with the profile of an earlier try.
-    :param mosaic_conn_id: The connection.
+    :param durable: Whether a retry continues with the profile of an earlier attempt.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
     _options = options.AVATAR_PROFILE
     _row_label_arguments = ("name",)
-    _effect_words = "No avatar profile was made by this try."
-    _retry = "checks its arguments again"
+    _failure_effect = "This attempt created no avatar profile."
+    _retry_effect = "checks its arguments again"
 
     def __init__(
         self,
@@ -73,12 +77,15 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants()
 
-    def _validate_together(self) -> None:
-        options.validate_avatar_sources({source: getattr(self, source) for source in _SOURCES})
+    def _sources(self) -> dict[str, Any]:
+        return {source: getattr(self, source) for source in _SOURCES}
+
+    def _validate_combinations(self) -> None:
+        options.validate_avatar_sources(self._sources())
 
     def execute(self, context: Context) -> str:
         """
-        Make the profile, or go on with an earlier try's.
+        Create the profile, or continue with that of an earlier attempt.
 
         :param context: The task's context.
         """
@@ -86,13 +93,13 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.avatars import AvatarTask
 
-        with self._validated_arguments(context, begins="avatar_profile"):
+        with self._validated_arguments(context, creates="avatar_profile"):
             task = AvatarTask(
                 MosaicHook(self.mosaic_conn_id),
                 name=self.name,
-                sources={source: getattr(self, source) for source in _SOURCES},
+                sources=self._sources(),
                 durable=self.durable,
                 operator_class=MosaicCreateAvatarProfileOperator,
             )
-        with adding_consequences(context, task.stakes), fail_without_retry():
+        with adding_consequences(context, task.consequences), fail_without_retry():
             return task.create(context)

@@ -1,4 +1,4 @@
-"""Start runs of agents, resume and cancel them, and wait for their ends."""
+"""Start, resume and cancel runs of agents, and wait for their end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.tasks.runs import RunTask
     from airflow_provider_mosaic.templated import Reference, Text, Texts
 
-#: The arguments that say what a run works on, by their names in the API.
+#: The inputs of a run, by their names in the API.
 _INPUTS = (
     "video_urls",
     "video_ids",
@@ -36,56 +36,61 @@ _INPUTS = (
 
 class MosaicRunAgentOperator(RunWaitOperator):
     """
-    Start a run of an agent, once, and wait for it (https://docs.mosaic.so/api/agent-runs/post-agent-run).
+    Start a run of an agent once, and wait for its end (https://docs.mosaic.so/api/agent-runs/post-agent-run).
 
-    A run costs credits. A retry goes on with the run of the earlier try instead of starting another one. Where Airflow
-    has no task state store (before 3.3) it can't know that run: it starts one if none can have been started, and fails
-    otherwise. When the answer to the start is lost, the agent's runs are looked through before anything is sent again.
-    A person who clears the task asks for a new run and gets one.
+    A run costs credits. A retry continues with the run of the earlier attempt instead of starting a second one. If the
+    response to the start is lost, the runs of the agent are searched before anything is sent again. An Airflow without
+    a task state store (before 3.3) does not know the run of an earlier attempt: a retry there starts a run only if the
+    earlier attempt cannot have started one, and fails otherwise. A cleared task starts a new run.
 
-    An argument that rendered to None is refused, unless ``optional`` names it: no run is started without it. So is a
-    None among the values of ``expand()``. A None in the DAG file means none, and so does one in an entry of
-    ``expand_kwargs()``.
+    An argument that rendered to None is rejected before a run is started, unless ``optional`` names it. So is a None
+    among the values of ``expand()``. A None in the DAG file, or in an entry of ``expand_kwargs()``, means "none".
 
-    XCom: ``mosaic_run_id`` at once after the start, and ``mosaic_agent_url``, the address of the agent's page, where
-    the connection leads to Mosaic itself; ``status`` (``completed``, ``partial_complete``, ``failed``, ``cancelled``,
-    or a word that Mosaic may add) and ``output_ids`` at the end of the wait, good or bad; the run id as
-    ``return_value``, also of a run that ended partly.
+    XCom: ``mosaic_run_id``, as soon as the run is started; ``mosaic_agent_url``, the URL of the agent's page, if the
+    connection points to Mosaic itself. At the end of the wait, also after a failure: ``status`` (``completed``,
+    ``partial_complete``, ``failed``, ``cancelled``, or a value that Mosaic adds) and ``output_ids``. The run id is the
+    ``return_value``, also of a partly successful run.
 
-    :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` shows it. In the editor it is the last part of
-        the agent's address, which Mosaic does not document.
-    :param video_urls: YouTube or HTTP(S) addresses of videos. For agents with one Video Input tile, as are the next
-        three.
+    Errors: ``MosaicRunFailedError`` if the run fails, or one of its subclasses ``MosaicRunPartialError``,
+    ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
+    ``timeout``, ``MosaicAmbiguousOutcomeError`` if it is unknown whether a run was started, ``MosaicValidationError``
+    for a wrong argument, and ``MosaicNotFoundError`` for a missing agent.
+
+    :param agent_id: The agent's id, as ``MosaicHook().list_agents()`` returns it. In the editor it is the last part of
+        the URL, which Mosaic does not document.
+    :param video_urls: YouTube or HTTP(S) URLs of videos. This and the next three are for agents with one Video Input
+        tile.
     :param video_ids: Ids of uploaded videos.
     :param node_render_ids: Ids of outputs of earlier runs.
     :param mimir_assets: Items of a connected Mimir.
-    :param video_inputs: For each Video Input tile what it gets; excludes the four above. An entry has
-        ``agent_node_id``, at least one of the four lists, and may limit the source with ``input_clip_start_ms`` and
-        ``input_clip_end_ms``.
-    :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``. In the place of a node's
-        id, its tile's name will do where the agent has one tile of that name.
+    :param video_inputs: The inputs of each Video Input tile, instead of the four above. An entry has ``agent_node_id``
+        and at least one of the four lists. ``input_clip_start_ms`` and ``input_clip_end_ms`` may limit the source.
+    :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``. The name of a tile can
+        replace the node's id if the agent has one tile of that name.
     :param ignore_nodes: Nodes to leave out of this run.
-    :param callback_url: Where Mosaic sends the webhooks of this run.
-    :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the start.
-    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
-    :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta; the first looks
-        come sooner.
-    :param timeout: The longest time from the first try's start to the run's end; then the run is cancelled and the
-        task fails without retries. None waits for ever.
-    :param on_partial: What a run means that rendered some outputs and failed at others: ``fail`` (the ids of its
-        outputs are in XCom all the same), ``warn`` (the task succeeds) or ``skip``.
-    :param durable: Whether a retry goes on with the run of an earlier try.
-    :param on_retry: What a retry does about a run that ended badly: ``resume`` it (only what is missing is done again;
-        what a resume costs is not documented), start a ``new`` one, or ``fail``. What somebody else has cancelled is
-        left so: the task fails at once.
-    :param on_ambiguous: When a start's answer was lost and one run is found that must be it: ``adopt`` it, or ``fail``
-        and leave it to a person, who can name it in an Airflow Variable; the message says how.
-    :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
-        that is marked or cleared, this needs Airflow 3.3 or newer.
-    :param min_credits: How many credits there must be before a new run is started; they are not set aside for it.
-        Without a limit there are enough. None does not look.
-    :param on_short_of_credits: What too few credits mean: ``fail``, without retries, or ``skip``.
-    :param mosaic_conn_id: The connection.
+    :param callback_url: The HTTPS URL to which Mosaic sends the webhooks of this run.
+    :param wait_for_completion: Whether to wait for the run's end. Otherwise the task ends as soon as the run is
+        started.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The longest pause between two polls, in seconds or as a timedelta. The first pauses are
+        shorter.
+    :param timeout: The longest time from the first attempt's start to the run's end, in seconds or as a timedelta. Then
+        the run is cancelled, and the task fails without retries. None waits without limit.
+    :param on_partial: How the task ends if the run rendered some outputs and failed at others: ``fail`` (the output ids
+        are in XCom nevertheless), ``warn`` (the task succeeds) or ``skip``.
+    :param durable: Whether a retry continues with the run of an earlier attempt.
+    :param on_retry: What a retry does if that run failed: ``resume`` it (Mosaic repeats only what is missing; the cost
+        of a resume is not documented), start a ``new`` one, or ``fail``. A run that was cancelled outside Airflow stays
+        cancelled, and the task fails without retries.
+    :param on_ambiguous: What to do if the response to the start was lost and a search found exactly one run that can be
+        it: ``adopt`` that run, or ``fail`` for manual review. The error says how to name the run in an Airflow
+        Variable.
+    :param cancel_on_kill: Whether to cancel the run when the task is killed or times out. For a deferred task that is
+        marked or cleared, this needs Airflow 3.3 or newer.
+    :param min_credits: The balance that is required before a new run is started. It is not reserved. An organization
+        without a limit always has enough. None skips the check.
+    :param on_short_of_credits: How the task ends if the balance is lower: ``fail``, without retries, or ``skip``.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("agent_id", *_INPUTS, "min_credits", "mosaic_conn_id")
@@ -95,8 +100,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
     _options = options.RUN_AGENT
     _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
-    _effect_words = "No run was started by this try, and nothing was paid."
-    _retry = "checks its arguments again"
+    _failure_effect = "This attempt started no run, and nothing was paid."
+    _retry_effect = "checks its arguments again"
 
     def __init__(
         self,
@@ -148,56 +153,50 @@ class MosaicRunAgentOperator(RunWaitOperator):
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants()
 
-    def _validate_together(self) -> None:
+    def _validate_combinations(self) -> None:
         validate_one_way(self.video_inputs, {form: getattr(self, form) for form in INPUT_FORMS})
 
     def _task(self) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import RunOptions, RunTask
 
-        order = RunOptions.validated(
-            agent_id=self.agent_id,
-            inputs={name: getattr(self, name) for name in _INPUTS},
-            wait_for_completion=self.wait_for_completion,
-            deferrable=self.deferrable,
-            poll_interval=self.poll_interval,
-            timeout=self.timeout,
-            on_partial=self.on_partial,
-            durable=self.durable,
-            on_retry=self.on_retry,
-            on_ambiguous=self.on_ambiguous,
-            cancel_on_kill=self.cancel_on_kill,
-            min_credits=self.min_credits,
-            on_short_of_credits=self.on_short_of_credits,
-        )
-        return RunTask(order, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
+        arguments = self._arguments()
+        inputs = {name: arguments.pop(name) for name in _INPUTS}
+        run_options = RunOptions.validated(inputs=inputs, **arguments)
+        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
 
 
 class MosaicResumeRunOperator(RunWaitOperator):
     """
-    Resume a run that failed or was cancelled, and wait for it
+    Resume a run that failed or was cancelled, and wait for its end
     (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
 
-    Mosaic queues the nodes again that failed, were cancelled or blocked, or had not started; the run's id stays. What a
-    resume costs is not documented: expect credits for what is done again. A run that is going on already is only waited
-    for. One that is completed, or ended partly, can't be resumed: it is taken as it is. A retry, after the run failed
-    again, resumes it once more; what somebody else has cancelled meanwhile is left so, and the task fails at once.
+    Mosaic queues the nodes again that failed, were cancelled, were blocked or had not started. The run keeps its id.
+    The cost of a resume is not documented: expect credits for the repeated nodes. For a run that is still running, the
+    task only waits. A run that is completed or partly successful cannot be resumed: the task takes its result as it is.
+    A retry resumes the run once more if it failed again. If it was cancelled outside Airflow since, it stays cancelled,
+    and the task fails without retries.
 
-    XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, good
-    or bad; the run id as ``return_value``, also of a run that ended partly.
+    XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, also
+    after a failure. The run id is the ``return_value``, also of a partly successful run.
+
+    Errors: ``MosaicRunFailedError`` if the run fails again, or one of its subclasses ``MosaicRunPartialError``,
+    ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
+    ``timeout``, ``MosaicNotFoundError`` for a missing run, and ``MosaicValidationError`` for a wrong argument.
 
     :param run_id: The run.
-    :param wait_for_completion: Whether the task waits for the run's end; otherwise it ends with the resume.
-    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
-    :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta; the first looks
-        come sooner.
-    :param timeout: The longest time from the first try's resume to the run's end; then the run is cancelled and the
-        task fails without retries. None waits for ever.
-    :param on_partial: What a run means that rendered some outputs and failed at others: ``fail`` (the ids of its
-        outputs are in XCom all the same), ``warn`` (the task succeeds) or ``skip``.
-    :param cancel_on_kill: Whether the run is cancelled when the task is killed or out of time. For a deferred task
-        that is marked or cleared, this needs Airflow 3.3 or newer.
-    :param mosaic_conn_id: The connection.
+    :param wait_for_completion: Whether to wait for the run's end. Otherwise the task ends as soon as the run is
+        resumed.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The longest pause between two polls, in seconds or as a timedelta. The first pauses are
+        shorter.
+    :param timeout: The longest time from the first attempt's resume to the run's end, in seconds or as a timedelta.
+        Then the run is cancelled, and the task fails without retries. None waits without limit.
+    :param on_partial: How the task ends if the run rendered some outputs and failed at others: ``fail`` (the output ids
+        are in XCom nevertheless), ``warn`` (the task succeeds) or ``skip``.
+    :param cancel_on_kill: Whether to cancel the run when the task is killed or times out. For a deferred task that is
+        marked or cleared, this needs Airflow 3.3 or newer.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
@@ -234,35 +233,31 @@ class MosaicResumeRunOperator(RunWaitOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
 
-        order = WaitOptions.validated(
-            wait_for_completion=self.wait_for_completion,
-            deferrable=self.deferrable,
-            poll_interval=self.poll_interval,
-            timeout=self.timeout,
-            on_partial=self.on_partial,
-            cancel_on_kill=self.cancel_on_kill,
-        )
-        return ResumeTask(order, MosaicHook(self.mosaic_conn_id), run_id=self.run_id)
+        arguments = self._arguments()
+        run_id = arguments.pop("run_id")
+        return ResumeTask(WaitOptions.validated(**arguments), MosaicHook(self.mosaic_conn_id), run_id=run_id)
 
 
 class MosaicCancelRunOperator(MosaicOperator):
     """
-    Cancel a run, and what would follow in it (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
+    Cancel a run and all its nodes that have not ended (https://docs.mosaic.so/api/agent-runs/post-agent-run-cancel).
 
-    A run that has ended already is left as it is, which the log says. The run is read after the cancel: the task fails
-    if the run is still going a minute after Mosaic accepted it, and a retry cancels it once more.
+    A run that has ended already is left as it is; the log says so. The task reads the run after the cancel, and fails
+    if it still runs a minute after Mosaic accepted the cancel. A retry cancels it once more.
 
     The run id is the ``return_value``.
 
+    Errors: ``MosaicError`` if the run still runs. Without retries: ``MosaicNotFoundError`` for a missing run.
+
     :param run_id: The run.
-    :param mosaic_conn_id: The connection.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
     _options = options.CANCEL_RUN
     _row_label_arguments = ("run_id",)
-    _effect_words = "The run may keep running, and cost credits."
-    _retry = "cancels the run again"
+    _failure_effect = "The run may keep running, and cost credits."
+    _retry_effect = "cancels the run again"
 
     def __init__(self, *, run_id: Text, mosaic_conn_id: Text = "mosaic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -272,7 +267,7 @@ class MosaicCancelRunOperator(MosaicOperator):
 
     def execute(self, context: Context) -> str:
         """
-        Cancel it.
+        Cancel the run.
 
         :param context: The task's context.
         """

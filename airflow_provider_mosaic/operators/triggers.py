@@ -1,4 +1,4 @@
-"""Say which YouTube channels start an agent."""
+"""Set the YouTube channels that start runs of an agent."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ if TYPE_CHECKING:
 
 class MosaicYouTubeTriggerOperator(MosaicOperator):
     """
-    Make the YouTube channels of an agent's trigger those that are wanted
-    (https://docs.mosaic.so/api/triggers/post-add-youtube-channels).
+    Set the YouTube channels of an agent's trigger (https://docs.mosaic.so/api/triggers/post-add-youtube-channels).
 
-    Channels that are missing are added, ones that are at another trigger of the agent are moved, ones that are not
-    wanted are removed; the triggers are read again after each change. Where all is as it should be, nothing is sent.
-    From then on Mosaic starts a run, which costs credits, whenever one of them publishes a video.
+    The task adds missing channels, moves channels that another trigger of the agent has, removes the others, and reads
+    the triggers again after each change. If nothing differs, nothing is sent. From then on Mosaic starts a run, which
+    costs credits, whenever one of the channels publishes a video.
 
-    A channel that is given by its address or handle is known again by the handle that Mosaic tells of it, which may
-    come late; until then it is sent again, which changes nothing. Ids (``UC...``) are sure.
+    A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late. Until
+    then each run of the task sends the channel again, which changes nothing. Ids (``UC...``) are always recognized.
 
-    The list of trigger ids, which is one as a rule, is the ``return_value``; XCom ``mosaic_agent_url`` has the address
-    of the agent's page, where the connection leads to Mosaic itself.
+    The ``return_value`` is the list of trigger ids, usually one. XCom ``mosaic_agent_url`` is the URL of the agent's
+    page, if the connection points to Mosaic itself.
+
+    Errors: ``MosaicError`` if the triggers do not match after the changes; a retry compares again. Without retries:
+    ``MosaicNotFoundError`` for a missing agent, and ``MosaicValidationError`` for a wrong argument.
 
     :param agent_id: The agent.
-    :param youtube_channels: All channels that the trigger should have: ids, addresses or handles.
-    :param filter_options: Which videos it takes, as ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``; either
-        limit may be left out. It also says which trigger of the agent is meant: the one with the same limits.
-    :param callback_url: Where the webhooks of its runs go: ``unchanged`` leaves that as it is, a None in the DAG file
-        removes it; one that another task gave is refused.
-    :param exclusive: Whether the agent's other triggers lose their channels, and so go away.
-    :param mosaic_conn_id: The connection.
+    :param youtube_channels: All channels of the trigger: ids, URLs or handles.
+    :param filter_options: The videos that start a run, as
+        ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``; either limit may be left out. It also selects the
+        trigger: the one of the agent with the same limits.
+    :param callback_url: The receiver of the webhooks of its runs. ``unchanged`` keeps the present one. A None in the
+        DAG file removes it; a None from another task is rejected.
+    :param exclusive: Whether to remove all channels from the agent's other triggers, which deletes these triggers.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = (
@@ -48,12 +51,12 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         "mosaic_conn_id",
     )
     template_fields_renderers = {"filter_options": "json"}
-    _may_be_empty = {"callback_url": "unchanged"}
+    operator_extra_links = (MosaicAgentLink(),)
+    _may_be_empty = {"callback_url": options.KEEP_CALLBACK}
     _options = options.YOUTUBE_TRIGGER
     _row_label_arguments = ("agent_id", "youtube_channels")
-    operator_extra_links = (MosaicAgentLink(),)
-    _effect_words = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
-    _retry = "compares the channels again and changes only what differs"
+    _failure_effect = "Mosaic continues to start runs, which cost credits, for the channels that the triggers have now."
+    _retry_effect = "compares the channels again and changes only what differs"
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         agent_id: Text,
         youtube_channels: Texts,
         filter_options: Mapping[str, Any] | Text | None = None,
-        callback_url: Text | None = "unchanged",
+        callback_url: Text | None = options.KEEP_CALLBACK,
         exclusive: bool = False,
         mosaic_conn_id: Text = "mosaic_default",
         **kwargs: Any,
@@ -77,22 +80,16 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[str]:
         """
-        Make it so.
+        Set the channels.
 
         :param context: The task's context.
         """
-        from airflow_provider_mosaic.durable.xcoms import push_agent_link
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.links import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
 
         with self._validated_arguments(context):
-            wanted = DesiredTrigger.validated(
-                agent_id=self.agent_id,
-                youtube_channels=self.youtube_channels,
-                filter_options=self.filter_options,
-                callback_url=self.callback_url,
-                exclusive=self.exclusive,
-            )
+            desired = DesiredTrigger.validated(**self._arguments())
             hook = MosaicHook(self.mosaic_conn_id)
-            push_agent_link(context, hook, wanted.agent_id, subject=f"agent {wanted.agent_id!r}")
-            return YouTubeTask(hook, wanted).reconcile()
+            push_agent_link(context, hook, desired.agent_id, subject=f"agent {desired.agent_id!r}")
+            return YouTubeTask(hook, desired).reconcile()

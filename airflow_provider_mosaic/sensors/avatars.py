@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
 
 
 class MosaicAvatarProfileSensor(CompletionSensor):
     """
     Wait until an avatar profile is ready (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile).
 
-    It only looks. A run may use a profile before it is ready, and waits for it by itself: this is for whoever wants to
-    know that it is, before a run is started. A profile that failed stays so: the sensor fails without retries, or with
-    ``soft_fail`` is skipped.
+    The sensor only reads. A run may use a profile before it is ready, and waits for it: use the sensor to know before a
+    run is started. A failed profile stays failed: the sensor fails without retries, or is skipped with ``soft_fail``.
 
     The profile's id is the ``return_value``.
 
+    Errors, without retries: ``MosaicError`` if the profile fails; ``MosaicNotFoundError`` for a missing profile.
+
     :param avatar_profile_id: The profile.
-    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
-    :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
-        shorter. Without a triggerer it is the sensor's ``poke_interval``.
-    :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
-    :param mosaic_conn_id: The connection.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses
+        are shorter; on a worker it is the sensor's ``poke_interval``.
+    :param timeout: Airflow's ``timeout`` of sensors, in seconds or as a timedelta: then the sensor fails, or is skipped
+        with ``soft_fail``.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("avatar_profile_id", "mosaic_conn_id")
     _options = options.AVATAR_PROFILE_SENSOR
     _row_label_arguments = ("avatar_profile_id",)
+    _trigger_class = "airflow_provider_mosaic.triggers.avatars.MosaicAvatarProfileTrigger"
     _noun = "Avatar profile"
     _key = "avatar_profile_id"
 
@@ -61,19 +63,14 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> AvatarProfile:
         return hook.get_avatar_profile(self._id)
 
-    def _outcome(self, subject: AvatarProfile) -> Judgement:
+    def _outcome(self, item: AvatarProfile) -> Judgement:
         from airflow_provider_mosaic.api.outcomes import avatar_profile_outcome
 
-        return avatar_profile_outcome(subject)
+        return avatar_profile_outcome(item)
 
-    def _finish(self, context: Context, subject: AvatarProfile, hook: MosaicHook) -> None:
+    def _finish(self, context: Context, item: AvatarProfile, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.outcomes import Outcome
         from airflow_provider_mosaic.api.reports import avatar_profile_failure
 
-        if self._outcome(subject).outcome is Outcome.FAILED:
-            raise avatar_profile_failure(subject)
-
-    def _trigger_class(self) -> type[MosaicAvatarProfileTrigger]:
-        from airflow_provider_mosaic.triggers.avatars import MosaicAvatarProfileTrigger
-
-        return MosaicAvatarProfileTrigger
+        if self._outcome(item).outcome is Outcome.FAILED:
+            raise avatar_profile_failure(item)

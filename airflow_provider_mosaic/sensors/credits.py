@@ -17,29 +17,30 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
 
 
 class MosaicCreditsSensor(CompletionSensor):
     """
-    Wait until the organization has at least so many credits (https://docs.mosaic.so/api/credits/get-credits).
+    Wait until the organization has at least ``min_credits`` credits (https://docs.mosaic.so/api/credits/get-credits).
 
-    It only looks: it buys nothing, and it sets nothing aside, so that other runs may use the credits before yours
-    does. An organization without a limit has enough.
+    The sensor only reads. It buys nothing and reserves nothing: other runs may use the credits before yours does. An
+    organization without a limit always has enough.
 
-    The balance is the ``return_value``; None where there is no limit.
+    The balance is the ``return_value``; None without a limit.
 
-    :param min_credits: How many credits.
-    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
-    :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
-        shorter. Without a triggerer it is the sensor's ``poke_interval``.
-    :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
-    :param mosaic_conn_id: The connection.
+    :param min_credits: The required balance.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses
+        are shorter; on a worker it is the sensor's ``poke_interval``.
+    :param timeout: Airflow's ``timeout`` of sensors, in seconds or as a timedelta: then the sensor fails, or is skipped
+        with ``soft_fail``.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("min_credits", "mosaic_conn_id")
     _options = options.CREDITS_SENSOR
     _row_label_arguments = ("min_credits",)
+    _trigger_class = "airflow_provider_mosaic.triggers.credits.MosaicCreditsTrigger"
     _name = "The balance"
 
     def __init__(
@@ -61,31 +62,21 @@ class MosaicCreditsSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Credits:
         return hook.get_credits()
 
-    def _outcome(self, subject: Credits) -> Judgement:
+    def _outcome(self, item: Credits) -> Judgement:
         from airflow_provider_mosaic.api.outcomes import credits_outcome
 
-        return credits_outcome(subject, self._required_balance())
+        return credits_outcome(item, self._required_balance())
 
-    def _words(self, subject: Credits) -> str:
+    def _describe_status(self, item: Credits) -> str:
         from airflow_provider_mosaic.api.endpoints.billing import balance_words
 
-        return f"{balance_words(subject)}, {self._required_balance():g} are wanted"
+        return f"{balance_words(item)}, {self._required_balance():g} are required"
 
-    def _result(self, subject: Credits) -> float | None:
-        return None if subject.unlimited else subject.balance
+    def _return_value(self, item: Credits) -> float | None:
+        return None if item.unlimited else item.balance
 
-    def _trigger_class(self) -> type[MosaicCreditsTrigger]:
-        from airflow_provider_mosaic.triggers.credits import MosaicCreditsTrigger
-
-        return MosaicCreditsTrigger
-
-    def _trigger_arguments(self) -> dict[str, Any]:
+    def _item_arguments(self) -> dict[str, Any]:
         return {"min_credits": self._required_balance()}
-
-    # There is one balance: it needs no argument to say which.
-
-    def _subject(self) -> dict[str, Any]:
-        return {}
 
     @property
     def _id(self) -> str:

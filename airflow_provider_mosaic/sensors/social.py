@@ -1,4 +1,4 @@
-"""Wait for posts that were made elsewhere."""
+"""Wait for posts that another task or user created."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.outcomes import Judgement
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
-    from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 
 class MosaicSocialPostSensor(CompletionSensor):
     """
-    Wait until a post is out, whoever made it (https://docs.mosaic.so/api/social/get-social-post).
+    Wait until a post is public (https://docs.mosaic.so/api/social/get-social-post).
 
-    It only looks: it never makes, changes or withdraws a post. A scheduled post is waited for until its time and
-    beyond, so the sensor's ``timeout`` must reach that far. A post that did not come out fails the sensor without
-    retries, since another look would show the same; with ``soft_fail`` it is skipped.
+    The sensor only reads: it never creates, changes or withdraws a post. The wait for a scheduled post lasts beyond its
+    time, so give the sensor a ``timeout`` that reaches further. A failed post stays failed: the sensor fails without
+    retries, or is skipped with ``soft_fail``.
 
-    The post id is the ``return_value``; XCom ``post_urls`` has where it is out, as far as Mosaic tells it.
+    The post id is the ``return_value``. XCom ``post_urls`` has the URLs of the post, as far as Mosaic reports them.
+
+    Errors, without retries: ``MosaicPostFailedError`` if the post fails; ``MosaicNotFoundError`` for a missing post.
 
     :param post_id: The post.
-    :param deferrable: Whether it waits in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
-    :param poll_interval: The pause between two looks, in seconds or as a timedelta; in the triggerer the first ones are
-        shorter. Without a triggerer it is the sensor's ``poke_interval``.
-    :param timeout: Airflow's own: how long the sensor waits before it fails, or with ``soft_fail`` is skipped.
-    :param on_partial: What a post means that is out on some destinations and failed on others: ``fail``, ``warn`` (the
-        sensor succeeds) or ``skip``.
-    :param mosaic_conn_id: The connection.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
+    :param poll_interval: The pause between two polls, in seconds or as a timedelta. In the triggerer the first pauses
+        are shorter; on a worker it is the sensor's ``poke_interval``.
+    :param timeout: Airflow's ``timeout`` of sensors, in seconds or as a timedelta: then the sensor fails, or is skipped
+        with ``soft_fail``.
+    :param on_partial: How the task ends if the post is public on some destinations and failed on others: ``fail``,
+        ``warn`` (the sensor succeeds) or ``skip``.
+    :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
     template_fields: Sequence[str] = ("post_id", "mosaic_conn_id")
     _options = options.POST_SENSOR
     _row_label_arguments = ("post_id",)
+    _trigger_class = "airflow_provider_mosaic.triggers.social.MosaicSocialPostTrigger"
     operator_extra_links = (MosaicPostLink(),)
     _noun = "Post"
     _key = "post_id"
@@ -67,18 +70,13 @@ class MosaicSocialPostSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Post:
         return hook.get_post(self._id)
 
-    def _outcome(self, subject: Post) -> Judgement:
+    def _outcome(self, item: Post) -> Judgement:
         from airflow_provider_mosaic.api.outcomes import post_outcome
 
-        return post_outcome(subject)
+        return post_outcome(item)
 
-    def _finish(self, context: Context, subject: Post, hook: MosaicHook) -> None:
+    def _finish(self, context: Context, item: Post, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.tasks.post_waits import push_post_urls, raise_unless_posted
 
-        push_post_urls(context, subject)
-        raise_unless_posted(subject, on_partial=self.on_partial)
-
-    def _trigger_class(self) -> type[MosaicSocialPostTrigger]:
-        from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
-
-        return MosaicSocialPostTrigger
+        push_post_urls(context, item)
+        raise_unless_posted(item, on_partial=self.on_partial)

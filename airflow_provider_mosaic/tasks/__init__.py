@@ -1,5 +1,5 @@
 """
-What a task does with Mosaic over its whole life: tries, deferrals, kills and clears.
+What a task does with Mosaic over its attempts, deferrals, kills and clears.
 
-The operators and sensors are Airflow's face of this; they load it when they run, not when their DAG file is parsed.
+Operators and sensors load these modules when they run, not when their DAG file is parsed.
 """

@@ -1,4 +1,4 @@
-"""The life of a task that makes an agent what its definition says: made once, and changed only where it differs."""
+"""Make an agent match its definition: create it once, and change only what differs."""
 
 from __future__ import annotations
 
@@ -10,125 +10,124 @@ from typing import Any
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
 from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import get_agent
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
-from airflow_provider_mosaic.api.search import Candidate, Siblings
-from airflow_provider_mosaic.durable.completion_waiter import read_started
+from airflow_provider_mosaic.api.errors import MosaicNotFoundError
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
-from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
+from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.links import push_agent_link
 
 log = logging.getLogger(__name__)
 
-#: XCom key under which a task pushes the id of its agent.
+#: XCom key of the id of a task's agent.
 AGENT_ID_KEY = "mosaic_agent_id"
 
 
 class ApplyTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicApplyAgentOperator``, in one execution.
 
     :param hook: The connection.
-    :param order: What is to be applied.
-    :param durable: Whether a retry looks for an agent that an earlier try may have made and the list does not show yet.
+    :param options: What to apply.
+    :param durable: Whether a retry searches for an agent of an earlier attempt that the list does not show yet.
     """
 
-    def __init__(self, hook: MosaicHook, order: ApplyOptions, *, durable: bool) -> None:
-        self._hook = hook
-        self._order = order
-        self._durable = validate_flag("durable", durable)
-        self._apply = AgentApply(hook, order, workspace_id=hook.access.workspace_id)
+    def __init__(self, hook: MosaicHook, options: ApplyOptions, *, durable: bool) -> None:
+        self.hook = hook
+        self.name = options.definition.name
+        self.durable = validate_flag("durable", durable)
+        self.agent_apply = AgentApply(hook, options, workspace_id=hook.access.workspace_id)
 
     def apply(self, context: Mapping[str, Any]) -> str | None:
-        """
-        Make it so.
-
-        :param context: The task's context.
-        :returns: The agent's id; None in a dry run of an agent that is still to be made.
-        """
-
-        def push(key: str, value: Any, *, of: str) -> None:
-            push_xcom(context, key, value, subject=f"agent {of!r}")
-
-        def create() -> str:
-            agent_id = str(self._ensure_agent(self._create_once(context)).id)
-            # At once: what follows may fail, and an agent without nodes is there.
-            push(AGENT_ID_KEY, agent_id, of=agent_id)
-            push_agent_link(context, self._hook, agent_id, subject=f"agent {agent_id!r}")
-            return agent_id
-
-        applied = self._apply.apply(create, choose=lambda ids: self._choose_agent(self._create_once(context), ids))
+        """Apply the definition. Return the agent's id; None in a dry run of an agent that does not exist."""
+        applied = self.agent_apply.apply(
+            lambda: str(CreateAgent(self, context).ensure().id),
+            choose=lambda ids: CreateAgent(self, context).choose(ids),
+        )
         if applied.agent_id is not None:
-            push(AGENT_ID_KEY, applied.agent_id, of=applied.agent_id)
-            push_agent_link(context, self._hook, applied.agent_id, subject=f"agent {applied.agent_id!r}")
-        made = str(applied.agent_id or self._order.definition.name)
-        push("operations", applied.operations, of=made)
-        push("node_ids", dict(applied.node_ids), of=made)
+            self.push_agent(context, applied.agent_id)
+        subject = f"agent {applied.agent_id or self.name!r}"
+        push_xcom(context, "operations", applied.operations, subject=subject)
+        push_xcom(context, "node_ids", dict(applied.node_ids), subject=subject)
         return applied.agent_id
 
-    def _create_once(self, context: Mapping[str, Any]) -> CreateOnce:
-        name = self._order.definition.name
-        # Only what the agent is found by: a definition that has changed since is applied to the agent that is there.
-        request = [name, self._hook.access.workspace_id]
+    def push_agent(self, context: Mapping[str, Any], agent_id: str) -> None:
+        """Push the id and the link of the agent."""
+        subject = f"agent {agent_id!r}"
+        push_xcom(context, AGENT_ID_KEY, agent_id, subject=subject)
+        push_agent_link(context, self.hook, agent_id, subject=subject)
 
-        def present(began: float) -> ExistingItems | None:
-            try:
-                return ExistingItems(ids=tuple(agent.agent_id for agent in self._apply.agents_by_name.all()))
-            except MosaicError as error:
-                log.info("The agents that are there before this one are not known: %s", error)
-                return None
 
-        def candidates(record: StartRecord) -> list[Candidate]:
-            return [
-                Candidate(id=agent.agent_id, status="there", started_at=agent.created_at)
-                for agent in self._apply.agents_by_name.all()
-                if agent.agent_id not in (record.existing_ids or ())
-            ]
+class CreateAgent(CreateOnce):
+    """The creation of the agent, without nodes. The name identifies it, so it belongs to no single task."""
 
-        return CreateOnce(
-            description=f"agent {name!r}",
-            memory=TaskState(context, kind="agent", request=request, durable=self._durable),
-            send=self._apply.create,
-            snapshot_existing=present,
-            find_candidates=candidates,
-            # The name says which agent is meant, whoever made it.
-            siblings=lambda with_waiting: Siblings(),
-            adopt=True,
-            timeout=None,
-            advice="Look at the agents in the editor.",
-            validate_adopted=self._hook.get_agent,
+    advice = "Check the agents in the editor."
+
+    def __init__(self, task: ApplyTask, context: Mapping[str, Any]) -> None:
+        super().__init__(
+            # Without the rest of the definition: a changed definition is applied to the same agent.
+            state=TaskState(
+                context, kind="agent", request=[task.name, task.hook.access.workspace_id], durable=task.durable
+            ),
+            description=f"agent {task.name!r}",
         )
+        self._task = task
+        self._context = context
+        self._agents_by_name = task.agent_apply.agents_by_name
 
-    def _ensure_agent(self, once: CreateOnce) -> StartRecord:
-        """The agent that was made, by this try or by an earlier one; the list shows none of that name."""
-        record = once.memory.load()
-        if record is None or record.id is None:
-            record = once.adopted(record) or record
-        once.memory.record_failure_reason()
-        if record is None:
-            return once.start()
-        if record.id is None:
-            # None was there a moment ago: what the list shows from now on is the one that is meant.
-            return once.resume_search(replace(record, is_saved=True, existing_ids=()))
+    def send(self) -> str:
+        """Create the agent and return its id."""
+        return self._task.agent_apply.create()
+
+    def snapshot_existing(self, now: float) -> ExistingItems:
+        """Return the agents of this name."""
+        return ExistingItems(ids=tuple(agent.agent_id for agent in self._agents_by_name.all()))
+
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        """Return the agents of this name that did not exist before."""
+        return [
+            Candidate(id=agent.agent_id, status="exists", started_at=agent.created_at)
+            for agent in self._agents_by_name.all()
+            if agent.agent_id not in (record.existing_ids or ())
+        ]
+
+    def resume_search(self, record: StartRecord) -> StartRecord:
+        """Search for any agent of this name: the list showed none a moment ago."""
+        return super().resume_search(replace(record, is_saved=True, existing_ids=()))
+
+    def can_continue(self, record: StartRecord) -> bool:
+        """Continue with an agent that still exists."""
         try:
-            read_started(self._hook, get_agent(record.id), begun=record.started_at)
+            read_started(self._task.hook, get_agent(str(record.id)), started_at=record.started_at)
         except MosaicNotFoundError:
-            log.warning("Agent %r of an earlier try is not there any more: making a new one.", record.id)
-            return once.start()
-        log.info("Going on with agent %r, which an earlier try has made.", record.id)
-        return record
+            log.warning("Agent %r of an earlier attempt does not exist any more. Creating a new one.", record.id)
+            return False
+        log.info("Continuing with agent %r of an earlier attempt.", record.id)
+        return True
 
-    def _choose_agent(self, once: CreateOnce, ids: Sequence[str]) -> str:
-        """Which of the agents of one name is the task's own, by its memory or by a person's word."""
-        record = once.memory.load()
-        if record is None or record.id is None:
-            record = once.adopted(record)
+    def on_started(self, id: str) -> None:
+        """Push the id and the link: a later step may fail, and the agent exists."""
+        self._task.push_agent(self._context, id)
+
+    def validate_adopted(self, id: str) -> None:
+        """Raise if there is no such agent."""
+        self._task.hook.get_agent(id)
+
+    def choose(self, ids: Sequence[str]) -> str:
+        """
+        Return which of several agents of one name is the task's: the saved one, or the one that a user named.
+
+        :raises MosaicValidationError: It is none of them.
+        """
+        record = self.load()
         if record is None or record.id is None or record.id not in ids:
-            self._apply.agents_by_name.refuse_several(ids, once.memory.decisions.adopt_hint(ids))
+            self._agents_by_name.refuse_several(ids, self.state.adoption.adopt_hint(ids))
         log.warning(
-            "These agents all have the name %r: %s. Going on with %r, which is this task's: delete the others, or give "
-            "the agent_id.",
-            self._order.definition.name,
+            "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
+            "set agent_id.",
+            self._task.name,
             ", ".join(ids),
             record.id,
         )

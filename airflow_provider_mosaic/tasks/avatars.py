@@ -1,4 +1,4 @@
-"""The life of a task that makes an avatar profile: once, over lost answers and retries."""
+"""Create an avatar profile once, over lost responses and retries."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
 
-#: XCom key under which a task pushes the id of its profile, at once after it was made.
+#: XCom key of the id of a task's profile, pushed right after its creation.
 AVATAR_PROFILE_ID_KEY = "mosaic_avatar_profile_id"
 
 
 class AvatarTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicCreateAvatarProfileOperator``, in one execution.
 
     :param hook: The connection.
-    :param name: The name of the profile, by which a lost one is found again.
-    :param sources: What it is made of, by the names of the arguments of :func:`create_avatar_profile`.
-    :param durable: Whether a retry goes on with the profile of an earlier try.
-    :param operator_class: The class of tasks that make profiles.
+    :param name: The name of the profile. A search finds the profile by it.
+    :param sources: The other arguments of :func:`create_avatar_profile`.
+    :param durable: Whether a retry continues with the profile of an earlier attempt.
+    :param operator_class: The class of operators that create profiles.
     """
 
     def __init__(
@@ -43,76 +43,72 @@ class AvatarTask:
         durable: Any,
         operator_class: type[Any],
     ) -> None:
-        self._hook = hook
-        self._name = name
-        self._call = create_avatar_profile(name, **sources)
-        self._durable = validate_flag("durable", durable)
-        self._operator_class = operator_class
+        self.hook = hook
+        self.name = name
+        self.call = create_avatar_profile(name, **sources)
+        self.durable = validate_flag("durable", durable)
+        self.operator_class = operator_class
 
-    def stakes(self, error: MosaicError) -> Consequences:
-        """
-        Return what a failure of the task means.
-
-        :param error: What happened.
-        """
+    def consequences(self, error: MosaicError) -> Consequences:
+        """Return what an error of the task means."""
         return Consequences(
-            means="No avatar profile was made by this try.",
-            retry="makes the profile, unless it finds one that an earlier try has made",
-            choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to make the profile.",),
+            means="This attempt created no avatar profile.",
+            retry="creates the profile, unless it finds one of an earlier attempt",
+            choices=()
+            if isinstance(error, MosaicAmbiguousOutcomeError)
+            else ("Clear this task to create the profile.",),
         )
 
     def create(self, context: Mapping[str, Any]) -> str:
-        """
-        Make the profile, or go on with an earlier try's.
+        """Create the profile, or continue with that of an earlier attempt. Return its id."""
+        return str(CreateAvatarProfile(self, context).ensure().id)
 
-        :param context: The task's context.
-        :returns: The profile's id.
-        """
-        memory = TaskState(context, kind="avatar_profile", request=self._call.body, durable=self._durable)
-        return str(self._create_once(context, memory).ensure().id)
 
-    def _can_continue(self, record: StartRecord) -> bool:
-        log.info("An earlier try has made avatar profile %r: it is not made again.", record.id)
+class CreateAvatarProfile(CreateOnce):
+    """The creation of the profile."""
+
+    advice = "Check the avatar profiles in Mosaic."
+
+    def __init__(self, task: AvatarTask, context: Mapping[str, Any]) -> None:
+        super().__init__(
+            state=TaskState(context, kind="avatar_profile", request=task.call.body, durable=task.durable),
+            description=f"avatar profile {task.name!r}",
+            siblings=SiblingTasks(context, key=AVATAR_PROFILE_ID_KEY, operator_class=task.operator_class),
+        )
+        self._task = task
+        self._context = context
+
+    def send(self) -> str:
+        """Create the profile and return its id."""
+        profile = self._task.hook.send(self._task.call)
+        log.info("Created avatar profile %r, which is %s.", profile.id, profile.status)
+        return profile.id
+
+    def snapshot_existing(self, now: float) -> ExistingItems:
+        """Return the profiles of this name."""
+        return ExistingItems(ids=tuple(profile.id for profile in self._of_this_name()))
+
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        """Return the profiles of this name that did not exist before."""
+        return [profile for profile in self._of_this_name() if profile.id not in (record.existing_ids or ())]
+
+    def can_continue(self, record: StartRecord) -> bool:
+        """Continue with any profile: it is not created again."""
+        log.info("Continuing with avatar profile %r of an earlier attempt.", record.id)
         return True
 
-    def _create_once(self, context: Mapping[str, Any], memory: TaskState) -> CreateOnce:
-        def begin() -> str:
-            profile = self._hook.send(self._call)
-            log.info("Made avatar profile %r, which is %s.", profile.id, profile.status)
-            return profile.id
+    def on_started(self, id: str) -> None:
+        """Push the id."""
+        push_xcom(self._context, AVATAR_PROFILE_ID_KEY, id, subject=f"avatar profile {id!r}")
 
-        def named() -> list[Candidate]:
-            return [
-                Candidate(id=profile.id, status=profile.status)
-                for profile in self._hook.list_avatar_profiles()
-                # What a row does not show can't speak against it.
-                if profile.name is None or profile.name.split() == self._name.split()
-            ]
+    def validate_adopted(self, id: str) -> None:
+        """Raise if there is no such profile."""
+        self._task.hook.get_avatar_profile(id)
 
-        def present(began: float) -> ExistingItems | None:
-            try:
-                return ExistingItems(ids=tuple(profile.id for profile in named()))
-            except MosaicError as error:
-                log.info("The avatar profiles that are there before this one are not known: %s", error)
-                return None
-
-        return CreateOnce(
-            description=f"avatar profile {self._name!r}",
-            memory=memory,
-            send=begin,
-            snapshot_existing=present,
-            find_candidates=lambda record: _not_before(record, named()),
-            siblings=SiblingTasks(context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._operator_class).read,
-            adopt=True,
-            timeout=None,
-            advice="Look at the avatar profiles in Mosaic.",
-            can_continue=self._can_continue,
-            on_started=lambda profile_id: push_xcom(
-                context, AVATAR_PROFILE_ID_KEY, profile_id, subject=f"avatar profile {profile_id!r}"
-            ),
-            validate_adopted=lambda profile_id: self._hook.get_avatar_profile(profile_id),
-        )
-
-
-def _not_before(record: StartRecord, candidates: list[Candidate]) -> list[Candidate]:
-    return [candidate for candidate in candidates if candidate.id not in (record.existing_ids or ())]
+    def _of_this_name(self) -> list[Candidate]:
+        return [
+            Candidate(id=profile.id, status=profile.status)
+            for profile in self._task.hook.list_avatar_profiles()
+            # A row without a name may be any profile.
+            if profile.name is None or profile.name.split() == self._task.name.split()
+        ]

@@ -1,4 +1,4 @@
-"""What tasks do to a run that exists already, whoever started it: resume it, wait for it, or cancel it."""
+"""Resume or cancel a run that exists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -30,137 +31,115 @@ from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after
 
 log = logging.getLogger(__name__)
 
-#: Seconds between the looks at a run that was resumed a moment ago.
+#: Seconds between reads of a run that was just resumed.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Seconds between the reads of a run whose cancel was accepted: whether cancelling is synchronous is not documented.
+#: Seconds between reads of a cancelled run: it is not documented whether cancelling is synchronous.
 _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: Seconds between the looks for the kill of a cleared deferral; it was seen 1.1 and 1.4 s after the new try's start.
+#: Seconds between reads that wait for the kill of a cleared deferral. It came 1.1 and 1.4 s after the new attempt.
 _KILL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class ResumeTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicResumeRunOperator``, in one execution.
 
-    :param order: How to wait.
+    :param options: How to wait.
     :param hook: The connection.
     :param run_id: The run.
     """
 
-    def __init__(self, order: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
-        self._order = order
+    def __init__(self, options: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
+        self._options = options
         self._hook = hook
         self._run_id = validate_id("run_id", run_id)
-        self.wait = RunWait(order, hook)
+        self.wait = RunWait(options, hook)
 
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
-        """
-        Bad ends of the run that a retry would only meet again.
-
-        :param context: The task's context.
-        """
+        """Return the errors of a run that a retry would meet again."""
         return (MosaicRunPartialError,)
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
-        """
-        Return what a failure of the task means.
-
-        :param context: The task's context.
-        :param error: What happened.
-        """
-        run_id = self._run_id
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+        """Return what an error of the task means."""
+        run_id = self.wait.item_id or self._run_id
         return Consequences(
-            means=self.wait.may_run if self.wait.held else f"Run {run_id!r} was not resumed by this try.",
+            means=f"Run {run_id!r} may keep running, and cost credits."
+            if self.wait.item_id
+            else f"Run {run_id!r} was not resumed by this attempt.",
             retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
-            # Mosaic resumes no run that ended partly.
+            # Mosaic does not resume a run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)
             else (f"Clear this task to resume run {run_id!r} once more: only what is missing is paid.",),
         )
 
-    def waits_for(self, run_id: str) -> None:
-        """
-        After a deferral: this is the run.
-
-        :param run_id: The run.
-        """
-        self._run_id = run_id
-
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
         Resume the run if it failed or was cancelled, then wait for it.
 
-        :param context: The task's context.
-        :returns: The run id, or how to wait for it in the triggerer.
+        :returns: The run id, or how to wait in the triggerer.
         """
         run_id = self._run_id
-        memory = TaskState(context, kind="resume", request=run_id)
-        record = memory.load()
-        if memory.cleared_id is None:
-            # After a clear it is the same run that is resumed.
-            memory.record_failure_reason()
+        state = TaskState(context, kind="resume", request=run_id)
+        record = state.load()
+        if state.cleared_id is None:
+            # After a clear the task resumes the same run.
+            state.log_discarded()
         run = self._hook.get_run(run_id)
-        if (record is None or not record.is_saved) and run.status == RunStatus.CANCELLED:
-            # Whoever cancelled it, this task is asked for to have it go on: also if this try dies before it does.
-            self.wait.permission(context).grant(run_id)
-        deadline = self._deadline(memory, record)
-        push_run(context, self._hook, run_id, run.agent_id)
-        standing = run_outcome(run).outcome
-        if standing is Outcome.FAILED:
-            if record is not None and record.is_saved:
-                self.wait.fail_if_cancelled_elsewhere(context, run)
-            resume(self._hook, run, self.wait, context, deadline=deadline)
-        elif standing is Outcome.PENDING:
-            log.info("Run %r is %s already: there is nothing to resume.", run_id, run.status)
-            if memory.cleared_id is not None:
-                resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=deadline)
-        else:
-            log.info("Run %r is %s, which can't be resumed: taking it as it is.", run_id, run.status)
-        return self.wait.wait(context, run_id, deadline=deadline)
-
-    def _deadline(self, memory: TaskState, record: StartRecord | None) -> float | None:
-        """When to stop waiting: set by the first try, and kept by those that follow."""
         if record is None or not record.is_saved:
-            now, timeout = time.time(), self._order.timeout
-            record = StartRecord(started_at=now, id=self._run_id, deadline=None if timeout is None else now + timeout)
-            memory.save_best_effort(record)
-        return record.deadline
+            if run.status == RunStatus.CANCELLED:
+                # The task is told to resume this run. Granted first, in case the attempt dies before it does.
+                self.wait.permission(context).grant(run_id)
+            now, timeout = time.time(), self._options.timeout
+            record = StartRecord(started_at=now, id=run_id, deadline=None if timeout is None else now + timeout)
+            is_retry = False
+            state.save_best_effort(record)
+        else:
+            is_retry = True
+        push_run(context, self._hook, run_id, run.agent_id)
+        outcome = run_outcome(run).outcome
+        if outcome is Outcome.FAILED:
+            if is_retry:
+                self.wait.fail_if_cancelled_elsewhere(context, run)
+            resume(self._hook, run, self.wait, context, deadline=record.deadline)
+        elif outcome is Outcome.PENDING:
+            log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
+            if state.cleared_id is not None:
+                resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
+        else:
+            log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)
+        return self.wait.wait(context, run_id, deadline=record.deadline)
 
 
 def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None) -> None:
     """
     Resume a run that failed or was cancelled: only what is missing is done again.
 
-    :param hook: The connection.
     :param run: The run as it was read last.
-    :param wait: The wait for it, which tells its story when it can't be resumed.
-    :param context: The task's context.
-    :param deadline: When waiting for it stops, in seconds since the epoch.
-    :raises MosaicError: It is not resumed.
+    :param wait: The wait for the run. It reports a run that can't be resumed.
+    :param deadline: When the wait stops, in seconds since the epoch.
+    :raises MosaicError: The run is not resumed.
     """
     if deadline is not None and time.time() >= deadline:
-        # What is resumed now would be cancelled at once, and paid.
-        raise fail_exception(wait.failure(context, run, "The time given for it is over: it is not resumed."))
+        # The task would cancel it at once, and pay for it.
+        raise fail_exception(wait.failure(context, run, "Its timeout has passed, so it is not resumed."))
     try:
         resumed = hook.resume_run(run.run_id)
     except MosaicConnectionError:
-        # Nothing was sent: it is no answer.
+        # Nothing was sent.
         raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
-        # Somebody else may have resumed it a moment ago, be it an earlier try that was killed.
+        # It may have been resumed a moment ago, by a user or by an earlier attempt that was killed.
         now = _read_until_changed(hook, run)
         if run_outcome(now).ended and now.status == run.status:
-            # No retry can help: the state that refuses the resume stays.
             why = conflict.detail or "its state does not allow it"
             raise fail_exception(wait.failure(context, now, f"It can't be resumed: {why}.")) from conflict
-        log.info("Run %r was resumed by someone else: going on with it.", run.run_id)
+        log.info("Run %r was resumed outside this task. The task continues with it.", run.run_id)
     except MosaicAmbiguousOutcomeError as lost:
-        # A second resume is refused, so looking is enough: if the first took effect, the run is going on.
-        # A short rest may have come to its end by now, and then shows another one than before.
+        # The status shows whether the resume had an effect. A short run may already have ended, with another status.
         if _read_until_changed(hook, run).status == run.status:
             raise (lost.__cause__ or lost) from None
-        log.info("Run %r is going on again, although the answer to the resume was lost.", run.run_id)
+        log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
         log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
         _read_until_changed(hook, run)
@@ -169,12 +148,9 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
 
 
 def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
-    """
-    A run that may have been resumed a moment ago: its old end may be shown a little longer, and is not a new one.
-
-    One that ended partly can't have been resumed.
-    """
+    """Read a run that may have been resumed: it may still show its old status for some seconds."""
     now = hook.get_run(run.run_id)
+    # Mosaic does not resume a run that ended partly.
     for pause in _EFFECT_PAUSES if run_outcome(run).outcome is Outcome.FAILED else ():
         if now.status != run.status:
             break
@@ -187,16 +163,12 @@ def resume_after_late_kill(
     hook: MosaicHook, run_id: str, wait: RunWait, context: Mapping[str, Any], *, deadline: float | None
 ) -> None:
     """
-    Keep a run going that a deferred task was waiting for when a person cleared it, and that it goes on with.
+    Resume a run that the trigger of a cleared deferral cancels, because the cleared task continues with the same run.
 
-    Airflow kills the trigger of the cleared deferral a little after the new try has begun, and what is waited for is
-    cancelled by that: it is resumed then.
+    Airflow kills that trigger a little after the new attempt has started.
 
-    :param hook: The connection.
-    :param run_id: The run.
-    :param wait: The wait for it.
-    :param context: The task's context.
-    :param deadline: When waiting for it stops, in seconds since the epoch.
+    :param wait: The wait for the run.
+    :param deadline: When the wait stops, in seconds since the epoch.
     """
     if not (wait.cancels and triggers_receive_kills()):
         return
@@ -204,7 +176,7 @@ def resume_after_late_kill(
         time.sleep(pause)
         run = hook.get_run(run_id)
         if run.status == RunStatus.CANCELLED:
-            log.info("Run %r was cancelled with the cleared task's old wait.", run_id)
+            log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
             resume(hook, run, wait, context, deadline=deadline)
             return
         if run_outcome(run).ended:
@@ -213,24 +185,22 @@ def resume_after_late_kill(
 
 def cancel(hook: MosaicHook, run_id: str) -> str:
     """
-    Cancel a run and read it until it has ended; one that has ended already is left as it is.
+    Cancel a run and read it until it has ended. A run that has ended stays as it is.
 
-    :param hook: The connection.
-    :param run_id: The run.
     :returns: The run id.
-    :raises MosaicError: It goes on, or it is not known.
+    :raises MosaicError: The run still runs, or is unknown.
     """
     run_id = validate_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
     except MosaicConnectionError:
         raise
-    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
-        # How a run that has ended refuses to be cancelled is not documented, so the run itself is asked.
+    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as rejection:
+        # It is not documented how Mosaic rejects the cancel of a run that has ended.
         run = hook.get_run(run_id)
         if not run_outcome(run).ended:
-            raise refusal
-        log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, run.status)
+            raise rejection
+        log.info("Run %r had ended already, as %s. There is nothing to cancel.", run_id, run.status)
         return run_id
     now = run_after_cancel(hook, run_id, _CANCEL_PAUSES)
     if now is None:
@@ -242,12 +212,13 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     elif now.status == RunStatus.CANCELLED:
         log.info("Run %r is cancelled.", run_id)
     elif run_outcome(now).ended:
-        log.info("Run %r had ended already, as %s: there is nothing to cancel.", run_id, now.status)
+        log.info("Run %r had ended already, as %s. There is nothing to cancel.", run_id, now.status)
     else:
         raise MosaicError(
             f"Mosaic accepted the cancel of run {run_id!r}, but {sum(_CANCEL_PAUSES):g} s later the run is still "
-            f"{now.status}. It may go on and cost credits. Retry this task, which cancels it once more, or cancel it "
-            "in the editor.",
+            f"{now.status}.",
+            means="It may keep running and cost credits.",
+            to_do="Retry this task, which cancels it once more, or cancel it in the editor.",
             transient=True,
         )
     return run_id

@@ -1,4 +1,4 @@
-"""The wait until a post is out, and how its end is judged. Nothing withdraws a post."""
+"""Wait until a post is published, and judge its end. Nothing withdraws a post."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.links import MosaicPostLink
@@ -25,88 +25,76 @@ from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
 
-#: XCom key under which a task pushes where its post is out.
+#: XCom key of the URLs of a task's published post.
 POST_URLS_KEY = "post_urls"
-#: XCom key under which a task pushes the id of its post, at once after it was made.
+#: XCom key of the id of a task's post, pushed right after its creation.
 POST_ID_KEY = "mosaic_post_id"
 
 
 class PostWait(CompletionWaiter[Post]):
-    """The wait until one post is out, or is known not to come out."""
+    """The wait until a post is published or has failed."""
 
     noun = "Post"
     key = "post_id"
     id_key = POST_ID_KEY
     kinds = ("post",)
 
-    def _read(self, subject_id: str) -> Call[Post]:
-        return get_post(subject_id)
+    def _read(self, item_id: str) -> Call[Post]:
+        return get_post(item_id)
 
-    def _poll_state(self, subject_id: str, **course: Any) -> PollState[Post]:
-        return post_poll_state(subject_id, **course)
+    def _poll_state(self, item_id: str, **options: Any) -> PollState[Post]:
+        return post_poll_state(item_id, **options)
 
-    def _trigger(self, subject_id: str, **course: Any) -> MosaicSocialPostTrigger:
-        return MosaicSocialPostTrigger(post_id=subject_id, **course)
+    def _trigger(self, item_id: str, **options: Any) -> MosaicSocialPostTrigger:
+        return MosaicSocialPostTrigger(post_id=item_id, **options)
 
-    def finish(self, context: Mapping[str, Any], post: Post) -> str:
-        """
-        Judge a post whose end the answer to its request has told.
-
-        :param context: The task's context.
-        :param post: The post.
-        :returns: The post id.
-        """
-        return self._finish(context, post)
-
-    def _finish(self, context: Mapping[str, Any], subject: Post) -> str:
-        push_post_urls(context, subject)
+    def finish(self, context: Mapping[str, Any], item: Post) -> str:
+        """Push the URLs. Return the id of a published post, else raise or skip."""
+        push_post_urls(context, item)
         try:
-            raise_unless_posted(subject, on_partial=self._order.on_partial)
+            raise_unless_posted(item, on_partial=self._options.on_partial)
         except MosaicPostFailedError as failure:
-            if is_published_nowhere(subject):
-                # A retry makes it again.
+            if is_published_nowhere(item):
+                # A retry creates it again.
                 raise
             raise fail_exception(failure) from None
-        return subject.post_id
+        return item.post_id
 
-    def _timeout_error(self, context: Mapping[str, Any], subject_id: str, clocks: Deadlines) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         return fail_exception(
             MosaicTimeoutError(
-                f"Post {subject_id!r} is not out in the time given for it.",
-                means="It may come out yet: it was not withdrawn, and is not made again.",
+                f"Post {item_id!r} is not published within its timeout.",
+                means="It may be published later: it was not withdrawn, and is not created again.",
             )
         )
 
 
 def is_published_nowhere(post: Post) -> bool:
     """
-    Whether a post may be made again.
+    Return whether a post that has ended may be created again.
 
-    Mosaic lists ``failed`` beside ``partial_failure`` and does not say that nothing is out then: the provider assumes
-    it, unless a destination shows otherwise.
-
-    :param post: A post that has ended.
+    Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
+    published. The provider assumes it, unless a destination shows otherwise.
     """
     return post.status == PostStatus.FAILED and not any(destination.is_published for destination in post.outcomes)
 
 
 def raise_unless_posted(post: Post, *, on_partial: str) -> None:
     """
-    Say how a post ended, and fail or skip by it.
+    Log how a post ended, and fail or skip accordingly.
 
-    :param post: A post that has ended.
-    :param on_partial: What it means that only some destinations have it: ``warn``, ``fail`` or ``skip``.
-    :raises MosaicPostFailedError: It is not out, or not everywhere.
+    :param on_partial: What to do if only some destinations have it: ``warn``, ``fail`` or ``skip``.
+    :raises MosaicPostFailedError: The post is not published, or not everywhere.
     """
-    standing = post_outcome(post).outcome
-    if standing is Outcome.SUCCESS:
+    outcome = post_outcome(post).outcome
+    if outcome is Outcome.SUCCESS:
         urls = public_urls(post)
-        log.info("Post %r is out%s", post.post_id, ":" if urls else ".")
+        log.info("Post %r is published%s", post.post_id, ":" if urls else ".")
         for place in urls:
             log.info("  %s: %s", place.name, place.url)
         return
     failure = post_failure(post)
-    if standing is Outcome.FAILED or on_partial == "fail":
+    if outcome is Outcome.FAILED or on_partial == "fail":
         raise failure
     if on_partial == "skip":
         raise AirflowSkipException(str(failure))
@@ -114,12 +102,7 @@ def raise_unless_posted(post: Post, *, on_partial: str) -> None:
 
 
 def push_post_urls(context: Mapping[str, Any], post: Post) -> None:
-    """
-    Push where a post is out: one row a destination whose address Mosaic has told.
-
-    :param context: The task's context.
-    :param post: The post.
-    """
+    """Push the URLs of a published post, one row for each destination that has one."""
     urls = public_urls(post)
     if not urls:
         return
@@ -128,13 +111,8 @@ def push_post_urls(context: Mapping[str, Any], post: Post) -> None:
     push_link(context, MosaicPostLink().xcom_key, urls[0].url, subject=subject)
 
 
-def timeout_of(timeout: Any, schedule_date: Any) -> Any:
-    """
-    How long to wait for a post; one that is scheduled is waited for from its time on.
-
-    :param timeout: Seconds or a timedelta, from the time of publishing.
-    :param schedule_date: When it is to be published.
-    """
+def post_timeout(timeout: Any, schedule_date: Any) -> Any:
+    """Return how long to wait for a post. For a scheduled post the timeout counts from its schedule."""
     if timeout is None or schedule_date is None:
         return timeout
     ahead = validate_datetime("schedule_date", schedule_date).timestamp() - time.time()

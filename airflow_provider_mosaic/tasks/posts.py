@@ -1,4 +1,4 @@
-"""The life of a task that publishes a post: once, and if asked for, until it is out."""
+"""Publish a post once, and wait until it is published if that is requested."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import (
     ExistingItems,
     StartRecord,
     TaskState,
-    has_start_record,
+    can_save_state,
     publishing_not_started,
 )
 from airflow_provider_mosaic.durable.xcoms import push_xcom
@@ -45,25 +47,25 @@ from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
     PostWait,
     is_published_nowhere,
+    post_timeout,
     push_post_urls,
-    timeout_of,
 )
 
 log = logging.getLogger(__name__)
 
-#: How long the link to an output lasts, by the documentation of GET /agent_run/{run_id}.
-_LINKS_LAST = timedelta(days=7)
+#: How long the link to an output works, by the documentation of GET /agent_run/{run_id}.
+_OUTPUT_LINK_LIFETIME = timedelta(days=7)
 _LINK = re.compile(r"""https?://[^\s'"<>]+""", re.IGNORECASE)
-#: How many of the newest posts are looked through for one whose answer was lost.
-_NEWEST = 300
-#: A present in which no schedule is past.
+#: The number of newest posts that are searched for a lost one.
+_MOST_SEARCHED = 300
+#: A time before every schedule.
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostOptions:
     """
-    What an operator was asked for, checked. The meanings are those of
+    The validated arguments of an operator. Their meanings are those of
     :class:`~airflow_provider_mosaic.operators.social.MosaicSocialPostOperator`.
     """
 
@@ -81,18 +83,18 @@ class PostOptions:
 
     @classmethod
     def validated(
-        cls, *, run_id: Any, media_urls: Any, output_ids: Any, durable: Any, schedule_date: Any, **order: Any
+        cls, *, run_id: Any, media_urls: Any, output_ids: Any, durable: Any, schedule_date: Any, **options: Any
     ) -> PostOptions:
         """
-        An order from an operator's arguments.
+        Validate an operator's arguments.
 
-        :raises MosaicValidationError: One of them is wrong.
+        :raises MosaicValidationError: One of them is invalid.
         """
         run_id = POST["run_id"]("run_id", run_id)
         validate_media_of_post(run_id=run_id, media_urls=media_urls, output_ids=output_ids)
         names = ("text", "social_connection_ids", "platforms", "workspace_id", "provider_options")
-        content = {name: order.pop(name) for name in names}
-        timeout = timeout_of(order.pop("timeout"), schedule_date)
+        content = {name: options.pop(name) for name in names}
+        timeout = post_timeout(options.pop("timeout"), schedule_date)
         return cls(
             **content,
             run_id=run_id,
@@ -100,16 +102,16 @@ class PostOptions:
             output_ids=POST["output_ids"]("output_ids", output_ids),
             schedule_date=schedule_date,
             durable=POST["durable"]("durable", durable),
-            waiting=WaitOptions.validated(timeout=timeout, **order),
+            waiting=WaitOptions.validated(timeout=timeout, **options),
         )
 
     def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
         """
-        The request.
+        Return the call that creates the post.
 
-        :param media_urls: The media, by links that are fresh.
-        :param workspace_id: The workspace where the order names none.
-        :param now: Before when a schedule is in the past.
+        :param media_urls: Fresh links to the media.
+        :param workspace_id: The workspace, if the options have none.
+        :param now: The time before which a schedule is rejected as past.
         """
         return create_post(
             self.text,
@@ -125,209 +127,183 @@ class PostOptions:
 
 class PostTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicSocialPostOperator``, in one execution.
 
-    :param order: What is asked for.
+    :param options: What is requested.
     :param hook: The connection.
-    :param operator_class: The class of tasks that make posts.
+    :param operator_class: The class of operators that create posts.
     """
 
-    def __init__(self, order: PostOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
-        self._order = order
-        self._hook = hook
-        self._operator_class = operator_class
-        self._known: str | None = None
-        self._answer: Post | None = None
-        self.wait = PostWait(order.waiting, hook)
-
-    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
-        """
-        Bad ends of a post that a retry would only meet again; the wait itself knows the others.
-
-        :param context: The task's context.
-        """
-        # Without a memory a retry does not go on with the post.
-        return () if has_start_record(context, durable=self._order.durable) else NON_RETRYABLE_ERRORS
-
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
-        """
-        Return what a failure of the task means.
-
-        :param context: The task's context.
-        :param error: What happened.
-        """
-        post_id = self._known
-        if isinstance(error, MosaicAmbiguousOutcomeError):
-            return Consequences(means="", retry="looks for the post before it publishes anything", choices=())
-        if post_id is None:
-            return Consequences(
-                means="Nothing was published by this try.",
-                retry="publishes the post, unless it finds one that an earlier try has made",
-                choices=("Clear this task to publish the post.",),
-            )
-        again = "makes the post again, since nothing of it is out"
-        kept = f"continues with post {post_id!r} and publishes nothing twice"
-        blind = "looks for the post that this try has made, and fails if there is one"
-        remembered = has_start_record(context, durable=self._order.durable)
-        return Consequences(
-            means=f"Post {post_id!r} is not withdrawn: it may be out, or come out yet.",
-            retry=(again if isinstance(error, MosaicPostFailedError) else kept) if remembered else blind,
-            choices=(f"Look at post {post_id!r} in Mosaic. Clearing this task publishes a second post.",),
-        )
-
-    def waits_for(self, post_id: str) -> None:
-        """
-        After a deferral: this is the post.
-
-        :param post_id: The post.
-        """
-        self._known = post_id
+    def __init__(self, options: PostOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+        self.options = options
+        self.hook = hook
+        self.operator_class = operator_class
+        self.wait = PostWait(options.waiting, hook)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
-        Make the post, or go on with an earlier try's, and wait for it if asked to.
+        Create the post or continue with that of an earlier attempt, and wait for it if requested.
 
-        :param context: The task's context.
-        :returns: The post id, or how to wait for it in the triggerer.
+        :returns: The post id, or how to wait in the triggerer.
         """
-        order = self._order
         with publishing_not_started(context, "post"):
-            request = [self._search_description(), order.run_id, order.output_ids]
-        memory = TaskState(context, kind="post", request=request, durable=order.durable)
-        record = self._create_once(context, memory).ensure()
-        post_id = str(record.id)
-        if (
-            self._answer is not None
-            and not self._order.waiting.wait_for_completion
-            and post_outcome(self._answer).ended
-        ):
-            # The answer to the request has told the end already.
-            return self.wait.finish(context, self._answer)
-        return self.wait.wait(context, post_id, deadline=record.deadline, begun=record.started_at)
+            creation = CreatePost(self, context)
+        record = creation.ensure()
+        response = creation.response
+        if response is not None and not self.options.waiting.wait_for_completion and post_outcome(response).ended:
+            return self.wait.finish(context, response)
+        return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
 
-    def _create_or_adopt(self, context: Mapping[str, Any], post_id: str) -> None:
-        self._known = post_id
-        push_xcom(context, POST_ID_KEY, post_id, subject=f"post {post_id!r}")
-        if self._answer is not None:
-            push_post_urls(context, self._answer)
+    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+        """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
+        # Without saved state a retry does not know the post.
+        return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
 
-    def _search_description(self) -> dict[str, Any]:
-        """The request's body, but for the links to a run's outputs; a retry may look for it after its own schedule."""
-        media = ["https://outputs.invalid/"] if self._order.run_id else self._order.media_urls
-        body: dict[str, Any] = self._order.call(media, now=_LONG_AGO).body
-        return body
-
-    def _can_continue(self, record: StartRecord) -> bool:
-        """Whether an earlier try's post stands; only one of which nothing is out is made again."""
-        post_id = str(record.id)
-        try:
-            post = read_started(self._hook, get_post(post_id), begun=record.started_at)
-        except MosaicNotFoundError as error:
-            raise MosaicNotFoundError(
-                f"Post {post_id!r}, which an earlier try made, is not there any more.",
-                means="It may have been out, so it is not made again: clear the task if it should be.",
-            ) from error
-        if is_published_nowhere(post):
-            self._known = None
-            log.info("Post %r of an earlier try failed, nothing of it is out: making it again.", post_id)
-            return False
-        log.info("Post %r of an earlier try is %s: it is not made again.", post_id, post.status)
-        return True
-
-    def _check_workspace(self) -> None:
-        """
-        Refuse a workspace whose posts the connection may not list: a lost answer would be looked for in vain, and the
-        post made twice.
-        """
-        wanted, narrowed = self._order.workspace_id, self._hook.access.workspace_id
-        if wanted is not None and narrowed is not None and wanted.lower() != narrowed.lower():
-            raise_invalid(
-                "workspace_id",
-                wanted,
-                f"the connection {self._hook.mosaic_conn_id!r} is narrowed to workspace {narrowed!r}. Nothing was "
-                "posted. Use a connection without a workspace id, or leave the argument out.",
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+        """Return what an error of the task means."""
+        post_id = self.wait.item_id
+        if isinstance(error, MosaicAmbiguousOutcomeError):
+            return Consequences(means="", retry="searches for the post before it publishes anything", choices=())
+        if post_id is None:
+            return Consequences(
+                means="This attempt published nothing.",
+                retry="publishes the post, unless it finds one of an earlier attempt",
+                choices=("Clear this task to publish the post.",),
             )
-
-    def _media(self) -> Any:
-        """Links to the media; those of outputs are fetched now, so that they last as long as they can."""
-        order = self._order
-        now = datetime.now(timezone.utc)
-        # For a post of now, our clock and the signer's may differ.
-        due = now - SKEW if order.schedule_date is None else validate_datetime("schedule_date", order.schedule_date)
-        for name in ("media_urls", "provider_options"):
-            for link in _links_in(getattr(order, name)):
-                _check_lasts(name, link, link, until=due)
-        if order.run_id is None:
-            return order.media_urls
-        if due - now > _LINKS_LAST:
-            raise_invalid(
-                "schedule_date",
-                order.schedule_date,
-                "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
-                "Nothing was posted. Copy them to hosting of your own and give media_urls.",
-            )
-        run = with_outputs(self._hook, self._hook.get_run(order.run_id))
-        outputs = {output.output_id: output.media_url for output in run.outputs}
-        if order.output_ids is None:
-            _check_whole(run)
-        wanted = order.output_ids or list(outputs)
-        if not wanted:
-            raise_invalid("run_id", order.run_id, "the run has no outputs to post.")
-        for output_id in wanted:
-            if not outputs.get(output_id):
-                why = f"run {order.run_id!r} has no such output with a file; it has:"
-                raise_invalid("output_ids", output_id, why, items=list(outputs) or ["none"])
-        links = [str(outputs[output_id]) for output_id in wanted]
-        for output_id, link in zip(wanted, links, strict=True):
-            # Whether a link that is fetched now lasts its 7 days from now on is not documented.
-            _check_lasts("output_ids", output_id, link, until=due)
-        return links
-
-    def _create_once(self, context: Mapping[str, Any], memory: TaskState) -> CreateOnce:
-        def begin() -> str:
-            call = self._order.call(self._media(), workspace_id=self._hook.access.workspace_id)
-            post = self._hook.send(call)
-            log.info("Made post %r, which is %s.", post.post_id, post.status)
-            self._answer = post
-            return post.post_id
-
-        def newest() -> Iterator[Post]:
-            # They come first, by the documentation of GET /social/posts.
-            return islice(self._hook.iterate(list_posts().all_or_error()), _NEWEST)
-
-        def present(began: float) -> ExistingItems | None:
-            try:
-                return ExistingItems(ids=tuple(post.post_id for post in newest()))
-            except MosaicError as error:
-                log.info("The posts that are there before this one are not known: %s", error)
-                return None
-
-        def candidates(record: StartRecord) -> list[Candidate]:
-            return post_candidates(
-                newest(), body=self._search_description(), before=record.existing_ids, since=record.started_at
-            )
-
-        return CreateOnce(
-            description="the post",
-            memory=memory,
-            send=begin,
-            snapshot_existing=present,
-            find_candidates=candidates,
-            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=self._operator_class).read,
-            adopt=True,
-            timeout=self._order.waiting.timeout,
-            advice="Look at the posts in Mosaic.",
-            check_before_start=self._check_workspace,
-            can_continue=self._can_continue,
-            # What is made again has its own time of publishing.
-            restart_deadline=True,
-            on_started=lambda post_id: self._create_or_adopt(context, post_id),
-            validate_adopted=lambda post_id: self._hook.get_post(post_id),
+        if not can_save_state(context, durable=self.options.durable):
+            retry = "searches for the post of this attempt, and fails if it finds one"
+        elif isinstance(error, MosaicPostFailedError):
+            retry = "creates the post again, because it is not published anywhere"
+        else:
+            retry = f"continues with post {post_id!r} and publishes nothing twice"
+        return Consequences(
+            means=f"Post {post_id!r} is not withdrawn: it may be published, now or later.",
+            retry=retry,
+            choices=(f"Check post {post_id!r} in Mosaic. Clearing this task publishes a second post.",),
         )
 
 
+class CreatePost(CreateOnce):
+    """The creation of the post."""
+
+    advice = "Check the posts in Mosaic."
+    # The deadline counts from the time of publishing.
+    restart_deadline = True
+
+    def __init__(self, task: PostTask, context: Mapping[str, Any]) -> None:
+        options = self._options = task.options
+        media = ["https://outputs.invalid/"] if options.run_id else options.media_urls
+        # The request without the links to a run's outputs. A retry may search for it after its own schedule.
+        self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
+        request = [self._body, options.run_id, options.output_ids]
+        super().__init__(
+            state=TaskState(context, kind="post", request=request, durable=options.durable),
+            description="the post",
+            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=task.operator_class),
+            timeout=options.waiting.timeout,
+        )
+        self._hook = task.hook
+        self._wait = task.wait
+        self._context = context
+        #: The post as the response to its creation has it.
+        self.response: Post | None = None
+
+    def send(self) -> str:
+        """Create the post and return its id."""
+        call = self._options.call(self._media(), workspace_id=self._hook.access.workspace_id)
+        post = self.response = self._hook.send(call)
+        log.info("Created post %r, which is %s.", post.post_id, post.status)
+        return post.post_id
+
+    def snapshot_existing(self, now: float) -> ExistingItems:
+        """Return the newest posts."""
+        return ExistingItems(ids=tuple(post.post_id for post in self._newest()))
+
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        """Return the posts with the same content that did not exist before."""
+        return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
+
+    def check_before_start(self) -> None:
+        """Raise for a workspace that the connection can't list: a search would miss the post, and post it twice."""
+        requested, connected = self._options.workspace_id, self._hook.access.workspace_id
+        if requested is not None and connected is not None and requested.lower() != connected.lower():
+            raise_invalid(
+                "workspace_id",
+                requested,
+                f"the connection {self._hook.mosaic_conn_id!r} is restricted to workspace {connected!r}. Nothing was "
+                "posted. Use a connection without a workspace id, or leave the argument out.",
+            )
+
+    def can_continue(self, record: StartRecord) -> bool:
+        """Return whether to continue with the post of an earlier attempt. If it is published nowhere, repeat it."""
+        post_id = str(record.id)
+        try:
+            post = read_started(self._hook, get_post(post_id), started_at=record.started_at)
+        except MosaicNotFoundError as error:
+            raise MosaicNotFoundError(
+                f"Post {post_id!r} of an earlier attempt does not exist any more.",
+                means="It may have been published, so it is not created again.",
+            ) from error
+        if is_published_nowhere(post):
+            self._wait.item_id = None
+            log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
+            return False
+        log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
+        return True
+
+    def on_started(self, id: str) -> None:
+        """Push the id, and the URLs if the response has them."""
+        self._wait.item_id = id
+        push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
+        if self.response is not None:
+            push_post_urls(self._context, self.response)
+
+    def validate_adopted(self, id: str) -> None:
+        """Raise if there is no such post."""
+        self._hook.get_post(id)
+
+    def _newest(self) -> Iterator[Post]:
+        # The documentation of GET /social/posts says that they come first.
+        return islice(self._hook.iterate(list_posts().all_or_error()), _MOST_SEARCHED)
+
+    def _media(self) -> Any:
+        """Return links to the media. Links to outputs are fetched now, so that they work as long as possible."""
+        options = self._options
+        now = datetime.now(timezone.utc)
+        # For a post without a schedule, our clock and the signer's may differ.
+        due = now - SKEW if options.schedule_date is None else validate_datetime("schedule_date", options.schedule_date)
+        for name in ("media_urls", "provider_options"):
+            for link in _links_in(getattr(options, name)):
+                _check_expiry(name, link, link, until=due)
+        if options.run_id is None:
+            return options.media_urls
+        if due - now > _OUTPUT_LINK_LIFETIME:
+            raise_invalid(
+                "schedule_date",
+                options.schedule_date,
+                "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
+                "Nothing was posted. Copy them to your own hosting and set media_urls.",
+            )
+        run = with_outputs(self._hook, self._hook.get_run(options.run_id))
+        outputs = {output.output_id: output.media_url for output in run.outputs}
+        if options.output_ids is None:
+            _check_complete(run)
+        requested = options.output_ids or list(outputs)
+        if not requested:
+            raise_invalid("run_id", options.run_id, "the run has no outputs to post.")
+        for output_id in requested:
+            if not outputs.get(output_id):
+                why = f"run {options.run_id!r} has no such output with a file; it has:"
+                raise_invalid("output_ids", output_id, why, items=list(outputs) or ["none"])
+        links = [str(outputs[output_id]) for output_id in requested]
+        for output_id, link in zip(requested, links, strict=True):
+            # It is not documented whether the 7 days start with each read.
+            _check_expiry("output_ids", output_id, link, until=due)
+        return links
+
+
 def _links_in(value: Any) -> Iterator[str]:
-    """Return the links anywhere in an argument, also one that a template rendered to text."""
+    """Return the links in an argument, also if a template rendered it to text."""
     if isinstance(value, str):
         yield from _LINK.findall(value)
     elif isinstance(value, Mapping):
@@ -338,40 +314,32 @@ def _links_in(value: Any) -> Iterator[str]:
             yield from _links_in(item)
 
 
-def _check_lasts(argument: str, named: str, link: str, *, until: datetime) -> None:
-    """
-    Refuse a link that shows that it no longer works when the post is published.
-
-    :param argument: The argument that gave it.
-    :param named: What that argument names it by.
-    :param link: The link.
-    :param until: When the post is published.
-    """
+def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> None:
+    """Raise for a link that expires before the post is published."""
     expiry = expiry_of(link)
     if expiry is not None and expiry < until:
         raise_invalid(
             argument,
-            named,
+            value,
             f"the link expires at {stamp(expiry)}, before the post is published: its media would be missing. Nothing "
-            "was posted. Give a link that lasts longer, such as one to hosting of your own.",
+            "was posted. Use a link that lasts longer, such as one to your own hosting.",
         )
 
 
-def _check_whole(run: Run) -> None:
+def _check_complete(run: Run) -> None:
     """
-    Refuse to publish whatever a run has just now. A retry may find it ended well: it goes on, or can be resumed.
+    Raise if the outputs of a run are not complete. A retry may find them.
 
-    :param run: The run.
-    :raises MosaicRunFailedError: It has not ended, or ended badly.
+    :raises MosaicRunFailedError: The run has not ended, or it failed.
     """
     verdict = run_outcome(run)
     if not verdict.ended:
         raise still_running_error(run, before="its outputs are posted, or say which ones by output_ids")
     if verdict.outcome is Outcome.PARTIAL:
-        log.warning("Run %r ended partly: only its %d output(s) are posted.", run.run_id, len(run.outputs))
+        log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
     if verdict.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
-            f"Run {run.run_id!r} is {run.status}: what it rendered before is only posted by output_ids.",
+            f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
             to_do="Resume it, or post another run.",
             run_id=run.run_id,
         )

@@ -1,11 +1,10 @@
-"""The wait for a run that a task began or resumed: how its end is judged, and what cancels it."""
+"""Wait for a run that a task started or resumed, judge its end, and cancel it when the task ends early."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -25,48 +24,36 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deadlines, Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
+from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
-from airflow_provider_mosaic.durable.resume_permission import ResumePermission
-from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
+from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_quickly
+from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
 
-#: Seconds of the five that Airflow leaves a killed task, for the question whether its API server is away.
-_LONGEST_QUESTION = 1.5
-
-#: XCom key under which a task pushes the id of its run, at once after the start.
+#: XCom key of the id of a task's run, pushed right after the start.
 RUN_ID_KEY = "mosaic_run_id"
 
-#: Seconds between the reads of a run whose cancel was accepted: whether cancelling is synchronous is not documented.
+#: Seconds to check Airflow's API server. Airflow ends a killed task after five.
+_OUTAGE_CHECK_TIMEOUT = 1.5
+#: Seconds between reads of a cancelled run: it is not documented whether cancelling is synchronous.
 _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)
-
-
-def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
-    """
-    Push the id and the link: they are needed most when the task does not come to its end.
-
-    :param context: The task's context.
-    :param hook: The connection.
-    :param run_id: The run.
-    :param agent_id: Its agent, if it is known.
-    """
-    push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
-    push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
 class RunWait(CompletionWaiter[Run]):
     """
-    The wait for one run, which is cancelled when the task is killed or out of time, unless the order says otherwise.
+    The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill`` is off.
 
-    :param order: How to wait.
+    :param options: How to wait.
     :param hook: The connection.
-    :param cure: What a person can do about a run that ended badly, if it is not the usual.
-    :param durable: Whether anything is kept for the next try.
+    :param advise: Returns what a user can do about a failed run; empty for the usual advice.
+    :param durable: Whether anything is saved for the next attempt.
     """
 
     noun = "Run"
@@ -76,223 +63,165 @@ class RunWait(CompletionWaiter[Run]):
 
     def __init__(
         self,
-        order: WaitOptions,
+        options: WaitOptions,
         hook: MosaicHook,
         *,
-        cure: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
+        advise: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
         durable: bool = True,
     ) -> None:
-        super().__init__(order, hook)
-        self._cure = cure
+        super().__init__(options, hook)
+        self._advise = advise
         self._durable = durable
-        self._active_run_id: str | None = None
+        #: The run that a kill cancels, from the start of the run on.
+        self.active_run_id: str | None = None
         self._killed = False
-        # Whether Airflow ended the task because its API server was away.
+        # Whether Airflow ended the task because its API server is away.
         self._in_outage = False
         self._kill_result = ""
-        self._cancelled: str | None = None
-        self._left: Mapping[str, Any] | None = None
-
-    @property
-    def held(self) -> str | None:
-        """The run that a kill cancels, once there is one."""
-        return self._active_run_id
-
-    @property
-    def may_run(self) -> str:
-        """What it means that the wait for the run failed."""
-        return f"Run {self._active_run_id!r} may keep running, and cost credits." if self._active_run_id else ""
-
-    def set_active(self, run_id: str) -> None:
-        """
-        From now on this is the run that a kill cancels.
-
-        :param run_id: The run.
-        """
-        self._active_run_id = run_id
-
-    def wait(
-        self, context: Mapping[str, Any], subject_id: str, *, deadline: float | None, begun: float | None = None
-    ) -> str | Deferral:
-        """See :meth:`EndWait.wait`; what was begun while the task was killed is cancelled."""
-        self.set_active(subject_id)
-        if self._killed:
-            # There was no id yet to cancel.
-            raise self._killed_error(context, subject_id)
-        with self._cancelling_on_failure(context):
-            return super().wait(context, subject_id, deadline=deadline, begun=begun)
-
-    def resume(
-        self,
-        context: Mapping[str, Any],
-        event: Mapping[str, Any] | None,
-        subject_id: str,
-        *,
-        deadline: float | None,
-        began: float | None,
-    ) -> str | Deferral:
-        """See :meth:`EndWait.go_on`."""
-        self.set_active(subject_id)
-        with self._cancelling_on_failure(context):
-            return super().resume(context, event, subject_id, deadline=deadline, began=began)
+        self._cancelled_run_id: str | None = None
+        # The context of a wait that a BaseException ended.
+        self._interrupted: Mapping[str, Any] | None = None
 
     def failure(self, context: Mapping[str, Any], run: Run, advice: str) -> MosaicRunFailedError:
         """
-        The story of a run that did not end as it should; its status and outputs are pushed.
+        Push the status and outputs of a failed run, and return its error.
 
-        :param context: The task's context.
-        :param run: The run.
-        :param advice: What happens next, or what to do.
+        :param advice: What to do, or what happens next.
         """
         push_end(context, run)
         return run_failure(run, nodes_of(self._hook, run), advice=advice)
 
-    # Who cancelled it
+    # Cancelled by the task or elsewhere
 
     def permission(self, context: Mapping[str, Any]) -> ResumePermission:
-        """
-        What is kept of a cancel that a retry may undo.
-
-        :param context: The task's context.
-        """
+        """Return whether the task may resume a cancelled run."""
         return ResumePermission(context, durable=self._durable)
 
     def fail_if_cancelled_elsewhere(self, context: Mapping[str, Any], run: Run) -> None:
-        """
-        Fail at once if somebody else has cancelled the run: a retry would have it go on, or start another one.
-
-        :param context: The task's context.
-        :param run: The run.
-        """
+        """Fail without retries if the run was cancelled outside this task. A retry would resume or replace it."""
         if run.status == RunStatus.CANCELLED and not self.permission(context).is_granted(run.run_id):
-            advice = "Somebody else cancelled it, not this task: no retry has it go on."
+            advice = "This task did not cancel it, so no retry resumes it."
             raise fail_exception(self.failure(context, run, advice))
 
     def _save_cancel(self, context: Mapping[str, Any]) -> None:
-        if self._cancelled is not None:
-            self.permission(context).grant(self._cancelled)
+        if self._cancelled_run_id is not None:
+            self.permission(context).grant(self._cancelled_run_id)
 
-    @contextmanager
-    def _cancelling_on_failure(self, context: Mapping[str, Any]) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException:
-            # What Airflow raises when execution_timeout is over, and then it has the task killed.
-            self._left = context
-            raise
-
-    # What cancels it
+    # Cancelling
 
     @property
     def cancels(self) -> bool:
-        """Whether the trigger cancels the run when a person marks or clears the task."""
-        return self._order.wait_for_completion and self._order.cancel_on_kill
+        """Whether the trigger cancels the run when a user marks or clears the task."""
+        return self._options.wait_for_completion and self._options.cancel_on_kill
 
     def on_kill(self) -> None:
-        """Cancel the run with one short request: about five seconds are left before the process is killed."""
+        """Cancel the run by one short request: Airflow ends the process five seconds after a kill."""
         self._killed = True
-        # A user's mark or clear reaches the task through the API server. While that is away, a lost heartbeat ends it.
-        self._in_outage = self._order.cancel_on_kill and api_server_is_unreachable(_LONGEST_QUESTION)
-        if self._active_run_id is not None:
-            self._kill_result = self._cancel_best_effort(self._active_run_id, in_a_hurry=True)
-            log.warning("Run %r: %s", self._active_run_id, self._kill_result)
-        if self._left is not None:
-            # Otherwise it is noted by the code that the signal has interrupted, which may be talking to Airflow now.
-            self._save_cancel(self._left)
-            if self._active_run_id is not None:
-                self._push_current_state(self._left, self._active_run_id)
+        # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
+        self._in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
+        if self.active_run_id is not None:
+            self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
+            log.warning("%s", self._kill_result)
+        if self._interrupted is not None:
+            # Otherwise the interrupted code saves it: it may be sending a request to Airflow now.
+            self._save_cancel(self._interrupted)
+            if self.active_run_id is not None:
+                self._push_current_state(self._interrupted, self.active_run_id)
 
-    def _known_id(self, context: Mapping[str, Any]) -> str | None:
-        known = super()._known_id(context)
-        if known is not None:
-            # From now on a kill cancels it.
-            self.set_active(known)
-        return known
+    def _saved_id(self, context: Mapping[str, Any]) -> str | None:
+        run_id = super()._saved_id(context)
+        self.active_run_id = run_id
+        return run_id
 
-    def on_trigger_timeout(self, context: Mapping[str, Any], subject_id: str) -> None:
-        """Cancel the run: it would keep running, and cost credits, unwatched."""
-        log.warning("Run %r: %s", subject_id, self._cancel_best_effort(subject_id))
+    def on_trigger_timeout(self, context: Mapping[str, Any], item_id: str) -> None:
+        """Cancel the run: it costs credits, and nothing waits for it any more."""
+        log.warning("%s", self._cancel_best_effort(item_id))
         self._save_cancel(context)
-        self._push_current_state(context, subject_id)
+        self._push_current_state(context, item_id)
 
     def cancel_cleared_run(self, run_id: str) -> None:
-        """
-        Cancel what the order before a clear waited for, if the trigger that should have done so never ran.
-
-        :param run_id: The run.
-        """
+        """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
         if self.cancels and not self._has_ended(run_id):
-            log.warning("Run %r: %s", run_id, self._cancel_best_effort(run_id))
+            log.warning("%s", self._cancel_best_effort(run_id))
 
-    def _cancel_best_effort(self, run_id: str, *, in_a_hurry: bool = False) -> str:
-        """Cancel the run unless the order says otherwise, and say in a sentence what came of it."""
-        if not self._order.cancel_on_kill:
-            return "It goes on, since cancel_on_kill is off."
+    def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
+        """Cancel the run unless ``cancel_on_kill`` is off. Return what happened as a sentence."""
+        run = f"Run {run_id!r}"
+        if not self._options.cancel_on_kill:
+            return f"{run} keeps running because cancel_on_kill=False."
         if self._in_outage:
             return (
-                "It keeps running: Airflow's API server does not answer, so no user ended the task. A retry continues "
-                "with it; without one, wait for it with a MosaicRunSensor or cancel it in the editor."
+                f"{run} keeps running: Airflow's API server does not respond, so no user ended the task. A retry "
+                "continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         try:
-            if in_a_hurry:
+            if quickly:
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
-            self._cancelled = run_id
-            said = "Mosaic accepted its cancel." if in_a_hurry else self._cancel_words(run_id)
         except MosaicNotFoundError:
-            said = "It is not there any more."
+            return f"{run} does not exist any more."
         except MosaicError as error:
-            # How a run that has ended refuses to be cancelled is not documented.
-            if (in_a_hurry and isinstance(error, MosaicConflictError)) or (
-                not in_a_hurry and self._has_ended(run_id, unread=isinstance(error, MosaicConflictError))
-            ):
-                said = "It had ended already."
-            else:
-                said = f"It could not be cancelled and may go on: cancel it in the editor. ({error})"
-        return said
+            # It is not documented how Mosaic rejects the cancel of a run that has ended.
+            conflict = isinstance(error, MosaicConflictError)
+            has_ended = conflict if quickly else self._has_ended(run_id, if_unread=conflict)
+            if has_ended:
+                return f"{run} had ended already."
+            return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"
+        self._cancelled_run_id = run_id
+        # After a kill there is no time to read the run: the cancel must be saved.
+        return f"Mosaic accepted the cancel of run {run_id!r}." if self._killed else self._cancel_result(run_id)
 
-    def _cancel_words(self, run_id: str) -> str:
-        if self._killed:
-            # Few seconds are left, and that this task has cancelled the run must be saved in them.
-            return "Mosaic accepted its cancel."
+    def _cancel_result(self, run_id: str) -> str:
         run = run_after_cancel(self._hook, run_id, _CANCEL_PAUSES)
         if run is None:
-            return "Mosaic accepted its cancel; it could not be read since."
+            return f"Mosaic accepted the cancel of run {run_id!r}. The run could not be read since."
         if run.status == RunStatus.CANCELLED:
-            return "It is cancelled."
+            return f"Run {run_id!r} is cancelled."
         if run_outcome(run).ended:
-            return f"It had ended already, as {run.status}."
-        seconds = sum(_CANCEL_PAUSES)
+            return f"Run {run_id!r} had ended already, as {run.status}."
         return (
-            f"Mosaic accepted its cancel, but {seconds:g} s later it is still {run.status} and may cost credits: check "
-            "it in the editor."
+            f"Mosaic accepted the cancel of run {run_id!r}, but {sum(_CANCEL_PAUSES):g} s later it is still "
+            f"{run.status} and may cost credits: check it in the editor."
         )
 
-    def _has_ended(self, run_id: str, *, unread: bool = False) -> bool:
+    def _has_ended(self, run_id: str, *, if_unread: bool = False) -> bool:
         try:
             return run_outcome(self._hook.get_run(run_id)).ended
         except MosaicError:
-            return unread
+            return if_unread
 
-    # The wait
+    # Waiting
 
-    def _read(self, subject_id: str) -> Call[Run]:
-        return get_run(subject_id)
+    def _read(self, item_id: str) -> Call[Run]:
+        return get_run(item_id)
 
-    def _poll_state(self, subject_id: str, **course: Any) -> PollState[Run]:
-        return run_poll_state(subject_id, **course)
+    def _poll_state(self, item_id: str, **options: Any) -> PollState[Run]:
+        return run_poll_state(item_id, **options)
 
-    def _trigger(self, subject_id: str, **course: Any) -> MosaicRunTrigger:
-        return MosaicRunTrigger(run_id=subject_id, cancel_on_kill=self._order.cancel_on_kill, **course)
+    def _trigger(self, item_id: str, **options: Any) -> MosaicRunTrigger:
+        return MosaicRunTrigger(run_id=item_id, cancel_on_kill=self._options.cancel_on_kill, **options)
 
     def _stopped(self) -> bool:
         return self._killed
 
-    def _finish(self, context: Mapping[str, Any], subject: Run) -> str:
-        run = with_outputs(self._hook, subject)
+    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str | Deferral:
+        self.active_run_id = item_id
+        if self._killed:
+            # The id was unknown when the task was killed.
+            raise self._killed_error(context, item_id)
+        try:
+            return super()._wait(context, item_id, **options)
+        except Exception:
+            raise
+        except BaseException:
+            # Airflow raises one when execution_timeout has passed, and kills the task next.
+            self._interrupted = context
+            raise
+
+    def finish(self, context: Mapping[str, Any], item: Run) -> str:
+        """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
+        run = with_outputs(self._hook, item)
         push_end(context, run)
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
@@ -300,65 +229,62 @@ class RunWait(CompletionWaiter[Run]):
         try:
             raise_unless_successful(
                 run,
-                on_partial=self._order.on_partial,
+                on_partial=self._options.on_partial,
                 nodes_of=lambda run: nodes_of(self._hook, run),
-                cure=self._cure(context, run),
+                advice=self._advise(context, run),
             )
         except MosaicRunPartialError:
-            # A user who takes what there is marks the task as success: what follows finds the run then.
+            # Downstream tasks find the run if a user marks this task as success.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
         return run.run_id
 
-    def _timeout_error(self, context: Mapping[str, Any], subject_id: str, clocks: Deadlines) -> Exception:
+    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         if self._killed:
-            return self._killed_error(context, subject_id)
-        what = f"Run {subject_id!r}: {self._cancel_best_effort(subject_id)}"
+            return self._killed_error(context, item_id)
+        means = self._cancel_best_effort(item_id)
         self._save_cancel(context)
-        self._push_current_state(context, subject_id)
-        # Both are None where dag.test() has dropped the deadline.
-        if clocks.deadline == clocks.first_to_run_out:
-            limit = timedelta(seconds=self._order.timeout or 0)
-            # This clock began with the first try: a retry would be out of time at once.
+        self._push_current_state(context, item_id)
+        if is_final:
+            limit = timedelta(seconds=self._options.timeout or 0)
+            # The first attempt set this deadline: a retry would fail at once.
             return fail_exception(
-                MosaicTimeoutError(f"Run {subject_id!r} has not ended within timeout={limit}.", means=what)
+                MosaicTimeoutError(f"Run {item_id!r} has not ended within timeout={limit}.", means=means)
             )
         limit = context["ti"].task.execution_timeout
-        return MosaicTimeoutError(f"Run {subject_id!r} has not ended within execution_timeout={limit}.", means=what)
+        return MosaicTimeoutError(f"Run {item_id!r} has not ended within execution_timeout={limit}.", means=means)
 
     def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
-        what = f"Run {run_id!r}: {self._kill_result or self._cancel_best_effort(run_id)}"
+        means = self._kill_result or self._cancel_best_effort(run_id)
         self._save_cancel(context)
         return MosaicRunCancelledError(
-            f"The task was killed while it waited for run {run_id!r}.", means=what, run_id=run_id
+            f"The task was killed while it waited for run {run_id!r}.", means=means, run_id=run_id
         )
 
     def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
-        """Push the status and the outputs of a run that is not waited for any more; if it can't be read, neither."""
         try:
             push_end(context, read_quickly(self._hook.access, run_id))
         except MosaicError as error:
-            log.info("The status of run %r at the end of the wait is not known: %s", run_id, error)
+            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
+
+
+def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
+    """Push the id and the link of a run, before the wait: they matter most if the task fails."""
+    push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:
-    """
-    Push how a run stands at the end of the wait for it, good or bad.
-
-    :param context: The task's context.
-    :param run: The run.
-    """
+    """Push the status and the outputs of a run at the end of the wait."""
     push_xcom(context, "status", run.status, subject=f"run {run.run_id!r}")
     push_xcom(context, "output_ids", run.output_ids, subject=f"run {run.run_id!r}")
 
 
 def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:
     """
-    Read a run whose cancel Mosaic has accepted until it has ended, or the pauses are over.
+    Read a run after Mosaic accepted its cancel, until it has ended.
 
-    :param hook: The connection.
-    :param run_id: The run.
-    :param pauses: Seconds between two reads.
+    :param pauses: Seconds between the reads.
     :returns: The run as it was read last; None if it could not be read.
     """
     run = None
@@ -376,39 +302,33 @@ def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> 
 
 
 def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
-    """
-    The nodes of a run, for the story of its end; none when they can't be read, since the end is what matters.
-
-    :param hook: The connection.
-    :param run: The run.
-    """
+    """Return the nodes of a run for its report; none if they can't be read."""
     try:
         return hook.get_run_nodes(run.run_id)
     except MosaicError as error:
-        log.info("The names of the nodes are not known: %s", error)
+        log.info("The nodes of run %r could not be read. Its report does not name them. %s", run.run_id, error)
         return ()
 
 
 def raise_unless_successful(
-    run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], cure: str = ""
+    run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], advice: str = ""
 ) -> None:
     """
-    Say how a run ended, and fail or skip by it.
+    Log how a run ended, and fail or skip accordingly.
 
-    :param run: A run that has ended.
-    :param on_partial: What a partial end means: ``warn``, ``fail`` or ``skip``.
-    :param nodes_of: Reads the nodes of the run; only asked when some failed.
-    :param cure: What a person can do about a bad end, if it is not the usual.
-    :raises MosaicRunFailedError: It ended badly.
+    :param on_partial: What to do if only some nodes succeeded: ``warn``, ``fail`` or ``skip``.
+    :param nodes_of: Reads the nodes of the run, if some failed.
+    :param advice: What a user can do about a failed run, instead of the usual advice.
+    :raises MosaicRunFailedError: The run failed.
     """
-    standing = run_outcome(run).outcome
-    if standing is Outcome.SUCCESS:
+    outcome = run_outcome(run).outcome
+    if outcome is Outcome.SUCCESS:
         log.info("Run %r is completed with %d output(s).", run.run_id, len(run.outputs))
         return
     nodes = nodes_of(run)
-    if standing is Outcome.FAILED or on_partial == "fail":
-        raise run_failure(run, nodes, advice=cure)
-    story = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) are there."
-    log_lines((story, *node_lines(run, nodes)), level=logging.WARNING)
+    if outcome is Outcome.FAILED or on_partial == "fail":
+        raise run_failure(run, nodes, advice=advice)
+    summary = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) exist."
+    log_lines((summary, *node_lines(run, nodes)), level=logging.WARNING)
     if on_partial == "skip":
-        raise AirflowSkipException(story)
+        raise AirflowSkipException(summary)

@@ -1,4 +1,4 @@
-"""The life of a task that runs an agent: start once, or go on with what an earlier try began, then wait for its end."""
+"""Run an agent: start a run once, or continue with the run of an earlier attempt, and wait for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
+from airflow_provider_mosaic.api.endpoints.billing import balance_words
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -21,38 +24,39 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.options import RUN_AGENT
-from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions, read_started
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
+from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import (
     ExistingItems,
     StartRecord,
     TaskState,
-    has_start_record,
+    can_save_state,
     publishing_not_started,
 )
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.credits import require_credits
 from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
 
 log = logging.getLogger(__name__)
 
-#: Runs that are read before a start at most; where there are more, those that were there before can't be kept.
-_MOST_PRESENT = 1000
-#: Pages that a search for a lost start reads at most.
+#: The most runs that are read before a start. If there are more, the existing runs are unknown.
+_MOST_EXISTING = 1000
+#: The most pages that a search for a lost start reads.
 _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """
-    What an operator was asked for, checked. The meanings are those of
+    The validated arguments of an operator. Their meanings are those of
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
     """
 
@@ -66,237 +70,213 @@ class RunOptions:
     on_short_of_credits: str
 
     @classmethod
-    def validated(
-        cls,
-        *,
-        agent_id: Any,
-        inputs: Mapping[str, Any],
-        durable: Any,
-        on_retry: Any,
-        on_ambiguous: Any,
-        min_credits: Any,
-        on_short_of_credits: Any,
-        **waiting: Any,
-    ) -> RunOptions:
+    def validated(cls, *, agent_id: Any, inputs: Mapping[str, Any], **options: Any) -> RunOptions:
         """
-        An order from an operator's arguments.
+        Validate an operator's arguments.
 
-        :raises MosaicValidationError: One of them is wrong.
+        :raises MosaicValidationError: One of them is invalid.
         """
-        return cls(
-            agent_id=agent_id,
-            inputs=inputs,
-            waiting=WaitOptions.validated(**waiting),
-            durable=RUN_AGENT["durable"]("durable", durable),
-            on_retry=RUN_AGENT["on_retry"]("on_retry", on_retry),
-            on_ambiguous=RUN_AGENT["on_ambiguous"]("on_ambiguous", on_ambiguous),
-            min_credits=RUN_AGENT["min_credits"]("min_credits", min_credits),
-            on_short_of_credits=RUN_AGENT["on_short_of_credits"]("on_short_of_credits", on_short_of_credits),
-        )
+        names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
+        own = {name: RUN_AGENT[name](name, options.pop(name)) for name in names}
+        return cls(agent_id=agent_id, inputs=inputs, waiting=WaitOptions.validated(**options), **own)
 
 
 class RunTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicRunAgentOperator``, in one execution.
 
-    :param order: What is asked for.
+    :param options: What is requested.
     :param hook: The connection.
-    :param operator_class: The class of tasks that start runs.
+    :param operator_class: The class of operators that start runs.
     """
 
-    def __init__(self, order: RunOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
-        self._order = order
-        self._hook = hook
-        self._operator_class = operator_class
-        self.wait = RunWait(
-            order.waiting,
-            hook,
-            cure=self._retry_advice,
-            durable=order.durable,
-        )
-        self._known: str | None = None
+    def __init__(self, options: RunOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+        self.options = options
+        self.hook = hook
+        self.operator_class = operator_class
+        self.wait = RunWait(options.waiting, hook, advise=self._advice_without_retry, durable=options.durable)
 
-    def stakes(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
-        Return what a failure of the task means.
+        Start a run or continue with that of an earlier attempt, then wait for it.
 
-        :param context: The task's context.
-        :param error: What happened.
+        :returns: The run id, or how to wait in the triggerer.
         """
-        run_id = self._known
+        options = self.options
+        with publishing_not_started(context, "run"):
+            call = start_run(options.agent_id, **options.inputs)
+        creation = StartRun(self, context, call)
+        record = creation.ensure()
+        run_id = str(record.id)
+        if creation.state.cleared_id == run_id:
+            resume_after_late_kill(self.hook, run_id, self.wait, context, deadline=record.deadline)
+        return self.wait.wait(context, run_id, deadline=record.deadline, started_at=record.started_at)
+
+    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+        """Return the errors of a run that a retry would meet again."""
+        if can_save_state(context, durable=self.options.durable):
+            unsaved: tuple[type[MosaicError], ...] = ()
+        else:
+            # A retry does not know the run.
+            unsaved = (MosaicNeedsCreditsError, *NON_RETRYABLE_ERRORS)
+        by_retry = {"fail": MosaicRunFailedError, "new": MosaicNeedsCreditsError, "resume": MosaicRunPartialError}
+        return (by_retry[self.options.on_retry], *unsaved)
+
+    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+        """Return what an error of the task means."""
+        run_id = self.wait.item_id
         if run_id is None:
             return Consequences(
                 means="No run was started, and nothing was paid.",
-                retry="starts a run, unless it finds one that an earlier try has started",
+                retry="starts a run, unless it finds one of an earlier attempt",
                 choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to start a run.",),
             )
         return Consequences(
             means=f"Run {run_id!r} may keep running, and cost credits.",
-            retry=self._retry(context, run_id, error),
+            retry=self._retry_effect(context, run_id, error),
             choices=self._choices(context, run_id, error),
-            # More credits must come from a user.
+            # A user must buy credits.
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
 
-    def _retry(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
-        if not has_start_record(context, durable=self._order.durable):
-            return "looks for what this try has started, and fails if there is anything"
+    def _retry_effect(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
+        if not can_save_state(context, durable=self.options.durable):
+            return "searches for what this attempt started, and fails if it finds anything"
         if not isinstance(error, MosaicRunFailedError):
             return f"continues with run {run_id!r}: nothing is paid twice"
-        if self._order.on_retry == "new":
+        if self.options.on_retry == "new":
             return "starts a new run, which is paid from the beginning"
         return f"resumes run {run_id!r}: only what is missing is paid"
 
     def _choices(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> tuple[str, ...]:
         if isinstance(error, MosaicRunPartialError):
             return (
-                "To take the outputs that are there, mark this task as success and clear the tasks after it.",
+                "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
         return ManualAdoption(context).continue_hint(run_id)
 
-    def _started(self, context: Mapping[str, Any], run_id: str) -> None:
-        self._known = run_id
-        push_run(context, self._hook, run_id, self._order.agent_id)
-
-    def waits_for(self, run_id: str) -> None:
-        """
-        After a deferral: this is the run.
-
-        :param run_id: The run.
-        """
-        self._known = run_id
-
-    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
-        """
-        Bad ends of a run that a retry would only meet again.
-
-        :param context: The task's context.
-        """
-        remembered = has_start_record(context, durable=self._order.durable)
-        # Without a memory a retry does not go on with the run.
-        blind = () if remembered else NON_RETRYABLE_ERRORS
-        if self._order.on_retry == "fail":
-            return (MosaicRunFailedError, *blind)
-        if self._order.on_retry == "new":
-            return (MosaicNeedsCreditsError, *blind)
-        # Nor could it resume anything.
-        short = () if remembered else (MosaicNeedsCreditsError,)
-        return (MosaicRunPartialError, *short, *blind)
-
-    def _retry_advice(self, context: Mapping[str, Any], run: Run) -> str:
-        if not run.needs_credits or self._order.on_retry != "resume":
+    def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
+        if not run.needs_credits or self.options.on_retry != "resume":
             return ""
-        if run_outcome(run).outcome is Outcome.PARTIAL or has_start_record(context, durable=self._order.durable):
+        if run_outcome(run).outcome is Outcome.PARTIAL or can_save_state(context, durable=self.options.durable):
             return ""
         return (
-            "No retry resumes it, since nothing is kept for the next try, on this Airflow or with durable=False. Buy "
-            "credits, then resume it with a MosaicResumeRunOperator: only what is missing is done again."
+            "No retry resumes it, because nothing is saved for the next attempt, on this Airflow or with "
+            "durable=False. Buy credits, then resume it with a MosaicResumeRunOperator: only what is missing is done "
+            "again."
         )
 
-    def start(self, context: Mapping[str, Any]) -> str | Deferral:
-        """
-        Start a run or go on with an earlier try's, then wait for it.
 
-        :param context: The task's context.
-        :returns: The run id, or how to wait for it in the triggerer.
-        """
-        order = self._order
-        with publishing_not_started(context, "run"):
-            call = start_run(order.agent_id, **order.inputs)
-        memory = TaskState(context, kind="run", request=[order.agent_id, call.body], durable=order.durable)
-        record = self._create_once(context, memory, call).ensure()
-        run_id = str(record.id)
-        if memory.cleared_id == run_id:
-            resume_after_late_kill(self._hook, run_id, self.wait, context, deadline=record.deadline)
-        return self.wait.wait(context, run_id, deadline=record.deadline, begun=record.started_at)
+class StartRun(CreateOnce):
+    """The start of the run."""
 
-    def _create_once(self, context: Mapping[str, Any], memory: TaskState, call: Call[str]) -> CreateOnce:
-        order = self._order
+    advice = "Check the agent's runs in the editor."
 
-        def begin() -> str:
-            run_id = self._hook.send(with_node_ids(self._hook, call))
-            self.wait.set_active(run_id)
-            log.info("Started run %r of agent %r.", run_id, order.agent_id)
-            return run_id
-
-        def allow() -> None:
-            if order.min_credits is not None:
-                require_credits(self._hook, order.min_credits, on_short=order.on_short_of_credits)
-
-        def since(moment: float) -> Iterator[Run]:
-            runs = list_runs(order.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
-            # A run that the list does not show is taken as not started, and is started again: read all, or fail.
-            return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
-
-        def present(began: float) -> ExistingItems | None:
-            try:
-                found = runs_before(since(began - SKEW.total_seconds()), most=_MOST_PRESENT)
-            except MosaicError as error:
-                # Only a lost answer would need them; without them, none that is found is taken.
-                log.info("The runs that are there before the start are not known: %s", error)
-                return None
-            return None if found is None else ExistingItems(ids=found[0], until=found[1])
-
-        def candidates(record: StartRecord) -> list[Candidate]:
-            until = record.existing_until
-            runs = since(record.started_at - SKEW.total_seconds() if until is None else until)
-            return run_candidates(runs, before=record.existing_ids or (), before_until=until)
-
-        return CreateOnce(
-            description=f"a run of agent {order.agent_id!r}",
-            memory=memory,
-            send=begin,
-            snapshot_existing=present,
-            find_candidates=candidates,
+    def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
+        options = self._options = task.options
+        agent_id = options.agent_id
+        super().__init__(
+            state=TaskState(context, kind="run", request=[agent_id, call.body], durable=options.durable),
+            description=f"a run of agent {agent_id!r}",
             siblings=SiblingTasks(
-                context, key=RUN_ID_KEY, operator_class=self._operator_class, alike=("agent_id", order.agent_id)
-            ).read,
-            adopt=order.on_ambiguous == "adopt",
-            timeout=order.waiting.timeout,
-            advice="Look at the agent's runs in the editor.",
-            check_before_start=allow,
-            can_continue=lambda record: self._can_continue(context, record),
-            on_cleared=self.wait.cancel_cleared_run,
-            on_started=lambda run_id: self._started(context, run_id),
-            validate_adopted=lambda run_id: self._validate_adopted(context, run_id),
+                context, key=RUN_ID_KEY, operator_class=task.operator_class, same_argument=("agent_id", agent_id)
+            ),
+            timeout=options.waiting.timeout,
+            adopt=options.on_ambiguous == "adopt",
         )
+        self._hook = task.hook
+        self._wait = task.wait
+        self._context = context
+        self._call = call
 
-    def _validate_adopted(self, context: Mapping[str, Any], run_id: str) -> None:
-        run = self._hook.get_run(run_id)
-        agent_id = run.agent_id
-        if agent_id is not None and agent_id != self._order.agent_id:
-            raise_invalid("run_id", run_id, f"it is a run of agent {agent_id!r}, not of {self._order.agent_id!r}.")
+    def send(self) -> str:
+        """Start the run and return its id."""
+        run_id = self._hook.send(with_node_ids(self._hook, self._call))
+        self._wait.active_run_id = run_id
+        log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
+        return run_id
+
+    def snapshot_existing(self, now: float) -> ExistingItems | None:
+        """Return the agent's newest runs."""
+        found = runs_before(self._runs_since(now - SKEW.total_seconds()), most=_MOST_EXISTING)
+        return None if found is None else ExistingItems(ids=found[0], until=found[1])
+
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        """Return the agent's runs that did not exist before and that no trigger started."""
+        until = record.existing_until
+        runs = self._runs_since(record.started_at - SKEW.total_seconds() if until is None else until)
+        return run_candidates(runs, before=record.existing_ids or (), before_until=until)
+
+    def check_before_start(self) -> None:
+        """Raise or skip if there are too few credits."""
+        if self._options.min_credits is not None:
+            _require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
+
+    def can_continue(self, record: StartRecord) -> bool:
+        """Return whether to continue with the run of an earlier attempt, and resume it if necessary."""
+        if self._continue_run(record):
+            return True
+        self._wait.item_id = None
+        return False
+
+    def on_started(self, id: str) -> None:
+        """Push the id and the link."""
+        self._wait.item_id = id
+        push_run(self._context, self._hook, id, self._options.agent_id)
+
+    def on_cleared(self, id: str) -> None:
+        """Cancel the run from before the clear."""
+        self._wait.cancel_cleared_run(id)
+
+    def validate_adopted(self, id: str) -> None:
+        """Raise if there is no such run of the agent."""
+        run = self._hook.get_run(id)
+        if run.agent_id is not None and run.agent_id != self._options.agent_id:
+            raise_invalid("run_id", id, f"it is a run of agent {run.agent_id!r}, not of {self._options.agent_id!r}.")
         if run.status == RunStatus.CANCELLED:
-            # Whoever has named it wants it to go on.
-            self.wait.permission(context).grant(run_id)
+            # The user who named it decided to resume it.
+            self._wait.permission(self._context).grant(id)
 
-    def _can_continue(self, context: Mapping[str, Any], record: StartRecord) -> bool:
-        """Whether the task goes on with an earlier try's run; a new one is started otherwise."""
-        stands = self._continues(context, record)
-        if not stands:
-            self._known = None
-        return stands
+    def _runs_since(self, moment: float) -> Iterator[Run]:
+        runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
+        # A run that is missing in the list would be started again: read the whole list, or fail.
+        return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
 
-    def _continues(self, context: Mapping[str, Any], record: StartRecord) -> bool:
+    def _continue_run(self, record: StartRecord) -> bool:
         run_id = str(record.id)
         try:
-            run = read_started(self._hook, get_run(run_id), begun=record.started_at)
+            run = read_started(self._hook, get_run(run_id), started_at=record.started_at)
         except MosaicNotFoundError:
-            log.warning("Run %r of an earlier try is not there any more: starting a new one.", run_id)
+            log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
         verdict = run_outcome(run)
-        missed = verdict.outcome is Outcome.FAILED or (
-            verdict.outcome is Outcome.PARTIAL and self._order.waiting.on_partial == "fail"
+        failed = verdict.outcome is Outcome.FAILED or (
+            verdict.outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
         )
-        if not missed:
-            log.info("Going on with run %r of an earlier try, which is %s.", run_id, verdict.status)
+        if not failed:
+            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, verdict.status)
             return True
-        self.wait.fail_if_cancelled_elsewhere(context, run)
-        if self._order.on_retry == "new":
-            log.info("Run %r of an earlier try is %s: starting a new one.", run_id, verdict.status)
+        self._wait.fail_if_cancelled_elsewhere(self._context, run)
+        if self._options.on_retry == "new":
+            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, verdict.status)
             return False
-        if self._order.on_retry == "fail":
-            raise self.wait.failure(context, run, "It is left as it is, since on_retry='fail'.")
-        resume(self._hook, run, self.wait, context, deadline=record.deadline)
+        if self._options.on_retry == "fail":
+            raise self._wait.failure(self._context, run, "It is not resumed, because on_retry='fail'.")
+        resume(self._hook, run, self._wait, self._context, deadline=record.deadline)
         return True
+
+
+def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:
+    """Fail without retries, or skip, if there are too few credits. This reserves none."""
+    credits = hook.get_credits()
+    balance = balance_words(credits)
+    if credits_outcome(credits, min_credits).ended:
+        log.info("The balance is %s, which is enough.", balance)
+        return
+    what = f"The balance is {balance}, and min_credits={min_credits:g}."
+    means = "No run was started, and nothing was paid."
+    if on_short == "skip":
+        raise AirflowSkipException(f"{what} {means}")
+    to_do = "Buy credits, or wait for them with a MosaicCreditsSensor."
+    raise fail_exception(MosaicNeedsCreditsError(what, means=means, to_do=to_do))

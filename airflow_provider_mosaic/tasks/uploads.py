@@ -1,4 +1,4 @@
-"""The life of a task that uploads a file: what an earlier try stored already is not sent again."""
+"""Upload a file. Bytes that an earlier attempt stored are not sent again."""
 
 from __future__ import annotations
 
@@ -21,48 +21,43 @@ log = logging.getLogger(__name__)
 
 class UploadTask:
     """
-    One slice of the task on a worker.
+    The task of ``MosaicUploadOperator``, in one execution.
 
     :param hook: The connection.
-    :param source: Where the file is.
-    :param asset_type: What it is; None to take it from the suffix.
+    :param source: The path or URI of the file.
+    :param asset_type: The type of the asset; None to take it from the suffix.
     """
 
     def __init__(self, hook: MosaicHook, *, source: Any, asset_type: Any) -> None:
         self._hook = hook
-        self._place = source
-        self._meant = None if asset_type is None else validate_asset_type(asset_type)
+        self._location = source
+        self._asset_type = None if asset_type is None else validate_asset_type(asset_type)
 
     def upload(self, context: Mapping[str, Any]) -> str:
-        """
-        Upload the file, or go on with what an earlier try stored.
-
-        :param context: The task's context.
-        :returns: The asset's id.
-        """
-        source = source_at(self._place, self._hook.access)
-        kind, media_type = media_type_of(source.name, self._meant)
-        # A file that changed between two tries has another stamp, and is another upload.
-        memory = TaskState(context, kind="upload", request=[source.shown, source.stamp, kind.value])
-        record = memory.load()
-        memory.record_failure_reason()
+        """Upload the file, or continue with what an earlier attempt stored. Return the asset's id."""
+        source = source_at(self._location, self._hook.access)
+        asset_type, media_type = media_type_of(source.name, self._asset_type)
+        # A file that changed between two attempts has another stamp, and is another upload.
+        state = TaskState(context, kind="upload", request=[source.shown, source.stamp, asset_type.value])
+        record = state.load()
+        state.log_discarded()
         if record is not None and record.id is not None:
             if record.facts.get("finalized"):
-                log.info("An earlier try has uploaded %s as %s %r.", source.shown, kind.value, record.id)
+                log.info("An earlier attempt uploaded %s as %s %r.", source.shown, asset_type.value, record.id)
                 return record.id
-            log.info("An earlier try has stored %s already: only the finalize is left.", source.shown)
+            log.info("An earlier attempt stored %s. Only the finalize is left.", source.shown)
             try:
-                return self._finalized(memory, record, kind)
+                return self._finalize(state, record, asset_type)
             except MosaicConnectionError:
                 raise
             except (MosaicNotFoundError, MosaicValidationError) as error:
-                log.warning("What the earlier try stored can't be used any more: uploading anew. %s", error)
-        record = StartRecord(started_at=time.time(), id=store(self._hook.client, source, kind, media_type))
-        memory.save_best_effort(record)
-        return self._finalized(memory, record, kind)
+                log.warning("The upload of an earlier attempt is not usable any more. Uploading again. %s", error)
+        record = StartRecord(started_at=time.time(), id=store(self._hook.client, source, asset_type, media_type))
+        state.save_best_effort(record)
+        return self._finalize(state, record, asset_type)
 
-    def _finalized(self, memory: TaskState, record: StartRecord, kind: AssetType) -> str:
-        asset_id = finalize(self._hook.client, kind, str(record.id))
-        memory.save_best_effort(replace(record, id=asset_id, facts={"finalized": True}))
-        log.info("Uploaded as %s %r.", kind.value, asset_id)
+    def _finalize(self, state: TaskState, record: StartRecord, asset_type: AssetType) -> str:
+        asset_id = finalize(self._hook.client, asset_type, str(record.id))
+        state.save_best_effort(replace(record, id=asset_id, facts={"finalized": True}))
+        log.info("Uploaded as %s %r.", asset_type.value, asset_id)
         return asset_id

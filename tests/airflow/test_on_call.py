@@ -63,5 +63,5 @@ def test_failure_logs_are_short_in_every_mode(airflow: AirflowInstance, mosaic: 
     # This task fails because its argument is missing, not because a run failed.
     log = log_of("post")
     assert exceptions_in(log) == ["MosaicRunFailedError"]
-    assert "Nothing was published by this try." in errors_in(log)
+    assert "This attempt published nothing." in errors_in(log)
     assert mosaic.counts().posts_made == 0

@@ -1,10 +1,8 @@
-"""One effect, once: what the looks in a list that lags come to."""
+"""Create an item once: what the reads of a list that lags lead to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import pytest
 from tasks.fakes import StateStore, bare_context
@@ -18,106 +16,110 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
     MosaicServerError,
 )
-from airflow_provider_mosaic.api.search import Candidate, Siblings
+from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.task_state import ExistingItems, TaskState
+from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
 
 OURS = Candidate(id="ours", status="running")
 THEIRS = Candidate(id="theirs", status="running")
 
 
-def lost() -> str:
-    raise MosaicAmbiguousOutcomeError("the answer was lost")
+def lose_response() -> str:
+    raise MosaicAmbiguousOutcomeError("the response was lost")
 
 
-def once(shown: Callable[[int], list[Candidate]]) -> tuple[CreateOnce, list[int]]:
-    looks: list[int] = []
+class CreateItem(CreateOnce):
+    """
+    An item whose lists the test scripts.
 
-    def candidates(record: Any) -> list[Candidate]:
-        looks.append(len(looks))
-        return shown(looks[-1])
+    :param listed: Returns the candidates of each read, by its number.
+    """
 
-    return (
-        CreateOnce(
-            description="a run of agent 'x'",
-            memory=TaskState(bare_context(StateStore()), kind="run", request="a"),
-            send=lost,
-            snapshot_existing=lambda began: ExistingItems(ids=()),
-            find_candidates=candidates,
-            siblings=lambda with_waiting: Siblings(),
-            adopt=True,
-            timeout=None,
-            advice="",
-        ),
-        looks,
-    )
+    def __init__(
+        self,
+        listed: Callable[[int], list[Candidate]],
+        *,
+        send: Callable[[], str] = lose_response,
+        description: str = "a run of agent 'x'",
+    ) -> None:
+        super().__init__(state=TaskState(bare_context(StateStore()), kind="run", request="a"), description=description)
+        self._listed = listed
+        self._respond = send
+        self.reads = 0
+
+    advice = "Check the runs."
+
+    def send(self) -> str:
+        return self._respond()
+
+    def snapshot_existing(self, now: float) -> ExistingItems:
+        return ExistingItems(ids=())
+
+    def find_candidates(self, record: StartRecord) -> list[Candidate]:
+        self.reads += 1
+        return self._listed(self.reads - 1)
 
 
-def test_the_only_one_is_taken_when_it_stays_the_only_one(clock: Clock) -> None:
-    task, looks = once(lambda look: [OURS])
-    assert task.start().id == "ours"
-    assert len(looks) == 5
+def test_a_single_candidate_is_adopted_after_five_reads(clock: Clock) -> None:
+    item = CreateItem(lambda read: [OURS])
+    assert item.ensure().id == "ours"
+    assert item.reads == 5
 
 
-def test_another_pipelines_run_that_is_shown_before_ours_is_not_taken_for_it(clock: Clock) -> None:
-    task, _ = once(lambda look: [THEIRS] if look < 4 else [THEIRS, OURS])
+def test_a_candidate_of_another_pipeline_that_is_listed_first_is_not_adopted(clock: Clock) -> None:
+    item = CreateItem(lambda read: [THEIRS] if read < 4 else [THEIRS, OURS])
     with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
-        task.start()
+        item.ensure()
     assert failure.value.candidates == ("theirs", "ours")
 
 
-def test_one_that_takes_the_place_of_another_is_counted_anew(clock: Clock) -> None:
-    task, looks = once(lambda look: [THEIRS] if look < 3 else [OURS])
-    assert task.start().id == "ours"
-    assert len(looks) > 5
+def test_a_new_candidate_restarts_the_count_of_reads(clock: Clock) -> None:
+    item = CreateItem(lambda read: [THEIRS] if read < 3 else [OURS])
+    assert item.ensure().id == "ours"
+    assert item.reads > 5
 
 
-@pytest.mark.parametrize("refusal", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
-def test_a_list_that_can_not_be_read_is_read_again_before_a_person_is_asked(clock: Clock, refusal: MosaicError) -> None:
-    def shown(look: int) -> list[Candidate]:
-        if look == 1:
-            raise refusal
+@pytest.mark.parametrize("error", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
+def test_a_list_that_fails_is_read_again(clock: Clock, error: MosaicError) -> None:
+    def listed(read: int) -> list[Candidate]:
+        if read == 1:
+            raise error
         return [OURS]
 
-    task, looks = once(shown)
-    assert task.start().id == "ours"
-    assert len(looks) == 6
+    item = CreateItem(listed)
+    assert item.ensure().id == "ours"
+    assert item.reads == 6
 
 
-def test_a_list_that_can_never_be_read_leaves_it_to_a_person(clock: Clock) -> None:
-    def shown(look: int) -> list[Candidate]:
+def test_a_list_that_always_fails_needs_manual_review(clock: Clock) -> None:
+    def listed(read: int) -> list[Candidate]:
         raise MosaicPermissionError("this key may not list runs")
 
-    task, _ = once(shown)
     with pytest.raises(MosaicAmbiguousOutcomeError, match="may not list runs"):
-        task.start()
+        CreateItem(listed).ensure()
 
 
-class TimeIsOver(BaseException):
-    """What Airflow raises in a task whose execution_timeout is over is no Exception."""
+class ExecutionTimeout(BaseException):
+    """Airflow raises no Exception in a task whose execution_timeout has passed."""
 
 
-def test_a_try_that_is_ended_in_the_middle_of_its_request_keeps_the_intent_and_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def begin() -> str:
-        raise TimeIsOver
+def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: pytest.LogCaptureFixture) -> None:
+    def send() -> str:
+        raise ExecutionTimeout
 
-    task, _ = once(lambda look: [OURS])
-    task = replace(task, send=begin)
-    with pytest.raises(TimeIsOver):
-        task.start()
-    left = task.memory.load()
-    assert left is not None
-    assert left.id is None
-    assert "Whether it was done is unknown: a run of agent 'x'" in caplog.text
+    item = CreateItem(lambda read: [OURS], send=send)
+    with pytest.raises(ExecutionTimeout):
+        item.ensure()
+    saved = item.state.load()
+    assert saved is not None
+    assert saved.id is None
+    assert "It is unknown whether a run of agent 'x' was created" in caplog.text
 
 
-def test_a_line_about_what_is_sent_again_names_it_as_it_is(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    course, _ = once(lambda look: [])
-    answers = iter([lost, lambda: "run_01HZY7"])
-    course = replace(course, description="a run of agent 'agent_01HZX9'", send=lambda: next(answers)())
+def test_log_lines_keep_the_case_of_an_id(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    responses = iter([lose_response, lambda: "run_01HZY7"])
+    item = CreateItem(lambda read: [], send=lambda: next(responses)(), description="a run of agent 'agent_01HZX9'")
     with caplog.at_level("INFO"):
-        assert course.ensure().id == "run_01HZY7"
+        assert item.ensure().id == "run_01HZY7"
     assert "'agent_01HZX9'" in caplog.text
     assert "agent_01hzx9" not in caplog.text

@@ -1,4 +1,4 @@
-"""Whether Airflow's API server is away, asked of a real socket; and what Airflow's own client makes of a failure."""
+"""Detect an outage of Airflow's API server on a real socket, and of its Variables."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ HEALTHY = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "unhea
 
 
 class Health(BaseHTTPRequestHandler):
-    """The health page of an API server."""
+    """The health endpoint of an API server."""
 
-    answer: tuple[int, bytes] = (200, b"")
+    response: tuple[int, bytes] = (200, b"")
     paths: list[str] = []
 
     def do_GET(self) -> None:
         self.paths.append(self.path)
-        status, body = self.answer
+        status, body = self.response
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[CommsDecoder[Any, Any]]:
-    """A task of a supervisor's."""
+    """Run the test as a task with a supervisor."""
     here, there = socket.socketpair()
     comms: CommsDecoder[Any, Any] = CommsDecoder(socket=here)
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
@@ -52,7 +52,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[CommsDecoder[Any, An
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, supervisor: CommsDecoder[Any, Any]) -> Iterator[type[Health]]:
-    """An API server under a path."""
+    """Serve an API server below a path."""
     httpd = HTTPServer(("127.0.0.1", 0), Health)
     thread = threading.Thread(target=lambda: httpd.serve_forever(0.02), daemon=True)
     thread.start()
@@ -66,39 +66,39 @@ def server(monkeypatch: pytest.MonkeyPatch, supervisor: CommsDecoder[Any, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "away"),
+    ("status", "body", "unreachable"),
     [
         (200, HEALTHY, False),
         (200, {"metadatabase": {"status": "unhealthy"}}, True),
-        (200, "what is this", False),
+        (200, "unexpected", False),
         (200, [], False),
         (401, {}, False),
-        # A server for the execution API alone.
+        # A server with the execution API only.
         (404, {}, False),
         (500, {}, True),
         (503, {}, True),
     ],
 )
-def test_what_the_health_page_says(server: type[Health], status: int, body: Any, away: bool) -> None:
-    server.answer = (status, json.dumps(body).encode())
-    assert api_server_is_unreachable(5.0) is away
+def test_the_health_endpoint_shows_an_outage(server: type[Health], status: int, body: Any, unreachable: bool) -> None:
+    server.response = (status, json.dumps(body).encode())
+    assert api_server_is_unreachable(5.0) is unreachable
     assert server.paths == ["/airflow/api/v2/monitor/health"]
 
 
-def test_a_server_that_does_not_answer_is_away_within_the_time(
+def test_a_server_that_does_not_respond_is_unreachable_within_the_timeout(
     supervisor: CommsDecoder[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/execution/"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/execution/"
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", url)
-        began = time.monotonic()
+        start = time.monotonic()
         assert api_server_is_unreachable(0.3)
-        assert time.monotonic() - began < 2
-    assert api_server_is_unreachable(5.0), "nobody listens there any more"
+        assert time.monotonic() - start < 2
+    assert api_server_is_unreachable(5.0), "the port is closed"
 
 
-def test_without_a_supervisor_there_is_no_server_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_supervisor_no_server_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "http://127.0.0.1:9/execution/")
     monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS", raising=False)
     assert not api_server_is_unreachable(5.0)
@@ -106,30 +106,28 @@ def test_without_a_supervisor_there_is_no_server_to_be_away(monkeypatch: pytest.
     assert not api_server_is_unreachable(5.0)
 
 
-def test_a_variable_that_is_not_there_is_told_from_one_that_cannot_be_read(
+def test_a_missing_variable_differs_from_an_unreadable_one(
     supervisor: CommsDecoder[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[Any] = []
-    asked: list[str] = []
+    responses: list[Any] = []
 
     def send(comms: Any, msg: Any) -> Any:
         if not isinstance(msg, GetVariable):
             return None
-        asked.append(msg.key)
-        answer = answers.pop(0) if answers else ErrorResponse(error=ErrorType.API_SERVER_ERROR)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = responses.pop(0) if responses else ErrorResponse(error=ErrorType.API_SERVER_ERROR)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     monkeypatch.setattr(CommsDecoder, "send", send)
     missing = ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
-    answers[:] = [missing, missing]
+    responses[:] = [missing, missing]
     assert read_variable("a") is None
-    away = ErrorResponse(error=ErrorType.API_SERVER_ERROR)
-    for failure in (away, AirflowRuntimeError(away)):
-        answers[:] = [failure, failure]
+    unavailable = ErrorResponse(error=ErrorType.API_SERVER_ERROR)
+    for failure in (unavailable, AirflowRuntimeError(unavailable)):
+        responses[:] = [failure, failure]
         with pytest.raises(AirflowRuntimeError):
             read_variable("a")
-    # It is back a moment later.
-    answers[:] = [away, VariableResult(key="a", value="text")]
+    # The server is back for the second request.
+    responses[:] = [unavailable, VariableResult(key="a", value="text")]
     assert read_variable("a") == "text"

@@ -1,4 +1,4 @@
-"""What other tasks have begun: known with few requests, and never more surely than it is."""
+"""Read the items of sibling tasks with few requests, and never assume an owner."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
 KEY = "mosaic_run_id"
 
 
-class Starts(BaseOperator):
-    """Begins something."""
+class StartOperator(BaseOperator):
+    """An operator that creates items."""
 
 
 def siblings_in(dag_run: DagRun, *, map_index: int = 0, tasks: tuple[str, ...] = ("run",)) -> SiblingTasks:
-    """What the instance 0 of the first task reads."""
+    """Return the siblings of the instance 0 of the first task."""
     with DAG("dag", schedule=None) as dag:
-        made = [Starts(task_id=task_id) for task_id in tasks]
-    ti = TaskInstance(task=made[0], dag_run=dag_run, map_index=map_index)
-    return SiblingTasks({"ti": ti, "dag": dag}, key=KEY, operator_class=Starts)
+        operators = [StartOperator(task_id=task_id) for task_id in tasks]
+    ti = TaskInstance(task=operators[0], dag_run=dag_run, map_index=map_index)
+    return SiblingTasks({"ti": ti, "dag": dag}, key=KEY, operator_class=StartOperator)
 
 
 def push(dag_run: DagRun, index: int, value: Any, key: str = KEY, task_id: str = "run") -> None:
@@ -43,18 +43,18 @@ def names(*indexes: int) -> frozenset[str]:
     return frozenset(f"run[{index}]" for index in indexes)
 
 
-def test_a_thousand_deferred_siblings_cost_two_requests_a_look() -> None:
+def test_a_thousand_deferred_siblings_cost_two_requests_a_read() -> None:
     dag_run = DagRun(states={f"run_{index}": "deferred" for index in range(1000)})
     for index in range(1, 1000):
         push(dag_run, index, f"id-{index}")
     reader = siblings_in(dag_run)
     for _ in range(12):
-        look = reader.read(False)
+        result = reader.read(False)
         assert requests(dag_run) == 2
-    assert look == Siblings(owned_ids=frozenset(f"id-{index}" for index in range(1, 1000)))
+    assert result == Siblings(owned_ids=frozenset(f"id-{index}" for index in range(1, 1000)))
 
 
-def test_only_those_are_asked_one_by_one_of_whom_it_matters_and_only_until_they_have_said_it() -> None:
+def test_single_instances_are_read_only_until_their_id_is_known() -> None:
     dag_run = DagRun(states={f"run_{index}": "scheduled" for index in range(1000)})
     dag_run.states |= {f"run_{index}": "success" for index in range(1, 500)}
     for index in range(1, 500):
@@ -63,9 +63,9 @@ def test_only_those_are_asked_one_by_one_of_whom_it_matters_and_only_until_they_
     push(dag_run, 500, "id-500")
     reader = siblings_in(dag_run)
     assert reader.read(False).possible_owners == names(*range(501, 520))
-    # States, ids, who has begun nothing, and the twenty.
+    # States, ids, instances that started nothing, and the twenty.
     assert requests(dag_run) == 23
-    # Nobody has pushed an id since: nobody need be asked.
+    # No id was pushed since: no single instance is read.
     assert reader.read(False).possible_owners == names(*range(501, 520))
     assert requests(dag_run) == 3
     push(dag_run, 501, "id-501")
@@ -73,32 +73,32 @@ def test_only_those_are_asked_one_by_one_of_whom_it_matters_and_only_until_they_
     assert requests(dag_run) == 3 + 19
 
 
-def test_a_thousand_that_wait_are_asked_once_where_they_matter() -> None:
+def test_waiting_instances_are_read_once() -> None:
     dag_run = DagRun(states={f"run_{index}": "scheduled" for index in range(1000)})
     push(dag_run, 7, "id-7")
     push(dag_run, 999, "id-999")
     reader = siblings_in(dag_run)
-    look = reader.read(True)
-    assert look.owned_ids == {"id-7", "id-999"}
-    assert look.waiting == names(*(set(range(1, 999)) - {7}))
+    result = reader.read(True)
+    assert result.owned_ids == {"id-7", "id-999"}
+    assert result.waiting == names(*(set(range(1, 999)) - {7}))
     assert requests(dag_run) <= 1002
-    assert reader.read(True) == look
+    assert reader.read(True) == result
     assert requests(dag_run) == 3
 
 
-def test_one_that_begins_anew_is_unsettled_again_and_what_it_owned_before_is_not_forgotten_by_the_search() -> None:
+def test_a_new_attempt_of_a_sibling_is_a_possible_owner_again() -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": "running"})
     push(dag_run, 1, "first")
     reader = siblings_in(dag_run)
     assert reader.read(False) == Siblings(owned_ids=frozenset({"first"}))
-    # Its next try takes back what it has pushed.
+    # Airflow deletes its XComs before its next attempt.
     del dag_run.xcoms[("run", 1, KEY)]
     assert reader.read(False) == Siblings(possible_owners=names(1))
     push(dag_run, 1, "second")
     assert reader.read(False) == Siblings(owned_ids=frozenset({"second"}))
 
 
-def test_of_two_that_have_pushed_the_same_id_none_is_settled_by_the_others() -> None:
+def test_two_instances_with_the_same_id_are_told_apart() -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": "running", "run_2": "running"})
     push(dag_run, 1, "same")
     push(dag_run, 2, "same")
@@ -109,14 +109,14 @@ def test_of_two_that_have_pushed_the_same_id_none_is_settled_by_the_others() -> 
 
 
 @pytest.mark.parametrize("state", ["running", "up_for_retry", "failed", "queued"])
-def test_one_that_has_surely_begun_nothing_is_not_suspected(state: str) -> None:
+def test_an_instance_that_started_nothing_is_no_possible_owner(state: str) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": state})
     push(dag_run, 1, 1, NOT_STARTED_KEY)
-    look = siblings_in(dag_run).read(True)
-    assert (look.possible_owners or frozenset()) | look.waiting == names(2)
+    result = siblings_in(dag_run).read(True)
+    assert (result.possible_owners or frozenset()) | result.waiting == names(2)
 
 
-def test_a_task_that_is_not_mapped_and_one_whose_name_ends_like_an_index_are_told_apart() -> None:
+def test_an_unmapped_task_whose_name_ends_like_a_map_index() -> None:
     dag_run = DagRun(states={"run": "running", "other_1": "failed", "last": "failed"})
     push(dag_run, -1, "its-own", task_id="last")
     reader = siblings_in(dag_run, map_index=-1, tasks=("run", "other_1", "last"))
@@ -125,25 +125,25 @@ def test_a_task_that_is_not_mapped_and_one_whose_name_ends_like_an_index_are_tol
     assert reader.read(False) == Siblings(owned_ids=frozenset({"its-own"}))
 
 
-def plainly(dag_run: DagRun) -> Siblings:
-    """As it would be read by asking everybody."""
-    unsettled, waiting, owned = set(), set(), set()
+def read_plainly(dag_run: DagRun) -> Siblings:
+    """Return the siblings as single reads of all instances show them."""
+    possible_owners, waiting, owned = set(), set(), set()
     for name, state in dag_run.states.items():
         index = int(name.rpartition("_")[2])
-        said = dag_run.xcoms.get(("run", index, KEY))
-        if said is not None:
-            owned.add(said)
+        id = dag_run.xcoms.get(("run", index, KEY))
+        if id is not None:
+            owned.add(id)
         elif index == 0 or ("run", index, NOT_STARTED_KEY) in dag_run.xcoms:
             continue
         elif state in ("running", "up_for_retry", "failed"):
-            unsettled.add(f"run[{index}]")
+            possible_owners.add(f"run[{index}]")
         elif state in ("scheduled", "queued"):
             waiting.add(f"run[{index}]")
-    return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(unsettled), waiting=frozenset(waiting))
+    return Siblings(owned_ids=frozenset(owned), possible_owners=frozenset(possible_owners), waiting=frozenset(waiting))
 
 
-def life(chance: random.Random, dag_run: DagRun, index: int) -> Iterator[None]:
-    """One sibling's tries, a step at a time."""
+def attempts(chance: random.Random, dag_run: DagRun, index: int) -> Iterator[None]:
+    """Run the attempts of one sibling, a step at a time."""
     name = f"run_{index}"
     for number in range(1, 4):
         for state in ("scheduled", "queued", "running"):
@@ -152,10 +152,10 @@ def life(chance: random.Random, dag_run: DagRun, index: int) -> Iterator[None]:
         for key in (KEY, NOT_STARTED_KEY):
             dag_run.xcoms.pop(("run", index, key), None)
         yield
-        end = chance.choice(["pushes", "pushes", "is lost", "is refused"])
+        end = chance.choice(["pushes", "pushes", "dies", "starts nothing"])
         if end == "pushes":
             push(dag_run, index, f"{index}-{chance.choice([1, number])}")
-        elif end == "is refused" and number == 1:
+        elif end == "starts nothing" and number == 1:
             push(dag_run, index, index, NOT_STARTED_KEY)
         yield
         if end == "pushes" and chance.random() < 0.7:
@@ -165,22 +165,22 @@ def life(chance: random.Random, dag_run: DagRun, index: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("with_waiting", [False, True])
-def test_few_requests_show_the_same_as_asking_everybody_and_never_less(with_waiting: bool) -> None:
+@pytest.mark.parametrize("include_waiting", [False, True])
+def test_few_requests_return_the_same_as_single_reads(include_waiting: bool) -> None:
     same = 0
     for seed in range(60):
         chance = random.Random(seed)
         dag_run = DagRun(states={"run_0": "running"})
-        lives = [life(chance, dag_run, index) for index in range(1, 20)]
+        siblings = [attempts(chance, dag_run, index) for index in range(1, 20)]
         reader = siblings_in(dag_run)
         for _ in range(12):
-            # As much happens between two looks as in seconds, or in half a minute.
+            # Between two reads there are seconds, or half a minute.
             for _ in range(chance.choice([0, 3, 10, 60])):
-                next(chance.choice(lives), None)
-            plain, look = plainly(dag_run), reader.read(with_waiting)
-            assert look.owned_ids == plain.owned_ids
-            assert look.possible_owners == plain.possible_owners
-            assert look.waiting >= plain.waiting
-            same += look.waiting == plain.waiting
-    # One that waits and went through a whole try between two looks is doubted for longer than need be.
-    assert not with_waiting or same >= 0.9 * 60 * 12
+                next(chance.choice(siblings), None)
+            plain, result = read_plainly(dag_run), reader.read(include_waiting)
+            assert result.owned_ids == plain.owned_ids
+            assert result.possible_owners == plain.possible_owners
+            assert result.waiting >= plain.waiting
+            same += result.waiting == plain.waiting
+    # A waiting instance that ran between two reads counts as a possible owner for longer than necessary.
+    assert not include_waiting or same >= 0.9 * 60 * 12

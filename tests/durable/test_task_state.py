@@ -1,4 +1,4 @@
-"""What a task remembers: for the same order and the same request, and nothing else."""
+"""The saved state of a task counts for the same request, until a clear."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.fakes import StateStore, bare_context
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, fingerprint
 
 
-def memory(
+def state(
     store: StateStore | None, request: Any = "a", *, durable: bool = True, kind: str = "run", **facts: Any
 ) -> TaskState:
     return TaskState(bare_context(store, **facts), kind=kind, request=request, durable=durable)
@@ -30,138 +30,131 @@ RECORD = StartRecord(started_at=12.5, id="an-id", deadline=99.5, existing_ids=("
         StartRecord(started_at=1.0, id="i", deadline=None, existing_ids=("x",)),
     ],
 )
-def test_what_is_kept_comes_back(record: StartRecord) -> None:
+def test_a_saved_record_is_loaded(record: StartRecord) -> None:
     store = StateStore()
-    memory(store).save_intent(record)
-    assert memory(store, try_number=2).load() == record
+    state(store).save_intent(record)
+    assert state(store, try_number=2).load() == record
 
 
-def test_nothing_is_recalled_where_nothing_was_kept() -> None:
-    assert memory(StateStore()).load() is None
+def test_an_empty_store_has_no_record() -> None:
+    assert state(StateStore()).load() is None
 
 
-def test_a_clear_is_another_order(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clear_discards_the_record_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
     store = StateStore()
-    memory(store).save_intent(RECORD)
+    state(store).save_intent(RECORD)
     with caplog.at_level(logging.INFO):
-        cleared = memory(store, max_tries=3, try_number=2)
+        cleared = state(store, max_tries=3, try_number=2)
         assert cleared.load() is None
         assert caplog.text == ""
-        cleared.record_failure_reason()
-        cleared.record_failure_reason()
+        cleared.log_discarded()
+        cleared.log_discarded()
     assert caplog.text.count("cleared") == 1
     assert "an-id" in caplog.text
 
 
-def test_what_the_order_before_a_clear_began_is_known_and_nothing_else_is_taken_for_it() -> None:
+def test_only_a_clear_sets_the_cleared_id() -> None:
     store = StateStore()
-    assert memory(store).cleared_id is None
-    memory(store).save_intent(RECORD)
-    again, cleared, changed = memory(store, try_number=2), memory(store, max_tries=3, try_number=2), memory(store, "b")
+    assert state(store).cleared_id is None
+    state(store).save_intent(RECORD)
+    again, cleared, changed = state(store, try_number=2), state(store, max_tries=3, try_number=2), state(store, "b")
     for each in (again, cleared, changed):
         assert each.cleared_id is None
         each.load()
     assert cleared.cleared_id == "an-id"
-    # A retry goes on with it, and changed arguments leave it alone: neither may have it cancelled.
+    # A retry continues it, and changed arguments do not touch it: neither may cancel it.
     assert again.cleared_id is None
     assert changed.cleared_id is None
 
 
-def test_an_order_that_left_no_id_left_nothing_to_cancel() -> None:
+def test_a_record_without_an_id_sets_no_cleared_id() -> None:
     store = StateStore()
-    memory(store).save_intent(StartRecord(started_at=1.0))
-    cleared = memory(store, max_tries=3, try_number=2)
+    state(store).save_intent(StartRecord(started_at=1.0))
+    cleared = state(store, max_tries=3, try_number=2)
     assert cleared.load() is None
     assert cleared.cleared_id is None
 
 
-def test_a_second_clear_speaks_of_the_order_just_before_it() -> None:
+def test_a_second_clear_returns_the_latest_id() -> None:
     store = StateStore()
-    memory(store).save_intent(RECORD)
-    memory(store, max_tries=3, try_number=2).save_intent(StartRecord(started_at=2.0, id="second"))
-    again = memory(store, max_tries=5, try_number=3)
+    state(store).save_intent(RECORD)
+    state(store, max_tries=3, try_number=2).save_intent(StartRecord(started_at=2.0, id="second"))
+    again = state(store, max_tries=5, try_number=3)
     assert again.load() is None
     assert again.cleared_id == "second"
 
 
-def test_another_request_is_another_order_and_the_old_run_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_request_discards_the_record_and_logs_its_id(caplog: pytest.LogCaptureFixture) -> None:
     store = StateStore()
-    memory(store).save_intent(RECORD)
-    changed = memory(store, "b")
+    state(store).save_intent(RECORD)
+    changed = state(store, "b")
     assert changed.load() is None
-    changed.record_failure_reason()
+    changed.log_discarded()
     assert "an-id" in caplog.text
 
 
-def test_each_kind_has_its_own_place() -> None:
+def test_each_kind_has_its_own_entry() -> None:
     store = StateStore()
-    memory(store, kind="post").save_intent(RECORD)
-    assert memory(store, kind="run").load() is None
+    state(store, kind="post").save_intent(RECORD)
+    assert state(store, kind="run").load() is None
 
 
 @pytest.mark.parametrize(
-    "stored", ["text", 5, [], {}, {"version": 99, "began": 1.0}, {"began": 1.0}, {"version": 1, "order": 2}]
+    "stored",
+    ["text", 5, [], {}, {"version": 99, "started_at": 1.0}, {"started_at": 1.0}, {"version": 1, "max_tries": 2}],
 )
-def test_what_can_not_be_read_may_be_something_that_an_earlier_try_began(
+def test_an_unreadable_entry_means_that_an_earlier_attempt_may_have_started(
     stored: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store, began = StateStore(), datetime.now(timezone.utc) - timedelta(minutes=3)
+    store, started = StateStore(), datetime.now(timezone.utc) - timedelta(minutes=3)
     store.set("mosaic_run", stored)
-    retry = memory(store, try_number=2, start_date=began)
-    assert retry.load() == StartRecord(started_at=began.timestamp(), is_saved=False)
-    assert "can't be read" in caplog.text
-    # No try can have been before the first one, nor before the first one after a clear.
-    assert memory(store).load() is None
-    assert memory(store, try_number=2, max_tries=3, clear_number=1).load() is None
-    assert memory(store, try_number=3, max_tries=3, clear_number=1).load() is not None
+    retry = state(store, try_number=2, start_date=started)
+    assert retry.load() == StartRecord(started_at=started.timestamp(), is_saved=False)
+    assert "is lost or can't be read" in caplog.text
+    # No attempt was before the first one, nor before the first one after a clear.
+    assert state(store).load() is None
+    assert state(store, try_number=2, max_tries=3, clear_number=1).load() is None
+    assert state(store, try_number=3, max_tries=3, clear_number=1).load() is not None
 
 
-def test_a_clear_after_the_retries_were_lowered_is_told_from_a_retry_or_asked_about() -> None:
+def test_a_clear_after_lowered_retries_is_detected_or_in_doubt() -> None:
     store = StateStore()
-    memory(store, max_tries=3, retries=3).save_intent(RECORD)
-    # One try, and a clear that sets max_tries to what it was: 1 + 2.
-    in_doubt = memory(store, try_number=2, max_tries=3, retries=2, clear_number=1)
+    state(store, max_tries=3, retries=3).save_intent(RECORD)
+    # One attempt, and a clear that sets max_tries to its old value: 1 + 2.
+    in_doubt = state(store, try_number=2, max_tries=3, retries=2, clear_number=1)
     assert in_doubt.load() == StartRecord(
         started_at=RECORD.started_at, is_saved=False, deadline=RECORD.deadline, existing_ids=RECORD.existing_ids
     )
     assert in_doubt.cleared_id is None
-    # Nothing was cleared; or another task was, and a cleared one would have more tries left.
-    assert memory(store, try_number=2, max_tries=3, retries=2).load() == RECORD
-    assert memory(store, try_number=2, max_tries=3, retries=3, clear_number=1).load() == RECORD
-    assert memory(store, try_number=3, max_tries=3, retries=2, clear_number=1).load() == RECORD
+    # Nothing was cleared; or another task was, and a cleared one would have more attempts left.
+    assert state(store, try_number=2, max_tries=3, retries=2).load() == RECORD
+    assert state(store, try_number=2, max_tries=3, retries=3, clear_number=1).load() == RECORD
+    assert state(store, try_number=3, max_tries=3, retries=2, clear_number=1).load() == RECORD
     # Any other clear shows.
     for retries in (0, 1, 3, 4):
-        cleared = memory(store, try_number=2, max_tries=1 + retries, retries=retries, clear_number=1)
+        cleared = state(store, try_number=2, max_tries=1 + retries, retries=retries, clear_number=1)
         assert cleared.load() is None
         assert cleared.cleared_id == "an-id"
 
 
-def test_an_entry_of_a_release_that_noted_neither_retries_nor_clears_is_gone_on_with() -> None:
+def test_a_cleared_record_is_deleted() -> None:
     store = StateStore()
-    memory(store).save_intent(RECORD)
-    entry = store.get("mosaic_run")
-    store.set("mosaic_run", {name: value for name, value in entry.items() if name not in ("retries", "clears")})
-    assert memory(store, try_number=2, retries=1, clear_number=1).load() == RECORD
+    state(store).save_intent(RECORD)
+    state(store).clear(certain=True)
+    assert state(store).load() is None
 
 
-def test_what_is_forgotten_is_gone() -> None:
+def test_without_durable_nothing_is_saved_or_loaded() -> None:
     store = StateStore()
-    memory(store).save_intent(RECORD)
-    memory(store).clear(surely=True)
-    assert memory(store).load() is None
-
-
-def test_without_durable_nothing_is_kept_or_recalled() -> None:
-    store = StateStore()
-    memory(store).save_intent(RECORD)
-    again = memory(store, durable=False)
+    state(store).save_intent(RECORD)
+    again = state(store, durable=False)
     assert again.load() is None
     again.save_intent(RECORD)
-    again.clear(surely=True)
+    again.clear(certain=True)
     assert len(store.history) == 1
 
 
-# An Airflow without a store
+# Airflow without a task state store
 
 
 @pytest.mark.parametrize(
@@ -178,20 +171,20 @@ def test_without_durable_nothing_is_kept_or_recalled() -> None:
     ],
     ids=str,
 )
-def test_without_a_store_a_retry_knows_that_there_may_be_something_and_a_first_try_does_not(
+def test_without_a_store_only_a_retry_may_have_something_to_search(
     try_number: int, max_tries: int, is_retry: bool
 ) -> None:
-    # A clear sets max_tries to the tries so far plus the retries.
+    # A clear sets max_tries to the attempts so far plus the retries.
     retries = 0 if max_tries == 0 else 2
-    began = datetime.now(timezone.utc) - timedelta(minutes=3)
-    recalled = memory(None, try_number=try_number, max_tries=max_tries, retries=retries, start_date=began).load()
+    started = datetime.now(timezone.utc) - timedelta(minutes=3)
+    loaded = state(None, try_number=try_number, max_tries=max_tries, retries=retries, start_date=started).load()
     if is_retry:
-        assert recalled is not None
-        assert recalled.is_saved is False
-        assert recalled.started_at == began.timestamp()
-        assert recalled.id is None
+        assert loaded is not None
+        assert loaded.is_saved is False
+        assert loaded.started_at == started.timestamp()
+        assert loaded.id is None
     else:
-        assert recalled is None
+        assert loaded is None
 
 
 @pytest.mark.parametrize(
@@ -199,19 +192,19 @@ def test_without_a_store_a_retry_knows_that_there_may_be_something_and_a_first_t
     [(2, 2, 0, True), (3, 3, 0, True), (3, 3, 1, False), (1, 2, 5, False), (2, 2, 5, True)],
     ids=str,
 )
-def test_without_a_store_it_is_looked_for_where_retries_was_changed_in_the_file_meanwhile(
+def test_without_a_store_changed_retries_lead_to_a_search(
     try_number: int, max_tries: int, retries: int, is_retry: bool
 ) -> None:
-    # Two of three tries, and retries=1 now, is what the first try after a clear looks like.
-    recalled = memory(None, try_number=try_number, max_tries=max_tries, retries=retries).load()
-    assert (recalled is not None) is is_retry
+    # Two of three attempts with retries=1 looks like the first attempt after a clear.
+    loaded = state(None, try_number=try_number, max_tries=max_tries, retries=retries).load()
+    assert (loaded is not None) is is_retry
 
 
-def test_without_a_store_and_without_durable_a_retry_knows_nothing() -> None:
-    assert memory(None, try_number=2, durable=False).load() is None
+def test_without_a_store_and_durable_a_retry_has_nothing_to_search() -> None:
+    assert state(None, try_number=2, durable=False).load() is None
 
 
-# What is the same request
+# Fingerprints of requests
 
 
 @pytest.mark.parametrize(
@@ -245,7 +238,7 @@ def test_without_a_store_and_without_durable_a_retry_knows_nothing() -> None:
         ),
     ],
 )
-def test_a_signature_makes_no_other_request(one: Any, other: Any) -> None:
+def test_signatures_do_not_change_the_fingerprint(one: Any, other: Any) -> None:
     assert fingerprint(one) == fingerprint(other)
 
 
@@ -263,13 +256,13 @@ def test_a_signature_makes_no_other_request(one: Any, other: Any) -> None:
         ),
         ("https://search/a?q-word=1", "https://search/a?q-word=2"),
         ("say sig=1", "say sig=2"),
-        # These begin like links and are none.
+        # These start like URLs and are none.
         ("https://[link in bio] one", "https://[link in bio] two"),
         ({"prompt": "http://[a?sig=1"}, {"prompt": "http://[a?sig=2"}),
         (None, ""),
     ],
 )
-def test_what_is_asked_for_does(one: Any, other: Any) -> None:
+def test_other_differences_change_the_fingerprint(one: Any, other: Any) -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
@@ -278,6 +271,6 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
 
 
 @pytest.mark.parametrize("text", ["/films/caf\udce9.mp4", "half \ud83d", "https://a.example/?q=\ud83d"])
-def test_half_a_character_is_part_of_a_request_as_any_other(text: str) -> None:
+def test_lone_surrogates_are_part_of_the_fingerprint(text: str) -> None:
     assert fingerprint({"text": text}) == fingerprint({"text": text})
     assert fingerprint({"text": text}) != fingerprint({"text": f"{text}."})

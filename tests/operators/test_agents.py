@@ -1,4 +1,4 @@
-"""An agent is made once, over lost answers, kills and retries, and changed only where it differs."""
+"""An agent is created once, over lost responses, kills and retries, and updated only where it differs."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ DEFINITION: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other maker of an agent needs time to be seen."""
+def no_other_creator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for agents that other tasks create."""
     monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
@@ -52,7 +52,7 @@ def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def life(store: StateStore | None, **options: Any) -> TaskRunner:
+def task_runner(store: StateStore | None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "agent", "definition": DEFINITION, **options}
     return TaskRunner(lambda: MosaicApplyAgentOperator(**arguments), store=store)
 
@@ -61,7 +61,7 @@ def named(hook: MosaicHook, name: str = "Nightly") -> list[str]:
     return [agent.agent_id for agent in hook.list_agents() if agent.name == name]
 
 
-def gives_up(task: TaskRunner, kind: type[Exception]) -> str:
+def failure_of(task: TaskRunner, kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         task.execute()
     assert type(failure.value.error) is kind
@@ -73,8 +73,8 @@ def changes(mosaic: Emulator) -> dict[str, int]:
     return {"created": counts.agents_created, "updated": counts.agents_updated}
 
 
-def test_an_agent_is_made_and_what_follows_knows_its_nodes(mosaic: Emulator, hook: MosaicHook) -> None:
-    task = life(StateStore())
+def test_agent_is_created_and_its_node_ids_are_pushed(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = task_runner(StateStore())
     agent_id = task.execute()
     assert named(hook) == [agent_id]
     assert task.xcom("mosaic_agent_id") == agent_id
@@ -87,8 +87,8 @@ def test_an_agent_is_made_and_what_follows_knows_its_nodes(mosaic: Emulator, hoo
 
 
 @pytest.mark.parametrize("cleared", [False, True])
-def test_another_try_and_a_clear_change_nothing_that_is_as_it_should_be(mosaic: Emulator, cleared: bool) -> None:
-    task = life(StateStore())
+def test_second_run_and_clear_change_nothing(mosaic: Emulator, cleared: bool) -> None:
+    task = task_runner(StateStore())
     agent_id = task.execute()
     if cleared:
         task.clear()
@@ -97,11 +97,11 @@ def test_another_try_and_a_clear_change_nothing_that_is_as_it_should_be(mosaic: 
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_a_dry_run_sends_nothing_and_shows_the_difference(
+def test_dry_run_logs_the_difference_and_sends_nothing(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    task = life(StateStore(), dry_run=True)
+    task = task_runner(StateStore(), dry_run=True)
     assert task.execute() is None
     assert task.xcom("mosaic_agent_id") is None
     assert task.xcom("operations") == 3
@@ -110,17 +110,17 @@ def test_a_dry_run_sends_nothing_and_shows_the_difference(
     assert changes(mosaic) == {"created": 0, "updated": 0}
 
 
-def test_a_file_beside_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The DAG is made in the stand-ins' file.
+def test_definition_file_beside_the_dag(mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The DAG is created in the file of the fakes.
     beside = Path(TaskRunner.execute.__code__.co_filename).parent / "agent-of-a-test.yaml"
     beside.write_text(definition_yaml(DEFINITION))
     try:
-        assert [life(None, definition=beside.name).execute()] == named(hook)
+        assert [task_runner(None, definition=beside.name).execute()] == named(hook)
     finally:
         beside.unlink()
 
 
-def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+def test_definition_file_in_the_zip_of_the_dag(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
     archive = tmp_path / "dags.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("agents/nightly.yaml", definition_yaml(DEFINITION))
@@ -129,24 +129,22 @@ def test_a_file_in_the_zip_of_the_dag_is_found(mosaic: Emulator, hook: MosaicHoo
     def beside(definition: str) -> TaskRunner:
         def make() -> MosaicApplyAgentOperator:
             operator = MosaicApplyAgentOperator(task_id="apply", definition=definition)
-            # As Airflow sets it for a DAG file in a zip.
+            # Airflow sets this for a DAG file in a zip.
             operator.dag.fileloc = in_zip
             return operator
 
         return TaskRunner(make, store=StateStore())
 
     assert [beside("agents/nightly.yaml").execute()] == named(hook)
-    assert "there is no such file in" in gives_up(beside("agents/other.yaml"), MosaicValidationError)
+    assert "there is no such file in" in failure_of(beside("agents/other.yaml"), MosaicValidationError)
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
-def test_a_file_anywhere_is_found_by_its_path_or_uri(
-    mosaic: Emulator, hook: MosaicHook, tmp_path: Path, suffix: str
-) -> None:
+def test_definition_file_by_path_or_uri(mosaic: Emulator, hook: MosaicHook, tmp_path: Path, suffix: str) -> None:
     path = (tmp_path / "agent").with_suffix(suffix)
     path.write_text(json.dumps(DEFINITION) if suffix == ".json" else definition_yaml(DEFINITION))
-    assert [life(None, definition=str(path)).execute()] == named(hook)
-    assert [life(None, definition=f"file://{path}").execute()] == named(hook)
+    assert [task_runner(None, definition=str(path)).execute()] == named(hook)
+    assert [task_runner(None, definition=f"file://{path}").execute()] == named(hook)
 
 
 @pytest.mark.parametrize(
@@ -161,22 +159,26 @@ def test_a_file_anywhere_is_found_by_its_path_or_uri(
     ],
     ids=["no file", "cut off", "key twice", "list", "empty", "no text"],
 )
-def test_a_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path, text: Any, pattern: str) -> None:
+def test_file_that_is_no_definition_is_named(mosaic: Emulator, tmp_path: Path, text: Any, pattern: str) -> None:
     path = tmp_path / "agent.yaml"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    message = gives_up(life(StateStore(), definition=str(path)), MosaicValidationError)
+    message = failure_of(task_runner(StateStore(), definition=str(path)), MosaicValidationError)
     assert pattern in message
     assert "definition" in message
     assert mosaic.requests() == []
 
 
-def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emulator) -> None:
+def test_rejected_definition_fails_without_retries_and_creates_no_agent(mosaic: Emulator) -> None:
     wrong = {**DEFINITION, "nodes": {**DEFINITION["nodes"], "film": {"tile": "Vidoe Generation"}}}
-    assert "Did you mean Video Generation" in gives_up(life(StateStore(), definition=wrong), MosaicValidationError)
-    gives_up(life(StateStore(), agent_id="gone"), MosaicNotFoundError)
+    assert "Did you mean Video Generation" in failure_of(
+        task_runner(StateStore(), definition=wrong), MosaicValidationError
+    )
+    failure_of(task_runner(StateStore(), agent_id="gone"), MosaicNotFoundError)
     unnamed = {"nodes": DEFINITION["nodes"]}
-    assert "which agent is meant" in gives_up(life(StateStore(), definition=unnamed, **LATE), MosaicValidationError)
+    assert "identifies the agent" in failure_of(
+        task_runner(StateStore(), definition=unnamed, **LATE), MosaicValidationError
+    )
     assert changes(mosaic) == {"created": 0, "updated": 0}
 
 
@@ -188,32 +190,30 @@ def test_a_refused_definition_burns_no_retries_and_leaves_no_agent(mosaic: Emula
     [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
 @pytest.mark.parametrize("store", [True, False])
-def test_an_agent_whose_answer_was_lost_is_found_by_its_name(
+def test_agent_is_found_by_name_after_a_lost_response(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, fault: str, options: dict[str, Any], store: bool
 ) -> None:
     hook.create_agent(name="Another")
     mosaic.inject(fault, method="POST", path=CREATE, **options)
-    agent_id = life(StateStore() if store else None).execute()
+    agent_id = task_runner(StateStore() if store else None).execute()
     assert named(hook) == [agent_id]
     assert sent(mosaic, "POST " + CREATE) == 2
     assert len(hook.get_agent(agent_id).agent_nodes) == 2
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_agent(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_delayed_list_is_read_until_it_shows_the_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=CREATE)
-    life(StateStore()).execute()
+    task_runner(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_a_retry_makes_no_second_agent_while_the_list_does_not_show_the_first(
+def test_retry_creates_no_second_agent_while_the_list_is_delayed(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, memory: bool
 ) -> None:
     mosaic.configure(list_lag=0.12)
-    task = life(StateStore() if memory else None)
+    task = task_runner(StateStore() if memory else None)
     mosaic.inject("server_error", method="POST", path=UPDATE, status=503, retry_after=1000)
     with pytest.raises(MosaicServerError):
         task.execute()
@@ -225,30 +225,28 @@ def test_a_retry_makes_no_second_agent_while_the_list_does_not_show_the_first(
     ]
 
 
-def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
+def test_request_without_effect_is_sent_again_after_two_minutes(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502)
-    assert [life(StateStore()).execute()] == named(hook)
+    assert [task_runner(StateStore()).execute()] == named(hook)
     assert sum(clock.pauses) >= 119
 
 
 @pytest.mark.parametrize("moment", ["intent", "id"])
-def test_a_task_that_died_in_the_middle_makes_no_second_agent(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str
-) -> None:
-    task = life(StateStore().killing_at(moment))
+def test_killed_task_creates_no_second_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str) -> None:
+    task = task_runner(StateStore().killing_at(moment))
     with pytest.raises(Killed):
         task.execute()
     assert [task.execute()] == named(hook)
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_an_agent_of_an_earlier_try_that_is_not_there_everywhere_yet_is_not_made_again(
+def test_agent_of_an_earlier_attempt_that_is_not_found_yet_is_not_created_again(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.configure(list_lag=60)
-    task = life(StateStore())
+    task = task_runner(StateStore())
     mosaic.inject("server_error", method="POST", path=UPDATE, status=503, retry_after=1000)
     with pytest.raises(MosaicServerError):
         task.execute()
@@ -257,25 +255,25 @@ def test_an_agent_of_an_earlier_try_that_is_not_there_everywhere_yet_is_not_made
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_an_agent_of_an_earlier_try_that_is_gone_is_made_anew(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
-    task = life(StateStore())
+def test_deleted_agent_of_an_earlier_attempt_is_created_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+    task = task_runner(StateStore())
     hook.delete_agent(task.execute())
     assert [task.execute()] == named(hook)
     assert mosaic.counts().agents_created == 2
 
 
-def test_agents_of_one_name_are_told_apart_by_what_the_task_remembers(mosaic: Emulator, hook: MosaicHook) -> None:
-    task = life(StateStore())
+def test_recorded_id_tells_agents_of_one_name_apart(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = task_runner(StateStore())
     agent_id = task.execute()
     hook.create_agent(name="Nightly")
     assert task.execute() == agent_id
-    message = gives_up(life(StateStore()), MosaicValidationError)
+    message = failure_of(task_runner(StateStore()), MosaicValidationError)
     assert "several agents have this name" in message
     assert agent_id in message
 
 
-def other_maker(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
-    """Another task makes an agent of the name when this one has noted its ``intent``, or the ``id`` of its own."""
+def create_meanwhile(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
+    """Let another task create an agent of the name when this one has recorded its ``intent`` or ``id``."""
     there: list[str] = []
 
     def make(value: dict[str, Any]) -> None:
@@ -286,14 +284,12 @@ def other_maker(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
     return there
 
 
-def test_of_two_tasks_that_make_one_agent_the_later_gives_way_and_its_retry_takes_the_others(
-    mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_later_of_two_creators_fails_and_its_retry_adopts_the_other_agent(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(timestamps="microseconds")
     store = StateStore()
-    there = other_maker(store, hook, "intent")
-    task = life(store)
-    # One that a retry can cure.
+    there = create_meanwhile(store, hook, "intent")
+    task = task_runner(store)
+    # A retry can succeed.
     with pytest.raises(MosaicConflictError, match="at the same moment") as gave_way:
         task.execute()
     assert there[0] in str(gave_way.value)
@@ -302,13 +298,13 @@ def test_of_two_tasks_that_make_one_agent_the_later_gives_way_and_its_retry_take
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
 
-def test_the_earlier_of_two_stays_and_whenever_the_task_chooses_it_names_the_other(
+def test_earlier_of_two_agents_is_kept_and_named_in_the_error(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(timestamps="microseconds")
     store = StateStore()
-    there = other_maker(store, hook, "id")
-    task = life(store)
+    there = create_meanwhile(store, hook, "id")
+    task = task_runner(store)
     agent_id = task.execute()
     assert sorted(named(hook)) == sorted([agent_id, there[0]])
     assert task.execute() == agent_id
@@ -317,10 +313,10 @@ def test_the_earlier_of_two_stays_and_whenever_the_task_chooses_it_names_the_oth
     assert all(agent_id in message for message in told)
 
 
-def test_a_name_that_is_taken_and_not_listed_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_agent_that_the_list_does_not_show_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(list_lag=60, repeated_agent_name="refuse")
     there = hook.create_agent(name="Nightly").agent_id
-    task = life(StateStore())
+    task = task_runner(StateStore())
     with pytest.raises(MosaicConflictError):
         task.execute()
     mosaic.configure(list_lag=0)
@@ -328,21 +324,21 @@ def test_a_name_that_is_taken_and_not_listed_yet_is_found_by_the_retry(mosaic: E
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
-def test_a_person_says_which_agent_it_is(
+def test_variable_names_the_agent(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Another one appears while the answer is lost: which is ours can't be told.
+    # Another agent appears while the response is lost: the task cannot tell which is its own.
     store = StateStore()
     store.after_set = lambda value: hook.create_agent(name="Nightly") if "id" not in value else None
     mosaic.inject("answer_lost", method="POST", path=CREATE, skip=1)
-    task = life(store)
-    message = gives_up(task, MosaicAmbiguousOutcomeError)
+    task = task_runner(store)
+    message = failure_of(task, MosaicAmbiguousOutcomeError)
     store.after_set = lambda value: None
     ours, other = named(hook)
     assert "mosaic_adopt.dag.agent" in message
     assert ours in message
     assert other in message
-    message = gives_up(task, MosaicValidationError)
+    message = failure_of(task, MosaicValidationError)
     assert "several agents have this name" in message
     assert "mosaic_adopt.dag.agent" in message
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.AGENT", json.dumps({task.dag_run.run_id: ours}))
@@ -350,14 +346,14 @@ def test_a_person_says_which_agent_it_is(
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
 
-def test_an_update_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+def test_update_with_a_lost_response_is_not_sent_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=UPDATE)
-    agent_id = life(StateStore()).execute()
+    agent_id = task_runner(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
     assert len(hook.get_agent(agent_id).agent_nodes) == 2
 
 
-def test_the_agent_is_made_in_the_connections_workspace(
+def test_agent_is_created_in_the_workspace_of_the_connection(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mosaic_emulator.catalogue import WORKSPACE_ID
@@ -365,12 +361,12 @@ def test_the_agent_is_made_in_the_connections_workspace(
     connection = json.loads(mosaic.airflow_connection())
     connection["extra"] = {"workspace_id": WORKSPACE_ID}
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
-    life(StateStore()).execute()
+    task_runner(StateStore()).execute()
     [body] = [request["body"] for request in mosaic.requests() if request["template"] == CREATE]
     assert body == {"name": "Nightly", "workspace_id": WORKSPACE_ID}
 
 
-# Tiles by name in a run
+# Tile names in update_params
 
 
 def run(**options: Any) -> TaskRunner:
@@ -387,19 +383,19 @@ STYLE = {"caption_style": "scaling"}
 
 
 @pytest.mark.parametrize("name", ["Captions", "captions", "CAPTIONS"])
-def test_a_tile_may_be_named_in_the_parameters_of_a_run(mosaic: Emulator, name: str) -> None:
+def test_update_params_by_tile_name(mosaic: Emulator, name: str) -> None:
     run(update_params={name: STYLE}).execute()
     assert bodies(mosaic) == [{"update_params": {CAPTIONS: STYLE}}]
     assert sent(mosaic, "GET /agent/{agent_id}") == 1
 
 
-def test_ids_cost_no_look_at_the_agent(mosaic: Emulator) -> None:
+def test_update_params_by_node_id_need_no_read_of_the_agent(mosaic: Emulator) -> None:
     run(update_params={CAPTIONS: STYLE}).execute()
     assert bodies(mosaic) == [{"update_params": {CAPTIONS: STYLE}}]
     assert sent(mosaic, "GET /agent/{agent_id}") == 0
 
 
-def test_the_hook_takes_names_as_well(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_hook_accepts_tile_names(mosaic: Emulator, hook: MosaicHook) -> None:
     hook.run_agent(AGENT, update_params={"Video Generation": {"prompt": "Rain"}})
     assert bodies(mosaic) == [{"update_params": {"b0000004-0000-4000-8000-000000000001": {"prompt": "Rain"}}}]
 
@@ -417,16 +413,16 @@ def test_the_hook_takes_names_as_well(mosaic: Emulator, hook: MosaicHook) -> Non
     ],
     ids=["unknown", "ambiguous", "twice"],
 )
-def test_a_name_that_is_not_one_tiles_alone_starts_nothing(
+def test_ambiguous_tile_name_starts_no_run(
     mosaic: Emulator, params: dict[str, Any], agent_id: str, parts: list[str]
 ) -> None:
-    message = gives_up(run(agent_id=agent_id, update_params=params), MosaicValidationError)
+    message = failure_of(run(agent_id=agent_id, update_params=params), MosaicValidationError)
     assert "update_params" in message
     assert all(part in message for part in parts)
     assert bodies(mosaic) == []
 
 
-def test_a_retry_knows_its_run_although_the_tile_has_another_id_by_now(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_retry_finds_its_run_though_the_node_id_has_changed(mosaic: Emulator, hook: MosaicHook) -> None:
     task = run(update_params={"Captions": STYLE}, wait_for_completion=False)
     run_id = task.execute()
     made = {"op": "create_node", "node_type_id": "cdccb204-168e-4aec-aa72-480b11e74324"}

@@ -1,4 +1,4 @@
-"""Airflow's side fails: connections, Variables, XComs and the state store that can't be read or written."""
+"""Airflow fails: connections, Variables, XComs and the state store can't be read or written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskInstance, TaskRunner
-from tasks.fixtures import START, Clock, Lookups, Meanwhile, effects, nothing_was_done, started, until
+from tasks.fixtures import START, Clock, InBackground, Lookups, effects, nothing_was_done, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -34,29 +34,29 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.tasks import run_waits
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
 Make = Callable[..., TaskRunner]
 
 
 @pytest.fixture(autouse=True)
-def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookkeeping, "_PAUSES", (0.0,) * len(bookkeeping._PAUSES))
 
 
-def resume_life(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
+def resume_task(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
     arguments = {"task_id": "resume", "run_id": run_id, "poll_interval": 0.05, **options}
     return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
-def avatar_life(store: StateStore | None) -> TaskRunner:
+def avatar_task(store: StateStore | None) -> TaskRunner:
     video = "https://cdn.example.org/host.mp4"
     return TaskRunner(
         lambda: MosaicCreateAvatarProfileOperator(task_id="avatar", name="Host", video_url=video), store=store
     )
 
 
-def agent_life(store: StateStore | None) -> TaskRunner:
+def agent_task(store: StateStore | None) -> TaskRunner:
     definition = {"name": "Made once", "nodes": {"film": {"tile": "Video Generation"}}}
     return TaskRunner(lambda: MosaicApplyAgentOperator(task_id="agent", definition=definition), store=store)
 
@@ -67,9 +67,9 @@ def agent_life(store: StateStore | None) -> TaskRunner:
 STARTS: dict[str, Make] = {
     "run": run_task,
     "post": post_task,
-    "avatar": avatar_life,
-    "agent": agent_life,
-    "resume": resume_life,
+    "avatar": avatar_task,
+    "agent": agent_task,
+    "resume": resume_task,
     "cancel": lambda store: TaskRunner(lambda: MosaicCancelRunOperator(task_id="cancel", run_id="a-run"), store=store),
     "upload": lambda store: TaskRunner(
         lambda: MosaicUploadOperator(task_id="upload", source="https://cdn.example.org/a.mp4"), store=store
@@ -79,7 +79,7 @@ STARTS: dict[str, Make] = {
 
 @STORES
 @pytest.mark.parametrize("kind", STARTS)
-def test_a_lookup_that_fails_at_the_start_is_left_to_the_retries(
+def test_failed_lookup_at_the_start_is_left_to_the_retries(
     mosaic: Emulator, lookups: Lookups, kind: str, make_store: Any
 ) -> None:
     lookups.fail()
@@ -91,7 +91,7 @@ def test_a_lookup_that_fails_at_the_start_is_left_to_the_retries(
 
 
 @STORES
-def test_the_retry_starts_what_a_failed_lookup_prevented(
+def test_retry_starts_the_run_after_a_failed_lookup(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any
 ) -> None:
     lookups.fail(2)
@@ -104,7 +104,7 @@ def test_the_retry_starts_what_a_failed_lookup_prevented(
 
 @STORES
 @pytest.mark.parametrize("make", [run_task, post_task], ids=["run", "post"])
-def test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated(
+def test_failed_lookup_after_the_deferral_is_tolerated(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any, make: Make
 ) -> None:
     mosaic.configure(hold_runs=True, hold_posts=True)
@@ -114,14 +114,14 @@ def test_a_lookup_that_fails_when_the_task_goes_on_is_tolerated(
     event = deferred.wait()
     lookups.fail(1)
     again = task.resume(deferred, event)
-    # The triggerer waits on: no worker is held.
+    # The triggerer continues to wait, without a worker.
     assert isinstance(again, Deferred)
     assert task.resume(again, again.wait()) == event["id"]
     assert sum(effects(mosaic).values()) == 1
 
 
 @STORES
-def test_a_lookup_that_fails_when_the_clock_is_over_is_tolerated_before_anything_is_cancelled(
+def test_failed_lookup_at_the_deadline_is_tolerated_before_the_cancel(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -134,7 +134,7 @@ def test_a_lookup_that_fails_when_the_clock_is_over_is_tolerated_before_anything
 
 
 @STORES
-def test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task(
+def test_lookups_that_fail_for_minutes_fail_the_attempt_not_the_task(
     mosaic: Emulator, clock: Clock, lookups: Lookups, make_store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -151,7 +151,7 @@ def test_a_lookup_that_fails_for_minutes_ends_the_try_and_never_the_task(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_retry_whose_lookup_fails_keeps_the_run(mosaic: Emulator, clock: Clock, lookups: Lookups) -> None:
+def test_retry_keeps_the_run_when_its_lookup_fails(mosaic: Emulator, clock: Clock, lookups: Lookups) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "completed")
     lookups.fail(3)
@@ -159,7 +159,7 @@ def test_a_retry_whose_lookup_fails_keeps_the_run(mosaic: Emulator, clock: Clock
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_what_a_user_has_named_is_not_refused_for_a_lookup_that_fails(
+def test_named_run_is_not_rejected_for_a_failed_lookup(
     mosaic: Emulator, clock: Clock, lookups: Lookups, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = rendered(mosaic, hook)[0]
@@ -177,58 +177,58 @@ def test_what_a_user_has_named_is_not_refused_for_a_lookup_that_fails(
 # Variables
 
 
-def test_a_variable_that_cannot_be_read_is_not_taken_for_none(
+def test_unreadable_variable_is_not_taken_for_none(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = run_task(StateStore())
     task.try_number = 1
     task.clear()
 
-    def away(name: str) -> str | None:
-        raise RuntimeError("the API server is away")
+    def unavailable(name: str) -> str | None:
+        raise RuntimeError("the API server is unavailable")
 
-    monkeypatch.setattr(decisions, "read_variable", away)
-    with pytest.raises(MosaicTransportError, match=r"'mosaic_adopt.dag.run' could not be read.*nothing was sent"):
+    monkeypatch.setattr(decisions, "read_variable", unavailable)
+    with pytest.raises(MosaicTransportError, match=r"'mosaic_adopt.dag.run' could not be read.*Nothing was sent"):
         task.execute()
     assert nothing_was_done(mosaic)
 
 
-# What is saved after an effect
+# Records after a start
 
 
 @pytest.fixture
 def broken_xcom(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An XCom backend that is away; the keys that tasks tried to push."""
+    """Make the XCom backend fail. Return the keys that tasks tried to push."""
     keys: list[str] = []
 
     def push(ti: TaskInstance, key: str, value: Any) -> None:
         keys.append(key)
-        raise OSError("the bucket is away")
+        raise OSError("the bucket is unavailable")
 
     monkeypatch.setattr(TaskInstance, "xcom_push", push)
     return keys
 
 
 @STORES
-@WAYS
-def test_a_run_whose_xcom_cannot_be_written_is_waited_for(
+@WAITS
+def test_run_is_waited_for_when_its_xcom_cannot_be_pushed(
     mosaic: Emulator, make_store: Any, deferrable: bool, broken_xcom: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run_task(make_store(), deferrable=deferrable).run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
     warnings = [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
     assert any("'mosaic_run_id'" in line and started(mosaic) in line for line in warnings)
-    # Each with its retries.
+    # Each push is retried.
     assert broken_xcom.count("mosaic_run_id") == len(bookkeeping._PAUSES) + 1
     assert {"status", "output_ids"} <= set(broken_xcom)
 
 
 @pytest.mark.parametrize(
     ("make", "effect"),
-    [(post_task, "posts_made"), (avatar_life, "avatars_created"), (agent_life, None)],
+    [(post_task, "posts_made"), (avatar_task, "avatars_created"), (agent_task, None)],
     ids=["post", "avatar", "agent"],
 )
-def test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written(
+def test_item_is_owned_when_its_xcom_cannot_be_pushed(
     mosaic: Emulator, broken_xcom: list[str], make: Make, effect: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = make(StateStore()).execute()
@@ -238,7 +238,7 @@ def test_what_was_made_is_the_tasks_also_when_its_xcom_cannot_be_written(
     assert effect is None or effects(mosaic) == {effect: 1}
 
 
-def test_an_xcom_that_can_be_written_again_a_moment_later_is_written(
+def test_xcom_push_is_retried(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real, failed = TaskInstance.xcom_push, []
@@ -246,7 +246,7 @@ def test_an_xcom_that_can_be_written_again_a_moment_later_is_written(
     def push(ti: TaskInstance, key: str, value: Any) -> None:
         if key not in failed:
             failed.append(key)
-            raise OSError("the bucket is away")
+            raise OSError("the bucket is unavailable")
         real(ti, key, value)
 
     monkeypatch.setattr(TaskInstance, "xcom_push", push)
@@ -256,9 +256,7 @@ def test_an_xcom_that_can_be_written_again_a_moment_later_is_written(
     assert "could not save" not in caplog.text
 
 
-def test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on(
-    mosaic: Emulator, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_id_that_cannot_be_recorded_is_logged(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     store = StateStore()
     store.after_set = lambda value: setattr(store, "broken_sets", 0 if "id" in value else 100)
     assert run_task(store).run_to_end() == started(mosaic)
@@ -267,7 +265,7 @@ def test_an_id_that_cannot_be_recorded_is_logged_and_the_task_goes_on(
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    for make in (run_task, post_task, avatar_life):
+    for make in (run_task, post_task, avatar_task):
         store = StateStore()
         store.broken_sets = 100
         with pytest.raises(RuntimeError, match="away"):
@@ -277,20 +275,20 @@ def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator, ca
     assert nothing_was_done(mosaic)
 
 
-def test_a_refusal_is_reported_also_when_the_store_is_away(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(store: StateStore, key: str) -> None:
-        raise RuntimeError("the API server is away")
+def test_rejection_is_reported_when_the_store_fails(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(store: StateStore, key: str) -> None:
+        raise RuntimeError("the API server is unavailable")
 
-    monkeypatch.setattr(StateStore, "delete", away)
+    monkeypatch.setattr(StateStore, "delete", unavailable)
     mosaic.inject("forbidden", method="POST", path=START)
     with pytest.raises(AirflowFailException, match="MosaicPermissionError"):
         run_task(StateStore()).execute()
 
 
-# What was recorded and is gone
+# Records that are lost
 
 
-def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_task) -> TaskRunner:
+def kill_first_attempt(mosaic: Emulator, store: StateStore, make: Make = run_task) -> TaskRunner:
     task = make(store.killing_at("id"))
     mosaic.configure(hold_runs=True)
     with pytest.raises(Killed):
@@ -300,9 +298,9 @@ def first_try_dies(mosaic: Emulator, store: StateStore, make: Make = run_task) -
 
 @pytest.mark.parametrize("how", ["returns none", "raises"])
 @pytest.mark.parametrize("make", [run_task, post_task], ids=["run", "post"])
-def test_an_entry_whose_object_is_gone_is_doubt(mosaic: Emulator, clock: Clock, how: str, make: Make) -> None:
+def test_missing_value_of_an_entry_means_unknown(mosaic: Emulator, clock: Clock, how: str, make: Make) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store, make)
+    task = kill_first_attempt(mosaic, store, make)
     store.lose(raising=how == "raises")
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ids = [run["run_id"] for run in mosaic.runs()] or [post["post_id"] for post in mosaic.posts()]
@@ -314,7 +312,7 @@ def test_an_entry_whose_object_is_gone_is_doubt(mosaic: Emulator, clock: Clock, 
     assert sum(effects(mosaic).values()) == 2
 
 
-def test_an_entry_whose_object_is_gone_and_of_which_nothing_is_found_starts_it(mosaic: Emulator, clock: Clock) -> None:
+def test_missing_value_of_an_entry_and_no_candidate_starts_a_run(mosaic: Emulator, clock: Clock) -> None:
     store = StateStore()
     task = run_task(store.killing_at("intent"))
     with pytest.raises(Killed):
@@ -325,24 +323,24 @@ def test_an_entry_whose_object_is_gone_and_of_which_nothing_is_found_starts_it(m
 
 
 @pytest.mark.parametrize("backend", ["airflow.providers.common.io.state_store.backend.StateStoreObjectStorageBackend"])
-def test_a_whole_entry_that_can_vanish_is_doubt_too(
+def test_entry_that_can_vanish_means_unknown(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     store.clear()
     monkeypatch.setenv("AIRFLOW__STATE_STORE__BACKEND", backend)
     assert started(mosaic) in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries(
+def test_unreadable_store_is_left_to_the_retries(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     store.broken_gets = 1
-    with pytest.raises(MosaicTransportError, match="nothing was sent") as failure:
+    with pytest.raises(MosaicTransportError, match="Nothing was sent") as failure:
         task.execute()
     assert failure.value.transient
     mosaic.configure(hold_runs=False)
@@ -350,9 +348,9 @@ def test_a_store_that_cannot_be_read_just_now_is_left_to_the_retries(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting(mosaic: Emulator) -> None:
+def test_unreadable_store_does_not_block_a_cleared_task(mosaic: Emulator) -> None:
     store = StateStore()
-    task = first_try_dies(mosaic, store)
+    task = kill_first_attempt(mosaic, store)
     task.clear()
     mosaic.configure(hold_runs=False)
     store.broken_gets = 1
@@ -360,7 +358,7 @@ def test_a_store_that_cannot_be_read_does_not_keep_a_cleared_task_from_starting(
     assert effects(mosaic) == {"runs_started": 2}
 
 
-# A wait that comes back late
+# Tasks that were queued after the wait
 
 
 LATE = [
@@ -374,29 +372,29 @@ LATE = [
 @pytest.mark.parametrize("map_index", [-1, 3])
 @pytest.mark.parametrize("clock_name", ["timeout", "execution_timeout"])
 @pytest.mark.parametrize("event", LATE, ids=["timeout", "ended", "another's"])
-def test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken(
+def test_run_that_ended_while_the_task_was_queued_is_taken(
     mosaic: Emulator, make_store: Any, map_index: int, clock_name: str, event: dict[str, Any] | None
 ) -> None:
     mosaic.configure(hold_runs=True)
     options = {clock_name: timedelta(seconds=60)}
     task = run_task(make_store(), deferrable=True, map_index=map_index, **options)
     deferred = task.execute()
-    late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "began": 1.0}
+    late = {**deferred.kwargs, "deadline": 1.0 if clock_name == "timeout" else None, "try_started_at": 1.0}
     mosaic.finish_run(started(mosaic))
-    # A fault of a moment must not make the clock decide.
+    # A single error must not let the deadline decide.
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", status=500)
     event = event and {**event, "id": started(mosaic)}
-    assert task.resume(_with(deferred, late), event) == started(mosaic)
+    assert task.resume(replace_kwargs(deferred, late), event) == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def _with(deferred: Deferred, kwargs: dict[str, Any]) -> Deferred:
+def replace_kwargs(deferred: Deferred, kwargs: dict[str, Any]) -> Deferred:
     from dataclasses import replace
 
     return replace(deferred, kwargs=kwargs)
 
 
-def test_a_run_that_failed_meanwhile_is_told_as_that(mosaic: Emulator) -> None:
+def test_run_that_failed_while_the_task_was_queued_is_reported(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True, timeout=60)
     deferred = task.execute()
@@ -405,7 +403,7 @@ def test_a_run_that_failed_meanwhile_is_told_as_that(mosaic: Emulator) -> None:
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
 
 
-def test_a_post_that_came_out_meanwhile_is_taken(mosaic: Emulator) -> None:
+def test_post_that_was_published_while_the_task_was_queued_is_taken(mosaic: Emulator) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), deferrable=True, wait_for_completion=True)
     deferred = task.execute()
@@ -418,7 +416,7 @@ def test_a_post_that_came_out_meanwhile_is_taken(mosaic: Emulator) -> None:
 
 
 @STORES
-def test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on(mosaic: Emulator, make_store: Any) -> None:
+def test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended(mosaic: Emulator, make_store: Any) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(make_store(), deferrable=True)
     task.execute()
@@ -427,7 +425,7 @@ def test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on(mosaic: Emula
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_airflows_own_limit_cancels_a_run_also_when_its_xcom_is_gone(mosaic: Emulator) -> None:
+def test_trigger_timeout_cancels_a_run_whose_xcom_is_missing(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     task.execute()
@@ -437,7 +435,7 @@ def test_airflows_own_limit_cancels_a_run_also_when_its_xcom_is_gone(mosaic: Emu
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_a_run_whose_id_cannot_be_read_just_now_is_left_to_the_retries(
+def test_run_id_that_cannot_be_read_is_left_to_the_retries(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -445,23 +443,21 @@ def test_a_run_whose_id_cannot_be_read_just_now_is_left_to_the_retries(
     task = run_task(store, deferrable=True)
     task.execute()
 
-    def away(*args: Any, **kwargs: Any) -> None:
-        raise OSError("the bucket is away")
+    def unavailable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the bucket is unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(TaskInstance, "xcom_pull", away)
+        patched.setattr(TaskInstance, "xcom_pull", unavailable)
         store.broken_gets = 1
         with pytest.raises(MosaicTransportError, match="A retry continues with it"):
             task.on_timeout()
-        # One of the two is enough.
+        # One of the two ids is enough.
         with pytest.raises(TaskDeferralTimeout):
             task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_airflows_own_limit_cancels_a_run_also_when_a_lookup_fails(
-    mosaic: Emulator, clock: Clock, lookups: Lookups
-) -> None:
+def test_trigger_timeout_cancels_a_run_after_failed_lookups(mosaic: Emulator, clock: Clock, lookups: Lookups) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     task.execute()
@@ -471,11 +467,11 @@ def test_airflows_own_limit_cancels_a_run_also_when_a_lookup_fails(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-# Kills in an outage of Airflow's API server
+# Kills during an outage of Airflow's API server
 
 
 @pytest.mark.parametrize("moment", ["starting", "waiting"])
-def test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone(
+def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda seconds: True)
@@ -485,10 +481,10 @@ def test_a_kill_in_an_outage_of_airflows_api_server_leaves_the_run_alone(
     task = run_task(StateStore(), poll_interval=0.1)
 
     def kill() -> None:
-        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._running)
+        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._active)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
         task.execute()
     assert started(mosaic) in caplog.text
     assert effects(mosaic) == {"runs_started": 1}

@@ -25,12 +25,12 @@ def post_id(mosaic: Emulator, hook: MosaicHook) -> str:
     return post.post_id
 
 
-def life(post_id: str, **options: Any) -> TaskRunner:
+def task_runner(post_id: str, **options: Any) -> TaskRunner:
     return TaskRunner(lambda: MosaicPostAnalyticsOperator(task_id="metrics", post_id=post_id, **options))
 
 
-def test_there_is_a_row_a_platform_with_the_metrics_as_columns(mosaic: Emulator, post_id: str) -> None:
-    task = life(post_id)
+def test_one_row_per_platform_with_a_column_per_metric(mosaic: Emulator, post_id: str) -> None:
+    task = task_runner(post_id)
     rows = task.execute()
     assert task.xcom("totals")["views"] == sum(row["views"] for row in rows)
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
@@ -44,27 +44,27 @@ def test_there_is_a_row_a_platform_with_the_metrics_as_columns(mosaic: Emulator,
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_one_account_can_be_asked_for(post_id: str) -> None:
-    [row] = life(post_id, social_connection_id=ACCOUNT).execute()
+def test_metrics_of_one_account(post_id: str) -> None:
+    [row] = task_runner(post_id, social_connection_id=ACCOUNT).execute()
     assert row["post_id"] == post_id
 
 
-def test_a_post_that_is_nowhere_yet_may_be_out_at_the_next_try(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_unpublished_post_is_retried(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(hold_posts=True)
     post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
     with pytest.raises(MosaicConflictError):
-        life(post_id).execute()
+        task_runner(post_id).execute()
     mosaic.configure(unpublished_status=200)
-    assert life(post_id).execute() == []
+    assert task_runner(post_id).execute() == []
 
 
-def test_a_post_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+def test_missing_post_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException) as failure:
-        life("no-such-post").execute()
+        task_runner("no-such-post").execute()
     assert type(failure.value.error) is MosaicNotFoundError
 
 
-def test_a_server_that_fails_for_good_burns_a_retry(mosaic: Emulator, post_id: str, clock: Clock) -> None:
+def test_server_error_is_retried(mosaic: Emulator, post_id: str, clock: Clock) -> None:
     mosaic.inject("server_error", method="GET", path=ANALYTICS, times=None)
     with pytest.raises(MosaicServerError):
-        life(post_id).execute()
+        task_runner(post_id).execute()

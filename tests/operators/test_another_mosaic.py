@@ -1,4 +1,4 @@
-"""The promises do not rest on one reading of the API: a server that chooses differently where the facts leave room."""
+"""The promises hold for every reading of the API: a server that differs where the documentation leaves room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, Mos
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.tasks import outputs, runs
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 @pytest.fixture
@@ -31,94 +31,88 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtherMosaic]:
         yield other
 
 
-def life(**options: Any) -> TaskRunner:
+def task_runner(**options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": "an-agent", "video_ids": ["v"], "poll_interval": 0.02, **options}
     return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=StateStore())
 
 
-@WAYS
-def test_a_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> None:
-    task = life(deferrable=deferrable)
+@WAITS
+def test_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> None:
+    task = task_runner(deferrable=deferrable)
     assert task.run_to_end() == "started-0"
     assert task.xcom("output_ids") == ["out-1"]
     assert other.started_by_api() == ["started-0"]
 
 
-@WAYS
-def test_outputs_that_are_shown_later_than_the_end_are_seen(
+@WAITS
+def test_outputs_that_appear_after_the_end_are_read(
     other: OtherMosaic, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 9)
     other.looks_without_outputs, other.looks_without_links = 4, 1
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     task.run_to_end()
     assert task.xcom("output_ids") == ["out-1"]
     assert (other.looks_without_outputs, other.looks_without_links) == (0, 0)
 
 
-def test_a_download_that_gets_no_link_to_anything_is_no_success(
-    other: OtherMosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_without_any_link_fails(other: OtherMosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 4)
     run_id = other.add("ended", status="completed")["run_id"]
     other.looks_without_links = 9
     task = TaskRunner(
         lambda: MosaicDownloadOutputsOperator(task_id="fetch", run_id=run_id, destination=str(tmp_path)), store=None
     )
-    with pytest.raises(MosaicRunFailedError, match="no link"):
+    with pytest.raises(MosaicRunFailedError, match="none has a link"):
         task.execute()
 
 
-def test_runs_that_triggers_started_are_left_out(other: OtherMosaic, clock: Clock) -> None:
+def test_runs_of_triggers_are_no_candidates(other: OtherMosaic, clock: Clock) -> None:
     other.lose_answers, other.triggered_meanwhile = 1, 3
-    assert life().run_to_end() == "started-0"
+    assert task_runner().run_to_end() == "started-0"
     assert other.started_by_api() == ["started-0"]
 
 
 @pytest.mark.parametrize("there_before", [1, 99, 100, 101, 250])
-def test_runs_that_were_there_before_are_left_out_though_the_list_is_not_narrowed(
+def test_existing_runs_are_no_candidates_though_the_list_is_not_filtered(
     other: OtherMosaic, clock: Clock, there_before: int
 ) -> None:
     long_ago = (datetime.now(timezone.utc) - timedelta(days=3)).isoformat()
     for number in range(there_before):
         other.add(f"old-{number}", status="completed", started_at=long_ago)
     other.lose_answers = 1
-    assert life().run_to_end() == f"started-{there_before}"
+    assert task_runner().run_to_end() == f"started-{there_before}"
     assert len(other.started_by_api()) == 1
 
 
-def test_where_there_are_too_many_to_keep_nothing_is_guessed(
+def test_too_many_existing_runs_need_manual_review(
     other: OtherMosaic, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
     other.lose_answers = 1
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
-        life().run_to_end()
+        task_runner().run_to_end()
     assert len(other.started_by_api()) == 1
 
 
-def test_too_many_runs_do_not_hinder_a_start_whose_answer_comes(
-    other: OtherMosaic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 100)
+def test_too_many_existing_runs_do_not_prevent_a_start(other: OtherMosaic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
-    assert life().run_to_end() == "started-101"
+    assert task_runner().run_to_end() == "started-101"
 
 
-def test_a_cancel_without_a_body_is_a_cancel(other: OtherMosaic) -> None:
+def test_cancel_with_an_empty_response(other: OtherMosaic) -> None:
     other.looks_until_end = 10**6
-    with pytest.raises(AirflowFailException, match="It is cancelled"):
-        life(timeout=0.2).execute()
+    with pytest.raises(AirflowFailException, match="is cancelled"):
+        task_runner(timeout=0.2).execute()
     assert other.runs[0]["status"] == "cancelled"
 
 
-def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(
-    other: OtherMosaic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = life(timeout=60, deferrable=True)
+def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_runner(timeout=60, deferrable=True)
     other.looks_until_end = 10**6
     deferred = task.execute()
     cancel = MosaicHook.cancel_run
@@ -128,54 +122,52 @@ def test_a_cancel_of_an_ended_run_that_answers_400_is_no_failure(
         return cancel(hook, run_id)
 
     monkeypatch.setattr(MosaicHook, "cancel_run", cancel_too_late)
-    with pytest.raises(AirflowFailException, match="It had ended already"):
+    with pytest.raises(AirflowFailException, match="had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["Completed", "SUCCESS", "done"])
-def test_a_good_end_is_known_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
+def test_successful_end_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
     other.ends_as = status
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     assert task.run_to_end() == "started-0"
     assert task.xcom("status") == "completed"
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["timed_out", "Error", "FAILED"])
-def test_a_bad_end_is_known_in_other_spellings_and_resumed_once(
+def test_failed_end_in_other_spellings_is_resumed_once(
     other: OtherMosaic, clock: Clock, deferrable: bool, status: str
 ) -> None:
     other.ends_as = status
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError, match=status):
         task.run_to_end()
     assert task.run_to_end() == "started-0"
     assert other.requests.count("POST /agent_run/started-0/resume") == 1
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("status", ["canceled", "Cancelled"])
-def test_what_others_have_cancelled_is_left_so_in_any_spelling(
-    other: OtherMosaic, deferrable: bool, status: str
-) -> None:
+def test_cancel_outside_airflow_in_other_spellings(other: OtherMosaic, deferrable: bool, status: str) -> None:
     other.ends_as = status
-    with pytest.raises(AirflowFailException, match="Somebody else cancelled it"):
-        life(deferrable=deferrable).run_to_end()
+    with pytest.raises(AirflowFailException, match="This task did not cancel it"):
+        task_runner(deferrable=deferrable).run_to_end()
 
 
 @pytest.mark.parametrize("status", ["Completed", "success"])
-def test_a_sensor_knows_an_end_in_other_spellings(other: OtherMosaic, status: str) -> None:
+def test_sensor_knows_an_end_in_other_spellings(other: OtherMosaic, status: str) -> None:
     run_id = other.add("ended", status=status)["run_id"]
     other.looks_until_end = 0
     sensor = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, deferrable=False), store=None)
     assert sensor.execute() == run_id
 
 
-@WAYS
-def test_a_resume_without_a_body_is_a_resume(other: OtherMosaic, clock: Clock, deferrable: bool) -> None:
+@WAITS
+def test_resume_with_an_empty_response(other: OtherMosaic, clock: Clock, deferrable: bool) -> None:
     other.ends_as = "failed"
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     with pytest.raises(MosaicRunFailedError):
         task.run_to_end()
     assert task.run_to_end() == "started-0"
@@ -183,10 +175,10 @@ def test_a_resume_without_a_body_is_a_resume(other: OtherMosaic, clock: Clock, d
     assert other.started_by_api() == ["started-0"]
 
 
-def test_a_retry_finds_what_the_try_that_died_had_started(other: OtherMosaic, clock: Clock) -> None:
+def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Clock) -> None:
     for number in range(150):
         other.add(f"old-{number}", status="completed")
-    task = life()
+    task = task_runner()
     assert task.store is not None
     task.store.killing_at("intent")
     with pytest.raises(Killed):

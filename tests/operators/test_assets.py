@@ -1,4 +1,4 @@
-"""Uploads and downloads as tasks: bytes that are there are not sent or fetched again, and nothing half done stays."""
+"""Uploads and downloads: existing bytes are not transferred again, and no partial file remains."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
 
 FINALIZE = "/uploads/{asset_type}/finalize_upload"
-BEGIN = "/uploads/{asset_type}/get_upload_url"
+UPLOAD_FORM = "/uploads/{asset_type}/get_upload_url"
 FORM = "/mosaic-emulator-uploads/"
 MEDIA = "/mosaic-emulator-media/{name}"
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     for function in (assets.store, assets.finalize, downloading.fetch, downloading.read_file_info):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    path = tmp_path / "film.mp4"
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "video.mp4"
     path.write_bytes(SAMPLE_VIDEO.read_bytes())
     return path
 
@@ -54,7 +54,7 @@ def uploads(source: Any, store: StateStore | None = None, **options: Any) -> Tas
     return TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=source, **options), store=store)
 
 
-def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
+def failure_of(act: Callable[[], Any], kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         act()
     assert type(failure.value.error) is kind
@@ -62,7 +62,7 @@ def gives_up(act: Callable[[], Any], kind: type[Exception]) -> str:
     return str(failure.value)
 
 
-def begun(mosaic: Emulator) -> int:
+def upload_count(mosaic: Emulator) -> int:
     return sum(count for request, count in mosaic.counts().requests.items() if "get_upload_url" in request)
 
 
@@ -70,16 +70,16 @@ def begun(mosaic: Emulator) -> int:
 
 
 @pytest.mark.parametrize("how", ["text", "path", "uri", "object storage"])
-def test_a_file_is_uploaded_once_and_can_be_used(mosaic: Emulator, film: Path, how: str) -> None:
+def test_file_is_uploaded_once(mosaic: Emulator, video: Path, how: str) -> None:
     source: Any = {
-        "text": str(film),
-        "path": film,
-        "uri": film.as_uri(),
-        "object storage": ObjectStoragePath(film.as_uri()),
+        "text": str(video),
+        "path": video,
+        "uri": video.as_uri(),
+        "object storage": ObjectStoragePath(video.as_uri()),
     }[how]
     asset_id = uploads(source, StateStore()).execute()
     [upload] = mosaic.uploads()
-    assert (upload["id"], upload["finalized"], upload["size"]) == (asset_id, True, film.stat().st_size)
+    assert (upload["id"], upload["finalized"], upload["size"]) == (asset_id, True, video.stat().st_size)
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
     assert mosaic.counts().key_leaks == 0
 
@@ -88,7 +88,7 @@ def test_a_file_is_uploaded_once_and_can_be_used(mosaic: Emulator, film: Path, h
     ("name", "asset_type", "expected"),
     [("a.mp3", None, "audio"), ("a.png", None, "image"), ("a.MOV", None, "video"), ("a.mp4", "video", "video")],
 )
-def test_the_suffix_says_what_it_is(
+def test_suffix_decides_the_type(
     mosaic: Emulator, tmp_path: Path, name: str, asset_type: str | None, expected: str
 ) -> None:
     path = tmp_path / name
@@ -97,15 +97,15 @@ def test_the_suffix_says_what_it_is(
     assert mosaic.uploads()[0]["type"] == expected
 
 
-def test_a_retry_does_not_send_the_bytes_again_when_only_the_finalize_failed(mosaic: Emulator, film: Path) -> None:
+def test_retry_after_a_failed_finalize_does_not_send_the_bytes_again(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("server_error", method="POST", path=FINALIZE, times=6, status=500)
-    task = uploads(str(film), StateStore())
+    task = uploads(str(video), StateStore())
     with pytest.raises(MosaicServerError):
         task.execute()
     asset_id = task.execute()
     assert asset_id == mosaic.uploads()[0]["id"]
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
-    assert begun(mosaic) == 1
+    assert upload_count(mosaic) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,45 +121,43 @@ def test_a_retry_does_not_send_the_bytes_again_when_only_the_finalize_failed(mos
     ],
     ids=lambda value: str(value),
 )
-def test_a_finalize_that_fails_for_a_while_is_sent_again_by_itself(
-    mosaic: Emulator, film: Path, fault: str, options: dict[str, Any]
-) -> None:
+def test_failed_finalize_is_retried(mosaic: Emulator, video: Path, fault: str, options: dict[str, Any]) -> None:
     mosaic.inject(fault, method="POST", path=FINALIZE, **options)
-    uploads(str(film), StateStore()).execute()
+    uploads(str(video), StateStore()).execute()
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
 
 
-def test_a_lag_beyond_patience_burns_no_retries_and_says_what_the_server_said(mosaic: Emulator, film: Path) -> None:
+def test_delayed_storage_fails_without_retries_and_shows_the_response(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("finalize_lag", method="POST", path=FINALIZE, times=None)
-    gives_up(uploads(str(film), StateStore()).execute, MosaicValidationError)
+    failure_of(uploads(str(video), StateStore()).execute, MosaicValidationError)
     assert effects(mosaic) == {"uploads_stored": 1}
 
 
-def test_a_finalize_that_is_refused_after_its_answer_was_lost_is_looked_up(mosaic: Emulator, film: Path) -> None:
-    # Another reading of the facts: an asset that is registered already is not found among the unfinished uploads.
+def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator, video: Path) -> None:
+    # Another reading of the API: a registered asset is not found among the unfinished uploads.
     mosaic.inject("answer_lost", method="POST", path=FINALIZE)
     mosaic.inject("not_found", method="POST", path=FINALIZE)
-    asset_id = uploads(str(film), StateStore()).execute()
+    asset_id = uploads(str(video), StateStore()).execute()
     assert asset_id == mosaic.uploads()[0]["id"]
     assert sent(mosaic, "POST /uploads/get_view_url") == 1
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
 
 
-def test_a_finalize_of_what_is_not_there_is_no_success(mosaic: Emulator, film: Path) -> None:
+def test_finalize_of_missing_bytes_fails(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=9)
     mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=9)
-    gives_up(uploads(str(film), StateStore()).execute, MosaicNotFoundError)
+    failure_of(uploads(str(video), StateStore()).execute, MosaicNotFoundError)
 
 
-def test_bytes_that_are_not_found_at_once_are_waited_for(mosaic: Emulator, film: Path) -> None:
+def test_delayed_bytes_are_waited_for(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=3)
     mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=3)
-    asset_id = uploads(str(film), StateStore()).execute()
+    asset_id = uploads(str(video), StateStore()).execute()
     assert [(upload["id"], upload["finalized"]) for upload in mosaic.uploads()] == [(asset_id, True)]
 
 
-def test_what_an_earlier_try_stored_and_the_server_has_forgotten_is_uploaded_anew(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore().killing_at("id"))
+def test_upload_that_the_server_has_forgotten_is_repeated(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=6)
@@ -169,29 +167,29 @@ def test_what_an_earlier_try_stored_and_the_server_has_forgotten_is_uploaded_ane
     assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
 
 
-def test_a_retry_after_the_upload_was_whole_sends_nothing(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore())
+def test_retry_after_a_complete_upload_sends_nothing(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore())
     first = task.execute()
     requests = len(mosaic.requests())
     assert task.execute() == first
     assert len(mosaic.requests()) == requests
 
 
-def test_a_file_that_changed_between_tries_is_uploaded_anew(
-    mosaic: Emulator, film: Path, caplog: pytest.LogCaptureFixture
+def test_file_that_changed_between_attempts_is_uploaded_again(
+    mosaic: Emulator, video: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task = uploads(str(film), StateStore())
+    task = uploads(str(video), StateStore())
     first = task.execute()
-    film.write_bytes(film.read_bytes()[::-1])
-    os.utime(film, ns=(1, 1))
+    video.write_bytes(video.read_bytes()[::-1])
+    os.utime(video, ns=(1, 1))
     with caplog.at_level(logging.INFO):
         assert task.execute() != first
-    assert "arguments are not those of its earlier try" in caplog.text
+    assert "arguments of the task changed since its earlier attempt" in caplog.text
     assert effects(mosaic) == {"uploads_stored": 2, "uploads_finalized": 2}
 
 
-def test_a_clear_uploads_again(mosaic: Emulator, film: Path) -> None:
-    task = uploads(str(film), StateStore())
+def test_clear_uploads_again(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore())
     first = task.execute()
     task.clear()
     assert task.execute() != first
@@ -202,27 +200,27 @@ def test_a_clear_uploads_again(mosaic: Emulator, film: Path) -> None:
     [("reset", {"after_bytes": 1000}), ("server_error", {"status": 503}), ("expired_form", {})],
     ids=lambda value: str(value),
 )
-def test_a_transfer_that_broke_is_begun_anew_with_a_fresh_form(
-    mosaic: Emulator, film: Path, fault: str, options: dict[str, Any]
+def test_broken_transfer_is_restarted_with_a_new_form(
+    mosaic: Emulator, video: Path, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.inject(fault, method="POST", path=FORM + "*", times=2, **options)
-    asset_id = uploads(str(film), StateStore()).execute()
-    assert begun(mosaic) == 3
+    asset_id = uploads(str(video), StateStore()).execute()
+    assert upload_count(mosaic) == 3
     assert effects(mosaic)["uploads_finalized"] == 1
     assert [upload["id"] for upload in mosaic.uploads() if upload["finalized"]] == [asset_id]
 
 
-def test_a_form_that_is_always_refused_ends_after_a_few_and_may_be_retried(mosaic: Emulator, film: Path) -> None:
+def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("expired_form", method="POST", path=FORM + "*", times=None)
     with pytest.raises(MosaicPermissionError):
-        uploads(str(film), StateStore()).execute()
-    assert begun(mosaic) == 4
+        uploads(str(video), StateStore()).execute()
+    assert upload_count(mosaic) == 4
 
 
-def test_a_conflict_at_finalize_is_looked_up_too(mosaic: Emulator, film: Path) -> None:
+def test_conflict_at_finalize_is_read_again(mosaic: Emulator, video: Path) -> None:
     from airflow_provider_mosaic.clients.asset_upload import finalize
 
-    asset_id = uploads(str(film)).execute()
+    asset_id = uploads(str(video)).execute()
 
     class Refusing:
         def __init__(self, hook: MosaicHook) -> None:
@@ -236,9 +234,9 @@ def test_a_conflict_at_finalize_is_looked_up_too(mosaic: Emulator, film: Path) -
     assert finalize(Refusing(MosaicHook()), AssetType.VIDEO, asset_id) == asset_id  # type: ignore[arg-type]
 
 
-def test_nothing_of_the_form_lies_in_the_store(mosaic: Emulator, film: Path) -> None:
+def test_no_upload_form_in_the_store(mosaic: Emulator, video: Path) -> None:
     store = StateStore()
-    uploads(str(film), store).execute()
+    uploads(str(video), store).execute()
     assert store.history
     for word in ("x-goog", "policy", "signature", mosaic.api_key):
         assert word not in str(store.history).lower()
@@ -263,7 +261,7 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_everything_that_was_rendered_is_fetched(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_all_outputs_are_downloaded(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     mosaic.configure(premiere_zip=True)
     [output_id] = mosaic.runs()[0]["output_ids"]
     folder = tmp_path / "new" / "folder"
@@ -274,35 +272,35 @@ def test_everything_that_was_rendered_is_fetched(mosaic: Emulator, run_id: str, 
     assert (folder / f"{output_id}.mp4").stat().st_size == mosaic.runs()[0]["output_sizes"][0]
 
 
-def test_a_retry_fetches_nothing_that_is_there(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_retry_downloads_no_existing_file(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     task = downloads(run_id, str(tmp_path), include=["video"])
     [file] = task.execute()
     before = Path(file).stat()
     served = mosaic.counts().bytes_served
     assert task.execute() == [file]
     assert Path(file).stat().st_mtime_ns == before.st_mtime_ns
-    # One byte tells the length.
+    # One byte is read for the length.
     assert mosaic.counts().bytes_served - served <= 1
 
 
-def test_a_file_needs_one_look_at_the_run(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_one_file_needs_one_read_of_the_run(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     before = sent(mosaic, "GET /agent_run/{run_id}")
     downloads(run_id, str(tmp_path)).execute()
     assert sent(mosaic, "GET /agent_run/{run_id}") == before + 1
 
 
-def test_another_file_there_is_an_error_that_says_what_to_do(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_different_existing_file_is_an_error(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     [output_id] = mosaic.runs()[0]["output_ids"]
     there = tmp_path / f"{output_id}.mp4"
     there.write_bytes(b"mine")
-    message = gives_up(downloads(run_id, str(tmp_path)).execute, MosaicValidationError)
+    message = failure_of(downloads(run_id, str(tmp_path)).execute, MosaicValidationError)
     assert str(there) in message
     assert "overwrite=True" in message
     assert there.read_bytes() == b"mine"
     assert names(tmp_path) == [there.name]
 
 
-def test_told_so_another_file_is_replaced(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_overwrite_replaces_a_different_file(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     [output_id] = mosaic.runs()[0]["output_ids"]
     there = tmp_path / f"{output_id}.mp4"
     there.write_bytes(b"mine")
@@ -319,33 +317,31 @@ def test_told_so_another_file_is_replaced(mosaic: Emulator, run_id: str, tmp_pat
         ("video", {".mp4"}),
     ],
 )
-def test_only_what_is_included_is_fetched(
+def test_include_selects_the_parts(
     mosaic: Emulator, run_id: str, tmp_path: Path, include: Any, suffixes: set[str]
 ) -> None:
     downloads(run_id, str(tmp_path), include=include).execute()
     assert {Path(name).suffix for name in names(tmp_path)} == suffixes
 
 
-def test_the_name_is_made_from_the_template(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_filename_template(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     downloads(run_id, str(tmp_path), filename="{run_id}/{index}-{part}{suffix}").execute()
     assert names(tmp_path) == [f"{run_id}/0-thumbnail.jpg", f"{run_id}/0-video.mp4"]
 
 
-def test_a_template_that_gives_two_files_one_name_is_refused(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
-    message = gives_up(downloads(run_id, str(tmp_path), filename="same").execute, MosaicValidationError)
+def test_template_with_duplicate_names_is_rejected(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+    message = failure_of(downloads(run_id, str(tmp_path), filename="same").execute, MosaicValidationError)
     assert "filename='same'" in message
 
 
-def test_a_run_that_goes_on_is_not_fetched_and_may_be_retried(
-    mosaic: Emulator, hook: MosaicHook, tmp_path: Path
-) -> None:
+def test_running_run_can_be_retried(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
     mosaic.configure(hold_runs=True)
     with pytest.raises(MosaicRunFailedError, match="still running"):
         downloads(hook.run_agent(AGENT), str(tmp_path)).execute()
     assert names(tmp_path) == []
 
 
-def test_a_run_without_outputs_says_so(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+def test_run_without_outputs_fails(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
     mosaic.configure(failing_nodes={"Captions": "broken"})
     run_id = hook.run_agent(AGENT)
     until(lambda: mosaic.runs()[0]["status"] == "failed")
@@ -354,22 +350,20 @@ def test_a_run_without_outputs_says_so(mosaic: Emulator, hook: MosaicHook, tmp_p
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_links_that_expired_on_the_way_are_renewed(mosaic: Emulator, run_id: str, tmp_path: Path, status: int) -> None:
+def test_expired_links_are_renewed(mosaic: Emulator, run_id: str, tmp_path: Path, status: int) -> None:
     mosaic.inject("expired_link", path=MEDIA, times=2, status=status)
     downloads(run_id, str(tmp_path)).execute()
     assert len(names(tmp_path)) == 2
 
 
-def test_a_link_that_is_always_refused_burns_no_retries_and_leaves_nothing(
-    mosaic: Emulator, run_id: str, tmp_path: Path
-) -> None:
+def test_link_that_is_always_rejected_fails_without_retries(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     mosaic.inject("expired_link", path=MEDIA, times=None, status=410)
-    message = gives_up(downloads(run_id, str(tmp_path)).execute, MosaicNotFoundError)
+    message = failure_of(downloads(run_id, str(tmp_path)).execute, MosaicNotFoundError)
     assert "fresh links" in message
     assert names(tmp_path) == []
 
 
-def test_a_download_that_breaks_leaves_nothing_half_written(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_broken_download_leaves_no_partial_file(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     mosaic.inject("cut_body", path=MEDIA, skip=1, times=None, fraction=0.5)
     mosaic.configure(ranges=False)
@@ -381,7 +375,7 @@ def test_a_download_that_breaks_leaves_nothing_half_written(mosaic: Emulator, ru
     assert len(names(folder)) == 1
 
 
-def test_object_storage_is_a_destination(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
+def test_object_storage_destination(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     files = downloads(run_id, ObjectStoragePath(tmp_path.as_uri()), include=["video"]).execute()
     assert files[0].startswith("file://")
     assert len(names(tmp_path)) == 1

@@ -1,4 +1,4 @@
-"""An avatar profile is made once, over lost answers, kills and retries."""
+"""An avatar profile is created once, over lost responses, kills and retries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ LIST = "/avatar-profiles"
 VIDEO = "https://cdn.example.org/host.mp4"
 
 
-def life(store: StateStore | None, *, dag_run: DagRun | None = None, map_index: int = -1, **options: Any) -> TaskRunner:
+def task_runner(
+    store: StateStore | None, *, dag_run: DagRun | None = None, map_index: int = -1, **options: Any
+) -> TaskRunner:
     arguments = {"task_id": "avatar", "name": "Host", "video_url": VIDEO, **options}
     return TaskRunner(
         lambda: MosaicCreateAvatarProfileOperator(**arguments), store=store, dag_run=dag_run, map_index=map_index
@@ -33,27 +35,27 @@ def life(store: StateStore | None, *, dag_run: DagRun | None = None, map_index: 
 
 
 def profiles(hook: MosaicHook) -> list[str]:
-    """From the oldest to the newest."""
+    """Return the names, the oldest first."""
     return [profile.id for profile in hook.list_avatar_profiles()][::-1]
 
 
-def gives_up(task: TaskRunner, kind: type[Exception]) -> str:
+def failure_of(task: TaskRunner, kind: type[Exception]) -> str:
     with pytest.raises(AirflowFailException) as failure:
         task.execute()
     assert type(failure.value.error) is kind
     return str(failure.value)
 
 
-def test_a_profile_is_made_once_and_its_id_is_there(mosaic: Emulator, hook: MosaicHook) -> None:
-    task = life(StateStore())
+def test_profile_is_created_once_and_its_id_is_pushed(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = task_runner(StateStore())
     profile_id = task.execute()
     assert profiles(hook) == [profile_id]
     assert task.xcom("mosaic_avatar_profile_id") == profile_id
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_picture_and_a_voice_will_do(mosaic: Emulator, hook: MosaicHook) -> None:
-    task = life(
+def test_image_and_voice(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = task_runner(
         StateStore(),
         video_url=None,
         image_url="https://cdn.example.org/host.jpg",
@@ -66,49 +68,47 @@ def test_a_picture_and_a_voice_will_do(mosaic: Emulator, hook: MosaicHook) -> No
     ("fault", "options"),
     [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
-def test_a_profile_whose_answer_was_lost_is_found_by_its_name(
+def test_profile_is_found_by_name_after_a_lost_response(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, fault: str, options: dict[str, Any]
 ) -> None:
     hook.create_avatar_profile("Host", video_url=VIDEO)
     hook.create_avatar_profile("Guest", video_url=VIDEO)
     before = profiles(hook)
     mosaic.inject(fault, method="POST", path=CREATE, **options)
-    profile_id = life(StateStore()).execute()
+    profile_id = task_runner(StateStore()).execute()
     assert profiles(hook) == [*before, profile_id]
     assert sent(mosaic, "POST " + CREATE) == 3
 
 
 @pytest.mark.parametrize("shape", ["wrapped", "id"])
-def test_another_shape_of_the_answer_makes_no_second_profile(
+def test_other_response_shape_creates_no_second_profile(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, shape: str
 ) -> None:
     mosaic.configure(avatar_create_answer=shape)
     assert profiles(hook) == []
-    assert [life(StateStore()).execute()] == profiles(hook)
+    assert [task_runner(StateStore()).execute()] == profiles(hook)
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_profile(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_delayed_list_is_read_until_it_shows_the_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=CREATE)
-    profile_id = life(StateStore()).execute()
+    profile_id = task_runner(StateStore()).execute()
     assert profiles(hook) == [profile_id]
     assert sent(mosaic, "GET " + LIST) > 3
 
 
-def test_a_request_without_effect_is_sent_once_more_after_two_minutes(
+def test_request_without_effect_is_sent_again_after_two_minutes(
     mosaic: Emulator, hook: MosaicHook, clock: Clock
 ) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502)
-    assert [life(StateStore()).execute()] == profiles(hook)
+    assert [task_runner(StateStore()).execute()] == profiles(hook)
     assert sum(clock.pauses) >= 119
 
 
-def test_one_that_fails_twice_without_effect_may_be_retried(mosaic: Emulator, clock: Clock) -> None:
+def test_two_requests_without_effect_can_be_retried(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=CREATE, status=502, times=2)
-    task = life(StateStore())
+    task = task_runner(StateStore())
     with pytest.raises(MosaicServerError):
         task.execute()
     task.execute()
@@ -116,53 +116,47 @@ def test_one_that_fails_twice_without_effect_may_be_retried(mosaic: Emulator, cl
 
 
 @pytest.mark.parametrize("moment", ["intent", "id"])
-def test_a_task_that_died_in_the_middle_makes_no_second_profile(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str
-) -> None:
-    task = life(StateStore().killing_at(moment))
+def test_killed_task_creates_no_second_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock, moment: str) -> None:
+    task = task_runner(StateStore().killing_at(moment))
     with pytest.raises(Killed):
         task.execute()
     assert [task.execute()] == profiles(hook)
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_retry_without_a_memory_fails_where_there_is_one_of_that_name(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
-    task = life(None)
+def test_retry_without_a_store_fails_if_the_name_exists(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+    task = task_runner(None)
     made = task.execute()
-    assert made in gives_up(task, MosaicAmbiguousOutcomeError)
+    assert made in failure_of(task, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_a_profile_that_a_sibling_made_is_not_taken_for_the_own(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock
-) -> None:
+def test_profile_of_a_sibling_is_not_adopted(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     store, dag_run = StateStore(), DagRun()
     theirs: list[str] = []
 
-    def meanwhile(value: dict[str, Any]) -> None:
+    def create_first(value: dict[str, Any]) -> None:
         if not theirs:
             theirs.append(hook.create_avatar_profile("Host", video_url=VIDEO).id)
             dag_run.xcoms[("avatar", 7, "mosaic_avatar_profile_id")] = theirs[0]
             dag_run.states |= {"avatar_0": "running", "avatar_7": "success"}
 
-    store.after_set = meanwhile
+    store.after_set = create_first
     mosaic.inject("answer_lost", method="POST", path=CREATE, skip=1)
-    profile_id = life(store, dag_run=dag_run, map_index=0).execute()
+    profile_id = task_runner(store, dag_run=dag_run, map_index=0).execute()
     assert profiles(hook) == [*theirs, profile_id]
 
 
-def test_a_clear_asks_for_a_new_profile(mosaic: Emulator) -> None:
-    task = life(StateStore())
+def test_clear_creates_a_new_profile(mosaic: Emulator) -> None:
+    task = task_runner(StateStore())
     first = task.execute()
     task.clear()
     assert task.execute() != first
     assert effects(mosaic) == {"avatars_created": 2}
 
 
-def test_a_source_that_is_not_there_burns_no_retries(mosaic: Emulator) -> None:
-    gives_up(life(StateStore(), video_url=None, video_id="no-such-video"), MosaicNotFoundError)
+def test_missing_source_fails_without_retries(mosaic: Emulator) -> None:
+    failure_of(task_runner(StateStore(), video_url=None, video_id="no-such-video"), MosaicNotFoundError)
     assert effects(mosaic) == {}
 
 
@@ -174,8 +168,8 @@ def test_a_source_that_is_not_there_burns_no_retries(mosaic: Emulator) -> None:
         ({"video_id": "v"}, "give it or video_url, not both"),
     ],
 )
-def test_wrong_combinations_are_refused_before_anything_is_sent(
+def test_wrong_combinations_are_rejected_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
-    assert pattern in gives_up(life(StateStore(), **options, **LATE), MosaicValidationError)
+    assert pattern in failure_of(task_runner(StateStore(), **options, **LATE), MosaicValidationError)
     assert mosaic.requests() == []

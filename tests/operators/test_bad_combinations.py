@@ -1,4 +1,4 @@
-"""What is wrong only deep inside an argument, or only beside another one, is named too, and nothing was sent."""
+"""Wrong nested values and wrong combinations are named, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "pattern"), INPUTS, ids=lambda value: str(value)[:60])
-def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
-    mosaic: Emulator, arguments: dict[str, Any], pattern: str
-) -> None:
+def test_wrong_input_of_a_run_is_named_with_its_path(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
     run = TaskRunner(
         lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, **LATE, **arguments), store=StateStore()
     )
@@ -74,7 +72,7 @@ def test_a_wrong_input_of_a_run_is_named_down_to_its_entry(
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_wrong_combinations_for_a_post_are_refused(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
+def test_wrong_combinations_for_a_post_are_rejected(mosaic: Emulator, arguments: dict[str, Any], pattern: str) -> None:
     with pytest.raises(AirflowFailException, match=pattern):
         TaskRunner(lambda: MosaicSocialPostOperator(task_id="post", **LATE, **arguments), store=StateStore()).execute()
     assert nothing_was_done(mosaic)

@@ -1,4 +1,4 @@
-"""Every argument, wrongly given: the failure names it, its value and the cure, and nothing with effects was sent."""
+"""For every wrong argument the error has its name, its value and what to do, and nothing with effects is sent."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ BAD_IDS: list[Any] = [None, 5, "", "  ", "None", "{{ ti.xcom_pull() }}", "two wo
 BAD_ID_LISTS: list[Any] = [[], 7, {"a": "b"}]
 BAD_FLAGS: list[Any] = ["False", 1, None]
 BAD_SECONDS: list[Any] = [0, -1, "30", math.nan, True, timedelta(0)]
-# One that Airflow does not find may be found by the next try: Airflow says the same when its lookup fails.
+# A connection that Airflow does not find is retried: a failed lookup looks the same.
 BAD_CONNECTIONS: list[Any] = [None, 5, ""]
 BAD_OPTIONAL_IDS: list[Any] = [each for each in BAD_IDS if each is not None]
 BAD_CREDITS: list[Any] = [-1, "many", math.nan, math.inf, True, [5]]
 NODE = "b0000004-0000-4000-8000-000000000002"
 
-#: Operator, its good arguments, and for each argument the values that are wrong.
+#: The class, its correct arguments, and the wrong values of each argument.
 TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
     (
         MosaicRunAgentOperator,
@@ -139,7 +139,6 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
             "on_partial": ["maybe", None],
             "mosaic_conn_id": BAD_CONNECTIONS,
             "start_from_trigger": BAD_FLAGS,
-            "end_from_trigger": BAD_FLAGS,
         },
     ),
     (
@@ -245,7 +244,7 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
         },
     ),
 ]
-#: Every class, with good arguments.
+#: The correct arguments of every class.
 CLASSES = {kind: good for kind, good, _ in reversed(TABLE)}
 CASES = [
     pytest.param(kind, {**good, name: value}, name, value, id=f"{kind.__name__}-{name}-{value!r}"[:90])
@@ -271,7 +270,7 @@ def test_every_argument_of_every_public_class_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES)
-def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
+def test_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     mosaic: Emulator, evidence: Counter[str], kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1
@@ -298,7 +297,7 @@ def test_a_wrong_argument_is_named_with_its_value_before_anything_is_sent(
     ids=["no key", "blank key", "no scheme", "path", "timeout"],
 )
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_a_wrong_connection_burns_no_retries_in_any_operator(
+def test_wrong_connection_fails_without_retries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connection: str, pattern: str, kind: type[Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", connection)
@@ -315,7 +314,7 @@ def test_a_wrong_connection_burns_no_retries_in_any_operator(
     "kind", [MosaicRunSensor, MosaicSocialPostSensor, MosaicAvatarProfileSensor, MosaicCreditsSensor]
 )
 @pytest.mark.parametrize("value", [-1, "30", None, timedelta(seconds=-1)])
-def test_a_poll_interval_that_is_none_fails_the_sensor_where_its_dag_is_read(
+def test_wrong_poll_interval_of_a_sensor_fails_at_parse_time(
     evidence: Counter[str], kind: type[Any], value: Any
 ) -> None:
     evidence["wrong values of arguments of operators and sensors"] += 1

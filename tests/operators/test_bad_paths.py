@@ -1,4 +1,4 @@
-"""Files that can't be uploaded and places that can't be written to: the failure names them, and says why."""
+"""Files that can't be uploaded and destinations that can't be written: the error has the path and the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, Mos
     ],
     ids=["directory", "empty", "unsupported", "no suffix"],
 )
-def test_a_source_that_is_no_such_file_is_refused(
+def test_missing_source_file_is_rejected(
     mosaic: Emulator, tmp_path: Path, make: Callable[[Path], Any], pattern: str
 ) -> None:
     make(tmp_path / "film.mp4")
@@ -46,7 +46,7 @@ def test_a_source_that_is_no_such_file_is_refused(
     ("name", "kind"),
     [("film.mxf", "video"), ("film", "video"), ("film.mp3", "video"), ("photo.HEIC", "image"), ("caf\udce9", "audio")],
 )
-def test_what_the_author_says_a_file_is_counts(mosaic: Emulator, tmp_path: Path, name: str, kind: str) -> None:
+def test_asset_type_overrides_the_suffix(mosaic: Emulator, tmp_path: Path, name: str, kind: str) -> None:
     source = tmp_path / name
     source.write_bytes(b"some bytes")
     TaskRunner(lambda: MosaicUploadOperator(task_id="up", source=str(source), asset_type=kind)).execute()
@@ -54,7 +54,7 @@ def test_what_the_author_says_a_file_is_counts(mosaic: Emulator, tmp_path: Path,
     assert (upload["type"], upload["finalized"], upload["size"]) == (kind, True, 10)
 
 
-def test_a_file_over_the_limit_is_refused_before_its_first_byte(mosaic: Emulator, tmp_path: Path) -> None:
+def test_file_over_the_limit_is_rejected_before_its_first_byte(mosaic: Emulator, tmp_path: Path) -> None:
     mosaic.configure(max_file_size=10)
     film = tmp_path / "film.mp4"
     film.write_bytes(b"eleven byte")
@@ -64,7 +64,7 @@ def test_a_file_over_the_limit_is_refused_before_its_first_byte(mosaic: Emulator
     assert "POST /mosaic-emulator-uploads/" not in mosaic.counts().requests
 
 
-def test_a_source_url_that_leads_nowhere_is_refused(mosaic: Emulator) -> None:
+def test_unreachable_source_url_is_rejected(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException, match=r"nothing\.mp4.*404"):
         TaskRunner(
             lambda: MosaicUploadOperator(task_id="up", source=f"{mosaic.url}/nothing.mp4?sig=marked-secret")
@@ -72,7 +72,7 @@ def test_a_source_url_that_leads_nowhere_is_refused(mosaic: Emulator) -> None:
     assert effects(mosaic) == {}
 
 
-def test_an_open_link_without_a_name_or_a_type_is_what_the_author_says(mosaic: Emulator, tmp_path: Path) -> None:
+def test_link_without_a_name_or_type_needs_asset_type(mosaic: Emulator, tmp_path: Path) -> None:
     act = file(b"some bytes", Content_Type="application/octet-stream")
     with HostileServer(act) as host:
         guessed, told = (
@@ -99,7 +99,7 @@ def test_an_open_link_without_a_name_or_a_type_is_what_the_author_says(mosaic: E
         ("", "x" * 300 + "{output_id}", "destination="),
     ],
 )
-def test_a_destination_that_cannot_be_written_is_named(
+def test_unwritable_destination_is_named(
     mosaic: Emulator, hook: Any, tmp_path: Path, destination: str, filename: str, pattern: str
 ) -> None:
     run_id = hook.run_agent(AGENT)
@@ -121,7 +121,7 @@ def test_a_destination_that_cannot_be_written_is_named(
     ("source", "pattern"),
     [("file/film.mp4", "is a file"), ("a\0b.mp4", "NUL"), ("x" * 300 + ".mp4", "can't be read")],
 )
-def test_a_source_that_no_file_can_be_burns_no_retries(
+def test_source_that_cannot_be_a_file_fails_without_retries(
     mosaic: Emulator, tmp_path: Path, source: str, pattern: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -130,9 +130,7 @@ def test_a_source_that_no_file_can_be_burns_no_retries(
     assert nothing_was_done(mosaic)
 
 
-def test_a_disk_that_fails_at_the_first_look_leaves_the_upload_its_retries(
-    mosaic: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_error_is_retried(mosaic: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"a film")
     up = TaskRunner(lambda: MosaicUploadOperator(task_id="up", source=str(film)), store=StateStore())

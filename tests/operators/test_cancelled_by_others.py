@@ -1,4 +1,4 @@
-"""What a person cancels in Mosaic stays cancelled: no retry has it go on, and pays, unasked."""
+"""A run that is cancelled outside Airflow stays cancelled: no retry resumes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
@@ -21,7 +21,7 @@ from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from .test_run_cancelling import killed_after
 
 GET_RUN = "GET /agent_run/{run_id}"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 ONE_CANCELLED = {"runs_started": 1, "runs_cancelled": 1}
 GONE_ON_WITH = {**ONE_CANCELLED, "runs_resumed": 1}
 
@@ -31,40 +31,40 @@ def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Ta
     return TaskRunner(lambda: MosaicResumeRunOperator(**arguments), store=store)
 
 
-class AirflowsTimeout(BaseException):
-    """What Airflow raises in the middle of a task whose execution_timeout is over."""
+class ExecutionTimeout(BaseException):
+    """Airflow raises this in a task after its execution_timeout."""
 
 
-# A person cancels
+# Cancelled outside Airflow
 
 
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
 @pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
-@WAYS
-def test_a_run_that_a_person_cancels_while_the_task_waits_fails_it_at_once(
+@WAITS
+def test_cancel_while_the_task_waits_fails_it_at_once(
     mosaic: Emulator, hook: MosaicHook, store: Callable[[], Any], on_retry: str, deferrable: bool
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(store(), deferrable=deferrable, on_retry=on_retry)
-    with Meanwhile(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
+    with InBackground(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
-    assert "Somebody else cancelled it" in message
+    assert "This task did not cancel it" in message
     assert f'mosaic_adopt.dag.run\' to {{"manual__2026-01-01": "{started(mosaic)}"}}' in message
     assert task.xcom("status") == "cancelled"
     assert effects(mosaic) == ONE_CANCELLED
 
 
 @pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
-def test_a_run_that_a_person_cancels_between_two_tries_stays_cancelled(mosaic: Emulator, on_retry: str) -> None:
+def test_run_cancelled_between_two_attempts_stays_cancelled(mosaic: Emulator, on_retry: str) -> None:
     task = run_task(StateStore(), on_retry=on_retry)
     run_id = fail_first_attempt(mosaic, task, "cancelled")
     message = fails_with(task.execute, MosaicRunCancelledError)
     assert run_id in message
-    assert "Somebody else cancelled it" in message
+    assert "This task did not cancel it" in message
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_person_may_name_it_all_the_same_and_then_it_goes_on(
+def test_named_run_is_resumed_though_it_was_cancelled(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = run_task(StateStore())
@@ -76,7 +76,7 @@ def test_a_person_may_name_it_all_the_same_and_then_it_goes_on(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
+def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -88,19 +88,19 @@ def test_a_second_cancel_by_a_person_is_not_taken_for_the_tasks_own(
         until(lambda: mosaic.counts().runs_resumed)
         hook.cancel_run(started(mosaic))
 
-    with Meanwhile(cancel):
+    with InBackground(cancel):
         fails_with(task.execute, MosaicRunCancelledError)
     fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 
-# The task itself has cancelled it
+# Cancelled by the task itself
 
 
-def test_what_a_kill_has_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
+def test_run_cancelled_by_a_kill_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore())
-    # In the main thread, as Airflow does it: in another one, both would cancel at the same moment.
+    # In the main thread, like Airflow: in another thread both would cancel at the same moment.
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     mosaic.configure(hold_runs=False)
@@ -108,9 +108,7 @@ def test_what_a_kill_has_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clo
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_a_kill_is_noticed_within_a_second_however_long_the_pause_between_two_looks_is(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_kill_is_noticed_within_a_second(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), poll_interval=3600)
 
@@ -118,12 +116,12 @@ def test_a_kill_is_noticed_within_a_second_however_long_the_pause_between_two_lo
         until(lambda: clock.pauses)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert max(clock.pauses) <= 1.0
 
 
-def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
+def test_run_cancelled_by_execution_timeout_is_resumed_by_the_retry(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -131,12 +129,12 @@ def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
     sleep = clock.sleep
 
     def over(seconds: float) -> None:
-        raise AirflowsTimeout
+        raise ExecutionTimeout
 
     monkeypatch.setattr(clock, "sleep", over)
-    with pytest.raises(AirflowsTimeout):
+    with pytest.raises(ExecutionTimeout):
         task.execute()
-    # As Airflow does it, once the task's code has been left.
+    # Airflow does this after the task's code has returned.
     task.operator.on_kill()
     assert effects(mosaic) == ONE_CANCELLED
     monkeypatch.setattr(clock, "sleep", sleep)
@@ -145,9 +143,7 @@ def test_what_airflow_ended_for_execution_timeout_is_resumed_by_the_retry(
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_what_was_cancelled_with_a_trigger_that_airflow_gave_up_is_resumed_by_the_retry(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_run_cancelled_at_the_trigger_timeout_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     task.execute()
@@ -158,7 +154,7 @@ def test_what_was_cancelled_with_a_trigger_that_airflow_gave_up_is_resumed_by_th
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_a_cancel_of_the_tasks_own_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
+def test_own_cancel_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True, cancel_lag=0.3)
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
@@ -172,7 +168,7 @@ def test_a_cancel_of_the_tasks_own_that_shows_late_is_still_its_own(mosaic: Emul
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_where_it_cannot_be_noted_a_person_is_asked(mosaic: Emulator, clock: Clock) -> None:
+def test_cancel_that_cannot_be_recorded_needs_manual_review(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
     task = run_task(store, execution_timeout=timedelta(seconds=0.3))
@@ -183,7 +179,7 @@ def test_where_it_cannot_be_noted_a_person_is_asked(mosaic: Emulator, clock: Clo
     assert effects(mosaic) == ONE_CANCELLED
 
 
-def test_without_durable_nothing_is_noted(mosaic: Emulator) -> None:
+def test_without_durable_no_cancel_is_recorded(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
     with pytest.raises(MosaicTimeoutError):
@@ -192,7 +188,7 @@ def test_without_durable_nothing_is_noted(mosaic: Emulator) -> None:
     assert store.history == []
 
 
-# A task that resumes a run
+# MosaicResumeRunOperator
 
 
 @pytest.fixture
@@ -204,8 +200,8 @@ def run_id(mosaic: Emulator, hook: MosaicHook) -> str:
 
 
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
-@WAYS
-def test_a_person_who_cancels_what_a_task_has_resumed_is_heeded(
+@WAITS
+def test_resumed_run_that_is_cancelled_stays_cancelled(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, run_id: str, store: Callable[[], Any], deferrable: bool
 ) -> None:
     task = resuming(run_id, store(), deferrable=deferrable)
@@ -216,13 +212,13 @@ def test_a_person_who_cancels_what_a_task_has_resumed_is_heeded(
         until(lambda: sent(mosaic, GET_RUN) > seen + 1)
         hook.cancel_run(run_id)
 
-    with Meanwhile(cancel):
+    with InBackground(cancel):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
     assert "once more: only what is missing is paid." in message
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 
-def test_so_is_one_who_cancels_it_between_two_tries(
+def test_resumed_run_that_is_cancelled_between_two_attempts_stays_cancelled(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, run_id: str
 ) -> None:
     task = resuming(run_id, StateStore(), deferrable=True)
@@ -234,9 +230,7 @@ def test_so_is_one_who_cancels_it_between_two_tries(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
 
 
-def test_a_try_that_died_before_it_resumed_the_run_is_followed_by_one_that_does(
-    mosaic: Emulator, clock: Clock, run_id: str
-) -> None:
+def test_retry_resumes_the_run_if_the_first_attempt_did_not(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     store = StateStore().killing_at("id")
     task = resuming(run_id, store, deferrable=True)
     with pytest.raises(Killed):
@@ -246,7 +240,7 @@ def test_a_try_that_died_before_it_resumed_the_run_is_followed_by_one_that_does(
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_what_its_own_timeout_cancelled_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
+def test_run_cancelled_by_its_own_timeout_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     task = resuming(run_id, StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
@@ -255,7 +249,7 @@ def test_what_its_own_timeout_cancelled_is_resumed_by_the_retry(mosaic: Emulator
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
 
 
-def test_a_failed_run_is_resumed_by_the_retry_as_before(mosaic: Emulator, clock: Clock) -> None:
+def test_failed_run_is_resumed_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore(), deferrable=True)
     mosaic.configure(hold_runs=True)
     deferred = task.execute()
@@ -267,7 +261,7 @@ def test_a_failed_run_is_resumed_by_the_retry_as_before(mosaic: Emulator, clock:
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_triggers_cancel_for_a_cleared_task_is_not_undone_by_its_new_run(mosaic: Emulator, clock: Clock) -> None:
+def test_trigger_cancel_for_a_cleared_task_is_not_undone(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     old = task.execute()

@@ -1,4 +1,4 @@
-"""Constants that are wrong fail the DAG's import; what is known only when a task runs does not."""
+"""A wrong constant fails the DAG's import; values that are known only when a task runs do not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.sensors import MosaicCreditsSensor, MosaicRunSensor, MosaicSocialPostSensor
 from operators.test_bad_input import CASES, CLASSES
 
-#: What is wrong only when the task runs: files, connections and storages that are not there, a time that has passed.
+#: Wrong only when the task runs: missing files, connections and storages, a time in the past.
 LATER: set[tuple[str, str]] = {
     ("source", "/nowhere/film.mp4"),
     ("source", "nosuch://bucket/film.mp4"),
@@ -41,7 +41,7 @@ LATER: set[tuple[str, str]] = {
 }
 TEMPLATE = "{{ ti.xcom_pull() }}"
 
-#: What is wrong in itself; the message has the pattern in it.
+#: Wrong constants, and a pattern of the message.
 WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (
         MosaicRunAgentOperator,
@@ -89,7 +89,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (MosaicCreditsSensor, {"min_credits": math.nan}, "^min_credits=nan"),
 ]
 
-#: What is not known yet, or good.
+#: Correct arguments, and arguments that are not known yet.
 GOOD: list[tuple[type[Any], dict[str, Any]]] = [
     (MosaicRunAgentOperator, {"agent_id": "{% if x %}a{% endif %}", "video_ids": [TEMPLATE], "min_credits": TEMPLATE}),
     (MosaicRunAgentOperator, {"agent_id": f"{AGENT}\n"}),
@@ -101,7 +101,7 @@ GOOD: list[tuple[type[Any], dict[str, Any]]] = [
     (MosaicDownloadOutputsOperator, {"destination": Path("/tmp/a"), "filename": "{{ ds }}-{index}"}),
     (MosaicUploadOperator, {"source": "https://example.com/watch?v=1"}),
     (MosaicUploadOperator, {"source": "s3://bucket/{{ ds }}", "asset_type": TEMPLATE}),
-    # Mosaic may take more than it documents.
+    # Mosaic may accept more platforms than it documents.
     (MosaicSocialPostOperator, {"social_connection_ids": None, "platforms": ["threads", "TikTok"]}),
     # A DAG file is parsed for years.
     (MosaicSocialPostOperator, {"schedule_date": "2020-01-01T00:00:00Z"}),
@@ -113,24 +113,24 @@ GOOD: list[tuple[type[Any], dict[str, Any]]] = [
 
 
 def shown(value: object) -> str:
-    """The id of a parameter: without addresses in memory, which each process of xdist has its own of."""
+    """Return the id of a parameter, without memory addresses, which differ between the processes of xdist."""
     return re.sub(r" at 0x\w+", "", str(value))[:60]
 
 
 @pytest.mark.parametrize(("kind", "arguments", "pattern"), WRONG, ids=shown)
-def test_a_wrong_constant_fails_the_import_of_the_dag(kind: type[Any], arguments: dict[str, Any], pattern: str) -> None:
+def test_wrong_constant_is_an_import_error(kind: type[Any], arguments: dict[str, Any], pattern: str) -> None:
     with DAG("dag", schedule=None), pytest.raises(MosaicValidationError, match=pattern):
         kind(task_id="task", **{**CLASSES[kind], **arguments})
 
 
 @pytest.mark.parametrize(("kind", "arguments"), GOOD, ids=shown)
-def test_what_is_good_or_not_known_yet_is_imported(kind: type[Any], arguments: dict[str, Any]) -> None:
+def test_correct_or_unknown_arguments_are_imported(kind: type[Any], arguments: dict[str, Any]) -> None:
     with DAG("dag", schedule=None):
         kind(task_id="task", **{**CLASSES[kind], **arguments})
 
 
 @pytest.mark.parametrize(("kind", "arguments", "name", "value"), CASES)
-def test_what_fails_a_task_fails_the_import_if_it_is_constant(
+def test_constant_that_fails_a_task_fails_the_import(
     kind: type[Any], arguments: dict[str, Any], name: str, value: Any
 ) -> None:
     if (name, str(value)) in LATER or TEMPLATE in str(value):
@@ -144,16 +144,14 @@ def test_what_fails_a_task_fails_the_import_if_it_is_constant(
 @pytest.mark.parametrize(
     ("kind", "arguments", "name", "value"), [case for case in CASES if case.values[2] in ("on_partial", "timeout")]
 )
-def test_a_value_of_default_args_is_as_good_as_one_of_the_task(
-    kind: type[Any], arguments: dict[str, Any], name: str, value: Any
-) -> None:
+def test_value_of_default_args_is_validated(kind: type[Any], arguments: dict[str, Any], name: str, value: Any) -> None:
     others = {key: given for key, given in arguments.items() if key != name}
     with DAG("dag", schedule=None, default_args={name: value}), pytest.raises(MosaicValidationError, match=f"^{name}="):
         kind(task_id="task", **others)
 
 
 @pytest.mark.parametrize(
-    ("begin", "pattern"),
+    ("define", "pattern"),
     [
         (lambda: MosaicRunAgentOperator.partial(task_id="t", on_partial="failed"), "^on_partial='failed'"),
         (lambda: MosaicRunAgentOperator.partial(task_id="t", video_ids=[]), r"^video_ids=\[\]"),
@@ -163,12 +161,12 @@ def test_a_value_of_default_args_is_as_good_as_one_of_the_task(
     ],
 )
 @pytest.mark.filterwarnings("ignore:Task 't' was never mapped")
-def test_the_constants_that_mapped_items_share_are_validated_too(begin: Callable[[], Any], pattern: str) -> None:
+def test_shared_constants_of_mapped_items_are_validated(define: Callable[[], Any], pattern: str) -> None:
     with DAG("dag", schedule=None), pytest.raises(MosaicValidationError, match=pattern):
-        begin()
+        define()
 
 
-def test_what_a_mapped_task_is_expanded_over_is_validated_when_an_item_runs(mosaic: Emulator) -> None:
+def test_mapped_values_are_validated_when_an_item_runs(mosaic: Emulator) -> None:
     with DAG("dag", schedule=None, default_args={"on_ambiguous": "guess"}):
         mapped = MosaicRunAgentOperator.partial(task_id="run", agent_id=AGENT).expand(on_partial=["failed"])
     for value, resolved in (("on_ambiguous='guess'", {"on_partial": "warn"}), ("'failed'", {"on_partial": "failed"})):
@@ -177,14 +175,14 @@ def test_what_a_mapped_task_is_expanded_over_is_validated_when_an_item_runs(mosa
     assert mosaic.runs() == []
 
 
-def test_a_wrong_interval_of_a_mapped_sensor_burns_no_retries(mosaic: Emulator) -> None:
+def test_wrong_interval_of_a_mapped_sensor_fails_without_retries(mosaic: Emulator) -> None:
     with DAG("dag", schedule=None):
         mapped = MosaicRunSensor.partial(task_id="wait", run_id="r").expand(poll_interval=["5s"])
     item = TaskRunner(lambda: mapped.unmap({"poll_interval": "5s"}), store=StateStore())
     assert "poll_interval='5s'" in fails_with(item.execute, MosaicValidationError)
 
 
-def test_what_another_task_or_a_mapped_group_gives_is_not_known_yet() -> None:
+def test_output_of_another_task_or_mapped_group_is_unknown() -> None:
     @task_group
     def each(source: Any) -> None:
         MosaicUploadOperator(task_id="upload", source=source)
@@ -196,7 +194,7 @@ def test_what_another_task_or_a_mapped_group_gives_is_not_known_yet() -> None:
     assert set(dag.task_ids) == {"first", "run", "each.upload"}
 
 
-def test_a_dag_may_have_markers_of_its_own_for_templates() -> None:
+def test_template_markers_of_the_dag() -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "[["}):
         MosaicRunAgentOperator(task_id="run", agent_id="[[ params.agent ]]")
         MosaicRunAgentOperator.partial(task_id="runs", agent_id="[[ params.agent ]]").expand(video_ids=[["a"]])
@@ -204,7 +202,7 @@ def test_a_dag_may_have_markers_of_its_own_for_templates() -> None:
             MosaicRunAgentOperator(task_id="wrong", agent_id="(( params.agent ))")
 
 
-def test_a_class_of_ones_own_may_render_more() -> None:
+def test_subclass_with_more_template_fields() -> None:
     class Patient(MosaicSocialPostOperator):
         template_fields = (*MosaicSocialPostOperator.template_fields, "timeout")
 

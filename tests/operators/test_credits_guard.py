@@ -1,4 +1,4 @@
-"""``min_credits``: too few credits are noticed before anything is spent, and only where a new run would be started."""
+"""``min_credits`` is checked before a new run is started, and only then."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 SHAPES = pytest.mark.parametrize("shape", ["flat", "nested"])
 
 
-def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
+def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, "min_credits": 100, **options}
     return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @SHAPES
 @pytest.mark.parametrize(("credits", "wanted"), [(100, 100), (1000.5, "100"), (None, 10_000), (100, 0)])
-def test_with_enough_credits_the_run_is_started(mosaic: Emulator, shape: str, credits: Any, wanted: Any) -> None:
+def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any, wanted: Any) -> None:
     mosaic.configure(credits=credits, credits_answer=shape)
-    life(min_credits=wanted).run_to_end()
+    task_runner(min_credits=wanted).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /credits") == 1
 
 
 @SHAPES
 @pytest.mark.parametrize("credits", [99, 99.5, 0, -5])
-def test_with_too_few_nothing_is_started_and_no_retry_is_burned(mosaic: Emulator, shape: str, credits: float) -> None:
+def test_too_few_credits_start_nothing_and_fail_without_retries(mosaic: Emulator, shape: str, credits: float) -> None:
     mosaic.configure(credits=credits, credits_answer=shape)
     store = StateStore()
     with pytest.raises(AirflowFailException, match=r"MosaicNeedsCreditsError: .*min_credits=100") as failure:
-        life(store).execute()
+        task_runner(store).execute()
     assert type(failure.value.error) is MosaicNeedsCreditsError
     assert f"{credits:g} credits" in str(failure.value)
     assert effects(mosaic) == {}
     assert sent(mosaic, "POST " + START) == 0
-    # Nothing was begun, so there is nothing that a later try would look for.
-    assert not any("began" in value for _, value in store.history)
+    # Nothing was started, so there is no record of a start.
+    assert not any("started_at" in value for _, value in store.history)
 
 
-def test_told_so_too_few_credits_skip_the_task(mosaic: Emulator) -> None:
+def test_too_few_credits_skip_the_task(mosaic: Emulator) -> None:
     mosaic.configure(credits=99)
-    with pytest.raises(AirflowSkipException, match="nothing spent"):
-        life(on_short_of_credits="skip").execute()
+    with pytest.raises(AirflowSkipException, match="nothing was paid"):
+        task_runner(on_short_of_credits="skip").execute()
     assert effects(mosaic) == {}
 
 
-def test_without_the_guard_the_balance_is_not_read(mosaic: Emulator) -> None:
-    life(min_credits=None).run_to_end()
+def test_without_min_credits_the_balance_is_not_read(mosaic: Emulator) -> None:
+    task_runner(min_credits=None).run_to_end()
     assert sent(mosaic, "GET /credits") == 0
 
 
-def test_a_balance_that_cannot_be_read_starts_nothing(mosaic: Emulator, clock: Clock) -> None:
+def test_unreadable_balance_starts_nothing(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="GET", path="/credits", times=None)
     with pytest.raises(MosaicServerError):
-        life().execute()
+        task_runner().execute()
     assert effects(mosaic) == {}
 
 
-def test_a_retry_that_goes_on_with_a_run_does_not_ask_for_credits(mosaic: Emulator) -> None:
+def test_retry_of_an_active_run_needs_no_credits(mosaic: Emulator) -> None:
     mosaic.configure(credits=100, hold_runs=True)
-    task = life(StateStore(), deferrable=True)
+    task = task_runner(StateStore(), deferrable=True)
     assert isinstance(task.execute(), Deferred)
     mosaic.configure(credits=0)
     assert isinstance(task.execute(), Deferred)
@@ -74,10 +74,10 @@ def test_a_retry_that_goes_on_with_a_run_does_not_ask_for_credits(mosaic: Emulat
     assert sent(mosaic, "GET /credits") == 1
 
 
-def test_a_retry_that_finds_its_run_does_not_ask_for_credits(mosaic: Emulator, clock: Clock) -> None:
+def test_retry_that_finds_its_run_needs_no_credits(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(credits=100, node_credits=1)
     store = StateStore().killing_at("id")
-    task = life(store)
+    task = task_runner(store)
     with pytest.raises(Killed):
         task.execute()
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
@@ -85,9 +85,9 @@ def test_a_retry_that_finds_its_run_does_not_ask_for_credits(mosaic: Emulator, c
     assert sent(mosaic, "GET /credits") == 1
 
 
-def test_a_new_run_in_place_of_a_failed_one_asks_again(mosaic: Emulator) -> None:
+def test_new_run_after_a_failed_one_needs_credits(mosaic: Emulator) -> None:
     mosaic.configure(credits=100, failing_nodes={"Captions": "No speech was found"})
-    task = life(StateStore(), on_retry="new")
+    task = task_runner(StateStore(), on_retry="new")
     with pytest.raises(Exception, match="No speech was found"):
         task.execute()
     mosaic.configure(credits=0)

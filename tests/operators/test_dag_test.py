@@ -1,4 +1,4 @@
-"""Deferrable tasks under ``dag.test()``, which runs triggers in line and drops what a deferral hands on."""
+"""Deferrable tasks under ``dag.test()``, which runs triggers inline and drops the arguments of a deferral."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOLDS = ("hold_runs", "hold_posts", "hold_avatars")
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, Any]]:
-    """What the files with the DAGs have, by name."""
+    """Return the contents of the DAG files, by name."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -50,19 +50,19 @@ def failed_run(mosaic: Emulator, hook: MosaicHook) -> str:
 
 @pytest.fixture
 def deferred(monkeypatch: pytest.MonkeyPatch, mosaic: Emulator) -> list[str]:
-    """The triggers that were run; what they wait for goes on when they begin, unless it is to take too long."""
+    """Return the triggers that ran. Let the items that they wait for end, unless they must take too long."""
     import airflow.sdk.definitions.dag as airflow_dag
 
     ran: list[str] = []
     run_in_line = airflow_dag._run_inline_trigger
 
-    def noted(trigger: Any, *args: Any, **kwargs: Any) -> Any:
+    def recording(trigger: Any, *args: Any, **kwargs: Any) -> Any:
         ran.append(type(trigger).__name__)
         if getattr(trigger, "deadline", None) is None or trigger.deadline > time.time() + 60:
             mosaic.configure(**dict.fromkeys(HOLDS, False))
         return run_in_line(trigger, *args, **kwargs)
 
-    monkeypatch.setattr(airflow_dag, "_run_inline_trigger", noted)
+    monkeypatch.setattr(airflow_dag, "_run_inline_trigger", recording)
     return ran
 
 
@@ -86,7 +86,7 @@ GIVEN: dict[str, Callable[[Emulator, MosaicHook], str]] = {
 
 
 @pytest.mark.parametrize("case", GIVEN)
-def test_what_was_deferred_goes_on_to_its_end(
+def test_deferred_task_ends(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook, deferred: list[str], case: str
 ) -> None:
     mosaic.configure(**dict.fromkeys(HOLDS, True))
@@ -98,9 +98,7 @@ def test_what_was_deferred_goes_on_to_its_end(
         assert run.get_task_instance("act").xcom_pull(task_ids="act") == given
 
 
-def test_a_run_that_takes_too_long_is_cancelled_by_its_own_clock(
-    dags: dict[str, Any], mosaic: Emulator, deferred: list[str]
-) -> None:
+def test_run_that_takes_too_long_is_cancelled(dags: dict[str, Any], mosaic: Emulator, deferred: list[str]) -> None:
     mosaic.configure(hold_runs=True)
     run = dags["too_long"].test()
     assert states(run) == {"run": "failed"}
@@ -108,7 +106,7 @@ def test_a_run_that_takes_too_long_is_cancelled_by_its_own_clock(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_a_connection_in_the_database_is_found_by_the_trigger(
+def test_trigger_finds_a_connection_in_the_database(
     dags: dict[str, Any], mosaic: Emulator, deferred: list[str]
 ) -> None:
     from airflow.models import Connection
@@ -123,12 +121,10 @@ def test_a_connection_in_the_database_is_found_by_the_trigger(
     assert deferred == ["MosaicRunTrigger"]
 
 
-# The example whose tasks are mapped over what there happens to be
+# The example DAG that maps over existing runs
 
 
-def test_runs_that_failed_are_resumed_also_where_none_hangs(
-    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_failed_runs_are_resumed(dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(hold_runs=True)
     failed_run(mosaic, hook)
     mosaic.configure(hold_runs=False)

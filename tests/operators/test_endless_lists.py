@@ -1,4 +1,4 @@
-"""The answer to a start or a post is lost, and its list has no end: nothing is sent a second time."""
+"""The response to a start or a post is lost, and its list does not end: nothing is sent a second time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSoci
 
 pytestmark = pytest.mark.hostile
 
-#: The body of a list's page by its number, without the name of its items.
+#: The body of a page by its number, without the name of its items.
 ENDLESS: dict[str, Callable[[int], dict[str, Any]]] = {
     "empty pages": lambda number: {"next_cursor": f"c{number}"},
     "a circle": lambda number: {"next_cursor": f"c{number % 3}"},
@@ -28,7 +28,7 @@ ENDLESS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 
 class EndlessMosaic(OtherMosaic):
-    """Lists that never end once something was sent, and show nothing."""
+    """A Mosaic with empty lists that never end after a request with effects."""
 
     def __init__(self, page: Callable[[int], dict[str, Any]]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def endless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         yield endless  # type: ignore[misc]
 
 
-def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+def test_lost_start_is_not_sent_again_when_the_list_does_not_end(endless: EndlessMosaic, clock: Clock) -> None:
     task = TaskRunner(
         lambda: MosaicRunAgentOperator(task_id="run", agent_id="an-agent", video_ids=["v"]), store=StateStore()
     )
@@ -64,7 +64,7 @@ def test_a_lost_start_is_not_taken_for_none_where_the_list_has_no_end(endless: E
     assert endless.sent == ["/agent/an-agent/run"]
 
 
-def test_a_lost_post_is_not_taken_for_none_where_the_list_has_no_end(endless: EndlessMosaic, clock: Clock) -> None:
+def test_lost_post_is_not_sent_again_when_the_list_does_not_end(endless: EndlessMosaic, clock: Clock) -> None:
     task = TaskRunner(
         lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"]), store=StateStore()
     )

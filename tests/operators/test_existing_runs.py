@@ -1,4 +1,4 @@
-"""Runs that exist already: resumed and waited for, or cancelled; what has ended well is left as it is."""
+"""Existing runs are resumed and waited for, or cancelled; successful runs are left as they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
@@ -27,7 +27,7 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 CANCEL = "/agent_run/{run_id}/cancel"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 needs_kills = pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
@@ -51,10 +51,10 @@ def cancelling(run_id: str) -> TaskRunner:
 # Resume
 
 
-@WAYS
-@pytest.mark.usefixtures("as_mosaic_itself")
+@WAITS
+@pytest.mark.usefixtures("as_production_api")
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
+def test_failed_run_is_resumed_once_and_waited_for(
     mosaic: Emulator, run_id: str, deferrable: bool, status: str
 ) -> None:
     mosaic.finish_run(run_id, status)
@@ -69,19 +69,19 @@ def test_a_run_that_ended_badly_is_resumed_once_and_waited_for(
     assert task.xcom("output_ids") == mosaic.runs()[0]["output_ids"]
 
 
-@WAYS
-def test_a_run_that_is_going_on_is_only_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_running_run_is_only_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2)
         mosaic.finish_run(run_id)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert resuming(run_id, deferrable=deferrable).run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + RESUME) == 0
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(
     ("status", "on_partial", "expected"),
     [
@@ -91,7 +91,7 @@ def test_a_run_that_is_going_on_is_only_waited_for(mosaic: Emulator, run_id: str
         ("partial_complete", "skip", AirflowSkipException),
     ],
 )
-def test_what_cannot_be_resumed_is_taken_as_it_is(
+def test_run_that_cannot_be_resumed_is_taken_as_it_is(
     mosaic: Emulator, run_id: str, deferrable: bool, status: str, on_partial: str, expected: Any
 ) -> None:
     mosaic.finish_run(run_id, status)
@@ -104,7 +104,7 @@ def test_what_cannot_be_resumed_is_taken_as_it_is(
     assert sent(mosaic, "POST " + RESUME) == 0
 
 
-def test_without_waiting_the_task_ends_with_the_resume(mosaic: Emulator, run_id: str) -> None:
+def test_task_that_does_not_wait_ends_with_the_resume(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     assert resuming(run_id, wait_for_completion=False, deferrable=True).execute() == run_id
     assert mosaic.runs()[0]["status"] == "running"
@@ -112,7 +112,7 @@ def test_without_waiting_the_task_ends_with_the_resume(mosaic: Emulator, run_id:
 
 
 @pytest.mark.parametrize("fault", ["answer_lost", "truncated_json"])
-def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, run_id: str, fault: str) -> None:
+def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, run_id: str, fault: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
     mosaic.inject(fault, method="POST", path=RESUME)
@@ -121,13 +121,13 @@ def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, run_
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-@pytest.mark.parametrize("resumed_by", ["this task, whose answer was lost", "somebody else"])
-def test_a_resumed_run_that_shows_its_old_end_for_a_while_is_not_given_up(
+@pytest.mark.parametrize("resumed_by", ["this task with a lost response", "another user"])
+def test_old_end_of_a_resumed_run_is_ignored_for_a_while(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, run_id: str, resumed_by: str
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
-    if resumed_by == "somebody else":
+    if resumed_by == "another user":
         hook.resume_run(run_id)
     else:
         mosaic.inject("answer_lost", method="POST", path=RESUME)
@@ -136,7 +136,7 @@ def test_a_resumed_run_that_shows_its_old_end_for_a_while_is_not_given_up(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
+def test_resume_without_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
     mosaic.inject("server_error", method="POST", path=RESUME, status=502)
@@ -147,7 +147,7 @@ def test_a_resume_that_had_no_effect_is_left_to_a_retry(mosaic: Emulator, clock:
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) -> None:
+def test_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id)
 
@@ -155,14 +155,14 @@ def test_a_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) 
         until(lambda: mosaic.counts().runs_resumed == 1)
         mosaic.finish_run(run_id, "failed", message="The node broke")
 
-    with Meanwhile(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
+    with InBackground(fail_again), pytest.raises(MosaicRunFailedError, match="The node broke"):
         task.run_to_end()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2}
 
 
-def test_a_retry_after_a_crash_goes_on_with_the_wait(mosaic: Emulator, run_id: str) -> None:
+def test_retry_after_a_crash_continues_the_wait(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     assert isinstance(task.execute(), Deferred)
@@ -170,17 +170,15 @@ def test_a_retry_after_a_crash_goes_on_with_the_wait(mosaic: Emulator, run_id: s
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_the_deadline_is_set_by_the_first_try(mosaic: Emulator, run_id: str) -> None:
+def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True, timeout=1000)
     first, second = task.execute(), task.execute()
     assert first.kwargs["deadline"] == second.kwargs["deadline"] == first.trigger_kwargs["deadline"]
 
 
-@WAYS
-def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(
-    mosaic: Emulator, run_id: str, deferrable: bool
-) -> None:
+@WAITS
+def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "failed")
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
         resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).run_to_end()
@@ -188,7 +186,7 @@ def test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
 
-def test_a_run_whose_time_is_over_is_not_resumed_only_to_be_cancelled(mosaic: Emulator, run_id: str) -> None:
+def test_run_after_its_deadline_is_not_resumed(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     store = StateStore()
     task = resuming(run_id, store, deferrable=True, timeout=0.2)
@@ -201,7 +199,7 @@ def test_a_run_whose_time_is_over_is_not_resumed_only_to_be_cancelled(mosaic: Em
 
 
 @pytest.mark.parametrize(("cancel_on_kill", "cancelled"), [(True, 1), (False, 0)])
-def test_a_killed_task_cancels_the_run_unless_told_not_to(
+def test_kill_cancels_the_run_unless_cancel_on_kill_is_false(
     mosaic: Emulator, run_id: str, cancel_on_kill: bool, cancelled: int
 ) -> None:
     mosaic.finish_run(run_id, "failed")
@@ -211,13 +209,13 @@ def test_a_killed_task_cancels_the_run_unless_told_not_to(
         until(lambda: mosaic.counts().runs_resumed == 1 and sent(mosaic, "GET " + GET_RUN) >= 3)
         task.operator.on_kill()
 
-    with Meanwhile(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
+    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="was killed"):
         task.execute()
     assert mosaic.counts().runs_cancelled == cancelled
 
 
 @needs_kills
-def test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_late_kill(
+def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
     mosaic: Emulator, run_id: str, clock: Clock
 ) -> None:
     mosaic.finish_run(run_id, "failed")
@@ -230,14 +228,14 @@ def test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_
         until(lambda: sent(mosaic, "GET " + GET_RUN) > seen)
         asyncio.run(old.trigger().on_kill())
 
-    with Meanwhile(late_kill):
+    with InBackground(late_kill):
         assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
 
 
 @needs_kills
-def test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run_goes_on(
+def test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes(
     mosaic: Emulator, run_id: str, clock: Clock
 ) -> None:
     mosaic.finish_run(run_id, "failed")
@@ -253,7 +251,7 @@ def test_a_kill_that_never_comes_is_waited_for_a_quarter_of_a_minute_and_the_run
 @pytest.mark.parametrize(
     "options", [{"cancel_on_kill": False}, {"wait_for_completion": False}, {"retried": True}], ids=str
 )
-def test_where_no_kill_can_come_none_is_waited_for(
+def test_clear_does_not_wait_where_no_kill_can_come(
     mosaic: Emulator, run_id: str, clock: Clock, options: dict[str, Any]
 ) -> None:
     retried = options.pop("retried", False)
@@ -267,14 +265,14 @@ def test_where_no_kill_can_come_none_is_waited_for(
     assert clock.pauses == []
 
 
-def test_the_trigger_of_a_deferred_task_cancels_the_run_when_it_is_killed(mosaic: Emulator, run_id: str) -> None:
+def test_killed_trigger_of_a_deferred_task_cancels_the_run(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     deferred = resuming(run_id, deferrable=True).execute()
     asyncio.run(deferred.trigger().on_kill())
     assert mosaic.counts().runs_cancelled == 1
 
 
-def test_a_trigger_that_airflow_gave_up_leaves_no_run_behind(mosaic: Emulator, run_id: str) -> None:
+def test_trigger_timeout_cancels_the_run(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     task.execute()
@@ -283,7 +281,7 @@ def test_a_trigger_that_airflow_gave_up_leaves_no_run_behind(mosaic: Emulator, r
     assert mosaic.counts().runs_cancelled == 1
 
 
-def test_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+def test_missing_run_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="MosaicNotFoundError") as failure:
         resuming("no-such-run").execute()
     assert type(failure.value.error) is MosaicNotFoundError
@@ -293,7 +291,7 @@ def test_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
 # Cancel
 
 
-def test_a_running_run_is_cancelled(mosaic: Emulator, run_id: str) -> None:
+def test_running_run_is_cancelled(mosaic: Emulator, run_id: str) -> None:
     assert cancelling(run_id).execute() == run_id
     assert mosaic.runs()[0]["status"] == "cancelled"
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
@@ -301,33 +299,33 @@ def test_a_running_run_is_cancelled(mosaic: Emulator, run_id: str) -> None:
 
 @pytest.mark.parametrize("answer", [200, 400, 409])
 @pytest.mark.parametrize("status", ["completed", "partial_complete", "failed", "cancelled"])
-def test_a_run_that_has_ended_is_left_as_it_is(mosaic: Emulator, run_id: str, status: str, answer: int) -> None:
+def test_ended_run_is_not_cancelled(mosaic: Emulator, run_id: str, status: str, answer: int) -> None:
     mosaic.configure(cancel_terminal_status=answer)
     mosaic.finish_run(run_id, status)
     assert cancelling(run_id).execute() == run_id
     assert mosaic.runs()[0]["status"] == status
 
 
-def test_that_it_had_ended_stands_in_the_log(mosaic: Emulator, run_id: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_ended_run_is_logged(mosaic: Emulator, run_id: str, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.finish_run(run_id)
     with caplog.at_level("INFO"):
         cancelling(run_id).execute()
     assert "had ended already, as completed" in caplog.text
 
 
-def test_a_cancel_that_is_refused_while_the_run_goes_on_fails(mosaic: Emulator, run_id: str) -> None:
+def test_rejected_cancel_of_a_running_run_fails(mosaic: Emulator, run_id: str) -> None:
     mosaic.inject("server_error", method="POST", path=CANCEL, status=409)
     with pytest.raises(MosaicConflictError):
         cancelling(run_id).execute()
     assert mosaic.runs()[0]["status"] == "running"
 
 
-def test_a_cancel_is_sent_again_when_its_answer_is_lost(mosaic: Emulator, run_id: str, clock: Clock) -> None:
+def test_cancel_with_a_lost_response_is_sent_again(mosaic: Emulator, run_id: str, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=CANCEL)
     assert cancelling(run_id).execute() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_cancelling_a_run_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+def test_cancel_of_a_missing_run_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="MosaicNotFoundError"):
         cancelling("no-such-run").execute()

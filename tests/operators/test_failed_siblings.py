@@ -1,4 +1,4 @@
-"""A sibling that failed: is it known that it has begun nothing, or may what is found be its own?"""
+"""A sibling failed: has it certainly started nothing, or may it own the candidate?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator, MosaicResumeRunOperator
 
-TOLD = "mosaic_nothing_begun"
+TOLD = "mosaic_not_started"
 
 
 def fails(task: TaskRunner) -> None:
@@ -25,12 +25,12 @@ def fails(task: TaskRunner) -> None:
         task.execute()
 
 
-def a_sibling(dag_run: DagRun, store: StateStore | None, **options: Any) -> TaskRunner:
+def sibling_task(dag_run: DagRun, store: StateStore | None, **options: Any) -> TaskRunner:
     return run_task(store, dag_run=dag_run, map_index=1, **options)
 
 
 def lost_beside(mosaic: Emulator, dag_run: DagRun, state: str = "failed") -> TaskRunner:
-    """A task whose start's answer is lost, while its sibling has failed."""
+    """Return a task that has lost the response to its start, beside a failed sibling."""
     dag_run.states = {"run_0": "running", "run_1": state}
     mosaic.inject("answer_lost", method="POST", path=START)
     return run_task(StateStore(), dag_run=dag_run, map_index=0, wait_for_completion=False)
@@ -52,7 +52,7 @@ REFUSED: dict[str, tuple[str | None, dict[str, Any]]] = {
 @pytest.mark.parametrize("state", ["failed", "up_for_retry"])
 @pytest.mark.parametrize("store", [StateStore, lambda: None], ids=["store", "no store"])
 @pytest.mark.parametrize("why", REFUSED)
-def test_one_that_was_refused_owns_nothing(
+def test_rejected_sibling_owns_nothing(
     mosaic: Emulator,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -67,8 +67,8 @@ def test_one_that_was_refused_owns_nothing(
     if fault:
         mosaic.inject(fault, method="POST", path=START)
     dag_run = DagRun()
-    sibling = a_sibling(dag_run, store(), **options)
-    with pytest.raises(Exception):  # noqa: B017, PT011 - by whatever it may be
+    sibling = sibling_task(dag_run, store(), **options)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - any error
         sibling.execute()
     assert sibling.xcom(TOLD) == 1
     run_id = lost_beside(mosaic, dag_run, state).execute()
@@ -76,7 +76,7 @@ def test_one_that_was_refused_owns_nothing(
 
 
 def killed_before_it_sent(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
-    sibling = a_sibling(dag_run, StateStore().killing_at("intent"))
+    sibling = sibling_task(dag_run, StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         sibling.execute()
     return sibling
@@ -84,7 +84,7 @@ def killed_before_it_sent(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
 
 def lost_twice_and_not_found(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
-    sibling = a_sibling(dag_run, StateStore())
+    sibling = sibling_task(dag_run, StateStore())
     fails(sibling)
     return sibling
 
@@ -92,7 +92,7 @@ def lost_twice_and_not_found(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
 def lost_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     mosaic.inject("server_error", method="POST", path=START, status=502)
     mosaic.inject("forbidden", method="POST", path=START)
-    sibling = a_sibling(dag_run, StateStore())
+    sibling = sibling_task(dag_run, StateStore())
     fails(sibling)
     return sibling
 
@@ -107,27 +107,27 @@ def killed_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
 def killed_and_then_failed_for_another_argument(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     store = StateStore().killing_at("intent")
     with pytest.raises(Killed):
-        a_sibling(dag_run, store).execute()
-    sibling = a_sibling(dag_run, store, poll_interval="often", **LATE)
+        sibling_task(dag_run, store).execute()
+    sibling = sibling_task(dag_run, store, poll_interval="often", **LATE)
     sibling.try_number = 1
     fails(sibling)
     return sibling
 
 
-def killed_with_no_memory_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
-    sibling = a_sibling(dag_run, StateStore(), durable=False)
+def killed_without_a_store_and_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
+    sibling = sibling_task(dag_run, StateStore(), durable=False)
     sibling.try_number = 1
     mosaic.inject("forbidden", method="POST", path=START)
     fails(sibling)
     return sibling
 
 
-def refused_then_killed_with_no_memory_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
+def refused_then_killed_without_a_store_then_refused(mosaic: Emulator, dag_run: DagRun) -> TaskRunner:
     store = StateStore()
     mosaic.inject("forbidden", method="POST", path=START)
-    sibling = a_sibling(dag_run, store)
+    sibling = sibling_task(dag_run, store)
     fails(sibling)
-    # The second try was one with durable=False.
+    # The second attempt had durable=False.
     sibling.try_number = 2
     mosaic.inject("forbidden", method="POST", path=START)
     fails(sibling)
@@ -140,13 +140,13 @@ IN_DOUBT = [
     lost_and_then_refused,
     killed_and_then_refused,
     killed_and_then_failed_for_another_argument,
-    killed_with_no_memory_and_then_refused,
-    refused_then_killed_with_no_memory_then_refused,
+    killed_without_a_store_and_then_refused,
+    refused_then_killed_without_a_store_then_refused,
 ]
 
 
 @pytest.mark.parametrize("ends", IN_DOUBT)
-def test_one_that_may_have_begun_something_leaves_it_to_a_person(
+def test_sibling_that_may_have_started_something_needs_manual_review(
     mosaic: Emulator, clock: Clock, ends: Callable[[Emulator, DagRun], TaskRunner]
 ) -> None:
     dag_run = DagRun()
@@ -157,21 +157,19 @@ def test_one_that_may_have_begun_something_leaves_it_to_a_person(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_one_whose_own_start_was_lost_may_own_what_is_found(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_sibling_with_a_lost_start_may_own_the_candidate(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     dag_run = DagRun()
     mosaic.inject("answer_lost", method="POST", path=START)
-    sibling = a_sibling(dag_run, StateStore(), on_ambiguous="fail")
+    sibling = sibling_task(dag_run, StateStore(), on_ambiguous="fail")
     fails_with(sibling.execute, MosaicAmbiguousOutcomeError)
     assert sibling.xcom(TOLD) is None
     fails_with(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_one_that_was_cleared_has_begun_something_before_although_it_was_refused_now(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_cleared_sibling_may_own_something_though_it_is_rejected_now(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun()
-    sibling = a_sibling(dag_run, StateStore(), wait_for_completion=False, cancel_on_kill=False)
+    sibling = sibling_task(dag_run, StateStore(), wait_for_completion=False, cancel_on_kill=False)
     sibling.execute()
     for _ in range(3):
         sibling.clear()
@@ -180,24 +178,24 @@ def test_one_that_was_cleared_has_begun_something_before_although_it_was_refused
         assert sibling.xcom(TOLD) is None
 
 
-def test_it_stays_known_over_retries_and_clears_that_are_refused_as_well(mosaic: Emulator, clock: Clock) -> None:
+def test_start_is_remembered_over_rejected_retries_and_clears(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun()
-    sibling = a_sibling(dag_run, StateStore())
+    sibling = sibling_task(dag_run, StateStore())
     for cleared in (False, False, True, False):
         if cleared:
             sibling.clear()
         mosaic.inject("forbidden", method="POST", path=START)
         fails(sibling)
         assert sibling.xcom(TOLD) == 1
-    # And it does not keep the task from beginning.
+    # And the task can start.
     run_id = sibling.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     assert sibling.xcom(TOLD) is None
 
 
-def test_a_run_that_ends_badly_was_begun(mosaic: Emulator, clock: Clock) -> None:
+def test_failed_run_counts_as_started(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
-    task = a_sibling(DagRun(), StateStore(), deferrable=True)
+    task = sibling_task(DagRun(), StateStore(), deferrable=True)
     deferred = task.execute()
     mosaic.finish_run(mosaic.runs()[0]["run_id"], "failed")
     with pytest.raises((MosaicError, AirflowFailException)):
@@ -205,9 +203,9 @@ def test_a_run_that_ends_badly_was_begun(mosaic: Emulator, clock: Clock) -> None
     assert task.xcom(TOLD) is None
 
 
-def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator) -> None:
+def test_skipped_task_publishes_nothing(mosaic: Emulator) -> None:
     mosaic.configure(credits=1)
-    skipped = a_sibling(DagRun(), StateStore(), min_credits=9, on_short_of_credits="skip")
+    skipped = sibling_task(DagRun(), StateStore(), min_credits=9, on_short_of_credits="skip")
     with pytest.raises(AirflowSkipException):
         skipped.execute()
     resume = TaskRunner(lambda: MosaicResumeRunOperator(task_id="run", run_id="gone"), store=StateStore())
@@ -215,17 +213,17 @@ def test_a_task_that_is_skipped_or_begins_nothing_says_nothing(mosaic: Emulator)
     assert skipped.xcom(TOLD) is resume.xcom(TOLD) is None
 
 
-def test_a_store_or_an_xcom_that_is_away_hides_no_error(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_store_or_xcom_hides_no_error(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic.inject("forbidden", method="POST", path=START)
     store = StateStore()
-    sibling = a_sibling(DagRun(), store)
+    sibling = sibling_task(DagRun(), store)
     store.after_set = lambda value: setattr(store, "broken_sets", 9)
     with pytest.raises(AirflowFailException, match="MosaicPermissionError"):
         sibling.execute()
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
+def test_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> None:
     def profile(dag_run: DagRun, map_index: int, **options: Any) -> TaskRunner:
         arguments = {"task_id": "avatar", "name": "Host", "video_url": "https://cdn.example.org/host.mp4", **options}
         return TaskRunner(
@@ -256,21 +254,21 @@ def test_the_same_holds_for_posts_and_profiles(mosaic: Emulator, clock: Clock, r
 
 
 @pytest.mark.parametrize("options", [{"on_retry": "fail"}, {"on_partial": "fail"}, {"timeout": 0.5}], ids=str)
-def test_a_retry_that_fails_because_of_its_run_still_says_which_one_that_is(
+def test_retry_that_fails_for_its_run_publishes_the_run_id(
     mosaic: Emulator, clock: Clock, options: dict[str, Any]
 ) -> None:
     dag_run = DagRun()
-    sibling = a_sibling(dag_run, StateStore(), **options)
+    sibling = sibling_task(dag_run, StateStore(), **options)
     run_id = fail_first_attempt(mosaic, sibling, "partial_complete" if "on_partial" in options else "failed")
     clock.sleep(1)
     fails(sibling)
     assert sibling.xcom("mosaic_run_id") == run_id
-    # So it is nobody else's, and the task beside it finds its own.
+    # No other task owns it, and the sibling finds its own.
     found = lost_beside(mosaic, dag_run).execute()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id, found]
 
 
-def test_a_retry_that_fails_because_of_its_post_still_says_which_one_that_is(mosaic: Emulator, clock: Clock) -> None:
+def test_retry_that_fails_for_its_post_publishes_the_post_id(mosaic: Emulator, clock: Clock) -> None:
     store = StateStore().killing_at("id")
     task = post_task(store)
     with pytest.raises(Killed):

@@ -1,4 +1,4 @@
-"""The operators in Airflow's own task runner, through ``dag.test()``: templates, XComs, deferrals, failures."""
+"""The operators in Airflow's own task runner, with ``dag.test()``: templates, XComs, deferrals, failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START = "/agent/{agent_id}/run"
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, DAG]]:
-    """The DAGs, in a DAG folder and a database of this test session alone."""
+    """Return the DAGs, from a DAG folder and a database of this test session."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -48,7 +48,7 @@ def states(run: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", ["on_worker", "deferrable"])
-def test_a_pipeline_hands_on_ids_through_xcom(dags: dict[str, DAG], mosaic: Emulator, tmp_path: Path, way: str) -> None:
+def test_pipeline_passes_ids_through_xcom(dags: dict[str, DAG], mosaic: Emulator, tmp_path: Path, way: str) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(SAMPLE_VIDEO.read_bytes())
     conf = {"film": str(film), "destination": str(tmp_path / "out")}
@@ -60,9 +60,7 @@ def test_a_pipeline_hands_on_ids_through_xcom(dags: dict[str, DAG], mosaic: Emul
 
 
 @pytest.mark.parametrize("way", ["on_worker", "deferrable"])
-def test_every_other_operator_and_sensor_takes_what_airflow_hands_on(
-    dags: dict[str, DAG], mosaic: Emulator, way: str
-) -> None:
+def test_other_operators_and_sensors_accept_references(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
     mosaic.configure(credits=1000)
     run = dags[f"the_rest_{way}"].test(run_conf={})
     assert set(states(run).values()) == {"success"}
@@ -77,15 +75,15 @@ def test_every_other_operator_and_sensor_takes_what_airflow_hands_on(
 
 
 @pytest.mark.parametrize("way", ["on_worker", "deferrable"])
-def test_mapped_tasks_each_start_their_own_run(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
+def test_mapped_tasks_start_their_own_runs(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
     run = dags[f"mapped_{way}"].test()
     assert states(run) == {f"run_{number}": "success" for number in range(3)}
     assert effects(mosaic) == {"runs_started": 3}
-    # What they are mapped over makes no good label: the grid shows the numbers.
+    # The mapped values are no labels: the grid shows numbers.
     assert {ti.map_index: ti.rendered_map_index for ti in instances(run)} == {0: "0", 1: "1", 2: "2"}
 
 
-def test_a_row_of_a_mapped_task_and_of_a_mapped_group_has_the_name_of_its_file(
+def test_rows_of_mapped_tasks_and_groups_are_labelled_by_file(
     dags: dict[str, DAG], mosaic: Emulator, tmp_path: Path
 ) -> None:
     for name in ("a.mp4", "b.mp4"):
@@ -99,7 +97,7 @@ def test_a_row_of_a_mapped_task_and_of_a_mapped_group_has_the_name_of_its_file(
     }
 
 
-def test_an_answer_that_was_lost_in_a_mapped_task_is_found_although_its_siblings_have_runs(
+def test_lost_response_of_a_mapped_task_is_found_beside_its_siblings(
     dags: dict[str, DAG], mosaic: Emulator, clock: Clock
 ) -> None:
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
@@ -108,7 +106,7 @@ def test_an_answer_that_was_lost_in_a_mapped_task_is_found_although_its_siblings
     assert effects(mosaic) == {"runs_started": 3}
 
 
-def test_what_no_retry_can_cure_fails_without_retries(dags: dict[str, DAG], mosaic: Emulator) -> None:
+def test_non_retryable_error_fails_without_retries(dags: dict[str, DAG], mosaic: Emulator) -> None:
     mosaic.inject("forbidden", method="POST", path=START, times=None)
     run = dags["retried"].test()
     assert states(run) == {"run": "failed"}
@@ -116,9 +114,7 @@ def test_what_no_retry_can_cure_fails_without_retries(dags: dict[str, DAG], mosa
     assert effects(mosaic) == {}
 
 
-def test_a_run_that_failed_is_never_started_again_by_the_retries(
-    dags: dict[str, DAG], mosaic: Emulator, clock: Clock
-) -> None:
+def test_failed_run_is_never_started_again(dags: dict[str, DAG], mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_nodes={"Captions": "No speech was found"})
     run = dags["retried"].test()
     assert states(run) == {"run": "failed"}

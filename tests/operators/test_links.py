@@ -19,7 +19,7 @@ KEY = SimpleNamespace(dag_id="dag", task_id="run", run_id="manual__1", map_index
 
 
 class Elsewhere(BaseXCom):
-    """A backend that keeps values elsewhere, and knows only what it has kept."""
+    """An XCom backend that stores values outside the database."""
 
     values: dict[str, Any] = {}
 
@@ -34,7 +34,7 @@ class Elsewhere(BaseXCom):
 
 
 class Database:
-    """What a supervisor does with XComs."""
+    """The XComs of a supervisor."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Any] = {}
@@ -63,16 +63,16 @@ def context() -> dict[str, Any]:
     return {"ti": SimpleNamespace(xcom_push=push, **vars(KEY))}
 
 
-def test_the_database_has_the_address_at_once_and_the_operator_reads_it(database: Database) -> None:
+def test_url_is_in_the_database_at_once(database: Database) -> None:
     address = agent_url("an-agent", "https://api.mosaic.so")
     hook: Any = SimpleNamespace(access=SimpleNamespace(base_url="https://api.mosaic.so"))
     push_run(context(), hook, "a-run", "an-agent")
     assert database.rows[MosaicAgentLink().xcom_key] == address
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
-    # What Airflow stores once more when a part of the task has ended.
+    # Airflow stores the link again when the task defers or ends.
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == address  # type: ignore[arg-type]
 
 
-def test_without_a_run_there_is_no_link(database: Database) -> None:
+def test_no_link_without_a_run(database: Database) -> None:
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == ""  # type: ignore[arg-type]

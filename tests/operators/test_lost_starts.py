@@ -1,4 +1,4 @@
-"""The answer to a start is lost: what was started is found, and nothing is started twice."""
+"""The response to a start is lost: the run is found, and nothing is started twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOST_AFTER: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize(("fault", "options"), LOST_AFTER, ids=lambda value: str(value))
-def test_a_run_whose_answer_was_lost_is_found_and_gone_on_with(
+def test_lost_run_is_found_and_continued(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], deferrable: bool
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
@@ -49,7 +49,7 @@ LOST_BEFORE: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("fault", "options"), LOST_BEFORE, ids=lambda value: str(value))
-def test_a_start_without_effect_is_sent_once_more_after_two_minutes(
+def test_start_without_effect_is_sent_again_after_two_minutes(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
@@ -59,7 +59,7 @@ def test_a_start_without_effect_is_sent_once_more_after_two_minutes(
     assert sum(clock.pauses) >= 119
 
 
-def test_a_start_that_fails_twice_without_effect_says_why_and_may_be_retried(mosaic: Emulator, clock: Clock) -> None:
+def test_two_starts_without_effect_can_be_retried(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=START, status=502, times=2)
     task = run_task(StateStore())
     with pytest.raises(MosaicServerError, match="502"):
@@ -70,19 +70,17 @@ def test_a_start_that_fails_twice_without_effect_says_why_and_may_be_retried(mos
 
 
 @pytest.mark.parametrize("kind", ["rate_limit", "server_error"])
-def test_a_start_that_was_refused_for_now_is_sent_again_without_a_look(
-    mosaic: Emulator, clock: Clock, kind: str
-) -> None:
+def test_rate_limited_start_is_sent_again_without_a_search(mosaic: Emulator, clock: Clock, kind: str) -> None:
     options = {"status": 503} if kind == "server_error" else {}
     mosaic.inject(kind, method="POST", path=START, times=2, retry_after=1, **options)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + START) == 3
-    # The one look before the start, and none after it.
+    # One read of the list before the start, and none after it.
     assert sent(mosaic, "GET /agent/{agent_id}/runs") == 1
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
+def test_delayed_list_is_read_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=START)
     run_task(StateStore()).run_to_end()
@@ -90,14 +88,14 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_run(mosaic: Emulator, 
     assert sent(mosaic, "GET /agent/{agent_id}/runs") > 2
 
 
-def test_a_list_that_cannot_be_read_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:
+def test_list_that_fails_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     mosaic.inject("server_error", method="GET", path="/agent/{agent_id}/runs", skip=1, times=7, status=502)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_list_that_cannot_be_read_at_all_leaves_it_to_a_person(mosaic: Emulator, clock: Clock) -> None:
+def test_list_that_always_fails_needs_manual_review(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
     message = fails_with(run_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
@@ -108,20 +106,18 @@ def test_a_list_that_cannot_be_read_at_all_leaves_it_to_a_person(mosaic: Emulato
 
 @pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
 @pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
-def test_a_server_whose_clock_is_nine_minutes_off_is_understood(
-    mosaic: Emulator, clock: Clock, skew: int, fault: str
-) -> None:
+def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, skew: int, fault: str) -> None:
     mosaic.configure(clock_skew=skew)
     mosaic.inject(fault, method="POST", path=START)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# What is not this task's run
+# Runs of others
 
 
-def other_run_meanwhile(store: StateStore, hook: MosaicHook) -> list[str]:
-    """Someone else starts a run between this task's look and its own start."""
+def start_other_run(store: StateStore, hook: MosaicHook) -> list[str]:
+    """Start a run outside Airflow between the task's snapshot and its own start."""
     others: list[str] = []
 
     def start(value: dict[str, Any]) -> None:
@@ -132,11 +128,9 @@ def other_run_meanwhile(store: StateStore, hook: MosaicHook) -> list[str]:
     return others
 
 
-def test_several_candidates_are_left_to_a_person_and_nothing_is_sent_again(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook
-) -> None:
+def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
     message = fails_with(run_task(store).execute, MosaicAmbiguousOutcomeError)
     assert len(mosaic.runs()) == 2
@@ -147,9 +141,9 @@ def test_several_candidates_are_left_to_a_person_and_nothing_is_sent_again(
     assert sum(clock.pauses) >= 119
 
 
-def test_the_next_try_looks_again_and_does_not_start_either(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_next_attempt_searches_again_and_starts_nothing(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    other_run_meanwhile(store, hook)
+    start_other_run(store, hook)
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
     task = run_task(store)
     fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -157,9 +151,9 @@ def test_the_next_try_looks_again_and_does_not_start_either(mosaic: Emulator, cl
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_candidates_that_siblings_own_are_left_out(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_runs_of_siblings_are_no_candidates(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     store_start = store.after_set
 
     def owned(value: dict[str, Any]) -> None:
@@ -174,11 +168,9 @@ def test_candidates_that_siblings_own_are_left_out(mosaic: Emulator, clock: Cloc
     assert run_id != others[0]
 
 
-def test_candidates_that_another_task_of_the_dag_run_owns_are_left_out(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook
-) -> None:
+def test_runs_of_other_tasks_of_the_dag_run_are_no_candidates(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun()
-    others = other_run_meanwhile(store, hook)
+    others = start_other_run(store, hook)
     store_start = store.after_set
 
     def owned(value: dict[str, Any]) -> None:
@@ -189,17 +181,17 @@ def test_candidates_that_another_task_of_the_dag_run_owns_are_left_out(
     store.after_set = owned
     mosaic.inject("answer_lost", method="POST", path=START, skip=1)
 
-    def the_rest_of_the_dag() -> None:
+    def run_other_tasks() -> None:
         MosaicRunAgentOperator(task_id="before", agent_id=AGENT)
         MosaicUploadOperator(task_id="upload", source="/nowhere.mp4")
 
-    run_id = run_task(store, dag_run=dag_run, others=the_rest_of_the_dag).run_to_end()
+    run_id = run_task(store, dag_run=dag_run, others=run_other_tasks).run_to_end()
     assert run_id != others[0]
     assert len(mosaic.runs()) == 2
 
 
 @pytest.mark.parametrize("state", ["running", "up_for_retry"])
-def test_while_a_sibling_is_between_start_and_id_nothing_is_adopted(mosaic: Emulator, clock: Clock, state: str) -> None:
+def test_nothing_is_adopted_while_a_sibling_is_starting(mosaic: Emulator, clock: Clock, state: str) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": "scheduled"})
     mosaic.inject("answer_lost", method="POST", path=START)
     message = fails_with(run_task(StateStore(), dag_run=dag_run, map_index=0).execute, MosaicAmbiguousOutcomeError)
@@ -207,7 +199,7 @@ def test_while_a_sibling_is_between_start_and_id_nothing_is_adopted(mosaic: Emul
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, clock: Clock) -> None:
+def test_run_is_adopted_once_the_sibling_has_its_id(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": "running"})
     looks = []
 
@@ -217,15 +209,15 @@ def test_once_the_sibling_has_said_its_id_the_run_is_adopted(mosaic: Emulator, c
             assert len(mosaic.runs()) == 1
             dag_run.xcoms[("run", 1, "mosaic_run_id")] = "its-own"
 
-    dag_run.looked = looked
+    dag_run.on_states_read = looked
     mosaic.inject("answer_lost", method="POST", path=START)
     run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
-    # From then on it is alone, and is believed when it was seen so five times.
+    # From now on it is the only candidate; the task adopts it after five polls.
     assert len(looks) == 7
 
 
-def test_siblings_that_cannot_be_read_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:
+def test_unreadable_siblings_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), map_index=0)
     task.states_broken = True
@@ -233,7 +225,7 @@ def test_siblings_that_cannot_be_read_are_not_taken_for_none(mosaic: Emulator, c
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_runs_that_were_there_before_are_never_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_existing_runs_are_never_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     before = hook.run_agent(AGENT)
     mosaic.inject("server_error", method="POST", path=START, status=502)
     run_id = run_task(StateStore()).run_to_end()
@@ -242,7 +234,7 @@ def test_runs_that_were_there_before_are_never_adopted(mosaic: Emulator, clock: 
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
-def test_runs_beyond_the_first_page_of_those_before_are_not_adopted_either(
+def test_existing_runs_beyond_the_first_page_are_not_adopted(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, order: str
 ) -> None:
     mosaic.configure(hold_runs=True, list_order=order)
@@ -253,9 +245,7 @@ def test_runs_beyond_the_first_page_of_those_before_are_not_adopted_either(
     assert effects(mosaic) == {"runs_started": 102}
 
 
-def test_when_the_runs_before_are_not_known_nothing_is_adopted(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook
-) -> None:
+def test_nothing_is_adopted_when_existing_runs_are_unknown(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     before = hook.run_agent(AGENT)
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
     mosaic.inject("server_error", method="POST", path=START, status=502)
@@ -264,23 +254,21 @@ def test_when_the_runs_before_are_not_known_nothing_is_adopted(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_when_the_runs_before_are_not_known_and_there_is_none_the_start_is_sent_once_more(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_start_is_sent_again_when_existing_runs_are_unknown_and_none_is_found(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs")
     mosaic.inject("server_error", method="POST", path=START, status=502)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_told_to_fail_the_task_names_the_one_candidate_and_takes_it_not(mosaic: Emulator, clock: Clock) -> None:
+def test_on_ambiguous_fail_names_the_candidate_and_does_not_adopt_it(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     message = fails_with(run_task(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_told_to_fail_the_task_still_sends_again_what_had_no_effect(mosaic: Emulator, clock: Clock) -> None:
+def test_on_ambiguous_fail_sends_a_start_without_effect_again(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=START, status=502)
     run_task(StateStore(), on_ambiguous="fail").run_to_end()
     assert effects(mosaic) == {"runs_started": 1}

@@ -1,4 +1,4 @@
-"""When it is unknown whether something was begun, a person decides, by an Airflow Variable, and the task follows."""
+"""If the outcome of a start is unknown, a user names the run in an Airflow Variable, and the task adopts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, until
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
@@ -18,26 +18,26 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
-#: Airflow 3.3, and those before it.
+#: Airflow 3.3, and earlier.
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
 VIDEO = "https://cdn.example.org/host.mp4"
 
-Decide = Callable[..., None]
+SetVariable = Callable[..., None]
 
 
 @pytest.fixture
-def decide(monkeypatch: pytest.MonkeyPatch) -> Decide:
-    """What a person does: set the task's Variable."""
+def set_variable(monkeypatch: pytest.MonkeyPatch) -> SetVariable:
+    """Set the Variable of a task."""
 
-    def decide(id: object, *, task: str = "run", entry: str = "manual__2026-01-01") -> None:
+    def set_variable(id: object, *, task: str = "run", entry: str = "manual__2026-01-01") -> None:
         text = id if isinstance(id, str) and id.startswith("<") else json.dumps({entry: id})
         monkeypatch.setenv(f"AIRFLOW_VAR_MOSAIC_ADOPT.DAG.{task.upper()}", text)
 
-    return decide
+    return set_variable
 
 
-def left_unknown(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
-    """A task whose start's answer was lost, and that may not take the only candidate by itself."""
+def lose_start(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
+    """Return a task with a lost start that may not adopt the only candidate by itself, and the candidate."""
     mosaic.configure(hold_runs=True)
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(options.pop("store", None), on_ambiguous="fail", **options)
@@ -51,11 +51,11 @@ def left_unknown(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
 @STORES
 @pytest.mark.parametrize("cleared", [True, False], ids=["cleared", "retried"])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_the_run_that_a_person_names_is_gone_on_with(
-    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, cleared: bool, deferrable: bool
+def test_named_run_is_continued(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any, cleared: bool, deferrable: bool
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=make_store(), deferrable=deferrable)
-    decide(run_id)
+    task, run_id = lose_start(mosaic, store=make_store(), deferrable=deferrable)
+    set_variable(run_id)
     if cleared:
         task.clear()
     mosaic.finish_run(run_id)
@@ -66,8 +66,8 @@ def test_the_run_that_a_person_names_is_gone_on_with(
 
 
 @STORES
-def test_without_a_decision_a_clear_begins_anew(mosaic: Emulator, clock: Clock, make_store: Any) -> None:
-    task, run_id = left_unknown(mosaic, store=make_store())
+def test_clear_without_a_variable_starts_a_new_run(mosaic: Emulator, clock: Clock, make_store: Any) -> None:
+    task, run_id = lose_start(mosaic, store=make_store())
     task.clear()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() != run_id
@@ -75,43 +75,43 @@ def test_without_a_decision_a_clear_begins_anew(mosaic: Emulator, clock: Clock, 
 
 
 @STORES
-def test_the_decision_for_another_dag_run_is_not_for_this_one(
-    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
+def test_variable_of_another_dag_run_is_ignored(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=make_store())
-    decide(run_id, entry="manual__2026-01-02")
+    task, run_id = lose_start(mosaic, store=make_store())
+    set_variable(run_id, entry="manual__2026-01-02")
     task.clear()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() != run_id
 
 
-def test_a_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, decide: Decide) -> None:
+def test_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, set_variable: SetVariable) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), on_ambiguous="fail", map_index=4)
     assert '{"manual__2026-01-01[4]": "' in fails_with(task.execute, MosaicAmbiguousOutcomeError)
-    decide(mosaic.runs()[0]["run_id"], entry="manual__2026-01-01[4]")
+    set_variable(mosaic.runs()[0]["run_id"], entry="manual__2026-01-01[4]")
     task.clear()
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_what_was_decided_is_remembered_and_the_variable_not_read_again(
-    mosaic: Emulator, clock: Clock, decide: Decide
+def test_adopted_run_is_recorded_and_the_variable_not_read_again(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=StateStore(), deferrable=True)
-    decide(run_id)
+    task, run_id = lose_start(mosaic, store=StateStore(), deferrable=True)
+    set_variable(run_id)
     task.clear()
     assert isinstance(task.execute(), Deferred)
-    decide("<no JSON any more>")
+    set_variable("<no JSON any more>")
     assert task.execute().kwargs["run_id"] == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
-    mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
+def test_with_a_store_a_variable_is_used_once(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=StateStore())
-    decide(run_id)
+    task, run_id = lose_start(mosaic, store=StateStore())
+    set_variable(run_id)
     task.clear()
     mosaic.finish_run(run_id)
     mosaic.configure(hold_runs=False)
@@ -120,56 +120,56 @@ def test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew(
         task.clear()
         assert task.run_to_end() == mosaic.runs()[-1]["run_id"] != run_id
         assert effects(mosaic) == {"runs_started": number}
-    assert "has taken up once already" in caplog.text
+    assert "which this task adopted before" in caplog.text
     assert "Delete the Variable" in caplog.text
 
 
-def test_another_decision_after_that_is_followed_too(
-    mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
+def test_changed_variable_is_used_too(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, hook: MosaicHook
 ) -> None:
-    task, first = left_unknown(mosaic, store=StateStore())
+    task, first = lose_start(mosaic, store=StateStore())
     second = hook.run_agent(AGENT)
     for run_id in (first, second):
         mosaic.finish_run(run_id)
-        decide(run_id)
+        set_variable(run_id)
         task.clear()
         assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_without_a_store_the_log_says_that_the_variable_must_go(
-    mosaic: Emulator, clock: Clock, decide: Decide, caplog: pytest.LogCaptureFixture
+def test_without_a_store_the_log_asks_to_delete_the_variable(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task, run_id = left_unknown(mosaic)
+    task, run_id = lose_start(mosaic)
     mosaic.finish_run(run_id)
-    decide(run_id)
+    set_variable(run_id)
     for _ in range(2):
         task.clear()
         assert task.run_to_end() == run_id
-    assert "delete the Variable 'mosaic_adopt.dag.run'" in caplog.text
+    assert "Delete the Variable 'mosaic_adopt.dag.run'" in caplog.text
     assert effects(mosaic) == {"runs_started": 1}
 
 
 @STORES
-def test_a_named_run_that_failed_is_resumed_as_that_of_an_earlier_try_would_be(
-    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any
+def test_named_run_that_failed_is_resumed(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=make_store())
+    task, run_id = lose_start(mosaic, store=make_store())
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
-    decide(run_id)
+    set_variable(run_id)
     task.clear()
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_named_run_of_another_agent_is_refused_and_nothing_is_sent(
-    mosaic: Emulator, clock: Clock, decide: Decide, hook: MosaicHook
+def test_named_run_of_another_agent_is_rejected(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, hook: MosaicHook
 ) -> None:
-    task, _ = left_unknown(mosaic, store=StateStore())
+    task, _ = lose_start(mosaic, store=StateStore())
     other = "a0000000-0000-4000-8000-000000000001"
     stranger = hook.run_agent(other, video_urls=["https://www.youtube.com/watch?v=aqz-KE-bpKQ"])
-    decide(stranger)
+    set_variable(stranger)
     task.clear()
     message = fails_with(task.execute, MosaicValidationError)
     for part in (stranger, other, AGENT, "'mosaic_adopt.dag.run'"):
@@ -179,22 +179,22 @@ def test_a_named_run_of_another_agent_is_refused_and_nothing_is_sent(
 
 @pytest.mark.parametrize("value", ["no-such-run", None, "<no JSON>"])
 @STORES
-def test_a_decision_that_cannot_be_followed_burns_no_retries_and_sends_nothing(
-    mosaic: Emulator, clock: Clock, decide: Decide, make_store: Any, value: object
+def test_unusable_variable_fails_without_retries(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any, value: object
 ) -> None:
-    task, _ = left_unknown(mosaic, store=make_store())
-    decide(value)
+    task, _ = lose_start(mosaic, store=make_store())
+    set_variable(value)
     task.clear()
     assert "'mosaic_adopt.dag.run'" in fails_with(task.execute, MosaicValidationError)
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "POST " + START) == 1
 
 
-def test_a_named_run_that_cannot_be_read_just_now_is_left_to_a_retry(
-    mosaic: Emulator, clock: Clock, decide: Decide
+def test_named_run_that_cannot_be_read_is_left_to_a_retry(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable
 ) -> None:
-    task, run_id = left_unknown(mosaic, store=StateStore())
-    decide(run_id)
+    task, run_id = lose_start(mosaic, store=StateStore())
+    set_variable(run_id)
     task.clear()
     mosaic.finish_run(run_id)
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", times=6)
@@ -204,28 +204,28 @@ def test_a_named_run_that_cannot_be_read_just_now_is_left_to_a_retry(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_run_that_the_cleared_task_waited_for_is_cancelled_unless_it_is_the_named_one(
-    mosaic: Emulator, hook: MosaicHook, decide: Decide
+def test_run_of_the_cleared_task_is_cancelled_unless_it_is_the_named_one(
+    mosaic: Emulator, hook: MosaicHook, set_variable: SetVariable
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     old = task.execute().kwargs["run_id"]
     named = hook.run_agent(AGENT)
-    decide(named)
+    set_variable(named)
     task.clear()
     assert task.execute().kwargs["run_id"] == named
     assert {run["run_id"]: run["status"] for run in mosaic.runs()} == {old: "cancelled", named: "running"}
 
 
 @pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
-def test_the_very_run_that_the_cleared_task_waited_for_goes_on_after_the_old_triggers_late_kill(
-    mosaic: Emulator, clock: Clock, decide: Decide
+def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     old = task.execute()
     run_id = old.kwargs["run_id"]
-    decide(run_id)
+    set_variable(run_id)
     task.clear()
     seen = sent(mosaic, "GET /agent_run/{run_id}")
 
@@ -233,17 +233,17 @@ def test_the_very_run_that_the_cleared_task_waited_for_goes_on_after_the_old_tri
         until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > seen + 1)
         asyncio.run(old.trigger().on_kill())
 
-    with Meanwhile(late_kill):
+    with InBackground(late_kill):
         assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
-def test_a_task_that_knows_its_run_asks_nobody(mosaic: Emulator, decide: Decide) -> None:
+def test_task_with_a_known_run_needs_no_variable(mosaic: Emulator, set_variable: SetVariable) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     run_id = task.execute().kwargs["run_id"]
-    decide("another")
+    set_variable("another")
     assert task.execute().kwargs["run_id"] == run_id
 
 
@@ -252,14 +252,14 @@ def test_a_task_that_knows_its_run_asks_nobody(mosaic: Emulator, decide: Decide)
 
 @STORES
 @pytest.mark.parametrize("status", ["posted", "failed"])
-def test_the_post_that_a_person_names_is_gone_on_with(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any, status: str
+def test_named_post_is_continued(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, set_variable: SetVariable, make_store: Any, status: str
 ) -> None:
     if status == "failed":
         mosaic.configure(failing_platforms={"youtube": "Quota"})
     old = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
     until(lambda: mosaic.posts()[0]["status"] == status)
-    # What was there before is not known, so that nothing is taken without a person.
+    # Existing items are unknown, so nothing is adopted without a user.
     mosaic.inject("forbidden", method="GET", path="/social/posts")
     mosaic.inject("answer_lost", method="POST", path="/social/post")
     task = post_task(make_store())
@@ -269,16 +269,16 @@ def test_the_post_that_a_person_names_is_gone_on_with(
     assert json.dumps({"manual__2026-01-01": old}) in message
     until(lambda: mosaic.posts()[1]["status"] == status)
     mosaic.configure(failing_platforms={})
-    decide(ours, task="post")
+    set_variable(ours, task="post")
     task.clear()
-    # One of which nothing is out is made again, as an earlier try's would be.
+    # An unpublished failed post is created again, like that of an earlier attempt.
     assert (task.execute() == ours) == (status == "posted")
     assert effects(mosaic) == {"posts_made": 2 if status == "posted" else 3}
 
 
 @STORES
-def test_the_profile_that_a_person_names_is_gone_on_with(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook, decide: Decide, make_store: Any
+def test_named_profile_is_continued(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, set_variable: SetVariable, make_store: Any
 ) -> None:
     old = hook.create_avatar_profile("Host", video_url=VIDEO).id
     task = TaskRunner(
@@ -288,7 +288,7 @@ def test_the_profile_that_a_person_names_is_gone_on_with(
     mosaic.inject("answer_lost", method="POST", path="/avatar-profiles/create")
     assert old in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ours = next(profile.id for profile in hook.list_avatar_profiles() if profile.id != old)
-    decide(ours, task="make")
+    set_variable(ours, task="make")
     task.clear()
     assert task.execute() == ours
     assert effects(mosaic) == {"avatars_created": 2}

@@ -1,4 +1,4 @@
-"""What was there before a start is known at a small price, however many runs the agent has begun lately."""
+"""The snapshot before a start needs few requests, with any number of recent runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LIST = "GET /agent/{agent_id}/runs"
 
 @pytest.fixture
 def before(mosaic: Emulator, hook: MosaicHook) -> set[str]:
-    """Runs of the last two minutes: 150 that are older, then 100 in one moment."""
+    """Return the ids of 250 runs of the last two minutes: 150, then 100 at one moment."""
     mosaic.configure(hold_runs=True, clock_skew=-120)
     ids = {hook.run_agent(AGENT) for _ in range(150)}
     mosaic.configure(clock_skew=-30)
     return ids | {hook.run_agent(AGENT) for _ in range(100)}
 
 
-# The 100 of one moment leave it open, for the first of the three, whether others of that moment are behind them.
+# For the first start, the page of 100 runs of one moment does not show whether more runs of that moment follow.
 @pytest.mark.parametrize(("order", "requests"), [("newest", [2, 1, 1]), ("oldest", [3, 3, 3])])
-def test_a_start_costs_one_look_where_the_list_is_newest_first(
+def test_snapshot_needs_one_request_for_a_list_sorted_newest_first(
     mosaic: Emulator, before: set[str], order: str, requests: list[int]
 ) -> None:
     mosaic.configure(list_order=order, clock_skew=0)
@@ -35,7 +35,7 @@ def test_a_start_costs_one_look_where_the_list_is_newest_first(
         seen = sent(mosaic, LIST)
         run_task(StateStore(), wait_for_completion=False).execute()
         looks.append(sent(mosaic, LIST) - seen)
-        # The next one comes when the newest are some seconds old.
+        # The next start comes some seconds after the newest runs.
         mosaic.configure(clock_skew=30 * len(looks))
     assert looks == requests
 
@@ -43,7 +43,7 @@ def test_a_start_costs_one_look_where_the_list_is_newest_first(
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("skew", [-540, 0, 540])
 @pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
-def test_none_of_them_is_adopted_and_ours_is_found(
+def test_no_existing_run_is_adopted(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, order: str, skew: int, fault: str
 ) -> None:
     mosaic.configure(hold_runs=True, clock_skew=skew - 40)
@@ -60,7 +60,7 @@ def test_none_of_them_is_adopted_and_ours_is_found(
 
 
 @pytest.mark.parametrize(("order", "adopted"), [("newest", True), ("oldest", False)])
-def test_how_many_there_are_matters_only_where_the_list_is_not_newest_first(
+def test_unsorted_list_needs_more_requests(
     mosaic: Emulator,
     clock: Clock,
     before: set[str],
@@ -68,7 +68,7 @@ def test_how_many_there_are_matters_only_where_the_list_is_not_newest_first(
     order: str,
     adopted: bool,
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_PRESENT", 200)
+    monkeypatch.setattr(runs, "_MOST_EXISTING", 200)
     mosaic.configure(list_order=order, clock_skew=0)
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), wait_for_completion=False)

@@ -1,4 +1,4 @@
-"""What a failure leaves for the person on call: lines in the log, XComs, one exception."""
+"""A failure leaves lines in the log, XComs and one exception for the person on call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import post_task, run_task
 
 from airflow_provider_mosaic.api.endpoints.social import Post
@@ -32,7 +32,7 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[str]:
@@ -44,7 +44,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[
 
 
 def shown(error: BaseException) -> list[BaseException]:
-    """The exceptions that Airflow shows of one: it follows causes, and contexts that are not suppressed."""
+    """Return the exceptions that Airflow shows: it follows causes, and contexts that are not suppressed."""
     found = [error]
     while (link := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         found.append(error := link)
@@ -75,8 +75,8 @@ OPERATORS: dict[type[Any], dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", OPERATORS, ids=lambda kind: kind.__name__)
-@WAYS
-def test_what_no_retry_cures_is_told_in_lines_and_shown_once(
+@WAITS
+def test_non_retryable_error_is_logged_in_lines_and_shown_once(
     mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, kind: type[Any], deferrable: bool
 ) -> None:
     mosaic.inject("unauthorized", times=None)
@@ -96,19 +96,17 @@ def test_what_no_retry_cures_is_told_in_lines_and_shown_once(
         assert str(error).count(line) == 1
 
 
-def test_an_upload_says_that_there_is_no_asset(
-    mosaic: Emulator, tmp_path: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_upload_has_no_asset(mosaic: Emulator, tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     error = fails(TaskRunner(lambda: MosaicUploadOperator(task_id="up", source=str(tmp_path / "no.mp4"))).execute)
     assert any("There is no asset" in line for line in lines(caplog))
     assert len(shown(error)) == 1
 
 
-# What a retry does, and what is left to a user
+# What a retry does, and what a user can do
 
 
-@WAYS
-def test_a_try_that_is_retried_says_what_the_retry_does_and_the_last_what_a_user_can(
+@WAITS
+def test_error_of_an_attempt_names_the_retry_and_the_last_one_the_choices(
     mosaic: Emulator, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
     mosaic.configure(failing_nodes={"Video Generation": "The model is away"})
@@ -127,13 +125,13 @@ def test_a_try_that_is_retried_says_what_the_retry_does_and_the_last_what_a_user
         assert all(line in str(error) for line in lines(caplog))
 
 
-def test_a_start_that_is_refused_says_that_nothing_was_paid(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_rejected_start_costs_nothing(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.inject("not_found", method="POST", path=START)
     fails(run_task(StateStore()).execute)
     assert "No run was started, and nothing was paid." in lines(caplog)
 
 
-def test_candidates_and_choices_are_one_a_line(
+def test_candidates_and_choices_are_one_per_line(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -151,7 +149,7 @@ def test_candidates_and_choices_are_one_a_line(
     assert len(shown(error)) == 1
 
 
-def test_a_sensor_that_fails_softly_warns(mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture) -> None:
+def test_soft_failing_sensor_warns(mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
     mosaic.finish_run(run_id, "failed")
@@ -161,9 +159,7 @@ def test_a_sensor_that_fails_softly_warns(mosaic: Emulator, hook: MosaicHook, ca
     assert any(line.startswith(f"Run '{run_id}' of agent") for line in lines(caplog, logging.WARNING))
 
 
-def test_a_sensor_out_of_time_says_that_nothing_was_cancelled(
-    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sensor_timeout_cancels_nothing(mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
     task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, timeout=0.1, poke_interval=0.2))
@@ -173,11 +169,11 @@ def test_a_sensor_out_of_time_says_that_nothing_was_cancelled(
     assert "not cancelled" in lines(caplog)[1]
 
 
-# The same line is not there twice, and none is contradicted
+# No line is repeated or contradicted
 
 
 @pytest.mark.parametrize("kind", ["operator", "sensor"])
-def test_the_worker_does_not_repeat_what_the_triggerer_has_logged(
+def test_worker_does_not_repeat_the_triggerers_log(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -197,7 +193,7 @@ def test_the_worker_does_not_repeat_what_the_triggerer_has_logged(
     assert any("is completed with 1 output(s)" in line for line in told)
 
 
-def test_a_sensor_on_a_worker_logs_a_change_and_not_a_poll(
+def test_sensor_on_a_worker_logs_changes_only(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -208,13 +204,13 @@ def test_a_sensor_on_a_worker_logs_a_change_and_not_a_poll(
         mosaic.finish_run(run_id)
 
     task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
-    with caplog.at_level(logging.INFO), Meanwhile(many_polls):
+    with caplog.at_level(logging.INFO), InBackground(many_polls):
         task.execute()
     told = lines(caplog, logging.INFO)
     assert len(told) == len(set(told)) <= 5
 
 
-def test_what_a_user_has_decided_is_not_contradicted(
+def test_adopted_run_is_not_contradicted(
     mosaic: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -228,7 +224,7 @@ def test_what_a_user_has_decided_is_not_contradicted(
     with caplog.at_level(logging.INFO):
         assert task.run_to_end() == run_id
     told = "\n".join(lines(caplog, logging.INFO))
-    assert "going on with it" in told
+    assert "The task continues with it" in told
     assert "does not continue" not in told
 
 
@@ -236,8 +232,8 @@ def test_what_a_user_has_decided_is_not_contradicted(
 
 
 @pytest.mark.parametrize("way", ["operator", "resume", "sensor"])
-@WAYS
-def test_a_partial_run_fails_by_default_and_its_outputs_stay_in_reach(
+@WAITS
+def test_partial_run_fails_by_default_and_pushes_its_outputs(
     mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, way: str, deferrable: bool
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -249,26 +245,24 @@ def test_a_partial_run_fails_by_default_and_its_outputs_stay_in_reach(
         task = TaskRunner(
             lambda: kind(task_id="run", run_id=run_id, deferrable=deferrable, poll_interval=0.05), store=StateStore()
         )
-    with Meanwhile(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
+    with InBackground(lambda: mosaic.finish_run(started(mosaic), "partial_complete")):
         error = fails(task.run_to_end)
     run = mosaic.runs()[0]
     assert "MosaicRunPartialError" in str(error)
     assert task.xcom("status") == "partial_complete"
     assert task.xcom("output_ids") == run["output_ids"]
-    # What follows finds the run once a user has marked the task as success.
+    # Downstream tasks find the run if a user marks the task as success.
     assert task.xcom("return_value") == run["run_id"]
     assert any("rendered" in line for line in lines(caplog))
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# XCom of what is over
+# XCom of ended runs
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("clock_of", ["timeout", "execution_timeout"])
-def test_the_status_and_the_outputs_are_there_after_a_timeout_too(
-    mosaic: Emulator, deferrable: bool, clock_of: str
-) -> None:
+def test_status_and_outputs_are_pushed_after_a_timeout(mosaic: Emulator, deferrable: bool, clock_of: str) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=deferrable, **{clock_of: timedelta(seconds=0.3)})
     fails(task.run_to_end)
@@ -276,7 +270,7 @@ def test_the_status_and_the_outputs_are_there_after_a_timeout_too(
     assert task.xcom("output_ids") == []
 
 
-def test_the_status_is_there_when_a_retry_finds_that_it_has_ended(mosaic: Emulator) -> None:
+def test_status_is_pushed_when_a_retry_finds_the_end(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), on_retry="fail", wait_for_completion=False)
     task.execute()
@@ -285,15 +279,15 @@ def test_the_status_is_there_when_a_retry_finds_that_it_has_ended(mosaic: Emulat
     assert task.xcom("status") == "failed"
 
 
-def test_an_ambiguous_start_leaves_no_address(mosaic: Emulator, clock: Clock) -> None:
+def test_ambiguous_start_pushes_no_url(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), on_ambiguous="fail")
     fails(task.execute)
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
 
 
-@pytest.mark.usefixtures("as_mosaic_itself")
-def test_every_task_that_knows_an_agent_leads_to_its_page(mosaic: Emulator, hook: MosaicHook, tmp_path: Any) -> None:
+@pytest.mark.usefixtures("as_production_api")
+def test_every_task_with_an_agent_pushes_its_url(mosaic: Emulator, hook: MosaicHook, tmp_path: Any) -> None:
     run_id = hook.run_agent(AGENT)
     until(lambda: hook.get_run(run_id).status == "completed")
     page = f"https://edit.mosaic.so/agents/{AGENT}"
@@ -310,13 +304,13 @@ def test_every_task_that_knows_an_agent_leads_to_its_page(mosaic: Emulator, hook
         assert [link.xcom_key for link in task.operator.operator_extra_links] == ["_link_MosaicAgentLink"]
 
 
-# Where a post is out
+# URLs of posts
 
 
 @pytest.mark.parametrize("outcomes", ["destinations", "results"])
 @pytest.mark.parametrize("way", ["operator", "sensor"])
-@WAYS
-def test_a_post_says_where_it_is_out(
+@WAITS
+def test_post_pushes_its_urls(
     mosaic: Emulator,
     hook: MosaicHook,
     caplog: pytest.LogCaptureFixture,
@@ -361,7 +355,7 @@ def test_a_post_says_where_it_is_out(
         ("", False),
     ],
 )
-def test_only_public_addresses_are_shown(url: str, is_shown: bool) -> None:
+def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
     places = [{"platform": "youtube", "post_url": url}]
     for field in ("destinations", "results", "links"):
         found = public_urls(Post.model_validate({"post_id": "p", field: places}))
@@ -372,16 +366,16 @@ def test_only_public_addresses_are_shown(url: str, is_shown: bool) -> None:
 
 
 @pytest.mark.parametrize(("written", "rendered"), [("1_000", 1000), ("True", True), ("None", None), ("[1]", [1])])
-def test_a_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
-    from airflow_provider_mosaic.operators.base import _kept
+def test_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
+    from airflow_provider_mosaic.operators.rendered import keep_constants
 
-    assert _kept(written, rendered) == written
-    assert _kept({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
-    assert _kept("{{ title }}", rendered) == rendered
+    assert keep_constants(written, rendered) == written
+    assert keep_constants({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
+    assert keep_constants("{{ title }}", rendered) == rendered
 
 
 @pytest.mark.parametrize("value", [1000, True, 1.5, ["a"]])
-def test_a_templated_text_that_became_something_else_names_native_rendering(mosaic: Emulator, value: Any) -> None:
+def test_rendered_value_of_another_type_names_native_rendering(mosaic: Emulator, value: Any) -> None:
     for kind, arguments in (
         (MosaicSocialPostOperator, {"text": value, "social_connection_ids": [ACCOUNT]}),
         (MosaicRunAgentOperator, {"agent_id": value}),
@@ -394,7 +388,7 @@ def test_a_templated_text_that_became_something_else_names_native_rendering(mosa
     assert effects(mosaic) == {}
 
 
-def test_an_id_that_is_none_names_the_argument_and_what_gives_none(mosaic: Emulator) -> None:
+def test_id_that_is_none_names_the_argument_and_the_cause(mosaic: Emulator) -> None:
     error = fails(TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
     assert "run_id=None" in str(error)
     assert "A task that returns nothing" in str(error)

@@ -1,4 +1,4 @@
-"""Outputs that are no videos: each is saved as what it is, and what is missing beside one holds nothing up."""
+"""Outputs that are not videos are saved with the right suffix, and missing parts do not fail the download."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self) -> None:
         self.outputs: list[dict[str, Any]] = []
-        #: By path: the status, the headers and the content.
+        #: The status, headers and content by path.
         self.files: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.posted: list[Any] = []
         self.asked: list[str] = []
@@ -90,8 +90,8 @@ def host(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Host]:
     thread.join()
 
 
-def fetched(folder: Path, **options: Any) -> list[str]:
-    """The names of the files, in the order in which the task returns them."""
+def download(folder: Path, **options: Any) -> list[str]:
+    """Return the names of the files, in the order of the task's return value."""
     arguments = {"task_id": "fetch", "run_id": RUN, "destination": str(folder), **options}
     files = TaskRunner(lambda: MosaicDownloadOutputsOperator(**arguments)).execute()
     assert sorted(files) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
@@ -108,10 +108,10 @@ def fetched(folder: Path, **options: Any) -> list[str]:
         ("/f/1", "Audio/X-WAV; rate=44100", {}, ".wav"),
         ("/f/1", "image/jpg", {}, ".jpg"),
         ("/f/1", "video/quicktime", {}, ".mov"),
-        # The type counts before the name.
+        # The content type decides before the name.
         ("/f/1.mp4", "image/png", {}, ".png"),
         ("/f/1.mp4", "audio/mpeg", {}, ".mp3"),
-        # Where it says nothing, or no more than the kind, the name counts.
+        # Without a specific content type the name decides.
         ("/f/1.png", "application/octet-stream", {}, ".png"),
         ("/f/1.WEBP", "binary/octet-stream", {}, ".webp"),
         ("/f/1.mp3", None, {}, ".mp3"),
@@ -120,11 +120,11 @@ def fetched(folder: Path, **options: Any) -> list[str]:
         ("/f/1", "", {"Content_Disposition": "attachment; filename*=UTF-8''a%C3%BC.webp"}, ".webp"),
     ],
 )
-def test_a_file_is_saved_as_what_its_host_says_it_is(
+def test_file_type_comes_from_the_host(
     host: Host, tmp_path: Path, field: str, path: str, media_type: str | None, more: dict[str, str], suffix: str
 ) -> None:
     host.outputs = [{"id": "out-1", field: host.link(path, media_type, **more)}]
-    assert fetched(tmp_path) == [f"out-1{suffix}"]
+    assert download(tmp_path) == [f"out-1{suffix}"]
     assert (tmp_path / f"out-1{suffix}").read_bytes() == CONTENT
 
 
@@ -140,56 +140,56 @@ def test_a_file_is_saved_as_what_its_host_says_it_is(
         ("/f/1", None),
     ],
 )
-def test_where_nothing_is_known_the_field_tells_and_a_hostile_name_nothing(
+def test_file_type_falls_back_to_the_field(
     host: Host, tmp_path: Path, field: str, usual: str, path: str, name: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     more = {"Content_Disposition": name} if name else {}
     host.outputs = [{"id": "out-1", field: host.link(path, "application/octet-stream", **more)}]
     folder = tmp_path / "folder"
     with caplog.at_level(logging.WARNING):
-        assert fetched(folder) == [f"out-1{usual}"]
+        assert download(folder) == [f"out-1{usual}"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     assert "The format of output 'out-1' is unknown" in caplog.text
 
 
-def test_a_retry_finds_what_is_there_under_the_name_that_it_got(host: Host, tmp_path: Path) -> None:
+def test_retry_finds_files_under_their_names(host: Host, tmp_path: Path) -> None:
     host.outputs = [{"id": "out-1", "image_url": host.link("/f/1", "image/webp"), "thumbnail_url": None}]
-    assert fetched(tmp_path) == ["out-1.webp"]
+    assert download(tmp_path) == ["out-1.webp"]
     before = (tmp_path / "out-1.webp").stat().st_mtime_ns
     host.asked.clear()
-    assert fetched(tmp_path) == ["out-1.webp"]
+    assert download(tmp_path) == ["out-1.webp"]
     assert (tmp_path / "out-1.webp").stat().st_mtime_ns == before
     assert host.asked == ["/f/1"]
 
 
-def test_a_picture_and_its_thumbnail_do_not_take_each_others_name(host: Host, tmp_path: Path) -> None:
+def test_image_and_thumbnail_have_different_names(host: Host, tmp_path: Path) -> None:
     host.outputs = [
         {"id": "a", "image_url": host.link("/a", "image/jpeg"), "thumbnail_url": host.link("/b", "image/jpeg", b"s")},
         {"id": "b", "image_url": host.link("/c", "image/png"), "thumbnail_url": host.link("/d", "image/webp", b"s")},
         {"id": "c", "video_url": host.link("/e", "video/mp4"), "thumbnail_url": host.link("/f", None, b"s")},
     ]
     names = ["a.jpg", "a.thumbnail.jpg", "b.png", "b.webp", "c.mp4", "c.jpg"]
-    assert fetched(tmp_path) == names
-    assert fetched(tmp_path) == names
+    assert download(tmp_path) == names
+    assert download(tmp_path) == names
     assert (tmp_path / "a.jpg").read_bytes() == CONTENT
 
 
-def test_an_output_may_have_several_files(host: Host, tmp_path: Path) -> None:
+def test_output_with_several_files(host: Host, tmp_path: Path) -> None:
     video, audio = host.link("/v", "video/mp4"), host.link("/a", "audio/mpeg")
     host.outputs = [{"id": "a", "video_url": video, "audio_url": audio, "image_url": video}]
-    assert fetched(tmp_path / "all") == ["a.mp4", "a.mp3"]
-    assert fetched(tmp_path / "video", include=["video"]) == ["a.mp4"]
-    assert fetched(tmp_path / "audio", include=["audio"]) == ["a.mp3"]
-    assert fetched(tmp_path / "parts", filename="{index}-{part}{suffix}") == ["0-video.mp4", "0-audio.mp3"]
+    assert download(tmp_path / "all") == ["a.mp4", "a.mp3"]
+    assert download(tmp_path / "video", include=["video"]) == ["a.mp4"]
+    assert download(tmp_path / "audio", include=["audio"]) == ["a.mp3"]
+    assert download(tmp_path / "parts", filename="{index}-{part}{suffix}") == ["0-video.mp4", "0-audio.mp3"]
 
 
-def test_without_a_video_what_is_in_its_place_is_fetched(host: Host, tmp_path: Path) -> None:
+def test_image_or_audio_replaces_a_missing_video(host: Host, tmp_path: Path) -> None:
     host.outputs = [
         {"id": "a", "image_url": host.link("/a", "image/png")},
         {"id": "b", "video_url": host.link("/b", "audio/mpeg")},
     ]
-    assert fetched(tmp_path / "1", include=["video"]) == ["a.png", "b.mp3"]
-    assert fetched(tmp_path / "2", filename="{index}-{part}{suffix}") == ["0-image.png", "1-audio.mp3"]
+    assert download(tmp_path / "1", include=["video"]) == ["a.png", "b.mp3"]
+    assert download(tmp_path / "2", filename="{index}-{part}{suffix}") == ["0-image.png", "1-audio.mp3"]
 
 
 PLAYLIST = b"\xef\xbb\xbf#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:4,\npiece-0.ts\n"
@@ -205,18 +205,16 @@ DASH = b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD
         ("/f/1.m3u8", "text/plain", PLAYLIST),
         ("/f/1", "application/dash+xml", DASH),
         ("/f/1.mpd", "application/xml", DASH),
-        # Whatever it is called.
+        # Under any name.
         ("/f/1.mp4", "video/mp4", PLAYLIST),
         ("/f/1", "application/octet-stream", PLAYLIST[3:]),
         ("/f/1.mp4", "video/mp4", DASH),
     ],
 )
-def test_a_playlist_is_not_saved_as_if_it_were_the_video(
-    host: Host, tmp_path: Path, path: str, media_type: str, content: bytes
-) -> None:
+def test_playlist_is_rejected(host: Host, tmp_path: Path, path: str, media_type: str, content: bytes) -> None:
     host.outputs = [{"id": "out-1", "video_url": host.link(path, media_type, content)}]
     with pytest.raises(MosaicResponseError, match=r"streaming playlist.*Nothing was saved") as failure:
-        fetched(tmp_path)
+        download(tmp_path)
     assert "0123456789abcdef" not in str(failure.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -226,7 +224,7 @@ def test_a_playlist_is_not_saved_as_if_it_were_the_video(
     ("status", "content", "media_type"),
     [(404, b"", None), (410, b"", None), (403, b"", None), (200, b"<html>", "text/html"), (200, b"", "image/jpeg")],
 )
-def test_what_is_missing_beside_a_render_does_not_fail_its_download(
+def test_missing_thumbnail_does_not_fail_the_download(
     host: Host,
     tmp_path: Path,
     extra: str,
@@ -241,47 +239,43 @@ def test_what_is_missing_beside_a_render_does_not_fail_its_download(
         {"id": "b", "video_url": host.link("/b", "video/mp4"), "thumbnail_url": host.link("/t", "image/jpeg", b"s")},
     ]
     with caplog.at_level(logging.WARNING):
-        assert fetched(tmp_path) == ["a.mp4", "b.mp4", "b.jpg"]
-    assert "Output 'a' comes without its" in caplog.text
+        assert download(tmp_path) == ["a.mp4", "b.mp4", "b.jpg"]
+    assert "Output 'a' has no" in caplog.text
 
 
-def test_a_thumbnail_whose_host_fails_for_a_while_is_left_to_a_retry_after_all_videos(
-    host: Host, tmp_path: Path
-) -> None:
+def test_failing_thumbnail_is_left_to_a_retry_after_all_videos(host: Host, tmp_path: Path) -> None:
     host.outputs = [
         {"id": name, "video_url": host.link(f"/{name}", "video/mp4"), "thumbnail_url": host.link("/t", None, b"", 503)}
         for name in "ab"
     ]
     with pytest.raises(MosaicServerError):
-        fetched(tmp_path)
+        download(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
-def test_a_render_that_is_missing_fails_the_task_when_the_others_are_fetched(host: Host, tmp_path: Path) -> None:
+def test_missing_video_fails_the_task_after_the_other_downloads(host: Host, tmp_path: Path) -> None:
     host.outputs = [
         {"id": "a", "video_url": host.link("/a", None, b"", 410)},
         {"id": "b", "video_url": host.link("/b", "application/x-mpegurl")},
         {"id": "c", "video_url": host.link("/c", "video/mp4")},
     ]
     with pytest.raises(AirflowFailException, match="no longer exists"):
-        fetched(tmp_path)
+        download(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
 
 
-def test_a_render_that_is_missing_fails_the_task_and_so_does_a_thumbnail_that_was_all(
-    host: Host, tmp_path: Path
-) -> None:
+def test_missing_only_part_fails_the_task(host: Host, tmp_path: Path) -> None:
     host.outputs = [{"id": "a", "video_url": host.link("/a", None, b"", 404), "thumbnail_url": host.link("/t", None)}]
     with pytest.raises(AirflowFailException) as failure:
-        fetched(tmp_path)
+        download(tmp_path)
     assert isinstance(failure.value.error, MosaicNotFoundError)
     host.outputs = [{"id": "a", "thumbnail_url": host.link("/a", None, b"", 404)}]
     with pytest.raises(AirflowFailException):
-        fetched(tmp_path, include=["thumbnail"])
+        download(tmp_path, include=["thumbnail"])
 
 
 @pytest.mark.parametrize("field", ["video_url", "image_url", "audio_url"])
-def test_what_is_no_video_can_be_posted(host: Host, field: str) -> None:
+def test_output_that_is_no_video_can_be_posted(host: Host, field: str) -> None:
     link = host.link("/f/1", "image/png")
     host.outputs = [{"id": "out-1", field: link}]
     post = TaskRunner(

@@ -1,4 +1,4 @@
-"""Which posts the example DAGs are about, and for how long they wait."""
+"""The posts that the example DAGs select, and how long they wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measured(days: int = 7) -> set[str]:
     return set(tasks_of("mosaic_measure_posts")["posts"].python_callable(params={"days": days}))
 
 
-def test_posts_that_are_out_only_partly_are_measured_too(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_partly_published_posts_are_measured(mosaic: Emulator, hook: MosaicHook) -> None:
     whole = hook.create_post("Whole", social_connection_ids=[ACCOUNT]).post_id
     until(lambda: hook.get_post(whole).status == "posted")
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
@@ -37,7 +37,7 @@ def test_posts_that_are_out_only_partly_are_measured_too(mosaic: Emulator, hook:
     assert measured() == {whole, halved}
 
 
-def test_a_post_is_as_old_as_its_publication(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_age_of_a_post_counts_from_its_publication(monkeypatch: pytest.MonkeyPatch) -> None:
     def days_ago(days: int) -> datetime:
         return datetime.now(timezone.utc) - timedelta(days=days)
 
@@ -54,6 +54,6 @@ def test_a_post_is_as_old_as_its_publication(monkeypatch: pytest.MonkeyPatch) ->
     assert measured() == {"scheduled_long_before", "made_now", "without_a_time"}
 
 
-def test_nothing_waits_for_a_post_longer_than_its_links_can_last() -> None:
+def test_no_wait_is_longer_than_links_last() -> None:
     tasks = tasks_of("mosaic_publish_tonight")
     assert timedelta(days=7) < timedelta(seconds=tasks["wait"].timeout) <= timedelta(days=8)

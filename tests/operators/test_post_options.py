@@ -1,4 +1,4 @@
-"""What the post operator hands on besides text and media: options of the publishing service, and the workspace."""
+"""Options of the publishing service, and the workspace of a post."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def narrowed_to(workspace: str, mosaic: Emulator, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("given", [OPTIONS, json.dumps(OPTIONS), str(OPTIONS)], ids=["object", "json", "text"])
-def test_options_go_to_mosaic_as_they_are(mosaic: Emulator, given: Any) -> None:
+def test_options_are_sent_unchanged(mosaic: Emulator, given: Any) -> None:
     post_task(StateStore(), provider_options=given).execute()
     body = body_sent(mosaic)
     assert {name: body[name] for name in OPTIONS} == OPTIONS
     assert body["post"] == "Hello"
 
 
-def test_the_hook_takes_them_too(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_hook_accepts_options(mosaic: Emulator, hook: MosaicHook) -> None:
     hook.create_post("Hello", platforms=["youtube"], provider_options=OPTIONS, workspace_id=WORKSPACE_ID)
     assert body_sent(mosaic) == {"post": "Hello", "platforms": ["youtube"], "workspace_id": WORKSPACE_ID, **OPTIONS}
 
 
-def test_what_is_templated_includes_them() -> None:
+def test_options_are_templated() -> None:
     assert {"provider_options", "workspace_id"} <= set(MosaicSocialPostOperator.template_fields)
 
 
@@ -71,20 +71,20 @@ def test_what_is_templated_includes_them() -> None:
         ({"youTubeOptions": {"visibility": "Public"}}, "provider_options['youTubeOptions']['visibility']"),
         ({"youTubeOptions": {"madeForKids": "False"}}, "provider_options['youTubeOptions']['madeForKids']"),
         ({"tikTokOptions": ["x"]}, "provider_options['tikTokOptions']"),
-        # In either spelling it would replace an argument that was checked, and by which a lost post is found.
+        # In either spelling it would replace a validated argument, by which a lost post is found.
         *(
             ({key: "x"}, f"provider_options[{key!r}]")
             for key in ("post", "platforms", "mediaUrls", "media_urls", "scheduleDate", "destinations", "workspace_id")
         ),
     ],
 )
-def test_wrong_options_are_refused_by_name_and_nothing_is_posted(mosaic: Emulator, options: Any, name: str) -> None:
+def test_wrong_options_are_rejected_and_nothing_is_posted(mosaic: Emulator, options: Any, name: str) -> None:
     message = fails_with(post_task(StateStore(), provider_options=options, **LATE).execute, MosaicValidationError)
     assert f"{name}=" in message
     assert effects(mosaic) == {}
 
 
-def test_without_options_the_request_is_what_it_was() -> None:
+def test_no_options_do_not_change_the_request() -> None:
     plain = create_post("Hello", platforms=["x"])
     assert create_post("Hello", platforms=["x"], provider_options={}).body == plain.body == {
         "post": "Hello",
@@ -99,18 +99,18 @@ def test_without_options_the_request_is_what_it_was() -> None:
         ("workspace_id", None),
     ],
 )
-def test_a_retry_with_other_options_is_another_post(mosaic: Emulator, name: str, changed: Any) -> None:
+def test_other_options_are_another_post(mosaic: Emulator, name: str, changed: Any) -> None:
     store = StateStore()
     first = {"provider_options": OPTIONS, "workspace_id": WORKSPACE_ID}
     post_task(store, **first).execute()
-    # The task's first try again, of the same order: only the request tells them apart.
+    # The same task at its first attempt: only the request differs.
     again = post_task(store, **first)
     assert again.execute() == one_post(mosaic)["post_id"]
     post_task(store, **{**first, name: changed}).execute()
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_a_post_with_options_is_found_after_a_lost_answer(mosaic: Emulator, clock: Clock) -> None:
+def test_post_with_options_is_found_after_a_lost_response(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=POST)
     task = post_task(StateStore(), provider_options=OPTIONS, workspace_id=WORKSPACE_ID)
     assert task.execute() == one_post(mosaic)["post_id"]
@@ -120,13 +120,13 @@ def test_a_post_with_options_is_found_after_a_lost_answer(mosaic: Emulator, cloc
 # The workspace
 
 
-def test_the_workspace_is_the_arguments_else_the_connections(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspace_of_the_argument_or_the_connection(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     narrowed_to(WORKSPACE_ID, mosaic, monkeypatch)
     post_task(StateStore()).execute()
     assert body_sent(mosaic)["workspace_id"] == WORKSPACE_ID
 
 
-def test_a_connection_that_is_narrowed_between_two_tries_makes_no_second_post(
+def test_changed_workspace_of_the_connection_creates_no_second_post(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = StateStore()
@@ -136,9 +136,7 @@ def test_a_connection_that_is_narrowed_between_two_tries_makes_no_second_post(
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_workspace_that_the_connection_does_not_list_is_refused(
-    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_workspace_is_rejected(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     narrowed_to(WORKSPACE_ID, mosaic, monkeypatch)
     message = fails_with(post_task(StateStore(), workspace_id=FOREIGN).execute, MosaicValidationError)
     assert f"workspace_id='{FOREIGN}'" in message
@@ -146,13 +144,13 @@ def test_a_workspace_that_the_connection_does_not_list_is_refused(
     assert effects(mosaic) == {}
 
 
-def test_a_workspace_that_is_no_id_is_refused(mosaic: Emulator) -> None:
+def test_workspace_that_is_no_id_is_rejected(mosaic: Emulator) -> None:
     message = fails_with(post_task(StateStore(), workspace_id="a b", **LATE).execute, MosaicValidationError)
     assert "workspace_id='a b'" in message
     assert effects(mosaic) == {}
 
 
-# Links that end before the post is published
+# Links that expire before the post is published
 
 
 def link(*, ends: datetime) -> str:
@@ -168,7 +166,7 @@ def link(*, ends: datetime) -> str:
         ("provider_options", lambda link: {"youTubeOptions": {"title": "t", "thumbNail": link}}),
     ],
 )
-def test_a_link_that_ends_before_the_post_is_published_is_refused(mosaic: Emulator, argument: str, wrap: Any) -> None:
+def test_link_that_expires_before_publication_is_rejected(mosaic: Emulator, argument: str, wrap: Any) -> None:
     due = datetime.now(timezone.utc) + timedelta(days=30)
     early, late = link(ends=due - timedelta(days=1)), link(ends=due + timedelta(days=1))
     task = post_task(StateStore(), schedule_date=due, **{argument: wrap(early)})
@@ -180,19 +178,17 @@ def test_a_link_that_ends_before_the_post_is_published_is_refused(mosaic: Emulat
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_link_that_has_ended_already_is_refused_for_a_post_of_now(mosaic: Emulator) -> None:
+def test_expired_link_is_rejected(mosaic: Emulator) -> None:
     ended = datetime.now(timezone.utc) - timedelta(hours=1)
     message = fails_with(post_task(StateStore(), media_urls=[link(ends=ended)]).execute, MosaicValidationError)
     assert "media_urls=" in message
-    # By a clock that is some minutes ahead, one that still works would look the same.
+    # To a clock that is some minutes ahead, a valid link would look the same.
     just_now = datetime.now(timezone.utc) - timedelta(minutes=5)
     post_task(StateStore(), media_urls=[link(ends=just_now)]).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_an_output_whose_link_is_not_renewed_is_not_scheduled_beyond_its_end(
-    mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_output_is_not_scheduled_beyond_the_expiry_of_its_link(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, output_ids = rendered(mosaic, hook)
     mosaic.configure(link_seconds=3600)
     later = datetime.now(timezone.utc) + timedelta(days=2)
@@ -201,7 +197,7 @@ def test_an_output_whose_link_is_not_renewed_is_not_scheduled_beyond_its_end(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_retry_goes_on_with_its_post_after_the_links_have_ended(mosaic: Emulator, monkeypatch: Any) -> None:
+def test_retry_continues_with_its_post_after_the_links_expired(mosaic: Emulator, monkeypatch: Any) -> None:
     store = StateStore()
     signed = link(ends=datetime.now(timezone.utc) + timedelta(days=2))
     post_id = post_task(store, media_urls=[signed]).execute()

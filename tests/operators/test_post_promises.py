@@ -1,4 +1,4 @@
-"""Never post twice: answers that are lost, tries that die, retries and clears of the post operator."""
+"""Never post twice: lost responses, killed attempts, retries and clears of the post operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 POST = "/social/post"
 
 
-# Lost answers
+# Lost responses
 
 
 @pytest.mark.parametrize(
@@ -37,23 +37,21 @@ POST = "/social/post"
     ],
     ids=lambda value: str(value),
 )
-def test_a_post_whose_answer_was_lost_is_found(
-    mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]
-) -> None:
+def test_lost_post_is_found(mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]) -> None:
     mosaic.inject(fault, method="POST", path=POST, **options)
     task = post_task(StateStore())
     assert task.execute() == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
     assert sent(mosaic, "POST " + POST) == 1
 
 
-def test_a_post_that_surely_was_not_made_is_sent_once_more_after_two_minutes(mosaic: Emulator, clock: Clock) -> None:
+def test_post_without_effect_is_sent_again_after_two_minutes(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("server_error", method="POST", path=POST, status=502)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
     assert sum(clock.pauses) >= 119
 
 
-def test_a_list_that_lags_is_looked_at_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
+def test_delayed_list_is_read_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
     mosaic.inject("answer_lost", method="POST", path=POST)
     post_task(StateStore()).execute()
@@ -61,15 +59,15 @@ def test_a_list_that_lags_is_looked_at_until_it_shows_the_post(mosaic: Emulator,
 
 
 @pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
-def test_a_server_whose_clock_is_nine_minutes_off_is_understood(mosaic: Emulator, clock: Clock, skew: int) -> None:
+def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, skew: int) -> None:
     mosaic.configure(clock_skew=skew)
     mosaic.inject("answer_lost", method="POST", path=POST)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def made_meanwhile(store: StateStore, hook: MosaicHook, **post: Any) -> list[str]:
-    """Someone else makes a post between this task's look and its own request."""
+def create_other_post(store: StateStore, hook: MosaicHook, **post: Any) -> list[str]:
+    """Create a post outside Airflow between the task's snapshot and its own request."""
     others: list[str] = []
 
     def make(value: dict[str, Any]) -> None:
@@ -80,9 +78,9 @@ def made_meanwhile(store: StateStore, hook: MosaicHook, **post: Any) -> list[str
     return others
 
 
-def test_two_posts_alike_are_left_to_a_person(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_two_equal_posts_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
-    made_meanwhile(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
+    create_other_post(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
     message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 2}
@@ -99,11 +97,9 @@ def test_two_posts_alike_are_left_to_a_person(mosaic: Emulator, clock: Clock, ho
     ],
     ids=["text", "destination", "schedule"],
 )
-def test_a_post_that_differs_is_not_taken_for_the_lost_one(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]
-) -> None:
+def test_different_post_is_not_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]) -> None:
     store = StateStore()
-    others = made_meanwhile(store, hook, **other)
+    others = create_other_post(store, hook, **other)
     mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
     schedule = {"schedule_date": "2099-01-02T00:00:00Z"} if "schedule_date" in other else {}
     assert post_task(store, **schedule).execute() not in others
@@ -118,11 +114,11 @@ def test_a_post_that_differs_is_not_taken_for_the_lost_one(
     ],
     ids=["one destination more", "more text"],
 )
-def test_a_post_that_may_be_the_lost_one_shown_otherwise_is_neither_taken_nor_posted_over(
+def test_changed_post_is_neither_adopted_nor_posted_again(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]
 ) -> None:
     store = StateStore()
-    made_meanwhile(store, hook, **other)
+    create_other_post(store, hook, **other)
     mosaic.inject("server_error", method="POST", path=POST, skip=1, status=502)
     message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.posts()[0]["post_id"] in message
@@ -130,9 +126,9 @@ def test_a_post_that_may_be_the_lost_one_shown_otherwise_is_neither_taken_nor_po
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_post_alike_that_a_sibling_made_is_left_out(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_equal_post_of_a_sibling_is_no_candidate(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store, dag_run = StateStore(), DagRun(states={"post_0": "running", "post_1": "success"})
-    others = made_meanwhile(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
+    others = create_other_post(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
     make = store.after_set
 
     def own(value: dict[str, Any]) -> None:
@@ -146,7 +142,7 @@ def test_a_post_alike_that_a_sibling_made_is_left_out(mosaic: Emulator, clock: C
 
 
 @pytest.mark.parametrize("newer", [0, 100])
-def test_a_post_alike_of_an_earlier_day_is_never_taken_for_the_lost_one(
+def test_equal_post_of_an_earlier_day_is_not_adopted(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, newer: int
 ) -> None:
     old = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
@@ -157,9 +153,7 @@ def test_a_post_alike_of_an_earlier_day_is_never_taken_for_the_lost_one(
     assert effects(mosaic) == {"posts_made": newer + 2}
 
 
-def test_when_the_posts_before_are_not_known_nothing_is_adopted(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook
-) -> None:
+def test_nothing_is_adopted_when_existing_posts_are_unknown(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     old = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
     mosaic.inject("forbidden", method="GET", path="/social/posts")
     mosaic.inject("server_error", method="POST", path=POST, status=502)
@@ -170,9 +164,7 @@ def test_when_the_posts_before_are_not_known_nothing_is_adopted(
 # Retries
 
 
-def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_and_then_posts(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_attempt_killed_before_its_request_is_followed_by_a_search_and_a_post(mosaic: Emulator, clock: Clock) -> None:
     task = post_task(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
@@ -181,7 +173,7 @@ def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_a
     assert sum(clock.pauses) >= 119
 
 
-def test_a_try_that_died_with_its_request_on_the_way_is_followed_by_one_that_finds_the_post(
+def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     task = post_task(StateStore().killing_at("intent"))
@@ -204,7 +196,7 @@ def test_a_try_that_died_with_its_request_on_the_way_is_followed_by_one_that_fin
     ],
     ids=["posted", "processing", "pending_approval", "scheduled", "partial_failure"],
 )
-def test_a_post_that_is_out_or_may_come_out_is_never_made_again(
+def test_published_or_pending_post_is_never_created_again(
     mosaic: Emulator, settings: dict[str, Any], schedule: str | None, wait: bool
 ) -> None:
     mosaic.configure(**settings)
@@ -222,7 +214,7 @@ def test_a_post_that_is_out_or_may_come_out_is_never_made_again(
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_post_that_failed_everywhere_is_made_again_by_the_retry(mosaic: Emulator) -> None:
+def test_failed_post_is_created_again_by_the_retry(mosaic: Emulator) -> None:
     mosaic.configure(failing_platforms={"youtube": "Quota"})
     task = post_task(StateStore(), wait_for_completion=True)
     with pytest.raises(MosaicPostFailedError, match=r"Nothing is out.*youtube.*Quota"):
@@ -235,7 +227,7 @@ def test_a_post_that_failed_everywhere_is_made_again_by_the_retry(mosaic: Emulat
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_a_post_of_outputs_that_failed_is_made_again_with_fresh_links(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_failed_post_of_outputs_is_created_again_with_new_links(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, _ = rendered(mosaic, hook)
     mosaic.configure(failing_platforms={"youtube": "Quota"})
     task = post_task(StateStore(), wait_for_completion=True, run_id=run_id)
@@ -249,16 +241,16 @@ def test_a_post_of_outputs_that_failed_is_made_again_with_fresh_links(mosaic: Em
     assert first["media_urls"] != second["media_urls"]
 
 
-def test_a_post_that_vanished_is_not_made_again(mosaic: Emulator, clock: Clock) -> None:
+def test_missing_post_is_not_created_again(mosaic: Emulator, clock: Clock) -> None:
     task = post_task(StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
-    assert "clear the task" in fails_with(task.execute, MosaicNotFoundError)
+    assert "Clearing this task" in fails_with(task.execute, MosaicNotFoundError)
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_clear_makes_the_post_again(mosaic: Emulator) -> None:
+def test_clear_creates_a_new_post(mosaic: Emulator) -> None:
     task = post_task(StateStore())
     first = task.execute()
     task.clear()
@@ -266,7 +258,7 @@ def test_a_clear_makes_the_post_again(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_another_text_is_another_order(mosaic: Emulator) -> None:
+def test_changed_text_is_another_post(mosaic: Emulator) -> None:
     store = StateStore()
     first = post_task(store).execute()
     assert post_task(store, text="Goodbye").execute() != first
@@ -279,7 +271,7 @@ def test_without_durable_a_retry_posts_again(mosaic: Emulator) -> None:
     assert store.history == []
 
 
-def test_without_a_store_a_retry_does_not_post_again_what_may_be_its_own(mosaic: Emulator, clock: Clock) -> None:
+def test_without_a_store_a_retry_does_not_repeat_a_possible_post(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
     task = post_task(None, wait_for_completion=True, **BOTH)
     fails_with(task.run_to_end, MosaicPostFailedError)
@@ -288,14 +280,14 @@ def test_without_a_store_a_retry_does_not_post_again_what_may_be_its_own(mosaic:
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["without waiting", "waiting"])
-def test_a_failed_post_that_shows_to_be_out_somewhere_is_not_made_again(
+def test_failed_post_that_is_published_somewhere_is_not_created_again(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, wait: bool
 ) -> None:
     task = post_task(StateStore().killing_at("id"), wait_for_completion=wait, deferrable=True, **BOTH)
     with pytest.raises(Killed):
         task.execute()
 
-    # Mosaic does not say whether "failed" means that nothing is out.
+    # Mosaic does not document whether "failed" means that nothing is published.
     destinations = (
         {"platform": "youtube", "post_url": "https://youtu.be/1"}, {"platform": "tiktok", "message": "Video too long"},
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The post operator's life without mishaps: made once, waited for, judged; media and schedules."""
+"""The post operator without errors: created once, waited for, judged; media and schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import ACCOUNT, Clock, Meanwhile, effects, sent, until
+from tasks.fixtures import ACCOUNT, Clock, InBackground, effects, sent, until
 from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.errors import (
@@ -22,15 +22,15 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
-#: The emulator's agent whose branches end one after the other, each with an output.
+#: The emulator's agent with branches that end one after the other, each with an output.
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-# Without mishaps
+# Without errors
 
 
-def test_a_post_is_made_once_and_its_id_is_there_at_once(mosaic: Emulator) -> None:
+def test_post_is_created_once_and_its_id_is_pushed_at_once(mosaic: Emulator) -> None:
     task = post_task(StateStore())
     post_id = task.execute()
     assert post_id == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
@@ -38,8 +38,8 @@ def test_a_post_is_made_once_and_its_id_is_there_at_once(mosaic: Emulator) -> No
     assert sent(mosaic, "GET /social/post/{post_id}") == 0
 
 
-@WAYS
-def test_asked_to_the_task_waits_until_the_post_is_out(mosaic: Emulator, deferrable: bool) -> None:
+@WAITS
+def test_wait_for_completion(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable)
 
@@ -48,13 +48,13 @@ def test_asked_to_the_task_waits_until_the_post_is_out(mosaic: Emulator, deferra
         assert until(lambda: task.xcom("mosaic_post_id")) == one_post(mosaic)["post_id"]
         mosaic.configure(hold_posts=False)
 
-    with Meanwhile(release):
+    with InBackground(release):
         task.run_to_end()
     assert one_post(mosaic)["status"] == "posted"
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator) -> None:
+def test_trigger_arguments_are_json_scalars(mosaic: Emulator) -> None:
     mosaic.configure(hold_posts=True)
     deferred = post_task(StateStore(), wait_for_completion=True, deferrable=True).execute()
     assert isinstance(deferred, Deferred)
@@ -62,7 +62,7 @@ def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator) -> None:
         assert value is None or isinstance(value, (str, int, float, bool))
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(
     ("failing", "on_partial", "expected"),
     [
@@ -73,7 +73,7 @@ def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator) -> None:
         ({"tiktok": "Video too long", "youtube": "Quota"}, "warn", MosaicPostFailedError),
     ],
 )
-def test_every_way_to_wait_takes_the_same_verdict(
+def test_every_kind_of_wait_ends_alike(
     mosaic: Emulator, deferrable: bool, failing: dict[str, str], on_partial: str, expected: Any
 ) -> None:
     mosaic.configure(failing_platforms=failing)
@@ -87,7 +87,7 @@ def test_every_way_to_wait_takes_the_same_verdict(
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_a_partial_failure_names_the_destinations_and_burns_no_retries(mosaic: Emulator) -> None:
+def test_partial_failure_names_the_destinations_and_fails_without_retries(mosaic: Emulator) -> None:
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
     task = post_task(StateStore(), wait_for_completion=True, **BOTH)
     message = fails_with(task.run_to_end, MosaicPostFailedError)
@@ -96,18 +96,18 @@ def test_a_partial_failure_names_the_destinations_and_burns_no_retries(mosaic: E
     assert "Make a new post for the destinations that failed" in message
 
 
-def test_the_time_for_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator) -> None:
+def test_timeout_of_a_scheduled_post_counts_from_its_schedule(mosaic: Emulator) -> None:
     later = datetime.now(timezone.utc) + timedelta(hours=5)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=True, schedule_date=later, timeout=3600)
     deadline = task.execute().trigger_kwargs["deadline"]
     assert deadline == pytest.approx((later + timedelta(hours=1)).timestamp(), abs=2)
 
 
-@WAYS
-def test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again(mosaic: Emulator, deferrable: bool) -> None:
+@WAITS
+def test_timed_out_post_is_not_withdrawn_and_never_created_again(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_posts=True)
     task = post_task(StateStore(), wait_for_completion=True, deferrable=deferrable, timeout=0.2)
-    assert "It may come out yet" in fails_with(task.run_to_end, MosaicTimeoutError)
+    assert "It may be published later" in fails_with(task.run_to_end, MosaicTimeoutError)
     fails_with(task.run_to_end, MosaicTimeoutError)
     assert effects(mosaic) == {"posts_made": 1}
     assert one_post(mosaic)["status"] == "processing"
@@ -116,7 +116,7 @@ def test_a_post_that_is_not_out_in_time_is_left_alone_and_never_made_again(mosai
 # Outputs of a run as media
 
 
-def test_the_outputs_of_a_run_are_posted_by_links_that_are_fetched_now(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_outputs_of_a_run_are_posted_with_new_links(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, output_ids = rendered(mosaic, hook)
     old_link = hook.get_run(run_id).outputs[0].video_url
     mosaic.expire_links()
@@ -125,22 +125,20 @@ def test_the_outputs_of_a_run_are_posted_by_links_that_are_fetched_now(mosaic: E
     task.run_to_end()
     [link] = one_post(mosaic)["media_urls"]
     assert link != old_link
-    # The links sign for whoever holds them: they lie nowhere in Airflow.
+    # Signed links are secrets: they are stored nowhere in Airflow.
     for kept in (store.history, task.dag_run.xcoms):
         assert link not in repr(kept)
         assert link.partition("?")[2] not in repr(kept)
     assert output_ids
 
 
-def test_only_the_wanted_outputs_are_posted(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_output_ids_select_the_outputs(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, output_ids = rendered(mosaic, hook)
     post_task(StateStore(), run_id=run_id, output_ids=output_ids[:1]).execute()
     assert len(one_post(mosaic)["media_urls"]) == 1
 
 
-def test_an_output_that_the_run_does_not_have_is_said_with_those_that_it_has(
-    mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_unknown_output_is_reported_with_the_known_ones(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, output_ids = rendered(mosaic, hook)
     message = fails_with(post_task(StateStore(), run_id=run_id, output_ids=["another"]).execute, MosaicValidationError)
     assert "output_ids='another'" in message
@@ -148,7 +146,7 @@ def test_an_output_that_the_run_does_not_have_is_said_with_those_that_it_has(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_run_without_outputs_cannot_be_posted(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_run_without_outputs_cannot_be_posted(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(late_output_seconds=3600)
     run_id, _ = rendered(mosaic, hook)
     assert "no outputs" in fails_with(post_task(StateStore(), run_id=run_id).execute, MosaicValidationError)
@@ -156,9 +154,7 @@ def test_a_run_without_outputs_cannot_be_posted(mosaic: Emulator, hook: MosaicHo
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "cancelled"])
-def test_the_outputs_of_a_run_that_has_not_ended_well_are_posted_by_name_alone(
-    mosaic: Emulator, hook: MosaicHook, status: str
-) -> None:
+def test_outputs_of_an_unsuccessful_run_need_output_ids(mosaic: Emulator, hook: MosaicHook, status: str) -> None:
     mosaic.configure(node_seconds=100, speed=100)
     run_id = hook.run_agent(TWO_VERSIONS, video_urls=["https://cdn.example.org/talk.mp4"])
     until(lambda: hook.get_run(run_id).outputs)
@@ -168,7 +164,7 @@ def test_the_outputs_of_a_run_that_has_not_ended_well_are_posted_by_name_alone(
     with pytest.raises(MosaicRunFailedError, match=rf"is (still )?{status}[.:] .*output_ids"):
         post_task(StateStore(), run_id=run_id).execute()
     assert mosaic.counts().posts_made == 0
-    # What a run that failed still shows is not documented; the local Mosaic shows nothing of it.
+    # The outputs of a failed run are not documented; the emulator shows none.
     outputs = hook.get_run(run_id).outputs
     assert outputs or status != "running"
     for output in outputs[:1]:
@@ -176,7 +172,7 @@ def test_the_outputs_of_a_run_that_has_not_ended_well_are_posted_by_name_alone(
         assert len(one_post(mosaic)["media_urls"]) == 1
 
 
-def test_links_that_would_lapse_before_the_schedule_are_refused(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_links_that_expire_before_the_schedule_are_rejected(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, _ = rendered(mosaic, hook)
     late = datetime.now(timezone.utc) + timedelta(days=8)
     message = fails_with(post_task(StateStore(), run_id=run_id, schedule_date=late).execute, MosaicValidationError)
@@ -188,7 +184,7 @@ def test_links_that_would_lapse_before_the_schedule_are_refused(mosaic: Emulator
 # Schedules
 
 
-def test_a_schedule_in_the_past_is_refused_on_the_first_try(mosaic: Emulator) -> None:
+def test_schedule_in_the_past_is_rejected_on_the_first_attempt(mosaic: Emulator) -> None:
     past = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
     message = fails_with(post_task(StateStore(), schedule_date=past).execute, MosaicValidationError)
     assert f"schedule_date='{past}'" in message
@@ -196,26 +192,26 @@ def test_a_schedule_in_the_past_is_refused_on_the_first_try(mosaic: Emulator) ->
     assert sent(mosaic, "POST " + POST) == 0
 
 
-def test_a_retry_after_the_schedule_goes_on_with_the_post_of_the_first_try_or_looks_for_it(
+def test_retry_after_the_schedule_continues_with_or_searches_the_post(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=1)
-    noted = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Noted")
+    recorded = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Recorded")
     lost = post_task(StateStore().killing_at("intent"), schedule_date=soon)
     never_made = post_task(StateStore().killing_at("intent"), schedule_date=soon, text="Never made")
-    for task in (noted, lost, never_made):
+    for task in (recorded, lost, never_made):
         with pytest.raises(Killed):
             task.execute()
     post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT], schedule_date=soon).post_id
     until(lambda: datetime.now(timezone.utc) > soon + timedelta(seconds=1.1))
-    assert noted.execute() == mosaic.posts()[0]["post_id"]
+    assert recorded.execute() == mosaic.posts()[0]["post_id"]
     assert lost.execute() == post_id
-    # And where there is none, a post that comes too late is not published unasked.
+    # If there is none, no late post is published.
     assert "in the past" in fails_with(never_made.execute, MosaicValidationError)
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_no_secret_lies_in_the_store(mosaic: Emulator) -> None:
+def test_no_secret_in_the_store(mosaic: Emulator) -> None:
     store = StateStore()
     post_task(store, media_urls=["http://127.0.0.1:9/a.mp4?X-Amz-Signature=marked-secret"]).execute()
     assert store.history

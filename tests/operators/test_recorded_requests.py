@@ -1,8 +1,8 @@
 """
-What a retry knows its request again by, as recorded from a release.
+A retry recognizes its request by a fingerprint; these are recorded from a release.
 
-An upgrade may come between two tries. A request's fingerprint is made of the body that is sent: where a later release
-builds another body from the same arguments, every retry under way then takes its order for a new one.
+The fingerprint is made of the request's body. If a later release builds another body from the same arguments, a retry
+after the upgrade does not recognize the request.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ RECORDED = [
 ]
 
 
-def noted(entry: dict[str, Any]) -> str:
-    """The fingerprint that the operator notes before it sends anything."""
+def recorded_fingerprint(entry: dict[str, Any]) -> str:
+    """Return the fingerprint that the operator records before it sends anything."""
     store = StateStore()
     kind = getattr(operators, entry["operator"])
-    # What becomes of the request does not matter, nor whether there is such an agent or run.
+    # The result of the request does not matter, nor whether the agent or run exists.
     with contextlib.suppress(Exception):
         TaskRunner(lambda: kind(task_id="task", **entry["arguments"]), store=store).execute()
     fingerprint = next(value["fingerprint"] for _, value in store.history if "fingerprint" in value)
@@ -38,15 +38,15 @@ def noted(entry: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("entry", RECORDED)
-def test_a_retry_after_an_upgrade_knows_its_request_again(mosaic: Emulator, entry: dict[str, Any]) -> None:
-    assert noted(entry) == entry["fingerprint"], (
-        "These arguments no longer make the request that the release made. Every retry that is under way while the "
-        "provider is upgraded would begin anew: pay a second run, publish a second post. Leave out of the body what is "
-        "a default, or compare the two forms in durable/task_state.py; do not record this anew."
+def test_retry_after_an_upgrade_recognizes_its_request(mosaic: Emulator, entry: dict[str, Any]) -> None:
+    assert recorded_fingerprint(entry) == entry["fingerprint"], (
+        "These arguments no longer make the request that the release made. A retry that spans the upgrade of the "
+        "provider would start a second run, or publish a second post. Leave defaults out of the body, or compare the "
+        "two forms in durable/task_state.py; do not record the request again."
     )
 
 
-def test_every_operator_that_begins_something_is_recorded() -> None:
+def test_every_creating_operator_is_recorded() -> None:
     recorded = {entry.values[0]["operator"] for entry in RECORDED}  # type: ignore[index]
     # The others have no memory, or one whose loss pays and publishes nothing: an upload is sent again, and a run that
     # goes on already can't be resumed.

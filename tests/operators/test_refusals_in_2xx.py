@@ -1,4 +1,4 @@
-"""A server that answers no with a 200: nothing is sent again, its words are shown, and no cancel is only claimed."""
+"""A server rejects requests with status 200: nothing is sent again, its message is shown, and a cancel is verified."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
 )
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 START, POST, CANCEL, RESUME = "/agent/an-agent/run", "/social/post", "/agent_run/r/cancel", "/agent_run/r/resume"
 
 
-class SayingNo(OtherMosaic):
-    """Answers some POSTs with a 200 and a body of its own; a cancel takes effect after some reads."""
+class RejectingMosaic(OtherMosaic):
+    """A Mosaic that rejects some POSTs with status 200; a cancel takes effect after some reads."""
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: dict[str, Any] = {}
         self.posts: list[dict[str, Any]] = []
-        #: Whether a start that is answered by a no starts a run all the same.
+        #: Whether a rejected start starts a run nevertheless.
         self.starts_all_the_same = False
         self.reads_until_cancelled: int | None = None
 
@@ -61,9 +61,9 @@ class SayingNo(OtherMosaic):
 
 
 @pytest.fixture
-def saying_no(monkeypatch: pytest.MonkeyPatch) -> Iterator[SayingNo]:
-    with serving(SayingNo()) as other:
-        assert isinstance(other, SayingNo)
+def rejecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[RejectingMosaic]:
+    with serving(RejectingMosaic()) as other:
+        assert isinstance(other, RejectingMosaic)
         connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
         yield other
@@ -80,75 +80,75 @@ def posting() -> TaskRunner:
     )
 
 
-@WAYS
-def test_a_start_that_is_refused_is_sent_once_and_its_words_are_shown(
-    saying_no: SayingNo, clock: Clock, deferrable: bool
+@WAITS
+def test_rejected_start_is_sent_once_and_its_message_is_shown(
+    rejecting: RejectingMosaic, clock: Clock, deferrable: bool
 ) -> None:
-    saying_no.answers[START] = {"success": False, "detail": "The agent is archived"}
+    rejecting.answers[START] = {"success": False, "detail": "The agent is archived"}
     with pytest.raises(AirflowFailException, match="The agent is archived") as failure:
         running(deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicValidationError
-    assert saying_no.sent(START) == 1
+    assert rejecting.sent(START) == 1
     assert clock.pauses == []
 
 
-def test_a_post_that_is_refused_is_sent_once_and_its_words_are_shown(saying_no: SayingNo, clock: Clock) -> None:
-    saying_no.answers[POST] = {"post_id": None, "status": "error", "error": {"message": "No video in it"}}
+def test_rejected_post_is_sent_once_and_its_message_is_shown(rejecting: RejectingMosaic, clock: Clock) -> None:
+    rejecting.answers[POST] = {"post_id": None, "status": "error", "error": {"message": "No video in it"}}
     with pytest.raises(AirflowFailException, match="No video in it"):
         posting().execute()
-    assert saying_no.sent(POST) == 1
+    assert rejecting.sent(POST) == 1
     assert clock.pauses == []
 
 
-def test_a_refused_start_leaves_nothing_that_the_next_try_would_look_for(saying_no: SayingNo, clock: Clock) -> None:
-    saying_no.answers[START] = {"success": False, "detail": "The agent is archived"}
+def test_rejected_start_leaves_no_record(rejecting: RejectingMosaic, clock: Clock) -> None:
+    rejecting.answers[START] = {"success": False, "detail": "The agent is archived"}
     task = running()
     with pytest.raises(AirflowFailException):
         task.execute()
-    del saying_no.answers[START]
+    del rejecting.answers[START]
     assert task.run_to_end() == "started-0"
     assert max(clock.pauses) < 1
 
 
-def test_a_start_whose_no_names_a_run_is_looked_for(saying_no: SayingNo, clock: Clock) -> None:
-    saying_no.answers[START] = {"success": False, "run_id": "made-1", "detail": "Late"}
-    saying_no.starts_all_the_same = True
+def test_run_named_by_a_rejected_start_is_searched(rejecting: RejectingMosaic, clock: Clock) -> None:
+    rejecting.answers[START] = {"success": False, "run_id": "made-1", "detail": "Late"}
+    rejecting.starts_all_the_same = True
     assert running().run_to_end() == "made-1"
-    assert saying_no.sent(START) == 1
+    assert rejecting.sent(START) == 1
 
 
 @pytest.mark.parametrize("field", ["run_id", "id"])
-def test_a_start_whose_no_names_a_run_that_no_list_shows_is_left_to_a_person(
-    saying_no: SayingNo, clock: Clock, field: str
+def test_unlisted_run_named_by_a_rejected_start_needs_manual_review(
+    rejecting: RejectingMosaic, clock: Clock, field: str
 ) -> None:
-    saying_no.answers[START] = {"success": False, field: "made-1", "detail": "Late"}
+    rejecting.answers[START] = {"success": False, field: "made-1", "detail": "Late"}
     with pytest.raises(AirflowFailException, match=r"Variable.*made-1") as failure:
         running().execute()
     assert type(failure.value.error) is MosaicAmbiguousOutcomeError
-    assert saying_no.sent(START) == 1
+    assert rejecting.sent(START) == 1
 
 
-def test_a_post_whose_no_names_it_is_not_sent_again(saying_no: SayingNo, clock: Clock) -> None:
-    saying_no.answers[POST] = {"post_id": "p-1", "status": "error", "error": {"message": "Late"}}
+def test_post_named_by_a_rejected_request_is_not_sent_again(rejecting: RejectingMosaic, clock: Clock) -> None:
+    rejecting.answers[POST] = {"post_id": "p-1", "status": "error", "error": {"message": "Late"}}
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
         posting().execute()
-    assert saying_no.sent(POST) == 1
+    assert rejecting.sent(POST) == 1
 
 
 @pytest.mark.parametrize("status", ["failed", "FAILED"])
-def test_a_post_that_failed_at_once_is_no_success_although_nobody_waits(saying_no: SayingNo, status: str) -> None:
-    saying_no.answers[POST] = {"post_id": "p-1", "status": status}
+def test_post_that_failed_at_once_fails_a_task_that_does_not_wait(rejecting: RejectingMosaic, status: str) -> None:
+    rejecting.answers[POST] = {"post_id": "p-1", "status": status}
     with pytest.raises(MosaicPostFailedError, match="Nothing is out"):
         posting().execute()
-    assert saying_no.sent(POST) == 1
+    assert rejecting.sent(POST) == 1
 
 
-def test_a_resume_that_is_refused_gives_its_words(saying_no: SayingNo, clock: Clock) -> None:
-    saying_no.add("r", status="failed")
-    saying_no.answers[RESUME] = {"success": False, "run_id": "r", "detail": "No credits left"}
+def test_message_of_a_rejected_resume_is_shown(rejecting: RejectingMosaic, clock: Clock) -> None:
+    rejecting.add("r", status="failed")
+    rejecting.answers[RESUME] = {"success": False, "run_id": "r", "detail": "No credits left"}
     with pytest.raises(AirflowFailException, match="No credits left"):
         TaskRunner(lambda: MosaicResumeRunOperator(task_id="resume", run_id="r"), store=StateStore()).execute()
-    assert saying_no.sent(RESUME) == 1
+    assert rejecting.sent(RESUME) == 1
 
 
 # Cancel
@@ -159,64 +159,62 @@ def cancelling() -> TaskRunner:
 
 
 @pytest.mark.parametrize("answer", [{"success": False, "detail": "Busy"}, {"status": "error", "message": "Busy"}])
-def test_a_cancel_that_is_refused_while_the_run_goes_on_fails_with_its_words(saying_no: SayingNo, answer: Any) -> None:
-    saying_no.add("r", status="running")
-    saying_no.looks_until_end = 10**6
-    saying_no.answers[CANCEL] = answer
+def test_rejected_cancel_of_a_running_run_fails_with_its_message(rejecting: RejectingMosaic, answer: Any) -> None:
+    rejecting.add("r", status="running")
+    rejecting.looks_until_end = 10**6
+    rejecting.answers[CANCEL] = answer
     with pytest.raises(AirflowFailException, match="Busy"):
         cancelling().execute()
 
 
-def test_a_cancel_that_is_refused_since_the_run_has_ended_is_none(
-    saying_no: SayingNo, caplog: pytest.LogCaptureFixture
+def test_rejected_cancel_of_an_ended_run_is_no_failure(
+    rejecting: RejectingMosaic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saying_no.add("r", status="completed")
-    saying_no.answers[CANCEL] = {"success": False, "detail": "Not running"}
+    rejecting.add("r", status="completed")
+    rejecting.answers[CANCEL] = {"success": False, "detail": "Not running"}
     with caplog.at_level("INFO"):
         assert cancelling().execute() == "r"
     assert "had ended already, as completed" in caplog.text
 
 
-def test_a_cancel_that_takes_a_while_is_waited_for(
-    saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    saying_no.add("r", status="running")
-    saying_no.looks_until_end = 10**6
-    saying_no.answers[CANCEL] = {"success": True}
-    saying_no.reads_until_cancelled = 5
+def test_slow_cancel_is_waited_for(rejecting: RejectingMosaic, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    rejecting.add("r", status="running")
+    rejecting.looks_until_end = 10**6
+    rejecting.answers[CANCEL] = {"success": True}
+    rejecting.reads_until_cancelled = 5
     with caplog.at_level("INFO"):
         assert cancelling().execute() == "r"
     assert "is cancelled" in caplog.text
 
 
-def test_a_cancel_without_an_effect_is_no_success_and_may_be_retried(
-    saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_cancel_without_effect_can_be_retried(
+    rejecting: RejectingMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saying_no.add("r", status="running")
-    saying_no.looks_until_end = 10**6
-    saying_no.answers[CANCEL] = {"success": True}
+    rejecting.add("r", status="running")
+    rejecting.looks_until_end = 10**6
+    rejecting.answers[CANCEL] = {"success": True}
     with caplog.at_level("INFO"), pytest.raises(MosaicError, match="still running"):
         cancelling().execute()
     assert "is cancelled" not in caplog.text
 
 
-def test_a_run_that_ended_before_its_cancel_took_effect_is_not_called_cancelled(
-    saying_no: SayingNo, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_run_that_ended_before_its_cancel_is_not_reported_as_cancelled(
+    rejecting: RejectingMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    saying_no.add("r", status="running")
-    saying_no.looks_until_end = 2
-    saying_no.answers[CANCEL] = {"success": True}
+    rejecting.add("r", status="running")
+    rejecting.looks_until_end = 2
+    rejecting.answers[CANCEL] = {"success": True}
     with caplog.at_level("INFO"):
         assert cancelling().execute() == "r"
     assert "as completed" in caplog.text
     assert "is cancelled" not in caplog.text
 
 
-@WAYS
-def test_a_run_that_is_out_of_time_is_only_called_cancelled_when_it_is(
-    saying_no: SayingNo, clock: Clock, deferrable: bool
+@WAITS
+def test_timed_out_run_is_reported_as_cancelled_only_if_it_is(
+    rejecting: RejectingMosaic, clock: Clock, deferrable: bool
 ) -> None:
-    saying_no.looks_until_end = 10**6
-    saying_no.answers["/agent_run/started-0/cancel"] = {"success": True}
-    with pytest.raises(AirflowFailException, match=r"accepted its cancel, but .* still running"):
+    rejecting.looks_until_end = 10**6
+    rejecting.answers["/agent_run/started-0/cancel"] = {"success": True}
+    with pytest.raises(AirflowFailException, match=r"accepted the cancel of run .* still running"):
         running(timeout=0.2, deferrable=deferrable).run_to_end()

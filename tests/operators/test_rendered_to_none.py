@@ -1,4 +1,4 @@
-"""An argument that was given and came to nothing, in Airflow's task runner: nothing is paid or posted without it."""
+"""Arguments that rendered to None in Airflow's task runner: nothing is paid or posted without them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 @pytest.fixture(scope="module")
 def dags() -> Iterator[dict[str, Any]]:
-    """What the file with the DAGs has, by name."""
+    """Return the contents of the DAG file, by name."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -36,34 +36,34 @@ def dags() -> Iterator[dict[str, Any]]:
 
 
 def ends(run: Any, cases: dict[str, Any]) -> dict[str, str]:
-    """How the task under trial ended in each case; a mapped one is there once."""
+    """Return how the task ended in each case, a mapped task once."""
     states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
     return {name: states[f"case_{number}.act"] for number, name in enumerate(cases)}
 
 
 # Airflow runs a DAG with a task or two for each case: some five seconds.
-def test_it_is_refused_by_name_and_nothing_is_sent(
+def test_none_is_rejected_by_name_and_nothing_is_sent(
     dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = dags["refused"].test()
     assert ends(run, dags["REFUSED"]) == dict.fromkeys(dags["REFUSED"], "failed")
     assert nothing_was_done(mosaic)
-    assert set(complaints(caplog, capfd)) == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
+    assert set(rejections(caplog, capfd)) == {re.sub("_(of|by)_.*", "", name) for name in dags["REFUSED"]}
 
 
-def complaints(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """What was refused, with what to do about it."""
+def rejections(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Return the advice by rejected argument."""
     pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to nothing\. Nothing was sent\. (.*)"
     return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
 
 
-def test_a_none_that_was_written_means_none(dags: dict[str, Any], mosaic: Emulator) -> None:
+def test_written_none_means_none(dags: dict[str, Any], mosaic: Emulator) -> None:
     run = dags["taken"].test()
     assert ends(run, dags["TAKEN"]) == dict.fromkeys(dags["TAKEN"], "success")
     assert effects(mosaic) == {"runs_started": len(dags["TAKEN"])}
 
 
-def test_a_callback_that_came_to_nothing_is_not_taken_away(
+def test_callback_that_rendered_to_none_is_not_removed(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
 ) -> None:
     hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
@@ -71,12 +71,12 @@ def test_a_callback_that_came_to_nothing_is_not_taken_away(
     assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
 
 
-# What the DAG says may be empty
+# The optional arguments
 
 
 # Two DAGs with a task or two for each case: some five seconds each.
 @pytest.mark.parametrize("dag", ["optional", "natively_optional"])
-def test_what_may_be_empty_is_left_out(dags: dict[str, Any], mosaic: Emulator, dag: str) -> None:
+def test_optional_argument_is_left_out(dags: dict[str, Any], mosaic: Emulator, dag: str) -> None:
     run = dags[dag].test()
     assert ends(run, dags["OPTIONAL"]) == dict.fromkeys(dags["OPTIONAL"], "success")
     bodies = [request["body"] or {} for request in mosaic.requests() if request["template"] == START]
@@ -86,13 +86,13 @@ def test_what_may_be_empty_is_left_out(dags: dict[str, Any], mosaic: Emulator, d
         assert body.get("update_params", {dags["NODE"]: {"number": 1}}) == {dags["NODE"]: {"number": 1}}
 
 
-def test_what_is_not_said_to_may_not(
+def test_argument_that_is_not_optional_is_rejected(
     dags: dict[str, Any], mosaic: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = dags["not_optional"].test()
     assert ends(run, dags["NOT_OPTIONAL"]) == dict.fromkeys(dags["NOT_OPTIONAL"], "failed")
     assert nothing_was_done(mosaic)
-    said = complaints(caplog, capfd)
+    said = rejections(caplog, capfd)
     assert said.keys() == dags["NOT_OPTIONAL"].keys()
     for place, advice in said.items():
         assert f"optional=[{place!r}]" in advice
@@ -100,7 +100,7 @@ def test_what_is_not_said_to_may_not(
 
 
 @pytest.mark.parametrize("rendered", [None, "None", ""])
-def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | None) -> None:
+def test_optional_argument_is_left_out_after_a_deferral(mosaic: Emulator, rendered: str | None) -> None:
     # Airflow renders the templates again in each process.
     options = {"min_credits": rendered, "callback_url": rendered, "optional": ["callback_url", "min_credits"], **LATE}
     task = run_task(StateStore(), deferrable=True, **options)
@@ -113,21 +113,19 @@ def test_it_is_left_out_after_a_deferral_too(mosaic: Emulator, rendered: str | N
     assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
 
 
-def test_a_callback_that_may_be_empty_is_left_as_it_is(
-    dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook
-) -> None:
+def test_optional_callback_is_kept(dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook) -> None:
     hook.add_youtube_channels(AGENT, ["@demo"], trigger_callback_url="https://example.com/hook")
     assert [str(ti.state) for ti in dags["left"].test().get_task_instances()] == ["success"]
     assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
 
 
-def test_a_post_whose_time_may_be_empty_is_published_now(dags: dict[str, Any], mosaic: Emulator) -> None:
+def test_post_with_an_empty_optional_schedule_is_published_now(dags: dict[str, Any], mosaic: Emulator) -> None:
     dags["post_of_now"].test()
     [body] = [request["body"] for request in mosaic.requests() if request["template"] == "/social/post"]
     assert body == {"post": "New episode", "platforms": ["youtube"]}
 
 
-def test_files_get_their_usual_names_where_none_is_given(
+def test_default_filenames_for_an_empty_optional_template(
     dags: dict[str, Any], mosaic: Emulator, hook: MosaicHook, tmp_path: Path
 ) -> None:
     run_id, output_ids = rendered(mosaic, hook)
@@ -135,11 +133,11 @@ def test_files_get_their_usual_names_where_none_is_given(
     assert {path.name for path in tmp_path.iterdir()} >= {f"{output_ids[0]}.mp4"}
 
 
-# Where the DAG is read
+# Parsing the DAG
 
 OPERATORS = [getattr(operators, name) for name in operators.__all__]
-#: What an operator's effect rests on.
-RESTS_ON = {
+#: The arguments that decide what is paid or published.
+REQUIRED = {
     "agent_id", "run_id", "post_id", "video_urls", "video_ids", "node_render_ids", "mimir_assets", "video_inputs",
     "text", "social_connection_ids", "platforms", "media_urls", "source", "destination", "definition", "name",
     "video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id", "youtube_channels", "filter_options",
@@ -148,14 +146,14 @@ RESTS_ON = {
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_every_templated_argument_either_may_be_optional_or_may_not(kind: Any) -> None:
-    may = {name for name in kind.template_fields if name not in RESTS_ON}
+def test_every_templated_argument_is_optional_or_required(kind: Any) -> None:
+    may = {name for name in kind.template_fields if name not in REQUIRED}
     parameters = inspect.signature(inspect.unwrap(kind.__init__)).parameters
     assert dict(kind._may_be_empty) == {name: parameters[name].default for name in may}
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
+def test_required_arguments_cannot_be_optional(kind: Any) -> None:
     for name in {*kind.template_fields, "nonsense", "durable"} - set(kind._may_be_empty):
         for place in (name, f"{name}['x']", [name], [5], 5):
             with pytest.raises(MosaicValidationError, match="optional="):
@@ -165,6 +163,6 @@ def test_what_the_effect_rests_on_can_not_be_optional(kind: Any) -> None:
         for parameter in inspect.signature(inspect.unwrap(kind.__init__)).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
     }
-    with pytest.raises(MosaicValidationError, match=r"optional='mosaic_conn_id'.*These can be: "):
+    with pytest.raises(MosaicValidationError, match=r"optional='mosaic_conn_id'.*These can be optional: "):
         kind(task_id="task", **needed, optional=["mosaic_conn_id"])
     assert kind(task_id="task", **needed, optional=list(kind._may_be_empty)).optional == tuple(kind._may_be_empty)

@@ -1,4 +1,4 @@
-"""What docs/operations.md tells a person to do with a run that failed for good: only what is missing is done again."""
+"""The advice of docs/operations.md for a run that failed: only the missing nodes run again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.task_runs import run_task
 
 @pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_a_run_that_stopped_short_of_credits_is_resumed_by_the_cleared_task_that_is_told_of_it(
+def test_cleared_task_resumes_a_run_that_ran_out_of_credits(
     mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, make_store: Any, deferrable: bool
 ) -> None:
     mosaic.configure(credits=0)

@@ -1,4 +1,4 @@
-"""The rows of mapped tasks have labels that tell them apart, unless the user has other ones."""
+"""Labels of the rows of mapped tasks, unless the user sets a template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_mosaic.row_labels import TEMPLATE
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 ROW = SimpleNamespace(map_index=3)
-#: A mapped task, what one of its rows is given, and the label of that row.
+#: A mapped task, the arguments of a row, and the label of that row.
 ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
     (
         lambda: MosaicUploadOperator.partial(task_id="t").expand(source=["/in/talk one.mp4"]),
@@ -70,7 +70,7 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
         "Nightly",
     ),
     (lambda: MosaicRunSensor.partial(task_id="t").expand(run_id=["r"]), {"run_id": "r"}, "r"),
-    # Nothing to say: the number stays.
+    # No label: the number stays.
     (lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[None]), {"source": None}, "3"),
     (lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(durable=[True]), {"durable": True}, "3"),
 ]
@@ -79,9 +79,7 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("make", "row", "label"), ROWS, ids=lambda value: "task" if callable(value) else str(value)[:40]
 )
-def test_a_row_is_labelled_with_what_it_is_mapped_over(
-    make: Callable[[], Any], row: dict[str, Any], label: str
-) -> None:
+def test_row_is_labelled_with_its_mapped_value(make: Callable[[], Any], row: dict[str, Any], label: str) -> None:
     with DAG("dag", schedule=None) as dag:
         mapped = make()
     item = mapped.unmap(row)
@@ -90,15 +88,15 @@ def test_a_row_is_labelled_with_what_it_is_mapped_over(
 
 
 @pytest.mark.parametrize(("text", "label"), [("1_000", "#1_000"), ("None", "#None"), ("a.b", "a.b"), (None, "#3")])
-def test_a_label_is_text_also_where_templates_are_rendered_natively(text: str | None, label: str) -> None:
-    """Airflow fails a task whose label is a number, after the task has started its run."""
+def test_label_is_text_under_native_rendering(text: str | None, label: str) -> None:
+    """Airflow fails a task if its label is a number, after the task has started its run."""
     with DAG("dag", schedule=None, render_template_as_native_obj=True) as dag:
         mapped = MosaicSocialPostOperator.partial(task_id="t", platforms=["x"]).expand(text=[text])
     item = mapped.unmap({"text": text})
     assert dag.get_template_env().from_string(mapped.map_index_template).render(task=item, ti=ROW) == label
 
 
-def test_tasks_of_a_mapped_group_are_labelled_with_what_differs() -> None:
+def test_tasks_of_a_mapped_group_are_labelled_with_the_difference() -> None:
     @task_group
     def each(source: Any) -> None:
         video = MosaicUploadOperator(task_id="upload", source=source)
@@ -114,7 +112,7 @@ def test_tasks_of_a_mapped_group_are_labelled_with_what_differs() -> None:
     assert (upload.row_label(ROW), edit.row_label(ROW)) == ("b.mp4", "v")
 
 
-def test_a_template_of_the_users_stays() -> None:
+def test_template_of_the_user_is_kept() -> None:
     own = "{{ task.source }}"
 
     @task_group(default_args={"map_index_template": own})
@@ -131,14 +129,14 @@ def test_a_template_of_the_users_stays() -> None:
     assert (given.map_index_template, none.map_index_template, shared.map_index_template) == (own, None, own)
 
 
-def test_a_task_that_is_not_mapped_has_no_label() -> None:
+def test_task_that_is_not_mapped_has_no_label() -> None:
     with DAG("dag", schedule=None):
         assert MosaicUploadOperator(task_id="upload", source="/a.mp4").map_index_template is None
 
 
-def test_a_label_never_fails_a_task() -> None:
+def test_label_never_fails_a_task() -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "[["}):
-        # Its markers would make our template a text.
+        # Its markers would make a text of the default template.
         mapped = MosaicUploadOperator.partial(task_id="odd").expand(source=["/a.mp4"])
     assert mapped.map_index_template is None
     with DAG("dag", schedule=None) as dag:

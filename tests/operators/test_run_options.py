@@ -1,4 +1,4 @@
-"""What is another order and begins anew: a clear, changed arguments; and the one clock of an order."""
+"""Clears and changed arguments start a new run; all attempts share one deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 NODE = "b0000004-0000-4000-8000-000000000002"
 
 
-def test_changed_arguments_start_anew_and_leave_the_old_run_alone(mosaic: Emulator) -> None:
+def test_changed_arguments_start_a_new_run_and_keep_the_old_one(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
     old, new = (
@@ -37,7 +37,7 @@ def test_changed_arguments_start_anew_and_leave_the_old_run_alone(mosaic: Emulat
         ("sv=1&sig=a&se=2", "sv=1&sig=b&se=3"),
     ],
 )
-def test_a_link_that_was_only_signed_anew_is_the_same_order(mosaic: Emulator, before: str, after: str) -> None:
+def test_newly_signed_link_is_the_same_request(mosaic: Emulator, before: str, after: str) -> None:
     mosaic.configure(hold_runs=True)
     store, address = StateStore(), "http://127.0.0.1:9/hook?"
     old = run_task(store, wait_for_completion=False, callback_url=address + before).execute()
@@ -48,7 +48,7 @@ def test_a_link_that_was_only_signed_anew_is_the_same_order(mosaic: Emulator, be
 
 @pytest.mark.parametrize("retries", [2, 0, 5], ids=lambda retries: f"{retries} retries by then")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, deferrable: bool, retries: int) -> None:
+def test_clear_starts_a_new_run(mosaic: Emulator, deferrable: bool, retries: int) -> None:
     task = run_task(StateStore(), deferrable=deferrable)
     first = task.run_to_end()
     task.clear(retries=retries)
@@ -57,12 +57,10 @@ def test_a_clear_starts_afresh_whatever_became_of_the_old_run(mosaic: Emulator, 
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_a_clear_that_lowered_retries_have_made_look_like_a_retry_is_asked_about_and_the_next_one_starts_afresh(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_clear_that_looks_like_a_retry_needs_manual_review_once(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     first = task.run_to_end()
-    # max_tries comes out as what it was: one try, and one retry.
+    # max_tries is unchanged: one attempt and one retry.
     task.clear(retries=1)
     assert first in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
@@ -71,7 +69,7 @@ def test_a_clear_that_lowered_retries_have_made_look_like_a_retry_is_asked_about
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_a_retry_goes_on_although_the_retries_were_lowered_meanwhile(mosaic: Emulator) -> None:
+def test_retry_continues_after_retries_were_lowered(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore().killing_at("id"), wait_for_completion=False)
     with pytest.raises(Killed):
@@ -81,9 +79,7 @@ def test_a_retry_goes_on_although_the_retries_were_lowered_meanwhile(mosaic: Emu
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_what_another_version_of_the_provider_has_noted_is_looked_for_and_not_paid_again(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_record_of_another_provider_version_is_searched(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
     task = run_task(store, deferrable=True)
@@ -91,13 +87,13 @@ def test_what_another_version_of_the_provider_has_noted_is_looked_for_and_not_pa
     store.set("mosaic_run", {**store.get("mosaic_run"), "version": 2})
     assert mosaic.runs()[0]["run_id"] in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"runs_started": 1}
-    # A clear means again "do it again".
+    # The next clear starts a new run again.
     task.clear()
     task.execute()
     assert mosaic.counts().runs_started == 2
 
 
-def test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill_leaves_the_new_run_alone(
+def test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill(
     mosaic: Emulator,
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -110,7 +106,7 @@ def test_a_clear_of_a_deferred_task_starts_afresh_and_the_old_triggers_late_kill
     assert states == {old.kwargs["run_id"]: "cancelled", new.kwargs["run_id"]: "running"}
 
 
-def test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did(mosaic: Emulator) -> None:
+def test_clear_cancels_the_old_run_if_its_trigger_did_not(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     task.execute()
@@ -120,7 +116,7 @@ def test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did(
 
 
 @pytest.mark.parametrize("options", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
-def test_told_so_a_clear_leaves_the_old_run_alone(mosaic: Emulator, options: dict[str, Any]) -> None:
+def test_clear_without_cancel_on_kill_keeps_the_old_run(mosaic: Emulator, options: dict[str, Any]) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True, **options)
     task.execute()
@@ -130,7 +126,7 @@ def test_told_so_a_clear_leaves_the_old_run_alone(mosaic: Emulator, options: dic
 
 
 @pytest.mark.parametrize("became", ["completed", "failed", "forgotten", "unreadable"])
-def test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run(
+def test_clear_starts_a_new_run_whatever_the_old_status(
     mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, became: str
 ) -> None:
     mosaic.configure(hold_runs=True)
@@ -146,11 +142,11 @@ def test_a_clear_begins_anew_whatever_can_be_said_of_the_old_run(
     task.clear()
     assert task.execute().kwargs["run_id"] != old
     assert effects(mosaic) == {"runs_started": 2}
-    assert ("may go on" in caplog.text) == (became == "unreadable")
-    assert ("is not there any more" in caplog.text) == (became == "forgotten")
+    assert ("may keep running" in caplog.text) == (became == "unreadable")
+    assert ("does not exist any more" in caplog.text) == (became == "forgotten")
 
 
-def test_without_durable_a_retry_starts_anew_and_nothing_is_stored(mosaic: Emulator) -> None:
+def test_without_durable_a_retry_starts_a_new_run_and_nothing_is_stored(mosaic: Emulator) -> None:
     store = StateStore()
     task = run_task(store, durable=False)
     first = task.run_to_end()
@@ -162,14 +158,14 @@ def test_without_durable_a_retry_starts_anew_and_nothing_is_stored(mosaic: Emula
 # An Airflow without a task state store
 
 
-def test_without_a_store_a_lost_answer_is_still_found_within_the_try(mosaic: Emulator, clock: Clock) -> None:
+def test_without_a_store_a_lost_response_is_found_within_the_attempt(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(None)
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_without_a_store_a_retry_does_not_pay_again_for_what_may_be_its_own(mosaic: Emulator, clock: Clock) -> None:
+def test_without_a_store_a_retry_does_not_pay_for_a_possible_run(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_nodes={"Captions": "broken"})
     task = run_task(None)
     with pytest.raises(MosaicRunFailedError):
@@ -179,7 +175,7 @@ def test_without_a_store_a_retry_does_not_pay_again_for_what_may_be_its_own(mosa
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_without_a_store_a_retry_starts_when_nothing_can_have_been_started(mosaic: Emulator, clock: Clock) -> None:
+def test_without_a_store_a_retry_starts_if_nothing_can_have_been_started(mosaic: Emulator, clock: Clock) -> None:
     mosaic.inject("rate_limit", method="POST", path=START, times=6)
     task = run_task(None)
     with pytest.raises(Exception, match="429"):
@@ -188,7 +184,7 @@ def test_without_a_store_a_retry_starts_when_nothing_can_have_been_started(mosai
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_without_a_store_a_retry_looks_also_where_the_retries_were_lowered(mosaic: Emulator, clock: Clock) -> None:
+def test_without_a_store_a_retry_searches_after_retries_were_lowered(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(None, deferrable=True)
     task.execute()
@@ -197,17 +193,17 @@ def test_without_a_store_a_retry_looks_also_where_the_retries_were_lowered(mosai
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_without_a_store_a_clear_starts_afresh(mosaic: Emulator) -> None:
+def test_without_a_store_a_clear_starts_a_new_run(mosaic: Emulator) -> None:
     task = run_task(None)
     first = task.run_to_end()
     task.clear()
     assert task.run_to_end() != first
 
 
-# One deadline over all tries
+# One deadline for all attempts
 
 
-def test_the_deadline_is_that_of_the_first_try(mosaic: Emulator) -> None:
+def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore().killing_at("id"), deferrable=True, timeout=60)
     with pytest.raises(Killed):
@@ -218,7 +214,7 @@ def test_the_deadline_is_that_of_the_first_try(mosaic: Emulator) -> None:
     assert again.trigger_kwargs["deadline"] == again.kwargs["deadline"] == noted
 
 
-def test_a_new_run_of_a_retry_has_no_new_deadline(mosaic: Emulator) -> None:
+def test_new_run_of_a_retry_keeps_the_deadline(mosaic: Emulator) -> None:
     task = run_task(StateStore(), on_retry="new", timeout=60, deferrable=True)
     fail_first_attempt(mosaic, task, "failed")
     assert task.store is not None
@@ -228,16 +224,16 @@ def test_a_new_run_of_a_retry_has_no_new_deadline(mosaic: Emulator) -> None:
 
 
 @pytest.mark.parametrize("on_retry", ["resume", "new"])
-def test_when_the_time_is_over_a_retry_pays_for_nothing_more(mosaic: Emulator, on_retry: str) -> None:
+def test_retry_after_the_deadline_pays_nothing(mosaic: Emulator, on_retry: str) -> None:
     task = run_task(StateStore(), on_retry=on_retry, timeout=0.2)
     fail_first_attempt(mosaic, task, "failed")
     until(lambda: time.time() > task.store.get("mosaic_run")["deadline"])
-    with pytest.raises(AirflowFailException, match=r"time given for .* is over"):
+    with pytest.raises(AirflowFailException, match=r"[Tt]imeout .*has passed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on(mosaic: Emulator) -> None:
+def test_retry_after_the_deadline_cancels_a_running_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore().killing_at("id"), timeout=0.01)
     with pytest.raises(Killed):

@@ -1,4 +1,4 @@
-"""A retry means: go on. What a try that died or failed has begun is taken up by the next one."""
+"""A retry continues with the run that a killed or failed attempt started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import AGENT, START, Clock, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -24,10 +24,10 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-# A try that died before its id was noted
+# Attempts that were killed before the id was recorded
 
 
-def test_the_intent_is_noted_before_the_request_and_the_id_after_it(mosaic: Emulator) -> None:
+def test_intent_is_recorded_before_the_request_and_the_id_after_it(mosaic: Emulator) -> None:
     store = StateStore()
     seen: list[tuple[bool, int]] = []
     store.after_set = lambda value: seen.append(("id" in value, sent(mosaic, "POST " + START)))
@@ -35,7 +35,7 @@ def test_the_intent_is_noted_before_the_request_and_the_id_after_it(mosaic: Emul
     assert seen == [(False, 0), (True, 1)]
 
 
-def test_no_secret_lies_in_the_store(mosaic: Emulator) -> None:
+def test_no_secret_in_the_store(mosaic: Emulator) -> None:
     store = StateStore()
     secret = "http://127.0.0.1:9/hook?X-Amz-Signature=marked-secret"
     run_task(store, callback_url=secret, wait_for_completion=False).execute()
@@ -44,7 +44,7 @@ def test_no_secret_lies_in_the_store(mosaic: Emulator) -> None:
     assert mosaic.api_key not in str(store.history)
 
 
-def test_when_the_intent_cannot_be_noted_nothing_is_sent(mosaic: Emulator) -> None:
+def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator) -> None:
     store = StateStore()
     store.broken_sets = 1
     with pytest.raises(RuntimeError, match="away"):
@@ -52,7 +52,7 @@ def test_when_the_intent_cannot_be_noted_nothing_is_sent(mosaic: Emulator) -> No
     assert sent(mosaic, "POST " + START) == 0
 
 
-def test_when_the_id_cannot_be_noted_the_run_goes_on_and_the_next_try_finds_it(mosaic: Emulator, clock: Clock) -> None:
+def test_run_with_an_unrecorded_id_is_found_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
 
@@ -68,20 +68,18 @@ def test_when_the_id_cannot_be_noted_the_run_goes_on_and_the_next_try_finds_it(m
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_try_that_died_before_it_sent_anything_is_followed_by_one_that_looks_and_then_starts(
-    mosaic: Emulator, clock: Clock
-) -> None:
+def test_attempt_killed_before_its_request_is_followed_by_a_search_and_a_start(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     assert effects(mosaic) == {}
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
-    # It may have died a moment ago, with its request on the way.
+    # The attempt may have been killed a moment ago, during its request.
     assert sum(clock.pauses) >= 119
 
 
-def test_a_try_that_died_while_its_request_was_on_the_way_is_followed_by_one_that_finds_the_run(
+def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
     mosaic: Emulator, clock: Clock, hook: MosaicHook
 ) -> None:
     store = StateStore().killing_at("intent")
@@ -94,16 +92,16 @@ def test_a_try_that_died_while_its_request_was_on_the_way_is_followed_by_one_tha
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# A try whose run is known
+# Attempts with a known run
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_a_retry_goes_on_with_a_run_that_is_active(mosaic: Emulator, deferrable: bool) -> None:
+def test_retry_continues_with_an_active_run(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore().killing_at("id"), deferrable=deferrable)
     with pytest.raises(Killed):
         task.execute()
-    with Meanwhile(lambda: until(lambda: task.xcom("mosaic_run_id")) and mosaic.finish_run(started(mosaic))):
+    with InBackground(lambda: until(lambda: task.xcom("mosaic_run_id")) and mosaic.finish_run(started(mosaic))):
         run_id = task.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
 
@@ -112,7 +110,7 @@ def test_a_retry_goes_on_with_a_run_that_is_active(mosaic: Emulator, deferrable:
     ("status", "on_partial"), [("completed", "warn"), ("completed", "fail"), ("partial_complete", "warn")]
 )
 @pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
-def test_a_retry_takes_the_result_of_a_run_that_ended_well(
+def test_retry_returns_the_result_of_a_completed_run(
     mosaic: Emulator, status: str, on_partial: str, on_retry: str
 ) -> None:
     task = run_task(StateStore(), on_retry=on_retry, on_partial=on_partial)
@@ -128,9 +126,7 @@ def test_a_retry_takes_the_result_of_a_run_that_ended_well(
     [("failed", {}), ("failed", {"needs_credits": True})],
     ids=["failed", "out of credits"],
 )
-def test_a_retry_resumes_a_run_that_ended_badly(
-    mosaic: Emulator, clock: Clock, status: str, end: dict[str, Any]
-) -> None:
+def test_retry_resumes_a_failed_run(mosaic: Emulator, clock: Clock, status: str, end: dict[str, Any]) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, status, **end)
     assert task.run_to_end() == run_id
@@ -138,7 +134,7 @@ def test_a_retry_resumes_a_run_that_ended_badly(
     assert task.xcom("status") == "completed"
 
 
-def test_told_so_a_retry_starts_a_new_run(mosaic: Emulator) -> None:
+def test_on_retry_new_starts_a_new_run(mosaic: Emulator) -> None:
     task = run_task(StateStore(), on_retry="new")
     old = fail_first_attempt(mosaic, task, "failed")
     assert task.run_to_end() not in (None, old)
@@ -148,14 +144,14 @@ def test_told_so_a_retry_starts_a_new_run(mosaic: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [("failed", MosaicRunFailedError), ("cancelled", MosaicRunCancelledError)])
-def test_told_so_a_retry_fails_with_the_runs_story(mosaic: Emulator, status: str, kind: type[Exception]) -> None:
+def test_on_retry_fail_fails_with_the_runs_error(mosaic: Emulator, status: str, kind: type[Exception]) -> None:
     task = run_task(StateStore(), on_retry="fail")
     run_id = fail_first_attempt(mosaic, task, status)
     assert run_id in fails_with(task.execute, kind)
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_partial_run_that_may_not_be_fails_with_its_story_since_it_cannot_be_resumed(mosaic: Emulator) -> None:
+def test_partial_run_fails_since_it_cannot_be_resumed(mosaic: Emulator) -> None:
     task = run_task(StateStore(), on_partial="fail")
     run_id = fail_first_attempt(mosaic, task, "partial_complete")
     with pytest.raises(AirflowFailException, match="can't be resumed") as failure:
@@ -165,14 +161,14 @@ def test_a_partial_run_that_may_not_be_fails_with_its_story_since_it_cannot_be_r
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_partial_run_that_may_not_be_is_started_anew_when_told_so(mosaic: Emulator) -> None:
+def test_partial_run_with_on_retry_new_starts_a_new_run(mosaic: Emulator) -> None:
     task = run_task(StateStore(), on_partial="fail", on_retry="new")
     fail_first_attempt(mosaic, task, "partial_complete")
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 2}
 
 
-def test_a_run_that_vanished_is_started_anew_once_that_can_be_believed(mosaic: Emulator, clock: Clock) -> None:
+def test_missing_run_is_started_again_after_the_grace_period(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "completed")
     mosaic.forget_run(run_id)
@@ -181,7 +177,7 @@ def test_a_run_that_vanished_is_started_anew_once_that_can_be_believed(mosaic: E
     assert sum(clock.pauses) > 60
 
 
-def test_a_run_that_is_not_found_for_a_moment_is_not_started_anew(mosaic: Emulator, clock: Clock) -> None:
+def test_run_that_is_not_found_for_a_moment_is_not_started_again(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "completed")
     mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}", times=4)
@@ -189,30 +185,30 @@ def test_a_run_that_is_not_found_for_a_moment_is_not_started_anew(mosaic: Emulat
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_resume_whose_answer_was_lost_is_not_sent_again(mosaic: Emulator, clock: Clock) -> None:
+def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.inject("answer_lost", method="POST", path="/agent_run/{run_id}/resume")
     mosaic.configure(hold_runs=True)
-    with Meanwhile(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
+    with InBackground(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
         assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_a_run_that_someone_else_resumed_is_gone_on_with(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+def test_run_resumed_outside_airflow_is_continued(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "failed")
     mosaic.configure(hold_runs=True)
-    # The task's first look still sees the failure; by its own resume, the other one has taken place.
+    # The task's first read still shows the failure; the other resume happens before its own.
     mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="failed")
     hook.resume_run(run_id)
     resume = "POST /agent_run/{run_id}/resume"
-    with Meanwhile(lambda: until(lambda: sent(mosaic, resume) >= 2) and mosaic.finish_run(run_id)):
+    with InBackground(lambda: until(lambda: sent(mosaic, resume) >= 2) and mosaic.finish_run(run_id)):
         assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_the_first_failure_burns_a_retry_and_the_retry_resumes(mosaic: Emulator, clock: Clock) -> None:
+def test_first_failure_is_retried_and_the_retry_resumes(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(credits=0)
     task = run_task(StateStore())
     with pytest.raises(MosaicNeedsCreditsError):
@@ -234,7 +230,7 @@ def test_the_first_failure_burns_a_retry_and_the_retry_resumes(mosaic: Emulator,
     ids=["remembered", "not durable", "no store", "new", "fail"],
 )
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run(
+def test_missing_credits_are_retried_only_if_the_retry_can_resume(
     mosaic: Emulator, clock: Clock, store: Any, options: dict[str, Any], resumes: bool, deferrable: bool
 ) -> None:
     mosaic.configure(credits=0)
@@ -249,7 +245,7 @@ def test_want_of_credits_burns_a_retry_only_where_the_retry_can_resume_the_run(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_another_failure_is_left_to_the_retries_there_too(mosaic: Emulator, clock: Clock) -> None:
+def test_other_failure_is_retried(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(failing_nodes={"Captions": "broken"})
     with pytest.raises(MosaicRunFailedError) as failure:
         run_task(StateStore(), durable=False).run_to_end()
@@ -264,7 +260,7 @@ def test_another_failure_is_left_to_the_retries_there_too(mosaic: Emulator, cloc
         ("not_found", MosaicNotFoundError),
     ],
 )
-def test_a_start_that_a_retry_cannot_cure_burns_none(mosaic: Emulator, fault: str, kind: type[Exception]) -> None:
+def test_non_retryable_start_fails_without_retries(mosaic: Emulator, fault: str, kind: type[Exception]) -> None:
     mosaic.inject(fault, method="POST", path=START)
     fails_with(run_task(StateStore()).execute, kind)
     assert effects(mosaic) == {}
@@ -278,7 +274,7 @@ def test_a_start_that_a_retry_cannot_cure_burns_none(mosaic: Emulator, fault: st
         ("redirect", {"location": "https://elsewhere.example/"}, MosaicResponseError),
     ],
 )
-def test_a_start_that_a_retry_may_cure_is_left_to_the_retries(
+def test_retryable_start_is_left_to_the_retries(
     mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], kind: type[Exception]
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)

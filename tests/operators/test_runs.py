@@ -1,4 +1,4 @@
-"""The run operator's life without mishaps: start, wait, judge."""
+"""The run operator without errors: start, wait, judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, Meanwhile, effects, sent, started, until
+from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
@@ -23,30 +23,30 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 
-def life(store: StateStore | None = None, **options: Any) -> TaskRunner:
+def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
     return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
-    task = life(deferrable=deferrable)
+def test_run_is_started_once_and_waited_for(mosaic: Emulator, deferrable: bool) -> None:
+    task = task_runner(deferrable=deferrable)
     run_id = task.run_to_end()
     [run] = mosaic.runs()
     assert run_id == run["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
     assert task.xcom("mosaic_run_id") == run_id
-    # Mosaic's own editor does not know the agents of a local Mosaic.
+    # Mosaic's editor does not know the agents of the emulator.
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]
     assert task.xcom("status") == "completed"
     assert task.xcom("output_ids") == run["output_ids"]
 
 
-@pytest.mark.usefixtures("as_mosaic_itself")
+@pytest.mark.usefixtures("as_production_api")
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrable: bool) -> None:
+def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=deferrable)
+    task = task_runner(deferrable=deferrable)
     seen: dict[str, Any] = {}
 
     def look() -> None:
@@ -57,15 +57,15 @@ def test_id_and_link_are_there_while_the_run_goes_on(mosaic: Emulator, deferrabl
         seen["status"] = task.dag_run.xcoms.get(("run", -1, "status"))
         mosaic.finish_run(run_id)
 
-    with Meanwhile(look):
+    with InBackground(look):
         run_id = task.run_to_end()
     page = f"https://edit.mosaic.so/agents/{AGENT}"
     assert seen == {"id": run_id, "url": page, "link": page, "status": None}
 
 
-def test_what_goes_into_the_triggerer_is_json_scalars_and_comes_back(mosaic: Emulator) -> None:
+def test_trigger_arguments_are_json_scalars(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    deferred = life(deferrable=True).execute()
+    deferred = task_runner(deferrable=True).execute()
     assert isinstance(deferred, Deferred)
     for value in (*deferred.trigger_kwargs.values(), *deferred.kwargs.values()):
         assert value is None or isinstance(value, (str, int, float, bool))
@@ -73,19 +73,19 @@ def test_what_goes_into_the_triggerer_is_json_scalars_and_comes_back(mosaic: Emu
     assert trigger.serialize() == (deferred.classpath, deferred.trigger_kwargs)
     assert json.loads(json.dumps(deferred.trigger_kwargs)) == deferred.trigger_kwargs
     assert deferred.trigger_kwargs["run_id"] == started(mosaic) == deferred.kwargs["run_id"]
-    # The backstop is later than the trigger's own deadline, or it would never be told of it.
+    # Airflow's timeout must be later than the trigger's own deadline.
     assert deferred.timeout.total_seconds() > 24 * 3600
 
 
-def test_a_run_that_has_ended_at_the_first_look_needs_no_triggerer(mosaic: Emulator) -> None:
+def test_ended_run_needs_no_triggerer(mosaic: Emulator) -> None:
     mosaic.configure(node_seconds=0)
     mosaic.inject("slow_body", method="POST", path=START, seconds=0.3)
-    assert isinstance(life(deferrable=True).execute(), str)
+    assert isinstance(task_runner(deferrable=True).execute(), str)
 
 
-def test_without_waiting_the_task_ends_with_the_start(mosaic: Emulator) -> None:
+def test_task_that_does_not_wait_ends_with_the_start(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(wait_for_completion=False, deferrable=True)
+    task = task_runner(wait_for_completion=False, deferrable=True)
     run_id = task.execute()
     assert run_id == started(mosaic)
     assert task.xcom("mosaic_run_id") == run_id
@@ -93,12 +93,12 @@ def test_without_waiting_the_task_ends_with_the_start(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator) -> None:
+def test_task_defers_again_before_the_end(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     event = {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "failed"}
-    # Somebody resumed it in between: the run, not the event, says how it stands.
+    # A user resumed it since: the status of the run counts, not the event.
     again = task.resume(deferred, event)
     assert isinstance(again, Deferred)
     assert again.trigger_kwargs == deferred.trigger_kwargs | {"started_at": again.trigger_kwargs["started_at"]}
@@ -112,11 +112,9 @@ def test_the_task_defers_again_when_it_is_woken_before_the_end(mosaic: Emulator)
     [None, {}, {"outcome": "ended", "id": "another"}, {"outcome": "novel"}, {"status": "success"}],
     ids=str,
 )
-def test_an_event_that_is_not_the_runs_is_not_believed_and_the_wait_goes_on(
-    mosaic: Emulator, event: dict[str, Any] | None
-) -> None:
+def test_event_of_another_run_is_ignored(mosaic: Emulator, event: dict[str, Any] | None) -> None:
     mosaic.configure(hold_runs=True)
-    task = life(deferrable=True)
+    task = task_runner(deferrable=True)
     deferred = task.execute()
     again = task.resume(deferred, event)
     assert isinstance(again, Deferred)
@@ -124,7 +122,7 @@ def test_an_event_that_is_not_the_runs_is_not_believed_and_the_wait_goes_on(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-# One table of ends. Every way to wait gives the same verdict.
+# One table of ends. Every kind of wait must end alike.
 ENDS: list[tuple[str, dict[str, Any], str, str | type[Exception]]] = [
     ("completed", {}, "warn", "good"),
     ("completed", {}, "fail", "good"),
@@ -139,7 +137,7 @@ ENDS: list[tuple[str, dict[str, Any], str, str | type[Exception]]] = [
 ]
 
 
-def verdict(act: Any) -> str | type[BaseException]:
+def ending_of(act: Any) -> str | type[BaseException]:
     try:
         act()
     except AirflowSkipException:
@@ -158,7 +156,7 @@ def verdict(act: Any) -> str | type[BaseException]:
 @pytest.mark.parametrize("way", ["operator", "deferrable operator", "sensor", "deferrable sensor"])
 @pytest.mark.parametrize(("status", "end", "on_partial", "expected"), ENDS, ids=lambda value: str(value))
 @pytest.mark.parametrize("detour", [None, "under_review"], ids=["straight", "by an unknown status"])
-def test_every_way_to_wait_takes_the_same_verdict(
+def test_every_kind_of_wait_ends_alike(
     mosaic: Emulator,
     hook: Any,
     way: str,
@@ -173,7 +171,7 @@ def test_every_way_to_wait_takes_the_same_verdict(
 
     def finish() -> None:
         run_id = started(mosaic)
-        # At least one look falls on the status from which it starts.
+        # At least one poll reads the first status.
         until(lambda: sent(mosaic, "GET /agent_run/{run_id}") >= 1)
         mosaic.finish_run(run_id, status, **end)
 
@@ -181,19 +179,19 @@ def test_every_way_to_wait_takes_the_same_verdict(
         run_id = hook.run_agent(AGENT)
         task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, **common))
     else:
-        task = life(**common)
-    with Meanwhile(finish):
-        assert verdict(task.run_to_end) == expected
+        task = task_runner(**common)
+    with InBackground(finish):
+        assert ending_of(task.run_to_end) == expected
     assert effects(mosaic).get("runs_started") == 1
     assert mosaic.counts().runs_cancelled == 0
     if "operator" in way:
         assert task.xcom("status") == status
 
 
-def test_a_failure_tells_the_story(mosaic: Emulator) -> None:
+def test_failure_has_a_report(mosaic: Emulator) -> None:
     mosaic.configure(failing_nodes={"Captions": "No speech was found"})
     with pytest.raises(MosaicRunFailedError) as failure:
-        life().execute()
+        task_runner().execute()
     story = str(failure.value)
     [run] = mosaic.runs()
     assert run["run_id"] in story
@@ -203,16 +201,18 @@ def test_a_failure_tells_the_story(mosaic: Emulator) -> None:
     assert "Nothing was rendered" in story
 
 
-def test_a_partial_failure_says_what_was_rendered_all_the_same(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
+def test_partial_failure_reports_the_outputs(mosaic: Emulator, hook: Any, tmp_path: Path) -> None:
     mosaic.configure(hold_runs=True, render="tiny")
     film = tmp_path / "film.mp4"
     film.write_bytes(SAMPLE_VIDEO.read_bytes())
-    task = life(on_partial="fail", agent_id="a0000000-0000-4000-8000-000000000002", video_ids=[hook.upload_asset(film)])
+    task = task_runner(
+        on_partial="fail", agent_id="a0000000-0000-4000-8000-000000000002", video_ids=[hook.upload_asset(film)]
+    )
 
     def finish() -> None:
         mosaic.finish_run(started(mosaic), "partial_complete", message="No music today", failed=["AI Music"])
 
-    with Meanwhile(finish), pytest.raises(AirflowFailException) as failure:
+    with InBackground(finish), pytest.raises(AirflowFailException) as failure:
         task.execute()
     [rendered] = mosaic.runs()[0]["output_ids"]
     assert f"1 output(s) were rendered and can be fetched: {rendered}" in str(failure.value)
@@ -220,8 +220,8 @@ def test_a_partial_failure_says_what_was_rendered_all_the_same(mosaic: Emulator,
     assert task.xcom("output_ids") == [rendered]
 
 
-def test_names_of_nodes_that_cannot_be_read_do_not_hide_the_end(mosaic: Emulator, clock: Any) -> None:
+def test_unreadable_node_names_do_not_hide_the_end(mosaic: Emulator, clock: Any) -> None:
     mosaic.configure(failing_nodes={"Captions": "No speech was found"})
     mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}/nodes", times=None)
     with pytest.raises(MosaicRunFailedError, match="No speech was found"):
-        life().execute()
+        task_runner().execute()

@@ -1,4 +1,4 @@
-"""The channels of a trigger are made what they should be; where they are, nothing is sent."""
+"""The channels of a trigger are set; if they match, nothing is sent."""
 
 from __future__ import annotations
 
@@ -23,81 +23,81 @@ LONG = {"duration": {"min_seconds": 600}}
 HOOK = "https://hooks.example.org/youtube"
 
 
-def life(channels: Any, **options: Any) -> TaskRunner:
+def task_runner(channels: Any, **options: Any) -> TaskRunner:
     arguments = {"task_id": "channels", "agent_id": AGENT, "youtube_channels": channels, **options}
     return TaskRunner(lambda: MosaicYouTubeTriggerOperator(**arguments))
 
 
-def there(hook: MosaicHook) -> dict[str, set[str]]:
-    """The channels of each trigger of the agent."""
+def channels_by_trigger(hook: MosaicHook) -> dict[str, set[str]]:
+    """Return the channels of each trigger of the agent."""
     return {trigger.id: set(trigger.youtube_channels) for trigger in hook.list_triggers(AGENT)}
 
 
-def sendings(mosaic: Emulator) -> int:
+def change_count(mosaic: Emulator) -> int:
     return sent(mosaic, ADD) + sent(mosaic, REMOVE)
 
 
-def nothing_more_is_sent(mosaic: Emulator, task: TaskRunner, triggers: list[str]) -> None:
-    before, reads = sendings(mosaic), sent(mosaic, READ)
+def assert_unchanged(mosaic: Emulator, task: TaskRunner, triggers: list[str]) -> None:
+    before, reads = change_count(mosaic), sent(mosaic, READ)
     assert task.execute() == triggers
-    assert sendings(mosaic) == before
+    assert change_count(mosaic) == before
     assert sent(mosaic, READ) == reads + 1
 
 
-# Making it so
+# Setting channels
 
 
 @pytest.mark.parametrize("channels", [[A, B], f"['{A}', '{B}']", (A, B, A)], ids=["list", "rendered", "twice"])
 @pytest.mark.parametrize("filter_options", [None, LONG, {"duration": {"min_seconds": 5, "max_seconds": 50}}])
-def test_a_trigger_is_made_and_read_again_and_a_second_run_sends_nothing(
+def test_trigger_is_created_and_a_second_run_sends_nothing(
     mosaic: Emulator, hook: MosaicHook, channels: Any, filter_options: Any
 ) -> None:
-    task = life(channels, filter_options=filter_options)
+    task = task_runner(channels, filter_options=filter_options)
     [trigger] = task.execute()
-    assert there(hook) == {trigger: {A, B}}
+    assert channels_by_trigger(hook) == {trigger: {A, B}}
     assert (hook.list_triggers(AGENT)[0].filter_options or None) == filter_options
     assert effects(mosaic) == {"channels_added": 2}
     assert (sent(mosaic, ADD), sent(mosaic, REMOVE)) == (1, 0)
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert_unchanged(mosaic, task, [trigger])
 
 
 def test_missing_channels_are_added_and_others_removed(mosaic: Emulator, hook: MosaicHook) -> None:
-    [trigger] = life([A, B]).execute()
-    task = life([B, C])
+    [trigger] = task_runner([A, B]).execute()
+    task = task_runner([B, C])
     assert task.execute() == [trigger]
-    assert there(hook) == {trigger: {B, C}}
+    assert channels_by_trigger(hook) == {trigger: {B, C}}
     assert effects(mosaic) == {"channels_added": 3, "channels_removed": 1}
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert_unchanged(mosaic, task, [trigger])
 
 
-def test_a_channel_at_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHook) -> None:
-    [other] = life([A, B]).execute()
-    task = life([B], filter_options=LONG)
+def test_channel_of_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHook) -> None:
+    [other] = task_runner([A, B]).execute()
+    task = task_runner([B], filter_options=LONG)
     [trigger] = task.execute()
-    assert there(hook) == {other: {A}, trigger: {B}}
+    assert channels_by_trigger(hook) == {other: {A}, trigger: {B}}
     assert sent(mosaic, REMOVE) == 0
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert_unchanged(mosaic, task, [trigger])
 
 
-def test_other_triggers_keep_their_channels_unless_it_is_exclusive(mosaic: Emulator, hook: MosaicHook) -> None:
-    [other] = life([A]).execute()
-    [trigger] = life([B], filter_options=LONG).execute()
-    assert there(hook) == {other: {A}, trigger: {B}}
-    task = life([B], filter_options=LONG, exclusive=True)
+def test_other_triggers_keep_their_channels_unless_exclusive(mosaic: Emulator, hook: MosaicHook) -> None:
+    [other] = task_runner([A]).execute()
+    [trigger] = task_runner([B], filter_options=LONG).execute()
+    assert channels_by_trigger(hook) == {other: {A}, trigger: {B}}
+    task = task_runner([B], filter_options=LONG, exclusive=True)
     assert task.execute() == [trigger]
-    assert there(hook) == {trigger: {B}}
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert channels_by_trigger(hook) == {trigger: {B}}
+    assert_unchanged(mosaic, task, [trigger])
 
 
 @pytest.mark.parametrize(
     "same", [{}, None, {"duration": {}}, {"duration": None}, {"duration": {"min_seconds": None, "max_seconds": None}}]
 )
-def test_filters_that_limit_nothing_mean_the_same_trigger(mosaic: Emulator, same: Any) -> None:
-    triggers = life([A]).execute()
-    nothing_more_is_sent(mosaic, life([A], filter_options=same), triggers)
+def test_empty_filters_select_the_same_trigger(mosaic: Emulator, same: Any) -> None:
+    triggers = task_runner([A]).execute()
+    assert_unchanged(mosaic, task_runner([A], filter_options=same), triggers)
 
 
-# The callback's three states
+# The three values of callback_url
 
 
 def callback(hook: MosaicHook) -> str | None:
@@ -105,70 +105,68 @@ def callback(hook: MosaicHook) -> str | None:
     return trigger.callback_url
 
 
-def test_a_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) -> None:
-    triggers = life([A], callback_url=HOOK).execute()
+def test_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) -> None:
+    triggers = task_runner([A], callback_url=HOOK).execute()
     assert callback(hook) == HOOK
-    nothing_more_is_sent(mosaic, life([A], callback_url=HOOK), triggers)
-    nothing_more_is_sent(mosaic, life([A]), triggers)
-    life([A, B]).execute()
+    assert_unchanged(mosaic, task_runner([A], callback_url=HOOK), triggers)
+    assert_unchanged(mosaic, task_runner([A]), triggers)
+    task_runner([A, B]).execute()
     assert callback(hook) == HOOK
-    life([A, B], callback_url=f"{HOOK}/2").execute()
+    task_runner([A, B], callback_url=f"{HOOK}/2").execute()
     assert callback(hook) == f"{HOOK}/2"
-    gone = life([A, B], callback_url=None)
+    gone = task_runner([A, B], callback_url=None)
     gone.execute()
     assert callback(hook) is None
-    nothing_more_is_sent(mosaic, gone, triggers)
-    # For the callback alone no channel is touched.
+    assert_unchanged(mosaic, gone, triggers)
+    # A changed callback changes no channel.
     assert effects(mosaic) == {"channels_added": 2}
 
 
-# Addresses and handles
+# URLs and handles
 
 
 @pytest.mark.parametrize(
     "channel",
     ["@demo", "https://www.youtube.com/@demo", "https://www.youtube.com/@Demo/", f"https://youtube.com/channel/{A}"],
 )
-def test_addresses_and_handles_are_known_again(mosaic: Emulator, channel: str) -> None:
-    task = life([channel, B])
+def test_urls_and_handles_are_recognized(mosaic: Emulator, channel: str) -> None:
+    task = task_runner([channel, B])
     [trigger] = task.execute()
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert_unchanged(mosaic, task, [trigger])
 
 
 @pytest.mark.parametrize("details", ["pending", "missing"])
-def test_a_handle_that_mosaic_does_not_tell_yet_is_sent_again_and_changes_nothing(
-    mosaic: Emulator, hook: MosaicHook, details: str
-) -> None:
+def test_unreported_handle_is_sent_again_and_changes_nothing(mosaic: Emulator, hook: MosaicHook, details: str) -> None:
     mosaic.configure(channel_details=details)
-    life([A]).execute()
-    task = life(["@demo", B])
+    task_runner([A]).execute()
+    task = task_runner(["@demo", B])
     [trigger] = task.execute()
-    channels = there(hook)
+    channels = channels_by_trigger(hook)
     assert len(channels[trigger]) == 2
     assert A not in channels[trigger]
     assert task.execute() == [trigger]
-    assert there(hook) == channels
+    assert channels_by_trigger(hook) == channels
     assert effects(mosaic) == {"channels_added": 3, "channels_removed": 1}
 
 
-def test_nothing_is_removed_while_it_may_be_a_wanted_channel(mosaic: Emulator, hook: MosaicHook) -> None:
-    life(["@demo", A]).execute()
-    channels = there(hook)
+def test_possible_channel_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> None:
+    task_runner(["@demo", A]).execute()
+    channels = channels_by_trigger(hook)
     mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
-    with pytest.raises(MosaicError, match=r"does not say which channels these are: @demo.*Give them by their ids"):
-        life(["@demo"]).execute()
-    assert there(hook) == channels
+    with pytest.raises(MosaicError, match=r"does not return the ids of these channels: @demo.*by their ids"):
+        task_runner(["@demo"]).execute()
+    assert channels_by_trigger(hook) == channels
     assert sent(mosaic, REMOVE) == 0
 
 
-def test_a_new_channel_that_an_old_answer_does_not_name_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_new_channel_is_not_removed_for_an_outdated_response(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
-    [trigger] = life(["@demo", A]).execute()
-    assert len(there(hook)[trigger]) == 2
+    [trigger] = task_runner(["@demo", A]).execute()
+    assert len(channels_by_trigger(hook)[trigger]) == 2
     assert sent(mosaic, REMOVE) == 0
 
 
-# Shapes and faults
+# Response shapes and errors
 
 
 @pytest.mark.parametrize(
@@ -183,67 +181,65 @@ def test_a_new_channel_that_an_old_answer_does_not_name_is_not_removed(mosaic: E
     ],
     ids=str,
 )
-def test_it_comes_to_the_same_in_every_shape_of_the_answers(
-    mosaic: Emulator, hook: MosaicHook, shape: dict[str, Any]
-) -> None:
+def test_every_response_shape_has_the_same_result(mosaic: Emulator, hook: MosaicHook, shape: dict[str, Any]) -> None:
     mosaic.configure(**shape)
-    life([A, B]).execute()
-    task = life([B, C], callback_url=HOOK)
+    task_runner([A, B]).execute()
+    task = task_runner([B, C], callback_url=HOOK)
     [trigger] = task.execute()
-    assert there(hook) == {trigger: {B, C}}
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert channels_by_trigger(hook) == {trigger: {B, C}}
+    assert_unchanged(mosaic, task, [trigger])
 
 
 @pytest.mark.parametrize("request_name", [ADD, REMOVE])
 @pytest.mark.parametrize("fault", ["answer_lost", "truncated_json", "rate_limit"])
-def test_a_change_whose_answer_was_lost_is_made_once(
+def test_change_with_a_lost_response_is_made_once(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, request_name: str, fault: str
 ) -> None:
-    life([A]).execute()
+    task_runner([A]).execute()
     mosaic.inject(fault, method="POST", path=request_name.partition(" ")[2])
-    task = life([B])
+    task = task_runner([B])
     [trigger] = task.execute()
-    assert there(hook) == {trigger: {B}}
+    assert channels_by_trigger(hook) == {trigger: {B}}
     assert effects(mosaic) == {"channels_added": 2, "channels_removed": 1}
-    nothing_more_is_sent(mosaic, task, [trigger])
+    assert_unchanged(mosaic, task, [trigger])
 
 
-def test_a_change_that_does_not_show_burns_a_retry(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
-    life([A]).execute()
-    # What was removed comes back, as by another who wants it.
-    life([A, B]).execute()
+def test_change_that_does_not_show_is_retried(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+    task_runner([A]).execute()
+    # The removed channel comes back, as if another user added it.
+    task_runner([A, B]).execute()
     removed = MosaicHook.remove_youtube_channels
     try:
         MosaicHook.remove_youtube_channels = lambda self, agent_id, channels: None  # type: ignore[method-assign]
-        with pytest.raises(MosaicError, match="do not show what was changed") as failure:
-            life([A]).execute()
+        with pytest.raises(MosaicError, match="do not show the change") as failure:
+            task_runner([A]).execute()
     finally:
         MosaicHook.remove_youtube_channels = removed  # type: ignore[method-assign]
     assert failure.value.transient
     assert sum(clock.pauses) == 15
 
 
-def test_a_channel_that_leads_nowhere_burns_no_retries(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_unknown_channel_fails_without_retries(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(unresolvable_channels=["@nobody"])
-    life([A]).execute()
+    task_runner([A]).execute()
     with pytest.raises(AirflowFailException, match="@nobody") as failure:
-        life(["@nobody"]).execute()
+        task_runner(["@nobody"]).execute()
     assert type(failure.value.error) is MosaicValidationError
-    assert list(there(hook).values()) == [{A}]
+    assert list(channels_by_trigger(hook).values()) == [{A}]
 
 
-def test_an_agent_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None:
+def test_missing_agent_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException) as failure:
-        life([A], agent_id="no-such-agent").execute()
+        task_runner([A], agent_id="no-such-agent").execute()
     assert type(failure.value.error) is MosaicNotFoundError
 
 
 @pytest.mark.parametrize(
     ("options", "pattern"),
     [
-        ({"filter_options": {"title": "News"}}, "title is not known"),
+        ({"filter_options": {"title": "News"}}, "title is unknown"),
         ({"filter_options": {"duration": 5}}, "must be an object"),
-        ({"filter_options": {"duration": {"min": 5}}}, "must be an object that may hold"),
+        ({"filter_options": {"duration": {"min": 5}}}, "must be an object with min_seconds"),
         ({"filter_options": {"duration": {"min_seconds": 1.5}}}, r"duration.min_seconds=1.5: it must be a whole"),
         ({"filter_options": {"duration": {"max_seconds": -1}}}, r"duration.max_seconds=-1"),
         ({"filter_options": {"duration": {"min_seconds": 9, "max_seconds": 1}}}, "more than its max_seconds"),
@@ -251,9 +247,9 @@ def test_an_agent_that_does_not_exist_burns_no_retries(mosaic: Emulator) -> None
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_wrong_wishes_are_refused_before_anything_is_sent(
+def test_wrong_arguments_are_rejected_before_anything_is_sent(
     mosaic: Emulator, options: dict[str, Any], pattern: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=pattern):
-        life([A], **options, **LATE).execute()
+        task_runner([A], **options, **LATE).execute()
     assert mosaic.requests() == []

@@ -1,4 +1,4 @@
-"""A connection that Airflow does not return for a while: no sensor is skipped for it, and none gives up at once."""
+"""Airflow does not return the connection for a while: no sensor is skipped for it, or fails at once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_provider_mosaic.sensors import (
     MosaicSocialPostSensor,
 )
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 SOFT = pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft_fail"])
 Ready = Callable[[], None]
 AVATAR = "/avatar-profiles/{avatar_profile_id}"
 
 
 def waits(kind: str, mosaic: Emulator, hook: MosaicHook, **options: Any) -> tuple[TaskRunner, Ready]:
-    """A sensor whose end has not come, and what makes it come."""
+    """Return a sensor for an item that has not ended, and a function that ends the item."""
     mosaic.configure(hold_runs=True, hold_posts=True, credits=0)
     arguments: dict[str, Any] = {"task_id": "wait", "poll_interval": 0.05, **options}
     if kind == "run":
@@ -57,14 +57,14 @@ KINDS = pytest.mark.parametrize("kind", ["run", "post", "avatar", "credits"])
 
 
 def returned(value: Any) -> Any:
-    """What a poking sensor returns is wrapped until Airflow takes it."""
+    """Unwrap the return value of a poking sensor, as Airflow does."""
     return getattr(value, "xcom_value", value)
 
 
 @KINDS
-@WAYS
+@WAITS
 @SOFT
-def test_the_first_look_of_a_sensor_outlives_lookups_that_fail(
+def test_first_poll_tolerates_failed_lookups(
     mosaic: Emulator, hook: MosaicHook, lookups: Lookups, kind: str, deferrable: bool, soft_fail: bool
 ) -> None:
     task, ready = waits(kind, mosaic, hook, deferrable=deferrable, soft_fail=soft_fail)
@@ -73,9 +73,9 @@ def test_the_first_look_of_a_sensor_outlives_lookups_that_fail(
     assert returned(task.run_to_end()) is not None
 
 
-@WAYS
+@WAITS
 @SOFT
-def test_lookups_that_go_on_failing_fail_the_try_and_skip_nothing(
+def test_lasting_failed_lookups_fail_the_attempt_and_skip_nothing(
     mosaic: Emulator, hook: MosaicHook, lookups: Lookups, deferrable: bool, soft_fail: bool
 ) -> None:
     task, _ = waits("run", mosaic, hook, deferrable=deferrable, soft_fail=soft_fail)
@@ -85,7 +85,7 @@ def test_lookups_that_go_on_failing_fail_the_try_and_skip_nothing(
 
 
 @SOFT
-def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
+def test_poking_sensor_tolerates_failed_lookups_for_minutes(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, soft_fail: bool
 ) -> None:
     task, ready = waits("run", mosaic, hook, deferrable=False, soft_fail=soft_fail)
@@ -98,13 +98,13 @@ def test_a_poking_sensor_bears_lookups_that_fail_for_minutes(
     lookups.fail()
     with pytest.raises(MosaicConnectionError):
         operator.poke(context)
-    # As a refusal is borne.
+    # As long as a refusal is tolerated.
     assert sum(clock.pauses) >= 300
 
 
 @KINDS
 @SOFT
-def test_a_deferred_sensor_goes_on_through_lookups_that_fail(
+def test_deferred_sensor_continues_after_failed_lookups(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, kind: str, soft_fail: bool
 ) -> None:
     task, ready = waits(kind, mosaic, hook, deferrable=True, soft_fail=soft_fail)
@@ -116,7 +116,7 @@ def test_a_deferred_sensor_goes_on_through_lookups_that_fail(
 
 
 @SOFT
-def test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing(
+def test_deferred_sensor_fails_the_attempt_after_lasting_failed_lookups(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups, soft_fail: bool
 ) -> None:
     task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=soft_fail)
@@ -128,13 +128,11 @@ def test_a_deferred_sensor_fails_the_try_when_lookups_go_on_failing(
             task.resume(deferred, event)
 
 
-# A wait that comes back late
+# Sensors that were queued after the wait
 
 
 @KINDS
-def test_what_ended_while_the_sensor_queued_for_a_worker_is_taken(
-    mosaic: Emulator, hook: MosaicHook, kind: str
-) -> None:
+def test_item_that_ended_while_the_sensor_was_queued_is_taken(mosaic: Emulator, hook: MosaicHook, kind: str) -> None:
     task, ready = waits(kind, mosaic, hook, deferrable=True, execution_timeout=timedelta(seconds=60))
     deferred = task.execute()
     trigger_id = next(
@@ -151,7 +149,7 @@ def test_what_ended_while_the_sensor_queued_for_a_worker_is_taken(
     assert returned(task.on_timeout()) is not None
 
 
-def test_at_its_timeout_a_sensor_is_not_skipped_for_lookups_that_fail(
+def test_timed_out_sensor_is_not_skipped_for_failed_lookups(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, lookups: Lookups
 ) -> None:
     task, ready = waits("run", mosaic, hook, deferrable=True, soft_fail=True)
@@ -165,7 +163,7 @@ def test_at_its_timeout_a_sensor_is_not_skipped_for_lookups_that_fail(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_sensor_whose_time_is_over_is_still_skipped_softly(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_timed_out_sensor_is_skipped_softly(mosaic: Emulator, hook: MosaicHook) -> None:
     task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=True)
     task.execute()
     with pytest.raises(AirflowSkipException):

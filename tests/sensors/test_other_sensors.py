@@ -1,4 +1,4 @@
-"""The sensors for posts, avatar profiles and credits: each looks, waits here or in the triggerer, and only reads."""
+"""The sensors for posts, avatar profiles and credits poll on a worker or in the triggerer, and only read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Meanwhile, sent, until
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, InBackground, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -30,17 +30,17 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor, MosaicCreditsSensor, MosaicSocialPostSensor
 
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 VIDEO = "https://cdn.example.org/host.mp4"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of sensor, and what it waits for."""
+    """A kind of sensor, and its item."""
 
-    #: Begins something that does not end by itself; its id.
-    begin: Callable[[Emulator, MosaicHook], Any]
-    #: Lets it end well.
+    #: Creates an item that does not end by itself, and returns its id.
+    create: Callable[[Emulator, MosaicHook], Any]
+    #: Lets the item end successfully.
     finish: Callable[[Emulator], None]
     make: Callable[..., Any]
     path: str
@@ -77,14 +77,14 @@ def released_avatar(mosaic: Emulator) -> None:
 
 KINDS = {
     "post": Kind(
-        begin=hold_post,
+        create=hold_post,
         finish=released_post,
         make=lambda post_id, **options: MosaicSocialPostSensor(task_id="wait", post_id=post_id, **options),
         path="/social/post/{post_id}",
         result=lambda post_id: post_id,
     ),
     "avatar": Kind(
-        begin=hold_avatar,
+        create=hold_avatar,
         finish=released_avatar,
         make=lambda profile_id, **options: MosaicAvatarProfileSensor(
             task_id="wait", avatar_profile_id=profile_id, **options
@@ -93,7 +93,7 @@ KINDS = {
         result=lambda profile_id: profile_id,
     ),
     "credits": Kind(
-        begin=hold_credits,
+        create=hold_credits,
         finish=lambda mosaic: mosaic.configure(credits=120.5),
         make=lambda wanted, **options: MosaicCreditsSensor(task_id="wait", min_credits=wanted, **options),
         path="/credits",
@@ -103,19 +103,19 @@ KINDS = {
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-def life(make: Callable[..., Any], subject: Any, **options: Any) -> TaskRunner:
+def task_runner(make: Callable[..., Any], subject: Any, **options: Any) -> TaskRunner:
     arguments = {"poll_interval": 0.05, **options}
     return TaskRunner(lambda: make(subject, **arguments))
 
 
-def gave_up(subject: Any, error: str, *, transient: bool) -> dict[str, Any]:
-    """The event of a trigger that can't read what it waits for."""
+def error_event(subject: Any, error: str, *, transient: bool) -> dict[str, Any]:
+    """Return the event of a trigger that failed."""
     subject_id = subject if isinstance(subject, str) else "credits"
     return {"outcome": "error", "id": subject_id, "error": error, "message": "no luck", "transient": transient}
 
 
 def returned(value: Any) -> Any:
-    """What a poking sensor returns is wrapped until Airflow takes it."""
+    """Unwrap the return value of a poking sensor, as Airflow does."""
     return getattr(value, "xcom_value", value)
 
 
@@ -123,39 +123,39 @@ def only_reads(mosaic: Emulator, since: int) -> bool:
     return {request["method"] for request in mosaic.requests()[since:]} <= {"GET"}
 
 
-# What holds for each of them
+# All sensors
 
 
 @EVERY_KIND
-@WAYS
-def test_it_waits_for_the_end_and_only_reads(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
-    subject = kind.begin(mosaic, hook)
-    begun = len(mosaic.requests())
-    task = life(kind.make, subject, deferrable=deferrable)
+@WAITS
+def test_sensor_waits_for_the_end_and_only_reads(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
+) -> None:
+    subject = kind.create(mosaic, hook)
+    request_count = len(mosaic.requests())
+    task = task_runner(kind.make, subject, deferrable=deferrable)
 
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + kind.path) >= 2)
         kind.finish(mosaic)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert returned(task.run_to_end()) == kind.result(subject)
-    assert only_reads(mosaic, begun)
+    assert only_reads(mosaic, request_count)
 
 
 @EVERY_KIND
-@WAYS
-def test_what_has_ended_already_needs_one_look(
-    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
-) -> None:
-    subject = kind.begin(mosaic, hook)
+@WAITS
+def test_ended_item_needs_one_poll(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+    subject = kind.create(mosaic, hook)
     kind.finish(mosaic)
-    assert returned(life(kind.make, subject, deferrable=deferrable).execute()) == kind.result(subject)
+    assert returned(task_runner(kind.make, subject, deferrable=deferrable).execute()) == kind.result(subject)
     assert sent(mosaic, "GET " + kind.path) == 1
 
 
 @EVERY_KIND
-def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, timeout=77)
+def test_trigger_arguments_are_json_scalars(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    task = task_runner(kind.make, kind.create(mosaic, hook), deferrable=True, timeout=77)
     deferred = task.execute()
     assert isinstance(deferred, Deferred)
     assert deferred.timeout.total_seconds() == pytest.approx(77, abs=5)
@@ -165,9 +165,9 @@ def test_what_goes_into_the_triggerer_is_json_scalars(mosaic: Emulator, hook: Mo
 
 
 @EVERY_KIND
-def test_one_that_is_woken_before_the_end_defers_again(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    subject = kind.begin(mosaic, hook)
-    task = life(kind.make, subject, deferrable=True)
+def test_sensor_defers_again_before_the_end(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    subject = kind.create(mosaic, hook)
+    task = task_runner(kind.make, subject, deferrable=True)
     deferred = task.execute()
     woken = {"outcome": "ended", "id": subject if deferred.kwargs else "credits", "status": "novel"}
     again = task.resume(deferred, woken)
@@ -178,10 +178,10 @@ def test_one_that_is_woken_before_the_end_defers_again(mosaic: Emulator, hook: M
 
 
 @EVERY_KIND
-@WAYS
+@WAITS
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
-def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
-    task = life(kind.make, kind.begin(mosaic, hook), deferrable=deferrable, timeout=0.2, soft_fail=soft)
+def test_timeout(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
+    task = task_runner(kind.make, kind.create(mosaic, hook), deferrable=deferrable, timeout=0.2, soft_fail=soft)
     if deferrable:
         task.execute()
     with pytest.raises(AirflowSkipException if soft else (AirflowSensorTimeout, TaskDeferralTimeout)):
@@ -189,34 +189,32 @@ def test_its_own_timeout_ends_it(mosaic: Emulator, hook: MosaicHook, kind: Kind,
 
 
 @EVERY_KIND
-def test_execution_timeout_holds_while_it_is_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    task = life(kind.make, kind.begin(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
+def test_execution_timeout_while_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    task = task_runner(kind.make, kind.create(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
     with pytest.raises(MosaicTimeoutError):
         task.run_to_end()
 
 
 @EVERY_KIND
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_soft_fail_makes_a_skip_of_every_failure_after_a_deferral(
+def test_soft_fail_skips_every_failure_after_a_deferral(
     mosaic: Emulator, hook: MosaicHook, kind: Kind, option: str
 ) -> None:
-    subject = kind.begin(mosaic, hook)
+    subject = kind.create(mosaic, hook)
     limit = timedelta(seconds=0.2)
     with pytest.raises(AirflowSkipException):
-        life(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).run_to_end()
-    task = life(kind.make, subject, deferrable=True, **{option: True})
+        task_runner(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).run_to_end()
+    task = task_runner(kind.make, subject, deferrable=True, **{option: True})
     with pytest.raises(AirflowSkipException):
-        task.resume(task.execute(), gave_up(subject, "MosaicResponseError", transient=False))
+        task.resume(task.execute(), error_event(subject, "MosaicResponseError", transient=False))
 
 
 @EVERY_KIND
-def test_an_outage_longer_than_the_triggers_patience_only_ends_it_by_its_timeout(
-    mosaic: Emulator, hook: MosaicHook, kind: Kind
-) -> None:
-    subject = kind.begin(mosaic, hook)
-    task = life(kind.make, subject, deferrable=True, timeout=500)
+def test_only_the_timeout_ends_a_long_outage(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+    subject = kind.create(mosaic, hook)
+    task = task_runner(kind.make, subject, deferrable=True, timeout=500)
     deferred = task.execute()
-    again = task.resume(deferred, gave_up(subject, "MosaicServerError", transient=True))
+    again = task.resume(deferred, error_event(subject, "MosaicServerError", transient=True))
     assert isinstance(again, Deferred)
     assert again.kwargs == deferred.kwargs
     assert again.timeout <= timedelta(seconds=500)
@@ -225,47 +223,49 @@ def test_an_outage_longer_than_the_triggers_patience_only_ends_it_by_its_timeout
 
 
 @EVERY_KIND
-@WAYS
+@WAITS
 @pytest.mark.parametrize("fault", ["server_error", "reset", "html", "truncated_json"])
-def test_faults_pass(mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool) -> None:
-    subject = kind.begin(mosaic, hook)
+def test_transient_errors_are_tolerated(
+    mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool
+) -> None:
+    subject = kind.create(mosaic, hook)
     kind.finish(mosaic)
-    # More than the client bears in one look.
+    # More than the client retries in one poll.
     mosaic.inject(fault, method="GET", path=kind.path, times=7)
-    assert returned(life(kind.make, subject, deferrable=deferrable).run_to_end()) == kind.result(subject)
+    assert returned(task_runner(kind.make, subject, deferrable=deferrable).run_to_end()) == kind.result(subject)
 
 
 @EVERY_KIND
-@WAYS
-def test_a_bad_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
-    subject = kind.begin(mosaic, hook)
+@WAITS
+def test_wrong_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
+    subject = kind.create(mosaic, hook)
     mosaic.inject("unauthorized", method="GET", path=kind.path, times=None)
     with pytest.raises(AirflowFailException) as failure:
-        life(kind.make, subject, deferrable=deferrable).execute()
+        task_runner(kind.make, subject, deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicAuthenticationError
 
 
 @EVERY_KIND
-def test_rescheduling_gives_the_worker_back_between_looks(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
+def test_reschedule_mode_frees_the_worker(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
     with pytest.raises(AirflowRescheduleException):
-        life(kind.make, kind.begin(mosaic, hook), mode="reschedule", poll_interval=30).execute()
+        task_runner(kind.make, kind.create(mosaic, hook), mode="reschedule", poll_interval=30).execute()
 
 
 @pytest.mark.parametrize("name", ["post", "avatar"])
-@WAYS
-def test_what_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, name: str, deferrable: bool) -> None:
+@WAITS
+def test_missing_item_fails_after_the_grace_period(mosaic: Emulator, name: str, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException) as failure:
-        life(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
+        task_runner(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicNotFoundError
     assert sent(mosaic, "GET " + KINDS[name].path) == 5
 
 
 @pytest.mark.parametrize("name", ["post", "avatar"])
-def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_then(
+def test_deferred_sensor_keeps_its_item_though_the_template_changed(
     mosaic: Emulator, hook: MosaicHook, name: str
 ) -> None:
     kind = KINDS[name]
-    subject = kind.begin(mosaic, hook)
+    subject = kind.create(mosaic, hook)
     given = [subject]
     task = TaskRunner(lambda: kind.make(given[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
@@ -275,7 +275,7 @@ def test_it_goes_on_with_what_it_waited_for_though_its_argument_is_another_by_th
 
 
 @EVERY_KIND
-def test_the_pause_on_a_worker_is_poke_interval_where_that_is_given(kind: Kind) -> None:
+def test_pause_on_a_worker_is_poke_interval_if_given(kind: Kind) -> None:
     def poke_interval(defaults: dict[str, Any], **options: Any) -> float:
         with DAG("dag", schedule=None, default_args=defaults):
             return float(kind.make("1", **options).poke_interval)
@@ -287,7 +287,7 @@ def test_the_pause_on_a_worker_is_poke_interval_where_that_is_given(kind: Kind) 
     assert poke_interval({"poke_interval": 300}, poke_interval=7) == 7
 
 
-# Bad ends
+# Failures
 
 
 BOTH = [ACCOUNT, OTHER_ACCOUNT]
@@ -299,7 +299,7 @@ def ends_as(act: Callable[[], Any]) -> type[BaseException]:
     return AirflowSkipException if isinstance(failure.value, AirflowSkipException) else type(failure.value.error)
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("when", ["at the first look", "later"])
 @pytest.mark.parametrize(
     ("failing", "on_partial", "soft", "expected"),
@@ -313,7 +313,7 @@ def ends_as(act: Callable[[], Any]) -> type[BaseException]:
         ({"tiktok": "Too long", "youtube": "Quota"}, "warn", True, AirflowSkipException),
     ],
 )
-def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
+def test_failed_post_fails_or_skips_the_sensor(
     mosaic: Emulator,
     hook: MosaicHook,
     deferrable: bool,
@@ -333,8 +333,8 @@ def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
             until(lambda: sent(mosaic, "GET /social/post/{post_id}") >= 2)
             mosaic.configure(hold_posts=False)
 
-    task = life(KINDS["post"].make, post_id, deferrable=deferrable, on_partial=on_partial, soft_fail=soft)
-    with Meanwhile(release):
+    task = task_runner(KINDS["post"].make, post_id, deferrable=deferrable, on_partial=on_partial, soft_fail=soft)
+    with InBackground(release):
         if expected is None:
             assert returned(task.run_to_end()) == post_id
         else:
@@ -342,41 +342,41 @@ def test_a_post_that_did_not_come_out_fails_the_sensor_by_its_rules(
     assert mosaic.counts().posts_made == 1
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(("soft", "expected"), [(False, MosaicError), (True, AirflowSkipException)])
-def test_a_profile_that_failed_stays_so(
+def test_failed_profile_fails_without_retries(
     mosaic: Emulator, hook: MosaicHook, deferrable: bool, soft: bool, expected: type[BaseException]
 ) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0.2)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
-    task = life(KINDS["avatar"].make, profile.id, deferrable=deferrable, soft_fail=soft)
+    task = task_runner(KINDS["avatar"].make, profile.id, deferrable=deferrable, soft_fail=soft)
     assert ends_as(task.run_to_end) is expected
     assert mosaic.counts().avatars_created == 1
 
 
-def test_a_failed_profile_says_why(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_failed_profile_reports_the_reason(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
     with pytest.raises(AirflowFailException, match=r"failed: Two people\. A failed profile stays failed"):
-        life(KINDS["avatar"].make, profile.id).execute()
+        task_runner(KINDS["avatar"].make, profile.id).execute()
 
 
 # Credits
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize("wanted", [100, 100.0, "100"])
-def test_exactly_enough_credits_are_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
+def test_exactly_min_credits_is_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
     mosaic.configure(credits=100, credits_answer=shape)
-    assert returned(life(KINDS["credits"].make, wanted, deferrable=deferrable).execute()) == 100
+    assert returned(task_runner(KINDS["credits"].make, wanted, deferrable=deferrable).execute()) == 100
 
 
-def test_no_limit_is_enough_and_has_no_balance(mosaic: Emulator) -> None:
+def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
     mosaic.configure(credits=None, credits_answer="nested")
-    assert returned(life(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
+    assert returned(task_runner(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
 
 
-def test_another_things_event_is_not_believed_and_the_wait_goes_on(mosaic: Emulator, hook: MosaicHook) -> None:
-    task = life(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
+def test_event_of_another_item_is_ignored(mosaic: Emulator, hook: MosaicHook) -> None:
+    task = task_runner(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
     assert isinstance(task.resume(task.execute(), {"outcome": "ended", "id": "a-run", "status": "enough"}), Deferred)

@@ -1,4 +1,4 @@
-"""The sensor looks, waits here or in the triggerer, and never begins or cancels anything."""
+"""The sensor polls on a worker or in the triggerer, and never starts or cancels anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import AGENT, Meanwhile, effects, sent, until
+from tasks.fixtures import AGENT, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -29,7 +29,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 GET_RUN = "/agent_run/{run_id}"
-WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
 @pytest.fixture
@@ -44,32 +44,32 @@ def sensor(run_id: str, **options: Any) -> TaskRunner:
 
 
 def returned(value: Any) -> Any:
-    """What a poking sensor returns is wrapped until Airflow takes it."""
+    """Unwrap the return value of a poking sensor, as Airflow does."""
     return getattr(value, "xcom_value", value)
 
 
-@WAYS
-def test_the_sensor_ends_with_the_run_and_gives_its_id(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_sensor_returns_the_run_id_at_the_end(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + GET_RUN) >= 2 or deferrable)
         mosaic.finish_run(run_id)
 
-    with Meanwhile(finish):
+    with InBackground(finish):
         assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
-def test_a_run_that_has_ended_already_needs_one_look(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_ended_run_needs_one_poll(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id)
     assert returned(sensor(run_id, deferrable=deferrable).execute()) == run_id
     assert sent(mosaic, "GET " + GET_RUN) == 1
 
 
-@WAYS
+@WAITS
 @pytest.mark.parametrize(("soft", "expected"), [(False, AirflowFailException), (True, AirflowSkipException)])
 @pytest.mark.parametrize("when", ["at the first look", "later"])
-def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
+def test_failed_run_fails_or_skips_the_sensor(
     mosaic: Emulator, run_id: str, deferrable: bool, soft: bool, expected: type[Exception], when: str
 ) -> None:
     def finish() -> None:
@@ -80,7 +80,7 @@ def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
     task = sensor(run_id, deferrable=deferrable, soft_fail=soft)
     if when == "at the first look":
         finish()
-    with Meanwhile(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
+    with InBackground(finish if when == "later" else lambda: None), pytest.raises(expected) as failure:
         task.run_to_end()
     chain: BaseException | None = failure.value
     while chain is not None and not isinstance(chain, MosaicRunFailedError):
@@ -90,22 +90,20 @@ def test_a_run_that_ended_badly_fails_the_sensor_or_skips_it_softly(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
-def test_a_partial_end_that_skips_is_skipped(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_partial_run_skips_the_sensor(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "partial_complete")
     with pytest.raises(AirflowSkipException, match="ended partly"):
         sensor(run_id, deferrable=deferrable, on_partial="skip").run_to_end()
 
 
-def test_a_poking_sensor_fails_at_its_own_timeout_and_leaves_the_run_alone(mosaic: Emulator, run_id: str) -> None:
+def test_poking_sensor_fails_at_its_timeout_and_keeps_the_run(mosaic: Emulator, run_id: str) -> None:
     with pytest.raises(AirflowSensorTimeout):
         sensor(run_id, timeout=0.2).execute()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_deferred_sensor_is_given_up_by_airflow_at_its_timeout_and_leaves_the_run_alone(
-    mosaic: Emulator, run_id: str
-) -> None:
+def test_deferred_sensor_fails_at_its_timeout_and_keeps_the_run(mosaic: Emulator, run_id: str) -> None:
     task = sensor(run_id, deferrable=True, timeout=77)
     deferred = task.execute()
     assert deferred.timeout.total_seconds() == pytest.approx(77, abs=5)
@@ -114,8 +112,8 @@ def test_a_deferred_sensor_is_given_up_by_airflow_at_its_timeout_and_leaves_the_
     assert effects(mosaic) == {"runs_started": 1}
 
 
-@WAYS
-def test_soft_fail_makes_a_skip_of_the_timeout(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_timeout_skips_a_soft_failing_sensor(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     task = sensor(run_id, deferrable=deferrable, timeout=0.2, soft_fail=True)
     if deferrable:
         task.execute()
@@ -123,13 +121,13 @@ def test_soft_fail_makes_a_skip_of_the_timeout(mosaic: Emulator, run_id: str, de
         task.on_timeout() if deferrable else task.execute()
 
 
-def test_execution_timeout_holds_while_the_sensor_is_deferred(mosaic: Emulator, run_id: str) -> None:
+def test_execution_timeout_while_deferred(mosaic: Emulator, run_id: str) -> None:
     with pytest.raises(MosaicTimeoutError):
         sensor(run_id, deferrable=True, execution_timeout=timedelta(seconds=0.2)).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_sensors_trigger_cancels_nothing_when_it_is_killed(mosaic: Emulator, run_id: str) -> None:
+def test_killed_trigger_of_the_sensor_cancels_nothing(mosaic: Emulator, run_id: str) -> None:
     deferred = sensor(run_id, deferrable=True).execute()
     assert deferred.trigger_kwargs["cancel_on_kill"] is False
     asyncio.run(deferred.trigger().on_kill())
@@ -137,7 +135,7 @@ def test_the_sensors_trigger_cancels_nothing_when_it_is_killed(mosaic: Emulator,
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_sensor_that_is_woken_before_the_end_defers_again(mosaic: Emulator, run_id: str) -> None:
+def test_sensor_defers_again_before_the_end(mosaic: Emulator, run_id: str) -> None:
     task = sensor(run_id, deferrable=True)
     deferred = task.execute()
     again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
@@ -149,26 +147,24 @@ def test_a_sensor_that_is_woken_before_the_end_defers_again(mosaic: Emulator, ru
 
 
 @pytest.mark.parametrize("airflow", ["3.1", "newer"])
-def test_deferring_again_prolongs_no_clock(mosaic: Emulator, run_id: str, airflow: str) -> None:
+def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator, run_id: str, airflow: str) -> None:
     task = sensor(run_id, deferrable=True, timeout=1000, execution_timeout=timedelta(seconds=2000))
     first = task.execute()
     task.start_date -= timedelta(seconds=900)
-    began = task.start_date.timestamp()
-    deferred = replace(first, kwargs={**first.kwargs, "began": began})
+    started_at = task.start_date.timestamp()
+    deferred = replace(first, kwargs={**first.kwargs, "started_at": started_at})
     if airflow == "3.1":
-        # It says of a try that goes on that it begins now.
+        # Airflow 3.1 reports the time of the resume as the start of the attempt.
         task.start_date += timedelta(seconds=900)
     again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
     assert again.timeout.total_seconds() == pytest.approx(100, abs=5)
-    assert again.trigger_kwargs["deadline"] == pytest.approx(began + 2000)
-    assert again.kwargs["began"] == began
-    late = replace(again, kwargs={**again.kwargs, "began": began - 900})
+    assert again.trigger_kwargs["deadline"] == pytest.approx(started_at + 2000)
+    assert again.kwargs["started_at"] == started_at
+    late = replace(again, kwargs={**again.kwargs, "started_at": started_at - 900})
     assert task.resume(late, None).timeout == timedelta(0)
 
 
-def test_it_goes_on_with_the_run_it_waited_for_though_its_argument_is_another_by_then(
-    mosaic: Emulator, run_id: str
-) -> None:
+def test_deferred_sensor_keeps_its_run_though_the_template_changed(mosaic: Emulator, run_id: str) -> None:
     given = [run_id]
     task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=given[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
@@ -177,7 +173,7 @@ def test_it_goes_on_with_the_run_it_waited_for_though_its_argument_is_another_by
     assert task.resume(deferred, deferred.wait()) == run_id
 
 
-def test_a_deferral_of_an_earlier_version_goes_on(mosaic: Emulator, run_id: str) -> None:
+def test_deferral_of_an_earlier_version_continues(mosaic: Emulator, run_id: str) -> None:
     task = sensor(run_id, deferrable=True)
     deferred = replace(task.execute(), kwargs={"run_id": run_id})
     assert isinstance(task.resume(deferred, None), Deferred)
@@ -194,39 +190,39 @@ def test_a_deferral_of_an_earlier_version_goes_on(mosaic: Emulator, run_id: str)
         ("truncated_json", {}),
     ],
 )
-def test_faults_pass(
+def test_transient_errors_are_tolerated(
     mosaic: Emulator, run_id: str, clock: Any, fault: str, options: dict[str, Any], deferrable: bool
 ) -> None:
     mosaic.finish_run(run_id)
-    # More than the client bears in one look.
+    # More than the client retries in one poll.
     mosaic.inject(fault, method="GET", path=GET_RUN, times=7, **options)
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
-@WAYS
-def test_a_run_that_does_not_exist_fails_once_it_had_time_to_appear(mosaic: Emulator, deferrable: bool) -> None:
+@WAITS
+def test_missing_run_fails_after_the_grace_period(mosaic: Emulator, deferrable: bool) -> None:
     with pytest.raises(AirflowFailException, match=r"MosaicNotFoundError: .*'no-such-run'") as failure:
         sensor("no-such-run", deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicNotFoundError
     assert sent(mosaic, "GET " + GET_RUN) == 5
 
 
-@WAYS
-def test_a_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=3)
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
-@WAYS
-def test_a_bad_key_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+@WAITS
+def test_wrong_key_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.inject("unauthorized", method="GET", path=GET_RUN, times=None)
     with pytest.raises(AirflowFailException) as failure:
         sensor(run_id, deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicAuthenticationError
 
 
-def test_a_rescheduling_sensor_gives_its_worker_back_between_looks(mosaic: Emulator, run_id: str) -> None:
+def test_reschedule_mode_frees_the_worker(mosaic: Emulator, run_id: str) -> None:
     with pytest.raises(AirflowRescheduleException):
         sensor(run_id, mode="reschedule", poll_interval=30).execute()
     assert effects(mosaic) == {"runs_started": 1}

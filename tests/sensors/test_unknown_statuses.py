@@ -1,4 +1,4 @@
-"""A sensor on a worker warns once of a status that nobody documents and that lasts for an hour."""
+"""A sensor on a worker warns once of an undocumented status that lasts for an hour."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
 
 
-def test_a_sensor_that_keeps_its_worker_warns_once(
-    other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_poking_sensor_warns_once(other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     task = sensor()
     for _ in range(5):
         assert task.poke({}) is None  # type: ignore[typeddict-item]
@@ -53,9 +51,7 @@ def test_a_sensor_that_keeps_its_worker_warns_once(
     assert "'archiving'" in warning
 
 
-def test_a_sensor_that_gives_its_worker_back_warns_once(
-    other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rescheduled_sensor_warns_once(other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     first = datetime.fromtimestamp(clock.time(), timezone.utc)
     ti = SimpleNamespace(get_first_reschedule_date=lambda context: first)
     context: Any = {"ti": ti, "task_reschedule_count": 3}

@@ -1,4 +1,4 @@
-"""Airflow's exceptions, from where the installed Airflow keeps them: 3.1 has them elsewhere than 3.2 and newer."""
+"""Airflow's exceptions, from the module of the installed version: 3.1 has another one than 3.2 and newer."""
 
 from __future__ import annotations
 

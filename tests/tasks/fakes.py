@@ -1,4 +1,4 @@
-"""What a running task gets from Airflow, honest where it matters: a task instance, its DAG run's XComs, its store."""
+"""Fakes of Airflow for a running task: its task instance, the XComs of its DAG run, its state store."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from pydantic import JsonValue, TypeAdapter
 
 from tasks.airflow_exceptions import TaskDeferred
 
-#: What Airflow takes for an argument that was not given.
+#: Airflow's marker of an argument that is not set.
 NOTSET: Any = object()
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of the task runs any more."""
+    """The process died."""
 
 
 class StateStore:
-    """The task state store of Airflow 3.3: JSON only, by the very rule of its ``SetTaskStateStore``."""
+    """The task state store of Airflow 3.3: JSON only, by the rule of its ``SetTaskStateStore``."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
-        #: Every value that was set, in order, with its key.
+        #: All keys and values that were set, in order.
         self.history: list[tuple[str, Any]] = []
         self.broken_sets = 0
         self.broken_gets = 0
         self._lost: set[str] = set()
         self._raising = False
-        #: Is told of each value after it was kept.
+        #: Called with each value after it was saved.
         self.after_set: Callable[[dict[str, Any]], None] = lambda value: None
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -71,17 +71,17 @@ class StateStore:
 
     def lose(self, *, raising: bool = False) -> None:
         """
-        Lose the objects in which a backend on object storage keeps the values; Airflow's database keeps the entries.
+        Lose the objects that a backend on object storage keeps the values in. Airflow's database keeps the entries.
 
-        :param raising: Whether the backend raises for them; that of the common.io provider returns None.
+        :param raising: Whether the backend raises for them. The backend of the common.io provider returns None.
         """
         self._lost, self._raising = set(self._texts), raising
 
     def killing_at(self, moment: str) -> StateStore:
         """
-        Let the task die once.
+        Kill the task once.
 
-        :param moment: ``intent`` (noted, nothing sent) or ``id`` (noted, nothing else done).
+        :param moment: ``intent`` (saved, nothing sent) or ``id`` (saved, nothing else done).
         """
 
         def kill(value: dict[str, Any]) -> None:
@@ -95,19 +95,19 @@ class StateStore:
 
 @dataclass
 class DagRun:
-    """What all tasks of one DAG run share."""
+    """The state that all tasks of one DAG run share."""
 
     run_id: str = "manual__2026-01-01"
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    #: How often tasks of it were cleared.
+    #: How often its tasks were cleared.
     clear_number: int = 0
     xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
     #: States by ``task_id`` or ``task_id_<map index>``, as Airflow names them.
     states: dict[str, str] = field(default_factory=dict)
-    #: The requests for states and XComs that tasks have made.
+    #: The requests of tasks for states and XComs.
     requests: list[str] = field(default_factory=list)
-    #: Is told of each look at the states.
-    looked: Callable[[], None] = lambda: None
+    #: Called before each read of the states.
+    on_states_read: Callable[[], None] = lambda: None
 
 
 def bare_context(
@@ -120,7 +120,7 @@ def bare_context(
     start_date: datetime | None = None,
     clear_number: int = 0,
 ) -> dict[str, Any]:
-    """As much of a context as remembering needs."""
+    """Return the part of a context that saving state needs."""
     task = SimpleNamespace(task_id="task", retries=retries)
     ti = SimpleNamespace(
         max_tries=max_tries,
@@ -148,7 +148,7 @@ class TaskInstance:
     max_tries: int = 0
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     dag_id: str = "dag"
-    #: Lets reading the siblings fail.
+    #: Whether reads of the states fail.
     states_broken: bool = False
 
     @property
@@ -167,36 +167,36 @@ class TaskInstance:
             assert isinstance(map_indexes, int), "Airflow then gives one value or a list, by how many there are"
             self.dag_run.requests.append(f"{key} of {task_ids}[{map_indexes}]")
             return self.dag_run.xcoms.get((task_ids, map_indexes, key))
-        # One request a task for the values that there are, in the order of the map indexes; without any, a None in 3.1.
+        # One request a task: its values in the order of the map indexes. Airflow 3.1 returns a None if there are none.
         assert map_indexes is NOTSET
         values: list[Any] = []
         for task_id in task_ids:
             self.dag_run.requests.append(f"{key} of {task_id}")
-            there = sorted(place for place in self.dag_run.xcoms if (place[0], place[2]) == (task_id, key))
-            values += [self.dag_run.xcoms[place] for place in there] or [None]
+            keys = sorted(xcom for xcom in self.dag_run.xcoms if (xcom[0], xcom[2]) == (task_id, key))
+            values += [self.dag_run.xcoms[xcom] for xcom in keys] or [None]
         return values
 
     def get_first_reschedule_date(self, context: Any) -> None:
-        """None: it is the first look."""
+        """Return None, as at the first poke."""
 
     def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, str]]:
         if self.states_broken:
             raise RuntimeError("the API server is away")
         assert dag_id == self.dag_id
         self.dag_run.requests += [f"states of {task_id}" for task_id in task_ids]
-        self.dag_run.looked()
-        wanted = {
+        self.dag_run.on_states_read()
+        states = {
             name: state
             for name, state in self.dag_run.states.items()
             for task_id in task_ids
             if name == task_id or name.rpartition("_")[0] == task_id
         }
-        return {run_ids[0]: wanted}
+        return {run_ids[0]: states}
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """A task that has gone to wait in the triggerer, as Airflow's database keeps it."""
+    """A deferred task, as Airflow's database has it."""
 
     classpath: str
     trigger_kwargs: dict[str, Any]
@@ -221,7 +221,7 @@ class Deferred:
         return made
 
     def wait(self, seconds: float = 20.0) -> dict[str, Any]:
-        """Run the trigger on an event loop of its own, and hand back its event as the database would."""
+        """Run the trigger on its own event loop, and return its event as the database would."""
         return event_of(self.trigger(), seconds)
 
 
@@ -239,24 +239,24 @@ def event_of(trigger: BaseTrigger, seconds: float = 20.0) -> dict[str, Any]:
 
 
 def through_airflow(value: dict[str, Any]) -> dict[str, Any]:
-    """What comes out of Airflow's own serialization and a JSON column."""
+    """Return a value after Airflow's serialization and a JSON column."""
     try:
         from airflow.sdk.serde import deserialize, serialize
     except ImportError:  # Airflow 3.1
         from airflow.serialization.serialized_objects import BaseSerialization
 
         serialize, deserialize = BaseSerialization.serialize, BaseSerialization.deserialize
-    came: Any = deserialize(json.loads(json.dumps(serialize(value), allow_nan=False)))
-    assert came == value
+    result: Any = deserialize(json.loads(json.dumps(serialize(value), allow_nan=False)))
+    assert result == value
     return dict(value)
 
 
 class TaskRunner:
     """
-    One task instance over its tries: each slice has a fresh operator in a fresh process, as in Airflow.
+    Runs one task instance over its attempts. As in Airflow, each execution has a new operator.
 
     :param make: Makes the operator inside a DAG.
-    :param store: What survives over tries; None for an Airflow without it.
+    :param store: The state that survives an attempt; None for an Airflow without a store.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ class TaskRunner:
         self.states_broken = False
 
     def execute(self) -> Any:
-        """The next try, from its beginning: a result, a :class:`Deferred`, or what it raises."""
+        """Run the next attempt: return its result or a :class:`Deferred`, or raise its error."""
         self.try_number += 1
         self.start_date = datetime.now(timezone.utc)
         for key in [key for key in self.dag_run.xcoms if key[:2] == (self._new().task_id, self.map_index)]:
@@ -290,27 +290,27 @@ class TaskRunner:
         return self._execute(lambda operator, context: operator.execute(context))
 
     def resume(self, deferred: Deferred, event: Mapping[str, Any] | None) -> Any:
-        """Go on after a deferral."""
+        """Continue after a deferral."""
         kwargs = {**deferred.kwargs, "event": event}
         return self._execute(lambda operator, context: operator.resume_execution(deferred.method, kwargs, context))
 
     def on_timeout(self) -> Any:
-        """What Airflow does when its limit on the trigger is over."""
+        """Do what Airflow does after the timeout of a trigger."""
         kwargs = {"error": "Trigger timeout"}
         return self._execute(lambda operator, context: operator.resume_execution("__fail__", kwargs, context))
 
     def run_to_end(self) -> Any:
-        """A whole try, deferrals and all."""
-        came = self.execute()
-        while isinstance(came, Deferred):
-            came = self.resume(came, came.wait())
-        return came
+        """Run a whole attempt with its deferrals."""
+        result = self.execute()
+        while isinstance(result, Deferred):
+            result = self.resume(result, result.wait())
+        return result
 
     def clear(self, *, retries: int | None = None) -> None:
         """
-        What a person's clear does to the counters.
+        Change the counters as a user's clear does.
 
-        :param retries: What ``retries`` is in the DAG file by then.
+        :param retries: The value of ``retries`` in the DAG file by then.
         """
         if retries is not None:
             self.retries = retries

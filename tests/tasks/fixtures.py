@@ -1,4 +1,4 @@
-"""Fixtures that the tests of tasks, operators, sensors and triggers share."""
+"""Fixtures for the tests of tasks, operators, sensors and triggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic import links
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.durable import completion_waiter as waiting
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks import outputs
 from airflow_provider_mosaic.triggers import shared_pollers as polling
@@ -32,11 +32,11 @@ TASK_MODULES = ("run_waits", "post_waits", "existing_runs", "youtube", "outputs"
 
 
 class Clock:
-    """A clock that a sleep moves on, instead of waiting for it; a little is really waited, so that others get on."""
+    """A clock that a sleep advances. It really sleeps a little, so that other threads run."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
-        #: What was asked for.
+        #: The requested sleeps.
         self.pauses: list[float] = []
 
     def time(self) -> float:
@@ -54,9 +54,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Two minutes of looking pass at once. The deadlines of waits are not touched by it."""
+    """Let the two minutes of a search pass at once. Triggers keep the real clock."""
     clock = Clock()
-    modules = ("create_once", "completion_waiter")
+    modules = ("create_once", "completion_waiter", "deferral", "reads")
     for name in (*(f"durable.{each}" for each in modules), *(f"tasks.{each}" for each in TASK_MODULES)):
         module = import_module(f"airflow_provider_mosaic.{name}")
         if hasattr(module, "time"):
@@ -66,22 +66,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not there is believed sooner, after as many looks; and no supervisor has to notice a deferral here."""
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten pauses, with the same number of reads, and defer for as short as possible."""
     monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
-    monkeypatch.setattr(waiting, "_NEW_PAUSES", (0.01,) * len(waiting._NEW_PAUSES))
+    monkeypatch.setattr(reads, "_NEW_PAUSES", (0.01,) * len(reads._NEW_PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
 
 
 @pytest.fixture
 def mosaic(mosaic_emulator: Emulator, mosaic_connection: str) -> Emulator:
-    """A local Mosaic, and the connection ``mosaic_default`` to it."""
+    """Return the emulator, with the connection ``mosaic_default`` to it."""
     return mosaic_emulator
 
 
 @pytest.fixture
-def as_mosaic_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator's address is taken for that of Mosaic, whose editor shows its agents."""
+def as_production_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat the emulator as the production API, whose agents the editor shows."""
     monkeypatch.setattr(links, "_API_HOST", "127.0.0.1")
 
 
@@ -93,24 +93,24 @@ def hook(mosaic: Emulator) -> Iterator[MosaicHook]:
 
 
 class Lookups:
-    """The lookups of connections on workers: as many as wanted fail, as Airflow has them fail."""
+    """Connection lookups on workers that fail as Airflow's do."""
 
     def __init__(self) -> None:
         self._failing = 0.0
 
     def fail(self, times: float = float("inf")) -> None:
-        """Let the next ones fail."""
+        """Let the next lookups fail."""
         self._failing = times
 
     def one_fails(self) -> bool:
-        """Whether the present one does."""
+        """Return whether the current lookup fails."""
         self._failing -= 1
         return self._failing >= 0
 
 
 @pytest.fixture
 def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
-    """Airflow's API server fails at times, and its client reports that there is no such connection."""
+    """Let lookups fail. Airflow's client reports an error of its API server as a missing connection."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     lookups, real = Lookups(), MosaicHook.get_connection
@@ -124,29 +124,26 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
     return lookups
 
 
-def until(look: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Look until there is something to see."""
+def until(read: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Call a function until it returns something."""
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "it never came"
+    while not (result := read()):
+        assert time.monotonic() < deadline, "the condition was never met"
         time.sleep(0.005)
-    return seen
+    return result
 
 
-def run_bounded(course: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
-    """
-    What :func:`asyncio.run` does, for so many seconds at most: a wait that should have ended fails the test then, and
-    so does what it waited for and what went wrong on another thread.
-    """
+def run_bounded(coroutine: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
+    """Run a coroutine as :func:`asyncio.run` does, with a timeout. A wait that never ends fails the test."""
 
     async def bounded() -> T:
-        return await asyncio.wait_for(course, seconds)
+        return await asyncio.wait_for(coroutine, seconds)
 
     return asyncio.run(bounded())
 
 
-class Meanwhile:
-    """Something that happens on another thread while the task works; it must have come to its end."""
+class InBackground:
+    """Runs a function on another thread while the task runs, and waits for it."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self._act = act
@@ -159,25 +156,25 @@ class Meanwhile:
         except BaseException as error:
             self._error = error
 
-    def __enter__(self) -> Meanwhile:
+    def __enter__(self) -> InBackground:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._thread.join(15)
-        assert not self._thread.is_alive(), "what should have happened meanwhile never came to its end"
+        assert not self._thread.is_alive(), "the function never returned"
         if self._error is not None:
             raise self._error
 
 
 def started(mosaic: Emulator, count: int = 1) -> str:
-    """The run that was started last, once there are so many."""
+    """Return the last run, once there are ``count``."""
     runs = until(lambda: (all_runs := mosaic.runs()) and len(all_runs) >= count and all_runs)
     return str(runs[-1]["run_id"])
 
 
 def effects(mosaic: Emulator) -> dict[str, int]:
-    """What the server did, the reads left out."""
+    """Return what the server did, without reads."""
     counts = mosaic.counts()
     names = (
         "runs_started", "runs_resumed", "runs_cancelled", "posts_made", "uploads_stored", "uploads_finalized",
@@ -187,10 +184,10 @@ def effects(mosaic: Emulator) -> dict[str, int]:
 
 
 def nothing_was_done(mosaic: Emulator) -> bool:
-    """Whether nothing was sent but reads."""
+    """Return whether only reads were sent."""
     return effects(mosaic) == {} and all(request["method"] == "GET" for request in mosaic.requests())
 
 
 def sent(mosaic: Emulator, request: str) -> int:
-    """How many requests of a kind the server received."""
+    """Return how many requests of a kind the server received."""
     return mosaic.counts().requests.get(request, 0)

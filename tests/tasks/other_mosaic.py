@@ -1,4 +1,4 @@
-"""A Mosaic that chooses differently wherever the documentation leaves room: small, and on a real socket."""
+"""A small API server that differs from the emulator wherever Mosaic's documentation allows it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ EAST = timezone(timedelta(hours=2))
 
 class OtherMosaic:
     """
-    Starts answer 201 with ``agent_state_id`` alone, times have an offset, lists are oldest first, page by ``cursor``
-    and ignore ``from``; a new run is ``queued``; cancels and resumes answer without a body.
+    Starts respond 201 with ``agent_state_id`` only. Times have an offset. Lists are oldest first, page by ``cursor``
+    and ignore ``from``. A new run is ``queued``. Cancels and resumes respond without a body.
     """
 
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.lose_answers = 0
-        #: What a trigger starts while a start's answer is being lost.
+        #: How many runs a trigger starts while the response to a start is lost.
         self.triggered_meanwhile = 0
         self.looks_until_end = 2
-        #: Looks at the ended run that show no outputs yet, and then ones that show no link.
+        #: Reads of the ended run without outputs, and then reads without a link.
         self.looks_without_outputs = self.looks_without_links = 0
         self.ends_as = "completed"
         self.url = ""
@@ -91,7 +91,7 @@ class OtherMosaic:
         elif run["status"] == self.ends_as and self.looks_without_links:
             self.looks_without_links -= 1
             outputs = [{"id": "out-1"}]
-        return 200, {"id": "somebody-elses", "status": run["status"], "errors": None, "outputs": outputs}
+        return 200, {"id": "another-id", "status": run["status"], "errors": None, "outputs": outputs}
 
 
 @contextmanager

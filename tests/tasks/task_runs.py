@@ -1,4 +1,4 @@
-"""Lives of the operators that most of the tests of promises are about, and how they give up."""
+"""Tasks of the operators that most tests run, and how they fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, started, until
 
-#: Makes an operator as an item of a mapped task: its arguments are validated only when it runs.
+#: Makes an operator as an item of a mapped task, which validates its arguments when it runs.
 LATE: dict[str, Any] = {"_airflow_from_mapped": True}
 #: Two destinations of a post.
 BOTH = {"social_connection_ids": [ACCOUNT, OTHER_ACCOUNT]}
@@ -28,7 +28,7 @@ def run_task(
     others: Callable[[], Any] = lambda: None,
     **options: Any,
 ) -> TaskRunner:
-    """A task ``run`` that runs the agent that takes no input."""
+    """Return a task ``run`` of the agent without inputs."""
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
     return TaskRunner(
         lambda: MosaicRunAgentOperator(**arguments), store=store, dag_run=dag_run, map_index=map_index, others=others
@@ -38,7 +38,7 @@ def run_task(
 def post_task(
     store: StateStore | None = None, *, dag_run: DagRun | None = None, map_index: int = -1, **options: Any
 ) -> TaskRunner:
-    """A task ``post`` that says hello."""
+    """Return a task ``post``."""
     arguments: dict[str, Any] = {
         "task_id": "post", "text": "Hello", "social_connection_ids": [ACCOUNT], "poll_interval": 0.05, **options,
     }  # fmt: skip
@@ -51,20 +51,20 @@ def post_task(
 
 
 def one_post(mosaic: Emulator) -> dict[str, Any]:
-    """The only post that there is."""
+    """Return the only post."""
     [post] = mosaic.posts()
     return post
 
 
 def rendered(mosaic: Emulator, hook: MosaicHook) -> tuple[str, list[str]]:
-    """A run that is completed, and its outputs."""
+    """Return a completed run and its outputs."""
     run_id = hook.run_agent(AGENT)
     run = until(lambda: next((r for r in mosaic.runs() if r["run_id"] == run_id and r["status"] == "completed"), None))
     return run_id, run["output_ids"]
 
 
 def fails_with(act: Callable[[], Any], kind: type[Exception]) -> str:
-    """The message of a failure that burns no retries."""
+    """Return the message of a failure without retries."""
     with pytest.raises(AirflowFailException) as failure:
         act()
     assert type(failure.value.error) is kind
@@ -73,7 +73,7 @@ def fails_with(act: Callable[[], Any], kind: type[Exception]) -> str:
 
 
 def fail_first_attempt(mosaic: Emulator, task: TaskRunner, status: str, **end: Any) -> str:
-    """The first try dies when its run has begun, and the run ends meanwhile."""
+    """Kill the first attempt after the start of its run, and end the run."""
     assert task.store is not None
     task.store.killing_at("id")
     mosaic.configure(hold_runs=True)

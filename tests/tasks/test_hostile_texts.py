@@ -1,4 +1,4 @@
-"""Whole tasks against an API whose statuses, ids, names and messages are attacks on the log and on the disk."""
+"""Run whole tasks against an API whose statuses, ids, names and messages attack the log and the disk."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tasks.fixtures import Clock
 
 pytestmark = pytest.mark.hostile
 
-#: A line of a log that is none, what paints a terminal, what turns a text around, the key, and a great length.
+#: A forged log line, terminal escapes, a reversal of text, the API key, and a great length.
 ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} " + "x" * 5_000
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 RUN = {"run_id": "run-1", "agent_id": ATTACK, "odd": ATTACK}
 
 
 class HostileMosaic:
-    """Answers by method and path; a list is taken from until its last entry."""
+    """Responds by method and path; of a list, with one entry after the other and then the last one."""
 
     def __init__(self, answers: dict[str, list[dict[str, Any]] | bytes]) -> None:
         self._answers = answers
@@ -48,7 +48,7 @@ class HostileMosaic:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """What is logged; afterwards each line of it is looked at."""
+    """Return the log lines, and check each line after the test."""
     caplog.set_level(logging.DEBUG)
     with every_line() as everything:
         yield everything
@@ -60,7 +60,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 
 
 def check(text: str) -> None:
-    """A text is visible, of some length, without the key, and none of its lines is the server's."""
+    """Check that a text is printable, short, without the API key, and without forged lines."""
     assert not CONTROLS.search(text)
     assert len(text) < 10_000
     assert KEY not in text
@@ -75,7 +75,7 @@ def served(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> EchoingS
     return server
 
 
-def test_a_run_that_fails_with_words_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_a_failed_run_with_hostile_messages(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     node = {
         "original_node_id": ATTACK,
         "agent_node_id": ATTACK,
@@ -110,9 +110,7 @@ def test_a_run_that_fails_with_words_of_attack(monkeypatch: pytest.MonkeyPatch, 
     assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
 
 
-def test_an_id_of_attack_of_a_run_that_was_started(
-    monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock
-) -> None:
+def test_a_started_run_with_a_hostile_id(monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock) -> None:
     answers = {"POST /agent/agent-1/run": [{"run_id": ATTACK}], "GET /agent/agent-1/runs": [{"runs": []}]}
     with served(monkeypatch, answers):
         task = TaskRunner(
@@ -126,7 +124,7 @@ def test_an_id_of_attack_of_a_run_that_was_started(
     check(json.dumps([*task.dag_run.xcoms.values()]))
 
 
-def test_waits_whose_status_is_an_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_a_wait_with_hostile_statuses(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     answers = {
         "GET /agent_run/run-1": [{**RUN, "status": ATTACK}, {**RUN, "status": "completed"}],
         "GET /social/post/post-1": [{"post_id": "post-1", "status": ATTACK}, {"post_id": "post-1", "status": "posted"}],
@@ -137,7 +135,7 @@ def test_waits_whose_status_is_an_attack(monkeypatch: pytest.MonkeyPatch, lines:
     assert any("unknown status" in line for line in lines)
 
 
-def test_a_wait_that_is_given_up_keeps_no_secret(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_a_failed_wait_shows_no_secret(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     refused = http("410 Gone", json.dumps({"detail": ATTACK, "error": ATTACK}).encode())
     monkeypatch.setattr("airflow_provider_mosaic.api.poll_state.REFUSALS_TIMEOUT", 0.0)
     with served(monkeypatch, {"GET /agent_run/run-1": refused}):
@@ -146,7 +144,7 @@ def test_a_wait_that_is_given_up_keeps_no_secret(monkeypatch: pytest.MonkeyPatch
     check(event["message"])
 
 
-def test_a_post_that_fails_with_names_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_a_failed_post_with_hostile_names(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     destination = {"platform": ATTACK, "account_name": ATTACK, "status": "failed", "message": ATTACK}
     failed = {"post_id": "post-1", "status": "partial_failure", "destinations": [destination] * 50}
     answers = {
@@ -183,7 +181,7 @@ def test_a_post_that_fails_with_names_of_attack(monkeypatch: pytest.MonkeyPatch,
         "/",
     ],
 )
-def test_a_file_is_named_after_its_output_and_stays_in_its_folder(
+def test_a_hostile_output_id_stays_in_the_folder(
     monkeypatch: pytest.MonkeyPatch, lines: list[str], tmp_path: Path, output_id: str
 ) -> None:
     answers: dict[str, Any] = {"GET /film": http("200 OK", b"film", "Content-Type: video/mp4")}
@@ -203,13 +201,13 @@ def test_a_file_is_named_after_its_output_and_stays_in_its_folder(
     assert len(file.name.encode()) < 255
 
 
-def test_a_test_of_the_connection_shows_no_name_of_attack(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+def test_the_connection_test_with_hostile_names(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     with served(monkeypatch, {"GET /whoami": [{"organization_name": ATTACK, "scopes": [ATTACK] * 100}]}):
         good, words = MosaicHook().test_connection()
     assert good
     check(words)
 
 
-def test_a_status_that_is_cleaned_is_not_taken_for_another_one() -> None:
+def test_a_cleaned_status_is_not_another_status() -> None:
     for status in ("completed ", "completed\n", "\u200bcompleted", "completed\x1b"):
         assert Run(run_id="run-1", status=status).status != "completed"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
-from tasks.fixtures import AGENT, Meanwhile, effects, run_bounded, sent, until
+from tasks.fixtures import AGENT, InBackground, effects, run_bounded, sent, until
 
 from airflow_provider_mosaic.api import poll_state, poll_strategy
 from airflow_provider_mosaic.api.poll_state import MAX_NOT_FOUND, run_poll_state
@@ -112,7 +112,7 @@ def test_a_thousand_waits_end_each_with_its_outcome_despite_errors_of_the_server
     loop_errors: list[str] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with caplog.at_level(logging.WARNING, logger="asyncio"), Meanwhile(end_them):
+        with caplog.at_level(logging.WARNING, logger="asyncio"), InBackground(end_them):
             events = events_of(runs, loop_errors=loop_errors, poll_interval=1.0)
         gc.collect()
 
@@ -145,7 +145,7 @@ def test_a_cycle_costs_the_pages_of_the_list_and_at_most_two_requests_more(mosai
         for run_id in runs:
             mosaic.finish_run(run_id, "failed")
 
-    with Meanwhile(count_and_end):
+    with InBackground(count_and_end):
         events = events_of(runs, poll_interval=1.0)
     assert {event["status"] for event in events.values()} == {"failed"}
     assert [cycle for cycle in steady if cycle.total() > 3 + 2] == []
@@ -223,7 +223,7 @@ def test_the_list_is_used_only_if_it_is_cheaper(
         for run_id in runs:
             mosaic.finish_run(run_id, "failed")
 
-    with Meanwhile(count_and_end):
+    with InBackground(count_and_end):
         events_of(runs, poll_interval=0.2)
     assert (before[LIST] > before[GET_RUN] / 4) == by_list, before
 
@@ -242,7 +242,7 @@ def test_without_the_list_runs_are_polled_one_by_one(
         for run_id in runs:
             mosaic.finish_run(run_id, "cancelled")
 
-    with Meanwhile(end_them):
+    with InBackground(end_them):
         events = events_of(runs, poll_interval=0.05)
     assert {event["status"] for event in events.values()} == {"cancelled"}
     # One page, with up to two retries; then the list is not used for a while.
@@ -299,7 +299,7 @@ def test_two_waits_for_one_run_both_end(mosaic: Emulator, hook: MosaicHook) -> N
     async def twice() -> list[Any]:
         return await asyncio.gather(*(start_wait(run_id) for run_id in runs * 2))
 
-    with Meanwhile(end_them):
+    with InBackground(end_them):
         assert [event.payload["id"] for event in run_bounded(twice())] == runs * 2
 
 

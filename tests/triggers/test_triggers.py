@@ -20,7 +20,7 @@ from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api import poll_state, rate_limit
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
-from airflow_provider_mosaic.durable.completion_waiter import read_event
+from airflow_provider_mosaic.durable.deferral import read_event
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import (
     MosaicAvatarProfileTrigger,

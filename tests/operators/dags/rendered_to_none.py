@@ -48,7 +48,7 @@ def mapped() -> Any:
     return MosaicRunAgentOperator.partial(task_id="act", agent_id=AGENT, poll_interval=0.05)
 
 
-#: What is to be refused, by the argument that came to nothing.
+#: Rejected, by the argument that renders to None.
 REFUSED = {
     "update_params": lambda: run(update_params=nothing()),
     "update_params_by_text": lambda: run(update_params="{{ ti.xcom_pull(task_ids='nowhere') }}"),
@@ -75,14 +75,14 @@ REFUSED = {
     "social_connection_id": lambda: MosaicPostAnalyticsOperator(
         task_id="act", post_id="a-post", social_connection_id=nothing()
     ),
-    # Mapped: what Airflow makes the operator of is the None itself.
+    # Mapped: Airflow creates the operator with the None itself.
     "update_params_of_expand": lambda: mapped().expand(update_params=things([None])),
     "update_params_of_a_written_expand": lambda: mapped().expand(update_params=[None]),
     "update_params_of_partial": lambda: MosaicRunAgentOperator.partial(
         task_id="act", agent_id=AGENT, update_params=nothing()
     ).expand(callback_url=["https://example.com/hook"]),
 }
-#: What is not: a None that the DAG file has, and one that an entry of expand_kwargs has.
+#: Accepted: a None in the DAG file, and one in an entry of expand_kwargs.
 TAKEN = {
     "none_written": lambda: run(update_params=None, callback_url=None),
     "none_of_partial": lambda: MosaicRunAgentOperator.partial(task_id="act", agent_id=AGENT, callback_url=None).expand(
@@ -93,7 +93,7 @@ TAKEN = {
     "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
 }
-#: What may come to nothing: the DAG says so. The parameter ``nothing`` is optional, and empty.
+#: Optional arguments that render to nothing. The parameter ``nothing`` is empty.
 PARAM = "{{ params.nothing }}"
 PROMPT = {"number": 1, "prompt": PARAM}
 PROMPT_PLACE = f"update_params['{NODE}']['prompt']"
@@ -115,7 +115,7 @@ OPTIONAL = {
         task_id="act", agent_id=AGENT, poll_interval=0.05, optional=["callback_url"]
     ).expand(callback_url=things([None])),
 }
-#: With a parameter that may be empty in the place of one, and another in the place of what was not said to be.
+#: One optional argument and one that is not, both with an empty parameter.
 NOT_OPTIONAL = {
     "callback_url": lambda: run(callback_url=PARAM, update_params=PARAM, optional=["update_params"]),
     PROMPT_PLACE: lambda: run(update_params={NODE: PROMPT}, optional=["update_params"]),
@@ -126,7 +126,7 @@ NOT_OPTIONAL = {
 
 
 def all_of(name: str, cases: dict[str, Any], **options: Any) -> DAG:
-    """A DAG with a task ``act`` for each case, in a group whose number is the case's."""
+    """Return a DAG with a task ``act`` for each case, in a group with the number of the case."""
     params: Any = {"nothing": Param(None, type=["null", "string"]), "none_of_them": Param([], type="array")}
     with DAG(name, schedule=None, params=params, **options) as dag:
         for number, build in enumerate(cases.values()):

@@ -14,7 +14,7 @@ WAITING = {"poll_interval": 0.05, "deferrable": True}
 
 GIVEN = "{{ dag_run.conf['given'] }}"
 
-#: Each task that may be deferred.
+#: Every deferrable task.
 CASES = {
     "run": lambda: MosaicRunAgentOperator(task_id="act", agent_id=OUT_OF_NOTHING, **WAITING),
     "resume": lambda: MosaicResumeRunOperator(task_id="act", run_id=GIVEN, **WAITING),

@@ -1,7 +1,7 @@
 """
-Whether a task may have a cancelled run go on again: one that it has cancelled itself, or that it was told to resume.
+Whether a task may resume a cancelled run: it cancelled the run itself, or it was told to resume it.
 
-Mosaic does not say who has cancelled a run. What somebody else has stopped, no retry sets going, and pays, unasked.
+Mosaic does not show who cancelled a run. No retry resumes, and pays, a run that was cancelled outside Airflow.
 """
 
 from __future__ import annotations
@@ -14,61 +14,56 @@ from airflow_provider_mosaic.api.errors import MosaicTransportError
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
 
-_KEY = "mosaic_may_resume"
+_KEY = "mosaic_resume_permission"
 _VERSION = 1
 
 
 class ResumePermission:
     """
-    The permit of one task instance, kept over its tries; on an Airflow without a task state store there is none.
+    The permission of one task instance, saved for its next attempts. Without a task state store it is never granted.
 
-    :param context: The task's context.
-    :param durable: Whether anything is kept for the next try.
+    :param context: The context of the task.
+    :param durable: Whether to save anything.
     """
 
     def __init__(self, context: Mapping[str, Any], *, durable: bool = True) -> None:
         self._store = task_state_store(context) if durable else None
 
     def grant(self, run_id: str) -> None:
-        """
-        Permit it. A fault of the store is logged: what follows from it is only that a person is asked.
-
-        :param run_id: The run.
-        """
+        """Let a retry resume the run. If that can't be saved, log it: the retry fails for manual review then."""
         if self._store is None:
             return
         store = self._store
         save_best_effort(
-            lambda: store.set(_KEY, {"version": _VERSION, "run": run_id}),
+            lambda: store.set(_KEY, {"version": _VERSION, "run_id": run_id}),
             what=f"in the task state store that run {run_id!r} may be resumed",
             consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
         )
 
     def is_granted(self, run_id: str) -> bool:
         """
-        Whether it is permitted.
+        Return whether the task may resume the run.
 
-        :param run_id: The run.
         :raises MosaicTransportError: The store could not be read.
         """
         try:
             stored = self._store.get(_KEY) if self._store else None
         except Exception as error:
             raise MosaicTransportError(
-                f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}). Run "
-                f"{run_id!r} is cancelled, and the store has whether this task did that; nothing was sent. A retry "
-                "reads it again.",
+                f"Run {run_id!r} is cancelled. Airflow's task state store contains whether this task did that, and "
+                f"could not be read ({type(error).__name__}: {one_line(str(error))}).",
+                means="Nothing was sent, so nothing is paid.",
                 effect_unknown=False,
             ) from error
-        return isinstance(stored, Mapping) and stored.get("version") == _VERSION and stored.get("run") == run_id
+        return isinstance(stored, Mapping) and stored.get("version") == _VERSION and stored.get("run_id") == run_id
 
     def revoke(self) -> None:
-        """The run goes on: who cancels it from now on means it. A fault of the store is logged."""
+        """Revoke the permission, because the run was resumed: the next cancel is a user's."""
         if self._store is None:
             return
         store = self._store
         save_best_effort(
             lambda: store.delete(_KEY),
-            what="in the task state store that the run is going on again",
-            consequence="Should somebody cancel it in Mosaic now, a retry would resume it.",
+            what="in the task state store that the run was resumed",
+            consequence="If a user cancels it in Mosaic now, a retry would resume it.",
         )

@@ -1,0 +1,85 @@
+"""Read an item that may be new, that an earlier attempt started, or that was readable before."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.poll_state import NOT_FOUND_GRACE, FailureTolerance, is_refusal
+from airflow_provider_mosaic.api.search import ProgressLog
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+S = TypeVar("S")
+log = logging.getLogger(__name__)
+
+#: Seconds between reads of an item that may be new.
+_NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: The longest pause between reads that are rejected.
+_LONGEST_PAUSE = 30.0
+
+
+def read_started(hook: MosaicHook, call: Call[S], *, started_at: float) -> S:
+    """
+    Read the item of an earlier attempt. "Not found" counts only after the item had time to appear.
+
+    :param call: Reads the item.
+    :param started_at: When the item was started, in seconds since the epoch.
+    :raises MosaicNotFoundError: The item does not exist any more.
+    """
+    pause = 1.0
+    name = "The item of an earlier attempt"
+    progress = ProgressLog(f"{name} is not found yet; it may need time to appear.", time.time())
+    while True:
+        try:
+            return read_known(hook, lambda: hook.send(call), name=name)
+        except MosaicNotFoundError:
+            left = started_at + NOT_FOUND_GRACE - time.time()
+            if left <= 0:
+                raise
+            for seconds in progress.split_pause(min(pause, left)):
+                time.sleep(seconds)
+                progress.log_if_due(log.info, time.time())
+            pause *= 2
+
+
+def read_new(read: Callable[[], S]) -> S:
+    """
+    Read for the first time an item that may be new. A missing item or a rejected read fails after 15 seconds.
+
+    :raises MosaicError: The item can't be read.
+    """
+    for pause in _NEW_PAUSES:
+        try:
+            return read()
+        except MosaicError as error:
+            if not (isinstance(error, MosaicNotFoundError) or is_refusal(error)):
+                raise
+            time.sleep(pause)
+    return read()
+
+
+def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
+    """
+    Read an item that was readable before. A rejected read is repeated as long as in a wait: see
+    :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance`.
+
+    :param hook: The connection. It is looked up again after each rejection.
+    :param name: The item, as a log line starts with it.
+    :raises MosaicError: The item can't be read.
+    """
+    tolerance = FailureTolerance(name, log.warning, now=time.time)
+    pause = 1.0
+    while True:
+        try:
+            return read()
+        except MosaicError as error:
+            if not is_refusal(error):
+                raise
+            tolerance.record_error(error)
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+        hook.renew()

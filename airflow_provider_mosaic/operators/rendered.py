@@ -1,0 +1,68 @@
+"""Compare the rendered arguments of a task with what the DAG file has in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+from typing import Any
+
+# What an empty value looks like once a template has made text of it.
+_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
+
+
+def keep_constants(written: Any, rendered: Any) -> Any:
+    """
+    Return the rendered value, with the texts of the DAG file that have no template as they are written.
+
+    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+    """
+    if isinstance(written, str):
+        is_template = any(mark in written for mark in ("{{", "{%", "{#"))
+        return rendered if is_template or isinstance(rendered, str) else written
+    if type(written) is type(rendered) is dict:
+        return {key: keep_constants(written.get(key), value) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(map(keep_constants, written, rendered))
+    return rendered
+
+
+def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each place of an argument that rendered to None, or to the text ``None``, with its value."""
+    if written is None:
+        return
+    if rendered is None or (isinstance(written, str) and rendered == "None" != written):
+        yield place, rendered
+    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
+        for key in written.keys() & rendered.keys():
+            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
+    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
+        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
+            yield from find_none(f"{place}[{i}]", before, after)
+
+
+def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
+    """Return a value without the optional places that are empty; None if the value itself is one of them."""
+
+    def is_left_out(place: str, value: Any) -> bool:
+        return place in optional and _is_empty(value)
+
+    if is_left_out(place, value):
+        return None
+    if isinstance(value, Mapping):
+        return {
+            key: without_empty(f"{place}[{key!r}]", item, optional)
+            for key, item in value.items()
+            if not is_left_out(f"{place}[{key!r}]", item)
+        }
+    if isinstance(value, (list, tuple)):
+        return [
+            without_empty(f"{place}[{i}]", item, optional)
+            for i, item in enumerate(value)
+            if not is_left_out(f"{place}[{i}]", item)
+        ]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in _EMPTY_TEXTS
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
