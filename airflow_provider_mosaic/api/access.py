@@ -1,4 +1,4 @@
-"""Where the API is and who asks: an address, a key, a workspace, and how both are written into a request."""
+"""Access to the API: base URL, API key and workspace; URL and headers of a request; redirects."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from airflow_provider_mosaic.api.responses import Response
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
 
-#: Requests that one call makes at most while the server redirects it.
+#: Redirects of one call.
 MOST_REDIRECTS = 5
 
+#: Seconds. Sockets accept no very long timeouts.
 _LONGEST_TIMEOUT = 86_400.0
-# Any other character is read in different ways: for urlsplit, "evil\@host" is host, and urllib3 connects to evil.
+# Libraries disagree about any other character: for "evil\@host", urlsplit returns host, and urllib3 connects to evil.
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _REDIRECTS_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -39,15 +40,15 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """
-    What a connection gives: the address of the API and the credentials for it.
+    The settings of a connection.
 
-    :param api_key: The API key, ``mk_...`` (https://docs.mosaic.so/api/introduction).
+    :param api_key: ``mk_...`` (https://docs.mosaic.so/api/introduction).
     :param base_url: Scheme and host, without a path.
-    :param workspace_id: Narrows every request to one workspace of the key's organization (``X-Workspace-Id``).
+    :param workspace_id: Restricts every request to one workspace of the organization (``X-Workspace-Id``).
     :param connect_timeout: Seconds to wait for a connection.
-    :param timeout: Seconds to wait for an answer, unless the call asks for more.
-    :param allow_http: Whether the key may travel unencrypted to another machine than this one.
-    :param allow_private_storage: Whether links that Mosaic hands out may lead into a private network.
+    :param timeout: Seconds to wait for a response, unless the call has a longer timeout.
+    :param allow_http: Whether to send the key unencrypted to other machines than this one.
+    :param allow_private_storage: Whether links of Mosaic may lead into a private network.
     """
 
     api_key: str = field(repr=False)
@@ -61,20 +62,21 @@ class Access:
     def __post_init__(self) -> None:
         key = self.api_key.strip() if isinstance(self.api_key, str) else ""
         if not key:
-            raise MosaicValidationError("There is no API key: set one (mk_...) as the password of the connection.")
+            raise MosaicValidationError("The connection has no API key. Set one (mk_...) as its password.")
         if not key.isascii() or not key.isprintable() or " " in key:
-            raise MosaicValidationError("The API key has characters that no key has: set it again, without spaces.")
+            raise MosaicValidationError(
+                "The API key of the connection has invalid characters. Set it again, without spaces."
+            )
         object.__setattr__(self, "api_key", key)
         remember(key)
         validate_flag("allow_http", self.allow_http)
         validate_flag("allow_private_storage", self.allow_private_storage)
-        object.__setattr__(self, "base_url", _checked_base_url(self.base_url, allow_http=self.allow_http))
+        object.__setattr__(self, "base_url", _validate_base_url(self.base_url, allow_http=self.allow_http))
         if self.workspace_id is not None and not validate_id("workspace_id", self.workspace_id).isascii():
             raise_invalid(
                 "workspace_id", self.workspace_id, "a workspace id has only ASCII characters: it is sent as a header."
             )
         for name in ("timeout", "connect_timeout"):
-            # Sockets take no times that are very long.
             if validate_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
                 raise_invalid(name, getattr(self, name), f"it must be at most {_LONGEST_TIMEOUT:.0f} seconds.")
 
@@ -85,21 +87,21 @@ class Access:
 
     @property
     def link_policy(self) -> LinkPolicy:
-        """Where the links that Mosaic hands out may lead."""
+        """Policy for the links of Mosaic."""
         return LinkPolicy(
             loopback=is_loopback(urlsplit(self.base_url).hostname or ""), private=self.allow_private_storage
         )
 
     def url(self, call: Call[Any]) -> str:
-        """The full address of a call."""
+        """Return the URL of a call."""
         return self.base_url + call.target
 
     def headers(self, call: Call[Any]) -> dict[str, str]:
-        """The headers of a call, the key among them."""
+        """Return the headers of a call, with the key."""
         headers = {
             "Authorization": f"Bearer {self.api_key}",
             "Accept": "application/json",
-            # What is compressed may be a thousand times as long as it looks.
+            # A compressed body may be a thousand times as long as its size.
             "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
         }
@@ -110,80 +112,75 @@ class Access:
         return headers
 
     def read_timeout(self, call: Call[Any]) -> float:
-        """Seconds to wait for the answer to a call."""
-        return max(self.timeout, call.min_timeout or 0.0)
+        """Return the seconds to wait for the response to a call."""
+        return max(self.timeout, call.min_timeout)
 
 
-def redirected(method: str, url: str, answer: Response) -> str | None:
+def redirected(method: str, url: str, response: Response) -> str | None:
     """
-    Return where to send a call next, with the key; None if the answer is no redirect or one that is not followed.
+    Return the URL to send a call to next, with the key; None if the response is not a redirect, or must not be
+    followed.
 
-    Only a redirect to the same host is followed, and of its target only the path and the query are taken. A request
-    with effects follows 307 and 308 alone, which promise that nothing was done yet and that method and body stay.
+    Only redirects to the same host are followed. Of the target, only path and query are used. A request with effects
+    follows only 307 and 308, which guarantee that nothing was done and that method and body stay the same.
 
-    :param method: HTTP method that was sent.
-    :param url: Address that answered.
-    :param answer: The answer.
+    :param url: URL that sent the response.
     """
-    target = _redirect_target(url, answer)
+    target = _redirect_target(url, response)
     if target is None:
         return None
     here = urlsplit(url)
     if _origin(target) != _origin(here):
         return None
-    if method != "GET" and answer.status not in _REDIRECTS_THAT_KEEP_THE_REQUEST:
+    if method != "GET" and response.status not in _REDIRECTS_THAT_KEEP_THE_REQUEST:
         return None
     return urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
 
 
-def why_not_followed(method: str, url: str, answer: Response) -> str:
+def why_not_followed(method: str, url: str, response: Response) -> str:
     """
-    Return what a redirect that is not followed means and what to do; empty if it leads to another host or nowhere.
+    Return why a redirect to the same host is not followed, and what to do; empty for other responses.
 
-    :param method: HTTP method that was sent.
-    :param url: Address that answered.
-    :param answer: The answer.
+    :param url: URL that sent the response.
     """
-    target = _redirect_target(url, answer)
+    target = _redirect_target(url, response)
     if target is None:
         return ""
     here = urlsplit(url)
     if target.hostname != here.hostname:
         return ""
-    if redirected(method, url, answer) is not None:
+    if redirected(method, url, response) is not None:
         return (
-            f"It redirected {MOST_REDIRECTS} times on the same host without an end, and the request was not carried "
-            "out: check the server, or the proxy before it."
+            f"It redirected {MOST_REDIRECTS} times on the same host, and the request was not carried out. Check the "
+            "server, or the proxy before it."
         )
     if (here.scheme, target.scheme) == ("http", "https"):
         port = f":{target.port}" if target.port not in (None, 443) else ""
         host = f"[{target.hostname}]" if ":" in str(target.hostname) else target.hostname
         return (
-            f"It redirects to https, and nothing was sent there: write https://{host}{port} as the connection's host."
+            f"It redirects to https, and nothing was sent there. Write https://{host}{port} as the connection's host."
         )
     if _origin(target) != _origin(here):
         return ""
+    reason = f"A {response.status} turns a {method} into a GET, so it was not followed."
     if (target.path, target.query) == (f"{here.path}/", here.query):
         return (
-            f"It redirects to the same path with a slash at its end. A {answer.status} turns a {method} into a GET, so "
-            "it was not followed: let the server, or the proxy before it, take the path without the slash."
+            f"It redirects to the same path with a slash at its end. {reason} Let the server, or the proxy before it, "
+            "accept the path without the slash."
         )
-    return (
-        f"It redirects to another path on the same host. A {answer.status} turns a {method} into a GET, so it was not "
-        "followed: check the connection's host."
-    )
+    return f"It redirects to another path on the same host. {reason} Check the connection's host."
 
 
-def _redirect_target(url: str, answer: Response) -> SplitResult | None:
-    """Return the address that a redirect names; None if there is none that every library reads alike."""
-    location = answer.headers.get("location")
-    if answer.status not in _REDIRECTS or not location:
+def _redirect_target(url: str, response: Response) -> SplitResult | None:
+    """Return the target of a redirect; None if there is none, or libraries would disagree about its host."""
+    location = response.headers.get("location")
+    if response.status not in _REDIRECTS or not location:
         return None
     if not location.isascii() or not location.isprintable() or " " in location or "\\" in location:
         return None
     try:
         target = urlsplit(urljoin(url, location))
-        target.port  # noqa: B018 - raises ValueError for a port that is none
+        target.port  # noqa: B018 - raises ValueError for an invalid port
     except ValueError:
         return None
     return target if _AUTHORITY.fullmatch(target.netloc) else None
@@ -194,13 +191,13 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, port
 
 
-def _checked_base_url(value: object, *, allow_http: bool) -> str:
+def _validate_base_url(value: object, *, allow_http: bool) -> str:
     if not isinstance(value, str):
         raise_invalid("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
     text = value.strip().rstrip("/")
     if "@" in text or "%" in text:
         raise_invalid(
-            "host", MASK, "it holds a user or password, or an escape; the API key belongs into the password field."
+            "host", MASK, "it contains a user or password, or an escape. The API key belongs into the password field."
         )
     if not text.isprintable() or " " in text:
         raise_invalid("host", value, "it has spaces in it.")
@@ -208,11 +205,11 @@ def _checked_base_url(value: object, *, allow_http: bool) -> str:
         raise_invalid("host", value, f"it has no scheme: write {_with_scheme(text)}.")
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
+        parts.port  # noqa: B018 - raises ValueError for an invalid port
     except ValueError:
         raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise_invalid("host", value, "it must begin with https:// (or http:// for a local emulator) and name a host.")
+        raise_invalid("host", value, "it must start with https:// (or http:// for a local emulator) and name a host.")
     if not _AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
         raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so, an IDN as xn--...")
     if parts.path or parts.query or parts.fragment:
@@ -221,19 +218,19 @@ def _checked_base_url(value: object, *, allow_http: bool) -> str:
         raise_invalid(
             "host",
             value,
-            f"over http:// the API key travels unencrypted. Write https://{parts.netloc}; or, if you trust the network "
-            "to that host, set allow_http to true in the connection's extra.",
+            f"over http:// the API key travels unencrypted. Write https://{parts.netloc}. If you trust the network to "
+            "that host, set allow_http to true in the connection's extra instead.",
         )
     return text
 
 
 def _with_scheme(text: str) -> str:
-    """Return the address that a text without a scheme probably means: only this machine is reached over http."""
+    """Return a URL for a text without a scheme: http for this machine, https for all others."""
     authority = text.lstrip("/") or "api.mosaic.so"
     host = authority.partition("]")[0].lstrip("[") if authority.startswith("[") else authority.partition(":")[0]
     return f"{'http' if is_loopback(host) else 'https'}://{authority}"
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Header names in lower case, as :class:`Response` keeps them."""
+    """Return headers with names in lower case, as :class:`Response` has them."""
     return {name.lower(): value for name, value in headers.items()}

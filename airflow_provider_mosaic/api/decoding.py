@@ -1,8 +1,8 @@
 """
-JSON from outside, decoded so that nothing in it breaks the code that reads it.
+Decode JSON of servers and users into values that everything else can store and print.
 
-Python's decoder accepts more than other software can store or print: structures too deep for ``repr``, halves of
-surrogate pairs, NUL, and ``NaN``. XCom, PostgreSQL and log formatters reject these, long after the request.
+Python's decoder accepts more: structures too deep for ``repr``, halves of surrogate pairs, NUL, and ``NaN``. XCom,
+PostgreSQL and log formatters reject these, long after the request.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 import re
 from typing import Any
 
-#: What stands in a text for a character that no text can hold.
+#: Replaces a character that can't be stored.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-#: Levels of the deepest structure. Documented responses have nine.
+#: Documented responses have nine levels.
 MOST_LEVELS = 100
 
 
@@ -22,7 +22,7 @@ def _finite(number: str) -> float | None:
     return value if math.isfinite(value := float(number)) else None
 
 
-# Where no number is, null is what JSON has. The constants are NaN and Infinity, which only Python's decoder knows.
+# The constants are NaN and Infinity, which are not JSON.
 _decoder = json.JSONDecoder(parse_constant=lambda name: None, parse_float=_finite)
 _ESCAPES = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
@@ -30,10 +30,10 @@ _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 
 def decode_json(content: bytes | str) -> Any:
     """
-    Decode JSON. Characters that no text can hold are replaced. ``NaN``, ``Infinity`` and ``1e999`` are None.
+    Decode JSON. Replace characters that can't be stored. Return None for ``NaN``, ``Infinity`` and ``1e999``.
 
-    :param content: JSON; bytes in UTF-8, UTF-16 or UTF-32.
-    :raises ValueError: It is something else, is nested too deeply, or has a number with thousands of digits.
+    :param content: Text, or bytes in UTF-8, UTF-16 or UTF-32.
+    :raises ValueError: It is not JSON, is nested too deeply, or has a number with thousands of digits.
     """
     text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
     try:
@@ -41,16 +41,12 @@ def decode_json(content: bytes | str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     _check_levels(data)
-    # Only escapes bring such characters into a text that was decoded. Pairs of escapes, as of emojis, are whole by now.
+    # In decoded bytes, only escapes can produce such characters. Pairs of escapes, as for emojis, are already joined.
     return _cleaned(data) if isinstance(content, str) or _ESCAPES.search(text) else data
 
 
 def is_fit(text: str) -> bool:
-    """
-    Return whether a text has only characters that come back from a store as they went in.
-
-    :param text: The text.
-    """
+    """Return whether all characters of a text can be stored."""
     return _UNFIT.search(text) is None
 
 

@@ -1,4 +1,4 @@
-"""Collect all errors of one argument and raise them together."""
+"""Collect all errors in one argument and raise them together."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.suggestions import nearest
 
-#: Errors that a message lists: a definition of a wrong type can have tens of thousands.
+#: A definition of a wrong type can have tens of thousands of errors.
 _MOST_SHOWN = 100
 
 
 class ErrorCollector:
-    """All that is wrong with something, collected so that it is told at once. The first hundred faults are shown."""
+    """Collects the errors in an argument. The message shows the first hundred."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -22,13 +22,12 @@ class ErrorCollector:
 
     def add(self, place: str, value: object, why: str, *, unknown: str = "", known: Iterable[str] = ()) -> None:
         """
-        Record a fault.
+        Add an error.
 
-        :param place: Where it is.
-        :param value: What stands there.
+        :param place: Place in the argument.
+        :param value: Invalid value there.
         :param why: What is wrong and what to do.
-        :param unknown: A word that is not known; those of ``known`` that are nearest to it are named.
-        :param known: The words that would have done.
+        :param unknown: An unknown name. The message then suggests similar ones of ``known``.
         """
         self._count += 1
         if self._count > _MOST_SHOWN:
@@ -39,14 +38,9 @@ class ErrorCollector:
         self._lines.append(redact(f"{place}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
 
     def raise_any(self, name: str) -> None:
-        """
-        Raise if there are any.
-
-        :param name: The argument that they are in.
-        :raises MosaicValidationError: There are some.
-        """
+        """Raise a :class:`MosaicValidationError` if there are errors in the argument ``name``."""
         if self._lines:
-            many = f"{self._count} faults" if self._count > 1 else "a fault"
+            count = f"{self._count} faults" if self._count > 1 else "a fault"
             more = self._count - len(self._lines)
             lines = [*self._lines, f"... and {more} more"] if more else self._lines
-            raise MosaicValidationError(f"{name}: it has {many}.\n  " + "\n  ".join(lines))
+            raise MosaicValidationError(f"{name}: it has {count}.\n  " + "\n  ".join(lines))

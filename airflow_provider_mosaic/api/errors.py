@@ -1,9 +1,8 @@
 """
-What can go wrong with Mosaic, named by what the caller should do about it.
+Exceptions of the API, one for each reaction of a caller.
 
-Every exception says what happened, to what, and what to do next, and never holds a key, a header, a signed link or a
-whole body. Two facts that a retry turns on are kept as attributes: :attr:`MosaicError.transient` and
-:attr:`MosaicError.effect_unknown`.
+A message says what happened, to which id, and what to do. It never contains a key, a header, a signed link or a whole
+body. Retries depend on two attributes: :attr:`MosaicError.transient` and :attr:`MosaicError.effect_unknown`.
 """
 
 from __future__ import annotations
@@ -13,33 +12,33 @@ from typing import Any
 
 from airflow_provider_mosaic.api.redaction import masked
 
-#: Characters of a message. The longest ones of ours list the failed nodes of a run.
+#: Characters. The longest messages list the failed nodes of a run.
 _LONGEST_MESSAGE = 20_000
 
 
 class MosaicError(Exception):
     """
-    Anything that Mosaic, or the way to it, did not do.
+    Base class of all Mosaic errors.
 
-    Its text is made of :attr:`what`, :attr:`means`, :attr:`to_do` and :attr:`items`. A task logs each of them on a line
-    of its own before it fails.
+    Its text consists of :attr:`what`, :attr:`means`, :attr:`to_do` and :attr:`items`. A task logs each on its own line
+    before it fails.
 
     :param message: What happened, with the id.
-    :param means: What that means for money or publicity.
-    :param to_do: What the person on call can do; several choices are several texts.
-    :param items: Lines that belong to what happened, one each: candidates, nodes, faults.
-    :param status: HTTP status of the answer, if there was one.
+    :param means: What it means for money or publicity.
+    :param to_do: What the user can do; alternatives are several texts.
+    :param items: Details, one a line: candidates, nodes, invalid values.
+    :param status: HTTP status of the response, if there was one.
     :param method: HTTP method of the request.
     :param path: Path *template* of the request, for example ``/agent_run/{run_id}``.
-    :param detail: The server's own words, cleaned of secrets.
-    :param transient: Whether the same request may succeed later by itself.
-    :param effect_unknown: Whether the server may have acted although no good answer came.
+    :param detail: The server's explanation, without secrets.
+    :param transient: Whether a retry may succeed.
+    :param effect_unknown: Whether the server may have carried out the request.
     :param retry_after: Seconds that the server asked to wait.
     """
 
-    #: Whether the same request may succeed later by itself.
+    #: Whether a retry may succeed.
     transient: bool = False
-    #: Whether the server may have acted although no good answer came.
+    #: Whether the server may have carried out the request although no good response came.
     effect_unknown: bool = False
 
     def __init__(
@@ -60,7 +59,7 @@ class MosaicError(Exception):
         super().__init__()
         #: What happened, with the id.
         self.what = masked(message)[:_LONGEST_MESSAGE]
-        #: Lines that belong to what happened.
+        #: Details, one a line.
         self.items = tuple(masked(item)[:_LONGEST_MESSAGE] for item in items)
         self.set_consequences(means=means, to_do=to_do)
         self.status = status
@@ -74,76 +73,73 @@ class MosaicError(Exception):
             self.effect_unknown = effect_unknown
 
     def set_consequences(self, *, means: str, to_do: str | Sequence[str]) -> None:
-        """
-        Replace what follows from the error. The task that fails by it knows more than the code that raised it.
-
-        :param means: What it means for money or publicity.
-        :param to_do: What the person on call can do.
-        """
+        """Replace :attr:`means` and :attr:`to_do`: a task knows more about them than the code that raised the error."""
         texts = (to_do,) if isinstance(to_do, str) else to_do
-        #: What it means for money or publicity; empty where only the task that fails by it can know.
+        #: What it means for money or publicity; empty if only the task can know.
         self.means = masked(means)[:_LONGEST_MESSAGE]
-        #: What the person on call can do, one choice a text.
+        #: What the user can do, one alternative a text.
         self.to_do = tuple(masked(text)[:_LONGEST_MESSAGE] for text in texts if text)
         sentences = " ".join(filter(None, (self.what, self.means, *self.to_do)))
         self.args = ("\n".join((sentences, *self.items))[:_LONGEST_MESSAGE],)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Its parts, one a line: what happened, its items, what it means, what to do."""
+        """The parts of the message: what happened, details, what it means, what to do."""
         return tuple(line for part in (self.what, *self.items, self.means, *self.to_do) for line in part.splitlines())
 
 
 class MosaicAuthenticationError(MosaicError):
-    """The API key is missing, wrong or revoked (401): mend the connection, a retry can't."""
+    """The API key is missing, invalid or revoked (401). Fix the connection; a retry does not help."""
 
 
 class MosaicPermissionError(MosaicError):
-    """The key may not do this (403): its scopes, its plan or its workspace do not allow it."""
+    """The scopes, the plan or the workspace of the API key do not allow the request (403)."""
 
 
 class MosaicNotFoundError(MosaicError):
-    """There is no such agent, run, asset or post for this key (404)."""
+    """The agent, run, asset or post does not exist for this API key (404)."""
 
 
 class MosaicValidationError(MosaicError):
     """
-    What was asked is wrong in itself (an argument, or 400, 413, 422), or a 2xx whose body refuses the request: change
-    it, a retry can't help.
+    The request is invalid: an argument, a 400, 413 or 422, or a 2xx whose body refuses the request.
+
+    Fix the request; a retry does not help.
     """
 
 
 class MosaicConnectionError(MosaicValidationError):
     """
-    The Airflow connection can't be used: something in it is wrong, or Airflow returned none.
+    The Airflow connection is invalid, or Airflow did not return it.
 
-    Airflow reports a connection that its API server or secrets backend could not return just now as one that is not
-    defined. A failed lookup is therefore :attr:`~MosaicError.transient`.
+    Airflow reports a connection that its API server or secrets backend can't return at the moment as not defined. A
+    failed lookup is therefore :attr:`~MosaicError.transient`.
     """
 
 
 class MosaicConflictError(MosaicError):
-    """The thing is not in a state that allows this (409)."""
+    """The current state of the run, post or asset does not allow the request (409)."""
 
 
 class MosaicRateLimitError(MosaicError):
     """
-    Too many requests (429): ask again after :attr:`MosaicError.retry_after` seconds. The provider assumes that nothing
-    was done.
+    Too many requests (429). Retry after :attr:`MosaicError.retry_after` seconds.
+
+    The provider assumes that the request had no effect.
     """
 
     transient = True
 
 
 class MosaicServerError(MosaicError):
-    """The server failed (5xx); whether it had acted before is unknown unless it asked to come back later."""
+    """The server failed (5xx). Whether the request had an effect is unknown, except for a 503 with ``Retry-After``."""
 
     transient = True
     effect_unknown = True
 
 
 class MosaicTransportError(MosaicError):
-    """No answer came: the connection was refused, broke, or timed out."""
+    """No response: the connection was refused, was interrupted, or timed out."""
 
     transient = True
     effect_unknown = True
@@ -151,10 +147,9 @@ class MosaicTransportError(MosaicError):
 
 class MosaicResponseError(MosaicError):
     """
-    An answer came that can't be read: not JSON, cut short, without a field that is needed, or one that contradicts
-    itself.
+    The response can't be used: not JSON, incomplete, without a required field, or contradicting itself.
 
-    :param candidates: Ids in it that may be of what the request made.
+    :param candidates: Ids in the response that may be those of what the request created.
     """
 
     effect_unknown = True
@@ -166,9 +161,11 @@ class MosaicResponseError(MosaicError):
 
 class MosaicAmbiguousOutcomeError(MosaicError):
     """
-    A request with effects (a run, a post) may or may not have been carried out, and the lists did not settle it.
+    It is unknown whether a request with effects (a run, a post) was carried out, and the lists do not show it.
 
-    :param candidates: Ids of the runs or posts that may be the one.
+    It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
+
+    :param candidates: Ids of runs or posts that the request may have created.
     """
 
     effect_unknown = True
@@ -179,11 +176,7 @@ class MosaicAmbiguousOutcomeError(MosaicError):
 
 
 class MosaicRunFailedError(MosaicError):
-    """
-    A run ended without what was asked of it.
-
-    :param run_id: The run.
-    """
+    """A run failed."""
 
     def __init__(self, message: str, *, run_id: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -191,23 +184,19 @@ class MosaicRunFailedError(MosaicError):
 
 
 class MosaicNeedsCreditsError(MosaicRunFailedError):
-    """A run stopped for want of credits: buy credits, then resume it (only what is missing is done again)."""
+    """There are not enough credits. Buy credits, then retry. A run that was started is resumed, not repeated."""
 
 
 class MosaicRunCancelledError(MosaicRunFailedError):
-    """A run was cancelled; it can be resumed."""
+    """A run was cancelled. It can be resumed."""
 
 
 class MosaicRunPartialError(MosaicRunFailedError):
-    """A run ended with some outputs and some failures, and the task was told to fail then."""
+    """A run ended with some outputs and some failed nodes, and the task has ``on_partial="fail"``."""
 
 
 class MosaicPostFailedError(MosaicError):
-    """
-    A post did not go out, or not everywhere.
-
-    :param post_id: The post.
-    """
+    """A post failed at one or all of its destinations."""
 
     def __init__(self, message: str, *, post_id: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -215,4 +204,4 @@ class MosaicPostFailedError(MosaicError):
 
 
 class MosaicTimeoutError(MosaicError):
-    """The time given for a wait is over."""
+    """The timeout of a wait is over."""

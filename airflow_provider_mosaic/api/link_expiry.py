@@ -1,11 +1,11 @@
-"""When a signed link stops working, as far as the link itself shows it."""
+"""Read when a signed link expires from the link itself."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qsl, urlsplit
 
-#: Names of the time of signing and of the seconds that the link lasts: Google Cloud Storage, Amazon S3 and the like.
+#: Parameters with the time of signing and the lifetime in seconds: Google Cloud Storage, Amazon S3, Alibaba OSS.
 _SIGNED_AT = (
     ("x-goog-date", "x-goog-expires"),
     ("x-amz-date", "x-amz-expires"),
@@ -14,11 +14,7 @@ _SIGNED_AT = (
 
 
 def expiry_of(url: str) -> datetime | None:
-    """
-    Return when a link stops working; None where it does not show that.
-
-    :param url: The link.
-    """
+    """Return when a link expires; None if the link does not show it."""
     try:
         pairs = parse_qsl(urlsplit(url).query)
     except ValueError:
@@ -32,9 +28,9 @@ def expiry_of(url: str) -> datetime | None:
         if "sig" in query and "se" in query:  # Azure
             moment = datetime.fromisoformat(query["se"].replace("Z", "+00:00"))
             return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        if "signature" in query and "expires" in query:  # the older signatures of both, and CloudFront
+        if "signature" in query and "expires" in query:  # older signatures of Google and Amazon, and CloudFront
             return datetime.fromtimestamp(int(query["expires"]), timezone.utc)
     except (ValueError, OverflowError, OSError):
-        # A parameter of that name that means something else.
+        # A parameter with such a name and another meaning.
         return None
     return None

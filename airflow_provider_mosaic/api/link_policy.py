@@ -1,8 +1,8 @@
 """
-Where a link that a server handed out may lead: to https on a public address.
+Decide whether a worker may open a link of a server: only https to a public address.
 
-A worker stands inside a network. A link to a metadata service or to an internal host would make the worker send
-requests there.
+A worker is inside of a private network. A link to a metadata service or an internal host would make it send requests
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
 
-# Named one by one: what ``is_global`` and ``is_private`` mean differs between the versions of Python
+# An explicit list, because ``is_global`` and ``is_private`` differ between versions of Python
 # (https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry).
 _NOT_PUBLIC = tuple(
     map(
@@ -23,7 +23,7 @@ _NOT_PUBLIC = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",
             "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's platform, as its virtual machines see it
+            "168.63.129.16/32",  # Azure's platform services
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -42,18 +42,18 @@ _NOT_PUBLIC = tuple(
 )
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
-# Names that no public resolver answers for (https://www.iana.org/assignments/special-use-domain-names).
+# Names that public resolvers do not know (https://www.iana.org/assignments/special-use-domain-names).
 _LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "intranet"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinkPolicy:
     """
-    The hosts that may be asked for a file, or be sent one.
+    Hosts that files may be read from or sent to.
 
-    :param loopback: Whether they may be on this machine, and speak plain http: the API is on it too.
-    :param private: Whether they may be in a private network, and speak plain http there.
-    :param written: A link that the DAG's author wrote; its host may be anywhere.
+    :param loopback: Whether to allow this machine, also over http. True if the API is on it, too.
+    :param private: Whether to allow private networks, also over http.
+    :param written: A link that the author of the DAG wrote. Its host is always allowed.
     """
 
     loopback: bool = False
@@ -62,15 +62,15 @@ class LinkPolicy:
 
     def refusal(self, host: str, address: str | None, *, secure: bool) -> str | None:
         """
-        Why a host may not be asked; None if it may.
+        Return why a host is not allowed; None if it is allowed.
 
-        :param host: The host's name, as in the link.
-        :param address: The IP address to connect to; None when a proxy of the environment looks it up.
-        :param secure: Whether https is spoken.
+        :param host: Name in the link.
+        :param address: IP address to connect to; None if a proxy resolves the name.
+        :param secure: Whether the link is https.
         """
         if self._is_written(host, secure=secure):
             return None
-        real = _unwrapped(ip_address(address.partition("%")[0])) if address else None
+        real = _embedded_ipv4(ip_address(address.partition("%")[0])) if address else None
         public = _is_public(real) if real else not _is_local_name(host)
         if not public and not (self.private or (self.loopback and (real.is_loopback if real else _is_localhost(host)))):
             return f"{host} is not a public address" + (f" ({address})" if address and address != host else "")
@@ -82,10 +82,10 @@ class LinkPolicy:
         if self.written is None:
             return False
         parts = urlsplit(self.written)
-        return _plain(host) == _plain(parts.hostname or "") and (secure or parts.scheme.lower() == "http")
+        return _normalize(host) == _normalize(parts.hostname or "") and (secure or parts.scheme.lower() == "http")
 
 
-#: For links that nobody vouches for.
+#: Policy for links of unknown origin.
 PUBLIC = LinkPolicy()
 
 
@@ -95,8 +95,8 @@ def _is_public(address: Address) -> bool:
     return not any(address in network for network in _NOT_PUBLIC)
 
 
-def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it stands for one."""
+def _embedded_ipv4(address: Address) -> Address:
+    """Return the IPv4 address that is embedded in an IPv6 address; without one, the address itself."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
@@ -106,16 +106,16 @@ def _unwrapped(address: Address) -> Address:
 
 
 def _is_local_name(host: str) -> bool:
-    """Whether a name can only mean a host nearby."""
-    plain = _plain(host)
-    return "." not in plain or plain.rpartition(".")[2] in _LOCAL_DOMAINS or plain.endswith(".home.arpa")
+    """Return whether a name can only be that of a host in a local network."""
+    name = _normalize(host)
+    return "." not in name or name.rpartition(".")[2] in _LOCAL_DOMAINS or name.endswith(".home.arpa")
 
 
 def _is_localhost(host: str) -> bool:
-    return _plain(host).rpartition(".")[2] == "localhost"
+    return _normalize(host).rpartition(".")[2] == "localhost"
 
 
-def _plain(host: str) -> str:
+def _normalize(host: str) -> str:
     name = host.strip("[]").rstrip(".").lower()
     try:
         return name.encode("idna").decode()

@@ -1,4 +1,4 @@
-"""Media types, and the suffixes of file names that stand for them. A server's name for a file is never taken whole."""
+"""Media types and the suffixes of file names. A server's file name only ever contributes a known suffix."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from airflow_provider_mosaic.api.arguments import raise_invalid
 
 
 class AssetType(str, enum.Enum):
-    """What can be uploaded."""
+    """Type of an uploaded asset."""
 
     VIDEO = "video"
     AUDIO = "audio"
     IMAGE = "image"
 
 
-#: The documented formats, by suffix, with the media type of the form's file part.
+#: Documented formats: suffix and media type.
 MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
     AssetType.VIDEO: {
         ".mp4": "video/mp4",
@@ -46,7 +46,7 @@ MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
     },
 }
 
-#: Suffixes beside the formats that Mosaic documents. Not from the machine: a retry on another worker needs the same.
+#: Further suffixes. They are not read from the machine, so that a retry on another worker finds the same.
 _MORE = {
     ".mpg": "video/mpeg",
     ".mpeg": "video/mpeg",
@@ -117,19 +117,18 @@ _PLAYLISTS = frozenset(
     }
 )  # fmt: skip
 _PLAYLIST_SUFFIXES = frozenset({".m3u8", ".m3u", ".mpd", ".ism", ".ismc"})
-#: Types that servers use for files of an unknown format.
+#: Media types that say nothing about the format.
 _VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
-#: The suffix of a file of which only the kind is known: what Mosaic's tiles make, as far as that is documented.
+#: Suffix of a file of which only the kind is known: the formats that Mosaic's tiles are documented to produce.
 USUAL_SUFFIX = {"video": ".mp4", "image": ".png", "audio": ".mp3"}
 
 
 def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[AssetType, str]:
     """
-    Return what kind of asset a file is, and its media type.
+    Return the asset type and the media type of a file.
 
-    :param name: The file's name.
-    :param asset_type: The kind, which the caller knows better than the suffix; None to guess it from the suffix.
-    :raises MosaicValidationError: There is no kind, and the suffix is of no format that Mosaic documents.
+    :param asset_type: Default: guessed from the suffix.
+    :raises MosaicValidationError: There is no ``asset_type``, and Mosaic does not document the suffix.
     """
     suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
     for kind in [asset_type] if asset_type else list(AssetType):
@@ -141,47 +140,34 @@ def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[Asset
     raise_invalid(
         "source",
         name,
-        f"{suffix or 'a name without a suffix'} does not tell what it is. Nothing was sent. Set asset_type to video, "
-        f"audio or image to upload it as that. Mosaic documents these formats: {documented}.",
+        f"the asset type is unknown for {suffix or 'a name without a suffix'}. Nothing was sent. Set asset_type to "
+        f"video, audio or image. Mosaic documents these formats: {documented}.",
     )
 
 
 def media_type_of_suffix(name: str) -> str:
-    """
-    Return the media type that a file's name stands for; empty when it is not known.
-
-    :param name: The file's name.
-    """
+    """Return the media type for the suffix of a file name; empty if it is unknown."""
     return _TYPES.get(_suffix(name), "")
 
 
 def suffix_of_type(media_type: str) -> str:
-    """
-    Return the suffix for a media type; empty when it is not known.
-
-    :param media_type: In lower case, without parameters.
-    """
+    """Return the suffix for a media type in lower case and without parameters; empty if it is unknown."""
     return _SUFFIXES.get(media_type, "")
 
 
 def kind_of_suffix(suffix: str) -> str:
-    """
-    Return what a suffix stands for: ``video``, ``audio``, ``image`` or another first half of a media type.
-
-    :param suffix: In lower case, with its dot. Of one that is not known nothing is returned.
-    """
+    """Return the main type (``video``, ``audio``, ``image``) for a suffix in lower case; empty if it is unknown."""
     return _KIND_OF_SUFFIX.get(suffix, "")
 
 
 def suffix_for(media_type: str, names: Iterable[str]) -> str:
     """
-    Return the suffix for a file that a server describes; empty when it is unknown.
+    Return the suffix for a file of a server; empty if it is unknown.
 
-    The type counts first. Where it gives no more than the kind, or nothing at all, a name counts, and of a name
-    only a suffix that is known here.
+    The media type decides. If its suffix is unknown, the first name with a known suffix of that kind decides.
 
     :param media_type: In lower case, without parameters.
-    :param names: Names of the file, the best one first.
+    :param names: Names of the file, the most reliable first.
     """
     known = suffix_of_type(media_type)
     if known:
@@ -196,10 +182,10 @@ def suffix_for(media_type: str, names: Iterable[str]) -> str:
 
 def is_playlist(media_type: str, names: Iterable[str]) -> bool:
     """
-    Return whether a file is a list of pieces to play (HLS, DASH) instead of a video.
+    Return whether a file is a playlist (HLS, DASH) instead of a video.
 
     :param media_type: In lower case, without parameters.
-    :param names: Names of the file, which count where the type gives nothing.
+    :param names: Names of the file. They decide if the media type says nothing.
     """
     vague = media_type in _VAGUE or media_type.endswith("/xml")
     return media_type in _PLAYLISTS or (vague and any(_suffix(name) in _PLAYLIST_SUFFIXES for name in names))

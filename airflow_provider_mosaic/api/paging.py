@@ -1,8 +1,8 @@
 """
-Lists that page by themselves: each ends, and gives no id twice.
+Iterate over paginated lists. Each iteration ends and returns no id twice.
 
-A cursor that repeats ends a list. A list that only hands out new cursors, or more pages than any list has, is an error:
-to take it for one that has ended would hide what it does not show.
+A repeated cursor ends a list. Many pages without a new item, or too many pages, are an error: the list may hold items
+that it did not return.
 """
 
 from __future__ import annotations
@@ -19,24 +19,19 @@ from airflow_provider_mosaic.api.models import list_in, object_in
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: The most that a list gives a page.
+#: Documented maximum of items a page.
 PAGE_LIMIT = 100
-#: Consecutive pages without a new item after which a list is an error. A server that filters as it reads may give some.
+#: Consecutive pages without a new item that are an error. A server that filters while it reads may return a few.
 MOST_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MOST_PAGES = 10_000
-#: Characters of the longest cursor. Addresses much longer than that are refused on the way.
+#: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """
-    One page of a list.
-
-    :param items: What it holds.
-    :param next_cursor: Where the next one begins; None after the last.
-    """
+    """One page of a list. ``next_cursor`` is None on the last page."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
@@ -45,12 +40,12 @@ class Page(Generic[T]):
 @dataclass(frozen=True)
 class Listing(Generic[T]):
     """
-    A whole list.
+    A whole list, read page by page.
 
-    :param page: The call for the page that begins at a cursor (None: the first).
-    :param key: The id of an item.
-    :param complete: Whether a repeated cursor is an error too. Otherwise it ends the list.
-    :param most_pages: More pages than that are an error.
+    :param page: Return the call for the page at a cursor; None is the first page.
+    :param key: Return the id of an item.
+    :param complete: Whether a repeated cursor is an error. Otherwise it ends the list.
+    :param most_pages: More pages are an error.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
@@ -60,15 +55,15 @@ class Listing(Generic[T]):
 
     def all_or_error(self, *, most_pages: int = MOST_PAGES) -> Listing[T]:
         """
-        Return the list for a caller that draws conclusions from what is missing: reading it reaches its end, or fails.
+        Return the same list for a caller that relies on missing items: the iteration reaches the end or fails.
 
-        :param most_pages: More pages than that are an error.
+        :param most_pages: More pages are an error.
         """
         return replace(self, complete=True, most_pages=most_pages)
 
 
 def paged(
-    what: str,
+    description: str,
     path: str,
     *,
     ids: Mapping[str, str] | None = None,
@@ -77,19 +72,19 @@ def paged(
     key: Callable[[T], str],
 ) -> Listing[T]:
     """
-    A list that is paged by a cursor.
+    Return a list that is paginated by a cursor.
 
-    :param what: What reading it does, as it follows "could not".
+    :param description: What reading it does, as it follows "could not".
     :param path: Path template.
     :param ids: Values of the template's placeholders.
-    :param query: Its filters.
-    :param read: The reader of a page.
-    :param key: The id of an item.
+    :param query: Filters.
+    :param read: Read a page.
+    :param key: Return the id of an item.
     """
 
     def page(cursor: str | None) -> Call[Page[T]]:
         return Call(
-            description=what,
+            description=description,
             method="GET",
             path=path,
             ids=ids or {},
@@ -103,19 +98,19 @@ def paged(
 
 def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], Page[T]]:
     """
-    A reader of pages.
+    Return a function that reads a page.
 
-    :param key: The field that holds the items.
-    :param read: The reader of one item.
+    :param key: Field with the items.
+    :param read: Read one item.
     """
 
     def reader(data: Any) -> Page[T]:
         items = tuple(read(item) for item in list_in(data, key))
-        answer = object_in(data)
-        # The cursor's name is documented for runs and agents; for posts it is not, and "cursor" is possible.
-        cursor = answer.get("next_cursor") or answer.get("cursor")
+        body = object_in(data)
+        # The name is documented for runs and agents, but not for posts.
+        cursor = body.get("next_cursor") or body.get("cursor")
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
-            # Taken for the end of the list, it would hide what follows.
+            # To ignore it would hide the items that follow.
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
         if cursor and len(str(cursor)) > _LONGEST_CURSOR:
             raise InvalidResponse(f"'next_cursor' is longer than {_LONGEST_CURSOR} characters")
@@ -124,8 +119,8 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
     return reader
 
 
-class _Walk(Generic[T]):
-    """What one walk through a list has seen."""
+class _Iteration(Generic[T]):
+    """State of one iteration over a list."""
 
     def __init__(self, listing: Listing[T]) -> None:
         self._listing = listing
@@ -135,12 +130,8 @@ class _Walk(Generic[T]):
         self._call = listing.page(None)
         self.next_call: Call[Page[T]] | None = self._call
 
-    def take(self, page: Page[T]) -> Iterator[T]:
-        """
-        Return the items of a page that no earlier page had, then set the next call.
-
-        :raises MosaicResponseError: The list has no end.
-        """
+    def new_items(self, page: Page[T]) -> Iterator[T]:
+        """Return the items of a page that no earlier page had, then set :attr:`next_call`. Raise if there is no end."""
         known = len(self._ids)
         for item in page.items:
             key = self._listing.key(item)
@@ -156,7 +147,7 @@ class _Walk(Generic[T]):
             return None
         if cursor in self._cursors:
             if self._listing.complete:
-                raise self._endless("repeats a cursor instead of reaching its end")
+                raise self._endless_list("repeats a cursor instead of reaching its end")
             log.warning(
                 "%s %s repeats a cursor. The list ends with the %d items read so far and may be incomplete.",
                 self._call.method,
@@ -165,17 +156,19 @@ class _Walk(Generic[T]):
             )
             return None
         if self._idle_pages >= MOST_IDLE_PAGES:
-            raise self._endless(f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more")
+            raise self._endless_list(
+                f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more"
+            )
         if self._pages >= self._listing.most_pages:
-            raise self._endless(f"has more than {self._pages} pages")
+            raise self._endless_list(f"has more than {self._pages} pages")
         self._cursors.add(cursor)
         return self._listing.page(cursor)
 
-    def _endless(self, fault: str) -> MosaicResponseError:
+    def _endless_list(self, problem: str) -> MosaicResponseError:
         call = self._call
         return MosaicResponseError(
-            f"Could not {call.description}: {call.method} {call.path} {fault}. {len(self._ids)} items were "
-            "read; nothing was changed. Narrow the list by a filter, and check the connection's host if it stays so.",
+            f"Could not {call.description}: {call.method} {call.path} {problem}. {len(self._ids)} items were "
+            "read. Nothing was changed. Filter the list; if that does not help, check the connection's host.",
             method=call.method,
             path=call.path,
             effect_unknown=False,
@@ -183,20 +176,15 @@ class _Walk(Generic[T]):
 
 
 def iterate(send: Callable[[Call[Page[T]]], Page[T]], listing: Listing[T]) -> Iterator[T]:
-    """
-    Every item of a list, page by page as they are asked for.
-
-    :param send: Sends a call.
-    :param listing: The list.
-    """
-    walk = _Walk(listing)
-    while walk.next_call is not None:
-        yield from walk.take(send(walk.next_call))
+    """Return an iterator of the items of a list. It reads a page when its first item is requested."""
+    iteration = _Iteration(listing)
+    while iteration.next_call is not None:
+        yield from iteration.new_items(send(iteration.next_call))
 
 
 async def aiterate(send: Callable[[Call[Page[T]]], Awaitable[Page[T]]], listing: Listing[T]) -> AsyncIterator[T]:
-    """Like :func:`iterate`, for a ``send`` that is awaited."""
-    walk = _Walk(listing)
-    while walk.next_call is not None:
-        for item in walk.take(await send(walk.next_call)):
+    """Return an asynchronous iterator of the items of a list, as :func:`iterate` does."""
+    iteration = _Iteration(listing)
+    while iteration.next_call is not None:
+        for item in iteration.new_items(await send(iteration.next_call)):
             yield item

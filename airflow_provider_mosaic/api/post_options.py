@@ -1,9 +1,9 @@
 """
-Options of a post that Mosaic hands on to the service that publishes it.
+Options of a post that Mosaic forwards to the publishing service, Ayrshare.
 
-Mosaic's page of March 2026 (https://docs.mosaic.so/api/social/post-social-post) says that fields it does not know are
-forwarded to Ayrshare. The part of the newest page that could tell whether this still holds could not be read. The names
-and values are Ayrshare's (https://www.ayrshare.com/docs/apis/post/social-networks/youtube).
+Mosaic's page of March 2026 (https://docs.mosaic.so/api/social/post-social-post) says that Mosaic forwards unknown
+fields. Whether the newest page still says so could not be read. Names and values are Ayrshare's
+(https://www.ayrshare.com/docs/apis/post/social-networks/youtube).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, validate_choice
 _VISIBILITIES = ("public", "unlisted", "private")
 _YOUTUBE_FLAGS = ("madeForKids", "shorts", "notifySubscribers")
 _LONGEST_YOUTUBE_TITLE = 100
-#: The objects that hold the options of one platform.
+#: Fields with the options of one platform.
 _PLATFORM_OBJECTS = (
     "youTubeOptions",
     "tikTokOptions",
@@ -27,8 +27,8 @@ _PLATFORM_OBJECTS = (
     "linkedInOptions",
     "twitterOptions",
 )
-#: What has an argument of its own, by the name without case and underscores: Mosaic and the publishing service spell
-#: the same field in different ways, and either would change what is posted, where, or when.
+#: Fields that have their own argument, in lower case and without underscores. Mosaic and Ayrshare spell them
+#: differently; either spelling would change what is posted, where, or when.
 _ARGUMENTS = {
     "post": "text",
     "destinations": "social_connection_ids",
@@ -41,13 +41,13 @@ _ARGUMENTS = {
 
 
 class YouTubeOptions(TypedDict, total=False):
-    """Options of a YouTube video. Others are sent as they are."""
+    """Options of a YouTube video. Options without a type here are sent unchanged."""
 
     #: At most 100 characters. Required by Ayrshare.
     title: Required[str]
-    #: Ayrshare's default is ``private``.
+    #: Default of Ayrshare: ``private``.
     visibility: Literal["public", "unlisted", "private"]
-    #: Address of a JPEG or PNG.
+    #: URL of a JPEG or PNG.
     thumbNail: str
     playListId: str
     tags: list[str]
@@ -57,10 +57,7 @@ class YouTubeOptions(TypedDict, total=False):
 
 
 class ProviderOptions(TypedDict, total=False):
-    """
-    Options of a post by platform, under Ayrshare's names. Only those of YouTube have types here; any other field is
-    sent as it is, too.
-    """
+    """Options of a post by platform, under Ayrshare's names and sent unchanged. Only those of YouTube have types."""
 
     youTubeOptions: YouTubeOptions
     tikTokOptions: Mapping[str, Any]
@@ -71,13 +68,7 @@ class ProviderOptions(TypedDict, total=False):
 
 
 def validate_provider_options(name: str, value: object) -> dict[str, Any]:
-    """
-    Return the options of a post as they are sent; an empty dict for None.
-
-    :param name: The argument's name.
-    :param value: The options, also as text that a template rendered to.
-    :raises MosaicValidationError: They are no object, replace an argument, or a known one has a wrong value.
-    """
+    """Return the options of a post, also from text that a template rendered to; an empty dict for None."""
     if value is None:
         return {}
     options = validate_mapping(name, value)
@@ -85,16 +76,16 @@ def validate_provider_options(name: str, value: object) -> dict[str, Any]:
         argument = _ARGUMENTS.get(key.replace("_", "").lower())
         if argument is not None:
             raise_invalid(
-                f"{name}[{key!r}]", options[key], f"give the argument {argument} instead. Nothing was posted."
+                f"{name}[{key!r}]", options[key], f"pass the argument {argument} instead. Nothing was posted."
             )
     for key in _PLATFORM_OBJECTS:
         if key in options:
             options[key] = validate_mapping(f"{name}[{key!r}]", options[key])
-    _check_youtube(f"{name}['youTubeOptions']", options.get("youTubeOptions", {}))
+    _validate_youtube(f"{name}['youTubeOptions']", options.get("youTubeOptions", {}))
     return options
 
 
-def _check_youtube(name: str, youtube: Mapping[str, Any]) -> None:
+def _validate_youtube(name: str, youtube: Mapping[str, Any]) -> None:
     if "title" in youtube:
         title = youtube["title"]
         if not isinstance(title, str) or not title.strip() or len(title) > _LONGEST_YOUTUBE_TITLE:

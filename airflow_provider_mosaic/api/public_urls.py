@@ -1,29 +1,23 @@
-"""Where a post is out, for logs, XCom and links."""
+"""Public addresses of a post, for logs, XCom and links."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from airflow_provider_mosaic.api.endpoints.social import Destination, Post
+from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.redaction import holds_known_secret, label
 from airflow_provider_mosaic.api.signatures import signs
 
 #: Characters of the longest address.
 _LONGEST = 2_000
-#: Destinations of a post at most; there are six platforms.
+#: There are six platforms.
 _MOST = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicUrl:
-    """
-    The address of a post at one destination.
-
-    :param platform: The platform, if Mosaic has told it.
-    :param account: The account, if Mosaic has told it.
-    :param url: The address.
-    """
+    """Address of a post at one destination. ``platform`` and ``account`` are None if Mosaic did not report them."""
 
     platform: str | None
     account: str | None
@@ -31,37 +25,32 @@ class PublicUrl:
 
     @property
     def name(self) -> str:
-        """The destination, as the log names it."""
+        """Platform and account, for the log."""
         return " ".join(filter(None, (self.platform, f"({self.account})" if self.account else ""))) or "unknown"
 
     def as_row(self) -> dict[str, str | None]:
-        """The same for XCom."""
+        """Return a dict for XCom."""
         return asdict(self)
 
 
 def public_urls(post: Post) -> tuple[PublicUrl, ...]:
     """
-    Return where a post is out, as far as Mosaic tells addresses.
+    Return the public addresses of a post that Mosaic reports.
 
-    How the result's fields are called is not documented (https://docs.mosaic.so/api/social/get-social-post), so each
-    list that has ever had an address is read. An address that is signed or not public is left out.
-
-    :param post: The post.
+    The field with the addresses is not documented (https://docs.mosaic.so/api/social/get-social-post), so this reads
+    each list that ever had one. It leaves out signed and invalid addresses.
     """
     found: dict[str, PublicUrl] = {}
-    for place in (*post.destinations, *post.results, *post.links):
-        url = place.post_url
+    for destination in (*post.destinations, *post.results, *post.links):
+        url = destination.post_url
         if url and url not in found and len(found) < _MOST and _is_public(url):
-            found[url] = PublicUrl(platform=_text(place.platform), account=_account(place), url=url)
+            account = destination.account_username or destination.account_name
+            found[url] = PublicUrl(platform=_label(destination.platform), account=_label(account), url=url)
     return tuple(found.values())
 
 
-def _account(place: Destination) -> str | None:
-    return _text(place.account_username or place.account_name)
-
-
-def _text(words: str | None) -> str | None:
-    return label(words) if words else None
+def _label(text: str | None) -> str | None:
+    return label(text) if text else None
 
 
 def _is_public(url: str) -> bool:

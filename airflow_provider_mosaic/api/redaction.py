@@ -1,4 +1,16 @@
-"""Keep secrets out of every text that leaves the provider: messages, logs, representations."""
+"""
+Keep secrets out of all text that leaves the provider: messages, logs, representations.
+
+:func:`redact` masks, in this order:
+
+1. Values that the caller passes or the process remembers (API keys, parts of signed links), in every spelling in which
+   servers repeat them.
+2. Tokens with a known shape: API keys, webhook secrets, JSON web tokens, bearer tokens.
+3. Of links, also of a link within a link: user and password, query, parameters, fragment.
+
+Then it escapes control characters. All patterns take linear time: none can start in the middle of a long run of letters
+and read to its end. Otherwise a hostile text would block an event loop.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +24,22 @@ from urllib.parse import quote, unquote, unquote_plus
 
 MASK = "***"
 
-# No pattern here may begin anywhere in a long run of letters and read it to its end: texts come from outside, and that
-# would hold an event loop for as long as the square of their length.
-
-# API keys begin with mk_ (https://docs.mosaic.so/api/introduction), webhook secrets with whsk_, and JSON web tokens
+# API keys start with mk_ (https://docs.mosaic.so/api/introduction), webhook secrets with whsk_, and JSON web tokens
 # with the base64 of '{"'.
 _TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}\.[\w\-.]+|(?<=Bearer )\S+", re.IGNORECASE)
-# A link's query is what signs it, its userinfo is a password, and its parameters and its fragment may be a token.
 _URL = re.compile(
     r"(?P<head>://)(?P<userinfo>[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#;\"'<>]*)(?P<parameters>;[^\s?#\"'<>]+)?"
     r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?"
 )
-_NAMES_A_PLACE = re.compile(
+# Schemes of object storage, where the part before the @ names an Airflow connection or Azure's container.
+_STORAGE_SCHEME = re.compile(
     r"(?<![a-z])(?:s3[an]?|gs|gcs|abfss?|adls?|az|wasbs?|sftp|ssh|smb|hdfs|file)\Z", re.IGNORECASE
 )
 _LONGEST_SCHEME = 5
-_PLACE = re.compile(r"[\w.\-]+@")
-# A password with a slash in it: what follows the colon is no port.
-_ODD_USERINFO = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
-# The same written as the value of another link's parameter, once or several times over.
+_STORAGE_USERINFO = re.compile(r"[\w.\-]+@")
+# A password that contains a slash: the text after the colon is not a port.
+_USERINFO_WITH_SLASH = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
+# A link that is percent-encoded once or several times, as the parameter of another link.
 _ENCODED_URL = re.compile(
     r"(?P<head>%(?:25)*3A(?:%(?:25)*2F){2})"
     r"(?P<rest>(?:[^\s?#&\"'<>%]|%(?!(?:25)*(?:3F|23)))*)"
@@ -39,10 +48,10 @@ _ENCODED_URL = re.compile(
 )
 _ENCODED_USERINFO = re.compile(r"\A.*%(?:25)*40", re.IGNORECASE | re.DOTALL)
 
-# A link that is quoted without its scheme, as a storage host does with the path that it was asked for.
+# A query without its link, as in an error of a storage host that quotes the requested path.
 _QUERY = re.compile(r"(?P<mark>[?;])[\w.~%\-]+=[^\s#\"'<>]+")
 
-# What moves the cursor of a terminal, or turns the order of the letters around it. A line feed and a tab stay.
+# Control characters, and characters that change the direction of text. A line feed and a tab are not among them.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
@@ -50,11 +59,11 @@ _INVISIBLE = re.compile(
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-#: What is read of a text of which only the beginning is wanted, as a multiple of that: masking makes it shorter.
+#: Part of a text to read for its beginning, as a multiple of the result's length: masking makes a text shorter.
 _READ_AHEAD = 8
-#: Shorter values are words, numbers and flags, which are no secrets and stand in every text.
+#: Shorter values are words and flags that occur in any text.
 _SHORTEST_VALUE = 4
-#: The same of a number, and of a folder in a link's path.
+#: The same for numbers, API keys, and folders in the path of a link.
 _SHORTEST_COMMON = 8
 _MOST_VALUES = 500
 _LONGEST_LABEL = 200
@@ -68,10 +77,10 @@ _lock = threading.Lock()
 
 def remember(*secrets: str) -> None:
     """
-    Mask some secrets in every text from now on, also where nobody knows them, as in the status of a run.
+    Mask secrets in all text of this process from now on. The last 64 are remembered.
 
-    :param secrets: API keys, and the passwords of proxies. Those of fewer than eight characters are left out: they may
-        be words. The last 64 are remembered.
+    :param secrets: API keys, and passwords of proxies. Those with less than eight characters are ignored: they may be
+        words.
     """
     global _known
     new = [secret for secret in secrets if len(secret) >= _SHORTEST_COMMON and secret not in _known]
@@ -82,100 +91,63 @@ def remember(*secrets: str) -> None:
 
 def remember_signed(secrets: Iterable[str]) -> None:
     """
-    Mask in every text from now on those values of links and forms that look random.
+    Mask values of signed links and forms in all text of this process from now on, if they look random.
 
-    The API that has handed them out may repeat them later. The last 400 are remembered. UUIDs are left out: they are
-    the ids that messages name.
-
-    :param secrets: The values.
+    The API may repeat them later. The last 400 are remembered. UUIDs are ignored: they are the ids that messages name.
     """
     global _signed
+    new = [each for each in secrets if looks_random(each) and not _UUID.fullmatch(each)]
     with _lock:
-        new = [
-            secret
-            for secret in secrets
-            if looks_random(secret) and not _UUID.fullmatch(secret) and secret not in _signed
-        ]
-        _signed = (*_signed, *new)[-_MOST_SIGNED:]
+        _signed = (*_signed, *(each for each in new if each not in _signed))[-_MOST_SIGNED:]
 
 
 def looks_random(text: str) -> bool:
-    """
-    Return whether a text may be a signature or a token: long, and letters and digits mixed.
-
-    :param text: The text.
-    """
+    """Return whether a text may be a signature or a token: long, with letters and digits."""
     return len(text) >= 12 and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def redact(text: str, secrets: Iterable[str] = (), *, longest: int | None = None) -> str:
     """
-    Mask what could be a secret in ``text``: the given secrets, Mosaic keys, and the queries of links.
+    Mask all secrets in a text, and escape control characters except line feeds and tabs.
 
-    Control characters are escaped, except for line feeds and tabs.
-
-    :param text: Any text, for example the ``detail`` of an error answer.
-    :param secrets: Exact strings to mask besides what is recognized by its shape, in any spelling that a server may
-        give them.
-    :param longest: How much of it is wanted; the rest is not even looked at.
+    :param secrets: Exact values to mask, besides those that are remembered or recognized by their shape.
+    :param longest: Characters of the result. The rest of a long text is not read.
     """
-    text = _masked_values(text, (*secrets, *_known), None if longest is None else longest * _READ_AHEAD)
-    text = _TOKENS.sub(MASK, _masked_signed(text))
-    text = _ODD_USERINFO.sub("", text)
-    text = _URL.sub(_masked, text)
-    text = _ENCODED_URL.sub(_masked_encoded, text)
+    text = _mask_values(text, (*secrets, *_known), None if longest is None else longest * _READ_AHEAD)
+    text = _TOKENS.sub(MASK, _mask_signed(text))
+    text = _USERINFO_WITH_SLASH.sub("", text)
+    text = _URL.sub(_mask_link, text)
+    text = _ENCODED_URL.sub(_mask_encoded_link, text)
     text = _QUERY.sub(rf"\g<mark>{MASK}", text)
     text = visible(text)
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
 
 
 def one_line(text: str, secrets: Iterable[str] = (), *, longest: int = _LONGEST_LABEL) -> str:
-    """
-    Redact a text of the server, and bring it onto one line.
-
-    :param text: The text.
-    :param secrets: Exact strings to mask.
-    :param longest: The most characters that are kept.
-    """
+    """Redact a text of the server, and replace line feeds and tabs by spaces."""
     return re.sub(r"[\t\n]+", " ", redact(text, secrets, longest=longest))
 
 
 def label(text: str) -> str:
-    """
-    Return an id, a status or a name of the server as it may stand in any text: short, on one line, visible.
-
-    :param text: What the server sent.
-    """
-    text = _masked_values(text, _known, _LONGEST_LABEL * 2)
+    """Return an id, status or name of the server for use in messages: at most 200 characters, on one line, visible."""
+    text = _mask_values(text, _known, _LONGEST_LABEL * 2)
     if not text.isprintable():
         text = re.sub(r"[\t\n]+", " ", visible(text))
     return text if len(text) <= _LONGEST_LABEL else text[:_LONGEST_LABEL] + "…"
 
 
 def holds_known_secret(text: str) -> bool:
-    """
-    Return whether a text has a remembered secret in it.
-
-    :param text: What the server sent as an id.
-    """
+    """Return whether a text contains a remembered secret."""
     return any(secret in text for secret in _known)
 
 
 def masked(text: str) -> str:
-    """
-    Mask the remembered secrets in a text of ours, and escape control characters.
-
-    :param text: A message that was composed of texts which are redacted already.
-    """
-    return visible(_masked_values(_masked_signed(text), _known, None))
+    """Mask the remembered secrets in a message that was composed of redacted texts, and escape control characters."""
+    return visible(_mask_values(_mask_signed(text), _known, None))
 
 
 def visible(text: str) -> str:
-    """
-    Escape control characters, and those that change the direction of a text.
-
-    :param text: The text; its line feeds and tabs stay.
-    """
+    """Escape control characters, except line feeds and tabs, and characters that change the direction of text."""
     if text.isprintable():
         return text
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
@@ -183,33 +155,29 @@ def visible(text: str) -> str:
 
 def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
     """
-    Return what a signed link holds that may open it: each value of its query and parameters, and its path.
+    Return the values of signed links that give access: those of the query, parameters and path.
 
-    A storage host may repeat any of them in its answer.
+    A storage host may repeat any of them in a response.
 
-    :param links: The links.
-    :param path: Whether the path is wanted: it may hold ids that our own messages name.
+    :param path: Whether to include the path, which may contain ids that messages name.
     """
     found: dict[str, None] = {}
     for link in links:
-        _gather(link if path else _without_path(link), found, depth=3)
+        _add_link_values(link if path else _without_path(link), found, depth=3)
     return tuple(found)[:_MOST_VALUES]
 
 
 def values(texts: Iterable[str]) -> tuple[str, ...]:
-    """
-    Return those of some values that are worth masking: not ``201``, not ``en``.
-
-    :param texts: The values.
-    """
-    return tuple(dict.fromkeys(text for text in texts if _is_value(text)))
+    """Return the values that are long enough to mask: not ``201``, not ``en``."""
+    long = [text for text in texts if len(text) >= (_SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)]
+    return tuple(dict.fromkeys(long))
 
 
 def _without_path(link: str) -> str:
     return re.sub(r"(?<=://)[^;?#]*", "", link, count=1)
 
 
-def _gather(link: str, found: dict[str, None], depth: int) -> None:
+def _add_link_values(link: str, found: dict[str, None], depth: int) -> None:
     rest = link.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     target = rest[len(authority) :]
@@ -221,36 +189,32 @@ def _gather(link: str, found: dict[str, None], depth: int) -> None:
     parts = [value if equals else name for name, equals, value in (pair.partition("=") for pair in pairs)]
     *folders, name = path.split("/")
     if "." not in name:
-        # With a suffix it is the name of the file, which messages give.
+        # With a suffix, it is a file name, which messages show.
         folders.append(name)
     folders = [part for part in folders if len(part) >= _SHORTEST_COMMON]
     found |= dict.fromkeys(values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders]))
     for part in parts:
         inner = unquote(part)
         if depth and "://" in inner:
-            _gather(inner, found, depth - 1)
+            _add_link_values(inner, found, depth - 1)
 
 
-def _is_value(text: str) -> bool:
-    return len(text) >= (_SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)
-
-
-def _masked_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
-    """The text, or the beginning of one that is longer than ``most``, without the secrets."""
-    longest = max(map(len, secrets), default=0) * 3
-    cut = most is not None and len(text) > most
-    if most is not None and cut:
-        text = text[: most + longest]
+def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
+    """Mask the secrets in a text, or in about the first ``most`` characters of a longer one."""
     pattern = _pattern(secrets)
-    if pattern is not None:
+    if most is None or len(text) <= most:
+        return pattern.sub(MASK, text) if pattern else text
+    # A secret that the cut leaves incomplete is not found. It lies within the length of a secret, encoded, from the
+    # end.
+    longest = max(map(len, secrets), default=0) * 3
+    text = text[: most + longest]
+    if pattern:
         text = pattern.sub(MASK, text)
-    if cut:
-        # What is left of a secret that was cut in two lies within its length from the end.
-        text = _whole_words(text[: max(0, len(text) - longest)] if longest else text)
-    return text
+        text = text[: max(0, len(text) - longest)]
+    return _without_last_word(text)
 
 
-def _masked_signed(text: str) -> str:
+def _mask_signed(text: str) -> str:
     for secret in _signed:
         if secret in text:
             text = text.replace(secret, MASK)
@@ -259,18 +223,21 @@ def _masked_signed(text: str) -> str:
 
 @lru_cache(maxsize=16)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    forms = {form for secret in secrets if secret for form in _spellings(secret)}
-    # The longest first: one may be the beginning of another.
-    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE) if forms else None
+    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    # The longest first: one may be a prefix of another.
+    alternatives = "|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
+    return re.compile(alternatives, re.IGNORECASE) if spellings else None
 
 
 def _spellings(secret: str) -> set[str]:
-    """How servers repeat a value: as it is, percent-encoded once or twice, or decoded, in HTML, in JSON, in a repr."""
+    """Return the spellings in which servers repeat a value: encoded, decoded, in HTML, in JSON, as a ``repr``."""
     encoded = quote(secret, safe="", errors="replace")
-    bare = re.sub(r"\A(?:mk|whsk)_", "", secret)
-    # What is left of a key without its prefix may be a word.
-    plain = {secret, unquote(secret), unquote_plus(secret), bare if len(bare) >= _SHORTEST_COMMON else secret}
-    written = {
+    without_prefix = re.sub(r"\A(?:mk|whsk)_", "", secret)
+    spellings = {
+        unquote(secret),
+        unquote_plus(secret),
+        # A short key without its prefix may be a word.
+        without_prefix if len(without_prefix) >= _SHORTEST_COMMON else secret,
         encoded,
         quote(encoded, safe=""),
         quote(secret, errors="replace"),
@@ -280,27 +247,25 @@ def _spellings(secret: str) -> set[str]:
         repr(secret)[1:-1],
         " ".join(secret.split()),
     }
-    return {secret} | {form for form in plain | written if len(form) >= _SHORTEST_VALUE}
+    return {secret} | {spelling for spelling in spellings if len(spelling) >= _SHORTEST_VALUE}
 
 
-def _masked(link: re.Match[str]) -> str:
-    # In object storage the part before the @ names an Airflow connection, or Azure's container.
-    place = link["userinfo"] or ""
+def _mask_link(link: re.Match[str]) -> str:
+    userinfo = link["userinfo"] or ""
     before = link.string[max(0, link.start() - _LONGEST_SCHEME - 1) : link.start()]
-    if not (_PLACE.fullmatch(place) and _NAMES_A_PLACE.search(before)):
-        place = ""
-    parameters = f";{MASK}" if link["parameters"] else ""
-    query = f"?{MASK}" if link["query"] else ""
-    fragment = f"#{MASK}" if link["fragment"] else ""
-    return f"{link['head']}{place}{link['rest']}{parameters}{query}{fragment}"
+    if not (_STORAGE_USERINFO.fullmatch(userinfo) and _STORAGE_SCHEME.search(before)):
+        userinfo = ""
+    parts = (("parameters", ";"), ("query", "?"), ("fragment", "#"))
+    masks = "".join(mark + MASK for part, mark in parts if link[part])
+    return f"{link['head']}{userinfo}{link['rest']}{masks}"
 
 
-def _masked_encoded(link: re.Match[str]) -> str:
+def _mask_encoded_link(link: re.Match[str]) -> str:
     rest = _ENCODED_USERINFO.sub("", link["rest"], count=1)
     return f"{link['head']}{rest}{MASK if link['query'] else ''}"
 
 
-def _whole_words(text: str) -> str:
-    """Without the last word of a text that was cut: half a link does not look like one."""
+def _without_last_word(text: str) -> str:
+    """Remove the last word of a text that was cut: half of a link is not recognized as a link."""
     end = max(text.rfind(mark) for mark in " \t\n\"'<>")
     return text[:end] if end > 0 else text

@@ -1,4 +1,4 @@
-"""May this call be sent again after that outcome, and when. One policy for both transports."""
+"""Decide whether and when to send a call again. One policy for both transports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
 def may_send_again(call: Call[Any], error: BaseException) -> bool:
     """
-    Whether sending ``call`` once more after ``error`` could help and can do no harm.
+    Return whether sending ``call`` again after ``error`` may help and is safe.
 
-    A call with effects is sent again only when the first sending surely had none: the connection was refused, the name
-    not found, 429, or a 503 that says when to come back. A call that moves money never is.
-
-    :param call: What was sent.
-    :param error: How it ended.
+    A call with effects is sent again only if it had none for certain: connection refused, host not found, 429, or a 503
+    with ``Retry-After``. A call that moves money is never sent again.
     """
     if not isinstance(error, MosaicError) or not error.transient or call.retry_safety is RetrySafety.NEVER:
         return False
@@ -33,12 +30,13 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """
-    How often and how long one call is tried.
+    Number and timing of the attempts of one call.
 
-    :param attempts: Sendings at most.
-    :param budget: Seconds from the first sending after which none more begins; a longer ``Retry-After`` ends the tries.
-    :param first_pause: Seconds before the second sending, doubled each time, with jitter.
-    :param longest_pause: The longest pause that is not asked for by the server; one that is lasts 15 minutes at most.
+    :param attempts: Maximum number of attempts.
+    :param budget: Seconds after the first attempt in which the last one may start. A longer ``Retry-After`` ends the
+        attempts.
+    :param first_pause: Seconds before the second attempt. They double with each attempt, with jitter.
+    :param longest_pause: Seconds of the longest pause, unless the server asks for a longer one, up to 15 minutes.
     """
 
     attempts: int = 6
@@ -56,56 +54,54 @@ class RetryPolicy:
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
         """
-        Seconds to wait before the next sending: ours or what the server asked for, whichever is longer.
+        Return the seconds to wait before the next attempt: the backoff, or what the server asked for if that is longer.
 
-        :param attempt: How many sendings there were.
-        :param error: How the last one ended.
+        :param attempt: Number of attempts so far.
+        :param error: Error of the last attempt.
         """
-        grown = min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+        backoff = min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         asked = getattr(error, "retry_after", None)
         if asked is None:
-            return grown
+            return backoff
         asked = bounded_cooldown(asked)
-        # Many tasks are told the same moment: the jitter on top spreads them.
-        return max(grown, asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1)))
+        # The server may have sent the same time to many tasks.
+        return max(backoff, asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1)))
 
     def pause_within_budget(self, attempt: int, error: BaseException) -> float:
         """
-        Seconds to wait before a transfer goes on or begins anew.
+        Return the seconds to wait before a transfer is continued or started again.
 
-        A transfer takes as long as it takes, so the budget is that of each pause.
+        The duration of a transfer is not limited, so the budget limits each pause.
 
-        :param attempt: How many tries there were.
-        :param error: How the last one ended.
-        :raises BaseException: It is that error: the server asks for more than the budget.
+        :param attempt: Number of attempts so far.
+        :param error: Error of the last attempt. It is raised if the server asks for a longer pause than the budget.
         """
         pause = self.pause(attempt, error)
         if pause > self.budget:
             raise error
         return pause
 
-    def tenacity(self, call: Call[Any], noted: Callable[[str], None]) -> dict[str, Any]:
+    def tenacity(self, call: Call[Any], log: Callable[[str], None]) -> dict[str, Any]:
         """
-        The policy as the keyword arguments of :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`.
+        Return keyword arguments for :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`.
 
-        :param call: What is sent.
-        :param noted: Gets one line for each repeat.
+        :param log: Called with one line before each further attempt.
         """
 
         def error_of(state: tenacity.RetryCallState) -> BaseException | None:
             return state.outcome.exception() if state.outcome else None
 
-        def note(state: tenacity.RetryCallState) -> None:
-            noted(f"{error_of(state)} Sending it again in {state.upcoming_sleep:.1f} s ({state.attempt_number + 1}).")
+        def log_retry(state: tenacity.RetryCallState) -> None:
+            log(f"{error_of(state)} Attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s.")
 
         return {
             "retry": tenacity.retry_if_exception(lambda error: may_send_again(call, error)),
             "wait": lambda state: self.pause(state.attempt_number, error_of(state)),
             "stop": tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.budget),
-            "before_sleep": note,
+            "before_sleep": log_retry,
             "reraise": True,
         }
 
 
-#: For looking at something again and again: the one who looks counts the faults.
+#: Policy of a poll: the poller counts the errors itself.
 ONCE = RetryPolicy(attempts=1)

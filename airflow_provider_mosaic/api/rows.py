@@ -1,5 +1,5 @@
 """
-Rows: items of lists whose fields are mostly not documented, and how those lists are paged
+Rows: items of lists with mostly undocumented fields, and the pagination of these lists
 (https://docs.mosaic.so/api/observability/overview).
 """
 
@@ -18,18 +18,18 @@ from airflow_provider_mosaic.api.paging import Listing, Page, paged, read_page
 
 R = TypeVar("R", bound="Row")
 
-#: The most that the lists under ``/automations`` give a page.
+#: Documented maximum of items a page under ``/automations``.
 _AUTOMATIONS_LIMIT = 500
 
 
 class Row(Model):
     """
-    One item of a list whose fields are mostly not documented; they are there as they came, by ``model_extra``.
+    One item of a list with mostly undocumented fields, which ``model_extra`` has unchanged.
 
     Other ids in it are not its own: many tasks have the same ``run_id``.
     """
 
-    #: The fields that may hold its id, the first one first.
+    #: Fields that may hold the id of the row, by precedence.
     id_fields: ClassVar[tuple[str, ...]] = ("id",)
 
     id: Words = None
@@ -38,40 +38,32 @@ class Row(Model):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: Any) -> Any:
-        """Keep nulls: a column is there although a row has nothing in it."""
+        """Keep nulls, so that all rows have the same columns. Set the id."""
         if not isinstance(data, Mapping):
             return data
         own = next((data[name] for name in cls.id_fields if data.get(name) is not None), None)
         return {**data, "id": own}
 
     def as_row(self) -> dict[str, Any]:
-        """All fields, for a warehouse: ids first, a null as None."""
+        """Return all fields for a warehouse, ids first."""
         return ids_first(self.model_dump(mode="json"))
 
 
 def ids_first(row: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return a row with its ids in front of everything else.
-
-    :param row: The row.
-    """
+    """Return a row with its ids before all other fields."""
     ids = [name for name in row if name == "id"] + [name for name in row if name.endswith("_id")]
     return {name: row[name] for name in dict.fromkeys([*ids, *row])}
 
 
 def same_columns(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """
-    Return rows that all have the same columns in the same order, ids first; what a row does not have is None.
-
-    :param rows: The rows.
-    """
+    """Return rows with the same columns in the same order, ids first. Missing values are None."""
     found = list(rows)
     columns = ids_first(dict.fromkeys(name for row in found for name in row))
     return [{name: row.get(name) for name in columns} for row in found]
 
 
 def by_cursor(
-    what: str,
+    description: str,
     path: str,
     model: type[R],
     *,
@@ -79,19 +71,18 @@ def by_cursor(
     query: Mapping[str, str | None] | None = None,
 ) -> Listing[R]:
     """
-    A list of rows that is paged by a cursor.
+    Return a list of rows that is paginated by a cursor.
 
-    :param what: What reading it does, as it follows "could not".
+    :param description: What reading it does, as it follows "could not".
     :param path: Path template.
-    :param model: What an item is.
     :param ids: Values of the template's placeholders.
-    :param query: Its filters.
+    :param query: Filters.
     """
-    return paged(what, path, ids=ids, query=query, read=rows_reader(model, path), key=row_key)
+    return paged(description, path, ids=ids, query=query, read=rows_reader(model, path), key=row_key)
 
 
-def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str | None]) -> Listing[R]:
-    """A list that is paged by offset, which is our cursor; the parameters are those of :func:`by_cursor`."""
+def by_offset(description: str, path: str, model: type[R], *, query: Mapping[str, str | None]) -> Listing[R]:
+    """Return a list of rows that is paginated by an offset, which serves as the cursor."""
     read = rows_reader(model, path)
 
     def page(cursor: str | None) -> Call[Page[R]]:
@@ -99,11 +90,11 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
 
         def read_offset(data: Any) -> Page[R]:
             items = read(data).items
-            # Only an empty page is the end: a server that gives fewer than it was asked for has more all the same.
+            # Only an empty page is the last one: a server may return fewer items than requested and have more.
             return Page(items, str(offset + len(items)) if items else None)
 
         return Call(
-            description=what,
+            description=description,
             method="GET",
             path=path,
             query={"limit": _AUTOMATIONS_LIMIT, "offset": offset or None, **query},
@@ -116,21 +107,19 @@ def by_offset(what: str, path: str, model: type[R], *, query: Mapping[str, str |
 
 def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
     """
-    A reader of a page whose list stands under a name that is not documented: the one that the path ends with, or
-    ``items``, or whatever name the only list has.
+    Return a function that reads a page whose list has an undocumented name.
 
-    :param model: What an item is.
-    :param path: Path template.
+    The list is the field named as the end of the path, or ``items``, or the only list in the response.
     """
-    likely = (path.rpartition("/")[2].replace("-", "_"), "items")
+    likely_names = (path.rpartition("/")[2].replace("-", "_"), "items")
 
     def read(data: Any) -> Page[R]:
-        answer = {"items": data} if isinstance(data, list) else object_in(data)
-        lists = [name for name, value in answer.items() if isinstance(value, list)]
-        named = next((name for name in likely if name in lists), None)
+        body = {"items": data} if isinstance(data, list) else object_in(data)
+        lists = [name for name, value in body.items() if isinstance(value, list)]
+        named = next((name for name in likely_names if name in lists), None)
         if named is None and len(lists) != 1:
             raise InvalidResponse(f"it has {len(lists)} lists where one was expected")
-        return read_page(named or lists[0], model.model_validate)(answer)
+        return read_page(named or lists[0], model.model_validate)(body)
 
     return read
 
@@ -140,13 +129,7 @@ def times(
     created_to: datetime | str | None,
     updated_from: datetime | str | None = None,
 ) -> dict[str, str | None]:
-    """
-    The filters by time that all these lists have, as they are sent.
-
-    :param created_from: Created since.
-    :param created_to: Created until.
-    :param updated_from: Changed since.
-    """
+    """Return the query parameters of the filters by time."""
     return {
         "from": optional_moment("created_from", created_from),
         "to": optional_moment("created_to", created_to),
@@ -155,9 +138,5 @@ def times(
 
 
 def row_key(row: Row) -> str:
-    """
-    Return what tells a row from the others of its list: its id, or else all of it.
-
-    :param row: The row.
-    """
+    """Return what identifies a row in its list: its id, or all of its fields if it has none."""
     return row.id if row.id else repr(sorted(row.as_row().items(), key=str))

@@ -1,4 +1,4 @@
-"""What a run is given, checked: videos under four names, an entry for each Video Input tile, parameters of tiles."""
+"""Validate the inputs of a run: videos, entries for each Video Input tile, parameters of tiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _validate_mimir_asset(name: str, value: Any) -> dict[str, Any]:
     return asset
 
 
-#: The ways to name inputs, shorthand for agents with one Video Input tile.
+#: Arguments with videos, for agents with one Video Input tile.
 SOURCES = {
     "video_urls": ListOf(validate_url),
     "video_ids": ListOf(validate_id),
@@ -33,11 +33,10 @@ INPUT_FORMS = tuple(SOURCES)
 
 def validate_videos(video_inputs: object, shorthands: Mapping[str, object]) -> dict[str, Any]:
     """
-    The videos of a run as they are sent.
+    Return the videos of a run as fields of the request.
 
-    :param video_inputs: An entry for each Video Input tile; None for none.
-    :param shorthands: What is given under each of :data:`INPUT_FORMS`; None for nothing.
-    :raises MosaicValidationError: One is wrong in itself, or both ways are taken at once.
+    :param video_inputs: Entries for each Video Input tile, or None.
+    :param shorthands: Value of each of :data:`INPUT_FORMS`, or None.
     """
     validate_one_way(video_inputs, shorthands)
     if video_inputs is not None:
@@ -46,63 +45,55 @@ def validate_videos(video_inputs: object, shorthands: Mapping[str, object]) -> d
 
 
 def validate_one_way(video_inputs: object, shorthands: Mapping[str, object]) -> None:
-    """
-    Raise if the videos of a run are given in both ways.
-
-    :param video_inputs: An entry for each Video Input tile; None for none.
-    :param shorthands: What is given under each of :data:`INPUT_FORMS`; None for nothing.
-    :raises MosaicValidationError: Both are given.
-    """
+    """Raise if both ``video_inputs`` and any of :data:`INPUT_FORMS` are given."""
     given = [form for form, value in shorthands.items() if value is not None]
     if given and video_inputs is not None:
         raise_invalid(
             "video_inputs",
             video_inputs,
-            f"it excludes {', '.join(given)}: put them into the entries, or leave video_inputs out.",
+            f"it excludes {', '.join(given)}. Put them into the entries, or leave video_inputs out.",
         )
 
 
 def validate_params(name: str, update_params: object) -> dict[str, Any]:
     """
-    Parameters by tile as they are sent.
+    Return the parameters of tiles.
 
-    :param name: The argument's name.
-    :param update_params: ``{tile: {name: value}}``; a tile by its id or its name.
-    :raises MosaicValidationError: It is not that.
+    :param update_params: ``{tile: {name: value}}``, where a tile is an id or a name.
     """
     params = validate_mapping(name, update_params)
-    return {_checked_tile(node): validate_mapping(f"{name}[{node!r}]", value) for node, value in params.items()}
+    return {_validate_tile(node): validate_mapping(f"{name}[{node!r}]", value) for node, value in params.items()}
 
 
-def _checked_tile(key: Any) -> str:
-    # The name of a tile, which may have spaces; what it comes to is looked up before the start is sent.
+def _validate_tile(key: Any) -> str:
+    # A name may have spaces. It is resolved to an id before the start is sent.
     if isinstance(key, str) and " " in key.strip() and key.isprintable() and "{{" not in key and "{%" not in key:
         return key
     return validate_name("update_params key", key)
 
 
-def _checked_input(name: str, entry: Any) -> dict[str, Any]:
-    checked = validate_mapping(name, entry)
-    if checked.get("agent_node_id") is None:
-        raise_invalid(name, checked, "it has no agent_node_id: name the Video Input tile that it is for.")
-    validate_id(f"{name}.agent_node_id", checked["agent_node_id"])
+def _validate_entry(name: str, entry: Any) -> dict[str, Any]:
+    entry = validate_mapping(name, entry)
+    if entry.get("agent_node_id") is None:
+        raise_invalid(name, entry, "it has no agent_node_id. Add the id of its Video Input tile.")
+    validate_id(f"{name}.agent_node_id", entry["agent_node_id"])
     for form in INPUT_FORMS:
-        if checked.get(form) is not None:
-            checked[form] = SOURCES[form](f"{name}.{form}", checked[form])
-    if not any(checked.get(form) for form in INPUT_FORMS):
-        raise_invalid(name, checked, f"it has no source: give one of {', '.join(INPUT_FORMS)}.")
-    bounds = [_checked_bound(name, key, checked) for key in ("input_clip_start_ms", "input_clip_end_ms")]
+        if entry.get(form) is not None:
+            entry[form] = SOURCES[form](f"{name}.{form}", entry[form])
+    if not any(entry.get(form) for form in INPUT_FORMS):
+        raise_invalid(name, entry, f"it has no source. Add one of {', '.join(INPUT_FORMS)}.")
+    bounds = [_validate_bound(name, key, entry) for key in ("input_clip_start_ms", "input_clip_end_ms")]
     if None not in bounds and bounds[0] >= bounds[1]:  # type: ignore[operator]
         raise_invalid(
-            name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it begins."
+            name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it starts."
         )
-    return {key: value for key, value in checked.items() if value is not None}
+    return {key: value for key, value in entry.items() if value is not None}
 
 
-validate_video_inputs = ListOf(_checked_input)
+validate_video_inputs = ListOf(_validate_entry)
 
 
-def _checked_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
+def _validate_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
     value = entry.get(key)
     if value is None:
         return None

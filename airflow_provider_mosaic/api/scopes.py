@@ -1,8 +1,8 @@
 """
-What a restricted key needs for a call (https://docs.mosaic.so/api/api-key-scopes).
+Name the scope that a restricted API key needs for a call (https://docs.mosaic.so/api/api-key-scopes).
 
-A scope is ``<entity>:read`` or ``<entity>:write``. Only some are named in the documentation; of the others the pattern
-is known, or nothing but the entity. Which it is, is said.
+A scope is ``<entity>:read`` or ``<entity>:write``. The documentation names only some scopes. For others, the text says
+that the name follows the pattern, or that only the entity is known.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMED = {
     "/storage_batches": "triggers:read",
     "/storage_batch/{batch_id}/items": "triggers:read",
 }
-#: Entities whose scopes have a documented name, by the beginning of the path; the first that fits counts.
+#: Entities with documented scope names, by prefix of the path. The first match counts.
 _ENTITIES = (
     ("/agent/{agent_id}/run", "agent_runs"),
     ("/agent/{agent_id}/triggers", "triggers"),
@@ -30,7 +30,7 @@ _ENTITIES = (
     ("/agent_run", "agent_runs"),
     ("/agent", "agents"),
 )
-#: Entities of which it is only known that there may be scopes for them.
+#: Entities without documented scope names, by the first segment of the path.
 _UNNAMED = {
     "node_types": "node types",
     "node_type": "node types",
@@ -43,19 +43,13 @@ _UNNAMED = {
 
 
 def scope_words(method: str, path: str) -> str:
-    """
-    What a restricted key needs for a call, in words; empty where any key will do.
-
-    :param method: HTTP method.
-    :param path: Path template.
-    """
+    """Return what a restricted key needs for a call, as part of a sentence; empty if any key may send it."""
     if path in _NAMED:
         return f"this needs {_NAMED[path]}"
     reads = method == "GET" or path == "/uploads/get_view_url"
-    entity = next((name for beginning, name in _ENTITIES if path.startswith(beginning)), None)
+    entity = next((name for prefix, name in _ENTITIES if path.startswith(prefix)), None)
     if entity is not None:
         scope = f"{entity}:{'read' if reads else 'write'}"
-        # agents:read, agent_runs:read and triggers:read are named; what else they open, and their like, is not.
         return f"by the pattern of the documented names this needs {scope}"
     unnamed = _UNNAMED.get(path.split("/")[1])
     if unnamed is None:

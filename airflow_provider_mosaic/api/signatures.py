@@ -1,4 +1,4 @@
-"""The parameters by which storage hosts sign links."""
+"""Query parameters that are part of the signature of a link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _NAMES = frozenset(
     {
         "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
         "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
-        # Alibaba OSS; its x-oss-process is asked for and no signature
+        # Alibaba OSS; x-oss-process is not part of the signature
         "ossaccesskeyid", "security-token", "x-oss-signature-version", "x-oss-credential", "x-oss-date",
         "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
         # Tencent COS
@@ -20,9 +20,5 @@ _NAMES = frozenset(
 
 
 def signs(name: str) -> bool:
-    """
-    Return whether a parameter of a link is a part of its signature.
-
-    :param name: The parameter's name.
-    """
+    """Return whether a query parameter is part of the signature of a link."""
     return name.lower().startswith(_PREFIXES) or name.lower() in _NAMES

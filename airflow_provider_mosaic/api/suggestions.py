@@ -1,4 +1,4 @@
-"""The words nearest to one that is not known, for the complaint about it."""
+"""Suggest known names for an unknown one."""
 
 from __future__ import annotations
 
@@ -6,40 +6,27 @@ import difflib
 import re
 from collections.abc import Iterable
 
-#: Characters of a name that are compared: the time grows with the square of their number.
+#: Characters of a name to compare: the time grows with the square of their number.
 _COMPARED = 100
 
 
 def normalize_name(name: str) -> str:
-    """
-    A name without what people write differently: case, spaces, hyphens, underscores.
-
-    :param name: The name of a tile, a parameter or a key.
-    """
+    """Return a name in lower case without spaces, hyphens and underscores."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """
-    The end of a complaint about a word: what was probably meant, or else what there is.
-
-    :param word: What was given.
-    :param known: The words that would have done.
-    """
-    words = sorted(set(known))
-    by_plain = {normalize_name(each)[:_COMPARED]: each for each in words}
-    close = difflib.get_close_matches(normalize_name(word)[:_COMPARED], list(by_plain), n=3, cutoff=0.6)
+    """Return a sentence with the known names that are most similar to ``word``, or with the first 30 if none is."""
+    names = sorted(set(known))
+    by_normalized = {normalize_name(name)[:_COMPARED]: name for name in names}
+    close = difflib.get_close_matches(normalize_name(word)[:_COMPARED], list(by_normalized), n=3, cutoff=0.6)
     if close:
-        return f"Nearest: {', '.join(by_plain[each] for each in close)}."
-    if not words:
-        return "There is none at all."
-    return f"There is:{one_a_line([*words[:30], *(['...'] if len(words) > 30 else [])])}"
+        return f"Nearest: {', '.join(by_normalized[each] for each in close)}."
+    if not names:
+        return "There are none."
+    return f"There is:{one_a_line([*names[:30], *(['...'] if len(names) > 30 else [])])}"
 
 
 def one_a_line(choices: Iterable[str]) -> str:
-    """
-    Write choices one a line, as the end of a complaint.
-
-    :param choices: What there is to choose from.
-    """
+    """Return choices one a line, as the end of a message."""
     return "".join(f"\n    {choice}" for choice in choices)

@@ -1,8 +1,8 @@
 """
-What Mosaic sends to a ``callback_url`` (https://docs.mosaic.so/api/webhooks/events), for a receiver of your own.
+Read the webhooks that Mosaic sends to a ``callback_url`` (https://docs.mosaic.so/api/webhooks/events).
 
-The signature is the shared secret itself: it proves who sent it to anyone who has seen it once, and nothing about the
-body. What a webhook says is a hint; read the run before you believe it::
+The provider has no receiver; this module is for yours. The signature is the shared secret itself: anyone who has seen
+it once can send it, and it does not depend on the body. Treat a webhook as a hint, and read the run::
 
     def receive(headers, body, hook, secret):
         if not signature_fits(headers.get(SIGNATURE_HEADER), secret):
@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Mod
 from airflow_provider_mosaic.api.redaction import label
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
-#: Bytes of the longest body that is read: the end of a run with thousands of outputs. A receiver stops reading there.
+#: Bytes of the longest accepted body: the end of a run with thousands of outputs. A receiver should not read more.
 LONGEST_EVENT = 16 * 1024 * 1024
 
 
@@ -42,16 +42,15 @@ class UpdatedNode(Model):
     outputs: Many[Output] = ()
 
     documented_statuses = RUN_STATUS_WORDS
-    # That of a node is what is told of its errors and outputs; the run itself has both.
+    # The run itself has both.
     lenient_fields = frozenset({"errors", "outputs"})
 
 
 class WebhookEvent(Model):
     """
-    An event: ``RUN_STARTED``, ``RUN_PROGRESS`` or ``RUN_FINISHED``, and ``TEST`` by the documentation of 2025; any
-    other flag is kept as the text it is.
+    A webhook event: ``RUN_STARTED``, ``RUN_PROGRESS``, ``RUN_FINISHED``, or ``TEST`` of 2025. Other flags are kept.
 
-    Events may come late, twice, in another order, or not at all.
+    Events may arrive late, twice, in another order, or never.
     """
 
     flag: Status
@@ -60,44 +59,44 @@ class WebhookEvent(Model):
     status: Status | None = None
     status_message: Words = None
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
-    node_status_counts: NodeCounts = NodeCounts()
+    node_status_counts: NodeCounts = Field(default_factory=NodeCounts)
     errors: Many[NodeErrors] = ()
     inputs: Many[RunInput] = ()
     outputs: Many[Output] = ()
     updated_nodes: Many[UpdatedNode] = ()
     triggered_by: dict[str, Any] | None = None
-    #: Of a ``TEST`` alone, whose ``run_id`` is the word ``test`` and no run.
+    #: Only in a ``TEST``, whose ``run_id`` is the text ``test``.
     message: Words = None
     timestamp: Time = None
 
     documented_statuses = RUN_STATUS_WORDS
-    # It is a hint to read the run: where the rest has an older or newer form, the flag and the ids still are one.
+    # The flag and the ids are enough to read the run.
     lenient_fields = frozenset({"node_status_counts", "errors", "inputs", "outputs", "updated_nodes", "triggered_by"})
 
 
 def signature_fits(signature: str | None, secret: str) -> bool:
     """
-    Whether a webhook carries the shared secret, compared in constant time.
+    Return whether a webhook has the shared secret. Compare in constant time.
 
-    :param signature: The header ``X-Mosaic-Signature``.
-    :param secret: The secret from Mosaic's dashboard; an empty one fits nothing.
+    :param signature: Header ``X-Mosaic-Signature``.
+    :param secret: Secret of Mosaic's dashboard. An empty secret never matches.
     """
     if not signature or not secret:
         return False
     try:
-        given, known = (text.encode("utf-8", "surrogateescape") for text in (signature, secret))
+        received, expected = (text.encode("utf-8", "surrogateescape") for text in (signature, secret))
     except UnicodeEncodeError:
-        # No bytes of a header decode to this text.
+        # No header decodes to this text.
         return False
-    return hmac.compare_digest(given, known)
+    return hmac.compare_digest(received, expected)
 
 
 def read_event(body: bytes | str) -> WebhookEvent:
     """
-    The event that a webhook's body holds.
+    Read the event in the body of a webhook.
 
-    :param body: The body as it was received, at most :data:`LONGEST_EVENT` bytes.
-    :raises MosaicResponseError: It is no event. Answer the request with 400: another sending would be no event either.
+    :param body: At most :data:`LONGEST_EVENT` bytes.
+    :raises MosaicResponseError: The body is not an event. Respond with 400: a retry would send the same body.
     """
     if len(body) > LONGEST_EVENT:
         raise MosaicResponseError(f"The webhook's body is longer than {LONGEST_EVENT // 1024 // 1024} MiB.")
@@ -106,6 +105,6 @@ def read_event(body: bytes | str) -> WebhookEvent:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = label(".".join(map(str, first["loc"]))) or "the body"
-        raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or wrong.") from None
+        raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or invalid.") from None
     except (ValueError, ArithmeticError, RecursionError):
         raise MosaicResponseError("The webhook's body is not JSON.") from None

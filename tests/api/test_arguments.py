@@ -405,10 +405,10 @@ def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.txt", ".txt does not tell what it is"),
+        ("a.txt", "the asset type is unknown for .txt"),
         ("a.mxf", "Set asset_type to video, audio or image"),
-        ("a", "a name without a suffix does not tell what it is"),
-        (".mp4", "a name without a suffix does not tell what it is"),
+        ("a", "the asset type is unknown for a name without a suffix"),
+        (".mp4", "the asset type is unknown for a name without a suffix"),
     ],
 )
 def test_what_a_file_is_is_only_guessed_from_a_documented_suffix(name: str, words: str) -> None:

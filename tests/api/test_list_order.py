@@ -107,12 +107,12 @@ def clip(**bounds: Any) -> list[dict[str, Any]]:
         (
             {"video_inputs": clip(input_clip_start_ms=5, input_clip_end_ms=5)},
             "video_inputs[0]",
-            "ends before it begins",
+            "ends before it starts",
         ),
         (
             {"video_inputs": clip(input_clip_start_ms=9, input_clip_end_ms=5)},
             "video_inputs[0]",
-            "ends before it begins",
+            "ends before it starts",
         ),
         ({"update_params": []}, "update_params", "must be an object"),
         ({"update_params": {"n": 5}}, "update_params['n']", "must be an object"),

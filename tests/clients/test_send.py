@@ -328,7 +328,7 @@ def test_start_follows_redirects_that_keep_the_request(transport: Transport, sta
 @pytest.mark.parametrize("status", [301, 302])
 def test_start_does_not_follow_redirects_that_change_the_method(transport: Transport, status: int) -> None:
     with HostileServer(answer(status, Location="/elsewhere"), answer(200, STARTED)) as server:
-        with pytest.raises(MosaicResponseError, match="check the connection's host"):
+        with pytest.raises(MosaicResponseError, match="Check the connection's host"):
             transport.send(access_to(server.url), paid_call())
         assert server.count == 1
 

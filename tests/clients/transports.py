@@ -28,7 +28,7 @@ def access_to(url: str, *, timeout: float = 20.0, connect_timeout: float = 5.0, 
 def paid_call(*, patience: float | None = None) -> Call[str]:
     """A call with effects: it starts a run."""
     call = start_run("agent-1", video_urls=["https://cdn.example.org/a.mp4?X-Goog-Signature=hush"])
-    return replace(call, min_timeout=patience)
+    return replace(call, min_timeout=patience or 0.0)
 
 
 class Transport:

@@ -173,7 +173,7 @@ def test_a_connection_is_an_address_and_a_key(
         (as_json(), "no API key"),
         (as_json(password=""), "no API key"),
         (as_json(password="  "), "no API key"),
-        (as_json(password="mk_hush hush"), "characters that no key has"),
+        (as_json(password="mk_hush hush"), "invalid characters"),
         ("mosaic://", "no API key"),
         ("nonsense", "no API key"),
         (
@@ -403,7 +403,7 @@ USER = {"user_id": "u", "email": "someone@example.org", "is_admin": True, "api_k
         (200, {**ORGANIZATION, "scopes": []}, True, "with scopes (none)."),
         (200, USER, True, "as someone@example.org, with all scopes."),
         (200, {}, True, "as an unnamed organization"),
-        (401, {"detail": f"Bearer {KEY} is revoked", "error": "invalid_api_key"}, False, "set a valid key"),
+        (401, {"detail": f"Bearer {KEY} is revoked", "error": "invalid_api_key"}, False, "Set a valid API key"),
         (403, {"detail": "plan"}, False, "MosaicPermissionError"),
         (404, b"<html>nginx</html>", False, "an HTML page"),
         (200, b"<!DOCTYPE html><title>Login</title>", False, "an HTML page titled 'Login'"),

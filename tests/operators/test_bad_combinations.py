@@ -44,7 +44,7 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
                 }
             ]
         },
-        "ends before it begins",
+        "ends before it starts",
     ),
 ]
 

@@ -68,7 +68,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (MosaicDownloadOutputsOperator, {"include": "video,premiere"}, r"^include\[0\]='video,premiere'"),
     (MosaicDownloadOutputsOperator, {"include": [TEMPLATE, "vidoe"]}, r"^include\[1\]='vidoe'"),
     (MosaicUploadOperator, {"asset_type": "movie"}, "^asset_type='movie': it must be one of video, audio, image"),
-    (MosaicUploadOperator, {"source": "/a/report.txt"}, r"^source='/a/report.txt': \.txt does not tell what it is"),
+    (MosaicUploadOperator, {"source": "/a/report.txt"}, r"^source='/a/report.txt': the asset type is unknown"),
     (MosaicSocialPostOperator, {"social_connection_ids": None}, "the post has no destination"),
     (MosaicSocialPostOperator, {"platforms": TEMPLATE}, "give it or social_connection_ids, not both"),
     (MosaicSocialPostOperator, {"text": " "}, "neither text nor media"),
