@@ -20,6 +20,7 @@ class Row:
     :param figure: What was measured, with its unit.
     :param ours: Ours.
     :param theirs: The same of others, by their names.
+    :param ratio: Ours to theirs, if it is not the ratio of the two figures.
     :param goal: The goal in words; None where there is none.
     :param met: Whether it was met.
     """
@@ -27,6 +28,7 @@ class Row:
     figure: str
     ours: float
     theirs: Mapping[str, float] = field(default_factory=dict)
+    ratio: float | None = None
     goal: str | None = None
     met: bool = True
 
@@ -34,7 +36,8 @@ class Row:
         theirs = ", ".join(f"{name} {number(value)}" for name, value in self.theirs.items())
         # The leanest of the others is the one to be compared with.
         least = min(self.theirs.values(), default=0.0)
-        ratio = number(self.ours / least) if least else ""
+        quotient = self.ratio or (self.ours / least if least else 0.0)
+        ratio = number(quotient) if quotient else ""
         verdict = "" if self.goal is None else f"{'met' if self.met else 'MISSED'}: {self.goal}"
         return f"{self.figure:<50}{number(self.ours):>9}  {theirs:<38}{ratio:>7}  {verdict}"
 

@@ -56,13 +56,7 @@ def store(
         # A form serves one transfer. An incomplete one expires by itself.
         form = client.send(start_upload(kind))
         try:
-            send_form(
-                form,
-                source,
-                media_type,
-                policy=client.access.link_policy,
-                on_progress=lambda progress: log.info("%s", progress),
-            )
+            send_form(form, source, media_type, policy=client.access.link_policy)
         except MosaicError as error:
             if not error.transient or transfer == _MAX_TRANSFERS:
                 raise

@@ -7,6 +7,7 @@ with any of 400, 401, 403, 404 and 410.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -27,10 +28,12 @@ from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
-from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, size_words
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
+
+log = logging.getLogger(__name__)
 
 __all__ = ["FileInfo", "fetch", "measure", "read_file_info"]
 
@@ -54,7 +57,6 @@ def fetch(
     destination: Destination,
     *,
     policy: LinkPolicy = PUBLIC,
-    on_progress: Callable[[Progress], None] | None = None,
     timeout: float = 60.0,
     retries: RetryPolicy | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -68,7 +70,6 @@ def fetch(
     :param get_url: Returns a signed URL, a fresh one at each call.
     :param destination: Where to save the file.
     :param policy: Where the URL and its redirects may lead.
-    :param on_progress: Called now and then during the transfer, and once at its end.
     :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
     :param retries: Interruptions in a row without a new byte, and the pauses between them.
     :param sleep: Waits before a retry.
@@ -77,8 +78,7 @@ def fetch(
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
-        reporter = ProgressReporter(name=destination.name, total=None, on_progress=on_progress)
-        return _Download(reader, destination, reporter).run()
+        return _Download(reader, destination).run()
 
 
 def measure(
@@ -86,7 +86,6 @@ def measure(
     *,
     max_bytes: int,
     policy: LinkPolicy = PUBLIC,
-    on_progress: Callable[[Progress], None] | None = None,
     timeout: float = 60.0,
     retries: RetryPolicy | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -101,9 +100,9 @@ def measure(
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
-        reporter = ProgressReporter(name="an output, only measured", total=None, on_progress=on_progress)
+        nowhere = _NoDestination(name="an output, only measured", shown="nowhere")
         try:
-            return _Download(reader, _NoDestination(name="an output", shown="nowhere"), reporter, max_bytes).run()
+            return _Download(reader, nowhere, max_bytes).run()
         except _TooLong:
             return None
 
@@ -315,16 +314,10 @@ class _SignedUrlReader:
 class _Download:
     """A file on its way, over several requests."""
 
-    def __init__(
-        self,
-        reader: _SignedUrlReader,
-        destination: Destination,
-        reporter: ProgressReporter,
-        max_bytes: int | None = None,
-    ) -> None:
+    def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
         self._reader = reader
         self._destination = destination
-        self._reporter = reporter
+        self._progress = ProgressLog(destination.name, log.info)
         self._max_bytes = max_bytes
         self._file: PartialFile | None = None
         self._info: FileInfo | None = None
@@ -351,7 +344,7 @@ class _Download:
             if self._file is not None:
                 self._file.discard()
             raise
-        self._reporter.finish(self._received)
+        self._progress.finish(self._received)
         return self._received
 
     def _range_headers(self) -> dict[str, str]:
@@ -392,7 +385,7 @@ class _Download:
                 self._file.restart()
         self._received = 0
         self._info = info
-        self._reporter.total = info.size
+        self._progress.total = info.size
         return self._file
 
     def _restart(self, problem: str) -> _Interrupted:
@@ -427,7 +420,7 @@ class _Download:
             self._received += len(block)
             if self._received <= limit:
                 self._most_received = max(self._most_received, self._received)
-                self._reporter.update(self._received)
+                self._progress.update(self._received)
         if size is None and self._received > limit:
             self._reader.raise_not_a_file(f"sent more than {size_words(limit)} without a length", response.status_code)
         # urllib3 1.26 reports no error for an incomplete body.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import logging
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any, NoReturn, cast
 
@@ -24,7 +25,7 @@ from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.file_info import file_info
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame, multipart_frame
-from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, size_words
 from airflow_provider_mosaic.clients.signed_urls import (
     TRANSFER_ERRORS,
     check_is_http,
@@ -36,6 +37,8 @@ from airflow_provider_mosaic.clients.signed_urls import (
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
 from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, read_error_response
 from airflow_provider_mosaic.clients.storage_session import ForbiddenLink, open_storage_session
+
+log = logging.getLogger(__name__)
 
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})
@@ -53,7 +56,6 @@ def send_form(
     connect_timeout: float = 10.0,
     send_timeout: float = 60.0,
     timeout: float = 300.0,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
     """
     Send a file to the storage host, once.
@@ -68,15 +70,14 @@ def send_form(
     :param connect_timeout: Seconds to wait for a connection.
     :param send_timeout: Seconds that may pass without the host taking a byte.
     :param timeout: Seconds to wait for the response after the last byte.
-    :param on_progress: Called now and then during the transfer, and once at its end.
     :raises MosaicValidationError: The file is too large, or changed while it was sent.
     :raises MosaicError: The file could not be sent; the class tells what to do.
     """
     check_size(form, source)
     remember_signed(form.signature)
     frame = multipart_frame(form.upload_fields, file_name=source.name, media_type=media_type)
-    reporter = ProgressReporter(name=source.name, total=source.size, on_progress=on_progress)
-    body = _Body(frame, source, reporter)
+    progress = ProgressLog(source.name, log.info, total=source.size)
+    body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
     check_is_http(form.upload_url, action=action, given_by="the form from Mosaic", secrets=form.secrets)
     try:
@@ -105,7 +106,7 @@ def send_form(
         raise forbidden_error(error, action=action, method="POST", url=form.upload_url) from None
     except TRANSFER_ERRORS as error:
         raise transfer_error(error, action=action, method="POST", url=form.upload_url, secrets=form.secrets) from None
-    reporter.finish(source.size)
+    progress.finish(source.size)
 
 
 def check_size(form: UploadForm, source: Source) -> None:
@@ -122,10 +123,10 @@ def check_size(form: UploadForm, source: Source) -> None:
 class _Body:
     """The form as requests sends it: with a ``Content-Length``, block by block."""
 
-    def __init__(self, frame: MultipartFrame, source: Source, reporter: ProgressReporter) -> None:
+    def __init__(self, frame: MultipartFrame, source: Source, progress: ProgressLog) -> None:
         self._frame = frame
         self._source = source
-        self._reporter = reporter
+        self._progress = progress
         self._blocks: Generator[memoryview, None, None] | None = None
         self.complete = False
 
@@ -140,7 +141,7 @@ class _Body:
             size = len(block)
             yield block
             done += size
-            self._reporter.update(done)
+            self._progress.update(done)
         self.complete = True
         yield memoryview(self._frame.after)
 

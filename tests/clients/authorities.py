@@ -18,7 +18,7 @@ _NAME = "mosaic test authority"
 
 class Authority:
     """
-    A certificate authority that nobody trusts by itself.
+    A certificate authority that no client trusts by default.
 
     :param place: A folder for its files.
     """
@@ -38,13 +38,13 @@ class Authority:
         #: The authority's certificate as a file.
         self.file = place / "authority.pem"
         self.file.write_bytes(text)
-        #: The same in a folder, under the name by which OpenSSL looks for it.
+        #: The same in a directory, under the name that OpenSSL expects.
         self.folder = place / "authorities"
         self.folder.mkdir()
         (self.folder / f"{_hash_of(_NAME)}.0").write_bytes(text)
 
     def server_context(self, *hosts: str) -> ssl.SSLContext:
-        """What a server needs to speak as ``hosts``."""
+        """Return the TLS context of a server for ``hosts``."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [
             x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts
@@ -96,7 +96,7 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 
 def _hash_of(name: str) -> str:
-    """The hash of a subject of one common name, as ``openssl x509 -hash`` gives it."""
+    """Return the hash of a common name, as ``openssl x509 -hash`` does."""
     value = bytes([0x0C, len(name)]) + name.encode()
     pair = bytes([0x06, 3, 0x55, 4, 3]) + value
     entry = bytes([0x30, len(pair)]) + pair

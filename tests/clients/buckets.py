@@ -14,7 +14,7 @@ CONNECTION = "test_s3"
 
 @pytest.fixture(scope="session", name="s3_server")
 def running_s3_server() -> Iterator[str]:
-    """The address of the server."""
+    """Start moto's S3 server, and return its URL."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -26,7 +26,7 @@ def running_s3_server() -> Iterator[str]:
 
 @pytest.fixture(name="s3_client")
 def client_of_s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """boto3's own client, to look at the bucket with other eyes."""
+    """Return boto3's client, to check the bucket without fsspec."""
     import boto3
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
@@ -47,7 +47,7 @@ def client_of_s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[An
 
 @pytest.fixture(name="s3")
 def bucket_in_s3(s3_client: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The bucket as Airflow's object storage, by a connection."""
+    """Return the bucket as an ObjectStoragePath with a connection."""
     from airflow.sdk import ObjectStoragePath
 
     connection = {
@@ -62,7 +62,7 @@ def bucket_in_s3(s3_client: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(name="memory")
 def folder_in_memory() -> Iterator[Any]:
-    """A folder in memory. Airflow knows that storage only when it is attached."""
+    """Return a directory in memory. Airflow needs that storage attached."""
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import attach
     from fsspec.implementations.memory import MemoryFileSystem

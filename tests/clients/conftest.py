@@ -10,12 +10,12 @@ _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CE
 
 @pytest.fixture
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxies and no authorities of the machine that runs the tests."""
+    """Remove the proxies and certificate authorities of this machine."""
     for name in (*_PROXIES, *map(str.lower, _PROXIES), *_AUTHORITIES):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(params=["sync", "async"])
 def transport(request: pytest.FixtureRequest, plain_environment: None) -> Transport:
-    """Each transport in turn."""
+    """Return each transport in turn."""
     return Transport(request.param)

@@ -1,4 +1,4 @@
-"""An API and a storage host that repeat every secret of a request in every place of an answer, and what listens."""
+"""An API and a storage host that repeat every secret of a request in every part of a response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.errors import MosaicError
 
 from .servers import Listener, Seen, read_request
 
-# None of these looks like a secret: nothing may rest on their looks.
+# None of these has the pattern of a secret: masking must not depend on it.
 KEY = "plainkey77c1e0"
 FIELDS = {
     "key": "org/upload4411/film",
@@ -39,13 +39,13 @@ OF_LINK = (*QUERY.values(), FOLDER, PARAMETER)
 
 
 def echo_of(*secrets: str) -> str:
-    """Some secrets, as they are and percent-encoded."""
+    """Return secrets, plain and percent-encoded."""
     return " ".join([*secrets, *(quote(secret, "") for secret in secrets)])
 
 
-#: All there are, for places that are never shown: headers, and reasons.
+#: All secrets, for parts that are never shown: headers and reason phrases.
 ECHO = echo_of(*SECRETS)
-#: What was sent to one host, as it may be repeated where its words are shown.
+#: What one host received, for parts whose text is shown.
 ECHO_OF_CALL = echo_of(KEY, PROXY_PASSWORD)
 ECHO_OF_FORM = f"{echo_of(*OF_FORM)} {FORM_TARGET}"
 ECHO_OF_LINK = f"{LINK_TARGET} {echo_of(*OF_LINK)}"
@@ -66,7 +66,7 @@ def http(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 def refusals(status: int, echo: str) -> dict[str, Answer]:
-    """Answers to a request that is refused with a status, each with the same words in it, in another place."""
+    """Return error responses with the same text, each in another part."""
     xml = f"<Error><Code>Denied</Code><Message>{echo}</Message></Error>"
     bodies = {
         "detail": json.dumps({"detail": echo}),
@@ -86,7 +86,7 @@ def _always(answer: bytes) -> Answer:
 
 
 def broken(echo: str) -> dict[str, Answer]:
-    """Answers that no library can read, or that lead elsewhere."""
+    """Return malformed responses and redirects."""
     loud = echo.encode()
     host = re.sub("[^a-z0-9]", "", echo.split("=")[-1].split()[0])
     answers = {
@@ -103,16 +103,16 @@ def broken(echo: str) -> dict[str, Answer]:
 
 
 def unparsable_headers(answer: bytes) -> bytes:
-    """The same answer with a line among its headers that urllib3 warns of."""
+    """Add a header that urllib3 logs a warning about."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return head + b"\r\nno header: at all\r\n" + f"{ECHO}\r\nSet-Cookie: id={COOKIE}".encode() + b"\r\n\r\n" + body
 
 
 class EchoingServer(Listener):
     """
-    A server that answers as it is told.
+    A server with one kind of response.
 
-    :param answer: Makes the answer to a request.
+    :param answer: Returns the response to a request.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -139,12 +139,12 @@ class _Everything(logging.Handler):
 
 @contextmanager
 def every_line() -> Iterator[list[str]]:
-    """All lines of all loggers, at every level, those that do not propagate and those that are created within too."""
+    """Collect the lines of all loggers at every level, also of those that do not propagate or are created later."""
     lines: list[str] = []
     handler = _Everything(lines)
     root = logging.getLogger()
     names = ("urllib3", "urllib3.connection", "urllib3.connectionpool", "httpx", "httpcore", "httpcore.http11")
-    # Their own handlers, as a deployment may configure them.
+    # With their own handlers, as a deployment may configure them.
     loggers = [root, *map(logging.getLogger, names), logging.getLogger("airflow_provider_mosaic")]
     before = [(logger, logger.level, logger.propagate, logger.disabled) for logger in loggers]
     for logger in loggers:
@@ -161,8 +161,8 @@ def every_line() -> Iterator[list[str]]:
             logger.propagate, logger.disabled = propagate, disabled
 
 
-def told(error: BaseException) -> str:
-    """All that any log could say of an error."""
+def texts_of(error: BaseException) -> str:
+    """Return all texts that a log could contain of an error."""
     parts = [*traceback.format_exception(error)]
     link: BaseException | None = error
     while link is not None:
@@ -172,15 +172,15 @@ def told(error: BaseException) -> str:
 
 
 def outcome(action: Callable[[], object]) -> str:
-    """All that could be shown of what an action returns, or of Mosaic's error that it raises."""
+    """Return all texts of what an action returns or raises."""
     try:
         return repr(action())
     except MosaicError as error:
-        return told(error)
+        return texts_of(error)
 
 
 def leaks(*texts: Any) -> dict[str, str]:
-    """The secrets that are in some texts, each with the place where it was found, in any spelling."""
+    """Return the secrets that texts contain in any encoding, each with its context."""
     found = {}
     for secret in SECRETS:
         for spelled in (secret, quote(secret, ""), json.dumps(secret)[1:-1]):

@@ -1,4 +1,4 @@
-"""Transfers with hosts on this machine, as a connection to a local Mosaic allows them."""
+"""The transfer functions with a link policy that permits hosts on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API key goes to the host of the connection alone, whatever a redirect, a host or a proxy looks like."""
+"""The API key is sent only to the connection's host, for any redirect, host or proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .transports import KEY, Transport, access_to, paid_call
 
 pytestmark = pytest.mark.hostile
 
-#: Redirects to another host that some library reads as one to this host, or the other way round.
+#: Redirects that one library reads as this host and another library as another host.
 SPELLINGS = [
     "http://{evil}\\@{here}/x",
     "//{evil}\\@{here}/x",
@@ -60,7 +60,7 @@ def evil() -> Iterator[HostileServer]:
 
 
 def redirect(status: int, place: str, evil: HostileServer) -> Reply:
-    """A redirect that is spelled with the port that it was asked at."""
+    """Reply with a redirect that contains the server's own port."""
 
     def reply(connection: socket.socket) -> bool:
         here = f"127.0.0.1:{connection.getsockname()[1]}"
@@ -79,7 +79,7 @@ def test_redirects_never_send_key_or_body_to_another_host(
             with pytest.raises(MosaicError):
                 transport.send(access_to(server.url), call, retries=ONCE)
             assert evil.seen == [], place
-            # Where it was followed all the same, it was to a path of the same host.
+            # A redirect that was followed led to a path of the same host.
             assert {seen.headers["host"] for seen in server.seen} == {f"127.0.0.1:{server.port}"}, place
 
 
@@ -87,7 +87,7 @@ def test_redirects_change_only_path_and_query(transport: Transport) -> None:
     places = {
         "http://{here}": ("/",),
         "http://{here}/a%2Fb?c=d#e": ("/a%2Fb?c=d",),
-        # Older versions of requests make one slash of two.
+        # Older versions of requests merge two slashes.
         "//{here}//a;b@c": ("/a;b@c", "//a;b@c"),
         "?q": ("/whoami?q",),
     }
@@ -132,7 +132,7 @@ def test_ambiguous_hosts_are_rejected(host: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-# What a redirect that is not followed says
+# Errors of redirects that are not followed
 
 
 @pytest.mark.parametrize("status", [300, 302, 304, 307])
@@ -184,7 +184,7 @@ def test_endless_redirects_error(transport: Transport, call: Call[object]) -> No
         assert server.count == MOST_REDIRECTS
 
 
-# Plain http
+# HTTP without TLS
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_http_to_localhost_may_use_a_local_proxy(transport: Transport, monkeypat
         assert (len(proxy.seen), server.count) == (1, 1)
 
 
-# What can't be sent
+# Invalid requests
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_malformed_proxy_is_rejected_without_showing_it(
         transport.send(access_to(f"{scheme}://127.0.0.1:9"), paid_call())
     assert "sh@" not in str(caught.value)
     assert "hush" not in str(caught.value)
-    # A transfer takes the same proxy.
+    # Transfers use the same proxy.
     with pytest.raises(MosaicValidationError, match=r"^proxy="), open_session() as session:
         open_url(session, f"{scheme}://127.0.0.1:9/a.mp4", action="read a", connect_timeout=1.0, timeout=1.0)
 

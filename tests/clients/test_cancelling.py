@@ -1,4 +1,4 @@
-"""A call on the event loop that is cancelled ends, also when the answer comes in the same moment."""
+"""A cancelled call ends, also if its response arrives at the same moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_mosaic.clients.async_client import AsyncClient
 
 
 class AtOnce(httpx.AsyncBaseTransport):
-    """Answers a few turns of the event loop later."""
+    """Respond a few turns of the event loop later."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0)
@@ -36,6 +36,6 @@ def test_cancellation_is_never_lost(turns: int) -> None:
             await call
         except asyncio.CancelledError:
             return "cancelled"
-        return "went on"
+        return "continued"
 
     assert asyncio.run(course()) in ("cancelled", "answered before")

@@ -21,7 +21,6 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, local_destination
-from airflow_provider_mosaic.clients.progress import Progress
 
 from .on_loopback import fetch, look
 from .servers import HostileServer, Reply, answer, hang_up, reset, silence
@@ -34,7 +33,7 @@ TAG = '"v1"'
 
 
 class Links:
-    """Links to one server, each with a number, as a signer would make them."""
+    """Signed URLs of one server, each with a number."""
 
     def __init__(self, host: HostileServer) -> None:
         self.host = host
@@ -42,7 +41,7 @@ class Links:
 
     def __call__(self) -> str:
         self.given += 1
-        # As long as real ones are: what is cut short somewhere must not show a part of it.
+        # As long as a real signature: a text that is cut must not contain a part of it.
         return f"{self.host.url}/cut.mp4?X-Goog-Signature={'cafe' * 200}{self.given}"
 
 
@@ -54,7 +53,7 @@ def fetch_from(host: HostileServer, path: Path, **options: Any) -> tuple[int, Li
 
 @pytest.fixture
 def landing(tmp_path: Path) -> Iterator[Path]:
-    """A place in a folder that does not exist yet; whatever happens, no unfinished file stays in it."""
+    """Return a path in a missing directory, and check that no partial file is left there."""
     path = tmp_path / "made" / "here" / "cut.mp4"
     yield path
     if path.parent.exists():
@@ -258,7 +257,7 @@ def test_old_file_stays_until_the_new_one_is_complete(landing: Path) -> None:
 
 
 class FullDisk(Destination):
-    """A local file on a disk that has room for a part of it."""
+    """A local file on a full disk."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name=path.name, shown=str(path))
@@ -267,7 +266,7 @@ class FullDisk(Destination):
 
     def open(self, size: int | None) -> PartialFile:
         part = self._inner.open(size)
-        # A device of Linux that is always full; what is opened there fails in the kernel, not in a stand-in.
+        # A Linux device that is always full.
         part._stream.close()  # type: ignore[attr-defined]
         part._stream = Path("/dev/full").open("wb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115
         return part
@@ -311,12 +310,11 @@ def test_download_fails_without_a_url(landing: Path) -> None:
         fetch(gone, local_destination(landing))
 
 
-def test_progress_reports_the_end(landing: Path) -> None:
-    reports: list[Progress] = []
+def test_end_of_the_download_is_logged(landing: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     with HostileServer(file(CONTENT)) as host:
-        fetch_from(host, landing, on_progress=reports.append)
-    assert [one.finished for one in reports] == [True]
-    assert (reports[0].done, reports[0].total) == (len(CONTENT), len(CONTENT))
+        fetch_from(host, landing)
+    assert [message.partition(" in ")[0] for message in caplog.messages] == ["cut.mp4: 684 KB"]
 
 
 @pytest.mark.parametrize(

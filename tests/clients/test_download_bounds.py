@@ -1,4 +1,4 @@
-"""Hosts that never end: no transfer fills a disk, and none is held by a trickle."""
+"""Limits of transfers: no host can fill a disk or hold a task."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def dripping(start: bytes, drip: bytes, pause: float = 0.01) -> Reply:
-    """Something, and then the same thing again and again, each time soon enough for any bound on a single read."""
+    """Send a start, then the same bytes again and again, each time within any read timeout."""
 
     def reply(connection: socket.socket) -> bool:
         connection.sendall(start)
@@ -58,12 +58,12 @@ def dripping(start: bytes, drip: bytes, pause: float = 0.01) -> Reply:
     return reply
 
 
-def endless(*, told: int | None = None) -> Reply:
-    """A body without an end."""
+def endless(*, length: int | None = None) -> Reply:
+    """Send an endless body."""
 
     def reply(connection: socket.socket) -> bool:
-        connection.sendall(HEAD if told is None else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % told)
-        chunk = MEBIBYTE if told is not None else b"100000\r\n" + MEBIBYTE + b"\r\n"
+        connection.sendall(HEAD if length is None else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+        chunk = MEBIBYTE if length is not None else b"100000\r\n" + MEBIBYTE + b"\r\n"
         while True:
             connection.sendall(chunk)
 
@@ -74,7 +74,7 @@ def download(url: str, folder: Path) -> Any:
     return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=WINDOW, retries=ONCE)
 
 
-def only_look(url: str, folder: Path) -> Any:
+def read_info(url: str, folder: Path) -> Any:
     return look(lambda: url, timeout=WINDOW, retries=ONCE)
 
 
@@ -110,7 +110,7 @@ IN_THE_BODY = {
 }
 
 
-@pytest.mark.parametrize("ask", [download, only_look, only_measure, read_source, upload])
+@pytest.mark.parametrize("ask", [download, read_info, only_measure, read_source, upload])
 @pytest.mark.parametrize("reply", IN_THE_HEAD.values(), ids=IN_THE_HEAD)
 def test_slow_response_head_times_out(ask: Asking, reply: Reply, tmp_path: Path) -> None:
     started = time.monotonic()
@@ -128,16 +128,18 @@ def test_slow_response_head_times_out(ask: Asking, reply: Reply, tmp_path: Path)
 @pytest.mark.parametrize("reply", IN_THE_BODY.values(), ids=IN_THE_BODY)
 def test_slow_response_body_times_out(ask: Asking, reply: Reply, tmp_path: Path) -> None:
     started = time.monotonic()
-    with (
-        HostileServer(reply) as host,
-        at_most(20 << 20),
-        pytest.raises(MosaicTransportError, match="in time") as caught,
-    ):
+    with HostileServer(reply) as host, pytest.raises(MosaicTransportError, match="in time") as caught:
         ask(host.url, tmp_path)
-    # Two requests of a source, and a window that begins with what came at once.
-    assert time.monotonic() - started < 5
+    # A source sends two requests.
+    assert time.monotonic() - started < 10 * WINDOW
     assert caught.value.transient
     assert not (tmp_path / "x.mp4").exists()
+
+
+def test_endless_trailers_use_little_memory(tmp_path: Path) -> None:
+    reply = IN_THE_BODY["trailers at full speed"]
+    with HostileServer(reply) as host, at_most(20 << 20), pytest.raises(MosaicTransportError):
+        download(host.url, tmp_path)
 
 
 def test_timeout_error_contains_the_rate(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_slow_error_response_keeps_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [0, 40_000])
 def test_repeatedly_slow_host_fails_after_few_retries(tmp_path: Path, given: int) -> None:
     def trickling(connection: socket.socket) -> bool:
-        """A block each time, and then nearly nothing."""
+        """Send a block, then single bytes."""
         start = int(host.seen[-1].headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         file(CONTENT, start=start, keep=given, ETag='"v"')(connection)
         while True:
@@ -182,13 +184,13 @@ def test_slow_connection_above_the_least_rate_succeeds(tmp_path: Path) -> None:
             time.sleep(0.015)
         return False
 
-    # Three windows long, at six times the lowest rate.
+    # For three timeouts, at six times the least rate.
     with HostileServer(slow) as host:
         assert download(host.url, tmp_path) == 6000
 
 
 class SlowPlace(Destination):
-    """A local file whose disk takes longer for a block than a host may take for it."""
+    """A local file on a disk that is slower than a host may be."""
 
     def open(self, size: int | None) -> PartialFile:
         part = local_destination(self.shown).open(size)
@@ -204,12 +206,12 @@ def test_slow_destination_does_not_count_as_slow_host(tmp_path: Path) -> None:
     assert (size, path.read_bytes()) == (len(CONTENT), CONTENT)
 
 
-# --- how much ---
+# --- disk space and size ---
 
 
 @pytest.fixture
 def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A folder whose disk of 200 MiB has 40 MiB left; nothing of what fails stays in it."""
+    """Return a directory with 40 MiB of free space, and check that it is empty afterwards."""
     usage = type(shutil.disk_usage("/"))
     real = os.stat
 
@@ -233,7 +235,7 @@ def test_endless_download_stops_before_the_disk_is_full(small_disk: Path) -> Non
 
 def test_file_larger_than_the_free_space_is_not_fetched(small_disk: Path) -> None:
     expected = r"no room.*40 MB are free, 41 MB are needed"
-    with HostileServer(endless(told=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
+    with HostileServer(endless(length=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
         download(host.url, small_disk)
     assert host.count == 1
 
@@ -257,7 +259,7 @@ def test_endless_download_to_object_storage_fails(memory: Any, monkeypatch: pyte
 
 def test_impossible_size_fails_before_the_transfer(memory: Any) -> None:
     with (
-        HostileServer(endless(told=10**17)) as host,
+        HostileServer(endless(length=10**17)) as host,
         pytest.raises(MosaicResponseError, match="more than any output has"),
     ):
         fetch(lambda: host.url, storage_destination(memory / "x.mp4"), retries=ONCE)

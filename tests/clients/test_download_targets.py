@@ -26,13 +26,13 @@ from .storage_endpoints import file
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
-# More than two parts of an object, and not a whole number of them.
+# More than two parts of a multipart upload, and not a multiple of them.
 CONTENT = os.urandom(13_000_001)
 
 
 @pytest.fixture(params=["memory", "s3", "file"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A folder in each kind of storage."""
+    """Return a directory in each storage."""
     from airflow.sdk import ObjectStoragePath
 
     if request.param == "file":
@@ -125,7 +125,7 @@ def status(key):
 
 kind, endpoint, uri, link = sys.argv[1:]
 path = UPath(uri, key="testing", secret="testing", endpoint_url=endpoint)
-# What botocore loads at its first request, whatever that is, is no part of the transfer.
+# The first request loads modules of botocore, which are not a part of the transfer.
 small = path.parent / "small.bin"
 small.write_bytes(b"x")
 source = storage_source(path) if kind == "read" else None
@@ -139,7 +139,7 @@ print(status("VmHWM") - before)
 """
 
 
-# Another process moves 96 MiB through an S3 server in Python: some five seconds.
+# Takes five seconds: 96 MiB pass through an S3 server in Python.
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak memory")
 @pytest.mark.parametrize(("kind", "most"), [("read", 8), ("write", 24)])
 def test_large_object_uses_little_memory(s3: Any, s3_client: Any, kind: str, most: int) -> None:

@@ -1,4 +1,4 @@
-"""What servers repeat of a request is in no log line, no exception and no representation."""
+"""No log line, exception or repr contains the secrets that a server repeats."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .echoes import (
     leaks,
     outcome,
     refusals,
-    told,
+    texts_of,
     unparsable_headers,
 )
 from .on_loopback import fetch, look, send_form, url_source
@@ -50,7 +50,7 @@ from .transports import Transport
 
 pytestmark = pytest.mark.hostile
 
-#: A proxy sees the way to the host, and its own password.
+#: What a proxy receives: its own password, and the key of plain HTTP.
 ECHO_OF_PROXY = f"{PROXY_PASSWORD} {PROXY_PASSWORD.replace('/', '%2F')} someone:{PROXY_PASSWORD} {KEY}"
 CALLS: dict[str, Call[object]] = {
     "whoami": whoami(),
@@ -73,14 +73,14 @@ def json_of(body: bytes) -> Answer:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_secrets_in_api_responses_stay_hidden(transport: Transport, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    # A password that a server behind the proxy can't know, but whoever plays the proxy does.
+    # The API does not receive this password, but the proxy does.
     monkeypatch.setenv("FTP_PROXY", f"http://someone:{PROXY_PASSWORD}@127.0.0.1:1")
     with EchoingServer(ANSWERS[name]) as server, every_line() as lines:
         access = Access(api_key=KEY, base_url=server.url, timeout=5, connect_timeout=5)
         for call in CALLS.values():
             with pytest.raises(MosaicError) as caught:
                 transport.send(access, call, retries=ONCE)
-            assert not leaks(told(caught.value))
+            assert not leaks(texts_of(caught.value))
         assert not leaks(*lines)
         assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
     library = "urllib3" if transport.kind == "sync" else "httpcore"
@@ -108,7 +108,7 @@ def test_models_do_not_show_the_key(transport: Transport) -> None:
         access = Access(api_key=KEY, base_url=server.url)
         [run] = transport.send(access, get_run("run-1"))
         assert not leaks(repr(run), str(run), f"{run}", repr([run]), repr(access))
-        assert not leaks(told(run_failure(run)), *lines)
+        assert not leaks(texts_of(run_failure(run)), *lines)
     assert run.outputs[0].video_url == f"https://cdn.test{LINK_TARGET}"
     assert run.model_extra == {"odd": ECHO}
 
@@ -118,7 +118,7 @@ def test_unknown_field_names_stay_hidden(transport: Transport) -> None:
     with EchoingServer(json_of(body)) as server, every_line() as lines:
         with pytest.raises(MosaicError) as caught:
             transport.send(Access(api_key=KEY, base_url=server.url), list_social_connections())
-        assert not leaks(told(caught.value), *lines)
+        assert not leaks(texts_of(caught.value), *lines)
 
 
 # Transfers
@@ -138,7 +138,7 @@ def test_secrets_of_a_form_stay_hidden(plain_environment: None, film: Path, stat
         form = UploadForm(asset_id="a1", upload_url=host.url + FORM_TARGET, upload_fields=FIELDS)
         with pytest.raises(MosaicError) as caught:
             send_form(form, local_source(film), "video/mp4")
-        assert not leaks(told(caught.value), repr(form), *lines)
+        assert not leaks(texts_of(caught.value), repr(form), *lines)
         assert FIELDS["policy"].encode() in host.seen[0].body
     assert any(line.startswith("urllib3") for line in lines)
 
@@ -152,7 +152,7 @@ def test_secrets_of_a_form_stay_hidden_in_malformed_responses(plain_environment:
 
 
 def test_successful_upload_logs_no_secrets(plain_environment: None, film: Path) -> None:
-    """The warning of a header that can't be parsed holds the whole address."""
+    """urllib3's warning of an invalid header contains the whole URL."""
     with EchoingServer(lambda _: unparsable_headers(http("204 No Content"))) as host:
         asset = {"video_id": "asset-1", "upload_url": host.url + FORM_TARGET, "upload_fields": FIELDS}
         with HostileServer(answer(200, asset)) as api, every_line() as lines:
@@ -212,14 +212,14 @@ def test_proxy_password_stays_hidden(
             monkeypatch.setenv(f"{scheme}_proxy", f"http://someone:{password}@127.0.0.1:{proxy.port}")
             with pytest.raises(MosaicError) as caught:
                 transport.send(Access(api_key=KEY, base_url=f"{scheme}://mosaic.test"), whoami(), retries=ONCE)
-            assert secret not in told(caught.value)
+            assert secret not in texts_of(caught.value)
             with pytest.raises(MosaicError) as caught:
                 fetch(
                     lambda: f"{scheme}://mosaic.test{LINK_TARGET}",
                     local_destination(tmp_path / "out.mp4"),
                     retries=RetryPolicy(attempts=1),
                 )
-            assert not leaks(told(caught.value))
+            assert not leaks(texts_of(caught.value))
     assert secret not in "\n".join(lines)
     gc.collect()  # urllib3 1.26 leaves the socket of a refused tunnel open: it must not warn in another test
 
@@ -255,7 +255,7 @@ def test_other_loggers_are_unchanged(transport: Transport) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(Access(api_key=KEY, base_url=server.url), whoami())
     with every_line() as lines:
-        logging.getLogger("somebody.urllib3").info("at %s", "https://cdn.test/a?b=c")
+        logging.getLogger("other.urllib3").info("at %s", "https://cdn.test/a?b=c")
     assert any("https://cdn.test/a?b=c" in line for line in lines)
 
 

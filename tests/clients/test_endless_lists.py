@@ -1,4 +1,4 @@
-"""Lists without an end, over both transports: each one ends, and what was not read is an error or a warning."""
+"""Endless lists over both transports end with an error or a warning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.hostile
 
 
 def pages(page: Callable[[int], Any]) -> Reply:
-    """A list: the body of each page by its number."""
+    """Reply with the next page of a list."""
     numbers = itertools.count()
 
     def reply(connection: Any) -> bool:
@@ -39,7 +39,7 @@ def run(run_id: object) -> dict[str, Any]:
 
 
 def walk(transport: Transport, server: HostileServer, listing: Listing[Any], found: list[Any]) -> None:
-    """Read a list to its end; what it gave is kept whatever comes then."""
+    """Read a list, and keep the items that came before an error."""
     if transport.kind == "sync":
         with SyncClient(access_to(server.url)) as client:
             found.extend(iterate(client.send, listing))

@@ -23,7 +23,7 @@ from .authorities import Authority
 from .servers import ForwardProxy, HostileServer, Reply, answer, hang_up, reset
 from .transports import KEY, SHORT, Transport, access_to, paid_call
 
-#: A name that only the proxy knows (https://www.rfc-editor.org/rfc/rfc6761).
+#: A name that only the proxy can resolve (https://www.rfc-editor.org/rfc/rfc6761).
 HOST = "mosaic.test"
 STARTED = {"run_id": "run-1"}
 
@@ -152,7 +152,7 @@ def test_proxy_is_none_without_variables(plain_environment: None) -> None:
     assert proxy_for("https://api.mosaic.so") is None
 
 
-# Authorities
+# Certificate authorities
 
 
 @pytest.mark.parametrize(
@@ -213,12 +213,12 @@ def test_empty_ca_bundle_fails_before_sending(
         transport.send(access_to("https://127.0.0.1:9"), paid_call())
 
 
-# The rest
+# Other
 
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password for every host there is."""
+    """Write a netrc file with a password for every host."""
     for name in (".netrc", "_netrc"):
         file = tmp_path / name
         file.write_text("machine 127.0.0.1 login someone password hush\ndefault login someone password hush\n")

@@ -1,4 +1,4 @@
-"""Links of a storage host, or of a redirect, that lead into the worker's own network."""
+"""Links and redirects into the worker's private network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTENT = b"a film" * 1000
 
 
 class Inner(Listener):
-    """A host that nobody from outside should reach: it counts connections."""
+    """A private host that counts connections."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -44,7 +44,7 @@ class Inner(Listener):
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What a resolver knows besides: the addresses of each name, one for each lookup; the last one stays."""
+    """Return the addresses of fake host names: one for each lookup, the last one repeated."""
     known: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
@@ -180,7 +180,7 @@ def test_certificate_is_checked_against_the_host_name(
     assert host.seen[0].headers["host"] == f"storage.test:{host.port}"
 
 
-# --- sources, which the DAG's author writes ---
+# --- sources ---
 
 
 def test_source_may_be_on_a_private_host() -> None:
@@ -207,7 +207,7 @@ def test_source_redirects_follow_the_connection_policy() -> None:
             assert url_source(f"{host.url}/cut.mp4", policy=LOOPBACK).size == len(CONTENT)
 
 
-# --- behind a proxy of the environment ---
+# --- proxies ---
 
 
 @each_way

@@ -1,4 +1,4 @@
-"""Answers of the API that are meant to hold a worker or a triggerer, or to fill its memory."""
+"""API responses that try to hold a worker or a triggerer, or to fill its memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWNER = {"organization_id": "o", "organization_name": "N", "organization_slug": 
 
 
 def outputs(count: int) -> list[dict[str, Any]]:
-    """Outputs as a run has them, with links as long as signed ones are."""
+    """Return outputs of a run with URLs of the usual length."""
     return [
         {
             "id": f"output-{number}",
@@ -87,7 +87,7 @@ def test_each_call_has_its_own_time_limit(transport: Transport) -> None:
         time.sleep(0.3)
         return answer(200, OWNER)(connection)
 
-    # Each has 2 s; together they take more.
+    # Each call may take 2 s. Together they take more.
     with HostileServer(reply) as server:
         transport.send(access_to(server.url, timeout=0.8, connect_timeout=0.4), *[whoami()] * 7, retries=ONCE)
 
@@ -220,6 +220,6 @@ def test_repeated_validation_errors_are_reported_once(transport: Transport) -> N
 @pytest.mark.parametrize("digits", [19, 400, 5000])
 def test_content_length_of_any_size_raises_our_error(transport: Transport, digits: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * digits
-    # Python reads no number of more than 4,300 digits; one transport takes such a length for none.
+    # Python rejects numbers of more than 4,300 digits. One transport ignores such a length.
     with HostileServer(raw(head + b"\r\n\r\n{}")) as server, contextlib.suppress(MosaicError):
         transport.send(access_to(server.url), whoami(), retries=ONCE)

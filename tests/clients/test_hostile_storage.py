@@ -1,4 +1,4 @@
-"""Storage hosts that are meant to hold a worker, or to fill its memory."""
+"""Storage hosts that try to hold a worker or to fill its memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 MIB = 1024 * 1024
 _FAILED = b"HTTP/1.1 500 No\r\n"
 _CHUNKED = _FAILED + b"Transfer-Encoding: chunked\r\n\r\n"
-#: What a host that never gets to the end of its words says about a failure.
+#: Error responses without an end.
 ERRORS = {
     "a body": endless(_FAILED + b"Content-Length: 1000000\r\n\r\n<Error>", b" "),
     "a chunk's size": endless(_CHUNKED + b"1;", b"x"),
@@ -121,7 +121,7 @@ def test_upload_to_a_slow_host_times_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
     sipping = threading.Thread(target=sip)
     sipping.start()
-    # There is progress always: TCP would show it only now and then, by the size of its buffers.
+    # A socket pair: over TCP, buffers would hide the slow progress.
     with ours, pytest.raises(TimeoutError, match="took fewer than"):
         stall_timeout._send_all(ours, memoryview(bytes(2 * MIB)), 0.5)
     sipping.join()

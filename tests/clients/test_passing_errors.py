@@ -1,4 +1,4 @@
-"""Errors of storages that may pass are left to the retries, at the first look as later; the others fail at once."""
+"""Transient errors of storages are left to the retries. Permanent errors fail at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 class HttpError(Exception):
-    """As gcsfs raises it."""
+    """An error of gcsfs."""
 
     def __init__(self, code: Any) -> None:
         super().__init__(f"it went wrong, {code}")
@@ -40,7 +40,7 @@ class HttpError(Exception):
 
 
 class ClientError(Exception):
-    """As botocore raises it."""
+    """An error of botocore."""
 
     def __init__(self, status: int) -> None:
         super().__init__("An error occurred")
@@ -48,7 +48,7 @@ class ClientError(Exception):
 
 
 class HttpResponseError(Exception):
-    """As azure-core raises it."""
+    """An error of azure-core."""
 
     def __init__(self, status: int) -> None:
         super().__init__("Operation returned an invalid status")
@@ -56,14 +56,14 @@ class HttpResponseError(Exception):
 
 
 class SFTPConnectionLost(Exception):
-    """As asyncssh raises it."""
+    """An error of asyncssh."""
 
 
 class SMBOSError(OSError):
-    """As smbprotocol raises it: with a number, but of a class of its own."""
+    """An error of smbprotocol: its own class, with an errno."""
 
 
-PASSING: list[Exception] = [
+TRANSIENT: list[Exception] = [
     *(
         OSError(number, os.strerror(number))
         for number in (
@@ -100,7 +100,7 @@ names = lambda error: f"{type(error).__name__}-{error}"  # noqa: E731
 
 
 class Failing(AbstractFileSystem):
-    """A storage that fails with one error, whatever it is asked."""
+    """A storage that raises the same error for every operation."""
 
     cachable = False
     error: Exception
@@ -122,7 +122,7 @@ def opened(destination: Destination) -> PartialFile:
         return destination.open(5)
 
 
-@pytest.mark.parametrize("error", PASSING, ids=names)
+@pytest.mark.parametrize("error", TRANSIENT, ids=names)
 def test_transient_storage_errors(error: Exception, tmp_path: Path) -> None:
     assert is_transient(error)
     path = storage_failing_with(error)
@@ -148,7 +148,7 @@ def test_permanent_storage_errors(error: Exception, tmp_path: Path) -> None:
     assert is_missing(error) is missing
 
 
-FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
+FIRST_READS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
     "target": lambda path: opened(local_destination(path)),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
@@ -156,7 +156,7 @@ FIRST_LOOKS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("action", FIRST_LOOKS)
+@pytest.mark.parametrize("action", FIRST_READS)
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.EIO])
 def test_disk_errors_are_transient(action: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "folder" / "cut.mp4"
@@ -174,7 +174,7 @@ def test_disk_errors_are_transient(action: str, number: int, tmp_path: Path, mon
     for name in ("stat", "open", "mkdir"):
         monkeypatch.setattr(Path, name, failing(getattr(Path, name)))
     with pytest.raises(MosaicTransportError, match="cut") as caught:
-        FIRST_LOOKS[action](path)
+        FIRST_READS[action](path)
     assert caught.value.transient
 
 
@@ -183,7 +183,7 @@ BUSY = answer(503, b"<Error><Code>SlowDown</Code><Message>Please reduce your req
 
 @pytest.mark.parametrize("refused", [False, True], ids=["SlowDown", "connection refused"])
 def test_busy_bucket_is_transient(refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some seconds: s3fs has tries of its own."""
+    """Takes seconds, since s3fs has its own retries."""
     from airflow.sdk import ObjectStoragePath
 
     with HostileServer(BUSY) as server:

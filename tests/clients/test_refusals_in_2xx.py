@@ -1,4 +1,4 @@
-"""A 2xx whose body says no is a refusal with its words; one that says no and yes is an outcome that nobody knows."""
+"""A 2xx whose body reports a refusal raises. A contradictory 2xx is an unknown outcome."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def post() -> Call[Any]:
     return create_post("Premiere", platforms=["x"])
 
 
-#: Calls that make something, with the field of its id.
+#: Calls that create something, with the field of its id.
 MAKING: dict[str, tuple[Call[Any], str]] = {
     "start": (paid_call(), "run_id"),
     "post": (post(), "post_id"),
@@ -55,14 +55,14 @@ MAKING: dict[str, tuple[Call[Any], str]] = {
     "copy": (duplicate_agent(AGENT), "id"),
     "avatar": (create_avatar_profile("Host", video_url="https://cdn.example.org/a.mp4"), "id"),
 }
-#: Calls that change what is there.
+#: Calls that change something.
 CHANGING: dict[str, Call[Any]] = {
     "cancel": cancel_run(RUN),
     "resume": resume_run(RUN),
     "update agent": update_agent(AGENT, name="New"),
     "delete agent": delete_agent(AGENT),
     "finalize": finalize_upload(AssetType.VIDEO, "video-1"),
-    "begin upload": start_upload(AssetType.VIDEO),
+    "start upload": start_upload(AssetType.VIDEO),
     "add channels": add_youtube_channels(AGENT, "UCaaaaaaaaaaaaaaaaaaaaaa"),
     "remove channels": remove_youtube_channels(AGENT, "UCaaaaaaaaaaaaaaaaaaaaaa"),
     "upgrade": upgrade_plan("creator"),
@@ -97,7 +97,7 @@ NOS: dict[str, Any] = {
 @pytest.mark.parametrize("no", NOS)
 @pytest.mark.parametrize("name", EVERY)
 def test_2xx_refusal_raises_with_its_message(transport: Transport, name: str, no: str) -> None:
-    # Who makes an agent has sent no id of one.
+    # Creating an agent sends no agent_id.
     body = {field: value for field, value in NOS[no].items() if (name, field) != ("agent", "agent_id")}
     with HostileServer(answer(200, body)) as server:
         with pytest.raises(MosaicValidationError, match="The clip is too long") as caught:
@@ -129,7 +129,7 @@ def test_refusal_message_is_bounded_and_redacted(transport: Transport) -> None:
     assert "\x1b" not in message
 
 
-#: What a client can't take for a refusal: something may have been made or done.
+#: Contradictory bodies: something may have been created.
 UNCLEAR: dict[str, Callable[[str], Any]] = {
     "an id": lambda key: {"success": False, key: "made-1", "detail": "Too late"},
     "an id and an error": lambda key: {key: "made-1", "status": "error", "error": {"message": "Too late"}},
@@ -158,7 +158,7 @@ def test_contradictory_2xx_is_an_unknown_outcome(transport: Transport, name: str
         assert caught.value.candidates == ("made-1",)
 
 
-#: Answers that hold a word or a field of a refusal and are none.
+#: Responses with a field or a value of a refusal that are none.
 GOOD: dict[str, tuple[Call[Any], Any]] = {
     "a start with an empty list of errors": (paid_call(), {"run_id": RUN, "errors": [], "error": None}),
     "a run that failed at once": (

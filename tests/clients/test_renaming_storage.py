@@ -1,4 +1,4 @@
-"""Storages that are written under another name first: the old file is somewhere whole until the new one is in place."""
+"""Storages with renames: the old file stays complete until the new one has its name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTENT = os.urandom(100_000)
 
 
 class Folder(AbstractFileSystem):
-    """A storage over a local folder; what it can't do, a test takes from it."""
+    """A storage over a local directory; subclasses restrict it."""
 
     cachable = False
     protocol = "folder"
@@ -47,7 +47,7 @@ class Folder(AbstractFileSystem):
 
 
 class Unsupported(Folder):
-    """SFTP without OpenSSH's extension: fsspec asks for that alone; the plain rename takes only a free name."""
+    """SFTP without OpenSSH's extension: rename fails if the new name exists."""
 
     class Ftp:
         def posix_rename(self, old: str, new: str) -> None:
@@ -65,7 +65,7 @@ class Unsupported(Folder):
 
 
 class ToFreeNames(Folder):
-    """SMB, HDFS: a rename takes only a free name."""
+    """SMB, HDFS: rename fails if the new name exists."""
 
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
         if Path(path2).exists():
@@ -74,7 +74,7 @@ class ToFreeNames(Folder):
 
 
 class Copying(Folder):
-    """fsspec's own move: a copy, and a removal."""
+    """fsspec's own move: copy and delete."""
 
     mv = AbstractFileSystem.mv
 
@@ -86,7 +86,7 @@ class Copying(Folder):
 
 
 class Shell:
-    """A channel of asyncssh."""
+    """An SFTP channel of asyncssh."""
 
     async def posix_rename(self, old: str, new: str) -> None:
         raise OSError("Operation unsupported")
@@ -132,7 +132,7 @@ class InOneStep(Folder):
 
 
 class FakePath:
-    """As much of a path of universal_pathlib as a target uses."""
+    """The part of universal_pathlib that a destination uses."""
 
     protocol = "folder"
 
@@ -185,7 +185,7 @@ def test_file_replaces_the_old_one(kind: Any, old: bytes | None, tmp_path: Path)
 
 
 class Killed(BaseException):
-    """What a task's timeout or its end raises in the middle of something."""
+    """The exception of a task that is killed or times out."""
 
 
 Failure = Callable[[], BaseException]
@@ -193,7 +193,7 @@ Failure = Callable[[], BaseException]
 
 @pytest.mark.parametrize(
     ("kind", "failure"),
-    # A kill arrives in the task's thread, never in fsspec's, where the renames over sshfs are.
+    # A kill reaches the task's thread, not fsspec's, which renames over sshfs.
     [(kind, OSError) for kind in KINDS] + [(kind, Killed) for kind in KINDS if kind is not OverSshfs],
 )
 @pytest.mark.parametrize("at", range(1, 6))
@@ -249,7 +249,7 @@ def test_old_file_that_cannot_be_restored_is_named(tmp_path: Path) -> None:
 
     def failing(old: str, new: str, **options: Any) -> None:
         renames.append(new)
-        # The first is the trial, the second moves the old file aside.
+        # The first rename is the probe, the second moves the old file aside.
         if len(renames) > 2:
             raise OSError("the connection is gone")
         rename(old, new)
@@ -309,7 +309,7 @@ def test_old_adlfs_is_rejected_if_a_file_exists(
 
 
 class AnswerLost(ToFreeNames):
-    """The new file is put in its place, and the answer is lost."""
+    """A storage that renames the new file and loses the response."""
 
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
         super().mv(path1, path2)
@@ -333,14 +333,14 @@ def test_failed_stat_does_not_mean_a_missing_file(kind: Any, at: int, tmp_path: 
     path = tmp_path / "cut.mp4"
     path.write_bytes(b"old")
     storage = kind()
-    look, looks = storage.info, 0
+    info, calls = storage.info, 0
 
     def failing(where: str, **options: Any) -> Any:
-        nonlocal looks
-        looks += 1
-        if looks == at:
+        nonlocal calls
+        calls += 1
+        if calls == at:
             raise OSError("the server is busy")
-        return look(where, **options)
+        return info(where, **options)
 
     storage.info = failing
     try:
@@ -353,7 +353,7 @@ def test_failed_stat_does_not_mean_a_missing_file(kind: Any, at: int, tmp_path: 
 
 
 class CopyingHalf(Copying):
-    """A copy that ends in the middle without a word."""
+    """A storage whose copies are incomplete without an error."""
 
     def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         content = Path(path1).read_bytes()

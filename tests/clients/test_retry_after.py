@@ -1,4 +1,4 @@
-"""What a server asks to wait, over both transports: ours or its pause, whichever is longer, within the budget."""
+"""Retry-After and rate limits over both transports: the longer pause counts, within the budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .transports import Transport, access_to
 
 pytestmark = pytest.mark.hostile
 
-#: No server gets asked more often than without a header by any of these.
+#: With each of these the pauses are as without a header.
 AS_GOOD_AS_NONE = [
     "0", "-5", "-1e308", "0.001", "nan", "inf", "1e400", "9" * 5000, "soon", "1, 2", "Thu, 01 Jan 0001 00:00:00 GMT",
     "Thu, 01 Jan 0001 00:00:00 +2359", "Mon, 32 Foo 99999 99:99:99 GMT", "Wed, 21 Oct 2015 07:28:00 +9999", ",",

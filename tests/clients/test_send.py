@@ -35,7 +35,7 @@ from .transports import KEY, SHORT, Transport, access_to, paid_call
 STARTED = {"run_id": "run-1"}
 HTML = b"<!DOCTYPE html><html><title>Bad Gateway</title></html>"
 
-#: After these nobody knows whether a run was started.
+#: After these it is unknown whether a run was started.
 UNKNOWN: dict[str, Reply] = {
     "no answer in time": silence,
     "a reset": reset,
@@ -56,10 +56,10 @@ UNKNOWN: dict[str, Reply] = {
     "200 with another list": answer(200, [STARTED]),
     "200 without the run's id": answer(200, {"success": True}),
     "204": answer(204),
-    "303 to what came of it": answer(303, Location="/agent_run/run-1"),
+    "303 to the result": answer(303, Location="/agent_run/run-1"),
 }
-#: After these it is sure that nothing was started.
-REFUSED: dict[str, Reply] = {
+#: After these no run was started.
+REJECTED: dict[str, Reply] = {
     "429": answer(429, {"detail": "slow down", "error": "rate_limit"}),
     "429 with a number": answer(429, {"detail": "slow down"}, Retry_After="3"),
     "429 with a date": answer(
@@ -68,11 +68,11 @@ REFUSED: dict[str, Reply] = {
     "503 with a number": answer(503, HTML, Retry_After="3"),
     "503 with a date": answer(503, HTML, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
 }
-#: These are as good as refused for a call that may be repeated, so are the unknown outcomes that may pass.
-PASSING = {
+#: Unknown outcomes that are transient: a safe call is retried.
+TRANSIENT = {
     name: reply
     for name, reply in UNKNOWN.items()
-    if name not in ("200 with another list", "200 without the run's id", "303 to what came of it")
+    if name not in ("200 with another list", "200 without the run's id", "303 to the result")
 }
 SAFE_GOOD = answer(200, {"status": "running"})
 
@@ -106,9 +106,9 @@ def test_paid_and_public_calls_are_sent_once(transport: Transport, call: Call[ob
         assert server.count == 1
 
 
-@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize("fault", REJECTED)
 def test_rejected_start_is_retried(transport: Transport, fault: str) -> None:
-    with HostileServer(REFUSED[fault], answer(200, STARTED)) as server:
+    with HostileServer(REJECTED[fault], answer(200, STARTED)) as server:
         assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
         assert (server.count, len(transport.pauses)) == (2, 1)
         assert server.seen[0] == server.seen[1]
@@ -118,13 +118,13 @@ def test_rejected_start_is_retried(transport: Transport, fault: str) -> None:
     ("fault", "least", "most"), [("429 with a number", 3, 4), ("503 with a number", 3, 4), ("429 with a date", 80, 92)]
 )
 def test_retry_after_sets_the_pause(transport: Transport, fault: str, least: float, most: float) -> None:
-    # The date was written when this module was read; a slow machine may have got as far as its end by now.
+    # The date in REJECTED may be over on a slow machine.
     fresh = {
         "429 with a date": answer(
             429, None, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
         )
     }
-    with HostileServer(fresh.get(fault, REFUSED[fault]), answer(200, STARTED)) as server:
+    with HostileServer(fresh.get(fault, REJECTED[fault]), answer(200, STARTED)) as server:
         transport.send(access_to(server.url), paid_call())
     assert least <= transport.pauses[0] <= most
 
@@ -139,13 +139,13 @@ def test_start_is_retried_if_the_server_is_unreachable(transport: Transport) -> 
         def open_up() -> None:
             servers.append(stack.enter_context(HostileServer(answer(200, STARTED), port=port)))
 
-        transport.meanwhile = open_up
+        transport.on_pause = open_up
         assert transport.send(access_to(f"http://127.0.0.1:{port}"), paid_call()) == ["run-1"]
         assert servers[0].count == 1
 
 
 def test_unknown_host_is_retried_without_effect(transport: Transport) -> None:
-    # https://www.rfc-editor.org/rfc/rfc6761: names under .invalid are never found.
+    # Names under .invalid never resolve (https://www.rfc-editor.org/rfc/rfc6761).
     with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
         transport.send(
             access_to("http://mosaic.invalid", allow_http=True), paid_call(), retries=RetryPolicy(attempts=3)
@@ -155,7 +155,7 @@ def test_unknown_host_is_retried_without_effect(transport: Transport) -> None:
 
 def test_connect_timeout_has_no_effect(transport: Transport) -> None:
     with ExitStack() as stack:
-        # Nobody takes these connections, and the queue for them is full.
+        # The backlog is full, and no connection is accepted.
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
@@ -167,9 +167,9 @@ def test_connect_timeout_has_no_effect(transport: Transport) -> None:
     assert (len(transport.pauses), caught.value.effect_unknown) == (1, False)
 
 
-@pytest.mark.parametrize("fault", [*REFUSED, *PASSING])
+@pytest.mark.parametrize("fault", [*REJECTED, *TRANSIENT])
 def test_safe_calls_are_retried(transport: Transport, fault: str) -> None:
-    reply = {**REFUSED, **PASSING}[fault]
+    reply = {**REJECTED, **TRANSIENT}[fault]
     with HostileServer(reply, reply, SAFE_GOOD) as server:
         [run] = transport.send(access_to(server.url, timeout=SHORT), get_run("run-1"))
         assert (run.status, server.count, len(transport.pauses)) == ("running", 3, 2)
@@ -290,7 +290,7 @@ def test_calls_share_a_connection(transport: Transport) -> None:
         assert (server.count, len(held)) == (3, 1)
 
 
-# Time
+# Timeouts
 
 
 def test_silent_server_times_out(transport: Transport) -> None:

@@ -1,4 +1,4 @@
-"""JSON with what no id, text, number or time can be, over both transports: a result of use, or a MosaicError."""
+"""JSON with invalid ids, texts, numbers and times over both transports: a usable result or a MosaicError."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .transports import Transport, access_to, paid_call
 
 pytestmark = pytest.mark.hostile
 
-#: As they stand in JSON.
+#: As JSON.
 IDS = {
     "NUL": rb'"a\u0000b"',
     "half of a character": rb'"\ud800"',
@@ -110,7 +110,7 @@ def test_invalid_values_are_replaced(transport: Transport, value: bytes, name: s
     call, body = FIELDS[name]
     with HostileServer(answer(200, body.replace(b"V", value))) as server:
         [result] = transport.send(access_to(server.url), call, retries=ONCE)
-    # As XCom, PostgreSQL and a log need it.
+    # XComs, PostgreSQL and logs can hold it.
     shown = repr(result)
     assert "\0" not in shown
     assert r"\x00" not in shown

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from airflow_provider_mosaic.clients.progress import Progress, ProgressReporter, size_words, time_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, size_words, time_words
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -18,28 +18,28 @@ class Clock:
         return self.seconds
 
 
-def reports_of(*, total: int | None, step: int, steps: int, seconds: float) -> list[Progress]:
-    """What is told of a transfer of ``steps`` blocks, each of which takes ``seconds``."""
+def lines_of(*, total: int | None, step: int, steps: int, seconds: float) -> list[str]:
+    """Return the lines of a transfer of ``steps`` blocks that take ``seconds`` each."""
     clock = Clock()
-    reports: list[Progress] = []
-    reporter = ProgressReporter(name="cut.mp4", total=total, on_progress=reports.append, now=clock)
+    lines: list[str] = []
+    progress = ProgressLog("cut.mp4", lines.append, total=total, now=clock)
     for number in range(1, steps + 1):
         clock.seconds += seconds
-        reporter.update(number * step)
-    reporter.finish(steps * step)
-    return reports
+        progress.update(number * step)
+    progress.finish(steps * step)
+    return lines
 
 
 def test_progress_line() -> None:
-    reports = reports_of(total=5 * GIB, step=85 * MIB, steps=60, seconds=1.0)
-    assert str(reports[0]) == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
-    assert str(reports[1]) == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
-    assert str(reports[-1]) == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
+    lines = lines_of(total=5 * GIB, step=85 * MIB, steps=60, seconds=1.0)
+    assert lines[0] == "cut.mp4: 850 MB of 5.0 GB (16 %), 85 MB/s, about 50 s left"
+    assert lines[1] == "cut.mp4: 1.7 of 5.0 GB (33 %), 85 MB/s, about 40 s left"
+    assert lines[-1] == "cut.mp4: 5.0 GB in 60 s, 85 MB/s"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.004, 0.27, 1.4, 9.96, 44.0, 100.0, 599.0, 4321.0])
 def test_final_rate_matches_the_duration(seconds: float) -> None:
-    line = str(reports_of(total=5 * GIB, step=5 * GIB, steps=1, seconds=seconds)[-1])
+    line = lines_of(total=5 * GIB, step=5 * GIB, steps=1, seconds=seconds)[-1]
     size, time, speed = re.fullmatch(r"cut\.mp4: (.+) in (.+), (.+)/s", line).groups()  # type: ignore[union-attr]
     units = {"s": 1, "min": 60, "h": 3600, "MB": MIB, "GB": GIB, "TB": 1024 * GIB}
 
@@ -51,25 +51,27 @@ def test_final_rate_matches_the_duration(seconds: float) -> None:
 
 
 def test_number_of_progress_lines() -> None:
-    assert len(reports_of(total=GIB, step=MIB, steps=1024, seconds=0.001)) == 1
-    assert 9 <= len(reports_of(total=5 * GIB, step=MIB, steps=5 * 1024, seconds=1.0)) <= 11
+    assert len(lines_of(total=GIB, step=MIB, steps=1024, seconds=0.001)) == 1
+    assert 9 <= len(lines_of(total=5 * GIB, step=MIB, steps=5 * 1024, seconds=1.0)) <= 11
 
 
 def test_progress_without_a_total() -> None:
-    reports = reports_of(total=None, step=MIB, steps=36_000, seconds=1.0)
-    assert len(reports) <= 14
-    assert str(reports[0]) == "cut.mp4: 10 MB, 1.0 MB/s"
+    lines = lines_of(total=None, step=MIB, steps=36_000, seconds=1.0)
+    assert len(lines) <= 14
+    assert lines[0] == "cut.mp4: 10 MB, 1.0 MB/s"
 
 
 def test_progress_after_a_restart() -> None:
     clock = Clock()
-    reports: list[Progress] = []
-    reporter = ProgressReporter(name="cut.mp4", total=100 * MIB, on_progress=reports.append, now=clock)
+    lines: list[str] = []
+    progress = ProgressLog("cut.mp4", lines.append, total=100 * MIB, now=clock)
     for seconds, done in ((20, 50 * MIB), (30, 0), (50, 20 * MIB)):
         clock.seconds = seconds
-        reporter.update(done)
-    assert [one.done for one in reports] == [50 * MIB, 20 * MIB]
-    assert all(one.rate >= 0 for one in reports)
+        progress.update(done)
+    assert lines == [
+        "cut.mp4: 50 of 100 MB (50 %), 2.5 MB/s, about 20 s left",
+        "cut.mp4: 20 of 100 MB (20 %), 683 KB/s, about 2 min left",
+    ]
 
 
 def test_size_and_time_words() -> None:

@@ -1,4 +1,4 @@
-"""Both transports behind one face, so that one script of faults is played to either."""
+"""Both transports behind one interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_mosaic.clients.sync_client import SyncClient
 T = TypeVar("T")
 
 KEY = "mk_live_hush-hush"
-#: What stands for a long time in tests that wait for it to pass.
+#: A timeout for tests that wait for it.
 SHORT = 0.3
 
 
@@ -26,7 +26,7 @@ def access_to(url: str, *, timeout: float = 20.0, connect_timeout: float = 5.0, 
 
 
 def paid_call(*, patience: float | None = None) -> Call[str]:
-    """A call with effects: it starts a run."""
+    """Return a call with effects: it starts a run."""
     call = start_run("agent-1", video_urls=["https://cdn.example.org/a.mp4?X-Goog-Signature=hush"])
     return replace(call, min_timeout=patience or 0.0)
 
@@ -40,13 +40,13 @@ class Transport:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        #: The pauses it was asked to make.
+        #: The pauses between attempts.
         self.pauses: list[float] = []
-        #: Called instead of each pause.
-        self.meanwhile: Callable[[], object] = lambda: None
+        #: Called at each pause.
+        self.on_pause: Callable[[], object] = lambda: None
 
     def send(self, access: Access, *calls: Call[T], retries: RetryPolicy | None = None) -> list[T]:
-        """Send calls over one client."""
+        """Send calls with one client."""
         if self.kind == "sync":
             with SyncClient(access, retries=retries, sleep=self._pause) as client:
                 return [client.send(call) for call in calls]
@@ -59,7 +59,7 @@ class Transport:
 
     def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
-        self.meanwhile()
+        self.on_pause()
 
     async def _pause_async(self, seconds: float) -> None:
         self._pause(seconds)

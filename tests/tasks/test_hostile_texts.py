@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.echoes import KEY, EchoingServer, every_line, http, told
+from clients.echoes import KEY, EchoingServer, every_line, http, texts_of
 from clients.servers import Seen
 
 from airflow_provider_mosaic.api.endpoints.runs import Run
@@ -106,7 +106,7 @@ def test_a_failed_run_with_hostile_messages(monkeypatch: pytest.MonkeyPatch, lin
     assert len(message) < 40_000
     assert not CONTROLS.search(message)
     assert "\n2026" not in message
-    assert KEY not in told(caught.value)
+    assert KEY not in texts_of(caught.value)
     assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
 
 
@@ -163,7 +163,7 @@ def test_a_failed_post_with_hostile_names(monkeypatch: pytest.MonkeyPatch, lines
             task.run_to_end()
     assert not CONTROLS.search(str(caught.value))
     assert len(str(caught.value)) < 40_000
-    assert KEY not in told(caught.value)
+    assert KEY not in texts_of(caught.value)
 
 
 @pytest.mark.parametrize(
