@@ -1,13 +1,13 @@
 """
-How late a task notices, and what waiting costs workers, in a real Airflow.
+Measure how late a task notices the end of a run, and what waiting costs workers, in a real Airflow.
 
     python benchmarks/latency.py [--waits 24]
 
-**From the run's end to the task's success**: many runs end one after the other, at random moments; beside them waits
-Airflow's own deferrable sensor for as many moments, whose lateness is Airflow's own time: the trigger's event, the
-scheduler, a new worker process, the end of the task. **Worker processes and their seconds** of one wait: poking,
-rescheduling, deferring, one whose run has ended already, and Airflow's own deferrable sensor, as its supervisors log
-them. Nothing here passes or fails.
+**From the end of a run to the success of its task**: many runs end one after the other, at random times. Beside them,
+Airflow's deferrable sensor waits for as many random times. Its delay is Airflow's own: the event of the trigger, the
+scheduler, a new worker process, the end of the task. **Worker processes and their seconds** of one wait, as the
+supervisors log them: poking, rescheduling, deferring, a run that has ended already, and Airflow's deferrable sensor.
+Nothing here passes or fails.
 """
 
 from __future__ import annotations
@@ -40,63 +40,63 @@ from dev.processes import poll
 ROOT = Path(__file__).resolve().parents[1]
 #: As in the DAG file.
 POLL_INTERVAL = 10.0
-#: Seconds between two ends, on the average: two workers and a scheduler on two cores must not be what is measured.
+#: Mean seconds between two ends: the load of two cores must not be what is measured.
 PACE = 4.0
-#: Seconds that the one wait takes that is looked at closely.
+#: Seconds of the single wait.
 LONG_WAIT = 45.0
 MANY, ONE = "waiting_for_many", "waiting_for_one"
-WAYS = {
+MODES = {
     "poking": "poking",
     "rescheduling": "rescheduling",
     "deferring": "deferrable",
     "already_ended": "run has ended",
     "starting_there": "start_from_trigger",
 }
-#: The most worker processes that one wait should need.
-MOST = {"deferring": 2, "already_ended": 1, "starting_there": 1}
+#: Goals for the number of worker processes of one wait.
+MAX_PROCESSES = {"deferring": 2, "already_ended": 1, "starting_there": 1}
 FINISHED = re.compile(r"Workload finished .*?duration=([\d.]+).*?workload_id=([0-9a-f-]+)")
 
 
 def say(text: str) -> None:
-    """Print at once."""
+    """Print without buffering."""
     print(text, flush=True)
 
 
 def start_run(mosaic: Emulator) -> str:
-    """A run that goes on until it is ended by hand."""
+    """Start a run that ends only on request."""
     request = urllib.request.Request(
         f"{mosaic.url}/agent/{mosaic.agent_id}/run",
         data=json.dumps({"video_urls": ["https://www.youtube.com/watch?v=aqz-KE-bpKQ"]}).encode(),
         headers={"Authorization": f"Bearer {mosaic.api_key}", "Content-Type": "application/json"},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        return str(json.load(answer)["run_id"])
+    with opener.open(request, timeout=30) as response:
+        return str(json.load(response)["run_id"])
 
 
-def moment(seconds: float) -> str:
-    """A moment from now, as a sensor takes it."""
+def time_from_now(seconds: float) -> str:
+    """Return a time in the format of the sensor."""
     return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
 
 
 def ended_at(task: TaskInstance) -> float:
-    """When a task came to its end, in seconds since the epoch."""
+    """Return when a task ended, in seconds since the epoch."""
     return datetime.fromisoformat(str(task.raw["end_date"]).replace("Z", "+00:00")).timestamp()
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which that share of all lies; of few values the greatest."""
+    """Return a percentile; of few values the greatest."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(share * len(ordered)))]
 
 
 def many(airflow: AirflowInstance, mosaic: Emulator, waits: int) -> tuple[list[float], list[float]]:
-    """The lateness of many waits for runs, and of as many for moments."""
+    """Return the delays of many waits for runs, and of as many waits for times."""
     runs = [start_run(mosaic) for _ in range(waits)]
     deferring = 20 + 2.0 * waits
     span = PACE * waits
-    moments = [moment(deferring + random.uniform(0, span)) for _ in range(waits)]
-    begun = time.monotonic()
+    moments = [time_from_now(deferring + random.uniform(0, span)) for _ in range(waits)]
+    started_at = time.monotonic()
     run_id = airflow.trigger(MANY, {"runs": runs, "moments": moments})
 
     def all_wait() -> bool | None:
@@ -104,9 +104,9 @@ def many(airflow: AirflowInstance, mosaic: Emulator, waits: int) -> tuple[list[f
         return (len(states) == waits and set(states) == {"deferred"}) or None
 
     poll(all_wait, timeout=deferring + 120, pause=3, what="all sensors are deferred")
-    left = begun + deferring - time.monotonic()
+    left = started_at + deferring - time.monotonic()
     if left < 0:
-        say(f"  (the deferrals took {-left:.0f} s longer than was thought; some moments have passed meanwhile)")
+        say(f"  (the deferrals took {-left:.0f} s longer than planned; some times have passed already)")
     time.sleep(max(0.0, left))
     ends: dict[str, float] = {}
     start, ready = time.monotonic(), time.time()
@@ -118,16 +118,16 @@ def many(airflow: AirflowInstance, mosaic: Emulator, waits: int) -> tuple[list[f
     tasks = {(task.task_id, task.map_index): task for task in airflow.rest.task_instances(MANY, run_id)}
     late = [ended_at(tasks["run", index]) - ends[run] for index, run in enumerate(runs)]
     due = [datetime.fromisoformat(each).timestamp() for each in moments]
-    # What was due before all waited says nothing.
+    # Ignore the times that passed before all tasks were deferred.
     own = [ended_at(tasks["moment", index]) - when for index, when in enumerate(due) if when >= ready]
     return late, own
 
 
 def one(airflow: AirflowInstance, mosaic: Emulator) -> dict[str, list[float]]:
-    """The seconds of each worker process of one wait, by the way to wait."""
+    """Return the seconds of each worker process of one wait, by task."""
     waited, ended = start_run(mosaic), start_run(mosaic)
     mosaic.finish_run(ended)
-    run_id = airflow.trigger(ONE, {"run": waited, "ended": ended, "moment": moment(LONG_WAIT)})
+    run_id = airflow.trigger(ONE, {"run": waited, "ended": ended, "moment": time_from_now(LONG_WAIT)})
     airflow.wait_for_task(ONE, run_id, "deferring", "deferred", timeout=120)
     time.sleep(LONG_WAIT)
     mosaic.finish_run(waited)
@@ -142,14 +142,15 @@ def one(airflow: AirflowInstance, mosaic: Emulator) -> dict[str, list[float]]:
                 found[names[workload]].append(float(seconds))
         return set(found) >= set(names.values()) or None
 
-    poll(logged, timeout=60, what="the supervisors' lines of all tasks")
-    time.sleep(5)  # a supervisor may end after its task
+    poll(logged, timeout=60, what="the log lines of the supervisors of all tasks")
+    # A supervisor may end after its task.
+    time.sleep(5)
     logged()
     return found
 
 
 def rows(late: list[float], own: list[float], processes: dict[str, list[float]]) -> Iterator[Row]:
-    """All figures, beside Airflow's own."""
+    """Yield all figures beside those of Airflow's sensor."""
     theirs = f"DateTimeSensorAsync, {len(own)} x"
     limit = POLL_INTERVAL + percentile(own, 0.99)
     yield Row(
@@ -165,9 +166,9 @@ def rows(late: list[float], own: list[float], processes: dict[str, list[float]])
         met=percentile(late, 0.99) <= limit,
     )
     usual = processes["airflows_own"]
-    for way, name in WAYS.items():
-        seconds = processes[way]
-        most = MOST.get(way)
+    for task_id, name in MODES.items():
+        seconds = processes[task_id]
+        most = MAX_PROCESSES.get(task_id)
         yield Row(
             figure=f"worker processes of one wait: {name}",
             ours=len(seconds),
@@ -179,11 +180,13 @@ def rows(late: list[float], own: list[float], processes: dict[str, list[float]])
 
 
 def main() -> None:
-    """Bring an Airflow up, measure, print, end it."""
-    parser = argparse.ArgumentParser(description="How late a task notices, and what waiting costs workers.")
+    """Set up Airflow, measure, and print the table."""
+    parser = argparse.ArgumentParser(
+        description="Measure how late a task notices the end of a run, and what waiting costs workers."
+    )
     parser.add_argument("--waits", type=int, default=24)
     waits: int = parser.parse_args().waits
-    # What was started is ended in good order, also when this is stopped by SIGTERM.
+    # SIGTERM must stop the services too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     folder = ROOT / ".local" / "benchmarks" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     say(
@@ -199,7 +202,7 @@ def main() -> None:
         ) as airflow,
     ):
         late, own = many(airflow, mosaic, waits)
-        # After the others: by now every module has been compiled and read once.
+        # After the many: all modules are compiled and in the page cache.
         processes = one(airflow, mosaic)
         report(rows(late, own, processes))
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,13 @@
 """
-What waiting costs a triggerer: our run trigger beside those of dbt Cloud and Databricks, on one stub server.
+Measure what waiting costs a triggerer: our run trigger beside those of dbt Cloud and Databricks, on one stub server.
 
     python benchmarks/waits.py [--rounds 3] [--most 1000]
 
-Each measurement is a process of its own with one event loop, as a triggerer has it; the triggers are begun one after
-the other, as it does. In it are measured: the requests of a cycle (one poll interval), the processor time of some
-cycles, the longest delay of the loop (a clock that should tick every 10 ms; while the waits begin, when Python collects
-its garbage in full, and then), and the resident memory that each wait adds. Log lines below warnings are off, for
-all. dbt Cloud's hook knows only https: for this it is told http. Nothing here passes or fails.
+Each measurement is a process with one event loop. It starts the triggers one after the other, as a triggerer does, and
+measures the requests of a cycle (one poll interval), the CPU time of some cycles, the longest delay of the loop (of a
+clock that ticks every 10 ms; while the waits start, and afterwards), and the resident memory of each wait. Log lines
+below warnings are off. dbt Cloud's hook supports only https, so its URLs are patched to http. Nothing here passes or
+fails.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ DISTRIBUTIONS = (
     "httpx",
     "aiohttp",
 )
-FEWER_CPU, LONGEST_DELAY, MOST_MEMORY = 10.0, 100.0, 8.0
+MIN_CPU_RATIO, MAX_DELAY, MAX_MEMORY = 10.0, 100.0, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class Measurement:
     """
     One measurement.
 
@@ -60,20 +60,20 @@ class Course:
     cycles: int
 
 
-COURSES = (
-    Course(waits=1, interval=1, cycles=10),
-    Course(waits=10, interval=1, cycles=10),
-    Course(waits=100, interval=1, cycles=10),
-    Course(waits=1000, interval=4, cycles=10),
-    Course(waits=10_000, interval=30, cycles=2),
+MEASUREMENTS = (
+    Measurement(waits=1, interval=1, cycles=10),
+    Measurement(waits=10, interval=1, cycles=10),
+    Measurement(waits=100, interval=1, cycles=10),
+    Measurement(waits=1000, interval=4, cycles=10),
+    Measurement(waits=10_000, interval=30, cycles=2),
 )
 
 
-# --------------------------------------------------------------------------------------------- inside the measured one
+# In the process that is measured
 
 
 def make_triggers(subject: str, waits: int, interval: float) -> Iterator[Any]:
-    """The triggers of one provider."""
+    """Yield the triggers of one provider."""
     if subject == OURS:
         from waits_server import run_name
 
@@ -87,8 +87,8 @@ def make_triggers(subject: str, waits: int, interval: float) -> Iterator[Any]:
 
         secure = DbtCloudHook.get_request_url_params
 
-        def plain(*given: Any, **options: Any) -> Any:
-            url, params = secure(*given, **options)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            url, params = secure(*args, **kwargs)
             return url.replace("https://", "http://"), params
 
         DbtCloudHook.get_request_url_params = staticmethod(plain)  # type: ignore[method-assign]
@@ -104,71 +104,71 @@ def make_triggers(subject: str, waits: int, interval: float) -> Iterator[Any]:
 
 
 def resident() -> float:
-    """Resident memory in KiB."""
+    """Return the resident memory in KiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
 class Clock:
-    """Notes how late the loop is."""
+    """Measure how late the loop is."""
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     async def tick(self) -> None:
-        """Want to be called every 10 ms, for ever."""
+        """Sleep for 10 ms, again and again."""
         while True:
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             await asyncio.sleep(0.01)
-            self.longest = max(self.longest, time.perf_counter() - begun - 0.01)
+            self.longest = max(self.longest, time.perf_counter() - started_at - 0.01)
 
 
-async def measured(subject: str, course: Course, server: str) -> dict[str, float]:
-    """Wait, and measure."""
+async def run_waits(subject: str, measurement: Measurement, server: str) -> dict[str, float]:
+    """Start the waits, and measure."""
 
     async def wait(trigger: Any) -> None:
         async for _ in trigger.run():
-            raise AssertionError("nothing ends here")
+            raise AssertionError("no run ends here")
 
-    async def ask(what: str) -> Any:
-        return json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(f"{server}/{what}").read()))
+    async def get(path: str) -> Any:
+        return json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(f"{server}/{path}").read()))
 
-    await ask(f"_runs/{course.waits}")
-    # What the first wait loads is no part of what each one costs.
-    first = asyncio.create_task(wait(next(make_triggers(subject, 1, course.interval))))
+    await get(f"_runs/{measurement.waits}")
+    # The first wait loads modules.
+    first = asyncio.create_task(wait(next(make_triggers(subject, 1, measurement.interval))))
     await asyncio.sleep(1.0)
     gc.collect()
-    # A full collection of what Airflow has loaded takes a fifth of a second, with or without waits.
+    # A full collection of the objects that Airflow has loaded takes a fifth of a second, with or without waits.
     gc.freeze()
     before = resident()
     clock = Clock()
     ticking = asyncio.create_task(clock.tick())
     waits = []
-    for trigger in make_triggers(subject, course.waits, course.interval):
+    for trigger in make_triggers(subject, measurement.waits, measurement.interval):
         waits.append(asyncio.create_task(wait(trigger)))
         await asyncio.sleep(0)
     first.cancel()
-    # The first looks are spread, and the first pauses are shorter: together twice the longest that is measured.
-    await asyncio.sleep(5.0 + 3.0 * course.interval)
+    # The first polls are spread, and the first pauses are shorter.
+    await asyncio.sleep(5.0 + 3.0 * measurement.interval)
     starting, clock.longest = clock.longest, 0.0
-    # The clock itself would cost as much as our waits.
+    # The clock takes as much CPU time as our waits.
     ticking.cancel()
-    await ask("_begin")
-    processor, begun = time.process_time(), time.perf_counter()
-    await asyncio.sleep(course.cycles * course.interval)
-    seconds, processor = time.perf_counter() - begun, time.process_time() - processor
-    requests = await ask(f"_cycle/{course.interval}")
+    await get("_start")
+    processor, started_at = time.process_time(), time.perf_counter()
+    await asyncio.sleep(measurement.cycles * measurement.interval)
+    seconds, processor = time.perf_counter() - started_at, time.process_time() - processor
+    requests = await get(f"_cycle/{measurement.interval}")
     ticking = asyncio.create_task(clock.tick())
-    await asyncio.sleep(1.2 * course.interval)
+    await asyncio.sleep(1.2 * measurement.interval)
     ticking.cancel()
     gc.collect()
-    memory = (resident() - before) / course.waits
+    memory = (resident() - before) / measurement.waits
     alive = sum(not task.done() for task in waits)
     for task in waits:
         task.cancel()
     await asyncio.wait([first, ticking, *waits])
     return {
         "requests": requests,
-        "processor": processor * course.cycles * course.interval / seconds,
+        "processor": processor * measurement.cycles * measurement.interval / seconds,
         "starting": 1000 * starting,
         "delay": 1000 * clock.longest,
         "memory": memory,
@@ -176,8 +176,8 @@ async def measured(subject: str, course: Course, server: str) -> dict[str, float
     }
 
 
-def child(subject: str, course: Course, server: str) -> None:
-    """Measure in this process, and print the figures."""
+def child(subject: str, measurement: Measurement, server: str) -> None:
+    """Measure in this process, and print the figures as JSON."""
     import logging
 
     import structlog
@@ -187,15 +187,15 @@ def child(subject: str, course: Course, server: str) -> None:
 
     configure_logging(log_level="WARNING")
     structlog.get_logger()
-    print(json.dumps(asyncio.run(measured(subject, course, server))))
+    print(json.dumps(asyncio.run(run_waits(subject, measurement, server))))
 
 
-# ----------------------------------------------------------------------------------------------------- who measures
+# In the process that measures
 
 
 @contextmanager
 def stub_server() -> Iterator[str]:
-    """The stub, and its address."""
+    """Run the stub server, and yield its address."""
     with tempfile.TemporaryDirectory() as directory:
         ready = Path(directory) / "port"
         process = subprocess.Popen([sys.executable, HERE / "waits_server.py", ready])
@@ -211,7 +211,7 @@ def stub_server() -> Iterator[str]:
             process.wait()
 
 
-def measure(python: str, subject: str, course: Course) -> dict[str, float]:
+def measure(python: str, subject: str, measurement: Measurement) -> dict[str, float]:
     """Measure in a new process."""
     with stub_server() as server, tempfile.TemporaryDirectory() as home:
         host = server.removeprefix("http://")
@@ -224,40 +224,53 @@ def measure(python: str, subject: str, course: Course) -> dict[str, float]:
                 "port": int(host.rpartition(":")[2]), "password": "stub",
             },
         }  # fmt: skip
-        told = {f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in connections.items()}
+        connection_variables = {
+            f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in connections.items()
+        }
         ran = subprocess.run(
-            [python, __file__, "--child", subject, str(course.waits), str(course.interval), str(course.cycles), server],
-            env=clean | told | {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+            [
+                python,
+                __file__,
+                "--child",
+                subject,
+                str(measurement.waits),
+                str(measurement.interval),
+                str(measurement.cycles),
+                server,
+            ],
+            env=clean | connection_variables | {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
             capture_output=True,
             text=True,
             check=False,
         )
         if ran.returncode != 0:
-            raise RuntimeError(f"{subject} with {course.waits} waits:\n{ran.stderr[-2000:]}")
+            raise RuntimeError(f"{subject} with {measurement.waits} waits:\n{ran.stderr[-2000:]}")
         figures: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
-        if figures["alive"] != course.waits:
-            raise RuntimeError(f"{subject}: only {figures['alive']:.0f} of {course.waits} still wait")
+        if figures["alive"] != measurement.waits:
+            raise RuntimeError(f"{subject}: only {figures['alive']:.0f} of {measurement.waits} still wait")
         return figures
 
 
 def versions(python: str) -> str:
-    """The versions of what is measured."""
+    """Return the versions of what is measured."""
     code = (
         "import platform\nfrom importlib.metadata import version\n"
-        f"told = [f'{{name}} {{version(name)}}' for name in {DISTRIBUTIONS!r}]\n"
-        "print('Python ' + platform.python_version(), *told, sep=', ')"
+        f"names = [f'{{name}} {{version(name)}}' for name in {DISTRIBUTIONS!r}]\n"
+        "print('Python ' + platform.python_version(), *names, sep=', ')"
     )
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
-    """Measure in turns and print."""
+    """Measure all providers in turn, and print the table."""
     if sys.argv[1:2] == ["--child"]:
         _, _, subject, waits, interval, cycles, server = sys.argv
-        child(subject, Course(waits=int(waits), interval=float(interval), cycles=int(cycles)), server)
+        child(subject, Measurement(waits=int(waits), interval=float(interval), cycles=int(cycles)), server)
         return
-    parser = argparse.ArgumentParser(description="What waiting costs a triggerer.")
-    parser.add_argument("--rounds", type=int, default=3, help="with 1,000 waits; the rest is measured once")
+    parser = argparse.ArgumentParser(description="Measure what waiting costs a triggerer.")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds with 1,000 waits; other numbers are measured once"
+    )
     parser.add_argument("--most", type=int, default=10_000, help="the most waits; default: %(default)s")
     arguments = parser.parse_args()
     from dev import environment
@@ -266,38 +279,40 @@ def main() -> None:
     print(
         f"{versions(python)}; {os.cpu_count()} cores; medians of {arguments.rounds} rounds at 1,000 waits\n", flush=True
     )
-    told: list[Row] = []
-    for course in (course for course in COURSES if course.waits <= arguments.most):
-        rounds = arguments.rounds if course.waits == 1000 else 1
+    table: list[Row] = []
+    for measurement in (each for each in MEASUREMENTS if each.waits <= arguments.most):
+        rounds = arguments.rounds if measurement.waits == 1000 else 1
         each: dict[str, list[dict[str, float]]] = {subject: [] for subject in SUBJECTS}
         for _ in range(rounds):
             for subject in SUBJECTS:
-                each[subject].append(measure(python, subject, course))
+                each[subject].append(measure(python, subject, measurement))
         found = {
             subject: {name: statistics.median(one[name] for one in figures) for name in figures[0]}
             for subject, figures in each.items()
         }
-        told += rows(course, found)
-        print(f"{course.waits:,} waits: measured", flush=True)
-    report(told)
+        table += rows(measurement, found)
+        print(f"{measurement.waits:,} waits: measured", flush=True)
+    report(table)
 
 
-def rows(course: Course, found: dict[str, dict[str, float]]) -> Iterator[Row]:
-    """Our figures beside the goals and the others."""
+def rows(measurement: Measurement, found: dict[str, dict[str, float]]) -> Iterator[Row]:
+    """Yield our figures beside the goals and the others."""
 
     def row(name: str, figure: str, goal: str, most: float) -> Row:
         theirs = {subject: found[subject][name] for subject in SUBJECTS if subject != OURS}
         ours = found[OURS][name]
-        return Row(figure=f"{figure}, {course.waits:,} waits", ours=ours, theirs=theirs, goal=goal, met=ours <= most)
+        return Row(
+            figure=f"{figure}, {measurement.waits:,} waits", ours=ours, theirs=theirs, goal=goal, met=ours <= most
+        )
 
-    most = -(-course.waits // 100) + 2
+    most = -(-measurement.waits // 100) + 2
     yield row("requests", "requests a cycle", f"at most {most}", most)
-    if course.waits >= 1000:
-        least = found[DATABRICKS]["processor"] / FEWER_CPU
-        yield row("processor", f"CPU s of {course.cycles} cycles", f"a tenth of databricks': {least:.2f}", least)
-        for name, when in {"starting": "while they begin", "delay": "then"}.items():
-            yield row(name, f"loop delay {when}, ms", f"at most {LONGEST_DELAY:.0f}", LONGEST_DELAY)
-        yield row("memory", "memory a wait, KiB", f"at most {MOST_MEMORY:.0f}", MOST_MEMORY)
+    if measurement.waits >= 1000:
+        least = found[DATABRICKS]["processor"] / MIN_CPU_RATIO
+        yield row("processor", f"CPU s of {measurement.cycles} cycles", f"a tenth of databricks': {least:.2f}", least)
+        for name, when in {"starting": "while they start", "delay": "afterwards"}.items():
+            yield row(name, f"loop delay {when}, ms", f"at most {MAX_DELAY:.0f}", MAX_DELAY)
+        yield row("memory", "memory a wait, KiB", f"at most {MAX_MEMORY:.0f}", MAX_MEMORY)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """
-One server for the triggers of Mosaic, dbt Cloud and Databricks: everything runs and never ends; requests are counted.
+Serve the APIs of Mosaic, dbt Cloud and Databricks with runs that never end, and count the requests.
 
     python benchmarks/waits_server.py READY_FILE
 
-It speaks just enough HTTP, in a process of its own, so that what is measured is the client. ``GET /_runs/N`` sets how
-many Mosaic runs there are. ``GET /_begin`` begins to count, and ``GET /_cycle/S`` tells how many requests came since
-then in a cycle of S seconds: the mean of all cycles that lie in that time, whenever they begin. How many came in all
-would hang on whether the count began just before a sweep.
+The server is a separate process with as little HTTP as possible, so that the client is what is measured.
+``GET /_runs/N`` sets the number of Mosaic runs. ``GET /_start`` resets the count. ``GET /_cycle/S`` returns the mean
+number of requests in a cycle of S seconds, over all cycles since then. A total would depend on whether the count
+started just before a scan.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PAGE = 100
 
 
 def run_name(number: int) -> str:
-    """The id of a run."""
+    """Return the id of a run."""
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
 def run_row(number: int) -> dict[str, object]:
-    """A row of Mosaic's list as its documentation shows it, with an output that is done."""
+    """Return a row of Mosaic's list in the documented shape, with a rendered output."""
     return {
         "run_id": run_name(number),
         "agent_id": "a0000000-0000-4000-8000-000000000001",
@@ -50,11 +50,11 @@ def run_row(number: int) -> dict[str, object]:
     }
 
 
-class Answers:
-    """The bodies, made once."""
+class Responses:
+    """The response bodies, created once."""
 
     def __init__(self) -> None:
-        self.begun = time.monotonic()
+        self.started_at = time.monotonic()
         self.times: list[float] = []
         self.pages: list[bytes] = []
         self.set_runs(1)
@@ -63,32 +63,32 @@ class Answers:
         state = {"life_cycle_state": "RUNNING", "state_message": "In run"}
         self.databricks = json.dumps({"run_id": 1, "state": state, "run_page_url": "https://example.org"}).encode()
 
-    def set_runs(self, many: int) -> None:
-        """Make the pages of the list."""
-        rows = [run_row(number) for number in range(many)]
-        starts = range(0, many, PAGE)
+    def set_runs(self, count: int) -> None:
+        """Create the pages of the list."""
+        rows = [run_row(number) for number in range(count)]
+        starts = range(0, count, PAGE)
         self.pages = [
             json.dumps(
-                {"runs": rows[start : start + PAGE], "next_cursor": str(number + 1) if start + PAGE < many else None}
+                {"runs": rows[start : start + PAGE], "next_cursor": str(number + 1) if start + PAGE < count else None}
             ).encode()
             for number, start in enumerate(starts)
         ]
 
-    def in_a_cycle(self, seconds: float) -> float:
-        """The mean number of requests in a cycle of so many seconds, of at least two since the count began."""
+    def requests_per_cycle(self, seconds: float) -> float:
+        """Return the mean number of requests in a cycle. Call this after at least two cycles."""
         last = time.monotonic() - seconds
-        # Each request counts for those cycles that hold it: they begin up to so many seconds before it.
-        held = sum(min(when, last) - max(when - seconds, self.begun) for when in self.times)
-        return held / (last - self.begun)
+        # A request counts for the cycles that contain it: those that start up to this many seconds before it.
+        contained = sum(min(when, last) - max(when - seconds, self.started_at) for when in self.times)
+        return contained / (last - self.started_at)
 
-    def to(self, target: str) -> bytes:
-        """The body for an address."""
+    def body_for(self, target: str) -> bytes:
+        """Return the body for a request target."""
         parts = urlsplit(target)
-        if parts.path == "/_begin":
-            self.begun, self.times = time.monotonic(), []
+        if parts.path == "/_start":
+            self.started_at, self.times = time.monotonic(), []
             return b"null"
         if parts.path.startswith("/_cycle/"):
-            return json.dumps(self.in_a_cycle(float(parts.path.rpartition("/")[2]))).encode()
+            return json.dumps(self.requests_per_cycle(float(parts.path.rpartition("/")[2]))).encode()
         if parts.path.startswith("/_runs/"):
             self.set_runs(int(parts.path.rpartition("/")[2]))
             return b"null"
@@ -101,19 +101,19 @@ class Answers:
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests and answers them in order."""
+    """Read requests, and respond to them in order."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what is written to."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Respond to each complete request."""
         self._rest += data
         while True:
             head, end, rest = self._rest.partition(b"\r\n\r\n")
@@ -127,19 +127,19 @@ class Connection(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._rest = rest[length:]
-            body = self._answers.to(head.split(b" ", 2)[1].decode())
+            body = self._responses.body_for(head.split(b" ", 2)[1].decode())
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
             )
 
 
 async def serve(ready: Path) -> None:
-    """Serve until the process is ended."""
-    answers = Answers()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(answers), "127.0.0.1", 0, backlog=4096)
-    made = ready.with_suffix(".part")
-    made.write_text(str(server.sockets[0].getsockname()[1]))
-    made.rename(ready)
+    """Serve until the process is terminated."""
+    responses = Responses()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(responses), "127.0.0.1", 0, backlog=4096)
+    part = ready.with_suffix(".part")
+    part.write_text(str(server.sockets[0].getsockname()[1]))
+    part.rename(ready)
     await server.serve_forever()
 
 

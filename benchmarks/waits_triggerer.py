@@ -1,17 +1,16 @@
 """
-Ten thousand waits in one real triggerer process: does its heartbeat hold, and was its event loop ever blocked.
+Measure ten thousand waits in one real triggerer: the age of its heartbeat, and how often its event loop was blocked.
 
     python benchmarks/waits_triggerer.py [--waits 10000] [--seconds 150]
 
-A real Airflow defers one sensor. Then everything but the database is ended, and the deferred task instance and its
-trigger are copied as often as wished straight into the tables: deferring ten thousand tasks through workers would take
-an hour, and the triggerer can't tell the difference. What follows is a triggerer alone, three times:
+A real Airflow defers one sensor. Then all services are stopped, and the deferred task instance and its trigger are
+copied in the database: deferring ten thousand tasks through workers would take an hour, and the triggerer can't tell
+the difference. Then a triggerer runs alone, three times:
 
-- waits come by and by, forty a second, many times what the workers of this machine defer, and the garbage
-  collector is set as `docs/performance.md` says (``airflow_local_settings.py`` beside this file);
-- it takes all of them up at once, as after a restart, with its own settings but for the capacity;
-- the same with Airflow's own ``DateTimeTrigger`` in the place of ours, which asks nobody for anything: what it shows is
-  the triggerer's own work.
+- waits arrive gradually, forty a second, many times what the workers of this machine defer; the garbage collector is
+  set as `docs/performance.md` recommends (``airflow_local_settings.py`` beside this file);
+- all waits are there at once, as after a restart, with Airflow's default settings but for the capacity;
+- the same with Airflow's ``DateTimeTrigger`` instead of ours. It sends no requests: this is the triggerer's own work.
 
 Nothing here passes or fails.
 """
@@ -26,8 +25,6 @@ import resource
 import shutil
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -38,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from goals import Row, report
+from waits import stub_server
 
 from dev.airflow_instance import AirflowInstance
 from dev.environment import LOCAL
@@ -45,12 +43,12 @@ from dev.processes import Service, end, members, poll, tail
 
 HERE = Path(__file__).resolve().parent
 DAG = "one_of_many"
-BY_AND_BY, OURS, PLAIN = "MosaicRunTrigger, by and by", "MosaicRunTrigger", "DateTimeTrigger"
-#: How many waits come in a second when they come by and by.
+GRADUAL, OURS, PLAIN = "MosaicRunTrigger, gradually", "MosaicRunTrigger", "DateTimeTrigger"
+#: Waits per second when they arrive gradually.
 RATE = 40
-#: Seconds without a heartbeat after which the waits go to another triggerer: `triggerer_health_check_threshold`.
+#: Seconds without a heartbeat after which another triggerer gets the waits: `triggerer_health_check_threshold`.
 STALE = 30.0
-#: Seconds between two looks of a wait, and those at the end in which requests are counted.
+#: Seconds between two polls of a wait, and the seconds at the end in which requests are counted.
 POLL_INTERVAL, STEADY = 30.0, 60.0
 COPY = """
 import sys, time, uuid
@@ -67,8 +65,8 @@ with create_session() as session:
     classpath, kwargs = first.classpath, first.kwargs
     row = dict(session.execute(select(table).where(table.c.id == ti.id)).mappings().one())
 due = time.monotonic()
-for begin in range(1, waits, rate):
-    numbers = range(begin, min(begin + rate, waits))
+for start in range(1, waits, rate):
+    numbers = range(start, min(start + rate, waits))
     with create_session() as session:
         triggers = [
             Trigger(classpath=classpath, kwargs={**kwargs, "run_id": f"00000000-0000-4000-8000-{number:012d}"})
@@ -100,29 +98,15 @@ with create_session() as session:
 """
 
 
-@contextmanager
-def stub_server() -> Iterator[str]:
-    """The stub, and its address."""
-    with tempfile.TemporaryDirectory() as directory:
-        ready = Path(directory) / "port"
-        process = subprocess.Popen([sys.executable, HERE / "waits_server.py", ready])
-        try:
-            poll(lambda: ready.exists() or None, timeout=30, what="the stub server serves")
-            yield f"http://127.0.0.1:{ready.read_text()}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def ask(server: str, what: str) -> Any:
-    """Ask the stub server."""
+def get(server: str, path: str) -> Any:
+    """Send a request to the stub server."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{server}/{what}", timeout=30) as answer:
-        return json.load(answer)
+    with opener.open(f"{server}/{path}", timeout=30) as response:
+        return json.load(response)
 
 
 class Triggerer:
-    """The triggerer's own traces: its heartbeats, its log, its processor time."""
+    """Read a triggerer's heartbeats, log and CPU time."""
 
     def __init__(self, airflow: AirflowInstance, service: Service) -> None:
         self._database = airflow.home / "airflow.db"
@@ -130,13 +114,13 @@ class Triggerer:
         self._service = service
 
     def start(self) -> None:
-        """Start it, with logs that are its own."""
+        """Start the triggerer with empty logs."""
         shutil.rmtree(self._logs, ignore_errors=True)
         self._service.log.unlink(missing_ok=True)
         self._service.start()
 
     def heartbeat_age(self) -> float | None:
-        """Seconds since the last heartbeat of the newest triggerer; None before its first."""
+        """Return the seconds since the last heartbeat of the newest triggerer; None before its first."""
         with sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10) as database:
             row = database.execute(
                 "select latest_heartbeat from job where job_type = 'TriggererJob' order by id desc limit 1"
@@ -146,17 +130,17 @@ class Triggerer:
         beat = datetime.fromisoformat(row[0]).replace(tzinfo=timezone.utc)
         return (datetime.now(timezone.utc) - beat).total_seconds()
 
-    def begun(self) -> int:
-        """How many triggers have begun: each has a log file of its own."""
+    def started(self) -> int:
+        """Return how many triggers have started: each has a log file."""
         return sum(1 for _ in self._logs.rglob("*.trigger.*.log"))
 
     def blocked(self) -> list[float]:
-        """Each time that its log says "blocked": for how many seconds."""
+        """Return for how many seconds the event loop was blocked, each time that the log reports it."""
         text = self._service.log.read_text(errors="replace")
-        return [float(each) for each in re.findall(r"blocked for ([\d.]+) seconds", text)]
+        return [float(seconds) for seconds in re.findall(r"blocked for ([\d.]+) seconds", text)]
 
-    def processor(self) -> float:
-        """Processor seconds of all its processes so far."""
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of all its processes so far."""
         ticks = 0
         for pid in members([self._service.pid]):
             after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -164,69 +148,69 @@ class Triggerer:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def check(self) -> None:
-        """Fail if it has ended."""
+        """Raise if the triggerer has exited."""
         if self._service.exit_code() is not None:
-            raise RuntimeError(f"the triggerer ended:\n{tail(self._service.log)}")
+            raise RuntimeError(f"the triggerer exited:\n{tail(self._service.log)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Figures:
     """
-    What was seen of one triggerer.
+    The figures of one triggerer.
 
-    :param taken_up: Seconds until all of them had begun.
-    :param heartbeat: The oldest heartbeat, in seconds.
-    :param blocked_at_first: What its log said of being blocked while they began.
-    :param blocked: The same, afterwards.
-    :param processor: Processor seconds afterwards.
+    :param start: Seconds until all triggers had started.
+    :param heartbeat: Oldest heartbeat, in seconds.
+    :param blocked_at_start: For how long the loop was blocked, each time, until then.
+    :param blocked: The same afterwards.
+    :param cpu: CPU seconds afterwards.
     :param requests: Requests in a cycle, in the last minute.
     """
 
-    taken_up: float
+    start: float
     heartbeat: float
-    blocked_at_first: list[float]
+    blocked_at_start: list[float]
     blocked: list[float]
-    processor: float
+    cpu: float
     requests: float
 
 
-def look(triggerer: Triggerer, server: str, waits: int, seconds: float) -> Seen:
-    """Watch a triggerer take up the waits, and wait."""
+def measure_triggerer(triggerer: Triggerer, server: str, waits: int, seconds: float) -> Figures:
+    """Measure a triggerer while the waits start, and afterwards."""
     worst = 0.0
 
-    def watch(enough: Callable[[], bool], timeout: float) -> None:
+    def run_until(condition: Callable[[], bool], timeout: float) -> None:
         nonlocal worst
         deadline = time.monotonic() + timeout
-        while not enough():
+        while not condition():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"only {triggerer.begun()} of {waits} triggers have begun")
+                raise RuntimeError(f"only {triggerer.started()} of {waits} triggers have started")
             triggerer.check()
             worst = max(worst, triggerer.heartbeat_age() or 0.0)
             time.sleep(1)
 
-    poll(lambda: triggerer.begun() or None, timeout=120, what="the first trigger begins")
-    began = time.monotonic()
-    watch(lambda: triggerer.begun() >= waits, 600)
-    taken_up = time.monotonic() - began
-    at_first = triggerer.blocked()
-    processor, over = triggerer.processor(), time.monotonic() + seconds
-    # Those that began last still look in short pauses.
-    watch(lambda: time.monotonic() >= over - STEADY, 2 * seconds)
-    ask(server, "_begin")
-    watch(lambda: time.monotonic() >= over, 2 * seconds)
-    return Seen(
-        taken_up=taken_up,
+    poll(lambda: triggerer.started() or None, timeout=120, what="the first trigger starts")
+    started_at = time.monotonic()
+    run_until(lambda: triggerer.started() >= waits, 600)
+    start = time.monotonic() - started_at
+    at_start = triggerer.blocked()
+    cpu, end_at = triggerer.cpu_seconds(), time.monotonic() + seconds
+    # The waits that started last still have short pauses.
+    run_until(lambda: time.monotonic() >= end_at - STEADY, 2 * seconds)
+    get(server, "_start")
+    run_until(lambda: time.monotonic() >= end_at, 2 * seconds)
+    return Figures(
+        start=start,
         heartbeat=worst,
-        blocked_at_first=at_first,
-        blocked=triggerer.blocked()[len(at_first) :],
-        processor=triggerer.processor() - processor,
-        requests=ask(server, f"_cycle/{POLL_INTERVAL}"),
+        blocked_at_start=at_start,
+        blocked=triggerer.blocked()[len(at_start) :],
+        cpu=triggerer.cpu_seconds() - cpu,
+        requests=get(server, f"_cycle/{POLL_INTERVAL}"),
     )
 
 
 @contextmanager
 def running(airflow: AirflowInstance, script: str, *arguments: object) -> Iterator[None]:
-    """Run a script on Airflow's tables meanwhile, and see that it ended well."""
+    """Run a script on Airflow's database in the background, and raise if it fails."""
     command = [airflow.python, "-c", script, *map(str, arguments)]
     process = subprocess.Popen(command, env=airflow.environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -239,8 +223,8 @@ def running(airflow: AirflowInstance, script: str, *arguments: object) -> Iterat
         raise RuntimeError(errors[-2000:])
 
 
-def measure(waits: int, seconds: float) -> dict[str, Seen]:
-    """Bring it up, and look at each of the three."""
+def measure(waits: int, seconds: float) -> dict[str, Figures]:
+    """Set up Airflow, and measure the three triggerers."""
     home = LOCAL / "benchmarks" / "triggerer"
     shutil.rmtree(home, ignore_errors=True)
     with stub_server() as server:
@@ -249,23 +233,23 @@ def measure(waits: int, seconds: float) -> dict[str, Seen]:
             "AIRFLOW__TRIGGERER__CAPACITY": str(waits),
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "5",
         }
-        ask(server, f"_runs/{waits}")
+        get(server, f"_runs/{waits}")
         dag = HERE / "dags" / "waiting_in_the_triggerer.py"
         with AirflowInstance(home, dags=[dag], environment=environment) as airflow:
             run = airflow.trigger(DAG, {"run_id": "00000000-0000-4000-8000-000000000000"})
             airflow.wait_for_task(DAG, run, "wait", "deferred", timeout=120)
             end(list(airflow.services.values()))
-            # It keeps the log file of each trigger open.
+            # The triggerer keeps a log file open for each trigger.
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             service = airflow.services["triggerer"]
-            found: dict[str, Seen] = {}
+            found: dict[str, Figures] = {}
 
-            def looked() -> Seen:
+            def measured() -> Figures:
                 triggerer = Triggerer(airflow, service)
                 triggerer.start()
                 try:
-                    return look(triggerer, server, waits, seconds)
+                    return measure_triggerer(triggerer, server, waits, seconds)
                 finally:
                     end([service])
 
@@ -274,44 +258,44 @@ def measure(waits: int, seconds: float) -> dict[str, Seen]:
             settings = config / "airflow_local_settings.py"
             shutil.copy(HERE / settings.name, settings)
             with running(airflow, COPY, waits, RATE):
-                found[BY_AND_BY] = looked()
+                found[GRADUAL] = measured()
             settings.unlink()
-            found[OURS] = looked()
+            found[OURS] = measured()
             with running(airflow, CHANGE):
                 pass
-            found[PLAIN] = looked()
+            found[PLAIN] = measured()
             return found
 
 
-def rows(found: dict[str, Seen], waits: int, seconds: float) -> Iterator[Row]:
-    """Those that come by and by alone, and those that are taken up at once beside Airflow's own."""
+def rows(found: dict[str, Figures], waits: int, seconds: float) -> Iterator[Row]:
+    """Yield the figures of the gradual waits, and those of the waits at once beside Airflow's trigger."""
     plain = {PLAIN: found[PLAIN]}
-    yield from _rows(f"{waits:,} in one triggerer, {RATE} a second", found[BY_AND_BY], {}, waits, seconds)
+    yield from _rows(f"{waits:,} in one triggerer, {RATE} a second", found[GRADUAL], {}, waits, seconds)
     yield from _rows(f"{waits:,} in one triggerer, at once", found[OURS], plain, waits, seconds)
 
 
-def _rows(title: str, ours: Seen, theirs: dict[str, Seen], waits: int, seconds: float) -> Iterator[Row]:
-    def row(figure: str, measured: Callable[[Seen], float], goal: str | None = None, met: bool = True) -> Row:
-        others = {name: measured(seen) for name, seen in theirs.items()}
+def _rows(title: str, ours: Figures, theirs: dict[str, Figures], waits: int, seconds: float) -> Iterator[Row]:
+    def row(figure: str, measured: Callable[[Figures], float], goal: str | None = None, met: bool = True) -> Row:
+        others = {name: measured(figures) for name, figures in theirs.items()}
         return Row(figure=figure, ours=measured(ours), theirs=others, goal=goal, met=met)
 
-    yield row(f"{title}: s to begin", lambda seen: seen.taken_up)
-    yield row("  oldest heartbeat, s", lambda seen: seen.heartbeat, f"below {STALE:.0f}", ours.heartbeat < STALE)
+    yield row(f"{title}: s to start", lambda figures: figures.start)
+    yield row("  oldest heartbeat, s", lambda figures: figures.heartbeat, f"below {STALE:.0f}", ours.heartbeat < STALE)
     yield row(
-        "  'blocked' in its log while they begin",
-        lambda seen: len(seen.blocked_at_first),
+        "  'blocked' in its log while they start",
+        lambda figures: len(figures.blocked_at_start),
         "never",
-        not ours.blocked_at_first,
+        not ours.blocked_at_start,
     )
-    yield row("    the longest, s", lambda seen: max(seen.blocked_at_first, default=0.0))
+    yield row("    the longest, s", lambda figures: max(figures.blocked_at_start, default=0.0))
     yield row(
         f"  'blocked' in its log in {seconds:.0f} s afterwards",
-        lambda seen: len(seen.blocked),
+        lambda figures: len(figures.blocked),
         "never",
         not ours.blocked,
     )
-    yield row("    the longest, s", lambda seen: max(seen.blocked, default=0.0))
-    yield row(f"  CPU s in {seconds:.0f} s afterwards", lambda seen: seen.processor)
+    yield row("    the longest, s", lambda figures: max(figures.blocked, default=0.0))
+    yield row(f"  CPU s in {seconds:.0f} s afterwards", lambda figures: figures.cpu)
     most = -(-waits // 100) + 2
     yield Row(
         figure="  requests in a cycle of 30 s, in the last minute",
@@ -322,8 +306,8 @@ def _rows(title: str, ours: Seen, theirs: dict[str, Seen], waits: int, seconds: 
 
 
 def main() -> None:
-    """Read the command line, measure and print."""
-    parser = argparse.ArgumentParser(description="Ten thousand waits in one real triggerer.")
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description="Measure ten thousand waits in one real triggerer.")
     parser.add_argument("--waits", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=150)
     arguments = parser.parse_args()

@@ -47,8 +47,7 @@ def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], flo
     older, and their ids are not needed. Otherwise the whole list is read.
 
     A run that is started later has a later ``started_at`` than the newest run, apart from the skew between Mosaic's
-    servers. So all runs as old as the last one that was read exist already, once it is ten seconds older than the
-    newest.
+    servers. Reading can stop at a run that is ten seconds older than the newest: all runs of its age exist already.
 
     :param runs: The agent's runs since shortly before the start, as an iterator that reads pages as needed.
     :param most: Most runs to read.
@@ -196,9 +195,9 @@ def post_candidates(
     """
     Return the posts that the request may have created: same text, destinations and schedule, and not there before.
 
-    If our own post were taken for that of another task, the post would be published twice. So a field that the list
-    does not show counts as a match. A field that differs in a way in which Mosaic may show our own post makes a partial
-    match: the post is not adopted, and no new post is sent. Only posts that can't be ours are left out.
+    If our own post were taken for that of another task, the post would be published twice. Only posts that can't be
+    ours are left out. A field that the list does not show counts as a match. A field that differs in a way in which
+    Mosaic may show our own post makes a partial match: the post is not adopted, and no new post is sent.
 
     :param posts: The newest posts.
     :param body: The body of the request.

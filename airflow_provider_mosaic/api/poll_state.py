@@ -55,8 +55,6 @@ REFUSALS_TIMEOUT = 300.0
 MAX_NOT_FOUND = 3
 #: For this many seconds after the start, "not found" responses do not fail the wait: Mosaic may need time to show it.
 NOT_FOUND_GRACE = 120.0
-#: Most unknown statuses that are logged, each once.
-_MAX_UNKNOWN_LOGGED = 20
 #: Seconds of unknown statuses in a row after which a warning is logged: the status may mean an end.
 UNKNOWN_STATUS_TIMEOUT = 3600.0
 _FIRST_PAUSE = 2.0
@@ -74,8 +72,8 @@ def is_refusal(error: MosaicError) -> bool:
     """
     Return whether Mosaic refused to be polled, or the connection can't be used.
 
-    A refusal is any 4xx but 404 and 429. It says nothing about the subject: all polls are the same request. An argument
-    that was invalid before the request was sent is no refusal.
+    A refusal is any 4xx but 404 and 429. All polls send the same request, so a refusal says nothing about the subject.
+    An argument that was invalid before the request was sent is no refusal.
 
     :param error: The error of a poll, also one that a trigger's event reported.
     """
@@ -248,7 +246,6 @@ class PollState(Generic[S]):
         self._cooldown = 0.0
         self._failures: FailureTolerance | None = None
         self._last_description: str | None = None
-        self._logged_unknown: tuple[str, ...] = ()
         self._unknown_statuses = UnknownStatuses(name)
 
     def record_success(self, subject: S) -> Judgement:
@@ -257,15 +254,12 @@ class PollState(Generic[S]):
             self._log(f"{self.name} can be read again.")
             self._failures = None
         outcome = self._outcome_of(subject)
-        status = outcome.status
-        if not outcome.known and status not in self._logged_unknown and len(self._logged_unknown) < _MAX_UNKNOWN_LOGGED:
-            self._logged_unknown += (status,)
-            self._log(f"{self.name} has the unknown status {status!r}. It counts as pending.")
         self._unknown_statuses.record(outcome, now=self._now())
         description = self._describe(subject)
         if description != self._last_description:
             self._last_description = description
-            self._log(f"{self.name} is {description}.")
+            unknown = "" if outcome.known else f" The unknown status {outcome.status!r} counts as pending."
+            self._log(f"{self.name} is {description}.{unknown}")
         return outcome
 
     def record_error(self, error: MosaicError) -> None:

@@ -26,8 +26,8 @@ from airflow_provider_mosaic.api.paging import Page
 MIN_RUNS_FOR_LIST = 4
 #: Use the list only if it costs at most this fraction of the single polls, which are more reliable.
 _MAX_COST_RATIO = 0.7
-#: Seconds after which the estimated cost of an unused list is halved, so that the list is tried again. It expires by
-#: time, not by use: thousands of new waits ask many times a second.
+#: Seconds after which the estimated cost of an unused list is halved, so that the list is tried again. The estimate
+#: expires by time, not by use: thousands of new waits ask many times a second.
 _COST_HALF_LIFE = 600.0
 _MAX_LIST_COST = 1000.0
 #: Seconds without the list after an error: the first time, and at most. The list is what relieves a server after an
@@ -39,7 +39,7 @@ _MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
 _MAX_FAILED_AUDITS, _REST_AFTER_FAILED_AUDITS = 2, 120.0
 #: Pages by which a scan is judged.
 _RECENT_PAGES = 8
-#: This key or this server does not offer the list. That does not change soon.
+#: Errors that mean that the list is not available with this key or on this server.
 _REFUSALS = (MosaicPermissionError, MosaicNotFoundError, MosaicValidationError, MosaicConflictError)
 
 
@@ -47,8 +47,8 @@ class ListScan:
     """
     One walk through the pages of the running runs, for as long as it saves requests.
 
-    It ends with the last page, when all requested runs were shown, when a page or a cursor repeats, or when the pages
-    have cost more than they saved.
+    A scan ends with the last page, when all requested runs were shown, when a page or a cursor repeats, or when the
+    pages have cost more than they saved.
 
     :param requested: Ids of the runs to find.
     """

@@ -2,9 +2,9 @@
 Find out which runs of an agent have ended since the last poll.
 
 The API has no filter "ended since" (https://docs.mosaic.so/api/agent-runs/get-agent-runs filters by creation and
-status). So each poll reads two lists: the runs that are running, and the runs that were created recently. A run that
-was running and is in neither list has ended, and so has a new run with the status of an ended one. Lists lag, so each
-of these runs is read by itself before it is reported.
+status). Each poll reads two lists instead: the runs that are running, and the runs that were created recently. A run
+that was running and is in neither list has ended, and so has a new run with the status of an ended one. Lists lag, so
+each of these runs is read by itself before it is reported.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_mosaic.api.candidates import SKEW
-from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
+from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.options import EndStatus
 from airflow_provider_mosaic.api.outcomes import run_outcome
 
 log = logging.getLogger(__name__)
 
 #: Statuses of runs that have ended.
-ENDS = tuple(
-    status.value for status in (RunStatus.COMPLETED, RunStatus.PARTIAL_COMPLETE, RunStatus.FAILED, RunStatus.CANCELLED)
-)
+ENDS: tuple[str, ...] = get_args(EndStatus)
 #: How far the list of recent runs reaches back behind the last poll: clocks differ, and lists lag.
 OVERLAP = SKEW + timedelta(minutes=5)
 #: How long to remember a reported run that no list shows any more.

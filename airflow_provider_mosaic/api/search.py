@@ -14,7 +14,7 @@ from datetime import datetime
 
 #: Seconds between the readings of the list: two minutes in all.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
-#: Seconds between the readings after that. They only wait for other tasks to save the ids of what they have created.
+#: Seconds between the readings after the two minutes, while other tasks save the ids of what they have created.
 OWNER_GRACE_DELAYS = (2.0, 4.0, 8.0)
 #: Seconds between two log lines of a search.
 LOG_INTERVAL = 15.0
@@ -96,9 +96,9 @@ class Search:
     """
     One search.
 
-    A task that had not started when a candidate was first listed can't own it. So the possible owners of a candidate
-    are the siblings that were possible owners at its first reading and still are. The search comes to a result also in
-    a DAG run whose tasks start more and more runs.
+    A task that had not started when a candidate was first listed can't own it. The possible owners of a candidate are
+    the siblings that were possible owners at its first reading and still are. The search has a result also in a DAG run
+    whose tasks start more and more runs.
 
     A search for the request of an earlier try can't tell: siblings may have died together with that try, and own a
     candidate although they only wait for their retry. A candidate is free then only if no sibling is a possible owner

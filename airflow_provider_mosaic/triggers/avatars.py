@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
 from airflow_provider_mosaic.api.poll_state import avatar_profile_poll_state
@@ -24,6 +25,5 @@ class MosaicAvatarProfileTrigger(WaitTrigger):
 
     def _wait(self) -> Wait[AvatarProfile]:
         profile_id = self.avatar_profile_id
-        return Wait(
-            get_avatar_profile(profile_id), avatar_profile_poll_state(profile_id, **self._poll_options), profile_id
-        )
+        state = avatar_profile_poll_state(profile_id, **self._poll_options)
+        return Wait(partial(get_avatar_profile, profile_id), state, profile_id)

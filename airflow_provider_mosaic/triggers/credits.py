@@ -28,4 +28,4 @@ class MosaicCreditsTrigger(WaitTrigger):
     poll_interval: float = 60.0
 
     def _wait(self) -> Wait[Credits]:
-        return Wait(get_credits(), credits_poll_state(self.min_credits, **self._poll_options), CREDITS_ID)
+        return Wait(get_credits, credits_poll_state(self.min_credits, **self._poll_options), CREDITS_ID)

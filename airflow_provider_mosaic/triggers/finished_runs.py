@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
@@ -19,11 +19,6 @@ from airflow_provider_mosaic.api.arguments import (
     validate_seconds,
 )
 from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
-
-# DAG files import this module. The triggerer imports the rest in run().
-
-#: Statuses of runs that have ended.
-STATUSES: tuple[str, ...] = get_args(EndStatus)
 
 
 class MosaicRunFinishedTrigger(BaseEventTrigger):
@@ -61,10 +56,11 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.agent_id = validate_id("agent_id", agent_id)
-        # Sorted: Airflow compares the arguments to know a trigger again.
-        self.status = (
-            None if status is None else sorted({validate_end_status("status", each) for each in _as_list(status)})
-        )
+        if status is not None:
+            statuses: list[Any] = validate_list("status", [status] if isinstance(status, str) else status)
+            # Sorted: Airflow compares the arguments to know a trigger again.
+            status = sorted({validate_end_status("status", each) for each in statuses})
+        self.status = status
         self.mosaic_conn_id = validate_name("mosaic_conn_id", mosaic_conn_id)
         self.poll_interval = validate_seconds("poll_interval", poll_interval)
         self.asset_name = optional_text("asset_name", asset_name)
@@ -84,6 +80,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch without end. Yield an event for the runs that have ended since the last poll."""
+        # DAG files import this module. Only the triggerer needs the watcher.
         from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
         watcher = RunWatcher(
@@ -96,7 +93,3 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         async with aclosing(watcher.completions()) as polls:
             async for completions in polls:
                 yield TriggerEvent({"runs": [asdict(completion) for completion in completions]})
-
-
-def _as_list(status: Iterable[str] | str) -> list[Any]:
-    return validate_list("status", [status] if isinstance(status, str) else status)

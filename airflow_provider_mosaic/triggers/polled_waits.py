@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_mosaic.api.call import Call
@@ -27,15 +29,16 @@ class Wait(Generic[S]):
     Airflow keeps the event in its database until the task resumes. The event holds only ids and statuses; the resumed
     task reads the rest itself.
 
-    :param call: Reads the subject.
+    :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
+        many waits.
     :param state: Pauses, deadline and error tolerance of this wait.
     :param subject_id: Id of the run, post, ...
     """
 
-    __slots__ = ("_call", "_context", "due", "event", "is_polling", "last_pause", "state", "subject_id")
+    __slots__ = ("_context", "due", "event", "is_polling", "last_pause", "read", "state", "subject_id")
 
-    def __init__(self, call: Call[S] | None, state: PollState[S], subject_id: str) -> None:
-        self._call = call
+    def __init__(self, read: Callable[[], Call[S]], state: PollState[S], subject_id: str) -> None:
+        self.read = read
         self.state = state
         self.subject_id = subject_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -47,12 +50,6 @@ class Wait(Generic[S]):
         self.is_polling = False
         # Airflow's log handlers read the task of a log line from the context.
         self._context = contextvars.copy_context()
-
-    @property
-    def call(self) -> Call[S]:
-        """What reads the subject."""
-        assert self._call is not None  # noqa: S101 - BatchedRunWait overrides this property
-        return self._call
 
     @property
     def is_done(self) -> bool:
@@ -105,17 +102,12 @@ class BatchedRunWait(Wait[Run]):
     __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
 
     def __init__(self, run_id: str, state: PollState[Run]) -> None:
-        super().__init__(None, state, run_id)
+        super().__init__(partial(get_run, run_id), state, run_id)
         self._counts: Counts | None = None
         self._needs_credits = False
         self._has_failed = False
         self._list_skips = 1
         self._list_skips_left = 0
-
-    @property
-    def call(self) -> Call[Run]:
-        """What reads the run. Created for each poll: a call is large, and there are many waits."""
-        return get_run(self.subject_id)
 
     @property
     def can_be_batched(self) -> bool:

@@ -3,7 +3,7 @@ Poll everything that a triggerer waits for over one connection, with as few requ
 
 A triggerer holds thousands of waits on one event loop. The waits of a connection share one :class:`Poller`, one client
 and one rate limit. The poller has no task of its own: a :class:`~airflow_provider_mosaic.triggers.schedule.Schedule`
-calls it when waits are due. This is what it does then:
+calls it when waits are due. The poller has seven rules:
 
 **Scan the list, or poll one by one.** A page of the list of running runs shows a hundred runs, so a thousand waits take
 ten pages instead of a thousand requests. A listed run is still running and needs no poll of its own. A run in no page
@@ -12,11 +12,12 @@ subjects and waits at their deadline are always polled by themselves, at most 32
 :class:`~airflow_provider_mosaic.api.poll_strategy.PollStrategy` knows what the list costs and which way is cheaper.
 
 **Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
-are due within five seconds, at random, and join the next scan if it comes early enough. So a cycle is one scan.
+are due within five seconds, at random, and join the next scan if that is early enough. The result is one scan in each
+poll interval.
 
-**Audit the list.** A list can be stale. After each complete scan, the poller polls one run that was listed: the one
-whose last first-hand news is the oldest. Two audits in a row that find an ended run stop the use of the list for a
-while.
+**Audit the list.** A list can be stale. After each complete scan, the poller polls one of the listed runs by itself:
+the one with the oldest proof of life, which is a poll of its own or progress of its nodes. If two audits in a row find
+an ended run, the list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
 is over. Due waits are rescheduled to its end, also those at their deadline: their last poll is still to come.
@@ -91,7 +92,7 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         self._strategy = PollStrategy()
         self._rate_limit = RateLimit()
-        # All waits. The order is that of the audits: the one whose first-hand news is the oldest comes first.
+        # All waits, in the order of the audits: the one with the oldest proof of life comes first.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
         self._schedule = Schedule(self._on_due)
@@ -205,7 +206,7 @@ class Poller:
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
-        # The first pauses of a wait are shorter than its poll interval. That pays only where there are few runs.
+        # The first pauses of a wait are shorter than its poll interval. Among many runs, only the interval counts.
         if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
             return False
         self._schedule_poll(wait, self._next_scan)
@@ -249,7 +250,7 @@ class Poller:
         if is_audit:
             self._audited = None
         try:
-            subject = await self._client.send(wait.call)
+            subject = await self._client.send(wait.read())
             self._consecutive_failures = 0
             self._rate_limit.record_success()
             wait.record_success(subject)
@@ -391,14 +392,14 @@ class Poller:
             if not wait.is_idle:
                 continue
             if is_complete:
-                # It was added while the scan ran.
+                # The wait was added while the scan ran.
                 self._schedule_poll(wait, self._loop.time())
             else:
                 self._queue_poll(wait)
         self._start_polls()
 
     def _start_audit(self) -> None:
-        """Poll the listed run whose first-hand news is the oldest."""
+        """Poll the listed run with the oldest proof of life."""
         for wait in self._waits:
             if isinstance(wait, BatchedRunWait) and wait.can_be_batched and wait.is_idle:
                 self._audited = wait
@@ -406,7 +407,7 @@ class Poller:
                 return
 
     def _audit_later(self, wait: Wait[Any]) -> None:
-        """Move a wait to the end of the audits: it was polled by itself, or its nodes have progressed."""
+        """Move a wait to the end of the audits, after a proof of life."""
         if wait in self._waits:
             del self._waits[wait]
             self._waits[wait] = None

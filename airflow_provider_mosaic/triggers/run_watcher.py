@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import AssetStateStore
@@ -52,7 +52,7 @@ class RunWatcher:
         self,
         *,
         agent_id: str,
-        status: list[str] | None,
+        status: Sequence[str] | None,
         mosaic_conn_id: str,
         poll_interval: float,
         store: AssetStateStore | None,

@@ -69,7 +69,7 @@ class MosaicRunTrigger(WaitTrigger):
                     log.info("The deferred task was killed. Mosaic accepted the cancel of run %r.", self.run_id)
         except MosaicError as error:
             log.error(
-                "The deferred task was killed, but run %r could not be cancelled. It may still be running. %s",
+                "The deferred task was killed, but run %r could not be cancelled. It may continue and cost credits. %s",
                 self.run_id,
                 error,
             )

@@ -1,9 +1,10 @@
 """
 One HTTP client for all waits of a connection.
 
-The client follows the connection. It is looked up in Airflow when the first request is sent, once a minute while it is
-used, when a new wait is added, and when Mosaic rejects the key. A changed key or address replaces the client; requests
-that still run on the old one finish first. A failed lookup ends nothing: the old client serves until it is rejected.
+The client follows the connection. Airflow's connection is looked up when the first request is sent, once a minute while
+the client is used, when a wait is added, and when Mosaic rejects the key. A changed key or address replaces the client;
+requests that still run on the old client finish first. A failed lookup ends no wait: the old client serves until Mosaic
+rejects its key.
 """
 
 from __future__ import annotations

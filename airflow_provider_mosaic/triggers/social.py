@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.poll_state import post_poll_state
@@ -27,4 +28,4 @@ class MosaicSocialPostTrigger(WaitTrigger):
 
     def _wait(self) -> Wait[Post]:
         state = post_poll_state(self.post_id, started_at=self.started_at, **self._poll_options)
-        return Wait(get_post(self.post_id), state, self.post_id)
+        return Wait(partial(get_post, self.post_id), state, self.post_id)

@@ -279,10 +279,9 @@ def test_only_changes_are_logged() -> None:
         wait.poll(status)
     assert wait.lines == [
         "Run 'r' is running.",
-        "Run 'r' has the unknown status 'queued'. It counts as pending.",
-        "Run 'r' is queued.",
+        "Run 'r' is queued. The unknown status 'queued' counts as pending.",
         "Run 'r' is running.",
-        "Run 'r' is queued.",
+        "Run 'r' is queued. The unknown status 'queued' counts as pending.",
         "Run 'r' is completed.",
     ]
 

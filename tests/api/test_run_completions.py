@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import run_completions
-from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
+from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.run_completions import ENDS, OVERLAP, RunCompletionTracker
 
 START = 1_800_000_000.0
@@ -57,6 +58,10 @@ def test_runs_that_had_ended_before_the_first_poll_are_not_reported() -> None:
     tracker = new_tracker()
     assert poll(tracker, {"old": "completed", "older": "failed"}) == []
     assert poll(tracker, {"old": "completed", "older": "failed"}) == []
+
+
+def test_every_ended_status_can_be_requested() -> None:
+    assert set(ENDS) == {each for each in RunStatus if run_outcome(Run(run_id="r", status=each)).ended}
 
 
 @pytest.mark.parametrize("status", ENDS)

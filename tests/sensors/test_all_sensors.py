@@ -380,7 +380,7 @@ def test_failed_profile_fails_without_retries(
 def test_failed_profile_reports_the_reason(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(failing_avatars={"Host": "Two people"}, avatar_seconds=0)
     profile = hook.create_avatar_profile("Host", video_url=VIDEO)
-    with pytest.raises(AirflowFailException, match=r"failed: Two people\. It stays so"):
+    with pytest.raises(AirflowFailException, match=r"failed: Two people\. A failed profile stays failed"):
         task_runner(KINDS["avatar"].make, profile.id).execute()
 
 

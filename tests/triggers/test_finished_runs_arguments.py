@@ -11,10 +11,8 @@ from airflow.triggers.base import BaseEventTrigger
 from tasks.fakes import through_airflow
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.run_completions import ENDS
 from airflow_provider_mosaic.assets import finished_runs
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
-from airflow_provider_mosaic.triggers.finished_runs import STATUSES
 
 ARGUMENTS: list[dict[str, Any]] = [
     {"agent_id": "a"},
@@ -52,10 +50,6 @@ def test_the_order_of_statuses_does_not_matter() -> None:
         for status in (["failed", "completed"], ("completed", "failed", "failed"))
     )
     assert one.serialize() == other.serialize()
-
-
-def test_the_statuses_are_those_of_ended_runs() -> None:
-    assert STATUSES == ENDS
 
 
 BAD: list[tuple[str, Any]] = [

@@ -22,6 +22,8 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, concurrency, poller, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
+from .waits import cancel_all, start_wait
+
 GET_RUN = "/agent_run/{run_id}"
 LIST = "/agent_runs"
 STATUSES = ("completed", "failed", "cancelled", "partial_complete")
@@ -30,16 +32,6 @@ STATUSES = ("completed", "failed", "cancelled", "partial_complete")
 def start_runs(mosaic: Emulator, hook: MosaicHook, count: int) -> list[str]:
     mosaic.configure(hold_runs=True, render="tiny", request_log=100_000)
     return [hook.run_agent(AGENT) for _ in range(count)]
-
-
-def start_wait(run_id: str, **options: Any) -> asyncio.Task[Any]:
-    return asyncio.create_task(anext(MosaicRunTrigger(run_id=run_id, **options).run()))  # type: ignore[arg-type]
-
-
-async def cancel_all(waits: list[asyncio.Task[Any]]) -> None:
-    for wait in waits:
-        wait.cancel()
-    await asyncio.wait(waits)
 
 
 def events_of(runs: list[str], *, loop_errors: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
@@ -283,7 +275,7 @@ def test_a_cancelled_wait_does_not_affect_the_others(mosaic: Emulator, hook: Mos
     runs = start_runs(mosaic, hook, 30)
 
     async def all_of_them() -> list[Any]:
-        waits = [start_wait(run_id, poll_interval=0.05) for run_id in runs]
+        waits = [start_wait(run_id) for run_id in runs]
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + LIST) >= 3)
         for wait in waits[:20]:
             wait.cancel()
@@ -305,8 +297,7 @@ def test_two_waits_for_one_run_both_end(mosaic: Emulator, hook: MosaicHook) -> N
             mosaic.finish_run(run_id, "failed")
 
     async def twice() -> list[Any]:
-        triggers = [MosaicRunTrigger(run_id=run_id, poll_interval=0.05) for run_id in runs * 2]
-        return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
+        return await asyncio.gather(*(start_wait(run_id) for run_id in runs * 2))
 
     with InBackground(end_them):
         assert [event.payload["id"] for event in run_bounded(twice())] == runs * 2
@@ -352,7 +343,7 @@ def test_waits_that_are_cancelled_at_once_hold_no_slot(mosaic: Emulator, hook: M
     runs = start_runs(mosaic, hook, 40)
 
     async def cancel_many() -> Any:
-        kept = start_wait(runs[0], poll_interval=0.05)
+        kept = start_wait(runs[0])
         await asyncio.to_thread(until, lambda: sent(mosaic, "GET " + GET_RUN) >= 1)
         (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
         for run_id in runs[1:]:
@@ -381,9 +372,9 @@ def test_hanging_polls_in_all_slots_stop_no_other_poll(
     mosaic.finish_run(runs[-1], "failed")
 
     async def all_of_them() -> Any:
-        waits = [start_wait(run_id, poll_interval=0.05) for run_id in runs[:-1]]
+        waits = [start_wait(run_id) for run_id in runs[:-1]]
         await asyncio.to_thread(until, lambda: len(gets_by_run(mosaic)) == len(runs) - 1)
-        event = await asyncio.wait_for(start_wait(runs[-1], poll_interval=0.05), 20)
+        event = await asyncio.wait_for(start_wait(runs[-1]), 20)
         await cancel_all(waits)
         return event.payload
 

@@ -17,10 +17,12 @@ from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.api import poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, pages, poller, shared_client, shared_pollers
+from airflow_provider_mosaic.triggers import pages, poller, shared_client, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.schedule import Schedule
+
+from .waits import cancel_all, start_wait
 
 LIST = "/agent_runs"
 RUNNING = {"status": "running"}
@@ -84,16 +86,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
 
 
 def start_waits(count: int, **options: Any) -> list[asyncio.Task[Any]]:
-    triggers = [
-        MosaicRunTrigger(**{"run_id": f"r{number}", "poll_interval": 0.05, **options}) for number in range(count)
-    ]
-    return [asyncio.create_task(anext(trigger.run())) for trigger in triggers]  # type: ignore[arg-type]
-
-
-async def cancel_all(waits: list[asyncio.Task[Any]]) -> None:
-    for wait in waits:
-        wait.cancel()
-    await asyncio.wait(waits)
+    return [start_wait(f"r{number}", **options) for number in range(count)]
 
 
 def limited_once(cooldown: float, then: Callable[..., Response]) -> tuple[Callable[..., Response], list[float]]:
@@ -162,6 +155,22 @@ def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
     # Some requests were running already.
     assert max(server.times("/")) < limited_at[0] + 0.5
     assert len([line for line in caplog.messages if "pause until" in line]) == 1
+
+
+# Outages
+
+
+def test_queued_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    server.run = lambda run_id: (500, {}, {})
+
+    async def scenario() -> list[Any]:
+        return [event.payload for event in await asyncio.gather(*start_waits(200, deadline=time.time()))]
+
+    events = run_bounded(scenario())
+    assert {event["outcome"] for event in events} == {"timeout"}
+    # 20 failures, and the requests that were running then.
+    assert len(server.times("/agent_run/")) <= 20 + poller._MAX_POLLS
 
 
 # Unusual lists
@@ -259,9 +268,9 @@ def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monk
             await asyncio.sleep(0.01)
         for number in range(20):
             # Too few at once for a scan of their own.
-            waits += start_waits(1, run_id=f"n{number}", poll_interval=30)
+            waits.append(start_wait(f"n{number}", poll_interval=30))
             await asyncio.sleep(0.03)
-        waits += start_waits(1, run_id="soon", poll_interval=0.2)
+        waits.append(start_wait("soon", poll_interval=0.2))
         await asyncio.to_thread(until, lambda: single_polls("soon"))
         assert len(server.times(LIST)) == 1
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 2)

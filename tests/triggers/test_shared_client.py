@@ -17,6 +17,8 @@ from airflow_provider_mosaic.api import poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger, shared_client, shared_pollers
 
+from .waits import start_wait
+
 GET_RUN = "/agent_run/{run_id}"
 
 
@@ -46,8 +48,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, mosaic: Emulator, name: str = "MOSA
 
 
 def start_waits(runs: list[str], **options: Any) -> list[asyncio.Task[Any]]:
-    triggers = [MosaicRunTrigger(run_id=run_id, poll_interval=0.05, **options) for run_id in runs]
-    return [asyncio.create_task(anext(trigger.run())) for trigger in triggers]  # type: ignore[arg-type]
+    return [start_wait(run_id, **options) for run_id in runs]
 
 
 async def end_runs(mosaic: Emulator, runs: list[str], waits: list[asyncio.Task[Any]]) -> list[dict[str, Any]]:

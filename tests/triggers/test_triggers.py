@@ -121,14 +121,6 @@ def test_the_twentieth_error_in_a_row_ends_the_wait(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_a_successful_poll_resets_the_error_count(mosaic: Emulator, run_id: str) -> None:
-    for _ in range(2):
-        mosaic.inject("server_error", method="GET", path=GET_RUN, times=MAX_ERRORS - 1)
-        mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="thinking")
-    mosaic.finish_run(run_id)
-    assert event_of(run_trigger(run_id))["outcome"] == "ended"
-
-
 def test_the_third_not_found_ends_the_wait(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND - 1)

@@ -1,9 +1,9 @@
 """
 Pages of the list of running runs (https://docs.mosaic.so/api/agent-runs/get-all-agent-runs).
 
-A page holds a hundred runs with all their outputs and links, and a triggerer reads pages all the time. So only the
-fields that a wait needs are decoded, into objects that Python's garbage collector does not track: tracked objects bring
-its next full collection nearer, which blocks the event loop for half a second if ten thousand waits are held.
+A page holds a hundred runs with all their outputs and links, and a triggerer reads pages all the time. Only the fields
+that a wait needs are decoded, into objects that Python's garbage collector does not track. Tracked objects cause more
+full collections, and each of these blocks the event loop for half a second if ten thousand waits are held.
 """
 
 from __future__ import annotations
