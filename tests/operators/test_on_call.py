@@ -397,5 +397,5 @@ def test_a_templated_text_that_became_something_else_names_native_rendering(mosa
 def test_an_id_that_is_none_names_the_argument_and_what_gives_none(mosaic: Emulator) -> None:
     error = fails(TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
     assert "run_id=None" in str(error)
-    assert "A task that returns nothing" in str(error)
+    assert "An upstream task that was skipped" in str(error)
     assert "NoneType" not in str(error)
