@@ -405,9 +405,9 @@ def test_hook_accepts_tile_names(mosaic: Emulator, hook: MosaicHook) -> None:
         (
             {"Video Input": {}},
             "a0000000-0000-4000-8000-000000000003",
-            ["more than one tile", "b0000003-", "give the id"],
+            ["more than one tile", "b0000003-", "Use the id"],
         ),
-        ({"Captions": STYLE, CAPTIONS: STYLE}, AGENT, ["there under another name too"]),
+        ({"Captions": STYLE, CAPTIONS: STYLE}, AGENT, ["which has another entry"]),
     ],
     ids=["unknown", "ambiguous", "twice"],
 )

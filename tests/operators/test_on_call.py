@@ -391,5 +391,5 @@ def test_rendered_value_of_another_type_names_native_rendering(mosaic: Emulator,
 def test_id_that_is_none_names_the_argument_and_the_cause(mosaic: Emulator) -> None:
     error = fails(TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
     assert "run_id=None" in str(error)
-    assert "returned nothing" in str(error)
+    assert "An upstream task that was skipped" in str(error)
     assert "NoneType" not in str(error)
