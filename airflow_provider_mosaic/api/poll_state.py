@@ -98,11 +98,6 @@ class FailureTolerance:
     :param now: The wall clock.
     """
 
-    __slots__ = (
-        "_errors", "_first_error_at", "_first_refusal_at", "_log", "_not_found", "_not_found_until", "_now",
-        "_refusals", "name",
-    )  # fmt: skip
-
     def __init__(
         self,
         name: str,
