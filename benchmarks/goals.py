@@ -19,12 +19,14 @@ class Row:
 
     :param figure: What was measured, with its unit.
     :param theirs: The figures of others, by name.
+    :param ratio: The ratio, if it is not that of the two figures.
     :param goal: The goal in words, if there is one.
     """
 
     figure: str
     ours: float
     theirs: Mapping[str, float] = field(default_factory=dict)
+    ratio: float | None = None
     goal: str | None = None
     met: bool = True
 
@@ -32,7 +34,8 @@ class Row:
         theirs = ", ".join(f"{name} {number(value)}" for name, value in self.theirs.items())
         # Compare with the best of the others.
         least = min(self.theirs.values(), default=0.0)
-        ratio = number(self.ours / least) if least else ""
+        quotient = self.ratio or (self.ours / least if least else 0.0)
+        ratio = number(quotient) if quotient else ""
         verdict = "" if self.goal is None else f"{'met' if self.met else 'MISSED'}: {self.goal}"
         return f"{self.figure:<50}{number(self.ours):>9}  {theirs:<38}{ratio:>7}  {verdict}"
 

@@ -1,11 +1,14 @@
 """
-Upload and download beside curl: the same file, the same server, in turns, in one run.
+Compare uploads and downloads with curl's: the same file and the same server.
 
     python benchmarks/transfer.py [--size 1GiB] [--rounds 5] [--tls]
 
-The server is a process of its own that reads into one buffer and forgets, and sends by sendfile. Ours is measured in a
-child process around the transfer alone: a task's process has Python and our modules loaded before. Memory is the peak
-of the resident set over what it was just before. Medians over the rounds; nothing here passes or fails.
+Each round starts a process of ours. Its first two transfers are for memory alone: they load modules, and malloc maps
+the block anew for each of them, which costs up to twice the system time in page faults. The next transfers are in turns
+with curl. A turn gives one ratio, and the table has the median of all ratios: a machine that slows down changes both.
+
+Memory is the peak of the resident set over its size before the first transfer. The server reads into one buffer, and
+sends by sendfile.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,13 +37,17 @@ from goals import Row, report
 
 _BLOCK = 256 * 1024
 _MIB = 1024 * 1024
+#: Transfers of a process that are not timed.
+_WARM_UP = 2
+#: Pairs of transfers, curl's and ours, in each round.
+_PAIRS = 3
 
 
 # --- the server ---
 
 
 def serve(file: str, certificate: str | None) -> None:
-    """Serve one connection after the other on a free port, which is printed."""
+    """Serve one connection after the other on a free port, and print the port."""
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,18 +57,18 @@ def serve(file: str, certificate: str | None) -> None:
         print(listener.getsockname()[1], flush=True)
         while True:
             connection, _ = listener.accept()
-            # A client that goes away ends its own connection, not the server.
+            # An error of a client must not end the server.
             with suppress(OSError), connection:
                 if context:
                     with context.wrap_socket(connection, server_side=True) as secured:
-                        answer(secured, file, buffer)
+                        respond(secured, file, buffer)
                         secured.unwrap()
                 else:
-                    answer(connection, file, buffer)
+                    respond(connection, file, buffer)
 
 
-def answer(connection: socket.socket, file: str, buffer: memoryview) -> None:
-    """Take a form and forget it, or send the file."""
+def respond(connection: socket.socket, file: str, buffer: memoryview) -> None:
+    """Receive a form, or send the file."""
     head = b""
     while b"\r\n\r\n" not in head:
         more = connection.recv(64 * 1024)
@@ -78,7 +86,7 @@ def answer(connection: socket.socket, file: str, buffer: memoryview) -> None:
     if re.search(rb"(?i)expect: 100-continue", head):
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     received = len(body)
-    # Waiting in recv, the server would be woken for each segment, at the cost of the sender, and at random.
+    # A blocking recv would wake the server for each segment, at the cost of the sender.
     connection.setblocking(False)
     while received < length:
         try:
@@ -95,7 +103,7 @@ def answer(connection: socket.socket, file: str, buffer: memoryview) -> None:
 
 @contextmanager
 def server(file: Path, certificate: Path | None) -> Iterator[str]:
-    """The server in a process of its own; gives its address."""
+    """Run the server in its own process, and yield its URL."""
     command = [
         sys.executable,
         __file__,
@@ -116,18 +124,19 @@ def server(file: Path, certificate: Path | None) -> Iterator[str]:
 
 
 def status(key: str, process: int | str = "self") -> int:
-    """Bytes from /proc/.../status; none of a process that has ended."""
+    """Return bytes from /proc/.../status; 0 for a process that has ended."""
     match = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(match[1]) * 1024 if match else 0
 
 
-def ours(kind: str, address: str, file: str) -> None:
-    """One transfer in this process; prints what it took."""
+def transfer_on_request(kind: str, address: str, file: str) -> None:
+    """Transfer the file for each line of stdin, and print what it took."""
     import requests
 
     from airflow_provider_mosaic.api.endpoints.assets import UploadForm
     from airflow_provider_mosaic.api.link_policy import LinkPolicy
-    from airflow_provider_mosaic.clients.download import fetch, local_target
+    from airflow_provider_mosaic.clients.destinations import local_destination
+    from airflow_provider_mosaic.clients.download import fetch
     from airflow_provider_mosaic.clients.sources import local_source
     from airflow_provider_mosaic.clients.upload import send_form
 
@@ -137,47 +146,73 @@ def ours(kind: str, address: str, file: str) -> None:
         if kind == "upload":
             send_form(form, local_source(file), "video/mp4", policy=LinkPolicy(loopback=True))
         elif kind == "download":
-            fetch(lambda: f"{address}/file", local_target(file), policy=LinkPolicy(loopback=True))
+            fetch(lambda: f"{address}/file", local_destination(file), policy=LinkPolicy(loopback=True))
         else:
             with Path(file).open("rb") as stream:
                 requests.post(form.upload_url, data=form.upload_fields, files={"file": stream}).raise_for_status()
 
-    # What the first request of a process loads is there before the second one.
     Path("/proc/self/clear_refs").write_text("5")
-    before, began, used = status("VmRSS"), time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    transfer()
-    took, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    print(json.dumps({"seconds": took, "cpu": cpu, "memory": status("VmHWM") - before}))
+    idle = status("VmRSS")
+    for _ in sys.stdin:
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+        transfer()
+        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(json.dumps({"seconds": seconds, "cpu": cpu, "memory": status("VmHWM") - idle}), flush=True)
 
 
-def run(command: list[str]) -> dict[str, float]:
-    """A program's time, CPU and peak memory."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+Figures = dict[str, float]
+
+
+@contextmanager
+def our_process(kind: str, address: str, file: Path) -> Iterator[Callable[[], Figures]]:
+    """Start a process of ours, and yield a function that transfers the file in it."""
+    command = [sys.executable, __file__, "--child", kind, address, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin
+        assert process.stdout
+        stdin, stdout = process.stdin, process.stdout
+
+        def transfer() -> Figures:
+            stdin.write("\n")
+            return dict(json.loads(stdout.readline()))
+
+        yield transfer
+
+
+def curl(arguments: list[str]) -> Figures:
+    """Run curl, and return its own time of the transfer, and the CPU time and peak memory of its process."""
+    command = ["curl", "-sS", "--fail", "--http1.1", "-w", "%{stderr}%{time_total}", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     peak = ended = code = 0
     while not ended:
-        # ru_maxrss of a child counts what its parent had before the exec, so the peak is looked at while it runs.
+        # ru_maxrss of a child includes its parent's memory before the exec.
         peak = max(peak, status("VmHWM", process.pid))
         ended, code, used = os.wait4(process.pid, os.WNOHANG)
         time.sleep(0 if ended else 0.002)
     process.returncode = os.waitstatus_to_exitcode(code)
-    took = time.perf_counter() - began
-    if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}")
-    assert process.stdout
-    with process.stdout as stream:
+    assert process.stderr
+    with process.stderr as stream:
         output = stream.read()
-    if output.startswith(b"{"):
-        return dict(json.loads(output))
-    return {"seconds": took, "cpu": used.ru_utime + used.ru_stime, "memory": peak}
-
-
-def child(kind: str, address: str, file: Path) -> dict[str, float]:
-    return run([sys.executable, __file__, "--child", kind, address, str(file)])
+    if process.returncode:
+        raise SystemExit(f"curl failed with {process.returncode}: {output}")
+    return {"seconds": float(output), "cpu": used.ru_utime + used.ru_stime, "memory": peak}
 
 
 # --- the table ---
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """The transfers of one kind: ours and curl's, pair by pair."""
+
+    ours: list[Figures] = field(default_factory=list)
+    curl: list[Figures] = field(default_factory=list)
+    memory: float = 0.0
+
+    def ratio(self, key: str) -> float:
+        """Return the median of the ratios of ours to curl's."""
+        return statistics.median(ours[key] / curl[key] for ours, curl in zip(self.ours, self.curl, strict=True))
 
 
 def measure(size: int, rounds: int, folder: Path, landed: Path, *, tls: bool) -> None:
@@ -189,66 +224,75 @@ def measure(size: int, rounds: int, folder: Path, landed: Path, *, tls: bool) ->
     certificate = self_signed(folder) if tls else None
     if certificate:
         os.environ["REQUESTS_CA_BUNDLE"] = str(certificate)
-    seen: dict[tuple[str, str], list[dict[str, float]]] = {}
     trust = ["--cacert", str(certificate)] if certificate else []
+    comparisons = {"upload": Comparison(), "download": Comparison()}
     with server(source, certificate) as address:
-        curl = ["curl", "-sS", "--fail", "--http1.1", *trust, "-o"]
-        for turn in range(rounds + 1):
-            for kind, arguments in (
-                ("upload", [os.devnull, "-F", "key=k", "-F", "policy=p", "-F", f"file=@{source}", f"{address}/"]),
-                ("download", [str(landed), f"{address}/file"]),
-            ):
-                theirs = run([*curl, *arguments])
-                landed.unlink(missing_ok=True)
-                our = child(kind, address, landed if kind == "download" else source)
-                if kind == "download" and landed.stat().st_size != size:
-                    raise SystemExit("the downloaded file is not whole")
-                landed.unlink(missing_ok=True)
-                # The first turn warms the page cache.
-                if turn:
-                    seen.setdefault((kind, "curl"), []).append(theirs)
-                    seen.setdefault((kind, "ours"), []).append(our)
+        curl_arguments = {
+            "upload": ["-o", os.devnull, "-F", "key=k", "-F", "policy=p", "-F", f"file=@{source}", f"{address}/"],
+            "download": ["-o", str(landed), f"{address}/file"],
+        }
+        for _ in range(rounds):
+            for kind, comparison in comparisons.items():
+                file = landed if kind == "download" else source
+                with our_process(kind, address, file) as transfer:
+                    comparison.memory = max(comparison.memory, *(transfer()["memory"] for _ in range(_WARM_UP)))
+                    for _ in range(_PAIRS):
+                        landed.unlink(missing_ok=True)
+                        comparison.curl.append(curl([*trust, *curl_arguments[kind]]))
+                        landed.unlink(missing_ok=True)
+                        comparison.ours.append(transfer())
+                        if file.stat().st_size != size:
+                            raise SystemExit("the downloaded file is incomplete")
+        landed.unlink()
         small = min(size, 256 * _MIB)
         os.truncate(source, small)
-        held = child("files", address, source)["memory"]
+        with our_process("files", address, source) as transfer:
+            held = transfer()["memory"]
     report(
-        [*rows(seen, size), Row(figure=f"requests with files=, {small // _MIB} MiB: MiB over idle", ours=held / _MIB)]
+        [
+            *rows(comparisons, size),
+            Row(figure=f"requests with files=, {small // _MIB} MiB: MiB over idle", ours=held / _MIB),
+        ]
     )
 
 
-def rows(seen: dict[tuple[str, str], list[dict[str, float]]], size: int) -> Iterator[Row]:
-    """Ours beside curl's. A transfer's memory is over idle; curl's is its whole process."""
+def rows(comparisons: dict[str, Comparison], size: int) -> Iterator[Row]:
+    """Compare ours with curl's. Memory is ours over idle, and all of curl's process."""
     for kind, least, most in (("upload", 1.2, 0.8), ("download", 0.9, None)):
-        ours, curl = (
-            {key: statistics.median(one[key] for one in seen[kind, who]) for key in ("seconds", "cpu", "memory")}
-            for who in ("ours", "curl")
+        comparison = comparisons[kind]
+        ours, curls = (
+            {key: statistics.median(each[key] for each in figures) for key in ("seconds", "cpu", "memory")}
+            for figures in (comparison.ours, comparison.curl)
         )
+        speed, cpu = 1 / comparison.ratio("seconds"), comparison.ratio("cpu")
         yield Row(
             figure=f"{kind}, MiB/s",
             ours=size / _MIB / ours["seconds"],
-            theirs={"curl": size / _MIB / curl["seconds"]},
+            theirs={"curl": size / _MIB / curls["seconds"]},
+            ratio=speed,
             goal=f"{least:g} of curl's or more",
-            met=curl["seconds"] / ours["seconds"] >= least,
+            met=speed >= least,
         )
         yield Row(
             figure=f"{kind}, CPU s",
             ours=ours["cpu"],
-            theirs={"curl": curl["cpu"]},
+            theirs={"curl": curls["cpu"]},
+            ratio=cpu,
             goal=f"{most:g} of curl's or less" if most else None,
-            met=not most or ours["cpu"] / curl["cpu"] <= most,
+            met=not most or cpu <= most,
         )
-        memory = ours["memory"] / _MIB
+        memory = comparison.memory / _MIB
         yield Row(
             figure=f"{kind}, MiB over idle",
             ours=memory,
-            theirs={"curl, whole": curl["memory"] / _MIB},
+            theirs={"curl, whole": curls["memory"] / _MIB},
             goal="at most 8",
             met=memory <= 8,
         )
 
 
 def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1, with its key, for this run."""
+    """Make a certificate for 127.0.0.1, with its key."""
     both, key = folder / "server.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(both)]
@@ -265,7 +309,7 @@ def size_of(text: str) -> int:
 
 
 def folder_for(size: int) -> str | None:
-    """Memory where there is room for it: the disk is not what is measured, and what is read stays in the cache."""
+    """Return a directory in memory if there is room, so that the disk is not measured."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * size else None
 
@@ -278,11 +322,11 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--certificate", help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.serve:
-        serve(asked.serve, asked.certificate)
-    elif asked.child:
-        ours(*asked.child)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.certificate)
+    elif options.child:
+        transfer_on_request(*options.child)
     else:
         if not shutil.which("curl"):
             raise SystemExit("This needs curl to compare with.")
@@ -290,18 +334,22 @@ def main() -> None:
 
         import airflow_provider_mosaic
 
-        curl = subprocess.run(["curl", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
-        place = folder_for(asked.size)
+        curl_version = subprocess.run(["curl", "--version"], check=True, capture_output=True, text=True).stdout.split()[
+            1
+        ]
+        place = folder_for(options.size)
         print(
             f"airflow-provider-mosaic {airflow_provider_mosaic.__version__}, Python {platform.python_version()}, "
-            f"requests {requests.__version__}, urllib3 {version('urllib3')}, curl {curl}, {os.cpu_count()} cores"
+            f"requests {requests.__version__}, urllib3 {version('urllib3')}, curl {curl_version}, "
+            f"{os.cpu_count()} cores"
         )
         print(
-            f"{asked.size // _MIB} MiB over {'HTTPS' if asked.tls else 'HTTP'} on loopback, "
-            f"downloads {'into memory' if place else 'onto disk'}, medians of {asked.rounds} rounds"
+            f"{options.size // _MIB} MiB over {'HTTPS' if options.tls else 'HTTP'} on loopback, "
+            f"downloads {'into memory' if place else 'onto disk'}, "
+            f"medians of {options.rounds * _PAIRS} pairs in {options.rounds} processes"
         )
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=place) as landing:
-            measure(asked.size, asked.rounds, Path(folder), Path(landing) / "landed.mp4", tls=asked.tls)
+            measure(options.size, options.rounds, Path(folder), Path(landing) / "landed.mp4", tls=options.tls)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the attacks of hostile servers cost, measured by ``make test-hostile``: time, memory, and secrets in logs."""
+"""Measure the attacks of hostile servers for ``make test-hostile``: time, memory, and secrets in logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass
 class Attacks:
-    """The worst of all attacks so far."""
+    """The worst figures of all attacks so far."""
 
     count: int = 0
     longest: float = 0.0
@@ -42,7 +42,7 @@ ATTACKS = pytest.StashKey[Attacks]()
 
 @pytest.fixture(autouse=True)
 def measured_attack(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Measure a test that is marked ``hostile``, where nothing but those is run."""
+    """Measure each test if only those marked ``hostile`` are run."""
     if request.config.option.markexpr != "hostile":
         yield
         return
@@ -67,7 +67,7 @@ def measured_attack(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _reset_peak() -> int:
-    """Start the peak of this process's memory anew, and return what it has now, in kilobytes."""
+    """Reset the peak memory of this process, and return its present memory in kilobytes."""
     if not _RESET_PEAK.exists():
         return 0
     _RESET_PEAK.write_text("5")

@@ -14,9 +14,9 @@ from airflow_provider_mosaic.agents_as_code.definition_yaml import read_definiti
 from airflow_provider_mosaic.agents_as_code.diff import plan_changes
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.models import NodeType
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")

@@ -73,15 +73,11 @@ TIMEOUTS = {
         f"{EXITS}::test_an_exit_cancels_what_it_should[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
-        "sensors/test_run_sensor.py::test_poking_sensor_fails_at_its_timeout_and_keeps_the_run",
-        "sensors/test_run_sensor.py::test_deferred_sensor_fails_at_its_timeout_and_keeps_the_run",
-        "sensors/test_run_sensor.py::test_timeout_skips_a_soft_failing_sensor",
         "sensors/test_run_sensor.py::test_second_deferral_does_not_extend_the_deadline",
-        "sensors/test_other_sensors.py::test_timeout",
+        "sensors/test_all_sensors.py::test_timeout",
     ],
     "a sensor's `execution_timeout`": [
-        "sensors/test_run_sensor.py::test_execution_timeout_while_deferred",
-        "sensors/test_other_sensors.py::test_execution_timeout_while_deferred",
+        "sensors/test_all_sensors.py::test_execution_timeout_while_deferred",
     ],
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
+from airflow_provider_mosaic.api.models import NodeType
 from airflow_provider_mosaic.api.suggestions import normalize_name, one_a_line
 from airflow_provider_mosaic.api.tiles import is_id
 

@@ -25,6 +25,7 @@ from pydantic import (
     FailFast,
     ModelWrapValidatorHandler,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from typing_extensions import Self
@@ -233,6 +234,36 @@ Label = Annotated[str, AfterValidator(label)]
 Status = Annotated[str, AfterValidator(_clean_status)]
 #: Text for users. Values of other types are converted to text.
 Words = Annotated[str | None, BeforeValidator(_text)]
+
+
+class NodeType(Model):
+    """
+    A kind of tile, in responses about node types, agents and runs.
+
+    The API documents its parameters only on the page at ``params_docs_url``; ``params`` holds them if a
+    response lists them.
+    """
+
+    node_type_id: Words = None
+    node_type_name: Words = None
+    docs_url: Words = None
+    params_docs_url: Words = None
+    params: dict[str, Any] | None = None
+
+    lenient_fields = frozenset({"params"})
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _params_by_name(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {row["name"]: row for row in value if isinstance(row, Mapping) and isinstance(row.get("name"), str)}
+        properties = value.get("properties") if isinstance(value, Mapping) else None
+        return properties if isinstance(properties, Mapping) else value
+
+    @property
+    def param_names(self) -> frozenset[str] | None:
+        """Names of the tile's parameters; None if the response does not list them."""
+        return frozenset(self.params) if self.params else None
 
 
 def read_object(model: type[M], *, within: str = "", **known: Any) -> Callable[[Any], M]:

@@ -98,11 +98,6 @@ class FailureTolerance:
     :param now: The wall clock.
     """
 
-    __slots__ = (
-        "_errors", "_first_error_at", "_first_refusal_at", "_log", "_not_found", "_not_found_until", "_now",
-        "_refusals", "name",
-    )  # fmt: skip
-
     def __init__(
         self,
         name: str,
@@ -246,6 +241,7 @@ class PollState(Generic[S]):
         self._cooldown = 0.0
         self._failures: FailureTolerance | None = None
         self._last_description: str | None = None
+        self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
     def record_success(self, subject: S) -> Judgement:
@@ -258,8 +254,10 @@ class PollState(Generic[S]):
         description = self._describe(subject)
         if description != self._last_description:
             self._last_description = description
-            unknown = "" if outcome.known else f" The unknown status {outcome.status!r} counts as pending."
-            self._log(f"{self.name} is {description}.{unknown}")
+            self._log(f"{self.name} is {description}.")
+        if not outcome.known and outcome.status != self._last_unknown:
+            self._last_unknown = outcome.status
+            self._log(f"{self.name} has the unknown status {outcome.status!r}, which counts as pending.")
         return outcome
 
     def record_error(self, error: MosaicError) -> None:

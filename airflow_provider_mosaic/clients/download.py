@@ -49,7 +49,6 @@ _MAX_INTERRUPTIONS = 100
 #: Bytes of a file. A body of unknown size may be endless, so its limit is lower.
 _MAX_SIZE = 256 * 1024**3
 _MAX_UNKNOWN_SIZE = 16 * 1024**3
-_CONNECT_TIMEOUT = 10.0
 
 
 def fetch(
@@ -205,12 +204,7 @@ class _SignedUrlReader:
                 self._url = self._get_url()
             try:
                 response = open_url(
-                    self._session,
-                    self._url,
-                    action=self._action,
-                    headers=headers,
-                    connect_timeout=_CONNECT_TIMEOUT,
-                    timeout=self._timeout,
+                    self._session, self._url, action=self._action, headers=headers, timeout=self._timeout
                 )
             except MosaicTransportError as error:
                 if not error.transient:

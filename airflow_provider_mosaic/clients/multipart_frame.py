@@ -9,42 +9,29 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, kw_only=True)
 class MultipartFrame:
     """
-    The form without its file. Its fields hold the signature, so its repr hides them.
-
-    :param content_type: The media type of the form, with the boundary.
-    :param before: The fields, and the headers of the file.
-    :param after: The end of the form.
-    """
-
-    content_type: str = field(repr=False)
-    before: bytes = field(repr=False)
-    after: bytes = field(repr=False)
-
-
-def multipart_frame(fields: Mapping[str, str], *, file_name: str, media_type: str) -> MultipartFrame:
-    """
-    Encode the form around a file.
+    The form without its file.
 
     :param fields: The fields in order.
     :param file_name: The file's name.
     :param media_type: The file's media type.
     """
-    # No file contains 128 random bits.
-    boundary = f"mosaic-{secrets.token_hex(16)}"
-    head = f"--{boundary}\r\nContent-Disposition: form-data; name="
-    parts = [f'{head}"{_escaped(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
-    parts.append(f'{head}"file"; filename="{_escaped(file_name)}"\r\nContent-Type: {media_type}\r\n\r\n')
-    return MultipartFrame(
-        content_type=f"multipart/form-data; boundary={boundary}",
-        before="".join(parts).encode(),
-        after=f"\r\n--{boundary}--\r\n".encode(),
-    )
+
+    def __init__(self, fields: Mapping[str, str], *, file_name: str, media_type: str) -> None:
+        # No file contains 128 random bits.
+        boundary = f"mosaic-{secrets.token_hex(16)}"
+        head = f"--{boundary}\r\nContent-Disposition: form-data; name="
+        parts = [f'{head}"{_escaped(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+        parts.append(f'{head}"file"; filename="{_escaped(file_name)}"\r\nContent-Type: {media_type}\r\n\r\n')
+        #: The media type of the form, with the boundary.
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        #: The fields, and the headers of the file.
+        self.before = "".join(parts).encode()
+        #: The end of the form.
+        self.after = f"\r\n--{boundary}--\r\n".encode()
 
 
 def _escaped(name: str) -> str:

@@ -7,7 +7,8 @@ Redirects are followed here, since requests would search ``~/.netrc`` for a pass
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
@@ -31,6 +32,9 @@ from airflow_provider_mosaic.clients.sync_client import REQUESTS_ERRORS
 
 #: What the HTTP libraries raise when a transfer fails, during the request and while the body is read.
 TRANSFER_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError)
+
+#: Seconds to wait for a connection.
+CONNECT_TIMEOUT = 10.0
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
@@ -82,22 +86,21 @@ def transfer_error(
     return REQUESTS_ERRORS.error(error, action=action, method=method, path=origin(url, secrets), secrets=masked)
 
 
-def forbidden_error(error: ForbiddenLink, *, action: str, method: str, url: str) -> MosaicResponseError:
-    """
-    Return the error for a URL that the link policy does not permit.
-
-    :param error: The reason.
-    :param action: What was being done, as it follows "could not".
-    :param method: HTTP method.
-    :param url: The URL; the message contains its origin.
-    """
-    return MosaicResponseError(
-        f"Could not {action}: its link leads to an address that links may not lead to: {redact(str(error))[:300]}. "
-        "Nothing was sent there. If this is your own storage, set allow_private_storage in the connection's extra.",
-        method=method,
-        path=origin(url),
-        effect_unknown=False,
-    )
+@contextmanager
+def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str] = ()) -> Iterator[None]:
+    """Raise what the HTTP library raises as errors of ours; see :func:`transfer_error`."""
+    try:
+        yield
+    except ForbiddenLink as error:
+        raise MosaicResponseError(
+            f"Could not {action}: its link leads to an address that links may not lead to: {redact(str(error))[:300]}. "
+            "Nothing was sent there. If this is your own storage, set allow_private_storage in the connection's extra.",
+            method=method,
+            path=origin(url),
+            effect_unknown=False,
+        ) from None
+    except TRANSFER_ERRORS as error:
+        raise transfer_error(error, action=action, method=method, url=url, secrets=secrets) from None
 
 
 def resolve_redirect(url: str, location: str) -> str:
@@ -134,7 +137,6 @@ def open_url(
     url: str,
     *,
     action: str,
-    connect_timeout: float,
     timeout: float,
     headers: dict[str, str] | None = None,
 ) -> requests.Response:
@@ -144,7 +146,6 @@ def open_url(
     :param session: A session of :func:`open_storage_session`, which checks each address.
     :param url: The URL.
     :param action: What is being done, as it follows "could not".
-    :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for the next byte.
     :param headers: More headers, for example ``Range``.
     :raises MosaicTransportError: There was no response.
@@ -157,16 +158,14 @@ def open_url(
     secrets: tuple[str, ...] = ()
     for _ in range(_MAX_REDIRECTS):
         check_is_http(target, action=action, given_by=origin(url), secrets=secrets)
-        try:
-            remember_signed(link_secrets(target, path=False))
-            with masking((*secrets, *link_secrets(target))):
-                response = session.get(
-                    target, headers=headers, stream=True, allow_redirects=False, timeout=(connect_timeout, timeout)
-                )
-        except ForbiddenLink as error:
-            raise forbidden_error(error, action=action, method="GET", url=target) from None
-        except TRANSFER_ERRORS as error:
-            raise transfer_error(error, action=action, method="GET", url=target, secrets=secrets) from None
+        remember_signed(link_secrets(target, path=False))
+        with (
+            transfer_errors(action=action, method="GET", url=target, secrets=secrets),
+            masking((*secrets, *link_secrets(target))),
+        ):
+            response = session.get(
+                target, headers=headers, stream=True, allow_redirects=False, timeout=(CONNECT_TIMEOUT, timeout)
+            )
         location = response.headers.get("location")
         if response.status_code not in _REDIRECTS or not location:
             response.history = history

@@ -24,19 +24,18 @@ from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.file_info import file_info
 from airflow_provider_mosaic.clients.library_logs import masking
-from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame, multipart_frame
+from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
 from airflow_provider_mosaic.clients.progress import ProgressLog, size_words
 from airflow_provider_mosaic.clients.signed_urls import (
-    TRANSFER_ERRORS,
+    CONNECT_TIMEOUT,
     check_is_http,
-    forbidden_error,
     origin,
     resolve_redirect,
-    transfer_error,
+    transfer_errors,
 )
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
 from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, read_error_response
-from airflow_provider_mosaic.clients.storage_session import ForbiddenLink, open_storage_session
+from airflow_provider_mosaic.clients.storage_session import open_storage_session
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def send_form(
     media_type: str,
     *,
     policy: LinkPolicy = PUBLIC,
-    connect_timeout: float = 10.0,
+    connect_timeout: float = CONNECT_TIMEOUT,
     send_timeout: float = 60.0,
     timeout: float = 300.0,
 ) -> None:
@@ -75,37 +74,33 @@ def send_form(
     """
     check_size(form, source)
     remember_signed(form.signature)
-    frame = multipart_frame(form.upload_fields, file_name=source.name, media_type=media_type)
+    frame = MultipartFrame(form.upload_fields, file_name=source.name, media_type=media_type)
     progress = ProgressLog(source.name, log.info, total=source.size)
     body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
     check_is_http(form.upload_url, action=action, given_by="the form from Mosaic", secrets=form.secrets)
-    try:
-        # Closing the body closes the source, also after an error.
-        with (
-            open_storage_session(policy, send_timeout=send_timeout) as session,
-            closing(body),
-            masking(form.secrets),
-            session.post(
-                form.upload_url,
-                # The stubs of requests lack other buffers than bytes.
-                data=cast("Iterable[bytes]", body),
-                headers={
-                    "User-Agent": USER_AGENT,
-                    "Content-Type": frame.content_type,
-                    # After an early response the rest is never sent, so the connection can't be used again.
-                    "Connection": "close",
-                },
-                timeout=(connect_timeout, timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response,
-        ):
-            _check_response(form, source, action, response, complete=body.complete)
-    except ForbiddenLink as error:
-        raise forbidden_error(error, action=action, method="POST", url=form.upload_url) from None
-    except TRANSFER_ERRORS as error:
-        raise transfer_error(error, action=action, method="POST", url=form.upload_url, secrets=form.secrets) from None
+    with (
+        transfer_errors(action=action, method="POST", url=form.upload_url, secrets=form.secrets),
+        open_storage_session(policy, send_timeout=send_timeout) as session,
+        # Closes the source, also after an error.
+        closing(body),
+        masking(form.secrets),
+        session.post(
+            form.upload_url,
+            # The stubs of requests lack other buffers than bytes.
+            data=cast("Iterable[bytes]", body),
+            headers={
+                "User-Agent": USER_AGENT,
+                "Content-Type": frame.content_type,
+                # After an early response the rest is never sent, so the connection can't be used again.
+                "Connection": "close",
+            },
+            timeout=(connect_timeout, timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as response,
+    ):
+        _check_response(form, source, action, response, complete=body.complete)
     progress.finish(source.size)
 
 

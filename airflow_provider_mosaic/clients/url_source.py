@@ -26,13 +26,7 @@ from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.destinations.local import SPACE_CHECK_INTERVAL, check_free_space
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, file_name_of
 from airflow_provider_mosaic.clients.progress import size_words
-from airflow_provider_mosaic.clients.signed_urls import (
-    TRANSFER_ERRORS,
-    may_be_token,
-    open_url,
-    shown_url,
-    transfer_error,
-)
+from airflow_provider_mosaic.clients.signed_urls import may_be_token, open_url, shown_url, transfer_errors
 from airflow_provider_mosaic.clients.sources import Source, source_changed
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
 
@@ -47,7 +41,6 @@ def url_source(
     url: str,
     *,
     policy: LinkPolicy = PUBLIC,
-    connect_timeout: float = 10.0,
     timeout: float = 60.0,
     max_bytes: int = _MAX_SPOOLED,
 ) -> Source:
@@ -56,7 +49,6 @@ def url_source(
 
     :param url: A URL that needs no credentials.
     :param policy: Where the URL may redirect to. The host of the URL itself may be anywhere.
-    :param connect_timeout: Seconds to wait for a connection.
     :param timeout: Seconds to wait for the next byte.
     :param max_bytes: The most that is saved on disk if the server does not report the size.
     :raises MosaicValidationError: It leads to nothing, to a web page, or to an empty file.
@@ -70,9 +62,7 @@ def url_source(
         try:
             # The connection of the response outlives its session.
             with open_storage_session(source_policy) as session:
-                response = open_url(
-                    session, url, action=f"read source={shown!r}", connect_timeout=connect_timeout, timeout=timeout
-                )
+                response = open_url(session, url, action=f"read source={shown!r}", timeout=timeout)
         except MosaicResponseError as error:
             raise MosaicValidationError(str(error)) from None
         try:
@@ -145,12 +135,8 @@ class _ResponseStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        try:
+        with transfer_errors(action=f"read source={shown_url(self._url)!r}", method="GET", url=self._url):
             data: bytes = self._response.raw.read(min(len(buffer), _BLOCK_SIZE), decode_content=False)
-        except TRANSFER_ERRORS as error:
-            raise transfer_error(
-                error, action=f"read source={shown_url(self._url)!r}", method="GET", url=self._url
-            ) from None
         buffer[: len(data)] = data
         return len(data)
 

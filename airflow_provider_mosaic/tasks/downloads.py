@@ -165,11 +165,7 @@ class DownloadTask:
             size = info.size
             if size is None:
                 # A host that reports no size sends the file, whose bytes are counted.
-                size = measure(
-                    _Links(self._hook, run, file),
-                    max_bytes=existing_size,
-                    policy=policy,
-                )
+                size = measure(_Links(self._hook, run, file), max_bytes=existing_size, policy=policy)
             if existing_size == size:
                 log.info("%s exists with the right size. It is not downloaded again.", uri)
                 return name
@@ -180,11 +176,7 @@ class DownloadTask:
                 f"{'more' if size is None else size_words(size)}). Set overwrite=True to replace it, or choose "
                 "another destination or filename.",
             )
-        size = fetch(
-            _Links(self._hook, run, file),
-            self._directory.target(name),
-            policy=policy,
-        )
+        size = fetch(_Links(self._hook, run, file), self._directory.target(name), policy=policy)
         log.info("Downloaded %s (%s).", uri, size_words(size))
         return name
 

@@ -77,8 +77,10 @@ class RunOptions:
         :raises MosaicValidationError: One of them is invalid.
         """
         names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
-        own = {name: RUN_AGENT[name](name, options.pop(name)) for name in names}
-        return cls(agent_id=agent_id, inputs=inputs, waiting=WaitOptions.validated(**options), **own)
+        own = {name: options.pop(name) for name in names}
+        waiting = WaitOptions.validated(**options)
+        own = {name: RUN_AGENT[name](name, value) for name, value in own.items()}
+        return cls(agent_id=agent_id, inputs=inputs, waiting=waiting, **own)
 
 
 class RunTask:

@@ -23,8 +23,8 @@ from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_ya
 from airflow_provider_mosaic.agents_as_code.diff import plan_changes
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import Agent, AgentGraph, AgentNode
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.models import NodeType
 
 GOOD: dict[str, Any] = {
     "name": "Shorts maker",

@@ -11,8 +11,8 @@ from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, differs, plan
 from airflow_provider_mosaic.agents_as_code.export import define_agent
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.models import NodeType
 
 TILES = ["Video Input", "Cut", "Captions", "Music"]
 TYPES = NodeTypes([NodeType(node_type_id=tile.lower(), node_type_name=tile) for tile in TILES])

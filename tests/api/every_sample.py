@@ -1,4 +1,4 @@
-"""A sample of every endpoint, by the name of its function in ``api``; where there are more, after a colon."""
+"""All samples: by function name, with a suffix after a colon if there are several."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .samples import CORE_SAMPLES
 from .samples_beyond_runs import MORE_SAMPLES
 
 SAMPLES = {**CORE_SAMPLES, **MORE_SAMPLES}
-#: A second reading of an endpoint that has a function of its own, and what makes lists of a path.
+#: Functions with a ``Call`` or ``Listing`` that are not endpoints.
 NO_ENDPOINTS = {"running_runs", "paged", "by_cursor", "by_offset"}
 
 
 def endpoint_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Every public function of ``api`` that gives a call or a list."""
+    """Return every public function that returns a call or a list."""
     for module in pkgutil.iter_modules(endpoints.__path__, f"{endpoints.__name__}."):
         for name, function in inspect.getmembers(import_module(module.name), inspect.isfunction):
             returns = str(function.__annotations__.get("return", ""))

@@ -1,4 +1,4 @@
-"""Documented answers with fields gone, null, added, or of a value that nothing documents."""
+"""Hypothesis strategies that change documented responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-#: What a field may hold against all documentation.
+#: Undocumented values.
 ODD: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -39,26 +39,26 @@ ODD: st.SearchStrategy[Any] = st.recursive(
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Every place in an answer, the whole among them."""
+    """Return the path of every value in a response, and of the response itself."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
 
 
 def at(value: Any, path: tuple[str | int, ...]) -> Any:
-    """What is at a place."""
+    """Return the value at a path."""
     for key in path:
         value = value[key]
     return value
 
 
 def fields_of(answer: Any) -> set[str]:
-    """Every name in an answer."""
+    """Return every field name in a response."""
     return {str(key) for path in places(answer) for key in path if isinstance(key, str)}
 
 
 @st.composite
 def changed(draw: st.DrawFn, answer: Any) -> Any:
-    """An answer with up to three changes: a field gone, null, odd, or new."""
+    """Change up to three fields of a response: drop, null, replace or add."""
     whole = {"answer": copy.deepcopy(answer)}
     for _ in range(draw(st.integers(1, 3))):
         path = ("answer", *draw(st.sampled_from(places(whole["answer"]))))

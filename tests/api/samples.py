@@ -1,4 +1,4 @@
-"""Samples of runs, assets and posts: a call of each endpoint, with the answer that the documentation shows for it."""
+"""A call and the documented response of each endpoint for runs, assets and posts."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ POST_ANSWER = {
 @dataclass(frozen=True)
 class Sample:
     """
-    An endpoint.
+    A call and its documented response.
 
-    :param call: A call of it; of a list, the one for its first page.
-    :param answer: The documented answer.
-    :param needed: The fields without which the answer is of no use, as dotted paths.
-    :param nameless: Whether the name of its list is not documented, so that it must be the only list there is.
+    :param call: For a list, the call for its first page.
+    :param answer: The documented response.
+    :param needed: Required fields, as dotted paths.
+    :param nameless: Whether the name of the list in the response is not documented.
     """
 
     call: Call[Any]
@@ -89,7 +89,7 @@ def _first(listing: Listing[Any]) -> Call[Any]:
     return listing.page(None)
 
 
-#: By the name of the function in ``api``; where there is more than one form, after a colon.
+#: By function name; several samples of one function have a suffix after a colon.
 CORE_SAMPLES: dict[str, Sample] = {
     "whoami": Sample(
         account.whoami(),

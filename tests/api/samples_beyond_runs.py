@@ -1,4 +1,4 @@
-"""Samples of what is around runs and posts: agents in the making, triggers, avatars, money, metrics, observation."""
+"""A call and the documented response of each endpoint for agents, triggers, avatars, billing, metrics and details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers in the forms of other versions of the documentation, by the sample whose call they answer."""
+"""Responses in other versions of the documentation, by the name of the sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLDER_TRIGGER = {
 }
 RESULT = {"platform": "x", "status": "success", "post_id": "x_1", "post_url": "https://x.example/1", "message": None}
 
-#: The sample, and its other answers.
+#: Other responses, by sample.
 OTHER_FORMS: dict[str, list[Any]] = {
     "whoami": [
         {
@@ -112,7 +112,7 @@ EVENT = {
     "node_status_counts": {"completed": 2, "in_progress": 2, "failed": 0},
     "triggered_by": {"type": "youtube", "channel_id": CHANNEL["channel_id"], "trigger_id": TRIGGER},
 }
-#: What webhooks hold.
+#: Bodies of webhooks.
 EVENTS: dict[str, dict[str, Any]] = {
     "RUN_STARTED": {"flag": "RUN_STARTED", **EVENT, "inputs": RUN_ANSWER["inputs"]},
     "RUN_PROGRESS": {

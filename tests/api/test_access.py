@@ -13,20 +13,20 @@ from airflow_provider_mosaic.api.responses import Response
 KEY = "mk_live_hush"
 
 
-def test_the_default_is_mosaics_own_address() -> None:
+def test_default_base_url() -> None:
     assert Access(api_key=KEY).url(whoami()) == f"{DEFAULT_BASE_URL}/whoami" == "https://api.mosaic.so/whoami"
 
 
 @pytest.mark.parametrize(
     "key", ["", "  ", "\n", None, 5, b"mk_x", "mk_a b", "mk_a\nb", "mk_ä", "mk_\x00", "mk_a\u200bb"]
 )
-def test_a_key_that_can_be_none_is_refused_and_not_shown(key: Any) -> None:
+def test_invalid_api_key_is_rejected_and_not_shown(key: Any) -> None:
     with pytest.raises(MosaicValidationError, match=r"(?i)api key") as caught:
         Access(api_key=key)
     assert "mk_a" not in str(caught.value)
 
 
-def test_a_key_may_have_been_pasted_with_a_line_end() -> None:
+def test_whitespace_around_api_key_is_removed() -> None:
     access = Access(api_key=f" {KEY}\n")
     assert access.headers(whoami())["Authorization"] == f"Bearer {KEY}"
     assert access.secrets == (KEY,)
@@ -42,7 +42,7 @@ def test_a_key_may_have_been_pasted_with_a_line_end() -> None:
         ("HTTPS://API.mosaic.so", "HTTPS://API.mosaic.so"),
     ],
 )
-def test_an_address_is_scheme_and_host(host: str, clean: str) -> None:
+def test_valid_base_url(host: str, clean: str) -> None:
     assert Access(api_key=KEY, base_url=host).base_url == clean
 
 
@@ -71,7 +71,7 @@ def test_an_address_is_scheme_and_host(host: str, clean: str) -> None:
         (None, "as text"),
     ],
 )
-def test_an_address_that_is_none_is_refused_by_name_and_without_secrets(host: Any, words: str) -> None:
+def test_invalid_base_url_is_rejected_without_secrets(host: Any, words: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"host=.*({words})") as caught:
         Access(api_key=KEY, base_url=host)
     assert "hush" not in str(caught.value)
@@ -79,18 +79,18 @@ def test_an_address_that_is_none_is_refused_by_name_and_without_secrets(host: An
 
 @pytest.mark.parametrize("name", ["timeout", "connect_timeout"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e10, True, "60", None])
-def test_a_timeout_that_no_socket_takes_is_refused(name: str, value: Any) -> None:
+def test_invalid_timeout_is_rejected(name: str, value: Any) -> None:
     with pytest.raises(MosaicValidationError, match=f"{name}="):
         Access(api_key=KEY, **{name: value})
 
 
 @pytest.mark.parametrize("workspace", ["", " ", "a b", "a\r\nX-Evil: 1", 5])
-def test_a_workspace_that_can_be_none_is_refused(workspace: Any) -> None:
+def test_invalid_workspace_id_is_rejected(workspace: Any) -> None:
     with pytest.raises(MosaicValidationError, match="workspace_id="):
         Access(api_key=KEY, workspace_id=workspace)
 
 
-def test_a_call_is_given_the_longer_of_both_times() -> None:
+def test_read_timeout_is_the_longer_of_call_and_connection() -> None:
     access = Access(api_key=KEY, timeout=60)
     assert access.read_timeout(get_run("r")) == 60
     assert access.read_timeout(start_run("a")) == 120
@@ -107,7 +107,7 @@ def test_a_call_is_given_the_longer_of_both_times() -> None:
         ("{x}", "%7Bx%7D"),
     ],
 )
-def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
+def test_id_is_one_segment_of_the_path(value: str, quoted: str) -> None:
     assert get_run(value).target == f"/agent_run/{quoted}"
 
 
@@ -151,6 +151,8 @@ def test_an_id_stays_in_its_place_in_the_path(value: str, quoted: str) -> None:
         ("GET", 302, "?c=d", "https://a.example/agent_run/r?c=d"),
     ],
 )
-def test_only_the_same_host_is_believed(method: str, status: int, location: str | None, target: str | None) -> None:
+def test_redirect_is_followed_only_on_the_same_host(
+    method: str, status: int, location: str | None, target: str | None
+) -> None:
     headers = {} if location is None else {"location": location}
     assert redirected(method, "https://a.example/agent_run/r", Response(status, headers)) == target

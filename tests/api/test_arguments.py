@@ -36,8 +36,8 @@ from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 SIGNED = "https://s.example/a.mp4?sig=hush"
 
-#: What is no id, with a word of the complaint.
-NO_IDS: list[tuple[Any, str]] = [
+#: Invalid ids, each with a part of the error.
+INVALID_IDS: list[tuple[Any, str]] = [
     ("", "it must be an id"),
     ("  ", "it must be an id"),
     (None, "as text, not None"),
@@ -64,8 +64,8 @@ NO_IDS: list[tuple[Any, str]] = [
 ]
 
 
-def refused(name: str, value: Any, words: str, function: Callable[[], Any]) -> None:
-    """Nothing is sent, and the complaint has the argument, the value and the cure in it."""
+def assert_rejected(name: str, value: Any, words: str, function: Callable[[], Any]) -> None:
+    """Assert that a function rejects a value with an error that names the argument, the value and the fix."""
     with pytest.raises(MosaicValidationError) as caught:
         function()
     message = str(caught.value)
@@ -76,23 +76,23 @@ def refused(name: str, value: Any, words: str, function: Callable[[], Any]) -> N
     assert "hush" in shown or shown in message or "…" in message, message
 
 
-@pytest.mark.parametrize(("value", "words"), NO_IDS)
-def test_what_is_no_id_is_refused_by_name(value: Any, words: str) -> None:
-    refused("run_id", value, words, lambda: get_run(value))
-    refused("run_id", value, words, lambda: cancel_run(value))
-    refused("post_id", value, words, lambda: get_post(value))
-    refused("agent_id", value, words, lambda: start_run(value))
-    refused("video_ids[1]", value, words, lambda: start_run("a", video_ids=["v", value]))
-    refused("social_connection_ids[0]", value, words, lambda: create_post("t", social_connection_ids=[value]))
+@pytest.mark.parametrize(("value", "words"), INVALID_IDS)
+def test_invalid_id_is_rejected(value: Any, words: str) -> None:
+    assert_rejected("run_id", value, words, lambda: get_run(value))
+    assert_rejected("run_id", value, words, lambda: cancel_run(value))
+    assert_rejected("post_id", value, words, lambda: get_post(value))
+    assert_rejected("agent_id", value, words, lambda: start_run(value))
+    assert_rejected("video_ids[1]", value, words, lambda: start_run("a", video_ids=["v", value]))
+    assert_rejected("social_connection_ids[0]", value, words, lambda: create_post("t", social_connection_ids=[value]))
 
 
-def test_an_agent_that_is_not_given_is_every_agent_but_an_empty_one_is_none() -> None:
+def test_list_runs_without_agent_lists_all_but_empty_agent_id_is_invalid() -> None:
     assert list_runs(None).page(None).path == "/agent_runs"
-    refused("agent_id", "", "it must be an id", lambda: list_runs("").page(None))
+    assert_rejected("agent_id", "", "it must be an id", lambda: list_runs("").page(None))
 
 
 @pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
-def test_an_id_is_any_other_text(value: str) -> None:
+def test_valid_id(value: str) -> None:
     assert validate_id("x", value) == value
 
 
@@ -110,7 +110,7 @@ def test_an_id_is_any_other_text(value: str) -> None:
         (dict.fromkeys(["a"]).keys(), ["a"]),
     ],
 )
-def test_a_list_may_come_in_the_forms_that_airflow_gives_it(value: Any, items: list[str]) -> None:
+def test_list_is_read_from_all_forms_of_airflow(value: Any, items: list[str]) -> None:
     assert validate_list("x", value) == items
 
 
@@ -124,7 +124,7 @@ print(create_post("Hello", platforms={"x", "youtube", "tiktok"}, media_urls=link
 """
 
 
-def test_a_set_makes_the_same_request_in_every_process() -> None:
+def test_set_makes_the_same_request_in_every_process() -> None:
     bodies = {
         subprocess.run(
             [sys.executable, "-c", _BODIES_OF_SETS],
@@ -153,26 +153,26 @@ def test_a_set_makes_the_same_request_in_every_process() -> None:
         (b"ab", "not bytes"),
     ],
 )
-def test_what_is_no_list_is_refused(value: Any, words: str) -> None:
+def test_invalid_list_is_rejected(value: Any, words: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"^x=.*{words}"):
         validate_list("x", value)
 
 
-def test_an_empty_text_in_a_list_of_ids_is_named_by_its_place() -> None:
-    refused("x[1]", "", "it must be an id", lambda: validate_ids("x", ["a", ""]))
-    refused("x[0]", "", "it must be an id", lambda: validate_ids("x", ""))
-    refused("x[0]", SIGNED, "not a link", lambda: validate_ids("x", [SIGNED]))
+def test_invalid_id_in_list_is_named_by_index() -> None:
+    assert_rejected("x[1]", "", "it must be an id", lambda: validate_ids("x", ["a", ""]))
+    assert_rejected("x[0]", "", "it must be an id", lambda: validate_ids("x", ""))
+    assert_rejected("x[0]", SIGNED, "not a link", lambda: validate_ids("x", [SIGNED]))
 
 
-def test_a_link_that_was_copied_from_the_editor_is_refused_with_what_to_give() -> None:
+def test_editor_link_as_id_is_rejected_with_hint() -> None:
     link = "https://edit.mosaic.so/agents/agent-1"
-    refused("agent_id", link, "the last part of the address", lambda: start_run(link))
+    assert_rejected("agent_id", link, "the last part of the address", lambda: start_run(link))
 
 
 @pytest.mark.parametrize(
     "value", ["https://a.example/v.mp4", "http://a.example", "HTTPS://A.example/v?a=b#c", SIGNED, "https://ü.example/ä"]
 )
-def test_a_url_is_what_begins_with_http(value: str) -> None:
+def test_valid_url(value: str) -> None:
     assert validate_url("x", value) == value
 
 
@@ -195,21 +195,21 @@ def test_a_url_is_what_begins_with_http(value: str) -> None:
         (["https://a.example"], "not list"),
     ],
 )
-def test_what_is_no_url_is_refused_without_what_signs_it(value: Any, words: str) -> None:
-    refused("x", value, words, lambda: validate_url("x", value))
-    refused("x[0]", value, words, lambda: validate_urls("x", [value]))
+def test_invalid_url_is_rejected_without_its_signature(value: Any, words: str) -> None:
+    assert_rejected("x", value, words, lambda: validate_url("x", value))
+    assert_rejected("x[0]", value, words, lambda: validate_urls("x", [value]))
 
 
 @pytest.mark.parametrize(
     "value", ["https://hooks.example/a", "http://127.0.0.1:8080/a", "http://localhost/a", "http://[::1]/a"]
 )
-def test_a_webhook_goes_over_tls_or_to_this_machine(value: str) -> None:
+def test_callback_url_is_https_or_this_machine(value: str) -> None:
     assert start_run("a", callback_url=value).body == {"callback_url": value}
 
 
-def test_a_webhook_over_plain_http_is_refused() -> None:
+def test_callback_url_over_http_is_rejected() -> None:
     value = "http://hooks.example/a?token=hush"
-    refused("callback_url", value, "use https://", lambda: start_run("a", callback_url=value))
+    assert_rejected("callback_url", value, "use https://", lambda: start_run("a", callback_url=value))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_webhook_over_plain_http_is_refused() -> None:
         (MappingProxyType({"a": 1}), {"a": 1}),
     ],
 )
-def test_an_object_may_come_in_the_forms_that_airflow_gives_it(value: Any, mapping: dict[str, Any]) -> None:
+def test_mapping_is_read_from_all_forms_of_airflow(value: Any, mapping: dict[str, Any]) -> None:
     assert validate_mapping("x", value) == mapping
 
 
@@ -246,8 +246,8 @@ def ring() -> dict[str, Any]:
         (ring(), "can't be written as JSON"),
     ],
 )
-def test_what_is_no_object_is_refused(value: Any, words: str) -> None:
-    refused("x", value, words, lambda: validate_mapping("x", value))
+def test_invalid_mapping_is_rejected(value: Any, words: str) -> None:
+    assert_rejected("x", value, words, lambda: validate_mapping("x", value))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_what_is_no_object_is_refused(value: Any, words: str) -> None:
         NOW.astimezone(timezone(timedelta(hours=-7))),
     ],
 )
-def test_a_moment_has_a_time_zone(value: Any) -> None:
+def test_valid_datetime_is_converted_to_utc(value: Any) -> None:
     assert validate_datetime("x", value) == NOW
     assert validate_datetime("x", value).tzinfo is timezone.utc
 
@@ -287,7 +287,7 @@ def test_a_moment_has_a_time_zone(value: Any) -> None:
         (None, "T17:00:00Z"),
     ],
 )
-def test_what_is_no_moment_is_refused(value: Any, words: str) -> None:
+def test_invalid_datetime_is_rejected(value: Any, words: str) -> None:
     with pytest.raises(MosaicValidationError) as caught:
         validate_datetime("x", value)
     message = str(caught.value)
@@ -296,19 +296,19 @@ def test_what_is_no_moment_is_refused(value: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
-def test_a_duration_is_seconds_or_a_timedelta(value: Any, seconds: float) -> None:
+def test_valid_duration(value: Any, seconds: float) -> None:
     assert validate_seconds("x", value) == seconds
 
 
 @pytest.mark.parametrize(
     "value", [0, -1, timedelta(0), timedelta(seconds=-1), True, "5", None, float("nan"), float("inf"), [5]]
 )
-def test_what_is_no_duration_is_refused(value: Any) -> None:
-    refused("x", value, "must be", lambda: validate_seconds("x", value))
+def test_invalid_duration_is_rejected(value: Any) -> None:
+    assert_rejected("x", value, "must be", lambda: validate_seconds("x", value))
 
 
 @pytest.mark.parametrize("digits", [400, 5000])
-def test_a_number_that_no_float_holds_is_no_duration(digits: int) -> None:
+def test_duration_larger_than_any_float_is_rejected(digits: int) -> None:
     with pytest.raises(MosaicValidationError, match=r"^x=(1000|<int>).*must be a number of seconds"):
         validate_seconds("x", 10**digits)
 
@@ -316,28 +316,28 @@ def test_a_number_that_no_float_holds_is_no_duration(digits: int) -> None:
 @pytest.mark.parametrize(
     "value", ["http://[", "https://evil.com\\.localhost/x", "ftp://youtube.com/c", "https://a:99999/c"]
 )
-def test_a_link_in_the_place_of_an_id_is_one(value: str) -> None:
-    refused("x", value, "", lambda: validate_id("x", value, or_link=True))
+def test_invalid_link_instead_of_id_is_rejected(value: str) -> None:
+    assert_rejected("x", value, "", lambda: validate_id("x", value, or_link=True))
 
 
-def test_a_callback_that_libraries_read_in_different_ways_is_refused() -> None:
+def test_callback_url_with_backslash_in_host_is_rejected() -> None:
     with pytest.raises(MosaicValidationError, match=r"^x=.*its host has a backslash"):
         validate_url("x", "http://evil.com\\@localhost/x", secure=True)
 
 
 @pytest.mark.parametrize("name", ["team/mosaic", "a#b", "mosaic_default"])
-def test_a_connection_id_is_sent_in_no_path(name: str) -> None:
+def test_valid_connection_id(name: str) -> None:
     assert validate_name("mosaic_conn_id", name) == name
 
 
-def test_a_duration_may_have_a_least() -> None:
+def test_duration_minimum() -> None:
     assert validate_seconds("x", 5, least=5.0) == 5.0
-    refused("x", 4.9, "it must be at least 5", lambda: validate_seconds("x", 4.9, least=5.0))
+    assert_rejected("x", 4.9, "it must be at least 5", lambda: validate_seconds("x", 4.9, least=5.0))
 
 
 @pytest.mark.parametrize("value", ["Warn", "", None, ["warn"], 5])
-def test_what_is_not_among_the_words_is_refused(value: Any) -> None:
-    refused(
+def test_invalid_choice_is_rejected(value: Any) -> None:
+    assert_rejected(
         "on_partial",
         value,
         "one of warn, fail, skip",
@@ -372,7 +372,7 @@ def test_what_is_not_among_the_words_is_refused(value: Any) -> None:
         ]
     ),
 )
-def test_any_argument_is_good_or_refused_by_name(value: Any, check: str) -> None:
+def test_any_value_is_valid_or_rejected_by_name(value: Any, check: str) -> None:
     try:
         getattr(arguments, check)("an_argument", value)
     except MosaicValidationError as caught:
@@ -397,7 +397,7 @@ def test_any_argument_is_good_or_refused_by_name(value: Any, check: str) -> None
         ("a.svg", AssetType.IMAGE, "image/svg+xml"),
     ],
 )
-def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: str) -> None:
+def test_media_type_of_documented_suffix(name: str, kind: AssetType, media_type: str) -> None:
     assert media_type_of(name) == (kind, media_type)
     assert media_type_of(name, kind) == (kind, media_type)
 
@@ -411,8 +411,8 @@ def test_a_file_is_what_its_suffix_says(name: str, kind: AssetType, media_type: 
         (".mp4", "the asset type is unknown for a name without a suffix"),
     ],
 )
-def test_what_a_file_is_is_only_guessed_from_a_documented_suffix(name: str, words: str) -> None:
-    refused("source", name, words, lambda: media_type_of(name))
+def test_undocumented_suffix_needs_asset_type(name: str, words: str) -> None:
+    assert_rejected("source", name, words, lambda: media_type_of(name))
 
 
 @pytest.mark.parametrize(
@@ -432,21 +432,21 @@ def test_what_a_file_is_is_only_guessed_from_a_documented_suffix(name: str, word
         ("a.r3d", AssetType.VIDEO, "application/octet-stream"),
     ],
 )
-def test_what_the_author_says_a_file_is_counts(name: str, kind: AssetType, media_type: str) -> None:
+def test_asset_type_argument_overrides_suffix(name: str, kind: AssetType, media_type: str) -> None:
     assert media_type_of(name, kind) == (kind, media_type)
 
 
 @pytest.mark.parametrize("value", ["Video", "film", "", None, 5])
-def test_an_asset_type_that_is_none_is_refused(value: Any) -> None:
-    refused("asset_type", value, "one of video, audio, image", lambda: validate_asset_type(value))
+def test_invalid_asset_type_is_rejected(value: Any) -> None:
+    assert_rejected("asset_type", value, "one of video, audio, image", lambda: validate_asset_type(value))
 
 
-def test_text_that_is_half_a_character_can_be_sent_all_the_same() -> None:
+def test_half_surrogate_pair_can_be_sent() -> None:
     content = create_post("half \ud83d", platforms=["x"]).content
     assert content is not None
     assert content.isascii()
 
 
-def test_a_call_without_arguments_needs_none() -> None:
+def test_call_without_arguments() -> None:
     call: Call[Any] = whoami()
     assert (call.target, call.content) == ("/whoami", None)

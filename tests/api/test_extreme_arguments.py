@@ -1,4 +1,4 @@
-"""Arguments that Python itself can't compare, convert or show are refused like any other."""
+"""Arguments that Python can't compare, convert or represent."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ DEEP: Any = reduce(lambda inner, _: [inner], range(100_000), [])
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
-def test_what_python_itself_stumbles_over_is_refused(check: Callable[[str, Any], Any], value: Any) -> None:
+def test_values_that_python_cannot_represent_are_rejected(check: Callable[[str, Any], Any], value: Any) -> None:
     with pytest.raises(MosaicValidationError, match=r"^it=") as refused:
         check("it", value)
     str(refused.value).encode()
 
 
 @pytest.mark.parametrize("value", [10**5000, DEEP], ids=["int", "list"])
-def test_a_definition_with_such_a_value_is_refused(value: Any) -> None:
+def test_agent_definition_with_such_values_is_rejected(value: Any) -> None:
     with pytest.raises(MosaicValidationError):
         validate_definition({"nodes": {"a": {"tile": "Captions", "params": {"x": value}}}})

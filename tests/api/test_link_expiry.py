@@ -1,4 +1,4 @@
-"""When a signed link stops working, by the link alone."""
+"""Expiry of signed links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
         "Expires=1782907200&Signature=s&Key-Pair-Id=k",
     ],
 )
-def test_the_end_is_read_from_the_usual_signatures(query: str) -> None:
+def test_expiry_is_read_from_signature(query: str) -> None:
     assert expiry_of(f"https://storage.example/a.mp4?{query}") == NOON
 
 
@@ -40,5 +40,5 @@ def test_the_end_is_read_from_the_usual_signatures(query: str) -> None:
         "",
     ],
 )
-def test_what_shows_no_end_has_none(link: str) -> None:
+def test_link_without_expiry(link: str) -> None:
     assert expiry_of(link) is None

@@ -44,20 +44,20 @@ ANYWHERE = ["8.8.8.8", "172.15.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_no_address_that_is_not_public_is_allowed_however_it_is_written(address: str) -> None:
+def test_private_address_is_rejected_in_any_notation(address: str) -> None:
     said = PUBLIC.refusal("storage.test", address, secure=True)
     assert said == f"storage.test is not a public address ({address})"
     assert LinkPolicy(private=True).refusal("storage.test", address, secure=False) is None
 
 
 @pytest.mark.parametrize("address", ANYWHERE)
-def test_public_addresses_are_allowed_over_https_alone(address: str) -> None:
+def test_public_address_is_allowed_over_https_only(address: str) -> None:
     for policy in (PUBLIC, LinkPolicy(private=True)):
         assert policy.refusal("storage.test", address, secure=True) is None
         assert policy.refusal("storage.test", address, secure=False) == "http://storage.test is not https"
 
 
-def test_an_api_on_this_machine_may_hand_out_links_to_this_machine_but_to_no_other_host_nearby() -> None:
+def test_loopback_policy_allows_this_machine_only() -> None:
     policy = Access(api_key="mk_x", base_url="http://127.0.0.1:8765").link_policy
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "8.8.8.8"):
         assert policy.refusal("storage.test", address, secure=False) is None
@@ -65,7 +65,7 @@ def test_an_api_on_this_machine_may_hand_out_links_to_this_machine_but_to_no_oth
         assert policy.refusal("storage.test", address, secure=True)
 
 
-def test_an_api_elsewhere_hands_out_links_to_public_addresses_unless_the_connection_says_otherwise() -> None:
+def test_private_addresses_need_allow_private_storage() -> None:
     assert Access(api_key="mk_x").link_policy == PUBLIC
     assert Access(api_key="mk_x", allow_private_storage=True).link_policy == LinkPolicy(private=True)
 
@@ -74,18 +74,18 @@ def test_an_api_elsewhere_hands_out_links_to_public_addresses_unless_the_connect
     "host",
     ["localhost", "LOCALHOST.", "x.localhost", "metadata", "metadata.google.internal", "nas.local", "r.home.arpa"],
 )
-def test_behind_a_proxy_names_of_hosts_nearby_are_refused(host: str) -> None:
+def test_local_host_names_are_rejected_behind_a_proxy(host: str) -> None:
     assert PUBLIC.refusal(host, None, secure=True) == f"{host} is not a public address"
     assert LinkPolicy(private=True).refusal(host, None, secure=False) is None
 
 
-def test_behind_a_proxy_other_names_are_left_to_the_proxy() -> None:
+def test_other_host_names_are_left_to_the_proxy() -> None:
     assert PUBLIC.refusal("storage.test", None, secure=True) is None
     assert PUBLIC.refusal("storage.test", None, secure=False)
     assert LinkPolicy(loopback=True).refusal("localhost", None, secure=False) is None
 
 
-def test_the_host_that_an_author_wrote_may_be_anywhere_and_is_not_asked_over_http_unless_that_was_written() -> None:
+def test_written_link_allows_its_host_with_its_scheme() -> None:
     policy = LinkPolicy(written="https://Bücher.Lan:8443/a.mp4")
     assert policy.refusal("xn--bcher-kva.lan", "10.0.0.5", secure=True) is None
     assert policy.refusal("xn--bcher-kva.lan", "10.0.0.5", secure=False)

@@ -30,7 +30,7 @@ NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
         NOON.replace(tzinfo=None),
     ],
 )
-def test_a_time_is_read_in_all_its_forms(text: Any) -> None:
+def test_time_formats(text: Any) -> None:
     assert parse_time(text) == NOON
 
 
@@ -56,7 +56,7 @@ def test_a_time_is_read_in_all_its_forms(text: Any) -> None:
         "2026-07-01/P1D",
     ],
 )
-def test_a_time_that_is_none_is_none(value: Any) -> None:
+def test_invalid_time_is_none(value: Any) -> None:
     assert parse_time(value) is None
 
 
@@ -65,7 +65,7 @@ def test_a_time_that_is_none_is_none(value: Any) -> None:
     st.text(max_size=40)
     | st.from_regex(r"[0-9]{1,5}-[0-9]{1,3}(-[0-9]{1,3})?[T ]?[0-9:.,]{0,12}(Z|[+-][0-9:]{1,6})?", fullmatch=True)
 )
-def test_no_text_in_the_place_of_a_time_is_trouble(text: str) -> None:
+def test_any_text_is_a_time_or_none(text: str) -> None:
     moment = parse_time(text)
     assert moment is None or moment.tzinfo is timezone.utc
 
@@ -89,7 +89,7 @@ def run(**facts: Any) -> Run:
         (None, []),
     ],
 )
-def test_the_errors_of_a_run_are_read_in_all_their_forms(errors: Any, messages: list[Any]) -> None:
+def test_error_shapes_of_a_run(errors: Any, messages: list[Any]) -> None:
     assert [(entry.original_node_id, entry.messages) for entry in run(errors=errors).errors] == messages
 
 
@@ -104,7 +104,7 @@ def test_the_errors_of_a_run_are_read_in_all_their_forms(errors: Any, messages: 
         (None, ()),
     ],
 )
-def test_the_errors_of_a_node_are_read_in_all_their_forms(errors: Any, messages: tuple[str, ...]) -> None:
+def test_error_shapes_of_a_node(errors: Any, messages: tuple[str, ...]) -> None:
     assert RunNode.model_validate({"errors": errors}).errors == messages
 
 
@@ -120,7 +120,7 @@ def test_the_errors_of_a_node_are_read_in_all_their_forms(errors: Any, messages:
         ({}, False),
     ],
 )
-def test_credits_are_wanting_only_when_that_is_said(facts: dict[str, Any], needs: bool) -> None:
+def test_needs_credits_shapes(facts: dict[str, Any], needs: bool) -> None:
     assert run(**facts).needs_credits is needs
 
 
@@ -128,11 +128,11 @@ def test_credits_are_wanting_only_when_that_is_said(facts: dict[str, Any], needs
     ("value", "count"),
     [(3, 3), (3.0, 3), ("3", 0), (None, 0), (float("nan"), 0), (float("inf"), 0), (10**400, 0), ([], 0)],
 )
-def test_a_count_is_a_number_or_nothing(value: Any, count: int) -> None:
+def test_invalid_count_is_zero(value: Any, count: int) -> None:
     assert NodeCounts.model_validate({"completed": value}).completed == count
 
 
-def test_counts_are_told_in_words() -> None:
+def test_node_counts_as_text() -> None:
     assert str(NodeCounts(completed=1, in_progress=2, failed=3)) == "1 completed, 2 in progress, 3 failed"
 
 
@@ -149,26 +149,26 @@ def test_counts_are_told_in_words() -> None:
         {"outputs": [{"id": "o", "sources": ["getty"]}]},
     ],
 )
-def test_no_wait_fails_by_what_nothing_turns_on(facts: dict[str, Any]) -> None:
+def test_invalid_lenient_field_of_a_run_is_ignored(facts: dict[str, Any]) -> None:
     assert run(**{"outputs": [{"id": "o"}], **facts}).output_ids == ["o"]
 
 
 @pytest.mark.parametrize("facts", [{"platforms": "x"}, {"destinations": ["c1"]}, {"results": {"x": "out"}}])
-def test_a_posts_status_is_read_whatever_stands_beside_it(facts: dict[str, Any]) -> None:
+def test_invalid_lenient_field_of_a_post_is_ignored(facts: dict[str, Any]) -> None:
     assert Post.model_validate({"post_id": "p", "status": "posted", **facts}).status == "posted"
 
 
 @pytest.mark.parametrize("facts", [{"outputs": ["https://cdn.example/a.mp4"]}, {"outputs": {}}, {"status": []}])
-def test_what_something_turns_on_is_not_read_past(facts: dict[str, Any]) -> None:
+def test_invalid_required_field_is_an_error(facts: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         run(**facts)
 
 
-def test_an_unknown_field_is_kept() -> None:
+def test_unknown_field_is_kept() -> None:
     assert run(brand_new={"a": 1}).model_extra == {"brand_new": {"a": 1}}
 
 
-def test_an_unknown_status_is_kept_as_it_is() -> None:
+def test_unknown_status_is_kept() -> None:
     assert run(status="paused by moon").status == "paused by moon"
 
 
@@ -176,21 +176,21 @@ def test_an_unknown_status_is_kept_as_it_is() -> None:
     ("facts", "run_id"),
     [({"run_id": "a", "id": "b"}, "a"), ({"id": "b"}, "b"), ({"agent_state_id": "c"}, "c"), ({"run_id": 7}, "7")],
 )
-def test_a_runs_id_has_several_names(facts: dict[str, Any], run_id: str) -> None:
+def test_names_of_the_run_id(facts: dict[str, Any], run_id: str) -> None:
     assert Run.model_validate({"status": "running", **facts}).run_id == run_id
 
 
-def test_outputs_without_ids_are_no_inputs_of_later_runs() -> None:
+def test_output_ids_skip_outputs_without_id() -> None:
     outputs = [{"id": "a"}, {"video_url": "https://s.example/v.mp4"}, {"output_id": "b"}]
     assert run(outputs=outputs).output_ids == ["a", "b"]
 
 
-def test_a_model_does_not_change() -> None:
+def test_models_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         setattr(run(), "status", "completed")  # noqa: B010 - mypy knows that it can't be set
 
 
-def test_a_model_can_be_made_by_its_own_names() -> None:
+def test_models_accept_their_own_field_names() -> None:
     assert Output(output_id="a").output_id == "a"
     assert Run(run_id="r", status="running", needs_credits=True).needs_credits
 
@@ -205,17 +205,17 @@ def test_a_model_can_be_made_by_its_own_names() -> None:
         ({}, "an unnamed organization"),
     ],
 )
-def test_an_owner_has_a_name_in_every_version(facts: dict[str, Any], name: str) -> None:
+def test_owner_name_in_every_version(facts: dict[str, Any], name: str) -> None:
     assert Whoami.model_validate(facts).name == name
 
 
-def test_no_scopes_are_all_scopes_and_an_empty_list_is_none() -> None:
+def test_null_scopes_and_empty_scopes_differ() -> None:
     assert Whoami.model_validate({"scopes": None}).scopes is None
     assert Whoami.model_validate({}).scopes is None
     assert Whoami.model_validate({"scopes": []}).scopes == ()
 
 
-def test_what_became_of_a_post_is_looked_for_where_it_is() -> None:
+def test_post_outcomes_are_read_from_destinations_or_results() -> None:
     newer = {"destinations": [{"platform": "x", "status": "posted"}], "results": [{"platform": "y", "status": "error"}]}
     older = {"destinations": [{"platform": "x"}], "results": [{"platform": "x", "status": "error", "message": "m"}]}
     neither = {"destinations": [{"platform": "x"}]}
@@ -228,7 +228,7 @@ def test_what_became_of_a_post_is_looked_for_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["message", "error", "error_message", "detail"])
-def test_why_a_destination_failed_has_several_names(name: str) -> None:
+def test_names_of_the_failure_message(name: str) -> None:
     assert Destination.model_validate({name: "private video"}).message == "private video"
 
 
@@ -242,15 +242,15 @@ def test_why_a_destination_failed_has_several_names(name: str) -> None:
         ({}, "unknown"),
     ],
 )
-def test_a_destination_has_a_name(facts: dict[str, Any], name: str) -> None:
+def test_destination_name(facts: dict[str, Any], name: str) -> None:
     assert Destination.model_validate(facts).name == name
 
 
-def test_whether_an_account_is_connected_may_be_unknown() -> None:
+def test_connected_may_be_unknown() -> None:
     assert SocialConnection(social_connection_id="c").connected is None
 
 
-def test_no_metric_takes_the_place_of_what_says_whose_it_is() -> None:
+def test_metric_does_not_replace_an_id_column() -> None:
     entry = {"platform": "youtube", "metrics": {"views": 3, "platform": 5, "post_id": 6, "post_url": 7}}
     (row,) = PostAnalytics.model_validate({"post_id": "p", "platforms": [entry]}).as_rows()
     assert {name: value for name, value in row.items() if value is not None} == {

@@ -1,7 +1,7 @@
 """
-Any documented answer, changed in any way, gives the model or an error that names the field; never another exception.
+Any change to a documented response gives a model, or an error that names the field, and no other exception.
 
-The number of answers is printed at the end of the run.
+The number of tested responses is printed at the end of the run.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ many = settings(
     max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
 )
 
-#: Every form of every answer.
+#: Every documented response, in every version.
 FORMS = {
     **{name: (name, sample.answer) for name, sample in SAMPLES.items()},
     **{f"{name}/{i}": (name, form) for name, forms in OTHER_FORMS.items() for i, form in enumerate(forms, 1)},
 }
-#: What is said of an answer that is wrong as a whole, so that there is no field to name.
-OF_THE_WHOLE = re.compile(r"its body is empty|but it is a \w+ where|'the response' is wrong|it has \d lists")
+#: Errors about a whole response, which name no field.
+WHOLE_RESPONSE = re.compile(r"its body is empty|but it is a \w+ where|'the response' is wrong|it has \d lists")
 
 
 def names_a_field(message: str, fields: set[str]) -> bool:
-    """Whether an error says which field, as ``'outputs.0.video_url'`` or as the last part of it."""
+    """Return whether an error names a field, as ``'outputs.0.video_url'`` or by its last part."""
     places = re.findall(r"'([^']+)' (?:is|are)\b", message)
     return any(part in fields for place in places for part in place.split("."))
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if "/" in form])
-def test_the_forms_of_other_versions_are_read(form: str) -> None:
+def test_responses_of_other_versions_are_read(form: str) -> None:
     name, answer = FORMS[form]
     result = SAMPLES[name].call.result(Response(200, {}, json.dumps(answer).encode()))
     assert (result is None) == name.startswith(("delete_", "remove_"))
@@ -54,9 +54,7 @@ def test_the_forms_of_other_versions_are_read(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @many
 @given(data=st.data())
-def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(
-    evidence: Counter[str], form: str, data: st.DataObject
-) -> None:
+def test_odd_response_is_read_or_its_field_is_named(evidence: Counter[str], form: str, data: st.DataObject) -> None:
     name, documented = FORMS[form]
     sample = SAMPLES[name]
     answer = data.draw(changed(documented))
@@ -67,10 +65,10 @@ def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(
         message = str(error)
         assert f"{sample.call.method} {sample.call.path} answered 200" in message
         known = fields_of(documented) | fields_of(answer) | fields_of(sample.answer)
-        assert OF_THE_WHOLE.search(message) or names_a_field(message, known), message
+        assert WHOLE_RESPONSE.search(message) or names_a_field(message, known), message
         assert "hush" not in message
     except MosaicError as refusal:
-        # What is left of the answer may say no.
+        # The changed response may refuse the request.
         message = str(refusal)
         assert names_a_field(message, {"success", "status", "error", "errors"}), message
     else:
@@ -78,7 +76,7 @@ def test_an_odd_answer_gives_a_result_or_an_error_that_names_the_field(
 
 
 @pytest.mark.parametrize("flag", EVENTS)
-def test_every_documented_event_is_read_whole(flag: str) -> None:
+def test_documented_webhooks_are_read_completely(flag: str) -> None:
     event = read_event(json.dumps({**EVENTS[flag], "brand_new": 1}))
     assert event.flag == flag
     assert set(EVENTS[flag]) - {"user_id", "test_data"} <= set(type(event).model_fields)
@@ -87,16 +85,14 @@ def test_every_documented_event_is_read_whole(flag: str) -> None:
     assert [node.errors for node in event.updated_nodes] == ([("Too dark",)] if flag == "RUN_PROGRESS" else [])
 
 
-def test_an_unknown_flag_is_kept_as_it_is() -> None:
+def test_unknown_webhook_flag_is_kept() -> None:
     assert read_event('{"flag": "OUTPUTS_FINISHED", "output": []}').flag == "OUTPUTS_FINISHED"
 
 
 @pytest.mark.parametrize("flag", EVENTS)
 @many
 @given(data=st.data())
-def test_an_odd_webhook_gives_an_event_or_an_error_that_names_the_field(
-    evidence: Counter[str], flag: str, data: st.DataObject
-) -> None:
+def test_odd_webhook_is_read_or_its_field_is_named(evidence: Counter[str], flag: str, data: st.DataObject) -> None:
     body = data.draw(changed(EVENTS[flag]))
     evidence[COUNTED] += 1
     try:
@@ -112,7 +108,7 @@ def test_an_odd_webhook_gives_an_event_or_an_error_that_names_the_field(
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 418, 422, 429, 500, 502, 503])
 @many
 @given(data=st.data())
-def test_an_odd_refusal_is_the_error_of_its_status(evidence: Counter[str], status: int, data: st.DataObject) -> None:
+def test_odd_error_body_gives_the_error_of_its_status(evidence: Counter[str], status: int, data: st.DataObject) -> None:
     documented = {
         "detail": data.draw(
             st.sampled_from(
@@ -135,5 +131,5 @@ def test_an_odd_refusal_is_the_error_of_its_status(evidence: Counter[str], statu
     assert f"answered {status}" in str(caught.value)
 
 
-def test_there_are_ten_thousand_cases() -> None:
+def test_at_least_ten_thousand_cases() -> None:
     assert (len(FORMS) + len(EVENTS)) * CASES >= 10_000

@@ -16,24 +16,20 @@ from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.rows import Row, by_offset
 
-#: Ends a list that would go on for ever.
+#: Stops a list that has no end.
 MOST_PAGES = 20
 
 
 class Pages:
-    """
-    An API that gives pages.
-
-    :param pages: By the cursor that asks for them.
-    """
+    """An API with one list. ``pages`` are its responses by cursor."""
 
     def __init__(self, pages: dict[str | None, Any]) -> None:
         self._pages = pages
-        self.asked: list[str | int | None] = []
+        self.cursors: list[str | int | None] = []
 
     def send(self, call: Call[Page[Any]]) -> Page[Any]:
-        self.asked.append(call.query["cursor"])
-        assert len(self.asked) < MOST_PAGES
+        self.cursors.append(call.query["cursor"])
+        assert len(self.cursors) < MOST_PAGES
         page = self._pages[call.query["cursor"]]  # type: ignore[index]
         return call.result(Response(200, {}, json.dumps(page).encode()))
 
@@ -41,23 +37,23 @@ class Pages:
         return self.send(call)
 
 
-def plain(pages: Pages, listing: Listing[Any]) -> list[Any]:
+def read_sync(pages: Pages, listing: Listing[Any]) -> list[Any]:
     return list(iterate(pages.send, listing))
 
 
-def awaited(pages: Pages, listing: Listing[Any]) -> list[Any]:
+def read_async(pages: Pages, listing: Listing[Any]) -> list[Any]:
     async def collect() -> list[Any]:
         return [item async for item in aiterate(pages.asend, listing)]
 
     return asyncio.run(collect())
 
 
-@pytest.fixture(params=[plain, awaited])
-def walk(request: pytest.FixtureRequest) -> Callable[[Pages, Listing[Any]], list[Any]]:
+@pytest.fixture(params=[read_sync, read_async])
+def read_all(request: pytest.FixtureRequest) -> Callable[[Pages, Listing[Any]], list[Any]]:
     return request.param  # type: ignore[no-any-return]
 
 
-Walk = Callable[[Pages, Listing[Any]], list[Any]]
+ReadAll = Callable[[Pages, Listing[Any]], list[Any]]
 
 
 def runs(*ids: str, **rest: Any) -> dict[str, Any]:
@@ -69,7 +65,7 @@ def ids(items: list[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("pages", "found", "asked"),
+    ("pages", "found", "cursors"),
     [
         ({None: runs("a", "b", next_cursor=None)}, "ab", [None]),
         ({None: runs("a", "b")}, "ab", [None]),
@@ -93,12 +89,12 @@ def ids(items: list[Any]) -> list[str]:
         ({None: runs()}, "", [None]),
     ],
 )
-def test_a_list_is_walked_to_its_end_once(
-    walk: Walk, pages: dict[str | None, Any], found: str, asked: list[str | None]
+def test_list_is_read_to_its_end_once(
+    read_all: ReadAll, pages: dict[str | None, Any], found: str, cursors: list[str | None]
 ) -> None:
     api = Pages(pages)
-    assert ids(walk(api, list_runs())) == list(found)
-    assert api.asked == asked
+    assert ids(read_all(api, list_runs())) == list(found)
+    assert api.cursors == cursors
 
 
 @pytest.mark.parametrize(
@@ -114,12 +110,12 @@ def test_a_list_is_walked_to_its_end_once(
         (runs("a", next_cursor=True), "'next_cursor' is a bool where a text was expected"),
     ],
 )
-def test_what_is_no_list_is_an_error_and_not_an_empty_one(walk: Walk, answer: Any, words: str) -> None:
+def test_invalid_page_is_an_error_not_an_empty_list(read_all: ReadAll, answer: Any, words: str) -> None:
     with pytest.raises(MosaicResponseError, match=words):
-        walk(Pages({None: answer}), list_runs())
+        read_all(Pages({None: answer}), list_runs())
 
 
-def test_a_fault_on_a_later_page_is_not_taken_for_the_end(walk: Walk) -> None:
+def test_error_on_a_later_page_does_not_end_the_list(read_all: ReadAll) -> None:
     class Failing(Pages):
         def send(self, call: Call[Page[Any]]) -> Page[Any]:
             if call.query["cursor"]:
@@ -127,18 +123,18 @@ def test_a_fault_on_a_later_page_is_not_taken_for_the_end(walk: Walk) -> None:
             return super().send(call)
 
     with pytest.raises(MosaicServerError):
-        walk(Failing({None: runs("a", next_cursor="1")}), list_runs())
+        read_all(Failing({None: runs("a", next_cursor="1")}), list_runs())
 
 
-def test_pages_are_asked_for_only_when_they_are_needed() -> None:
+def test_pages_are_read_lazily() -> None:
     api = Pages({None: runs("a", "b", next_cursor="1"), "1": runs("c")})
     items: Iterator[Any] = iterate(api.send, list_runs())
-    assert api.asked == []
+    assert api.cursors == []
     next(items)
     next(items)
-    assert api.asked == [None]
+    assert api.cursors == [None]
     next(items)
-    assert api.asked == [None, "1"]
+    assert api.cursors == [None, "1"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +161,7 @@ def test_pages_are_asked_for_only_when_they_are_needed() -> None:
         ),
     ],
 )
-def test_filters_stay_the_same_on_every_page(listing: Listing[Any], path: str, query: str) -> None:
+def test_filters_are_sent_with_every_page(listing: Listing[Any], path: str, query: str) -> None:
     first, second = listing.page(None), listing.page("next one/=")
     assert (first.path, second.path) == (path, path)
     assert first.target.partition("?")[2] == query
@@ -173,14 +169,14 @@ def test_filters_stay_the_same_on_every_page(listing: Listing[Any], path: str, q
 
 
 @pytest.mark.parametrize("most", [1, 2, 200])
-def test_a_list_by_offset_ends_with_an_empty_page_however_few_a_page_has(most: int) -> None:
+def test_offset_list_ends_with_an_empty_page(most: int) -> None:
     there = [{"id": str(number), "status": "failed"} for number in range(5)]
-    asked: list[int] = []
+    cursors: list[int] = []
 
     def send(call: Call[Any]) -> Any:
-        asked.append(int(call.query.get("offset") or 0))
-        rows = there[asked[-1] : asked[-1] + most]
+        cursors.append(int(call.query.get("offset") or 0))
+        rows = there[cursors[-1] : cursors[-1] + most]
         return call.result(Response(200, {}, json.dumps({"runs": rows}).encode()))
 
     assert [row.id for row in iterate(send, by_offset("list", "/automations/runs", Row, query={}))] == list("01234")
-    assert asked == [*range(0, 5, most), 5]
+    assert cursors == [*range(0, 5, most), 5]

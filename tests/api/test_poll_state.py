@@ -279,9 +279,10 @@ def test_only_changes_are_logged() -> None:
         wait.poll(status)
     assert wait.lines == [
         "Run 'r' is running.",
-        "Run 'r' is queued. The unknown status 'queued' counts as pending.",
+        "Run 'r' is queued.",
+        "Run 'r' has the unknown status 'queued', which counts as pending.",
         "Run 'r' is running.",
-        "Run 'r' is queued. The unknown status 'queued' counts as pending.",
+        "Run 'r' is queued.",
         "Run 'r' is completed.",
     ]
 

@@ -70,17 +70,17 @@ SIGNED = "https://s.example/a.mp4?sig=hush"
         ("", ""),
     ],
 )
-def test_what_could_be_a_secret_is_masked_and_nothing_else(text: str, clean: str) -> None:
+def test_redact_masks_secrets_only(text: str, clean: str) -> None:
     assert redact(text) == clean
     assert redact(clean) == clean
 
 
-def test_given_secrets_are_masked_wherever_they_stand() -> None:
+def test_given_secrets_are_masked_anywhere() -> None:
     assert redact("a-plain-key! xa-plain-keyx", ("a-plain-key", "")) == "***! x***x"
 
 
 @pytest.mark.parametrize("secret", ["a+b/c==", "with space&<x>", 'a"quote', "ü-umlaut-ü", "mk_live_hush", "100%25"])
-def test_given_secrets_are_masked_in_the_spellings_of_servers(secret: str) -> None:
+def test_given_secrets_are_masked_in_every_spelling(secret: str) -> None:
     for spelled in (
         secret,
         secret.upper(),
@@ -94,34 +94,34 @@ def test_given_secrets_are_masked_in_the_spellings_of_servers(secret: str) -> No
         assert redact(f"who sent <{spelled}>?", (secret,)) == "who sent <***>?"
 
 
-def test_a_secret_that_is_the_beginning_of_another_leaves_nothing_of_it() -> None:
+def test_longer_of_two_secrets_is_masked_first() -> None:
     assert redact("a token-one, a token-one-two", ("token-one", "token-one-two")) == "a ***, a ***"
 
 
-def test_of_a_link_each_value_is_a_secret_and_the_rest_is_not() -> None:
+def test_values_of_a_link_are_secrets() -> None:
     link = "https://u:pass1@a.example/folder99/film.mp4;jwt=param1?n=201&t=short&next=https%3A%2F%2Fb.example%2F%3Fs%3Dinner#frag1"
     found = link_secrets(link)
     assert {"pass1", "folder99", "param1", "short", "inner", "frag1"} <= set(found)
     assert not {"201", "n", "t", "film.mp4", "a.example"} & set(found)
 
 
-def test_a_link_with_very_many_values_is_still_read_in_time() -> None:
+def test_link_with_many_values_is_read_in_time() -> None:
     assert len(link_secrets("https://a.example/?" + "&".join(f"a=value{n}" for n in range(100_000)))) == 500
     assert link_secrets("https://a.example/?a=" + "https://a.example/?a=" * 10_000)
 
 
-def test_a_label_is_short_and_visible() -> None:
+def test_label_is_short_and_visible() -> None:
     assert label("run-1") == "run-1"
     assert label("Zürich 🎬") == "Zürich 🎬"
     assert label("a\nb\u202e\x00") == "a b\\u202e\\x00"
     assert len(label("x" * 100_000)) <= 201
 
 
-def test_of_a_long_text_only_the_beginning_is_read_and_no_half_secret_is_shown() -> None:
+def test_cut_text_shows_no_part_of_a_secret() -> None:
     assert redact("x" * 10_000, longest=100) == "x" * 100 + "…"
     assert redact("short", longest=100) == "short"
     for before in range(740, 830):
-        # What is masked makes the text shorter, so that its cut end comes into view.
+        # Masking makes the text shorter, so the end of the cut text becomes part of the result.
         text = f"https://a.example/?{'q' * before} https://someone:hush@a.example/ a-plain-key! {'z ' * 100}"
         shown = redact(text, ("a-plain-key",), longest=100)
         assert "hush" not in shown
@@ -132,8 +132,8 @@ def test_of_a_long_text_only_the_beginning_is_read_and_no_half_secret_is_shown()
     "part",
     ["a", "a.", "%3A%2F%2F", "%25", "://", "://a@", "?", "?a=", "%3F", "%3A%2F%2Fx%40", "mk_", "#", "%3A%2F%2F%3F"],
 )
-def test_no_text_is_read_in_the_square_of_its_length(part: str) -> None:
-    # 200,000 steps of the slowest kind take a fraction of a second; their square would take hours.
+def test_redact_takes_linear_time(part: str) -> None:
+    # Linear time for 200,000 characters is less than a second; quadratic time would be hours.
     redact(part * (200_000 // len(part)))
 
 
@@ -143,14 +143,14 @@ def test_no_text_is_read_in_the_square_of_its_length(part: str) -> None:
     after=st.text(max_size=20),
     secret=st.text(st.characters(categories=["L", "N"]), min_size=6, max_size=30),
 )
-def test_no_text_around_a_link_uncovers_its_signature(before: str, after: str, secret: str) -> None:
+def test_any_text_around_a_secret_keeps_it_masked(before: str, after: str, secret: str) -> None:
     marked = f"hush{secret}hush"
     assert marked not in redact(f"{before} https://a.example/v.mp4?sig={marked} {after}")
     assert marked not in redact(f"{before}mk_{marked}{after}", (f"mk_{marked}",))
 
 
 def chain(error: BaseException) -> str:
-    """All that any log could say of an error."""
+    """Return everything that a log can show of an error."""
     parts = [*traceback.format_exception(error)]
     link: BaseException | None = error
     while link is not None:
@@ -176,7 +176,7 @@ HOSTILE = f"who is {KEY}? Bearer {KEY}; whsk_hush; https://u:hush@s.example/v.mp
     ],
     ids=["text", "list", "object", "code", "bare text", "HTML", "no JSON"],
 )
-def test_an_error_never_shows_what_a_server_knows_of_us(status: int, body: Any) -> None:
+def test_error_shows_no_secrets_of_the_response(status: int, body: Any) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     call = start_run("agent-1", video_urls=["https://s.example/a.mp4?sig=hush"])
     with pytest.raises(MosaicError) as caught:
@@ -186,7 +186,7 @@ def test_an_error_never_shows_what_a_server_knows_of_us(status: int, body: Any) 
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_an_answer_that_is_wrong_is_not_shown(name: str) -> None:
+def test_invalid_response_is_not_shown(name: str) -> None:
     for body in (
         {"odd": HOSTILE},
         [HOSTILE],
@@ -203,7 +203,7 @@ def test_an_answer_that_is_wrong_is_not_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_no_call_and_no_result_shows_a_signed_link(name: str) -> None:
+def test_calls_and_results_show_no_signed_links(name: str) -> None:
     sample = SAMPLES[name]
     result = sample.call.result(Response(200, {}, json.dumps(sample.answer).encode()))
     for shown in (
@@ -218,26 +218,26 @@ def test_no_call_and_no_result_shows_a_signed_link(name: str) -> None:
         assert "hush" not in shown
 
 
-def test_a_call_does_not_show_its_body() -> None:
+def test_call_does_not_show_its_body() -> None:
     post = create_post("Text", platforms=["x"], media_urls=["https://s.example/a.mp4?sig=hush"])
     run = start_run("a", video_urls=["https://s.example/a.mp4?sig=hush"], update_params={"n": {"password": "hush"}})
     assert "hush" not in f"{post!r}{run!r}{post}{run}"
 
 
-def test_a_link_in_the_place_of_an_id_is_not_shown() -> None:
+def test_link_instead_of_id_is_not_shown() -> None:
     with pytest.raises(MosaicValidationError, match="it must be an id, not a link") as caught:
         get_run(SIGNED)
     assert "hush" not in chain(caught.value)
 
 
-def test_a_key_in_the_place_of_an_id_is_not_shown() -> None:
+def test_api_key_instead_of_id_is_not_shown() -> None:
     call = get_run(KEY)
     with pytest.raises(MosaicError) as caught:
         call.result(Response(404, {}, b"{}"))
     assert "hush" not in chain(caught.value)
 
 
-def test_an_upload_form_is_a_credential() -> None:
+def test_upload_form_is_not_shown() -> None:
     sample = SAMPLES["start_upload:video"]
     form = start_upload(AssetType.VIDEO).result(Response(200, {}, json.dumps(sample.answer).encode()))
     assert form.upload_fields["policy"] == "hush"
@@ -251,7 +251,7 @@ def test_access_does_not_show_its_key() -> None:
     assert access.api_key == KEY
 
 
-def test_a_webhook_shows_nothing_that_its_sender_made_up() -> None:
+def test_webhook_shows_no_hostile_text() -> None:
     odd = "odd\n2026-01-01 ERROR forged \x1b[31m\u202e"
     event = read_event(
         json.dumps({"flag": odd, "agent_id": odd, "status": odd, "hush": "hush", "triggered_by": {odd: "hush"}})

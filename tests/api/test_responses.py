@@ -51,7 +51,7 @@ def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
         (199, errors.MosaicResponseError, False, True, "does not document this status"),
     ],
 )
-def test_a_status_becomes_the_error_that_says_what_to_do(
+def test_error_of_each_status(
     status: int, kind: type[errors.MosaicError], transient: bool, effect_unknown: bool, advice: str
 ) -> None:
     caught = error(status, {"detail": "No way", "error": "some_code"})
@@ -78,12 +78,12 @@ def test_a_status_becomes_the_error_that_says_what_to_do(
         (["forbidden"], errors.MosaicPermissionError, False),
     ],
 )
-def test_a_code_says_more_than_403(code: Any, kind: type[errors.MosaicError], transient: bool) -> None:
+def test_error_code_refines_a_403(code: Any, kind: type[errors.MosaicError], transient: bool) -> None:
     caught = error(403, {"detail": "no", "error": code})
     assert (type(caught), caught.transient, caught.effect_unknown) == (kind, transient, False)
 
 
-def test_a_503_that_says_when_to_come_back_has_done_nothing() -> None:
+def test_503_with_retry_after_had_no_effect() -> None:
     caught = error(503, {"detail": "busy"}, Retry_After="7")
     assert (caught.effect_unknown, caught.retry_after) == (False, 7.0)
     assert "Nothing was done" in str(caught)
@@ -110,7 +110,7 @@ def test_a_503_that_says_when_to_come_back_has_done_nothing() -> None:
         ("Wed, 01 Jul 99999999999999999999 12:00:30 GMT", None),
     ],
 )
-def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:
+def test_retry_after_formats(value: str, seconds: float | None) -> None:
     assert Response(429, {"retry-after": value}).retry_after(now=NOW) == seconds
 
 
@@ -137,27 +137,27 @@ def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) ->
         ({"detail": {"detail": {"detail": "inner"}}}, "inner"),
     ],
 )
-def test_the_servers_words_are_read_whatever_shape_they_have(body: Any, detail: str | None) -> None:
+def test_detail_shapes(body: Any, detail: str | None) -> None:
     assert detail_of(Response(400, {}, json.dumps(body).encode())) == detail
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"   ", b"<html><body>hush</body></html>", b"Bad Gateway hush", b"\xff\xfe\x00", b'{"detail": "hu']
 )
-def test_what_is_not_json_is_not_pasted(content: bytes) -> None:
+def test_body_that_is_not_json_is_not_quoted(content: bytes) -> None:
     caught = error(502, content)
     assert caught.detail is None
     assert "hush" not in str(caught)
 
 
-def test_long_words_are_cut() -> None:
+def test_long_detail_is_cut() -> None:
     caught = error(400, {"detail": "x" * 10_000})
     assert len(str(caught)) < 800
     assert "x…" in str(caught)
 
 
 @pytest.mark.parametrize("deep", [900, 100_000])
-def test_words_that_are_nested_too_deeply_are_left_out(deep: int) -> None:
+def test_deeply_nested_detail_is_left_out(deep: int) -> None:
     assert error(400, b'{"detail": ' + b"[" * deep + b'"x"' + b"]" * deep + b"}").status == 400
 
 
@@ -175,25 +175,25 @@ def test_words_that_are_nested_too_deeply_are_left_out(deep: int) -> None:
         (b"<html><title>See https://u:p@x.example/?token=hush</title>", "***"),
     ],
 )
-def test_a_body_is_described_and_not_shown(content: bytes, words: str) -> None:
+def test_unreadable_body_is_described_not_quoted(content: bytes, words: str) -> None:
     described = describe_body(Response(200, {}, content))
     assert words in described
     assert "hush" not in described
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"{", b"nope", b"\xff\xfe", b"[" * 100_000, b"9" * 10_000])
-def test_a_2xx_that_is_not_json_may_be_read_the_next_time(content: bytes) -> None:
+def test_2xx_that_is_not_json_is_transient(content: bytes) -> None:
     with pytest.raises(errors.MosaicResponseError, match="Check that the connection's host is Mosaic's") as caught:
         start_run("a").result(Response(200, {}, content))
     assert (caught.value.transient, caught.value.effect_unknown) == (True, True)
 
 
-def test_text_in_another_encoding_is_read() -> None:
+def test_unicode_encodings_are_read() -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
         assert start_run("a").result(Response(200, {}, '{"run_id": "r\u00fcn"}'.encode(encoding))) == "rün"
 
 
-def test_a_wrong_field_is_named() -> None:
+def test_invalid_field_is_named() -> None:
     with pytest.raises(errors.MosaicResponseError, match=r"'outputs.1.video_url|'outputs.1' is wrong"):
         get_run("r").result(Response(200, {}, b'{"status": "running", "outputs": [{"id": "a"}, 5]}'))
 
@@ -204,7 +204,7 @@ def test_a_wrong_field_is_named() -> None:
     content=st.binary(max_size=200) | st.text().map(str.encode),
     retry=st.text(max_size=40),
 )
-def test_any_answer_gives_a_result_or_an_error_of_ours(status: int, content: bytes, retry: str) -> None:
+def test_any_response_gives_a_result_or_a_mosaic_error(status: int, content: bytes, retry: str) -> None:
     answer = Response(status, {"retry-after": retry}, content)
     try:
         whoami().result(answer)
@@ -217,7 +217,7 @@ def test_any_answer_gives_a_result_or_an_error_of_ours(status: int, content: byt
 
 
 @pytest.mark.parametrize("kind", [getattr(errors, name) for name in dir(errors) if name.startswith("Mosaic")])
-def test_every_error_is_a_mosaic_error_and_can_be_sent_to_another_process(kind: type[errors.MosaicError]) -> None:
+def test_errors_can_be_pickled(kind: type[errors.MosaicError]) -> None:
     assert issubclass(kind, errors.MosaicError)
     caught = kind("What happened.", status=418, method="GET", path="/x", detail="d", retry_after=1.0, transient=True)
     copy = pickle.loads(pickle.dumps(caught))
@@ -225,11 +225,11 @@ def test_every_error_is_a_mosaic_error_and_can_be_sent_to_another_process(kind: 
     assert (str(copy), vars(copy)) == (str(caught), vars(caught))
 
 
-def test_every_error_can_be_imported_from_the_exceptions_module() -> None:
+def test_errors_can_be_imported_from_exceptions() -> None:
     from airflow_provider_mosaic import exceptions
 
     names = {name for name in dir(errors) if name.startswith("Mosaic")}
-    # The one more is Airflow's too.
+    # MosaicFailException is only in exceptions: it needs Airflow.
     assert set(exceptions.__all__) == names | {"MosaicFailException"}
     assert all(getattr(exceptions, name) is getattr(errors, name) for name in names)
     assert issubclass(exceptions.MosaicFailException, Exception)

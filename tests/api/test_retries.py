@@ -35,7 +35,7 @@ def never(line: str) -> None:
 
 @pytest.mark.parametrize("transient", [True, False])
 @pytest.mark.parametrize("effect_unknown", [True, False])
-def test_a_repeat_must_help_and_do_no_harm(transient: bool, effect_unknown: bool) -> None:
+def test_only_safe_and_transient_calls_are_retried(transient: bool, effect_unknown: bool) -> None:
     error = MosaicError("x", transient=transient, effect_unknown=effect_unknown)
     assert may_send_again(SAFE, error) is transient
     assert may_send_again(PAID, error) is (transient and not effect_unknown)
@@ -43,11 +43,11 @@ def test_a_repeat_must_help_and_do_no_harm(transient: bool, effect_unknown: bool
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), TimeoutError()])
-def test_what_is_not_of_mosaic_is_not_repeated(error: BaseException) -> None:
+def test_other_exceptions_are_not_retried(error: BaseException) -> None:
     assert not may_send_again(SAFE, error)
 
 
-def test_what_costs_or_is_public_has_effects_and_the_rest_is_safe() -> None:
+def test_retry_safety_of_every_endpoint() -> None:
     assert {
         start_run("a").retry_safety,
         resume_run("r").retry_safety,
@@ -58,7 +58,7 @@ def test_what_costs_or_is_public_has_effects_and_the_rest_is_safe() -> None:
     assert {call.retry_safety for call in calls} == {RetrySafety.SAFE}
 
 
-def test_pauses_grow_with_jitter_to_a_limit() -> None:
+def test_backoff_grows_with_jitter_to_a_limit() -> None:
     policy = RetryPolicy(first_pause=1.0, longest_pause=30.0)
     for attempt, top in [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 30.0), (60, 30.0)]:
         pauses = {policy.pause(attempt, MosaicServerError("x")) for _ in range(50)}
@@ -66,7 +66,7 @@ def test_pauses_grow_with_jitter_to_a_limit() -> None:
         assert len(pauses) > 10
 
 
-def test_a_pause_is_never_shorter_than_the_server_asked_for() -> None:
+def test_pause_is_at_least_retry_after() -> None:
     for asked in (0.0, 0.5, 3.0, 400.0):
         pauses = {RetryPolicy().pause(1, MosaicRateLimitError("x", retry_after=asked)) for _ in range(50)}
         assert all(asked <= pause <= asked + 1 for pause in pauses)
@@ -74,14 +74,14 @@ def test_a_pause_is_never_shorter_than_the_server_asked_for() -> None:
 
 
 @pytest.mark.parametrize("asked", [0.0, -5.0, 0.001])
-def test_a_server_that_asks_for_no_pause_gets_ours(asked: float) -> None:
+def test_zero_retry_after_uses_the_backoff(asked: float) -> None:
     policy = RetryPolicy(first_pause=1.0, longest_pause=30.0)
     for attempt, top in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 30.0)]:
         pauses = {policy.pause(attempt, MosaicRateLimitError("x", retry_after=asked)) for _ in range(50)}
         assert all(top / 2 <= pause <= top for pause in pauses)
 
 
-def test_no_server_can_ask_for_a_pause_of_more_than_a_quarter_of_an_hour() -> None:
+def test_retry_after_is_limited_to_fifteen_minutes() -> None:
     patient = RetryPolicy(budget=1e12)
     for asked in (3600.0, 1e300):
         assert LONGEST_COOLDOWN <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= LONGEST_COOLDOWN + 1
@@ -101,18 +101,18 @@ def test_no_server_can_ask_for_a_pause_of_more_than_a_quarter_of_an_hour() -> No
         (2, 149.0, 30.0, False),
     ],
 )
-def test_the_tries_end_by_number_and_by_budget(attempt: int, spent: float, pause: float, ends: bool) -> None:
+def test_attempts_end_by_number_and_by_budget(attempt: int, spent: float, pause: float, ends: bool) -> None:
     stop = RetryPolicy(attempts=6, budget=180.0).tenacity(SAFE, never)["stop"]
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = attempt
-    # Added to the machine's own clock, which starts at its boot, the sum would be rounded.
+    # Not relative to the machine's clock: the sum would be rounded.
     state.start_time = 0.0
     state.outcome_timestamp = spent
     state.upcoming_sleep = pause
     assert stop(state) is ends
 
 
-def test_one_line_is_noted_for_each_repeat() -> None:
+def test_each_retry_is_logged() -> None:
     lines: list[str] = []
 
     def fail() -> None:
@@ -126,5 +126,5 @@ def test_one_line_is_noted_for_each_repeat() -> None:
     ]
 
 
-def test_errors_by_argument_are_no_reason_to_repeat() -> None:
+def test_validation_errors_are_not_retried() -> None:
     assert not may_send_again(SAFE, MosaicValidationError("x"))

@@ -1,4 +1,4 @@
-"""Rows for a warehouse: ids first, integers as integers, the same columns whatever is reported."""
+"""Rows for a warehouse: ids first, integers stay integers, the same columns in all rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def analytics(totals: dict[str, Any], **platforms: dict[str, Any]) -> Any:
     return read(get_post_analytics("p"), {"analytics": {"totals": totals, "platforms": entries}})
 
 
-def test_all_platforms_have_the_same_columns_in_the_same_order_ids_first() -> None:
+def test_analytics_rows_have_the_same_columns_ids_first() -> None:
     rows = analytics({"saves": 5}, youtube={"views": 3, "watch_time": 1.5}, x={"retweets": 2, "likes": 1}, tiktok={})
     columns = [list(row) for row in rows.as_rows()]
     assert columns == [[*IDS, *METRICS, "saves", "watch_time", "retweets"]] * 3
@@ -44,12 +44,12 @@ def test_all_platforms_have_the_same_columns_in_the_same_order_ids_first() -> No
                                  "platform_post_id": "tiktok-1"}  # fmt: skip
 
 
-def test_the_documented_metrics_are_columns_although_nothing_is_reported_of_them() -> None:
+def test_documented_metrics_are_always_columns() -> None:
     (row,) = analytics({}, x={}).as_rows()
     assert list(row) == [*IDS, *METRICS]
 
 
-def test_a_count_stays_an_integer_and_a_fraction_a_fraction() -> None:
+def test_integers_and_fractions_keep_their_type() -> None:
     found = analytics(
         {"views": 2**53 + 1, "likes": None}, x={"views": 860, "rate": 0.5, "likes": "41", "shares": True, "odd": "many"}
     )
@@ -60,19 +60,19 @@ def test_a_count_stays_an_integer_and_a_fraction_a_fraction() -> None:
     assert json.loads(json.dumps(row)) == row
 
 
-def test_totals_and_raw_metrics_are_kept_as_they_came() -> None:
+def test_totals_and_raw_metrics_are_kept() -> None:
     found = analytics({"views": 3}, x={"views": 3})
     assert found.totals == {"views": 3}
     assert found.platforms[0].raw_metrics == {"plays": None, "n": 1}
 
 
-def test_raw_metrics_of_another_shape_do_not_hide_the_metrics() -> None:
+def test_invalid_raw_metrics_do_not_hide_the_metrics() -> None:
     entry = {"platform": "x", "metrics": {"views": 3}, "raw_metrics": ["odd"]}
     found = read(get_post_analytics("p"), {"analytics": {"platforms": [entry]}})
     assert found.platforms[0].metrics == {"views": 3}
 
 
-def test_credits_are_whole_numbers_where_mosaic_counts_whole_ones() -> None:
+def test_integer_credits_stay_integers() -> None:
     row = {"date": "2026-06-12", "tile_id": "t", "tile_name": None, "credits_used": 120, "events": 4}
     body = {"summary": {"total_credits_used": 120.5}, "breakdown": {"by_date_and_tile": [row]}}
     usage = read(get_credits_usage(), body)
@@ -82,13 +82,13 @@ def test_credits_are_whole_numbers_where_mosaic_counts_whole_ones() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 0, "x"])
-def test_a_column_of_a_row_is_there_whatever_is_in_it(value: Any) -> None:
+def test_row_keeps_null_columns(value: Any) -> None:
     row = Row.model_validate({"progress": value, "status": None, "folder_id": "f", "id": 7}).as_row()
     assert row == {"id": "7", "folder_id": "f", "status": None, "progress": value}
     assert list(row) == ["id", "folder_id", "status", "progress"]
 
 
-def test_rows_of_different_fields_can_be_given_the_same_columns() -> None:
+def test_same_columns() -> None:
     assert same_columns([{"b": 1, "x_id": "x"}, {"id": "i", "c": None}]) == [
         {"id": None, "x_id": "x", "b": 1, "c": None},
         {"id": "i", "x_id": None, "b": None, "c": None},
@@ -99,11 +99,11 @@ def test_rows_of_different_fields_can_be_given_the_same_columns() -> None:
     ("facts", "own"),
     [({"run_id": "r", "id": "i"}, "r"), ({"agent_state_id": "a"}, "a"), ({"run_id": None, "id": "i"}, "i"), ({}, None)],
 )
-def test_a_runs_row_knows_its_id_by_several_names(facts: dict[str, Any], own: str | None) -> None:
+def test_names_of_the_id_of_a_run_row(facts: dict[str, Any], own: str | None) -> None:
     assert RunRow.model_validate(facts).id == own
 
 
-def test_rows_that_name_the_same_run_are_rows_of_their_own() -> None:
+def test_rows_of_the_same_run_are_different_rows() -> None:
     tasks = [{"run_id": "r", "task_id": f"t{number}"} for number in range(3)]
     sent = [{"run_id": "r", "channel": channel} for channel in ("email", "slack")]
     for listing, key, items in (
@@ -114,7 +114,7 @@ def test_rows_that_name_the_same_run_are_rows_of_their_own() -> None:
         assert len(found) == len(items)
 
 
-def test_the_progress_of_a_run_has_the_tiles_of_all_pages() -> None:
+def test_run_progress_has_the_tiles_of_all_pages() -> None:
     cursors: list[Any] = []
 
     def send(call: Call[Any]) -> Any:
@@ -132,10 +132,10 @@ def test_the_progress_of_a_run_has_the_tiles_of_all_pages() -> None:
     assert (progress.completed_node_percent, progress.next_cursor) == (30.0, None)
 
 
-def test_the_progress_of_a_run_may_come_without_tiles() -> None:
+def test_run_progress_without_tiles() -> None:
     progress = read_run_progress(lambda call: read(call, {"completed_node_percent": 50}), "r")
     assert (progress.completed_node_percent, progress.tiles) == (50.0, ())
 
 
-def test_no_limit_is_asked_for_where_its_most_is_not_known() -> None:
+def test_comments_are_requested_without_limit() -> None:
     assert "limit" not in list_post_comments("p").page("c").target

@@ -26,13 +26,13 @@ def test_every_endpoint_has_a_sample() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_documented_answer_is_read(name: str, status: int) -> None:
+def test_documented_response_is_read(name: str, status: int) -> None:
     result = read(SAMPLES[name], SAMPLES[name].answer, status)
     assert (result is None) == name.startswith(("delete_", "remove_"))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_new_fields_are_no_trouble(name: str) -> None:
+def test_new_fields_are_accepted(name: str) -> None:
     sample = SAMPLES[name]
 
     def with_more(value: Any) -> Any:
@@ -55,7 +55,7 @@ def test_new_fields_are_no_trouble(name: str) -> None:
     ("name", "field"), [(name, field) for name, sample in SAMPLES.items() for field in sample.needed]
 )
 @pytest.mark.parametrize("how", ["missing", "null"])
-def test_a_field_that_is_needed_is_named_when_it_is_not_there(name: str, field: str, how: str) -> None:
+def test_missing_required_field_is_named(name: str, field: str, how: str) -> None:
     sample = SAMPLES[name]
     answer = copy.deepcopy(sample.answer)
     *way, last = (int(part) if part.isdigit() else part for part in field.split("."))
@@ -74,7 +74,7 @@ def test_a_field_that_is_needed_is_named_when_it_is_not_there(name: str, field: 
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_whatever_is_not_needed_may_be_missing_or_null(name: str) -> None:
+def test_optional_fields_may_be_missing_or_null(name: str) -> None:
     sample = SAMPLES[name]
     needed = {tuple(int(part) if part.isdigit() else part for part in field.split(".")) for field in sample.needed}
     for place in places(sample.answer):
@@ -92,7 +92,7 @@ def test_whatever_is_not_needed_may_be_missing_or_null(name: str) -> None:
 
 
 def shows_ids(name: str) -> bool:
-    """Whether there are ids in what is read, other than the one that was asked for."""
+    """Return whether the result has ids other than the one in the request."""
     result = repr(read(SAMPLES[name], SAMPLES[name].answer))
     return name == "start_run" or ("id=" in result and name != "get_social_connection")
 
@@ -111,20 +111,20 @@ def test_ids_may_be_numbers(name: str) -> None:
     assert "12345" in repr(read(sample, numbered(sample.answer)))
 
 
-#: What an empty answer means is known: the agent is the one that was changed, and no trigger is there.
-NOTHING_IS_FINE = ("update_agent", "list_triggers")
+#: Endpoints for which an empty response has a meaning.
+EMPTY_IS_VALID = ("update_agent", "list_triggers")
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, sample in SAMPLES.items() if sample.needed and name not in NOTHING_IS_FINE]
+    "name", [name for name, sample in SAMPLES.items() if sample.needed and name not in EMPTY_IS_VALID]
 )
 @pytest.mark.parametrize("body", [b"", b"  \n", b"null"])
-def test_an_answer_without_a_body_is_an_error_where_something_is_needed(name: str, body: bytes) -> None:
+def test_empty_body_is_an_error_if_a_field_is_required(name: str, body: bytes) -> None:
     with pytest.raises(MosaicResponseError, match="its body is empty") as caught:
         SAMPLES[name].call.result(Response(204, {}, body))
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("name", ["cancel_run", "resume_run", "finalize_upload:video", *NOTHING_IS_FINE])
-def test_an_answer_without_a_body_is_good_where_nothing_is_needed(name: str) -> None:
+@pytest.mark.parametrize("name", ["cancel_run", "resume_run", "finalize_upload:video", *EMPTY_IS_VALID])
+def test_empty_body_is_valid_if_nothing_is_required(name: str) -> None:
     SAMPLES[name].call.result(Response(204))

@@ -1,4 +1,4 @@
-"""A restricted key's 403 names what it may lack, and says how sure that is."""
+"""A 403 names the scope that a restricted key may lack, and how certain its name is."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .every_sample import SAMPLES
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_403_names_what_the_key_may_lack(name: str) -> None:
+def test_403_names_the_scope(name: str) -> None:
     call = SAMPLES[name].call
     with pytest.raises(MosaicPermissionError) as caught:
         call.result(Response(403, {}, json.dumps({"detail": "Forbidden"}).encode()))
     message = str(caught.value)
     assert "Check the scopes of the API key" in message
     assert "{needs}" not in message
-    # Any key may ask whose it is.
+    # Any key may send whoami.
     assert ("this needs" in message) == (name != "whoami")
 
 
@@ -41,21 +41,21 @@ def test_a_403_names_what_the_key_may_lack(name: str) -> None:
         ("GET", "/something/new", ""),
     ],
 )
-def test_what_is_only_likely_is_said_to_be(method: str, path: str, words: str) -> None:
-    said = scope_words(method, path)
-    assert words in said
-    assert bool(words) == bool(said)
+def test_scope_words(method: str, path: str, words: str) -> None:
+    words_of_scope = scope_words(method, path)
+    assert words in words_of_scope
+    assert bool(words) == bool(words_of_scope)
 
 
-def test_both_readings_of_the_page_agree() -> None:
+def test_provider_and_emulator_agree_on_scopes() -> None:
     for sample in SAMPLES.values():
         method, path = sample.call.method, sample.call.path
-        other, said = needed_scope(method, path), scope_words(method, path)
+        other, words_of_scope = needed_scope(method, path), scope_words(method, path)
         if other is None:
-            assert said == ""
+            assert words_of_scope == ""
         elif path in CONFIRMED:
-            assert said == f"this needs {other[0]}"
+            assert words_of_scope == f"this needs {other[0]}"
         elif other[0].partition(":")[0] in ("agents", "agent_runs", "triggers") and "node_type" not in path:
-            assert said.endswith(f"this needs {other[0]}"), path
+            assert words_of_scope.endswith(f"this needs {other[0]}"), path
         else:
-            assert f"this needs {other[0].partition(':')[2].capitalize()} on " in said, path
+            assert f"this needs {other[0].partition(':')[2].capitalize()} on " in words_of_scope, path

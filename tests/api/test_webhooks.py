@@ -1,4 +1,4 @@
-"""Bodies and signatures that Mosaic never sends: no event, no match, and never another exception."""
+"""Invalid bodies and signatures of webhooks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NO_EVENTS: dict[str, bytes | str] = {
 
 
 @pytest.mark.parametrize("body", NO_EVENTS.values(), ids=NO_EVENTS)
-def test_what_is_no_event_is_one_kind_of_error(body: bytes | str) -> None:
+def test_invalid_webhook_is_a_response_error(body: bytes | str) -> None:
     with pytest.raises(MosaicResponseError):
         read_event(body)
 
 
-def test_what_is_told_to_people_may_hold_anything() -> None:
+def test_text_fields_of_a_webhook_accept_anything() -> None:
     event = read_event(rb'{"flag":"RUN_FINISHED","run_id":"r","status_message":"a\u0000\ud83c","x":NaN}')
     assert (event.run_id, event.status_message) == ("r", "a\ufffd\ufffd")
 
@@ -51,17 +51,17 @@ def test_what_is_told_to_people_may_hold_anything() -> None:
         ("whsk_x", "\ud800", False),
         ("whsk_x\0", "whsk_x", False),
         ("x" * 1_000_000, "whsk_x", False),
-        # As servers decode headers, and Python the environment.
+        # The encodings of headers and of environment variables.
         ("cl\udcc3\udca9", "cl\u00e9", True),
         ("cl\u00e9", "cl\udcc3\udca9", True),
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_any_text_is_a_signature_or_is_not(signature: str | None, secret: str, fits: bool) -> None:
+def test_signature_fits_accepts_any_text(signature: str | None, secret: str, fits: bool) -> None:
     assert signature_fits(signature, secret) is fits
 
 
-def test_the_status_of_an_event_is_known_in_other_spellings() -> None:
+def test_webhook_status_spellings() -> None:
     nodes = [{"original_node_id": "n", "status": "Timed_Out"}]
     event = read_event(
         json.dumps({"flag": "RUN_FINISHED", "run_id": "r", "status": "Canceled", "updated_nodes": nodes})

@@ -274,27 +274,27 @@ def test_recorded_id_tells_agents_of_one_name_apart(mosaic: Emulator, hook: Mosa
 
 def create_meanwhile(store: StateStore, hook: MosaicHook, moment: str) -> list[str]:
     """Let another task create an agent of the name when this one has recorded its ``intent`` or ``id``."""
-    there: list[str] = []
+    others: list[str] = []
 
     def make(value: dict[str, Any]) -> None:
-        if ("id" in value) == (moment == "id") and not there:
-            there.append(hook.create_agent(name="Nightly").agent_id)
+        if ("id" in value) == (moment == "id") and not others:
+            others.append(hook.create_agent(name="Nightly").agent_id)
 
     store.after_set = make
-    return there
+    return others
 
 
 def test_later_of_two_creators_fails_and_its_retry_adopts_the_other_agent(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(timestamps="microseconds")
     store = StateStore()
-    there = create_meanwhile(store, hook, "intent")
+    others = create_meanwhile(store, hook, "intent")
     task = task_runner(store)
     # A retry can succeed.
-    with pytest.raises(MosaicConflictError, match="at the same moment") as gave_way:
+    with pytest.raises(MosaicConflictError, match="at the same moment") as conflict:
         task.execute()
-    assert there[0] in str(gave_way.value)
-    assert named(hook) == there
-    assert task.execute() == there[0]
+    assert others[0] in str(conflict.value)
+    assert named(hook) == others
+    assert task.execute() == others[0]
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
 
@@ -303,24 +303,24 @@ def test_earlier_of_two_agents_is_kept_and_named_in_the_error(
 ) -> None:
     mosaic.configure(timestamps="microseconds")
     store = StateStore()
-    there = create_meanwhile(store, hook, "id")
+    others = create_meanwhile(store, hook, "id")
     task = task_runner(store)
     agent_id = task.execute()
-    assert sorted(named(hook)) == sorted([agent_id, there[0]])
+    assert sorted(named(hook)) == sorted([agent_id, others[0]])
     assert task.execute() == agent_id
-    told = [record.getMessage() for record in caplog.records if there[0] in record.getMessage()]
-    assert len(told) == 2
-    assert all(agent_id in message for message in told)
+    messages = [record.getMessage() for record in caplog.records if others[0] in record.getMessage()]
+    assert len(messages) == 2
+    assert all(agent_id in message for message in messages)
 
 
 def test_agent_that_the_list_does_not_show_yet_is_found_by_the_retry(mosaic: Emulator, hook: MosaicHook) -> None:
     mosaic.configure(list_lag=60, repeated_agent_name="refuse")
-    there = hook.create_agent(name="Nightly").agent_id
+    others = hook.create_agent(name="Nightly").agent_id
     task = task_runner(StateStore())
     with pytest.raises(MosaicConflictError):
         task.execute()
     mosaic.configure(list_lag=0)
-    assert task.execute() == there
+    assert task.execute() == others
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 

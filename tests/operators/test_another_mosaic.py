@@ -183,6 +183,6 @@ def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Cloc
     task.store.killing_at("intent")
     with pytest.raises(Killed):
         task.execute()
-    other.add("started-by-the-dead-try")
-    assert task.run_to_end() == "started-by-the-dead-try"
-    assert other.started_by_api() == ["started-by-the-dead-try"]
+    other.add("started-by-the-killed-attempt")
+    assert task.run_to_end() == "started-by-the-killed-attempt"
+    assert other.started_by_api() == ["started-by-the-killed-attempt"]

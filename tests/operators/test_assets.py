@@ -291,21 +291,21 @@ def test_one_file_needs_one_read_of_the_run(mosaic: Emulator, run_id: str, tmp_p
 
 def test_different_existing_file_is_an_error(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     [output_id] = mosaic.runs()[0]["output_ids"]
-    there = tmp_path / f"{output_id}.mp4"
-    there.write_bytes(b"mine")
+    existing = tmp_path / f"{output_id}.mp4"
+    existing.write_bytes(b"mine")
     message = failure_of(downloads(run_id, str(tmp_path)).execute, MosaicValidationError)
-    assert str(there) in message
+    assert str(existing) in message
     assert "overwrite=True" in message
-    assert there.read_bytes() == b"mine"
-    assert names(tmp_path) == [there.name]
+    assert existing.read_bytes() == b"mine"
+    assert names(tmp_path) == [existing.name]
 
 
 def test_overwrite_replaces_a_different_file(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
     [output_id] = mosaic.runs()[0]["output_ids"]
-    there = tmp_path / f"{output_id}.mp4"
-    there.write_bytes(b"mine")
+    existing = tmp_path / f"{output_id}.mp4"
+    existing.write_bytes(b"mine")
     downloads(run_id, str(tmp_path), overwrite=True).execute()
-    assert there.stat().st_size == mosaic.runs()[0]["output_sizes"][0]
+    assert existing.stat().st_size == mosaic.runs()[0]["output_sizes"][0]
 
 
 @pytest.mark.parametrize(

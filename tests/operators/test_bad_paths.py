@@ -75,13 +75,13 @@ def test_unreachable_source_url_is_rejected(mosaic: Emulator) -> None:
 def test_link_without_a_name_or_type_needs_asset_type(mosaic: Emulator, tmp_path: Path) -> None:
     act = file(b"some bytes", Content_Type="application/octet-stream")
     with HostileServer(act) as host:
-        guessed, told = (
+        guessed, explicit = (
             TaskRunner(lambda kind=kind: MosaicUploadOperator(task_id="up", source=f"{host.url}/d", asset_type=kind))  # type: ignore[misc]
             for kind in (None, "video")
         )
         with pytest.raises(AirflowFailException, match="Set asset_type"):
             guessed.execute()
-        told.execute()
+        explicit.execute()
     assert [upload["type"] for upload in mosaic.uploads()] == ["video"]
 
 

@@ -22,10 +22,10 @@ def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
 
 
 @SHAPES
-@pytest.mark.parametrize(("credits", "wanted"), [(100, 100), (1000.5, "100"), (None, 10_000), (100, 0)])
-def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any, wanted: Any) -> None:
+@pytest.mark.parametrize(("credits", "min_credits_option"), [(100, 100), (1000.5, "100"), (None, 10_000), (100, 0)])
+def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any, min_credits_option: Any) -> None:
     mosaic.configure(credits=credits, credits_answer=shape)
-    task_runner(min_credits=wanted).run_to_end()
+    task_runner(min_credits=min_credits_option).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /credits") == 1
 

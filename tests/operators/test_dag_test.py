@@ -112,9 +112,9 @@ def test_trigger_finds_a_connection_in_the_database(
     from airflow.models import Connection
     from airflow.utils.session import create_session
 
-    said = json.loads(mosaic.airflow_connection())
+    connection = json.loads(mosaic.airflow_connection())
     with create_session() as session:
-        session.add(Connection(conn_id="mosaic_in_database", **said))
+        session.add(Connection(conn_id="mosaic_in_database", **connection))
     mosaic.configure(hold_runs=True)
     run = dags["in_database"].test()
     assert states(run) == {"run": "success"}

@@ -201,20 +201,20 @@ def test_nothing_is_adopted_while_a_sibling_is_starting(mosaic: Emulator, clock:
 
 def test_run_is_adopted_once_the_sibling_has_its_id(mosaic: Emulator, clock: Clock) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": "running"})
-    looks = []
+    reads = []
 
-    def looked() -> None:
-        looks.append(1)
-        if len(looks) == 3:
+    def count_read() -> None:
+        reads.append(1)
+        if len(reads) == 3:
             assert len(mosaic.runs()) == 1
             dag_run.xcoms[("run", 1, "mosaic_run_id")] = "its-own"
 
-    dag_run.on_states_read = looked
+    dag_run.on_states_read = count_read
     mosaic.inject("answer_lost", method="POST", path=START)
     run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     # From now on it is the only candidate; the task adopts it after five polls.
-    assert len(looks) == 7
+    assert len(reads) == 7
 
 
 def test_unreadable_siblings_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:

@@ -30,14 +30,14 @@ def test_snapshot_needs_one_request_for_a_list_sorted_newest_first(
     mosaic: Emulator, before: set[str], order: str, requests: list[int]
 ) -> None:
     mosaic.configure(list_order=order, clock_skew=0)
-    looks = []
+    request_counts = []
     for _ in range(3):
         seen = sent(mosaic, LIST)
         run_task(StateStore(), wait_for_completion=False).execute()
-        looks.append(sent(mosaic, LIST) - seen)
+        request_counts.append(sent(mosaic, LIST) - seen)
         # The next start comes some seconds after the newest runs.
-        mosaic.configure(clock_skew=30 * len(looks))
-    assert looks == requests
+        mosaic.configure(clock_skew=30 * len(request_counts))
+    assert request_counts == requests
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])

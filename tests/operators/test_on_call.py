@@ -83,16 +83,16 @@ def test_non_retryable_error_is_logged_in_lines_and_shown_once(
     waits = {"deferrable": deferrable} if "deferrable" in kind.__init__.__code__.co_varnames else {}
     task = TaskRunner(lambda: kind(task_id="task", **OPERATORS[kind], **waits), store=StateStore())
     error = fails(task.execute)
-    what, *_, means, to_do = told = lines(caplog)
-    assert 3 <= len(told) <= 6
+    what, *_, means, to_do = logged = lines(caplog)
+    assert 3 <= len(logged) <= 6
     assert "answered 401" in what
     assert means
-    assert all(len(line) < 300 for line in told)
+    assert all(len(line) < 300 for line in logged)
     assert "lear this task" in to_do
     assert isinstance(error, AirflowFailException)
     assert len(shown(error)) == 1
     assert str(error).startswith(f"MosaicAuthenticationError: {what}")
-    for line in told:
+    for line in logged:
         assert str(error).count(line) == 1
 
 
@@ -117,11 +117,11 @@ def test_error_of_an_attempt_names_the_retry_and_the_last_one_the_choices(
         assert isinstance(error, MosaicRunFailedError)
         assert len(shown(error)) == 1
         run_id = mosaic.runs()[0]["run_id"]
-        told = "\n".join(lines(caplog))
+        logged = "\n".join(lines(caplog))
         retried = f"Airflow tries the task again (try {number + 1} of 3), which resumes run '{run_id}'"
-        assert (retried in told) is (number < 3)
-        assert ("clear this task" in told.lower()) is (number == 3)
-        assert ("paid from the beginning" in told) is (number == 3)
+        assert (retried in logged) is (number < 3)
+        assert ("clear this task" in logged.lower()) is (number == 3)
+        assert ("paid from the beginning" in logged) is (number == 3)
         assert all(line in str(error) for line in lines(caplog))
 
 
@@ -138,14 +138,14 @@ def test_candidates_and_choices_are_one_per_line(
     mosaic.inject("answer_lost", method="POST", path=START)
     error = fails(run_task(StateStore(), on_ambiguous="fail").execute)
     run_id = mosaic.runs()[0]["run_id"]
-    told = lines(caplog)
-    heading = told.index("Candidates:")
-    assert told[heading + 1].startswith(f"  {run_id} (running, since ")
+    logged = lines(caplog)
+    heading = logged.index("Candidates:")
+    assert logged[heading + 1].startswith(f"  {run_id} (running, since ")
     value = f'{{"manual__2026-01-01": "{run_id}"}}'
-    assert any(f"set the Airflow Variable 'mosaic_adopt.dag.run' to {value} and clear" in line for line in told)
-    assert told[-1].startswith("If none is this task's, clear this task")
-    assert "Nothing was sent again, so nothing was paid or published twice." in told
-    assert not any("keep running" in line for line in told)
+    assert any(f"set the Airflow Variable 'mosaic_adopt.dag.run' to {value} and clear" in line for line in logged)
+    assert logged[-1].startswith("If none is this task's, clear this task")
+    assert "Nothing was sent again, so nothing was paid or published twice." in logged
+    assert not any("keep running" in line for line in logged)
     assert len(shown(error)) == 1
 
 
@@ -187,10 +187,10 @@ def test_worker_does_not_repeat_the_triggerers_log(
         assert isinstance(deferred, Deferred)
         mosaic.finish_run(started(mosaic))
         task.resume(deferred, deferred.wait())
-    told = lines(caplog, logging.INFO)
-    assert len(told) == len(set(told)) <= 5
-    assert sum("is completed:" in line for line in told) == 1
-    assert any("is completed with 1 output(s)" in line for line in told)
+    logged = lines(caplog, logging.INFO)
+    assert len(logged) == len(set(logged)) <= 5
+    assert sum("is completed:" in line for line in logged) == 1
+    assert any("is completed with 1 output(s)" in line for line in logged)
 
 
 def test_sensor_on_a_worker_logs_changes_only(
@@ -206,8 +206,8 @@ def test_sensor_on_a_worker_logs_changes_only(
     task = TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=run_id, poll_interval=0.01))
     with caplog.at_level(logging.INFO), InBackground(many_polls):
         task.execute()
-    told = lines(caplog, logging.INFO)
-    assert len(told) == len(set(told)) <= 5
+    logged = lines(caplog, logging.INFO)
+    assert len(logged) == len(set(logged)) <= 5
 
 
 def test_adopted_run_is_not_contradicted(
@@ -223,9 +223,9 @@ def test_adopted_run_is_not_contradicted(
     caplog.clear()
     with caplog.at_level(logging.INFO):
         assert task.run_to_end() == run_id
-    told = "\n".join(lines(caplog, logging.INFO))
-    assert "The task continues with it" in told
-    assert "does not continue" not in told
+    logged = "\n".join(lines(caplog, logging.INFO))
+    assert "The task continues with it" in logged
+    assert "does not continue" not in logged
 
 
 # Partial runs
@@ -391,5 +391,5 @@ def test_rendered_value_of_another_type_names_native_rendering(mosaic: Emulator,
 def test_id_that_is_none_names_the_argument_and_the_cause(mosaic: Emulator) -> None:
     error = fails(TaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id=None)).execute)  # type: ignore[arg-type]
     assert "run_id=None" in str(error)
-    assert "A task that returns nothing" in str(error)
+    assert "An upstream task that was skipped" in str(error)
     assert "NoneType" not in str(error)

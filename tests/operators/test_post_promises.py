@@ -209,8 +209,8 @@ def test_published_or_pending_post_is_never_created_again(
     if settings.get("failing_platforms") and wait:
         fails_with(task.execute, MosaicPostFailedError)
     else:
-        came = task.execute()
-        assert isinstance(came, Deferred) or came == one_post(mosaic)["post_id"]
+        result = task.execute()
+        assert isinstance(result, Deferred) or result == one_post(mosaic)["post_id"]
     assert effects(mosaic) == {"posts_made": 1}
 
 

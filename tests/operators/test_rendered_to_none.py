@@ -92,9 +92,9 @@ def test_argument_that_is_not_optional_is_rejected(
     run = dags["not_optional"].test()
     assert ends(run, dags["NOT_OPTIONAL"]) == dict.fromkeys(dags["NOT_OPTIONAL"], "failed")
     assert nothing_was_done(mosaic)
-    said = rejections(caplog, capfd)
-    assert said.keys() == dags["NOT_OPTIONAL"].keys()
-    for place, advice in said.items():
+    rejected = rejections(caplog, capfd)
+    assert rejected.keys() == dags["NOT_OPTIONAL"].keys()
+    for place, advice in rejected.items():
         assert f"optional=[{place!r}]" in advice
         assert "an empty parameter of the DAG run" in advice
 

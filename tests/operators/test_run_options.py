@@ -93,9 +93,7 @@ def test_record_of_another_provider_version_is_searched(mosaic: Emulator, clock:
     assert mosaic.counts().runs_started == 2
 
 
-def test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill(
-    mosaic: Emulator,
-) -> None:
+def test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     old = task.execute()

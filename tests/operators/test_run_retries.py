@@ -44,14 +44,6 @@ def test_no_secret_in_the_store(mosaic: Emulator) -> None:
     assert mosaic.api_key not in str(store.history)
 
 
-def test_nothing_is_sent_when_the_intent_cannot_be_recorded(mosaic: Emulator) -> None:
-    store = StateStore()
-    store.broken_sets = 1
-    with pytest.raises(RuntimeError, match="away"):
-        run_task(store).execute()
-    assert sent(mosaic, "POST " + START) == 0
-
-
 def test_run_with_an_unrecorded_id_is_found_by_the_retry(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()

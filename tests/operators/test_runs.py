@@ -49,7 +49,7 @@ def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, defer
     task = task_runner(deferrable=deferrable)
     seen: dict[str, Any] = {}
 
-    def look() -> None:
+    def check_xcoms() -> None:
         run_id = started(mosaic)
         seen["id"] = until(lambda: task.dag_run.xcoms.get(("run", -1, "mosaic_run_id")))
         seen["url"] = until(lambda: task.dag_run.xcoms.get(("run", -1, "mosaic_agent_url")))
@@ -57,7 +57,7 @@ def test_id_and_link_are_pushed_while_the_run_is_running(mosaic: Emulator, defer
         seen["status"] = task.dag_run.xcoms.get(("run", -1, "status"))
         mosaic.finish_run(run_id)
 
-    with InBackground(look):
+    with InBackground(check_xcoms):
         run_id = task.run_to_end()
     page = f"https://edit.mosaic.so/agents/{AGENT}"
     assert seen == {"id": run_id, "url": page, "link": page, "status": None}

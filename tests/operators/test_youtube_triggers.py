@@ -114,10 +114,10 @@ def test_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) ->
     assert callback(hook) == HOOK
     task_runner([A, B], callback_url=f"{HOOK}/2").execute()
     assert callback(hook) == f"{HOOK}/2"
-    gone = task_runner([A, B], callback_url=None)
-    gone.execute()
+    without_callback = task_runner([A, B], callback_url=None)
+    without_callback.execute()
     assert callback(hook) is None
-    assert_unchanged(mosaic, gone, triggers)
+    assert_unchanged(mosaic, without_callback, triggers)
     # A changed callback changes no channel.
     assert effects(mosaic) == {"channels_added": 2}
 

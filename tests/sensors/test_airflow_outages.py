@@ -122,8 +122,8 @@ def test_deferred_sensor_fails_the_attempt_after_lasting_failed_lookups(
     task, _ = waits("run", mosaic, hook, deferrable=True, soft_fail=soft_fail)
     deferred = task.execute()
     lookups.fail()
-    gone = {"outcome": "error", "error": "MosaicConnectionError", "message": "gone", "transient": True}
-    for event in (None, {**gone, "id": deferred.kwargs["run_id"]}):
+    error = {"outcome": "error", "error": "MosaicConnectionError", "message": "gone", "transient": True}
+    for event in (None, {**error, "id": deferred.kwargs["run_id"]}):
         with pytest.raises(MosaicConnectionError):
             task.resume(deferred, event)
 

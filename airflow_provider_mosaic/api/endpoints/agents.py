@@ -16,8 +16,18 @@ from airflow_provider_mosaic.api.arguments import (
     validate_text,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
-from airflow_provider_mosaic.api.models import Count, Id, Many, Model, Time, Words, id_in, object_in, read_object
+from airflow_provider_mosaic.api.models import (
+    Count,
+    Id,
+    Many,
+    Model,
+    NodeType,
+    Time,
+    Words,
+    id_in,
+    object_in,
+    read_object,
+)
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
 VIDEO_INPUT_TYPE_ID = "9451e6ff-ac7f-4317-9055-a2f35f641b29"

@@ -2,41 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import field_validator
-
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
-from airflow_provider_mosaic.api.models import Model, Words, read_list, read_object
-
-
-class NodeType(Model):
-    """
-    A kind of tile. The API documents its parameters only on the page at ``params_docs_url``; ``params`` holds them if a
-    response lists them.
-    """
-
-    node_type_id: Words = None
-    node_type_name: Words = None
-    docs_url: Words = None
-    params_docs_url: Words = None
-    params: dict[str, Any] | None = None
-
-    lenient_fields = frozenset({"params"})
-
-    @field_validator("params", mode="before")
-    @classmethod
-    def _params_by_name(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            return {row["name"]: row for row in value if isinstance(row, Mapping) and isinstance(row.get("name"), str)}
-        properties = value.get("properties") if isinstance(value, Mapping) else None
-        return properties if isinstance(properties, Mapping) else value
-
-    @property
-    def param_names(self) -> frozenset[str] | None:
-        """Names of the tile's parameters; None if the response does not list them."""
-        return frozenset(self.params) if self.params else None
+from airflow_provider_mosaic.api.models import NodeType, read_list, read_object
 
 
 def list_node_types() -> Call[tuple[NodeType, ...]]:

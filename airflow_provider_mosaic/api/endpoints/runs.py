@@ -11,7 +11,6 @@ from pydantic import AliasChoices, Field, field_validator
 
 from airflow_provider_mosaic.api.arguments import joined_statuses, optional_moment, validate_ids
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
-from airflow_provider_mosaic.api.endpoints.node_types import NodeType
 from airflow_provider_mosaic.api.models import (
     Count,
     Flag,
@@ -19,6 +18,7 @@ from airflow_provider_mosaic.api.models import (
     Label,
     Many,
     Model,
+    NodeType,
     Status,
     Time,
     Words,

@@ -1,4 +1,4 @@
-"""Statuses and times in other spellings than the documented ones: an end is an end, and a time a time."""
+"""Undocumented spellings of statuses and formats of times."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AVATARS = {
 
 
 @pytest.mark.parametrize(("status", "standing"), RUNS.items())
-def test_a_run_ends_in_any_spelling(status: str, standing: Outcome) -> None:
+def test_run_status_spellings(status: str, standing: Outcome) -> None:
     run = Run(run_id="r", status=status)
     assert (run_outcome(run).outcome, run_outcome(run).known) == (standing, True)
     assert run.status in {each.value for each in RunStatus}
@@ -49,21 +49,21 @@ def test_a_run_ends_in_any_spelling(status: str, standing: Outcome) -> None:
 
 
 @pytest.mark.parametrize(("status", "standing"), POSTS.items())
-def test_a_post_ends_in_any_spelling(status: str, standing: Outcome) -> None:
+def test_post_status_spellings(status: str, standing: Outcome) -> None:
     verdict = post_outcome(Post(post_id="p", status=status))
     assert (verdict.outcome, verdict.known) == (standing, True)
 
 
 @pytest.mark.parametrize(("status", "standing"), AVATARS.items())
 @pytest.mark.parametrize("field", ["status", "processing_status"])
-def test_an_avatar_profile_ends_in_any_spelling(field: str, status: str, standing: Outcome) -> None:
+def test_avatar_profile_status_spellings(field: str, status: str, standing: Outcome) -> None:
     profile = get_avatar_profile("a").result(Response(200, {}, json.dumps({"id": "a", field: status}).encode()))
     verdict = avatar_profile_outcome(profile)
     assert (verdict.outcome, verdict.known) == (standing, True)
 
 
 @pytest.mark.parametrize("status", ["error", "timed_out", "failure", "Canceled", "deleted"])
-def test_only_the_documented_word_says_that_nothing_of_a_post_is_out(status: str) -> None:
+def test_only_documented_failed_means_nothing_was_published(status: str) -> None:
     post = Post(post_id="p", status=status)
     assert post.status != PostStatus.FAILED
     assert "not made again" in str(post_failure(post))
@@ -72,25 +72,25 @@ def test_only_the_documented_word_says_that_nothing_of_a_post_is_out(status: str
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "queued", "under_review"])
-def test_what_is_spelled_as_documented_or_is_unknown_is_kept(status: str) -> None:
+def test_documented_and_unknown_statuses_are_kept(status: str) -> None:
     run = Run(run_id="r", status=status)
     assert (run.status, run.reported_status) == (status, None)
 
 
-def test_the_story_of_an_end_has_the_servers_own_word() -> None:
+def test_failure_message_has_the_reported_status() -> None:
     assert "'timed_out'" in str(run_failure(Run(run_id="r", status="timed_out")))
     assert "'Canceled'" in str(post_failure(Post(post_id="p", status="Canceled")))
     assert "'error'" in str(avatar_profile_failure(AvatarProfile(id="a", status="error")))
 
 
 @pytest.mark.parametrize("status", ["Failed", "error", "BLOCKED", "Canceled", "timed_out", "PartialComplete"])
-def test_a_tile_that_failed_is_named_in_any_spelling(status: str) -> None:
+def test_failed_tile_is_named_in_any_spelling(status: str) -> None:
     node = RunNode.model_validate({"original_node_id": "n-1", "status": status})
     assert any("n-1" in line for line in node_lines(Run(run_id="r", status="failed"), [node]))
 
 
 @pytest.mark.parametrize("status", ["Posted", "SUCCESS", "published", "completed"])
-def test_where_a_post_is_out_is_told_in_any_spelling(status: str) -> None:
+def test_destination_result_in_any_spelling(status: str) -> None:
     out = Destination(platform="x", status=status)
     other = Destination(platform="youtube", status="Error", message="No title")
     story = str(post_failure(Post(post_id="p", status="partial_failure", destinations=(out, other))))
@@ -99,13 +99,13 @@ def test_where_a_post_is_out_is_told_in_any_spelling(status: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "Running", "RUNNING"])
-def test_a_row_of_the_running_runs_is_known_in_any_case(status: str) -> None:
+def test_running_row_is_recognized_in_any_case(status: str) -> None:
     body = json.dumps({"runs": [{"run_id": "r", "status": status}], "next_cursor": None}).encode()
     (row,) = running_runs().result(Response(200, {}, body)).items
     assert row.running
 
 
-def test_the_key_of_a_status() -> None:
+def test_status_key() -> None:
     assert {status_key(text) for text in ("TimedOut", "timed-out", "Timed Out", "TIMED_OUT")} == {"timed_out"}
 
 
@@ -119,7 +119,7 @@ MOMENT = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
         1782907200000000, "1782907200000000",
     ],
 )  # fmt: skip
-def test_the_seconds_since_the_epoch_are_a_time(value: Any) -> None:
+def test_seconds_since_the_epoch_are_a_time(value: Any) -> None:
     assert parse_time(value) == MOMENT
 
 
@@ -131,19 +131,19 @@ def test_the_seconds_since_the_epoch_are_a_time(value: Any) -> None:
         ("20260701", datetime(2026, 7, 1, tzinfo=timezone.utc)),
     ],
 )
-def test_fractions_and_dates_without_separators_are_no_other_time(value: Any, moment: datetime) -> None:
+def test_dates_without_separators_are_not_epochs(value: Any, moment: datetime) -> None:
     assert parse_time(value) == moment
 
 
-def test_a_run_with_such_times_can_be_told_from_others() -> None:
+def test_run_with_epoch_times() -> None:
     assert Run.model_validate({"run_id": "r", "status": "running", "started_at": 1782907200000}).started_at == MOMENT
 
 
-# Statuses that stay unknown
+# Unknown statuses
 
 
 class Course:
-    """A wait whose clock is set by hand."""
+    """A wait with a fake clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, noun: str) -> None:
         self.now = 1_000_000.0
@@ -164,7 +164,7 @@ class Course:
 
 
 @pytest.mark.parametrize("noun", ["run", "post", "avatar"])
-def test_a_status_that_is_unknown_for_an_hour_is_warned_of_once(
+def test_status_unknown_for_an_hour_is_warned_about_once(
     noun: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     course = Course(monkeypatch, noun)
@@ -178,9 +178,7 @@ def test_a_status_that_is_unknown_for_an_hour_is_warned_of_once(
     assert "'it'" in warning.getMessage()
 
 
-def test_a_known_status_in_between_begins_the_hour_anew(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_known_status_restarts_the_hour(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     course = Course(monkeypatch, "run")
     for _ in range(3):
         course.see("archiving", after=UNKNOWN_STATUS_TIMEOUT - 10)

@@ -1,4 +1,4 @@
-"""The words of a 4xx that is no JSON, and the end of a rate limit as servers tell it."""
+"""Plain text in errors, and the headers with the end of a rate limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def error(status: int, content: bytes, **headers: str) -> errors.MosaicError:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 418, 422, 429])
-def test_the_plain_text_of_a_4xx_is_quoted(status: int) -> None:
+def test_plain_text_of_a_4xx_is_quoted(status: int) -> None:
     caught = error(status, b"\xef\xbb\xbf The file is\r\n too large.\n", content_type="text/plain")
     assert caught.detail == "The file is too large."
     assert "The file is too large." in str(caught)
@@ -35,11 +35,11 @@ def test_the_plain_text_of_a_4xx_is_quoted(status: int) -> None:
         (b"denied\x1b[31m red", r"denied\x1b[31m red"),
     ],
 )
-def test_odd_letters_do_not_hide_the_words(content: bytes, words: str) -> None:
+def test_unprintable_characters_do_not_hide_the_text(content: bytes, words: str) -> None:
     assert words in str(error(400, content))
 
 
-def test_what_is_quoted_is_bounded_and_without_secrets() -> None:
+def test_quoted_text_is_short_and_without_secrets() -> None:
     caught = error(400, b"key hush-hush, https://s.example/a?X-Goog-Signature=abc " + b"z " * 50_000)
     assert len(str(caught)) < 1000
     assert "hush-hush" not in str(caught)
@@ -58,11 +58,11 @@ def test_what_is_quoted_is_bounded_and_without_secrets() -> None:
         (b"\x89PNG\r\n", "image/png"),
     ],
 )
-def test_what_is_no_plain_text_is_not_quoted(content: bytes, content_type: str) -> None:
+def test_html_xml_json_and_binary_are_not_quoted(content: bytes, content_type: str) -> None:
     assert error(400, content, content_type=content_type).detail is None
 
 
-def test_the_text_of_a_proxy_that_failed_is_not_quoted() -> None:
+def test_plain_text_of_a_5xx_is_not_quoted() -> None:
     assert error(504, b"upstream timed out").detail is None
 
 
@@ -71,33 +71,33 @@ def test_the_text_of_a_proxy_that_failed_is_not_quoted() -> None:
     ("value", "seconds"),
     [("30", 30), ("0.5", 0.5), (str(EPOCH + 40), 40), (str((EPOCH + 40) * 1000), 40), (f"{EPOCH + 40}.5", 40.5)],
 )
-def test_the_end_of_a_rate_limit_says_how_long_to_wait(header: str, value: str, seconds: float) -> None:
+def test_rate_limit_reset_gives_the_pause(header: str, value: str, seconds: float) -> None:
     assert Response(429, {header: value}).retry_after(now=NOW) == seconds
 
 
 @pytest.mark.parametrize("value", ["", "soon", "nan", "inf", "1e400", "9" * 65])
-def test_what_says_nothing_of_it_is_left_out(value: str) -> None:
+def test_invalid_rate_limit_reset_is_ignored(value: str) -> None:
     assert Response(429, {"x-ratelimit-reset": value}).retry_after(now=NOW) is None
 
 
-def test_a_limit_that_is_over_asks_for_no_pause() -> None:
+def test_past_rate_limit_reset_gives_no_pause() -> None:
     assert Response(429, {"x-ratelimit-reset": str(EPOCH - 40)}).retry_after(now=NOW) == 0.0
 
 
-def test_the_end_of_a_window_is_by_the_servers_clock() -> None:
+def test_rate_limit_reset_uses_the_servers_clock() -> None:
     headers = {"x-ratelimit-reset": str(EPOCH + 3640), "date": "Tue, 01 Sep 2026 13:00:00 GMT"}
     assert Response(429, headers).retry_after(now=NOW) == 40.0
 
 
-def test_retry_after_counts_first() -> None:
+def test_retry_after_wins_over_rate_limit_reset() -> None:
     assert Response(429, {"retry-after": "3", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 3.0
     assert Response(429, {"retry-after": "soon", "x-ratelimit-reset": "30"}).retry_after(now=NOW) == 30.0
 
 
 @pytest.mark.parametrize("status", [200, 408, 500, 502, 503])
-def test_the_end_of_a_window_means_nothing_beside_another_status(status: int) -> None:
+def test_rate_limit_reset_counts_only_with_429(status: int) -> None:
     assert Response(status, {"x-ratelimit-reset": "30"}).retry_after(now=NOW) is None
 
 
-def test_a_503_with_the_end_of_a_window_was_not_refused_before_any_work() -> None:
+def test_503_with_rate_limit_reset_has_an_unknown_effect() -> None:
     assert error(503, b"", x_ratelimit_reset="30").effect_unknown

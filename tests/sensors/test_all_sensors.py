@@ -1,4 +1,4 @@
-"""The sensors for posts, avatar profiles and credits poll on a worker or in the triggerer, and only read."""
+"""All sensors poll on a worker or in the triggerer, and only read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, InBackground, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, InBackground, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -28,7 +28,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.sensors import MosaicAvatarProfileSensor, MosaicCreditsSensor, MosaicSocialPostSensor
+from airflow_provider_mosaic.sensors import (
+    MosaicAvatarProfileSensor,
+    MosaicCreditsSensor,
+    MosaicRunSensor,
+    MosaicSocialPostSensor,
+)
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 VIDEO = "https://cdn.example.org/host.mp4"
@@ -46,6 +51,11 @@ class Kind:
     path: str
     #: The return value.
     result: Callable[[Any], Any]
+
+
+def hold_run(mosaic: Emulator, hook: MosaicHook) -> str:
+    mosaic.configure(hold_runs=True, render="tiny")
+    return hook.run_agent(AGENT)
 
 
 def hold_post(mosaic: Emulator, hook: MosaicHook) -> str:
@@ -76,6 +86,13 @@ def released_avatar(mosaic: Emulator) -> None:
 
 
 KINDS = {
+    "run": Kind(
+        create=hold_run,
+        finish=lambda mosaic: mosaic.finish_run(mosaic.runs()[0]["run_id"]),
+        make=lambda run_id, **options: MosaicRunSensor(task_id="wait", run_id=run_id, **options),
+        path="/agent_run/{run_id}",
+        result=lambda run_id: run_id,
+    ),
     "post": Kind(
         create=hold_post,
         finish=released_post,
@@ -95,9 +112,9 @@ KINDS = {
     "credits": Kind(
         create=hold_credits,
         finish=lambda mosaic: mosaic.configure(credits=120.5),
-        make=lambda wanted, **options: MosaicCreditsSensor(task_id="wait", min_credits=wanted, **options),
+        make=lambda required, **options: MosaicCreditsSensor(task_id="wait", min_credits=required, **options),
         path="/credits",
-        result=lambda wanted: 120.5,
+        result=lambda required: 120.5,
     ),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -181,18 +198,23 @@ def test_sensor_defers_again_before_the_end(mosaic: Emulator, hook: MosaicHook, 
 @WAITS
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 def test_timeout(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
-    task = task_runner(kind.make, kind.create(mosaic, hook), deferrable=deferrable, timeout=0.2, soft_fail=soft)
+    subject = kind.create(mosaic, hook)
+    request_count = len(mosaic.requests())
+    task = task_runner(kind.make, subject, deferrable=deferrable, timeout=0.2, soft_fail=soft)
     if deferrable:
         task.execute()
     with pytest.raises(AirflowSkipException if soft else (AirflowSensorTimeout, TaskDeferralTimeout)):
         task.on_timeout() if deferrable else task.execute()
+    assert only_reads(mosaic, request_count)
 
 
 @EVERY_KIND
 def test_execution_timeout_while_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    task = task_runner(kind.make, kind.create(mosaic, hook), deferrable=True, execution_timeout=timedelta(seconds=0.2))
+    subject = kind.create(mosaic, hook)
+    request_count = len(mosaic.requests())
     with pytest.raises(MosaicTimeoutError):
-        task.run_to_end()
+        task_runner(kind.make, subject, deferrable=True, execution_timeout=timedelta(seconds=0.2)).run_to_end()
+    assert only_reads(mosaic, request_count)
 
 
 @EVERY_KIND
@@ -224,14 +246,15 @@ def test_only_the_timeout_ends_a_long_outage(mosaic: Emulator, hook: MosaicHook,
 
 @EVERY_KIND
 @WAITS
-@pytest.mark.parametrize("fault", ["server_error", "reset", "html", "truncated_json"])
+@pytest.mark.parametrize("fault", ["server_error", "reset", "rate_limit", "html", "truncated_json"])
 def test_transient_errors_are_tolerated(
     mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool
 ) -> None:
     subject = kind.create(mosaic, hook)
     kind.finish(mosaic)
     # More than the client retries in one poll.
-    mosaic.inject(fault, method="GET", path=kind.path, times=7)
+    options = {"retry_after": 0} if fault == "rate_limit" else {}
+    mosaic.inject(fault, method="GET", path=kind.path, times=7, **options)
     assert returned(task_runner(kind.make, subject, deferrable=deferrable).run_to_end()) == kind.result(subject)
 
 
@@ -251,25 +274,25 @@ def test_reschedule_mode_frees_the_worker(mosaic: Emulator, hook: MosaicHook, ki
         task_runner(kind.make, kind.create(mosaic, hook), mode="reschedule", poll_interval=30).execute()
 
 
-@pytest.mark.parametrize("name", ["post", "avatar"])
+@pytest.mark.parametrize("name", ["run", "post", "avatar"])
 @WAITS
 def test_missing_item_fails_after_the_grace_period(mosaic: Emulator, name: str, deferrable: bool) -> None:
-    with pytest.raises(AirflowFailException) as failure:
+    with pytest.raises(AirflowFailException, match="'no-such-thing'") as failure:
         task_runner(KINDS[name].make, "no-such-thing", deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicNotFoundError
     assert sent(mosaic, "GET " + KINDS[name].path) == 5
 
 
-@pytest.mark.parametrize("name", ["post", "avatar"])
+@pytest.mark.parametrize("name", ["run", "post", "avatar"])
 def test_deferred_sensor_keeps_its_item_though_the_template_changed(
     mosaic: Emulator, hook: MosaicHook, name: str
 ) -> None:
     kind = KINDS[name]
     subject = kind.create(mosaic, hook)
-    given = [subject]
-    task = TaskRunner(lambda: kind.make(given[-1], deferrable=True, poll_interval=0.05))
+    argument_values = [subject]
+    task = TaskRunner(lambda: kind.make(argument_values[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
-    given.append("another")
+    argument_values.append("another")
     kind.finish(mosaic)
     assert task.resume(deferred, deferred.wait()) == subject
 
@@ -300,7 +323,7 @@ def ends_as(act: Callable[[], Any]) -> type[BaseException]:
 
 
 @WAITS
-@pytest.mark.parametrize("when", ["at the first look", "later"])
+@pytest.mark.parametrize("when", ["at the first poll", "later"])
 @pytest.mark.parametrize(
     ("failing", "on_partial", "soft", "expected"),
     [
@@ -366,10 +389,10 @@ def test_failed_profile_reports_the_reason(mosaic: Emulator, hook: MosaicHook) -
 
 @WAITS
 @pytest.mark.parametrize("shape", ["flat", "nested"])
-@pytest.mark.parametrize("wanted", [100, 100.0, "100"])
-def test_exactly_min_credits_is_enough(mosaic: Emulator, deferrable: bool, shape: str, wanted: Any) -> None:
+@pytest.mark.parametrize("required", [100, 100.0, "100"])
+def test_exactly_min_credits_is_enough(mosaic: Emulator, deferrable: bool, shape: str, required: Any) -> None:
     mosaic.configure(credits=100, credits_answer=shape)
-    assert returned(task_runner(KINDS["credits"].make, wanted, deferrable=deferrable).execute()) == 100
+    assert returned(task_runner(KINDS["credits"].make, required, deferrable=deferrable).execute()) == 100
 
 
 def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:

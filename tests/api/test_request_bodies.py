@@ -60,7 +60,7 @@ SIGNED = "https://s.example/a.mp4?sig=hush"
         ),
     ],
 )
-def test_a_start_says_what_was_asked(inputs: dict[str, Any], body: dict[str, Any]) -> None:
+def test_start_run_body(inputs: dict[str, Any], body: dict[str, Any]) -> None:
     call = start_run("agent-1", **inputs)
     assert call.body == body
     assert (call.method, call.target) == ("POST", "/agent/agent-1/run")
@@ -124,7 +124,7 @@ def clip(**bounds: Any) -> list[dict[str, Any]]:
         ({"callback_url": ""}, "callback_url", "full URL"),
     ],
 )
-def test_a_start_that_is_wrong_in_itself_is_refused(inputs: dict[str, Any], name: str, words: str) -> None:
+def test_start_run_rejects_invalid_arguments(inputs: dict[str, Any], name: str, words: str) -> None:
     with pytest.raises(MosaicValidationError) as caught:
         start_run("agent-1", **inputs)
     message = str(caught.value)
@@ -136,7 +136,7 @@ def test_a_start_that_is_wrong_in_itself_is_refused(inputs: dict[str, Any], name
 # Making a post
 
 
-def test_a_post_says_what_was_asked() -> None:
+def test_create_post_body() -> None:
     call = create_post(
         "Premiere",
         social_connection_ids=["c1", "c2", "c1"],
@@ -178,7 +178,7 @@ def test_a_post_says_what_was_asked() -> None:
         ({"workspace_id": ""}, "workspace_id", "must be an id"),
     ],
 )
-def test_a_post_that_is_wrong_in_itself_is_refused(options: dict[str, Any], name: str, words: str) -> None:
+def test_create_post_rejects_invalid_arguments(options: dict[str, Any], name: str, words: str) -> None:
     arguments = {"text": "Premiere", "platforms": ["x"], "now": NOW, **options}
     with pytest.raises(MosaicValidationError) as caught:
         create_post(arguments.pop("text"), **arguments)
@@ -186,7 +186,7 @@ def test_a_post_that_is_wrong_in_itself_is_refused(options: dict[str, Any], name
     assert words in str(caught.value)
 
 
-def test_a_null_among_the_fields_of_a_form_is_no_field() -> None:
+def test_null_field_of_upload_form_is_dropped() -> None:
     fields = {"key": "k", "x-goog-security-token": None, "policy": 5}
     answer = {"video_id": "v", "upload_url": "https://storage.example/", "upload_fields": fields}
     form = start_upload(AssetType.VIDEO).result(Response(200, {}, json.dumps(answer).encode()))
