@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs clean
 
 demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
 	@$(BIN)/python -m dev.demo
@@ -92,5 +92,8 @@ constraints: $(NOX)        ## resolve constraints/*.in
 reference: environment     ## write docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
+docs: $(NOX)               ## build the site in .local/site; a broken link is an error
+	$(NOX) -s docs
+
 clean:
-	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks dist build
+	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site dist build

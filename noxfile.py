@@ -197,14 +197,23 @@ def types(session: nox.Session) -> None:
     session.run("python", "-m", "dev.type_check")
 
 
+@nox.session(python=PYTHON, reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """Build the site in .local/site. A warning, for example about a broken link, is an error."""
+    install(session, constraint="docs", group="docs")
+    session.run("mkdocs", *(session.posargs or ("build", "--clean")), env={"NO_MKDOCS_2_WARNING": "1"})
+
+
 @nox.session(venv_backend="none")
 def constraints(session: nox.Session) -> None:
     """Resolve the constraint files again, without the address of an index in them."""
 
+    distributions = ("pyproject.toml", "emulator/pyproject.toml")
+
     def resolve(target: str, python: str, *arguments: str) -> None:
         session.run(
             *("uv", "pip", "compile", "--quiet", "--upgrade", "--no-emit-index-url", "--no-emit-find-links"),
-            *("--no-header", "--no-annotate", "--python-version", python, "pyproject.toml", "emulator/pyproject.toml"),
+            *("--no-header", "--no-annotate", "--python-version", python),
             *arguments,
             *("--output-file", f"constraints/{target}.txt"),
         )
@@ -212,12 +221,15 @@ def constraints(session: nox.Session) -> None:
     groups = ("--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
-        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *groups, source)
-    projects = [nox.project.load_toml(path)["project"] for path in ("pyproject.toml", "emulator/pyproject.toml")]
+        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)
+    projects = [nox.project.load_toml(path)["project"] for path in distributions]
     floors = {each.replace(">=", "==") for project in projects for each in project["dependencies"]}
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(sorted(floors)))
         pins.flush()
-        resolve("floors", SUPPORTED_PYTHONS[0], "--group", "test", pins.name, "constraints/floors.in")
+        resolve(
+            "floors", SUPPORTED_PYTHONS[0], *distributions, "--group", "test", pins.name, "constraints/floors.in"
+        )
     # Airflow 3.4 needs Python 3.11.
-    resolve("next", "3.11", "--universal", "--group", "test", "constraints/next.in")
+    resolve("next", "3.11", "--universal", *distributions, "--group", "test", "constraints/next.in")
+    resolve("docs", SUPPORTED_PYTHONS[0], "--universal", "--group", "pyproject.toml:docs")

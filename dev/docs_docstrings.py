@@ -1,0 +1,92 @@
+"""Let the site show docstrings as they are meant: a griffe extension (`mkdocs.yml`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|exc|data):`(~?)([\w.]+)`")
+_CODE_BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:    .*\n?|\n)+)", re.MULTILINE)
+_PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
+#: Arguments that the provider documents and Airflow's base class takes.
+_AIRFLOW_ARGUMENTS = {"timeout"}
+_ENDPOINT_METHODS = "airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods"
+
+
+class Docstrings(griffe.Extension):
+    """Translate reStructuredText to Markdown, and show the hook's methods with the arguments of their endpoints."""
+
+    def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Translate the roles and code blocks of a docstring."""
+        if obj.docstring:
+            text = _ROLE.sub(_reference, obj.docstring.value)
+            obj.docstring.value = _CODE_BLOCK.sub(r"```\1\n\2```\n", text)
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        """Describe the fields of models, and turn `get_run = endpoint(runs.get_run)` into a method with arguments."""
+        if not _ENDPOINT_METHODS.startswith(f"{pkg.path}."):
+            return
+        for cls in _classes(pkg):
+            _describe(cls)
+        methods = pkg[_ENDPOINT_METHODS.removeprefix(f"{pkg.path}.")]
+        for name, member in list(methods.members.items()):
+            value = getattr(member, "value", None)
+            if isinstance(value, griffe.ExprCall):
+                path = f"{pkg.path}.api.endpoints.{value.arguments[0]}"
+                methods.set_member(name, _method(name, pkg, path, paginated=str(value.function) == "paginated"))
+
+
+def _classes(module: griffe.Module) -> Iterator[griffe.Class]:
+    for member in module.members.values():
+        if member.is_alias:
+            continue
+        if member.is_class:
+            yield member
+        elif member.is_module:
+            yield from _classes(member)
+
+
+def _describe(cls: griffe.Class) -> None:
+    """Let the docstring describe the fields of a model, and add Airflow's arguments to a signature."""
+    text = cls.docstring.value if cls.docstring else ""
+    documented = set(_PARAM.findall(text))
+    init = cls.members.get("__init__")
+    if init is not None:
+        for name in documented & _AIRFLOW_ARGUMENTS - {each.name for each in init.parameters}:
+            itself, *rest = init.parameters
+            extra = griffe.Parameter(name, kind=griffe.ParameterKind.keyword_only)
+            init.parameters = griffe.Parameters(itself, *rest[:-1], extra, *rest[-1:])
+    elif cls.docstring and not cls.has_labels("dataclass"):
+        fields = [name for name, each in cls.attributes.items() if each.annotation and not name.startswith("_")]
+        more = "".join(f"\n:var {name}: " for name in fields if name not in documented)
+        cls.docstring.value = _PARAM.sub(r":var \1:", text) + ("\n" + more if more else "")
+
+
+def _method(name: str, pkg: griffe.Module, path: str, *, paginated: bool) -> griffe.Function:
+    endpoint = pkg[path.removeprefix(f"{pkg.path}.")]
+    itself = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
+    method = griffe.Function(
+        name,
+        parameters=griffe.Parameters(itself, *endpoint.parameters),
+        returns=_result(endpoint.returns, paginated=paginated),
+        docstring=endpoint.docstring,
+        lineno=endpoint.lineno,
+        endlineno=endpoint.endlineno,
+    )
+    method.labels.add("paginated" if paginated else "endpoint")
+    return method
+
+
+def _result(returns: Any, *, paginated: bool) -> Any:
+    """Return `T`, or `Iterator[T]`, for `Call[T]` and `Listing[T]`."""
+    if not isinstance(returns, griffe.ExprSubscript):
+        return returns
+    return griffe.ExprSubscript(griffe.ExprName("Iterator"), returns.slice) if paginated else returns.slice
+
+
+def _reference(match: re.Match[str]) -> str:
+    name = match[2].rpartition(".")[2] if match[1] else match[2]
+    return f'<autoref identifier="{match[2]}" optional><code>{name}</code></autoref>'
