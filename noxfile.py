@@ -108,17 +108,19 @@ def build_wheels(session: nox.Session) -> list[str]:
     return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
 
 
+def copy_checkout(session: nox.Session, *without: str) -> Path:
+    """Copy the checkout, without caches and the given names."""
+    copy = LOCAL / "checkouts" / session.name
+    shutil.rmtree(copy, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *without)
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
 def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
     """Install both wheels, and work in a copy of the checkout from which only the wheels can be imported."""
     install(session, *build_wheels(session), constraint=constraint, group=group)
-    copy = LOCAL / "checkouts" / session.name
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *PACKAGES),
-    )
-    session.chdir(copy)
+    session.chdir(copy_checkout(session, *PACKAGES))
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
@@ -205,9 +207,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def dist(session: nox.Session) -> None:
+    """Build what a release publishes in .local/dist. SOURCE_URL makes the links of the README absolute."""
+    target = LOCAL / "dist"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    copy = copy_checkout(session)
+    prepare = ("prepare", str(copy / "README.md"), str(target / "notes.md"))
+    session.run(sys.executable, "-m", "dev.release", *prepare)
+    for name, project in (("provider", copy), ("emulator", copy / "emulator")):
+        session.run("uv", "build", "--quiet", "--out-dir", str(target / name), str(project))
+
+
+@nox.session(venv_backend="none")
 def constraints(session: nox.Session) -> None:
     """Resolve the constraint files again, without the address of an index in them."""
-
     distributions = ("pyproject.toml", "emulator/pyproject.toml")
 
     def resolve(target: str, python: str, *arguments: str) -> None:
@@ -227,9 +241,7 @@ def constraints(session: nox.Session) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(sorted(floors)))
         pins.flush()
-        resolve(
-            "floors", SUPPORTED_PYTHONS[0], *distributions, "--group", "test", pins.name, "constraints/floors.in"
-        )
+        resolve("floors", SUPPORTED_PYTHONS[0], *distributions, "--group", "test", pins.name, "constraints/floors.in")
     # Airflow 3.4 needs Python 3.11.
     resolve("next", "3.11", "--universal", *distributions, "--group", "test", "constraints/next.in")
     resolve("docs", SUPPORTED_PYTHONS[0], "--universal", "--group", "pyproject.toml:docs")

@@ -13,10 +13,11 @@ _CODE_BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:    .*\n?|\n)+)", re.
 _PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
 #: Arguments that the provider documents and Airflow's base class takes.
 _AIRFLOW_ARGUMENTS = {"timeout"}
+_MODELS = ("airflow_provider_mosaic.api.endpoints.", "airflow_provider_mosaic.api.webhooks.")
 _ENDPOINT_METHODS = "airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods"
 
 
-class Docstrings(griffe.Extension):
+class Docstrings(griffe.Extension):  # type: ignore[misc] # `make types` runs without griffe
     """Translate reStructuredText to Markdown, and show the hook's methods with the arguments of their endpoints."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
@@ -57,11 +58,11 @@ def _describe(cls: griffe.Class) -> None:
     if init is not None:
         for name in documented & _AIRFLOW_ARGUMENTS - {each.name for each in init.parameters}:
             itself, *rest = init.parameters
-            extra = griffe.Parameter(name, kind=griffe.ParameterKind.keyword_only)
+            extra = griffe.Parameter(name, kind=griffe.ParameterKind.keyword_only, default="...")
             init.parameters = griffe.Parameters(itself, *rest[:-1], extra, *rest[-1:])
-    elif cls.docstring and not cls.has_labels("dataclass"):
-        fields = [name for name, each in cls.attributes.items() if each.annotation and not name.startswith("_")]
-        more = "".join(f"\n:var {name}: " for name in fields if name not in documented)
+    elif cls.docstring and cls.path.startswith(_MODELS):
+        fields = [name for name, each in cls.attributes.items() if "instance-attribute" in each.labels]
+        more = "".join(f"\n:var {name}: " for name in fields if name not in {*documented, "model_config"})
         cls.docstring.value = _PARAM.sub(r":var \1:", text) + ("\n" + more if more else "")
 
 

@@ -1,8 +1,8 @@
 """
 The parts of the site that are not in `docs/`. mkdocs calls the functions (`hooks` in `mkdocs.yml`).
 
-The site also shows the README, the other pages at the root, the example DAGs, and a reference from the docstrings. Links
-in the sources lead to files of the repository. On the site they lead to the page made from that file.
+The site also shows the README, the other pages at the root, the example DAGs, and a reference from the docstrings.
+Links in the sources lead to files of the repository. On the site they lead to the page made from that file.
 """
 
 from __future__ import annotations
@@ -34,18 +34,15 @@ _OUTSIDE_DOCS = {
 }
 #: Folders that a page describes.
 _FOLDERS = {"example_dags": "examples.md"}
-#: Pages of the reference: title, and the modules whose `__all__` is documented, or the objects.
+#: Pages of the reference: title, options of mkdocstrings, and objects, or packages and modules with an `__all__`.
 _REFERENCE = {
-    "operators": ("Operators", [f"{PACKAGE}.operators"]),
-    "sensors": ("Sensors", [f"{PACKAGE}.sensors"]),
-    "hook": ("Hook", [f"{PACKAGE}.hooks.mosaic.MosaicHook"]),
-    "events": ("Events and retries", [f"{PACKAGE}.assets.finished_runs", f"{PACKAGE}.retry_policy.MosaicRetryPolicy"]),
-    "triggers": ("Triggers", [f"{PACKAGE}.triggers"]),
-    "exceptions": ("Exceptions", [f"{PACKAGE}.exceptions"]),
-    "webhooks": (
-        "Webhooks",
-        [f"{PACKAGE}.api.webhooks.{name}" for name in ("WebhookEvent", "UpdatedNode")],
-    ),
+    "operators": ("Operators", "members: false", ["operators"]),
+    "sensors": ("Sensors", "members: false", ["sensors"]),
+    "hook": ("Hook", "inherited_members: true", ["hooks.mosaic.MosaicHook"]),
+    "events": ("Events and retries", "members: false", ["assets.finished_runs", "retry_policy.MosaicRetryPolicy"]),
+    "triggers": ("Triggers", "members: false", ["triggers"]),
+    "exceptions": ("Exceptions", "", ["exceptions"]),
+    "webhooks": ("Webhooks", "", ["api.webhooks"]),
 }
 _ENDPOINTS = ROOT / PACKAGE / "api" / "endpoints"
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
@@ -66,11 +63,11 @@ def on_files(files: Any, config: Any) -> Any:
         if path.suffix in {".py", ".yaml"}:
             target = f"examples/{path.name}.md"
             _add(files, config, target, _example(path), source=f"example_dags/{path.name}")
-    for name, (title, sources) in _REFERENCE.items():
+    for name, (title, options, sources) in _REFERENCE.items():
         names = [each for source in sources for each in (_exported(source) or [source])]
-        _add(files, config, f"reference/{name}.md", _reference(title, names))
-    models = [f"{PACKAGE}.api.endpoints.{path.stem}.{name}" for path in _modules() for name in _classes(path)]
-    _add(files, config, "reference/models.md", _reference("Models", models))
+        _add(files, config, f"reference/{name}.md", _reference(title, names, options))
+    models = [f"api.endpoints.{path.stem}.{name}" for path in _modules() for name in _classes(path)]
+    _add(files, config, "reference/models.md", _reference("Models", models, ""))
     return files
 
 
@@ -127,23 +124,24 @@ def _example(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(text)) or ""
     title, _, story = docstring.partition("\n")
     code = text.split('"""', 2)[2].replace("    doc_md=__doc__,\n", "").lstrip("\n")
-    return f"# {title.lstrip('# ')}\n{story}\n\n```python title=\"{path.name}\"\n{code}```\n"
+    return f'# {title.lstrip("# ")}\n{story}\n\n```python title="{path.name}"\n{code}```\n'
 
 
-def _reference(title: str, names: list[str]) -> str:
-    return f"# {title}\n\n" + "\n\n".join(f"::: {name}" for name in names) + "\n"
+def _reference(title: str, names: list[str], options: str) -> str:
+    more = f"\n    options: {{ {options} }}" if options else ""
+    return f"# {title}\n\n" + "\n\n".join(f"::: {PACKAGE}.{name}{more}" for name in names) + "\n"
 
 
 def _exported(module: str) -> list[str]:
-    """Return the full names in `__all__` of a package or module, without importing it."""
-    folder = ROOT / module.replace(".", "/")
+    """Return the names in `__all__` of a package or module, without importing it. Empty if there is none."""
+    folder = ROOT / PACKAGE / module.replace(".", "/")
     path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     if not path.is_file():
         return []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return [f"{module}.{name}" for name in ast.literal_eval(node.value)]
-    raise PluginError(f"{module} has no __all__")
+    return []
 
 
 def _modules() -> list[Path]:
