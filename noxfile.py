@@ -31,7 +31,8 @@ nox.options.error_on_missing_interpreters = True
 # pyenv's shims run only the versions that are switched on: prefer the interpreters themselves.
 _pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 _interpreters = [str(each) for each in sorted(_pyenv.glob("versions/3.*/bin"))]
-os.environ["PATH"] = os.pathsep.join([*_interpreters, os.environ["PATH"]])
+# uv is installed beside nox.
+os.environ["PATH"] = os.pathsep.join([*_interpreters, os.environ["PATH"], str(Path(sys.executable).parent)])
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 # uv does not read the configuration of pip.
 for setting, variable in (("global.index-url", "UV_DEFAULT_INDEX"), ("global.cert", "SSL_CERT_FILE")):
