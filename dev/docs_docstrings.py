@@ -11,8 +11,8 @@ import griffe
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|exc|data):`(~?)([\w.]+)`")
 _CODE_BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:    .*\n?|\n)+)", re.MULTILINE)
 _PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
-#: Arguments that the provider documents and Airflow's base class takes.
-_AIRFLOW_ARGUMENTS = {"timeout"}
+#: The label of griffe that neither class variables nor properties have.
+_FIELD = "instance-attribute"
 _MODELS = ("airflow_provider_mosaic.api.endpoints.", "airflow_provider_mosaic.api.webhooks.")
 _ENDPOINT_METHODS = "airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods"
 
@@ -27,11 +27,11 @@ class Docstrings(griffe.Extension):  # type: ignore[misc] # `make types` runs wi
             obj.docstring.value = _CODE_BLOCK.sub(r"```\1\n\2```\n", text)
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """Describe the fields of models, and turn `get_run = endpoint(runs.get_run)` into a method with arguments."""
+        """List the fields of models, and turn `get_run = endpoint(runs.get_run)` into a method with arguments."""
         if not _ENDPOINT_METHODS.startswith(f"{pkg.path}."):
             return
         for cls in _classes(pkg):
-            _describe(cls)
+            _describe_fields(cls)
         methods = pkg[_ENDPOINT_METHODS.removeprefix(f"{pkg.path}.")]
         for name, member in list(methods.members.items()):
             value = getattr(member, "value", None)
@@ -50,20 +50,15 @@ def _classes(module: griffe.Module) -> Iterator[griffe.Class]:
             yield from _classes(member)
 
 
-def _describe(cls: griffe.Class) -> None:
-    """Let the docstring describe the fields of a model, and add Airflow's arguments to a signature."""
-    text = cls.docstring.value if cls.docstring else ""
-    documented = set(_PARAM.findall(text))
-    init = cls.members.get("__init__")
-    if init is not None:
-        for name in documented & _AIRFLOW_ARGUMENTS - {each.name for each in init.parameters}:
-            itself, *rest = init.parameters
-            extra = griffe.Parameter(name, kind=griffe.ParameterKind.keyword_only, default="...")
-            init.parameters = griffe.Parameters(itself, *rest[:-1], extra, *rest[-1:])
-    elif cls.docstring and cls.path.startswith(_MODELS):
-        fields = [name for name, each in cls.attributes.items() if "instance-attribute" in each.labels]
-        more = "".join(f"\n:var {name}: " for name in fields if name not in {*documented, "model_config"})
-        cls.docstring.value = _PARAM.sub(r":var \1:", text) + ("\n" + more if more else "")
+def _describe_fields(cls: griffe.Class) -> None:
+    """List the fields of a model in its docstring."""
+    if not cls.docstring or "__init__" in cls.members or not cls.path.startswith(_MODELS):
+        return
+    text = cls.docstring.value
+    documented = _PARAM.findall(text)
+    fields = [name for name, each in cls.attributes.items() if each.annotation and each.has_labels(_FIELD)]
+    more = "".join(f"\n:var {name}: " for name in fields if name not in documented)
+    cls.docstring.value = _PARAM.sub(r":var \1:", text) + ("\n" + more if more else "")
 
 
 def _method(name: str, pkg: griffe.Module, path: str, *, paginated: bool) -> griffe.Function:

@@ -34,10 +34,9 @@ _OUTSIDE_DOCS = {
 }
 #: Folders that a page describes.
 _FOLDERS = {"example_dags": "examples.md"}
-#: Pages of the reference: title, options of mkdocstrings, and objects, or packages and modules with an `__all__`.
+#: Pages of the reference, besides docs/operators.md: title, options of mkdocstrings, and what to document. Of a package
+#: or module with an `__all__`, each name in it is documented.
 _REFERENCE = {
-    "operators": ("Operators", "members: false", ["operators"]),
-    "sensors": ("Sensors", "members: false", ["sensors"]),
     "hook": ("Hook", "inherited_members: true", ["hooks.mosaic.MosaicHook"]),
     "events": ("Events and retries", "members: false", ["assets.finished_runs", "retry_policy.MosaicRetryPolicy"]),
     "triggers": ("Triggers", "members: false", ["triggers"]),
