@@ -9,7 +9,7 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|exc|data):`(~?)([\w.]+)`")
-_CODE_BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:    .*\n?|\n)+)", re.MULTILINE)
+_LITERAL_BLOCK = re.compile(r"::$", re.MULTILINE)
 _PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
 #: The label of griffe that neither class variables nor properties have.
 _FIELD = "instance-attribute"
@@ -21,10 +21,9 @@ class Docstrings(griffe.Extension):  # type: ignore[misc] # `make types` runs wi
     """Translate reStructuredText to Markdown, and show the hook's methods with the arguments of their endpoints."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Translate the roles and code blocks of a docstring."""
+        """Translate the roles and literal blocks of a docstring."""
         if obj.docstring:
-            text = _ROLE.sub(_reference, obj.docstring.value)
-            obj.docstring.value = _CODE_BLOCK.sub(r"```\1\n\2```\n", text)
+            obj.docstring.value = _LITERAL_BLOCK.sub(":", _ROLE.sub(_reference, obj.docstring.value))
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         """List the fields of models, and turn `get_run = endpoint(runs.get_run)` into a method with arguments."""
