@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference clean
+.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs format test-pair release-check dist clean
 
 demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
 	@$(BIN)/python -m dev.demo
@@ -22,6 +22,9 @@ test:                      ## lint, types, unit and end-to-end tests on the newe
 
 test-matrix: $(NOX)        ## test the wheels on the other Airflows and with the oldest dependencies; FULL=1: every Airflow with every Python
 	$(NOX) -s matrix
+
+test-pair: $(NOX)          ## test the wheels on one Airflow with one Python: AIRFLOW=3.2 PYTHON=python3.11
+	$(NOX) -s "compatibility-$(subst python,,$(notdir $(PYTHON)))($(AIRFLOW))"
 
 test-exhaustive: environment   ## test all combinations of which `make unit` takes a covering sample
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m exhaustive
@@ -64,6 +67,10 @@ lint: environment
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 
+format: environment        ## fix what ruff can fix, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 types: environment         ## check types, also of all DAGs in the docs, against the wheels
 	$(BIN)/mypy -p airflow_provider_mosaic -p mosaic_emulator -p dev
 	$(NOX) -s types
@@ -92,5 +99,14 @@ constraints: $(NOX)        ## resolve constraints/*.in
 reference: environment     ## write docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
+docs: $(NOX)               ## build the site in .local/site; a broken link is an error
+	$(NOX) -s docs
+
+release-check:             ## check that TAG=v1.2.3 is the version of both distributions and the newest entry of the changelog
+	@$(PYTHON) -m dev.release check "$(TAG)"
+
+dist: $(NOX)               ## build both distributions in .local/dist; SOURCE_URL makes the links of the README absolute
+	$(NOX) -s dist
+
 clean:
-	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks dist build
+	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/dist dist build

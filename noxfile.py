@@ -31,7 +31,8 @@ nox.options.error_on_missing_interpreters = True
 # pyenv's shims run only the versions that are switched on: prefer the interpreters themselves.
 _pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 _interpreters = [str(each) for each in sorted(_pyenv.glob("versions/3.*/bin"))]
-os.environ["PATH"] = os.pathsep.join([*_interpreters, os.environ["PATH"]])
+# uv is installed beside nox.
+os.environ["PATH"] = os.pathsep.join([*_interpreters, os.environ["PATH"], str(Path(sys.executable).parent)])
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 # uv does not read the configuration of pip.
 for setting, variable in (("global.index-url", "UV_DEFAULT_INDEX"), ("global.cert", "SSL_CERT_FILE")):
@@ -108,17 +109,19 @@ def build_wheels(session: nox.Session) -> list[str]:
     return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
 
 
+def copy_checkout(session: nox.Session, *without: str) -> Path:
+    """Copy the checkout, without caches and the given names."""
+    copy = LOCAL / "checkouts" / session.name
+    shutil.rmtree(copy, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *without)
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
 def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
     """Install both wheels, and work in a copy of the checkout from which only the wheels can be imported."""
     install(session, *build_wheels(session), constraint=constraint, group=group)
-    copy = LOCAL / "checkouts" / session.name
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *PACKAGES),
-    )
-    session.chdir(copy)
+    session.chdir(copy_checkout(session, *PACKAGES))
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
@@ -197,14 +200,35 @@ def types(session: nox.Session) -> None:
     session.run("python", "-m", "dev.type_check")
 
 
+@nox.session(python=PYTHON, reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """Build the site in .local/site. A warning, for example about a broken link, is an error."""
+    install(session, constraint="docs", group="docs")
+    session.run("mkdocs", *(session.posargs or ("build", "--clean")), env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session(venv_backend="none")
+def dist(session: nox.Session) -> None:
+    """Build what a release publishes in .local/dist. SOURCE_URL makes the links of the README absolute."""
+    target = LOCAL / "dist"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    copy = copy_checkout(session)
+    prepare = ("prepare", str(copy / "README.md"), str(target / "notes.md"))
+    session.run(sys.executable, "-m", "dev.release", *prepare)
+    for name, project in (("provider", copy), ("emulator", copy / "emulator")):
+        session.run("uv", "build", "--quiet", "--out-dir", str(target / name), str(project))
+
+
 @nox.session(venv_backend="none")
 def constraints(session: nox.Session) -> None:
     """Resolve the constraint files again, without the address of an index in them."""
+    distributions = ("pyproject.toml", "emulator/pyproject.toml")
 
     def resolve(target: str, python: str, *arguments: str) -> None:
         session.run(
             *("uv", "pip", "compile", "--quiet", "--upgrade", "--no-emit-index-url", "--no-emit-find-links"),
-            *("--no-header", "--no-annotate", "--python-version", python, "pyproject.toml", "emulator/pyproject.toml"),
+            *("--no-header", "--no-annotate", "--python-version", python),
             *arguments,
             *("--output-file", f"constraints/{target}.txt"),
         )
@@ -212,12 +236,13 @@ def constraints(session: nox.Session) -> None:
     groups = ("--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
-        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *groups, source)
-    projects = [nox.project.load_toml(path)["project"] for path in ("pyproject.toml", "emulator/pyproject.toml")]
+        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)
+    projects = [nox.project.load_toml(path)["project"] for path in distributions]
     floors = {each.replace(">=", "==") for project in projects for each in project["dependencies"]}
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(sorted(floors)))
         pins.flush()
-        resolve("floors", SUPPORTED_PYTHONS[0], "--group", "test", pins.name, "constraints/floors.in")
+        resolve("floors", SUPPORTED_PYTHONS[0], *distributions, "--group", "test", pins.name, "constraints/floors.in")
     # Airflow 3.4 needs Python 3.11.
-    resolve("next", "3.11", "--universal", "--group", "test", "constraints/next.in")
+    resolve("next", "3.11", "--universal", *distributions, "--group", "test", "constraints/next.in")
+    resolve("docs", SUPPORTED_PYTHONS[0], "--universal", "--group", "pyproject.toml:docs")

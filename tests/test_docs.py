@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 #: The imported package. In the test matrix it is the installed wheel, not the folder beside the pages.
 PACKAGE = Path(str(airflow_provider_mosaic.__file__)).parent
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
