@@ -273,6 +273,14 @@ def validate_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     return float(seconds)
 
 
+def validate_integer(name: str, value: object, unit: str = "", *, least: int = 0, most: int | None = None) -> int:
+    """Return an integer from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= (value if most is None else most):
+        limits = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise_invalid(name, value, f"it must be a whole number{unit}, {limits}.")
+    return value
+
+
 def validate_flag(name: str, value: object) -> bool:
     """Return a bool. Any other value is invalid: the text ``"False"`` would be true."""
     if not isinstance(value, bool):

@@ -9,7 +9,7 @@ from typing import Any
 
 import tenacity
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
@@ -45,8 +45,7 @@ class RetryPolicy:
     longest_pause: float = 30.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise_invalid("attempts", self.attempts, "it must be a whole number, at least 1.")
+        validate_integer("attempts", self.attempts, least=1)
         for name in ("budget", "first_pause", "longest_pause"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:

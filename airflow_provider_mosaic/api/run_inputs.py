@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import (
     raise_invalid,
     validate_id,
+    validate_integer,
     validate_mapping,
     validate_name,
     validate_url,
@@ -95,10 +96,4 @@ validate_video_inputs = ListOf(_validate_entry)
 
 def _validate_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
     value = entry.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise_invalid(f"{name}.{key}", value, "it must be a whole number of milliseconds.")
-    if value < 0:
-        raise_invalid(f"{name}.{key}", value, "it must not be negative.")
-    return value
+    return None if value is None else validate_integer(f"{name}.{key}", value, " of milliseconds")

@@ -103,7 +103,7 @@ def clip(**bounds: Any) -> list[dict[str, Any]]:
         ({"video_inputs": clip(input_clip_start_ms=1.5)}, "video_inputs[0].input_clip_start_ms", "whole number"),
         ({"video_inputs": clip(input_clip_start_ms="5")}, "video_inputs[0].input_clip_start_ms", "whole number"),
         ({"video_inputs": clip(input_clip_end_ms=True)}, "video_inputs[0].input_clip_end_ms", "whole number"),
-        ({"video_inputs": clip(input_clip_start_ms=-1)}, "video_inputs[0].input_clip_start_ms", "not be negative"),
+        ({"video_inputs": clip(input_clip_start_ms=-1)}, "video_inputs[0].input_clip_start_ms", "at least 0"),
         (
             {"video_inputs": clip(input_clip_start_ms=5, input_clip_end_ms=5)},
             "video_inputs[0]",

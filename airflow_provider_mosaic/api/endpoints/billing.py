@@ -17,6 +17,7 @@ from airflow_provider_mosaic.api.arguments import (
     raise_invalid,
     validate_flag,
     validate_id,
+    validate_integer,
     validate_url,
 )
 from airflow_provider_mosaic.api.call import Call, RetrySafety
@@ -152,8 +153,8 @@ def get_credits_usage(
     :param end_date: Default: now.
     :param limit: Most events to count, 1 to 10,000.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000):
-        raise_invalid("limit", limit, "it must be a whole number from 1 to 10000.")
+    if limit is not None:
+        validate_integer("limit", limit, least=1, most=10_000)
 
     def read(data: Any) -> CreditUsage:
         body = object_in(data)

@@ -216,9 +216,9 @@ def list_run_tasks(
     :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
-    what = f"list the tasks of run {run_id!r}"
+    description = f"list the tasks of run {run_id!r}"
     model: type[Row] = TaskRow
-    return by_cursor(what, "/agent_run/{run_id}/tasks", model, ids={"run_id": run_id}, query=query)
+    return by_cursor(description, "/agent_run/{run_id}/tasks", model, ids={"run_id": run_id}, query=query)
 
 
 def list_run_notifications(
@@ -238,8 +238,8 @@ def list_run_notifications(
     :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
-    what = f"list the notifications of run {run_id!r}"
-    return by_cursor(what, "/agent_run/{run_id}/notifications", Row, ids={"run_id": run_id}, query=query)
+    description = f"list the notifications of run {run_id!r}"
+    return by_cursor(description, "/agent_run/{run_id}/notifications", Row, ids={"run_id": run_id}, query=query)
 
 
 def list_notification_configurations(
@@ -259,5 +259,7 @@ def list_notification_configurations(
     :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
-    what = f"list the notification settings of run {run_id!r}"
-    return by_cursor(what, "/agent_run/{run_id}/notification_configurations", Row, ids={"run_id": run_id}, query=query)
+    description = f"list the notification settings of run {run_id!r}"
+    return by_cursor(
+        description, "/agent_run/{run_id}/notification_configurations", Row, ids={"run_id": run_id}, query=query
+    )

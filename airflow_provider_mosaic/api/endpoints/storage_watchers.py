@@ -65,8 +65,10 @@ def list_watched_folders(
     :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
-    what = f"list the folders of storage trigger {trigger_id!r}"
-    return by_cursor(what, "/storage_trigger/{trigger_id}/folders", Row, ids={"trigger_id": trigger_id}, query=query)
+    description = f"list the folders of storage trigger {trigger_id!r}"
+    return by_cursor(
+        description, "/storage_trigger/{trigger_id}/folders", Row, ids={"trigger_id": trigger_id}, query=query
+    )
 
 
 def list_storage_events(
@@ -87,8 +89,10 @@ def list_storage_events(
     :param updated_from: Only those changed at this time or later.
     """
     query = times(created_from, created_to, updated_from)
-    what = f"list the events of storage trigger {trigger_id!r}"
-    return by_cursor(what, "/storage_trigger/{trigger_id}/events", Row, ids={"trigger_id": trigger_id}, query=query)
+    description = f"list the events of storage trigger {trigger_id!r}"
+    return by_cursor(
+        description, "/storage_trigger/{trigger_id}/events", Row, ids={"trigger_id": trigger_id}, query=query
+    )
 
 
 def list_storage_batches(
@@ -133,8 +137,8 @@ def list_batch_items(
     :param created_to: Only those created at this time or earlier.
     """
     query = times(created_from, created_to)
-    what = f"list the items of batch {batch_id!r}"
-    return by_cursor(what, "/storage_batch/{batch_id}/items", Row, ids={"batch_id": batch_id}, query=query)
+    description = f"list the items of batch {batch_id!r}"
+    return by_cursor(description, "/storage_batch/{batch_id}/items", Row, ids={"batch_id": batch_id}, query=query)
 
 
 def list_ingest_batches(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_mapping, validate_url
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer, validate_mapping, validate_url
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Id, Many, Model, Words, object_in
 from airflow_provider_mosaic.api.options import validate_channels
@@ -115,7 +115,7 @@ def add_youtube_channels(
             else validate_url("trigger_callback_url", trigger_callback_url, secure=True)
         )
     duration = {
-        name: _validate_duration(name, value)
+        name: validate_integer(name, value, " of seconds")
         for name, value in (("min_seconds", min_seconds), ("max_seconds", max_seconds))
         if value is not None
     }
@@ -167,9 +167,3 @@ def _channel_id(channel: Any) -> Any:
     """Return the channel id in a channel URL; any other value unchanged."""
     found = _CHANNEL_URL.fullmatch(channel) if isinstance(channel, str) else None
     return found[1] if found else channel
-
-
-def _validate_duration(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise_invalid(name, value, "it must be a whole number of seconds.")
-    return value
