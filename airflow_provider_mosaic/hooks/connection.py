@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def access_of(connection: Connection) -> Access:
+def read_access(connection: Connection) -> Access:
     """
     Return the address and the credentials of an Airflow connection.
 

@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.paging import Listing, iterate
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE, HOOK_NAME, field_behaviour, form_widgets
-from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
+from airflow_provider_mosaic.hooks.connection import lookup_error, read_access
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MosaicHook(EndpointMethods, BaseHook):
             connection = self.get_connection(self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
-        return access_of(connection)
+        return read_access(connection)
 
     def renew(self) -> None:
         """Look the connection up again, because a user may have replaced the key. If that fails, keep the old one."""
@@ -139,7 +139,7 @@ class MosaicHook(EndpointMethods, BaseHook):
                 connection = await asyncio.to_thread(self.get_connection, self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
-        self._access = access_of(connection)
+        self._access = read_access(connection)
         return self._access
 
     async def open_async_client(self) -> AsyncClient:
@@ -210,9 +210,9 @@ class MosaicHook(EndpointMethods, BaseHook):
         :raises MosaicValidationError: The file cannot be read, or Mosaic does not accept it.
         """
         from airflow_provider_mosaic.clients.asset_upload import finalize, store
-        from airflow_provider_mosaic.hooks.paths import source_at
+        from airflow_provider_mosaic.hooks.paths import get_source
 
-        file = source_at(source, self.access)
+        file = get_source(source, self.access)
         requested = None if asset_type is None else assets.validate_asset_type(asset_type)
         kind, media_type = media_type_of(file.name, requested)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
@@ -238,10 +238,10 @@ class MosaicHook(EndpointMethods, BaseHook):
         :raises MosaicError: The agent does not match the definition. The message lists what took effect.
         """
         from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
-        from airflow_provider_mosaic.hooks.paths import definition_at
+        from airflow_provider_mosaic.hooks.paths import read_definition
 
         apply_options = ApplyOptions.validated(
-            definition_at(definition), agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run
+            read_definition(definition), agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run
         )
         return AgentApply(self, apply_options, workspace_id=self.access.workspace_id).apply()
 
@@ -269,7 +269,7 @@ def cancel_with_timeout(access: Access, run_id: str) -> None:
     send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
 
 
-def read_quickly(access: Access, run_id: str) -> runs.Run:
+def read_with_timeout(access: Access, run_id: str) -> runs.Run:
     """Return a run at the end of a task, with one request of at most three seconds on its own connection."""
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 

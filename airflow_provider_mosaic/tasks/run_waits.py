@@ -30,7 +30,7 @@ from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.resume_permission import ResumePermission
 from airflow_provider_mosaic.durable.xcoms import push_agent_link, push_xcom
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_quickly
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
@@ -336,7 +336,7 @@ class RunWait(CompletionWaiter[Run]):
     def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
         """Push the status and the outputs of a run that is not waited for any more; if it can't be read, neither."""
         try:
-            push_end(context, read_quickly(self._hook.access, run_id))
+            push_end(context, read_with_timeout(self._hook.access, run_id))
         except MosaicError as error:
             log.info("The status of run %r at the end of the wait is not known: %s", run_id, error)
 

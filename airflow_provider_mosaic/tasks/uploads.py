@@ -14,7 +14,7 @@ from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.asset_upload import finalize, store
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.hooks.paths import source_at
+from airflow_provider_mosaic.hooks.paths import get_source
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class UploadTask:
         :param context: The task's context.
         :returns: The asset's id.
         """
-        source = source_at(self._place, self._hook.access)
+        source = get_source(self._place, self._hook.access)
         kind, media_type = media_type_of(source.name, self._meant)
         # A file that changed between two tries has another stamp, and is another upload.
         memory = TaskState(context, kind="upload", request=[source.shown, source.stamp, kind.value])
