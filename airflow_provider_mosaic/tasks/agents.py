@@ -124,7 +124,7 @@ class ApplyTask:
         if record is None or record.id is None:
             record = once.adopted(record)
         if record is None or record.id is None or record.id not in ids:
-            self._apply.agents_by_name.refuse_several(ids, once.memory.decisions.adopt_hint(ids))
+            self._apply.agents_by_name.raise_ambiguous(ids, once.memory.decisions.adopt_hint(ids))
         log.warning(
             "These agents all have the name %r: %s. Going on with %r, which is this task's: delete the others, or give "
             "the agent_id.",

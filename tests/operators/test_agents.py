@@ -157,7 +157,7 @@ def test_a_file_anywhere_is_found_by_its_path_or_uri(
         ("nodes: {a: {tile: Captions}, a: {tile: Clips}}", "it occurs twice"),
         ("- a list", "must be an object"),
         ("", "must be an object"),
-        (b"\xff\xfe", "can't be read as text"),
+        (b"\xff\xfe", "not UTF-8 text"),
     ],
     ids=["no file", "cut off", "key twice", "list", "empty", "no text"],
 )
