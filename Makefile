@@ -32,8 +32,8 @@ test-floors:               ## the API and its clients, attacks on them too, with
 test-next:                 ## the built wheel on the next Airflow, before its release
 	@$(PYTHON) -m dev.matrix next
 
-test-faults: environment   ## kills and lost answers at every moment, expected and seen; DATABASE=postgresql: not on SQLite
-	@$(BIN)/python -m tests.faults
+test-faults: environment   ## every kill point: expected and observed outcomes; DATABASE=postgresql: not on SQLite
+	@PYTHONPATH=tests $(BIN)/python -m faults
 
 soak: environment          ## PIPELINES=300 through faulty answers and a kill every minute
 	@$(BIN)/python -m dev.soak
