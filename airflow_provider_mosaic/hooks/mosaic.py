@@ -46,8 +46,10 @@ class MosaicHook(EndpointMethods, BaseHook):
     Hook for the Mosaic API (https://docs.mosaic.so/api/introduction).
 
     Each endpoint is a method of :class:`~airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods`, for example
-    :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Each method sends one request, and repeats
-    it only after errors that had no effect. All errors are :class:`~airflow_provider_mosaic.exceptions.MosaicError`.
+    :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Requests without side effects are repeated
+    after temporary errors. Requests with side effects are repeated only if Mosaic did not act on them. If that is
+    unknown, they raise :class:`~airflow_provider_mosaic.exceptions.MosaicAmbiguousOutcomeError`. The hook does not
+    search or wait for an outcome: the operators do.
 
     The connection is looked up with the first call. The hook keeps HTTP connections open until :meth:`close`.
 
