@@ -39,7 +39,7 @@ test-next: $(NOX)          ## test the wheels on the pre-release of the next Air
 	$(NOX) -s next_airflow
 
 test-faults: environment   ## kill processes and lose responses at every point; print expected and observed effects; DATABASE=postgresql
-	@$(BIN)/python -m tests.faults
+	@PYTHONPATH=tests $(BIN)/python -m faults
 
 soak: environment          ## run PIPELINES=300 pipelines with faults and a kill every minute
 	@$(BIN)/python -m dev.soak

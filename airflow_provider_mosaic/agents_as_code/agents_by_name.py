@@ -53,9 +53,9 @@ class AgentsByName:
         ids = [agent.agent_id for agent in self.all()]
         if len(ids) < 2:
             return ids[0] if ids else None
-        return (choose or self.refuse_several)(ids)
+        return (choose or self.raise_ambiguous)(ids)
 
-    def refuse_several(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
+    def raise_ambiguous(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
         """
         Raise because several agents have the name.
 

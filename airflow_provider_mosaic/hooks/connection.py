@@ -1,19 +1,17 @@
 """
 Read the Airflow connection of type ``mosaic``.
 
-==========================  ==========================================================================================
-field                       meaning
-==========================  ==========================================================================================
-password                    The API key, ``mk_...``. The only required field.
-host                        The base URL: scheme and host, without a path. Default: ``https://api.mosaic.so``.
-port                        The port, if the host contains none.
-extra: ``workspace_id``     Limits every request to one workspace. Default: all workspaces of the organization.
-extra: ``timeout``          Seconds to wait for a response. Default: 60. Some requests wait longer.
-extra: ``allow_http``       Whether to send the API key unencrypted to another machine. Default: false.
-extra:                      Whether links from Mosaic may lead to private addresses and use plain HTTP there.
-``allow_private_storage``   Default: false.
-extra: ``webhook_secret``   Not read here. A webhook receiver reads it.
-==========================  ==========================================================================================
+- password: the API key, ``mk_...``. The only required field.
+- host: the base URL, scheme and host without a path. Default: ``https://api.mosaic.so``.
+- port: the port, if the host contains none.
+- extra:
+
+  - ``workspace_id``: limits every request to one workspace. Default: all workspaces of the organization.
+  - ``timeout``: seconds to wait for a response. Default: 60. Some requests wait longer.
+  - ``allow_http``: whether to send the API key unencrypted to another machine. Default: false.
+  - ``allow_private_storage``: whether links from Mosaic may lead to private addresses, and use plain HTTP there.
+    Default: false.
+  - ``webhook_secret``: not read here. A webhook receiver reads it.
 
 The connection form shows these fields (:mod:`airflow_provider_mosaic.connection_form`). In a connection URI, host and
 scheme may be separate: ``mosaic://:mk_...@127.0.0.1:8080/http``.
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def access_of(connection: Connection) -> Access:
+def read_access(connection: Connection) -> Access:
     """
     Return the address and the credentials of an Airflow connection.
 

@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.paging import Listing, iterate
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.connection_form import CONNECTION_TYPE, HOOK_NAME, field_behaviour, form_widgets
-from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
+from airflow_provider_mosaic.hooks.connection import lookup_error, read_access
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ class MosaicHook(EndpointMethods, BaseHook):
     Hook for the Mosaic API (https://docs.mosaic.so/api/introduction).
 
     Each endpoint is a method of :class:`~airflow_provider_mosaic.hooks.endpoint_methods.EndpointMethods`, for example
-    :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Each method sends one request, and repeats
-    it only after errors that had no effect. All errors are :class:`~airflow_provider_mosaic.exceptions.MosaicError`.
+    :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Requests without side effects are repeated
+    after temporary errors. Requests with side effects are repeated only if Mosaic did not act on them. If that is
+    unknown, they raise :class:`~airflow_provider_mosaic.exceptions.MosaicAmbiguousOutcomeError`. The hook does not
+    search or wait for an outcome: the operators do.
 
     The connection is looked up with the first call. The hook keeps HTTP connections open until :meth:`close`.
 
@@ -100,7 +102,7 @@ class MosaicHook(EndpointMethods, BaseHook):
             connection = self.get_connection(self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
-        return access_of(connection)
+        return read_access(connection)
 
     def renew(self) -> None:
         """Look the connection up again, because a user may have replaced the key. If that fails, keep the old one."""
@@ -139,7 +141,7 @@ class MosaicHook(EndpointMethods, BaseHook):
                 connection = await asyncio.to_thread(self.get_connection, self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
-        self._access = access_of(connection)
+        self._access = read_access(connection)
         return self._access
 
     async def open_async_client(self) -> AsyncClient:
@@ -210,9 +212,9 @@ class MosaicHook(EndpointMethods, BaseHook):
         :raises MosaicValidationError: The file cannot be read, or Mosaic does not accept it.
         """
         from airflow_provider_mosaic.clients.asset_upload import finalize, store
-        from airflow_provider_mosaic.hooks.paths import source_at
+        from airflow_provider_mosaic.hooks.paths import get_source
 
-        file = source_at(source, self.access)
+        file = get_source(source, self.access)
         requested = None if asset_type is None else assets.validate_asset_type(asset_type)
         kind, media_type = media_type_of(file.name, requested)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
@@ -238,10 +240,10 @@ class MosaicHook(EndpointMethods, BaseHook):
         :raises MosaicError: The agent does not match the definition. The message lists what took effect.
         """
         from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
-        from airflow_provider_mosaic.hooks.paths import definition_at
+        from airflow_provider_mosaic.hooks.paths import read_definition
 
         apply_options = ApplyOptions.validated(
-            definition_at(definition), agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run
+            read_definition(definition), agent_id=agent_id, unknown_nodes=unknown_nodes, dry_run=dry_run
         )
         return AgentApply(self, apply_options, workspace_id=self.access.workspace_id).apply()
 
@@ -269,7 +271,7 @@ def cancel_with_timeout(access: Access, run_id: str) -> None:
     send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
 
 
-def read_quickly(access: Access, run_id: str) -> runs.Run:
+def read_with_timeout(access: Access, run_id: str) -> runs.Run:
     """Return a run at the end of a task, with one request of at most three seconds on its own connection."""
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 

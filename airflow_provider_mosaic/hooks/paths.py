@@ -30,37 +30,37 @@ from airflow_provider_mosaic.clients.url_source import url_source
 _MAX_TEXT = 8 * 1024 * 1024
 
 
-def source_at(place: Any, access: Access) -> Source:
+def get_source(location: Any, access: Access) -> Source:
     """
     Return the file to upload.
 
-    :param place: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
+    :param location: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
         that needs no credentials, or an ``ObjectStoragePath``.
     :param access: The connection. It decides where a URL may redirect to.
     :raises MosaicValidationError: There is no such file, or it cannot be uploaded.
     """
-    if _is_storage_path(place):
-        return storage_source(place)
-    text = validate_path("source", place)
+    if _is_storage_path(location):
+        return storage_source(location)
+    text = validate_path("source", location)
     scheme = uri_scheme(text)
     if scheme in ("http", "https"):
         return url_source(validate_url("source", text), policy=access.link_policy)
     return storage_source(_storage_path("source", text)) if scheme else local_source(text)
 
 
-def text_at(name: str, place: Any, *, directory: str) -> str:
+def read_text(name: str, location: Any, *, directory: str) -> str:
     """
     Return the content of a text file.
 
     :param name: The argument, for the error.
-    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``.
+    :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``.
     :param directory: The directory of a relative path. It may be inside a zip file.
     :raises MosaicValidationError: There is no such file, or it is not UTF-8 text.
     """
     from pathlib import Path
 
-    storage = place if _is_storage_path(place) else None
-    text = "" if storage is not None else validate_path(name, place)
+    storage = location if _is_storage_path(location) else None
+    text = "" if storage is not None else validate_path(name, location)
     scheme = uri_scheme(text)
     if scheme in ("http", "https"):
         raise_invalid(name, text, "it is not read from a URL. Give a path, or a URI such as s3://... .")
@@ -89,7 +89,7 @@ def text_at(name: str, place: Any, *, directory: str) -> str:
         raise_invalid(name, shown, "it is not UTF-8 text.")
 
 
-def definition_at(definition: Any, *, directory: str = ".") -> Any:
+def read_definition(definition: Any, *, directory: str = ".") -> Any:
     """
     Return the definition of an agent: the object itself, or the content of its file.
 
@@ -102,7 +102,7 @@ def definition_at(definition: Any, *, directory: str = ".") -> Any:
     from airflow_provider_mosaic.agents_as_code.definition_yaml import read_definition_text
 
     validate_definition_suffix("definition", definition)
-    return read_definition_text(text_at("definition", definition, directory=directory), name=str(definition))
+    return read_definition_text(read_text("definition", definition, directory=directory), name=str(definition))
 
 
 def _read_start(path: Any, *, is_local: bool) -> bytes:
@@ -144,24 +144,24 @@ class DownloadDirectory:
     """
     The directory of downloads.
 
-    :param place: A local path, a URI of object storage, or an ``ObjectStoragePath``. A missing directory is created.
+    :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``. A missing directory is created.
     :raises MosaicValidationError: The path cannot be a directory.
     """
 
-    def __init__(self, place: Any) -> None:
-        if _is_storage_path(place):
-            self._storage: Any = place
+    def __init__(self, location: Any) -> None:
+        if _is_storage_path(location):
+            self._storage: Any = location
         else:
-            text = validate_destination("destination", place)
+            text = validate_destination("destination", location)
             scheme = uri_scheme(text)
             self._storage = _storage_path("destination", text) if scheme else None
             self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - keeps symlinks
         try:
-            str(place).encode("utf-8")
+            str(location).encode("utf-8")
         except UnicodeEncodeError:
             raise_invalid(
                 "destination",
-                str(place),
+                str(location),
                 "it is not UTF-8, so the paths cannot be stored in XCom. Choose another directory.",
             )
 
@@ -206,10 +206,10 @@ def _size_at(path: Any) -> int | None:
     return None if stat.S_ISDIR(status.st_mode) else int(status.st_size)
 
 
-def _is_storage_path(place: Any) -> bool:
+def _is_storage_path(location: Any) -> bool:
     from airflow.sdk import ObjectStoragePath
 
-    return isinstance(place, ObjectStoragePath)
+    return isinstance(location, ObjectStoragePath)
 
 
 def _storage_path(name: str, uri: str) -> Any:

@@ -91,12 +91,12 @@ class MosaicApplyAgentOperator(MosaicOperator):
 
         from airflow_provider_mosaic.agents_as_code.apply import ApplyOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.hooks.paths import definition_at
+        from airflow_provider_mosaic.hooks.paths import read_definition
         from airflow_provider_mosaic.tasks.agents import ApplyTask
 
         with self._validated_arguments(context):
             apply_options = ApplyOptions.validated(
-                definition_at(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
+                read_definition(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,

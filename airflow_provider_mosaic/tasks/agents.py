@@ -123,7 +123,7 @@ class CreateAgent(CreateOnce):
         """
         record = self.load()
         if record is None or record.id is None or record.id not in ids:
-            self._agents_by_name.refuse_several(ids, self.state.adoption.adopt_hint(ids))
+            self._agents_by_name.raise_ambiguous(ids, self.state.adoption.adopt_hint(ids))
         log.warning(
             "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
             "set agent_id.",

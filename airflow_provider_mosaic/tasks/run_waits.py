@@ -29,7 +29,7 @@ from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_quickly
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
@@ -263,7 +263,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
         try:
-            push_end(context, read_quickly(self._hook.access, run_id))
+            push_end(context, read_with_timeout(self._hook.access, run_id))
         except MosaicError as error:
             log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
 

@@ -14,7 +14,7 @@ from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.asset_upload import finalize, store
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.hooks.paths import source_at
+from airflow_provider_mosaic.hooks.paths import get_source
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class UploadTask:
 
     def upload(self, context: Mapping[str, Any]) -> str:
         """Upload the file, or continue with what an earlier attempt stored. Return the asset's id."""
-        source = source_at(self._location, self._hook.access)
+        source = get_source(self._location, self._hook.access)
         asset_type, media_type = media_type_of(source.name, self._asset_type)
         # A file that changed between two attempts has another stamp, and is another upload.
         state = TaskState(context, kind="upload", request=[source.shown, source.stamp, asset_type.value])

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.clients.destinations import (
 )
 from airflow_provider_mosaic.clients.sources import local_source, storage_source
 from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
-from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
+from airflow_provider_mosaic.hooks.paths import DownloadDirectory, get_source, read_text
 
 from .servers import HostileServer, answer
 from .test_renaming_storage import FakePath
@@ -152,7 +152,7 @@ FIRST_READS: dict[str, Callable[[Path], Any]] = {
     "source": lambda path: local_source(path),
     "target": lambda path: opened(local_destination(path)),
     "folder": lambda path: DownloadDirectory(str(path.parent)).size_of(path.name),
-    "definition": lambda path: text_at("definition", str(path), directory="."),
+    "definition": lambda path: read_text("definition", str(path), directory="."),
 }
 
 
@@ -201,7 +201,7 @@ def test_busy_bucket_is_transient(refused: bool, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
         uri = f"s3://{name}@bucket/cut.mp4"
         with pytest.raises(MosaicTransportError, match=f"s3://{name}@bucket") as caught:
-            source_at(uri, Access(api_key="mk_x"))
+            get_source(uri, Access(api_key="mk_x"))
         assert caught.value.transient
         folder = DownloadDirectory(ObjectStoragePath(f"s3://{name}@bucket"))
         with pytest.raises(MosaicTransportError, match=f"s3://{name}@bucket") as caught:
@@ -218,7 +218,7 @@ def test_unreachable_storage_is_transient(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(io.store, "get_fs", refuses, raising=False)
     monkeypatch.setattr(io, "get_fs", refuses)
     with pytest.raises(MosaicTransportError, match=r"source='s3://some_conn@bucket/cut\.mp4'") as caught:
-        source_at("s3://some_conn@bucket/cut.mp4", Access(api_key="mk_x"))
+        get_source("s3://some_conn@bucket/cut.mp4", Access(api_key="mk_x"))
     assert caught.value.transient
 
 

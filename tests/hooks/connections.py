@@ -23,7 +23,7 @@ def as_json(**fields: Any) -> str:
     return json.dumps({"conn_type": "mosaic", **fields})
 
 
-def read_access(connection: str, monkeypatch: pytest.MonkeyPatch) -> Access:
+def look_up_access(connection: str, monkeypatch: pytest.MonkeyPatch) -> Access:
     """Return what a hook and its asynchronous client read from a connection."""
     monkeypatch.setenv(VARIABLE, connection)
     access = MosaicHook().access

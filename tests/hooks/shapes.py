@@ -14,7 +14,7 @@ from mosaic_emulator.settings import Settings
 from pydantic.fields import FieldInfo
 
 #: Settings of behaviour instead of shape, each with the reason why the calls cannot run with it.
-NO_SHAPES = {
+BEHAVIOR_SETTINGS = {
     "hold_runs": "runs never end",
     "hold_posts": "posts are never published",
     "hold_avatars": "avatar profiles never become ready",
@@ -22,8 +22,8 @@ NO_SHAPES = {
     "unreadable_inputs": "about the content of the video",
     "fetch_hosts": "sends requests to other hosts",
 }
-#: Settings of error responses. ``test_refusals.py`` covers them.
-OF_REFUSALS = (
+#: Settings of error responses. ``test_error_responses.py`` covers them.
+ERROR_SETTINGS = (
     "detail_shape", "error_codes", "validation_status", "unknown_operation_node_status", "unknown_node_types",
     "repeated_connection", "repeated_delete", "empty_agents", "cancel_terminal_status", "unknown_input_status",
     "unknown_ignored_node_status", "mixed_shorthand", "unknown_channel_removal", "unknown_trigger_runs",
@@ -44,16 +44,16 @@ def values_of(field: FieldInfo) -> list[Any]:
 
 
 #: The values of each setting, the default first.
-SWITCHES = {
+SETTINGS = {
     name: [field.default, *values_of(field)]
     for name, field in Settings.model_fields.items()
-    if name not in NO_SHAPES and name not in OF_REFUSALS and values_of(field)
+    if name not in BEHAVIOR_SETTINGS and name not in ERROR_SETTINGS and values_of(field)
 }
-ALONE = {f"{name}={value}": {name: value} for name, values in SWITCHES.items() for value in values[1:]}
+ALONE = {f"{name}={value}": {name: value} for name, values in SETTINGS.items() for value in values[1:]}
 
 _PAIRWISE_FILE = Path(__file__).with_name("pairwise.json")
 #: Mixtures of all settings. Each pair of values occurs in one.
-DEFAULTS = {name: values[0] for name, values in SWITCHES.items()}
+DEFAULTS = {name: values[0] for name, values in SETTINGS.items()}
 PAIRWISE: dict[str, dict[str, Any]] = {
     f"mixture {number}": DEFAULTS | changes for number, changes in enumerate(json.loads(_PAIRWISE_FILE.read_text()), 1)
 }
@@ -146,8 +146,8 @@ def main() -> None:
     from allpairspy import AllPairs
 
     mixtures = [
-        {name: value for (name, values), value in zip(SWITCHES.items(), row, strict=True) if value != values[0]}
-        for row in AllPairs(list(SWITCHES.values()))
+        {name: value for (name, values), value in zip(SETTINGS.items(), row, strict=True) if value != values[0]}
+        for row in AllPairs(list(SETTINGS.values()))
     ]
     _PAIRWISE_FILE.write_text("[\n" + ",\n".join(map(json.dumps, mixtures)) + "\n]\n")
 

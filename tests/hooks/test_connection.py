@@ -13,10 +13,10 @@ from airflow.sdk import Connection
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.hooks.connection import access_of, lookup_error
+from airflow_provider_mosaic.hooks.connection import lookup_error, read_access
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-from .connections import KEY, URI_KEY, VARIABLE, as_json, read_access
+from .connections import KEY, URI_KEY, VARIABLE, as_json, look_up_access
 
 
 def connection_error(connection: str | None, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -87,7 +87,7 @@ def connection_error(connection: str | None, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_read_access(connection: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_access(connection, monkeypatch) == Access(api_key=KEY, **fields)
+    assert look_up_access(connection, monkeypatch) == Access(api_key=KEY, **fields)
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_an_error_names_the_field(connection: str, message: str, monkeypatch: py
 )
 def test_fields_of_a_wrong_type(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(MosaicValidationError) as error:
-        access_of(Connection(**{"conn_id": "odd", "conn_type": "mosaic", "password": KEY, **fields}))
+        read_access(Connection(**{"conn_id": "odd", "conn_type": "mosaic", "password": KEY, **fields}))
     assert str(error.value).startswith("Connection 'odd': ")
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("conn_type", ["mosaic", "", None])
 def test_the_type_may_be_missing(conn_type: str | None) -> None:
-    assert access_of(Connection(conn_id="c", conn_type=conn_type, password=KEY)) == Access(api_key=KEY)
+    assert read_access(Connection(conn_id="c", conn_type=conn_type, password=KEY)) == Access(api_key=KEY)
 
 
 @pytest.mark.parametrize("extra", ["not json hush", "[]", "5", '"text"', '{"timeout": 5'])

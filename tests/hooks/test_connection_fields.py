@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_mosaic.connection_form import EXTRA_FIELDS, connection_type_info
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
-from .connections import KEY, as_json, read_access
+from .connections import KEY, as_json, look_up_access
 
 
 class Field:
@@ -46,6 +46,6 @@ def test_the_hook_reads_every_field_of_the_form(monkeypatch: pytest.MonkeyPatch)
     flags = {"allow_http": True, "allow_private_storage": True}
     extra = {"workspace_id": "w", "timeout": 5, "webhook_secret": "whsk_hush", **flags}
     assert set(extra) == {field.name for field in EXTRA_FIELDS}
-    access = read_access(as_json(password=KEY, extra=extra), monkeypatch)
+    access = look_up_access(as_json(password=KEY, extra=extra), monkeypatch)
     assert (access.workspace_id, access.timeout) == ("w", 5.0)
     assert (access.allow_http, access.allow_private_storage) == (True, True)

@@ -26,7 +26,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from .all_endpoints import CallEnvironment
 from .both_transports import TRANSPORTS
 from .endpoint_calls import ENDPOINT_CALLS, HOOK_CALLS
-from .shapes import ALONE, MIXTURES, NO_SHAPES, OF_REFUSALS, PAIRWISE, SHAPES, SWITCHES, values_of
+from .shapes import ALONE, BEHAVIOR_SETTINGS, ERROR_SETTINGS, MIXTURES, PAIRWISE, SETTINGS, SHAPES, values_of
 
 #: Methods of the hook that are not endpoints.
 GENERIC_METHODS = {"send", "iterate"}
@@ -121,15 +121,15 @@ def test_every_method_of_the_hook_is_called() -> None:
 
 def test_every_setting_is_covered() -> None:
     settings = {name for name, field in Settings.model_fields.items() if values_of(field)}
-    covered = {*OF_REFUSALS, *SWITCHES, *(name for changes in MIXTURES.values() for name in changes)}
-    assert settings - covered == set(NO_SHAPES)
+    covered = {*ERROR_SETTINGS, *SETTINGS, *(name for changes in MIXTURES.values() for name in changes)}
+    assert settings - covered == set(BEHAVIOR_SETTINGS)
 
 
 def test_every_pair_of_values_is_covered() -> None:
     missing = [
         (first, value, second, other)
-        for first, second in combinations(SWITCHES, 2)
-        for value, other in product(SWITCHES[first], SWITCHES[second])
+        for first, second in combinations(SETTINGS, 2)
+        for value, other in product(SETTINGS[first], SETTINGS[second])
         if not any(mixture[first] == value and mixture[second] == other for mixture in PAIRWISE.values())
     ]
     assert missing == [], "python tests/hooks/shapes.py writes mixtures that cover them"

@@ -11,13 +11,13 @@ import pytest
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.hooks.paths import DownloadDirectory, source_at, text_at
+from airflow_provider_mosaic.hooks.paths import DownloadDirectory, get_source, read_text
 
 ACCESS = Access(api_key="mk_x")
 ROLES: dict[str, Callable[[Any], Any]] = {
-    "source": lambda place: source_at(place, ACCESS),
+    "source": lambda place: get_source(place, ACCESS),
     "destination": DownloadDirectory,
-    "definition": lambda place: text_at("definition", place, directory="."),
+    "definition": lambda place: read_text("definition", place, directory="."),
 }
 
 
@@ -43,12 +43,12 @@ def test_a_storage_that_needs_options_is_rejected(role: str, place: str) -> None
 def test_a_local_name_may_contain_two_colons(tmp_path: Path) -> None:
     path = tmp_path / "a::b.mp4"
     path.write_bytes(b"a film")
-    assert source_at(str(path), ACCESS).size == 6
+    assert get_source(str(path), ACCESS).size == 6
 
 
 def test_a_url_may_contain_two_colons() -> None:
     with pytest.raises(MosaicTransportError, match="could not be reached"):
-        source_at("https://x.invalid/a::b.mp4?of=s3://c", ACCESS)
+        get_source("https://x.invalid/a::b.mp4?of=s3://c", ACCESS)
 
 
 # Definitions beside a DAG file, which may be in a zip file
@@ -78,8 +78,8 @@ def zipped(tmp_path: Path) -> Path:
     ],
 )
 def test_a_definition_in_a_zip_is_read_from_it(zipped: Path, place: str, folder: str, text: str) -> None:
-    assert text_at("definition", place, directory=str(zipped / folder)) == text
-    assert text_at("definition", str(zipped / folder / place), directory=".") == text
+    assert read_text("definition", place, directory=str(zipped / folder)) == text
+    assert read_text("definition", str(zipped / folder / place), directory=".") == text
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_definition_in_a_zip_is_read_from_it(zipped: Path, place: str, folder:
 )
 def test_an_error_of_a_file_in_a_zip_names_the_argument(zipped: Path, place: str, message: str) -> None:
     with pytest.raises(MosaicValidationError, match=f"^definition=.*{message}") as error:
-        text_at("definition", place, directory=str(zipped))
+        read_text("definition", place, directory=str(zipped))
     assert not error.value.transient
 
 
@@ -115,7 +115,7 @@ def test_an_unreadable_zip_is_rejected(zipped: Path, damage: str) -> None:
     zipped.write_bytes(content)
     for place in ("agents/nightly.yaml", "dag.py") if damage == "encrypted" else ("agents/nightly.yaml",):
         with pytest.raises(MosaicValidationError, match=r"^definition="):
-            text_at("definition", place, directory=str(zipped))
+            read_text("definition", place, directory=str(zipped))
 
 
 # Invalid paths
@@ -163,9 +163,9 @@ def test_a_source_with_a_name_that_is_not_utf_8_is_read(name: bytes, tmp_path: P
     path = os.fsencode(tmp_path) + b"/" + name
     with open(path, "wb") as file:  # noqa: PTH123 - a path of bytes
         file.write(b"a film")
-    source = source_at(os.fsdecode(path), ACCESS)
+    source = get_source(os.fsdecode(path), ACCESS)
     assert source.size == 6
     source.shown.encode()
     with pytest.raises(MosaicValidationError, match="no such file") as error:
-        source_at(os.fsdecode(path) + ".not-there", ACCESS)
+        get_source(os.fsdecode(path) + ".not-there", ACCESS)
     str(error.value).encode()

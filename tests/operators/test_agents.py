@@ -155,7 +155,7 @@ def test_definition_file_by_path_or_uri(mosaic: Emulator, hook: MosaicHook, tmp_
         ("nodes: {a: {tile: Captions}, a: {tile: Clips}}", "it occurs twice"),
         ("- a list", "must be an object"),
         ("", "must be an object"),
-        (b"\xff\xfe", "can't be read as text"),
+        (b"\xff\xfe", "not UTF-8 text"),
     ],
     ids=["no file", "cut off", "key twice", "list", "empty", "no text"],
 )

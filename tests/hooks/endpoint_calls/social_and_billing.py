@@ -175,9 +175,9 @@ def list_plans(env: CallEnvironment) -> None:
 
 
 def upgrade_plan(env: CallEnvironment) -> None:
-    wanted = "professional" if env.settings["plan"] == "professional_annual" else "professional_annual"
-    change = env.api.upgrade_plan(wanted, success_url="https://example.org/paid")
-    assert change.plan_id == wanted
+    other_plan = "professional" if env.settings["plan"] == "professional_annual" else "professional_annual"
+    change = env.api.upgrade_plan(other_plan, success_url="https://example.org/paid")
+    assert change.plan_id == other_plan
     if env.settings["upgrade"] == "checkout":
         assert change.requires_checkout
         assert change.checkout_url is not None

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 from .both_transports import TRANSPORTS
-from .shapes import OF_REFUSALS, values_of
+from .shapes import ERROR_SETTINGS, values_of
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 DEFAULT = "a0000000-0000-4000-8000-000000000001"
@@ -88,7 +88,7 @@ BY_STATUS: dict[int, type[MosaicError]] = {
 
 
 @dataclass(frozen=True)
-class WrongUse:
+class WrongCall:
     """
     A wrong call that Mosaic may reject in several ways, or accept.
 
@@ -102,13 +102,13 @@ class WrongUse:
     statuses: dict[Any, int] = field(default_factory=dict)
 
 
-def _call_twice(create: Callable[[EndpointMethods], str], call: Callable[[EndpointMethods, str], object]) -> WrongUse:
+def _call_twice(create: Callable[[EndpointMethods], str], call: Callable[[EndpointMethods, str], object]) -> WrongCall:
     def create_and_call(api: EndpointMethods, mosaic: Emulator) -> None:
         created = create(api)
         call(api, created)
         call(api, created)
 
-    return WrongUse(create_and_call)
+    return WrongCall(create_and_call)
 
 
 def _cancel_ended_run(api: EndpointMethods, mosaic: Emulator) -> None:
@@ -137,49 +137,49 @@ def _generate_without_prompt(api: EndpointMethods, mosaic: Emulator) -> None:
     api.run_agent(made)
 
 
-WRONG_USE: dict[str, WrongUse] = {
-    "required_params": WrongUse(
+WRONG_CALLS: dict[str, WrongCall] = {
+    "required_params": WrongCall(
         _generate_without_prompt, statuses={"update": 400, "start": 400, "run": 200, "ignore": 200}
     ),
-    "unknown_operation_node_status": WrongUse(_operation(op="delete_node", agent_node_id=UNKNOWN_ID)),
-    "unknown_node_types": WrongUse(
+    "unknown_operation_node_status": WrongCall(_operation(op="delete_node", agent_node_id=UNKNOWN_ID)),
+    "unknown_node_types": WrongCall(
         _operation(op="create_node", node_type_id=UNKNOWN_ID), statuses={"accept": 200, "refuse": 404}
     ),
-    "repeated_connection": WrongUse(
+    "repeated_connection": WrongCall(
         _operation(op="create_connection", source_agent_node_id=_node(1), target_agent_node_id=_node(2)),
         statuses={"refuse": 400, "ignore": 200},
     ),
     "repeated_delete": _call_twice(
         lambda api: api.create_agent(name="Gone").agent_id, lambda api, made: api.delete_agent(made)
     ),
-    "empty_agents": WrongUse(
+    "empty_agents": WrongCall(
         lambda api, mosaic: api.run_agent(api.create_agent(name="Empty").agent_id), statuses={"run": 200, "refuse": 400}
     ),
-    "cancel_terminal_status": WrongUse(_cancel_ended_run, {"hold_runs": True}),
-    "unknown_input_status": WrongUse(lambda api, mosaic: api.run_agent(DEFAULT, video_ids=UNKNOWN_ID)),
-    "unknown_ignored_node_status": WrongUse(lambda api, mosaic: api.run_agent(GENERATING, ignore_nodes=[UNKNOWN_ID])),
-    "mixed_shorthand": WrongUse(
+    "cancel_terminal_status": WrongCall(_cancel_ended_run, {"hold_runs": True}),
+    "unknown_input_status": WrongCall(lambda api, mosaic: api.run_agent(DEFAULT, video_ids=UNKNOWN_ID)),
+    "unknown_ignored_node_status": WrongCall(lambda api, mosaic: api.run_agent(GENERATING, ignore_nodes=[UNKNOWN_ID])),
+    "mixed_shorthand": WrongCall(
         lambda api, mosaic: api.run_agent(DEFAULT, video_urls=mosaic.url, node_render_ids=UNKNOWN_ID),
         {"unknown_input_status": 404},
         {True: 404, False: 400},
     ),
-    "unknown_channel_removal": WrongUse(lambda api, mosaic: api.remove_youtube_channels(DEFAULT, "@unknown")),
-    "unknown_trigger_runs": WrongUse(lambda api, mosaic: list(api.list_trigger_runs(UNKNOWN_ID))),
-    "platforms_allowed": WrongUse(
+    "unknown_channel_removal": WrongCall(lambda api, mosaic: api.remove_youtube_channels(DEFAULT, "@unknown")),
+    "unknown_trigger_runs": WrongCall(lambda api, mosaic: list(api.list_trigger_runs(UNKNOWN_ID))),
+    "platforms_allowed": WrongCall(
         lambda api, mosaic: api.create_post("Hello", platforms=["x"]), statuses={True: 200, False: 400}
     ),
-    "unknown_workspace_status": WrongUse(
+    "unknown_workspace_status": WrongCall(
         lambda api, mosaic: api.create_post("Hello", social_connection_ids=ACCOUNT, workspace_id=UNKNOWN_ID)
     ),
-    "past_schedule": WrongUse(
+    "past_schedule": WrongCall(
         lambda api, mosaic: api.update_post(_post_tomorrow(api), schedule_date="2020-01-01T00:00:00Z"),
         statuses={"publish": 200, "refuse": 400},
     ),
-    "wrong_post_state_status": WrongUse(lambda api, mosaic: api.update_post(_post_tomorrow(api), approve=True)),
+    "wrong_post_state_status": WrongCall(lambda api, mosaic: api.update_post(_post_tomorrow(api), approve=True)),
     "repeated_post_delete": _call_twice(_post_tomorrow, lambda api, made: api.delete_post(made)),
-    "unpublished_status": WrongUse(lambda api, mosaic: api.get_post_analytics(_post_tomorrow(api))),
-    "connection_limit_status": WrongUse(lambda api, mosaic: api.create_connect_link("tiktok"), {"max_connections": 1}),
-    "out_of_range_status": WrongUse(
+    "unpublished_status": WrongCall(lambda api, mosaic: api.get_post_analytics(_post_tomorrow(api))),
+    "connection_limit_status": WrongCall(lambda api, mosaic: api.create_connect_link("tiktok"), {"max_connections": 1}),
+    "out_of_range_status": WrongCall(
         lambda api, mosaic: api.send(
             replace(
                 set_auto_topup(enabled=True),
@@ -187,11 +187,11 @@ WRONG_USE: dict[str, WrongUse] = {
             )
         )
     ),
-    "same_plan_status": WrongUse(lambda api, mosaic: api.upgrade_plan("professional")),
+    "same_plan_status": WrongCall(lambda api, mosaic: api.upgrade_plan("professional")),
 }
-REFUSING_SWITCHES = [
+SETTING_VALUES = [
     (name, value)
-    for name in WRONG_USE
+    for name in WRONG_CALLS
     for value in [Settings.model_fields[name].default, *values_of(Settings.model_fields[name])]
 ]
 
@@ -228,21 +228,21 @@ def test_errors_in_every_shape(mosaic_emulator: Emulator, api: EndpointMethods, 
     assert "agent_runs:write" in get_error(lambda: api.cancel_run(run_id), MosaicPermissionError)
 
 
-@pytest.mark.parametrize(("switch", "value"), REFUSING_SWITCHES)
+@pytest.mark.parametrize(("setting", "value"), SETTING_VALUES)
 def test_every_status_of_a_rejected_call(
-    mosaic_emulator: Emulator, api: EndpointMethods, switch: str, value: Any
+    mosaic_emulator: Emulator, api: EndpointMethods, setting: str, value: Any
 ) -> None:
-    use = WRONG_USE[switch]
-    mosaic_emulator.configure(**{switch: value, **use.settings})
-    status = use.statuses.get(value, value)
+    wrong_call = WRONG_CALLS[setting]
+    mosaic_emulator.configure(**{setting: value, **wrong_call.settings})
+    status = wrong_call.statuses.get(value, value)
     if status == 200:
-        use.call(api, mosaic_emulator)
+        wrong_call.call(api, mosaic_emulator)
     else:
-        get_error(lambda: use.call(api, mosaic_emulator), BY_STATUS[status])
+        get_error(lambda: wrong_call.call(api, mosaic_emulator), BY_STATUS[status])
 
 
 def test_every_setting_of_error_responses_is_covered() -> None:
-    assert set(WRONG_USE) == set(OF_REFUSALS) - set(ERROR_SHAPES[0])
+    assert set(WRONG_CALLS) == set(ERROR_SETTINGS) - set(ERROR_SHAPES[0])
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -273,7 +273,7 @@ def test_an_error_names_the_missing_scope(mosaic_emulator: Emulator, api: Endpoi
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "text"),
     [
         ({}, "as Emulated Films, with all scopes."),
         ({"scopes": []}, "as Emulated Films, with scopes (none)."),
@@ -285,9 +285,9 @@ def test_an_error_names_the_missing_scope(mosaic_emulator: Emulator, api: Endpoi
     ids=str,
 )
 def test_test_connection_shows_owner_and_scopes(
-    mosaic_emulator: Emulator, mosaic_connection: str, settings: dict[str, Any], words: str
+    mosaic_emulator: Emulator, mosaic_connection: str, settings: dict[str, Any], text: str
 ) -> None:
     mosaic_emulator.configure(**settings)
-    good, message = MosaicHook(mosaic_connection).test_connection()
-    assert good
-    assert message == f"Connected to {mosaic_emulator.url} {words}"
+    success, message = MosaicHook(mosaic_connection).test_connection()
+    assert success
+    assert message == f"Connected to {mosaic_emulator.url} {text}"
