@@ -63,11 +63,11 @@ class BufferedResponse:
 
     def with_body(self, body: bytes, content_type: bytes | None = None) -> BufferedResponse:
         """Return this response with another body."""
-        kept = [(name, value) for name, value in self.headers if name != b"content-length"]
+        headers = [(name, value) for name, value in self.headers if name != b"content-length"]
         if content_type is not None:
-            kept = [(name, value) for name, value in kept if name != b"content-type"]
-            kept.append((b"content-type", content_type))
-        return BufferedResponse(self.status, kept, body)
+            headers = [(name, value) for name, value in headers if name != b"content-type"]
+            headers.append((b"content-type", content_type))
+        return BufferedResponse(self.status, headers, body)
 
 
 class FaultMiddleware:
@@ -321,11 +321,11 @@ class FaultMiddleware:
         return other_method
 
     async def _handle_api_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)  # noqa: S101 - registered for it alone
+        assert isinstance(error, ApiError)  # noqa: S101 - registered for it only
         return error_response(error, self._state.settings)
 
     async def _handle_http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it only
         refusal = ApiError(error.status_code, str(error.detail))
         return error_response(refusal, self._state.settings, dict(error.headers or {}))
 

@@ -143,9 +143,9 @@ async def delete_agent(agent_id: str, context: Context) -> Response:
     """Delete an agent with its tiles and triggers. Its runs are kept."""
     context.require_empty_body()
     state = context.state
-    gone = {"success": True, "agent_id": agent_id, "message": "Agent removed"}
+    response = {"success": True, "agent_id": agent_id, "message": "Agent removed"}
     if agent_id in state.deleted_agents and context.settings.repeated_delete == 200:
-        return context.respond(gone, body_required=False)
+        return context.respond(response, body_required=False)
     agent = find_agent(context, agent_id)
     del state.agents[agent.id]
     state.deleted_agents.add(agent.id)
@@ -155,7 +155,7 @@ async def delete_agent(agent_id: str, context: Context) -> Response:
             if run.agent is agent and run.active:
                 state.engine.cancel(run)
     state.counters.add("agents_deleted")
-    return context.respond(gone, body_required=False)
+    return context.respond(response, body_required=False)
 
 
 @router.post("/agent/{agent_id}/duplicate")

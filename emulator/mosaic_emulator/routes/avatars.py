@@ -46,8 +46,8 @@ async def create_avatar_profile(context: Context) -> Response:
     """Create an avatar profile. There is no idempotency key: a repeated request creates a second profile."""
     body = context.body(CreateBody)
     found = {kind: _source(context, body.sources, kind) for kind in ("video", "image", "audio")}
-    given = {kind for kind, (there, _) in found.items() if there}
-    if "video" not in given and not {"image", "audio"} <= given:
+    kinds = {kind for kind, (there, _) in found.items() if there}
+    if "video" not in kinds and not {"image", "audio"} <= kinds:
         raise context.invalid_request("sources: a video, or an image and audio are required", "body", "sources")
     profile = AvatarProfile(name=body.name, preview=found["video"][1])
     context.state.avatars.add(profile)
@@ -83,9 +83,9 @@ def _source(context: RequestContext, sources: SourcesBody, kind: str) -> tuple[b
 async def list_avatar_profiles(context: Context) -> Response:
     """List the avatar profiles, without pages."""
     context.allow_query()
-    desk = context.state.avatars
+    avatars = context.state.avatars
     listed_until = time.monotonic() - context.settings.list_lag
-    listed = [desk.as_json(each) for each in desk.profiles.values() if each.created_monotonic <= listed_until]
+    listed = [avatars.as_json(each) for each in avatars.profiles.values() if each.created_monotonic <= listed_until]
     if context.settings.list_order == "newest":
         listed.reverse()
     return context.respond({"avatar_profiles": listed})

@@ -168,8 +168,8 @@ async def delete_post(post_id: str, context: Context) -> Response:
     if post.status == "processing":
         raise _wrong_state(context, post, "deleted while it is being published")
     for each in targets:
-        kept = each.status == "posted" and each.connection.platform in settings.undeletable_platforms
-        if kept and not body.mark_manual_deleted:
+        is_undeletable = each.status == "posted" and each.connection.platform in settings.undeletable_platforms
+        if is_undeletable and not body.mark_manual_deleted:
             raise _wrong_state(context, post, f"deleted on {each.connection.platform}")
     state.post_publisher.delete(post, targets)
     state.counters.add("posts_deleted")

@@ -253,10 +253,10 @@ class RequestContext:
     def _cursor_position(self, cursor: str, fingerprint: str) -> int:
         try:
             data = load_json(base64.urlsafe_b64decode(cursor.encode()))
-            position, given = int(data["n"]), data["f"]
+            position, bound_to = int(data["n"]), data["f"]
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self.invalid_request("cursor: not valid", "query", "cursor") from error
-        if given != fingerprint:
+        if bound_to != fingerprint:
             raise self.invalid_request("cursor: belongs to other filters", "query", "cursor")
         return position
 

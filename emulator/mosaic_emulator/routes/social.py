@@ -147,10 +147,10 @@ async def get_post(post_id: str, context: Context) -> Response:
     body = context.state.post_json(find_post(context, post_id))
     account = context.query("social_connection_id")
     if account is not None:
-        seen: list[dict[str, Any]] = [each for each in body["destinations"] if each["social_connection_id"] == account]
-        if not seen:
+        destinations: list[dict[str, Any]] = body["destinations"]
+        body["destinations"] = [each for each in destinations if each["social_connection_id"] == account]
+        if not body["destinations"]:
             raise ApiError(404, "The post does not go to that account")
-        body["destinations"] = seen
     return context.respond(body)
 
 

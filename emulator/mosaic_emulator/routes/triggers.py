@@ -66,8 +66,8 @@ def _resolved(context: RequestContext, body: ChannelsBody) -> tuple[list[tuple[s
 async def list_triggers(agent_id: str, context: Context) -> Response:
     """List the YouTube triggers of an agent as an array, without pages."""
     context.allow_query()
-    desk = context.state.triggers
-    written = [desk.as_json(each) for each in desk.of_agent(find_agent(context, agent_id).id)]
+    triggers = context.state.triggers
+    written = [triggers.as_json(each) for each in triggers.of_agent(find_agent(context, agent_id).id)]
     if context.settings.triggers_answer == "object":
         return context.respond(written[0] if written else None)
     return context.respond(written)

@@ -73,8 +73,8 @@ async def finalize_upload(asset_type: str, context: Context) -> Response:
     """Turn a stored upload into an asset. Repeating the request is harmless."""
     body = context.body(FinalizeBody)
     name = f"{known_type(asset_type)}_id"
-    given = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
-    if given != {name}:
+    names = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
+    if names != {name}:
         raise context.invalid_request(f"{name} is required, and nothing else", "body", name)
     upload = find_upload(context, getattr(body, name), asset_type)
     if upload is None or (upload.expired and not upload.is_stored):

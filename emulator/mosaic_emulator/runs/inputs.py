@@ -120,7 +120,7 @@ def resolve_inputs(agent: Agent, body: StartBody, settings: Settings) -> list[Ru
         if each not in tiles:
             raise ApiError(400, f"video_inputs: {each} is no runnable Video Input tile of this agent")
         if references.count(each) > 1:
-            raise ApiError(400, f"video_inputs: {each} is given twice")
+            raise ApiError(400, f"video_inputs: {each} is repeated")
     missing = [each for each in tiles if each not in references]
     if missing:
         raise ApiError(400, f"video_inputs: Video Input tile {missing[0]} has no entry")
