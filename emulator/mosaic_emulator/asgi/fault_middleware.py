@@ -7,8 +7,6 @@ import copy
 import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from email.utils import format_datetime
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -174,7 +172,9 @@ class FaultMiddleware:
     def _replacement(self, fault: Fault, scope: Scope) -> BufferedResponse | None:
         """Return the response that a fault sends instead of the API's, if any."""
         if fault.kind in ERROR_FAULTS:
-            response = error_response(ERROR_FAULTS[fault.kind], self._state.settings, self._retry_after(fault))
+            response = error_response(
+                ERROR_FAULTS[fault.kind], self._state.settings, fault.retry_after(self._state.clock.now())
+            )
             return BufferedResponse.of(response)
         if fault.kind == "redirect":
             location = fault.option("location", f"{self._state.media.base_url}/redirected{scope['path']}")
@@ -219,23 +219,13 @@ class FaultMiddleware:
 
     def _server_error(self, fault: Fault) -> BufferedResponse:
         status = fault.option("status", 500)
-        headers = self._retry_after(fault)
+        headers = fault.retry_after(self._state.clock.now())
         if fault.option("body", "json") == "html":
             response = BufferedResponse(status).with_body(HTML, b"text/html")
             response.headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
             return response
         error = ApiError(status, "Something went wrong", code="internal_server_error")
         return BufferedResponse.of(error_response(error, self._state.settings, headers))
-
-    def _retry_after(self, fault: Fault) -> dict[str, str]:
-        """Return the header ``Retry-After``: seconds, or an HTTP date for ``{"date": seconds}``."""
-        retry_after = fault.option("retry_after")
-        if retry_after is None:
-            return {}
-        if isinstance(retry_after, dict):
-            moment = self._state.clock.now() + timedelta(seconds=retry_after["date"])
-            return {"Retry-After": format_datetime(moment, usegmt=True)}
-        return {"Retry-After": str(retry_after)}
 
     async def _hang(self, fault: Fault, receive: Receive) -> bool:
         """

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.assets.avatars import AvatarProfile
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.media import StoredObject
@@ -19,10 +20,8 @@ from mosaic_emulator.routes.uploads import find_upload
 router = APIRouter()
 
 
-class SourcesBody(BaseModel):
+class SourcesBody(RequestBody):
     """A video, or an image and an audio, each as a URL or as an upload."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_url: str | None = None
     image_url: str | None = None
@@ -32,10 +31,8 @@ class SourcesBody(BaseModel):
     audio_id: str | None = None
 
 
-class CreateBody(BaseModel):
+class CreateBody(RequestBody):
     """Body of ``POST /avatar-profiles/create``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = Field(min_length=1)
     sources: SourcesBody

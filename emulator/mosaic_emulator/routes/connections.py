@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.catalogue import PLATFORMS, Connection
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -16,10 +16,8 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 router = APIRouter()
 
 
-class LinkBody(BaseModel):
+class LinkBody(RequestBody):
     """Body of ``POST /social/connections``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     platform: str
     connection_name: str | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.routes.request_context import Context, RequestContext
 from mosaic_emulator.routes.social import find_post
@@ -23,10 +23,8 @@ FIXED: Final = frozenset({"post", "description", "media_urls", "platforms", "des
 OPTIONS: Final = {"x": frozenset[str](), "linkedin": {"disable_comments"}, "instagram": {"disable_comments"}}
 
 
-class PatchBody(BaseModel):
+class PatchBody(RequestBody):
     """Body of ``PATCH /social/post/{post_id}``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     schedule_date: str | None = None
     approve: bool | None = None
@@ -42,10 +40,8 @@ class OlderPatchBody(PatchBody):
     notes: str | None = None
 
 
-class DeleteBody(BaseModel):
+class DeleteBody(RequestBody):
     """Body of ``DELETE /social/post/{post_id}``. ``social_connection_id`` may be in the query instead."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     social_connection_id: str | None = None
     mark_manual_deleted: bool | None = None

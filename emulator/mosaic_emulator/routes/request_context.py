@@ -237,8 +237,8 @@ class RequestContext:
         if cursor is not None:
             position = self._cursor_position(cursor, fingerprint)
             if not self.fault_of_kind("duplicate_page"):
-                behind = position.__gt__ if newest_first else position.__lt__
-                ordered = (each for each in ordered if behind(number(each)))
+                is_after = position.__gt__ if newest_first else position.__lt__
+                ordered = (each for each in ordered if is_after(number(each)))
         # Stop at the first item of the next page: there may be thousands more.
         found = list(itertools.islice((each for each in ordered if matches(each)), limit + 1))
         shown = found[:limit]

@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.catalogue import PLATFORMS, Connection
 from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -19,18 +20,14 @@ from mosaic_emulator.social.posts import POST_STATUSES, Destination, Post, outco
 router = APIRouter()
 
 
-class DestinationBody(BaseModel):
+class DestinationBody(RequestBody):
     """A destination of a post."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     social_connection_id: str
 
 
-class PostBody(BaseModel):
+class PostBody(RequestBody):
     """Body of ``POST /social/post``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     post: str = ""
     destinations: list[DestinationBody] | None = None

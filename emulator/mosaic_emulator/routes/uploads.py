@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.assets.uploads import MAX_FILE_SIZE, Upload
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.media import UPLOAD_BUCKET
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -16,20 +16,16 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 router = APIRouter()
 
 
-class FinalizeBody(BaseModel):
+class FinalizeBody(RequestBody):
     """Body of ``finalize_upload``: exactly one id."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_id: str | None = None
     audio_id: str | None = None
     image_id: str | None = None
 
 
-class ViewBody(BaseModel):
+class ViewBody(RequestBody):
     """Body of ``POST /uploads/get_view_url``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     asset_type: str
     asset_id: str

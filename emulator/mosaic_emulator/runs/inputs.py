@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mosaic_emulator.agents.tile_params import invalid_param, missing_param
 from mosaic_emulator.catalogue import Agent
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url, is_loopback
 from mosaic_emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
@@ -26,7 +27,7 @@ MAX_REDIRECTS = 5
 SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
 
 
-class MimirAsset(BaseModel):
+class MimirAsset(RequestBody):
     """An asset of a connected Mimir."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -37,8 +38,6 @@ class MimirAsset(BaseModel):
 
 class Sources(BaseModel):
     """The four kinds of video references."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_ids: list[str] | None = None
     node_render_ids: list[str] | None = None

@@ -8,8 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -36,6 +34,11 @@ MEDIA_PREFIX: Final = f"/{BUCKET}/"
 MEDIA_TEMPLATE: Final = f"/{BUCKET}/{{object}}"
 NO_ROUTE: Final = "(no route)"
 HTML: Final = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1></body></html>\n"
+ERROR_FAULTS: Final = {
+    "not_found": (404, "NoSuchKey", "The specified key does not exist."),
+    "unauthorized": (401, "AuthenticationRequired", "Authentication required."),
+    "forbidden": (403, "AccessDenied", "Access denied."),
+}
 CHUNK_SIZE: Final = 1 << 20
 
 
@@ -181,12 +184,8 @@ class StorageHandler(BaseHTTPRequestHandler):
             raise ResetConnectionError
         if kind == "hang" and when == "before":
             self._hang(fault)
-        elif kind == "not_found":
-            raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
-        elif kind == "unauthorized":
-            raise StorageError(401, "AuthenticationRequired", "Authentication required.")
-        elif kind == "forbidden":
-            raise StorageError(403, "AccessDenied", "Access denied.")
+        elif kind in ERROR_FAULTS:
+            raise StorageError(*ERROR_FAULTS[kind])
         elif kind == "redirect":
             location = str(fault.option("location", f"{self.server.state.media.base_url}/redirected{self.path}"))
             self._respond_after_draining(
@@ -215,13 +214,7 @@ class StorageHandler(BaseHTTPRequestHandler):
 
     def _respond_with_fault(self, fault: Fault) -> None:
         status = 429 if fault.kind == "rate_limit" else fault.option("status", 500)
-        retry_after = fault.option("retry_after")
-        headers = {}
-        if isinstance(retry_after, dict):
-            moment = self.server.state.clock.now() + timedelta(seconds=retry_after["date"])
-            headers["Retry-After"] = format_datetime(moment, usegmt=True)
-        elif retry_after is not None:
-            headers["Retry-After"] = str(retry_after)
+        headers = fault.retry_after(self.server.state.clock.now())
         if fault.option("body") == "html":
             self._respond(status, HTML, "text/html", headers)
         else:
