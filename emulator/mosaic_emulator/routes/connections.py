@@ -25,11 +25,7 @@ class LinkBody(RequestBody):
 
 
 def find_connection(context: RequestContext, connection_id: str) -> Connection:
-    """
-    Return a connection.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return a connection. Raise 404 if it does not exist."""
     connection = context.state.connections.get(connection_id)
     if connection is None:
         raise ApiError(404, "Social connection could not be found")

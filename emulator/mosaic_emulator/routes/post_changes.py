@@ -48,11 +48,7 @@ class DeleteBody(RequestBody):
 
 
 def _destinations(context: RequestContext, post: Post, connection_id: str | None) -> list[Destination]:
-    """
-    Return the destinations that a request targets.
-
-    :raises ApiError: 404 if the account is not a destination of the post.
-    """
+    """Return the destinations that a request targets. Raise 404 if the account is not a destination of the post."""
     found = [each for each in post.destinations if connection_id in (None, each.connection.id)]
     if not found:
         raise ApiError(404, "The post does not go to that account")

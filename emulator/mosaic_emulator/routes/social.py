@@ -45,11 +45,7 @@ class PostBody(RequestBody):
 
 
 def find_post(context: RequestContext, post_id: str) -> Post:
-    """
-    Return a post.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return a post. Raise 404 if it does not exist."""
     post = context.state.posts.get(post_id)
     if post is None or not context.is_visible(post.workspace_id):
         raise ApiError(404, "Post could not be found")

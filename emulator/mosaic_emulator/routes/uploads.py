@@ -32,11 +32,7 @@ class ViewBody(RequestBody):
 
 
 def known_type(asset_type: str) -> str:
-    """
-    Return the asset type in a path.
-
-    :raises ApiError: 404 if it is unknown.
-    """
+    """Return the asset type in a path. Raise 404 if it is unknown."""
     if asset_type not in MAX_FILE_SIZE:
         raise ApiError(404, "Not Found")
     return asset_type

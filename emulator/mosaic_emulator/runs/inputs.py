@@ -27,7 +27,7 @@ MAX_REDIRECTS = 5
 SHORTHAND = ("video_ids", "node_render_ids", "video_urls", "mimir_assets")
 
 
-class MimirAsset(RequestBody):
+class MimirAsset(BaseModel):
     """An asset of a connected Mimir."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -36,7 +36,7 @@ class MimirAsset(RequestBody):
     artifact: str = Field("highres", pattern="^(highres|proxy|auto)$")
 
 
-class Sources(BaseModel):
+class Sources(RequestBody):
     """The four kinds of video references."""
 
     video_ids: list[str] | None = None
