@@ -30,8 +30,8 @@ CLOCKS = {
         "operators/test_run_options.py::test_a_retry_after_the_deadline_cancels_a_run_that_still_goes_on",
         "operators/test_existing_runs.py::test_when_the_time_is_over_the_run_is_cancelled_and_no_retry_is_burned",
         "triggers/test_triggers.py::test_the_deadline_is_kept_by_the_wall_clock_over_a_restart",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[timeout on a worker]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[timeout while deferred]",
+        f"{EXITS}::test_exit_cancels_the_run[timeout on a worker]",
+        f"{EXITS}::test_exit_cancels_the_run[timeout while deferred]",
     ],
     "the wait for a post": [
         "operators/test_posts.py::test_the_time_for_a_scheduled_post_counts_from_its_schedule",
@@ -64,13 +64,13 @@ CLOCKS = {
         f"{CANCELLING}::test_execution_timeout_cancels_the_run_too_and_a_retry_may_go_on",
         f"{CANCELLING}::test_execution_timeout_counts_from_the_start_of_the_try_also_while_the_task_is_deferred",
         f"{CANCELLING}::test_deferring_again_prolongs_no_clock_whenever_airflow_says_that_the_try_began",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout on a worker]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout while deferred]",
+        f"{EXITS}::test_exit_cancels_the_run[execution_timeout on a worker]",
+        f"{EXITS}::test_exit_cancels_the_run[execution_timeout while deferred]",
     ],
     "the trigger's limit": [
         f"{CANCELLING}::test_when_airflow_gives_up_on_the_trigger_the_run_is_cancelled_before_the_task_fails",
         f"{OUTAGES}::test_airflows_own_limit_is_believed_only_of_a_run_that_goes_on",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[Airflow's limit on the trigger]",
+        f"{EXITS}::test_exit_cancels_the_run[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
         "sensors/test_run_sensor.py::test_a_poking_sensor_fails_at_its_own_timeout_and_leaves_the_run_alone",
@@ -91,8 +91,8 @@ CANCELS = {
         f"{CANCELLING}::test_a_kill_while_the_task_waits_cancels_the_run",
         f"{CANCELLING}::test_a_kill_while_the_start_is_under_way_cancels_the_run_as_soon_as_its_id_is_known",
         f"{CANCELLING}::test_a_kill_cancels_within_seconds_also_when_the_server_hangs",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked failed]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
+        f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked failed]",
+        f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked success]",
         f"{FAULTS}::test_the_local_mosaic_counts_what_was_promised[SIGTERM while polling]",
     ],
     "Airflow kills a worker's task because its API server is away": [
@@ -111,13 +111,13 @@ CANCELS = {
         "operators/test_run_options.py::test_a_clear_cancels_what_the_old_order_waited_for_if_its_trigger_never_did",
         "operators/test_existing_runs.py::"
         "test_a_clear_of_a_deferred_task_has_the_run_going_on_after_the_old_triggers_late_kill",
-        "airflow/test_cleared_resume.py::test_a_deferred_resume_that_is_cleared_has_its_run_going_on",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked success]",
+        "airflow/test_cleared_resume.py::test_run_continues_when_its_deferred_resume_is_cleared",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed]",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked success]",
     ],
-    "the DAG run is over its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_it_cancels_the_run"],
+    "the DAG run is over its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_run_is_cancelled"],
     "the triggerer or scheduler is restarted, moved, or dies": [
-        f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
+        f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
         "triggers/test_triggers.py::test_the_deadline_is_kept_by_the_wall_clock_over_a_restart",
     ],
     "the task's `timeout`, its `execution_timeout`, or Airflow's own limit": [
@@ -131,7 +131,7 @@ CANCELS = {
     ],
     "a `MosaicRunSensor` ends": [
         "sensors/test_run_sensor.py::test_the_sensors_trigger_cancels_nothing_when_it_is_killed",
-        "airflow/test_waiting_for_a_run.py::test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone",
+        "airflow/test_waiting_for_a_run.py::test_sensor_marked_failed_does_not_cancel_the_run",
     ],
 }
 
@@ -169,7 +169,7 @@ SERVICES = {
         *CANCELS["Airflow kills a worker's task because its API server is away"]
     ],
     "the API server, under a deferred task": [
-        f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
+        f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
     ],
 }
 
@@ -181,7 +181,7 @@ BESIDES = {
         f"{CANCELLING}::test_told_so_the_trigger_cancels_nothing",
         f"{CANCELLING}::test_told_so_a_trigger_that_is_given_up_lets_the_run_go_on",
         "operators/test_run_options.py::test_told_so_a_clear_leaves_the_old_run_alone",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed, cancel_on_kill=False]",
     ],
     "each of these clocks is believed only after one more look": [
         f"{OUTAGES}::test_a_run_that_ended_while_the_task_queued_for_a_worker_is_taken",
@@ -201,7 +201,7 @@ BESIDES = {
         "operators/test_manual_adoption.py::test_the_run_that_a_person_names_is_gone_on_with",
         "operators/test_manual_adoption.py::test_the_post_that_a_person_names_is_gone_on_with",
         "operators/test_manual_adoption.py::test_the_profile_that_a_person_names_is_gone_on_with",
-        "airflow/test_manual_adoption.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
+        "airflow/test_manual_adoption.py::test_task_adopts_the_run_of_the_variable",
     ],
     "a decision is followed once": [
         "operators/test_manual_adoption.py::test_with_a_store_a_decision_is_followed_once_and_later_clears_begin_anew",

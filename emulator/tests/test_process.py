@@ -83,7 +83,7 @@ def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--set", "sped=3"], "sped"),
         (["--set", "speed=fast"], "speed"),
