@@ -30,8 +30,8 @@ TIMEOUTS = {
         "operators/test_run_options.py::test_retry_after_the_deadline_cancels_a_running_run",
         "operators/test_existing_runs.py::test_timeout_cancels_the_run_and_fails_without_retries",
         "triggers/test_triggers.py::test_a_restart_does_not_extend_the_deadline",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[timeout on a worker]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[timeout while deferred]",
+        f"{EXITS}::test_exit_cancels_the_run[timeout on a worker]",
+        f"{EXITS}::test_exit_cancels_the_run[timeout while deferred]",
     ],
     "the wait for a post": [
         "operators/test_posts.py::test_timeout_of_a_scheduled_post_counts_from_its_schedule",
@@ -64,13 +64,13 @@ TIMEOUTS = {
         f"{CANCELLING}::test_execution_timeout_cancels_the_run_and_allows_a_retry",
         f"{CANCELLING}::test_execution_timeout_counts_while_the_task_is_deferred",
         f"{CANCELLING}::test_second_deferral_does_not_extend_the_deadline",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout on a worker]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[execution_timeout while deferred]",
+        f"{EXITS}::test_exit_cancels_the_run[execution_timeout on a worker]",
+        f"{EXITS}::test_exit_cancels_the_run[execution_timeout while deferred]",
     ],
     "the trigger's limit": [
         f"{CANCELLING}::test_trigger_timeout_cancels_the_run_before_the_task_fails",
         f"{OUTAGES}::test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[Airflow's limit on the trigger]",
+        f"{EXITS}::test_exit_cancels_the_run[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
         "sensors/test_run_sensor.py::test_second_deferral_does_not_extend_the_deadline",
@@ -86,8 +86,8 @@ CANCELS = {
         f"{CANCELLING}::test_kill_during_the_wait_cancels_the_run",
         f"{CANCELLING}::test_kill_during_the_start_cancels_the_run_once_its_id_is_known",
         f"{CANCELLING}::test_kill_cancels_within_seconds_when_the_server_hangs",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked failed]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a task on a worker is marked success]",
+        f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked failed]",
+        f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked success]",
         f"{FAULTS}::test_kill_point[SIGTERM while polling]",
     ],
     "Airflow kills a task on a worker because its API server is down": [
@@ -104,13 +104,13 @@ CANCELS = {
         "operators/test_run_options.py::test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill",
         "operators/test_run_options.py::test_clear_cancels_the_old_run_if_its_trigger_did_not",
         "operators/test_existing_runs.py::test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill",
-        "airflow/test_cleared_resume.py::test_a_deferred_resume_that_is_cleared_has_its_run_going_on",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed]",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked success]",
+        "airflow/test_cleared_resume.py::test_run_continues_when_its_deferred_resume_is_cleared",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed]",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked success]",
     ],
-    "the DAG run exceeds its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_it_cancels_the_run"],
+    "the DAG run exceeds its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_run_is_cancelled"],
     "the triggerer or the scheduler is restarted, moved, or dies": [
-        f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
+        f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
         "triggers/test_triggers.py::test_a_restart_does_not_extend_the_deadline",
     ],
     "the task's `timeout`, its `execution_timeout`, or Airflow's own limit": [
@@ -124,7 +124,7 @@ CANCELS = {
     ],
     "a `MosaicRunSensor` ends": [
         "sensors/test_run_sensor.py::test_killed_trigger_of_the_sensor_cancels_nothing",
-        "airflow/test_waiting_for_a_run.py::test_a_sensor_that_is_marked_as_failed_leaves_the_run_alone",
+        "airflow/test_waiting_for_a_run.py::test_sensor_marked_failed_does_not_cancel_the_run",
     ],
 }
 
@@ -159,7 +159,7 @@ SERVICES = {
     "reading the Variable": [f"{OUTAGES}::test_unreadable_variable_is_not_taken_for_none"],
     "the API server, while a task waits": [*CANCELS["Airflow kills a worker's task because its API server is away"]],
     "the API server, while a task is deferred": [
-        f"{EXITS}::test_what_is_restarted_changed_or_dies_under_a_deferred_task_cancels_and_starts_nothing",
+        f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
     ],
 }
 
@@ -171,7 +171,7 @@ STATEMENTS = {
         f"{CANCELLING}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
         f"{CANCELLING}::test_trigger_timeout_without_cancel_on_kill_keeps_the_run",
         "operators/test_run_options.py::test_clear_without_cancel_on_kill_keeps_the_old_run",
-        f"{EXITS}::test_an_exit_cancels_what_it_should[a deferred task is marked failed, cancel_on_kill=False]",
+        f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed, cancel_on_kill=False]",
     ],
     "reads the run or the post once more before it acts on a timeout": [
         f"{OUTAGES}::test_run_that_ended_while_the_task_was_queued_is_taken",
@@ -190,7 +190,7 @@ STATEMENTS = {
         "operators/test_manual_adoption.py::test_named_run_is_continued",
         "operators/test_manual_adoption.py::test_named_post_is_continued",
         "operators/test_manual_adoption.py::test_named_profile_is_continued",
-        "airflow/test_manual_adoption.py::test_the_task_says_what_to_set_and_follows_it_without_a_change_to_its_code",
+        "airflow/test_manual_adoption.py::test_task_adopts_the_run_of_the_variable",
     ],
     "the Variable is used once": [
         "operators/test_manual_adoption.py::test_with_a_store_a_variable_is_used_once",

@@ -21,7 +21,7 @@ SECRET_VARIABLE = "MOSAIC_EMULATOR_WEBHOOK_SECRET"  # noqa: S105 - the name of a
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     parser = argparse.ArgumentParser(
-        prog="python -m mosaic_emulator",
+        prog="mosaic-emulator",
         description="A local emulator of the Mosaic API: uploads, runs, renders, posts, and faults on request.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -97,11 +97,11 @@ def _module(name: str) -> Any:
 @contextlib.contextmanager
 def _no_pauses(dag: Any) -> Iterator[None]:
     """Remove the retry delays, which ``dag.test()`` would sleep through. Airflow's default is five minutes."""
-    wanted = {"retry_delay": timedelta(0), "retry_exponential_backoff": False, "max_retry_delay": None}
-    before = [(task, name, getattr(task, name)) for task in dag.task_dict.values() for name in wanted]
+    changes = {"retry_delay": timedelta(0), "retry_exponential_backoff": False, "max_retry_delay": None}
+    before = [(task, name, getattr(task, name)) for task in dag.task_dict.values() for name in changes]
     try:
         for task, name, _ in before:
-            setattr(task, name, wanted[name])
+            setattr(task, name, changes[name])
         yield
     finally:
         for task, name, value in before:

@@ -81,7 +81,7 @@ async def _serve(options: ServerOptions) -> None:
     await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     middleware.close()
     state.engine.reset()
-    state.post_publisher.reset()
+    state.post_publisher.tasks.cancel_all()
     state.avatars.reset()
     await state.webhooks.close()
     server.should_exit = server.force_exit = True

@@ -60,7 +60,6 @@ class State:
         self.engine = RunEngine(
             settings=settings,
             clock=self.clock,
-            counters=self.counters,
             renderer=Renderer(
                 settings=settings, clock=self.clock, media=self.media, ffmpeg=ffmpeg, uploads=self.uploads
             ),
@@ -102,14 +101,13 @@ class State:
 
     def settings_changed(self) -> None:
         """Wake all tasks that wait for a setting."""
-        self.engine.settings_changed()
-        self.post_publisher.settings_changed()
-        self.avatars.settings_changed()
+        for owner in (self.engine, self.post_publisher, self.avatars):
+            owner.tasks.settings_changed()
 
     def reset(self) -> None:
         """Reset state, settings, faults, counters and the request log."""
         self.engine.reset()
-        self.post_publisher.reset()
+        self.post_publisher.tasks.cancel_all()
         start = self._start_settings.model_copy(deep=True)
         for name in Settings.model_fields:
             setattr(self.settings, name, getattr(start, name))
@@ -172,9 +170,9 @@ class State:
 
     async def _prepare(self, node: RunNode) -> str | None:
         """Check a node's required parameters and wait for its avatar profile. Return an error message, or None."""
-        wrong = missing_param(node.template.type, node.params, self.settings, "run")
-        if wrong is not None:
-            return wrong
+        problem = missing_param(node.template.type, node.params, self.settings, "run")
+        if problem is not None:
+            return problem
         profile_id = node.params.get("avatar_profile_id")
         if node.template.type.name != "AI Avatar" or profile_id is None:
             return None

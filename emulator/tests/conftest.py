@@ -60,8 +60,8 @@ class Api:
         return str(form["video_id"])
 
     def start(self, body: dict[str, Any] | None = None, agent_id: str | None = None) -> str:
-        wanted = {"video_ids": [self.upload()]} if body is None else body
-        response = self.post(f"/agent/{agent_id or self.mosaic.agent_id}/run", wanted)
+        payload = {"video_ids": [self.upload()]} if body is None else body
+        response = self.post(f"/agent/{agent_id or self.mosaic.agent_id}/run", payload)
         assert response.status_code == 200, response.text
         return str(response.json()["run_id"])
 
@@ -125,14 +125,14 @@ def storage() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    kept = Receiver()
+    receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.events.append(json.loads(body))
-            kept.signatures.append(self.headers["X-Mosaic-Signature"])
-            self.send_response(kept.responses.pop(0) if kept.responses else 200)
+            receiver.events.append(json.loads(body))
+            receiver.signatures.append(self.headers["X-Mosaic-Signature"])
+            self.send_response(receiver.responses.pop(0) if receiver.responses else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -140,7 +140,7 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}/hook"
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield kept
+        yield receiver
         server.shutdown()

@@ -60,9 +60,9 @@ def test_created_agent_has_no_nodes(api: Api) -> None:
     body = response.json()
     agent_id = body.pop("agent_id")
     assert body == {"success": True, "operations_applied": 0, "created_nodes": []}
-    told = graph(api, agent_id)
-    assert (told["agent_nodes"], told["connections"]) == ([], [])
-    assert (told["agent"]["name"], told["agent"]["description"], told["agent"]["visibility"]) == (
+    result = graph(api, agent_id)
+    assert (result["agent_nodes"], result["connections"]) == ([], [])
+    assert (result["agent"]["name"], result["agent"]["description"], result["agent"]["visibility"]) == (
         "Nightly",
         "",
         "public",
@@ -120,10 +120,10 @@ def test_create_agent_settings(api: Api) -> None:
 
 def test_operations_build_a_runnable_graph(api: Api) -> None:
     agent_id, ids = made(api)
-    told = graph(api, agent_id)
-    assert [each["agent_node_id"] for each in told["agent_nodes"]] == [ids["in"], ids["cap"]]
-    assert told["agent_nodes"][1]["params_used"] == {"caption_style": "karaoke"}
-    assert told["connections"] == [{"source_agent_node_id": ids["in"], "target_agent_node_id": ids["cap"]}]
+    result = graph(api, agent_id)
+    assert [each["agent_node_id"] for each in result["agent_nodes"]] == [ids["in"], ids["cap"]]
+    assert result["agent_nodes"][1]["params_used"] == {"caption_style": "karaoke"}
+    assert result["connections"] == [{"source_agent_node_id": ids["in"], "target_agent_node_id": ids["cap"]}]
     run = api.finished(agent_id=agent_id)
     assert run["status"] == "completed"
     assert [each["original_node_id"] for each in run["outputs"]] == [ids["cap"]]
@@ -132,8 +132,8 @@ def test_operations_build_a_runnable_graph(api: Api) -> None:
 
 def test_nodes_of_unknown_types_run(api: Api) -> None:
     agent_id, ids = made(api, *GRAPH, node("new", UNKNOWN, anything=[1]), edge("cap", "new"))
-    told = api.get(f"/agent_nodes/{ids['new']}").json()["agent_node"]
-    assert told["node_type"] == {
+    result = api.get(f"/agent_nodes/{ids['new']}").json()["agent_node"]
+    assert result["node_type"] == {
         "node_type_id": UNKNOWN,
         "node_type_name": None,
         "docs_url": None,
@@ -170,9 +170,9 @@ def test_update_merges_params(api: Api) -> None:
 def test_deleting_a_node_deletes_its_connections(api: Api) -> None:
     agent_id, ids = made(api, *GRAPH, node("re", REFRAME), edge("cap", "re"))
     update(api, agent_id, {"op": "delete_node", "agent_node_id": ids["cap"]})
-    told = graph(api, agent_id)
-    assert [each["agent_node_id"] for each in told["agent_nodes"]] == [ids["in"], ids["re"]]
-    assert told["connections"] == []
+    result = graph(api, agent_id)
+    assert [each["agent_node_id"] for each in result["agent_nodes"]] == [ids["in"], ids["re"]]
+    assert result["connections"] == []
     assert api.get(f"/agent_nodes/{ids['cap']}").status_code == 404
 
 
@@ -228,8 +228,8 @@ def test_operations_before_an_invalid_one_can_be_kept(api: Api) -> None:
     api.mosaic.configure(atomic_operations=False)
     body = {**RENAMED, "operations": [node("a", REFRAME), edge("a", "b"), node("c", REFRAME)]}
     assert api.post(f"/agent/{DEFAULT_AGENT_ID}/update", body).status_code == 400
-    told = graph(api, DEFAULT_AGENT_ID)
-    assert (told["agent"]["name"], len(told["agent_nodes"])) == ("Renamed", 5)
+    result = graph(api, DEFAULT_AGENT_ID)
+    assert (result["agent"]["name"], len(result["agent_nodes"])) == ("Renamed", 5)
     assert api.mosaic.counts().agents_updated == 1
 
 
@@ -332,10 +332,10 @@ def test_duplicate_has_the_same_graph_with_new_ids(api: Api) -> None:
 
 def test_agents_as_in_early_2026(api: Api) -> None:
     api.mosaic.configure(agent_answer="nodes")
-    for told in (graph(api, DEFAULT_AGENT_ID), api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()):
-        assert set(told) == {"agent", "nodes"}
-        assert "visibility" not in told["agent"]
-        assert set(told["nodes"][0]) == {"id", "node_type_id", "node_type_name", "params_used"}
+    for result in (graph(api, DEFAULT_AGENT_ID), api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()):
+        assert set(result) == {"agent", "nodes"}
+        assert "visibility" not in result["agent"]
+        assert set(result["nodes"][0]) == {"id", "node_type_id", "node_type_name", "params_used"}
 
 
 def test_agent_nodes_by_run_node_id(api: Api) -> None:

@@ -109,14 +109,14 @@ def test_constructor_validates_its_arguments(argument: str, value: Any) -> None:
 
 
 def test_table_has_every_control_argument() -> None:
-    told = {
+    arguments = {
         (name, parameter)
         for name, function in inspect.getmembers(Emulator, inspect.isfunction)
         if not name.startswith("_")
         for parameter in inspect.signature(function).parameters
         if parameter != "self"
     }
-    assert told == set(TABLE)
+    assert arguments == set(TABLE)
     assert set(inspect.signature(Emulator.__init__).parameters) - {"self"} == {
         "directory", "speed", "api_key", "start_timeout", "settings",
     }  # fmt: skip

@@ -56,16 +56,16 @@ def test_hang_with_seconds_has_its_effect_after_a_disconnect(api: Api) -> None:
     until(api.mosaic.counts, lambda counts: counts.runs_started == 1)
 
 
-@pytest.mark.parametrize("wanted", [None, 7, {"date": 30}])
-def test_rate_limit(api: Api, wanted: Any) -> None:
-    api.mosaic.inject("rate_limit", **({} if wanted is None else {"retry_after": wanted}))
+@pytest.mark.parametrize("retry_after", [None, 7, {"date": 30}])
+def test_rate_limit(api: Api, retry_after: Any) -> None:
+    api.mosaic.inject("rate_limit", **({} if retry_after is None else {"retry_after": retry_after}))
     response = start(api)
     assert (response.status_code, response.json()) == (429, {"detail": "Too many requests"})
     after = response.headers.get("retry-after")
-    if isinstance(wanted, dict):
+    if isinstance(retry_after, dict):
         assert 25 <= parsedate_to_datetime(after).timestamp() - time.time() <= 31
     else:
-        assert after == (None if wanted is None else "7")
+        assert after == (None if retry_after is None else "7")
     assert api.mosaic.counts().runs_started == 0
 
 

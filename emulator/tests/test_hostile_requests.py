@@ -56,8 +56,8 @@ def test_overlong_range_is_ignored(api: Api) -> None:
     assert response.status_code == 200
 
 
-def send_all(connection: socket.socket, pieces: Iterator[int]) -> None:
-    for _ in pieces:
+def send_all(connection: socket.socket, chunks: Iterator[int]) -> None:
+    for _ in chunks:
         connection.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
 
 
@@ -71,10 +71,10 @@ def test_endless_response_of_a_receiver_is_dropped(api: Api) -> None:
         with connection:
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            pieces = iter(range(4096))
+            chunks = iter(range(4096))
             with pytest.raises(OSError, match=r"reset|pipe"):
-                send_all(connection, pieces)
-    assert next(pieces) < 1024
+                send_all(connection, chunks)
+    assert next(chunks) < 1024
 
 
 NO_URLS = ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://:80/", "http:///a", "ftp://a/b", ""]

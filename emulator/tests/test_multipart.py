@@ -32,9 +32,9 @@ def read(data: bytes, lengths: list[int]) -> list[bytes]:
     found: list[bytes] = []
     while (part := reader.next_part()) is not None:
         assert part.name == f"f{len(found)}"
-        pieces: list[bytes] = []
-        reader.stream(lambda piece, pieces=pieces: pieces.append(bytes(piece)))  # type: ignore[misc]
-        found.append(b"".join(pieces))
+        chunks: list[bytes] = []
+        reader.stream(lambda chunk, chunks=chunks: chunks.append(bytes(chunk)))  # type: ignore[misc]
+        found.append(b"".join(chunks))
     return found
 
 

@@ -96,12 +96,12 @@ def test_notifications_by_channel(api: Api) -> None:
     api.mosaic.configure(notification_channels=["email", "slack"])
     run_id = api.start(body=URL)
     api.end(run_id)
-    told = listed(api, f"/agent_run/{run_id}/notifications", "notifications")
-    assert {each["channel"] for each in told} == {"email", "slack"}
+    result = listed(api, f"/agent_run/{run_id}/notifications", "notifications")
+    assert {each["channel"] for each in result} == {"email", "slack"}
     again = listed(api, f"/agent_run/{run_id}/notifications", "notifications")
-    assert [each["id"] for each in again] == [each["id"] for each in told]
-    kept = listed(api, f"/agent_run/{run_id}/notification_configurations", "notification_configurations")
-    assert [each["channels"] for each in kept] == [["email", "slack"]] * 4
+    assert [each["id"] for each in again] == [each["id"] for each in result]
+    stored = listed(api, f"/agent_run/{run_id}/notification_configurations", "notification_configurations")
+    assert [each["channels"] for each in stored] == [["email", "slack"]] * 4
 
 
 @pytest.mark.parametrize("what", ["progress", "tasks", "notifications", "notification_configurations"])
@@ -148,10 +148,10 @@ def test_storage_triggers_and_folders(api: Api) -> None:
     folders = listed(api, f"/storage_trigger/{DRIVE_TRIGGER_ID}/folders", "folders")
     by_id = {each["watcher"]["folder_id"]: each for each in folders}
     assert by_id[DRIVE_FOLDER]["is_active"] is True
-    gone = next(each for each in folders if not each["is_active"])
-    assert gone["deleted_at"] is not None
-    assert gone["last_event_at"] is None
-    assert gone["last_error"] is not None
+    deleted = next(each for each in folders if not each["is_active"])
+    assert deleted["deleted_at"] is not None
+    assert deleted["last_event_at"] is None
+    assert deleted["last_error"] is not None
     active = listed(api, f"/storage_trigger/{DRIVE_TRIGGER_ID}/folders", "folders", is_active="true")
     assert [each["watcher"]["folder_id"] for each in active] == [DRIVE_FOLDER]
     assert listed(api, f"/storage_trigger/{BUCKET_TRIGGER_ID}/folders", "folders") == []

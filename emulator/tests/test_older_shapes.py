@@ -58,8 +58,8 @@ def test_avatar_status_key(api: Api) -> None:
     sources = {"video_url": "https://cdn.example.org/host.mp4"}
     made = api.post("/avatar-profiles/create", {"name": "Host", "sources": sources}).json()
     where = f"/avatar-profiles/{made['id']}"
-    seen = until(lambda: api.get(where).json(), lambda profile: profile["processing_status"] == "ready")
-    assert "status" not in seen
+    shown = until(lambda: api.get(where).json(), lambda profile: profile["processing_status"] == "ready")
+    assert "status" not in shown
 
 
 @pytest.mark.parametrize("status", [201, 204])

@@ -173,8 +173,8 @@ def test_undeletable_platforms(api: Api) -> None:
 @pytest.mark.parametrize("place", ["body", "query"])
 def test_delete_one_destination(api: Api, place: str) -> None:
     post_id = create(api, YOUTUBE, X, schedule_date=soon(0.1))
-    wanted = {"social_connection_id": X}
-    response = delete(api, post_id, wanted) if place == "body" else delete(api, post_id, **wanted)
+    expected = {"social_connection_id": X}
+    response = delete(api, post_id, expected) if place == "body" else delete(api, post_id, **expected)
     assert response.status_code == 200
     post = api.post_end(post_id)
     assert post["status"] == "posted"
@@ -217,15 +217,15 @@ def comments(api: Api, post_id: str, **query: Any) -> list[dict[str, Any]]:
 def test_comment_order(api: Api) -> None:
     api.mosaic.configure(list_order="oldest", timestamps="microseconds")
     post_id = published(api, YOUTUBE, X)
-    seen = comments(api, post_id)
-    times = [each["created_at"] for each in seen]
+    shown = comments(api, post_id)
+    times = [each["created_at"] for each in shown]
     assert times[-2:] == [None, None]
     assert times[:-2] == sorted(times[:-2], reverse=True)
-    assert [each["platform"] for each in seen[:2]] == ["x", "youtube"]
-    assert any(each["replies"] for each in seen)
+    assert [each["platform"] for each in shown[:2]] == ["x", "youtube"]
+    assert any(each["replies"] for each in shown)
     first = api.get(f"/social/post/{post_id}/comments", params={"limit": 4}).json()
     rest = api.get(f"/social/post/{post_id}/comments", params={"limit": 4, "cursor": first["next_cursor"]}).json()
-    assert first["comments"] + rest["comments"] == seen
+    assert first["comments"] + rest["comments"] == shown
     assert {each["platform"] for each in comments(api, post_id, social_connection_id=X)} == {"x"}
 
 

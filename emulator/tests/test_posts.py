@@ -164,6 +164,6 @@ def test_post_filters(api: Api) -> None:
 def test_post_of_one_account(api: Api) -> None:
     body = {"post": "x", "destinations": [{"social_connection_id": each} for each in (YOUTUBE, LIVE)]}
     post_id = api.post("/social/post", body).json()["post_id"]
-    seen = api.get(f"/social/post/{post_id}", params={"social_connection_id": LIVE}).json()
-    assert [each["social_connection_id"] for each in seen["destinations"]] == [LIVE]
+    shown = api.get(f"/social/post/{post_id}", params={"social_connection_id": LIVE}).json()
+    assert [each["social_connection_id"] for each in shown["destinations"]] == [LIVE]
     assert api.get(f"/social/post/{post_id}", params={"social_connection_id": X}).status_code == 404

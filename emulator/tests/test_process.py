@@ -49,29 +49,29 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_command_prints_its_url_and_stops(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready.json"
-    kept = tmp_path / "kept"
-    options = ["--port", "0", "--ready-file", str(ready), "--directory", str(kept), "--api-key", "mk_other"]
+    directory = tmp_path / "kept"
+    options = ["--port", "0", "--ready-file", str(ready), "--directory", str(directory), "--api-key", "mk_other"]
     with command(*options, "--set", "hold_runs=true", "--set", "whoami=user", "--speed", "3") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        told = json.loads(ready.read_text())
-        assert told["pid"] == process.pid
-        assert told["api_key"] == "mk_other"
-        assert told["url"] in line
+        ready_info = json.loads(ready.read_text())
+        assert ready_info["pid"] == process.pid
+        assert ready_info["api_key"] == "mk_other"
+        assert ready_info["url"] in line
         assert "mk_other" not in line
         headers = {"Authorization": "Bearer mk_other"}
-        with httpx.Client(base_url=told["url"], headers=headers, trust_env=False) as client:
+        with httpx.Client(base_url=ready_info["url"], headers=headers, trust_env=False) as client:
             assert "user_id" in client.get("/whoami").json()
             settings = client.get("/_emulator/settings").json()
             assert (settings["hold_runs"], settings["speed"]) == (True, 3)
             client.post("/_emulator/faults", json={"kind": "hang", "times": None})
-            where = urlsplit(told["url"])
+            where = urlsplit(ready_info["url"])
             with socket.create_connection((where.hostname, where.port)) as hanging:
                 hanging.sendall(b"GET /agents HTTP/1.1\r\nHost: x\r\n\r\n")
                 until(lambda: client.get("/_emulator/counts").json()["faults_used"], bool)
                 process.send_signal(number)
                 assert process.wait(timeout=5) == 0
-        assert kept.is_dir()
+        assert directory.is_dir()
 
 
 def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--set", "sped=3"], "sped"),
         (["--set", "speed=fast"], "speed"),
@@ -91,10 +91,10 @@ def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
         (["--speed", "0"], "speed"),
     ],
 )
-def test_unknown_setting_is_an_error(arguments: list[str], said: str) -> None:
+def test_unknown_setting_is_an_error(arguments: list[str], output: str) -> None:
     done = subprocess.run([*MODULE, "--port", "0", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert output in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -29,8 +29,8 @@ def test_video_inputs_for_a_single_input(api: Api) -> None:
     entry = {"agent_node_id": INPUT, "video_urls": [URL], "input_clip_start_ms": 0, "input_clip_end_ms": 1500}
     run_id = api.start(body={"video_inputs": [entry]})
     assert api.end(run_id)["status"] == "completed"
-    kept = api.mosaic.runs()[0]["inputs"][0]
-    assert (kept["start_ms"], kept["end_ms"]) == (0, 1500)
+    stored = api.mosaic.runs()[0]["inputs"][0]
+    assert (stored["start_ms"], stored["end_ms"]) == (0, 1500)
 
 
 def test_two_video_inputs(api: Api) -> None:

@@ -109,17 +109,17 @@ def started(
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
 def test_warning_when_other_machines_can_connect(tmp_path: Path, host: str, warned: bool) -> None:
-    for process, told in started(tmp_path, "--host", host):
-        httpx.get(f"{told['url']}/_emulator/counts", trust_env=False).raise_for_status()
+    for process, ready_info in started(tmp_path, "--host", host):
+        httpx.get(f"{ready_info['url']}/_emulator/counts", trust_env=False).raise_for_status()
         process.terminate()
-        said = process.communicate(timeout=10)[1]
-        assert ("Warning" in said and "no key" in said and host in said) == warned
-        assert warned or said == ""
+        output = process.communicate(timeout=10)[1]
+        assert ("Warning" in output and "no key" in output and host in output) == warned
+        assert warned or output == ""
 
 
 def test_allow_host(tmp_path: Path) -> None:
-    for _, told in started(tmp_path, "--allow-host", "Mosaic"):
-        get = f"{told['url']}/_emulator/counts"
+    for _, ready_info in started(tmp_path, "--allow-host", "Mosaic"):
+        get = f"{ready_info['url']}/_emulator/counts"
         assert httpx.get(get, headers={"Host": "mosaic:8765"}, trust_env=False).status_code == 200
         assert httpx.get(get, headers={"Host": "other:8765"}, trust_env=False).status_code == 403
 
@@ -136,10 +136,10 @@ def arguments_of(pid: int) -> str:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
 def test_no_secret_in_process_arguments() -> None:
     with Emulator(api_key=KEY, webhook_secret=SECRET, signature_mark=MARK) as mosaic:
-        told = arguments_of(mosaic.pid)
-        assert "emulator" in told
+        ready_info = arguments_of(mosaic.pid)
+        assert "emulator" in ready_info
         for each in (KEY, SECRET, MARK):
-            assert each not in told
+            assert each not in ready_info
         assert mosaic.settings()["webhook_secret"] == SECRET
         headers = {"Authorization": f"Bearer {KEY}"}
         assert httpx.get(f"{mosaic.url}/whoami", headers=headers, trust_env=False).status_code == 200
@@ -147,9 +147,9 @@ def test_no_secret_in_process_arguments() -> None:
 
 def test_command_reads_secrets_from_the_environment(tmp_path: Path) -> None:
     variables = {"MOSAIC_EMULATOR_API_KEY": KEY, "MOSAIC_EMULATOR_WEBHOOK_SECRET": SECRET}
-    for process, told in started(tmp_path, **variables):
-        assert told["api_key"] == KEY
-        assert httpx.get(f"{told['url']}/_emulator/settings", trust_env=False).json()["webhook_secret"] == SECRET
+    for process, ready_info in started(tmp_path, **variables):
+        assert ready_info["api_key"] == KEY
+        assert httpx.get(f"{ready_info['url']}/_emulator/settings", trust_env=False).json()["webhook_secret"] == SECRET
         process.terminate()
         out, errors = process.communicate(timeout=10)
         assert KEY not in out + errors
@@ -203,9 +203,9 @@ def test_failure_log_has_no_secrets(tmp_path: Path) -> None:
     )
     try:
         until(ready.exists, bool, seconds=30)
-        told = json.loads(ready.read_text())
+        ready_info = json.loads(ready.read_text())
         headers = {"Authorization": f"Bearer {KEY}"}
-        with httpx.Client(base_url=told["url"], headers=headers, trust_env=False) as client:
+        with httpx.Client(base_url=ready_info["url"], headers=headers, trust_env=False) as client:
             form = client.post("/uploads/video/get_upload_url").json()
             agents = client.get("/agents").json()["agents"]
             agent = next(each for each in agents if each["name"] == "Shorts maker")["id"]

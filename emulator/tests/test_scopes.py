@@ -11,7 +11,7 @@ READ_ALL = ["agents:read", "agent_runs:read", "triggers:read"]
 
 def real(template: str) -> str:
     """Return a path of the template with unknown ids."""
-    return "/".join("none" if piece.startswith("{") else piece for piece in template.split("/"))
+    return "/".join("none" if part.startswith("{") else part for part in template.split("/"))
 
 
 def test_documented_scopes_belong_to_endpoints() -> None:

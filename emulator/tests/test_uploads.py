@@ -56,8 +56,8 @@ def test_upload(api: Api, storage: httpx.Client, asset_type: str, limit: int) ->
     for _ in range(2):
         final = api.post(f"/uploads/{asset_type}/finalize_upload", {key: reserved[key]})
         assert (final.status_code, final.json()) == (200, {key: reserved[key]})
-    (kept,) = api.mosaic.uploads()
-    assert Path(kept["path"]).read_bytes() == b"\r\n--a-boundar\r\nbytes\r\n"
+    (upload,) = api.mosaic.uploads()
+    assert Path(upload["path"]).read_bytes() == b"\r\n--a-boundar\r\nbytes\r\n"
     counts = api.mosaic.counts()
     assert (counts.uploads_started, counts.uploads_stored, counts.uploads_finalized) == (1, 1, 1)
     assert counts.bytes_stored == 22
@@ -232,8 +232,8 @@ def test_discard_uploads(api: Api) -> None:
     api.mosaic.configure(discard_uploads=True)
     run = api.finished(body={"video_ids": [api.upload(bytes(12345))]})
     assert run["status"] == "completed"
-    (kept,) = api.mosaic.uploads()
-    assert (kept["size"], kept["path"]) == (12345, None)
+    (upload,) = api.mosaic.uploads()
+    assert (upload["size"], upload["path"]) == (12345, None)
     assert api.mosaic.counts().bytes_stored == 12345
 
 
@@ -278,7 +278,7 @@ def test_memory_is_constant_for_a_large_file(api: Api, storage: httpx.Client) ->
     run = api.end(api.start(body={"video_ids": [video_id]}))
     received = 0
     with storage.stream("GET", run["outputs"][0]["video_url"]) as response:
-        for piece in response.iter_raw(1 << 20):
-            received += len(piece)
+        for chunk in response.iter_raw(1 << 20):
+            received += len(chunk)
     assert received == size
     assert peak() - before < 32 << 10

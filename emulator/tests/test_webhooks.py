@@ -120,19 +120,19 @@ def test_webhook_delay(api: Api, receiver: Receiver) -> None:
     finished(receiver)
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_webhook_on_cancel(api: Api, receiver: Receiver, told: bool) -> None:
-    api.mosaic.configure(hold_runs=True, webhook_on_cancel=told)
+@pytest.mark.parametrize("sent", [False, True])
+def test_webhook_on_cancel(api: Api, receiver: Receiver, sent: bool) -> None:
+    api.mosaic.configure(hold_runs=True, webhook_on_cancel=sent)
     run_id = api.start(body={**URLS, "callback_url": receiver.url})
     api.post(f"/agent_run/{run_id}/cancel")
     # All deliveries have started. A resumed run sends more.
     api.mosaic.configure(hold_runs=False)
     api.post(f"/agent_run/{run_id}/resume")
     # The order of deliveries is not defined.
-    counted = {"RUN_STARTED": 2, "RUN_FINISHED": 2 if told else 1}
+    counted = {"RUN_STARTED": 2, "RUN_FINISHED": 2 if sent else 1}
     until(receiver.flags, lambda flags: {flag: flags.count(flag) for flag in counted} == counted)
     ends = sorted(event["status"] for event in receiver.events if event["flag"] == "RUN_FINISHED")
-    assert ends == (["cancelled", "completed"] if told else ["completed"])
+    assert ends == (["cancelled", "completed"] if sent else ["completed"])
 
 
 def test_run_started_webhook_contains_the_inputs(api: Api, receiver: Receiver) -> None:

@@ -29,12 +29,12 @@ def test_workspace_of_a_created_agent(api: Api) -> None:
     by_body = made(api, {"name": "by body", "workspace_id": SECOND_WORKSPACE_ID})
     by_header = made(api, {"name": "by header"}, SECOND)
     by_neither = made(api, {"name": "by neither"})
-    seen = {each["id"] for each in api.get("/agents", headers=SECOND).json()["agents"]}
-    assert seen == {by_body, by_header}
+    visible = {each["id"] for each in api.get("/agents", headers=SECOND).json()["agents"]}
+    assert visible == {by_body, by_header}
     first = {each["id"] for each in api.get("/agents", headers=FIRST).json()["agents"]}
     assert by_neither in first
-    assert not seen & first
-    assert seen | first == {each["id"] for each in api.get("/agents").json()["agents"]}
+    assert not visible & first
+    assert visible | first == {each["id"] for each in api.get("/agents").json()["agents"]}
 
 
 def test_header_hides_the_other_workspace(api: Api) -> None:
@@ -86,12 +86,12 @@ def test_storage_triggers_are_in_the_primary_workspace(api: Api) -> None:
 
 def test_query_must_match_the_header(api: Api) -> None:
     api.start(URL)
-    for wanted, headers, found in (
+    for expected, headers, found in (
         (WORKSPACE_ID, {}, 1),
         (SECOND_WORKSPACE_ID, {}, 0),
         (WORKSPACE_ID, FIRST, 1),
     ):
-        response = api.get("/pipeline_runs", params={"workspace_id": wanted}, headers=headers)
+        response = api.get("/pipeline_runs", params={"workspace_id": expected}, headers=headers)
         assert len(response.json()["pipeline_runs"]) == found
     assert api.get("/pipeline_runs", params={"workspace_id": WORKSPACE_ID}, headers=SECOND).status_code == 400
     assert api.http.post("/agent/create", json={"workspace_id": WORKSPACE_ID}, headers=SECOND).status_code == 400

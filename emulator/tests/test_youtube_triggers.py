@@ -37,17 +37,17 @@ def test_new_agent_has_no_triggers(api: Api) -> None:
 
 
 def test_add_channels_response(api: Api) -> None:
-    told = add(api, ONE, "https://www.youtube.com/@demo", "@demo", filter_options=LONG)
-    assert set(told) == {"message", "channel_ids", "channels", "filter_options", "youtube_channel_details"}
-    demo = told["channel_ids"][1]
+    result = add(api, ONE, "https://www.youtube.com/@demo", "@demo", filter_options=LONG)
+    assert set(result) == {"message", "channel_ids", "channels", "filter_options", "youtube_channel_details"}
+    demo = result["channel_ids"][1]
     assert re.fullmatch(r"UC[\w-]{22}", demo)
-    assert told["channel_ids"] == [ONE, demo]
-    assert told["channels"] == [
+    assert result["channel_ids"] == [ONE, demo]
+    assert result["channels"] == [
         {"input": ONE, "channel_id": ONE},
         {"input": "https://www.youtube.com/@demo", "channel_id": demo},
         {"input": "@demo", "channel_id": demo},
     ]
-    assert told["filter_options"] == LONG
+    assert result["filter_options"] == LONG
     (trigger,) = triggers(api)
     assert (trigger["type"], trigger["youtube_channels"], trigger["filter_options"]) == ("youtube", [ONE, demo], LONG)
     assert trigger["youtube_channel_details"][1]["channel_handle"] == "@demo"
@@ -188,8 +188,8 @@ def test_webhooks_of_a_triggered_run(api: Api, receiver: Receiver) -> None:
     assert run is not None
     api.end(run["run_id"])
     until(lambda: receiver.flags().count("RUN_FINISHED"), lambda count: count == 1)
-    told = receiver.events[0]["triggered_by"]
-    assert (told["type"], told["trigger_id"], told["channel_id"], told["video_title"]) == (
+    result = receiver.events[0]["triggered_by"]
+    assert (result["type"], result["trigger_id"], result["channel_id"], result["video_title"]) == (
         "youtube",
         trigger_id,
         ONE,
@@ -230,8 +230,8 @@ def test_new_files_start_a_run(api: Api) -> None:
 def test_triggers_of_copied_and_deleted_agents(api: Api) -> None:
     add(api, ONE)
     copies = []
-    for wanted in (False, True):
-        api.mosaic.configure(duplicate_triggers=wanted)
+    for expected in (False, True):
+        api.mosaic.configure(duplicate_triggers=expected)
         copy = api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()["agent"]["id"]
         copies.append([each["youtube_channels"] for each in api.get(f"/agent/{copy}/triggers").json()])
     assert copies == [[], [[ONE]]]

@@ -105,11 +105,11 @@ class Ledger:
         self._top_up()
 
     def _top_up(self) -> None:
-        wanted, balance = self.auto_topup, self._settings.credits
-        if balance is None or not wanted["enabled"] or not self.can_top_up or wanted["quantity"] <= 0:
+        top_up, balance = self.auto_topup, self._settings.credits
+        if balance is None or not top_up["enabled"] or not self.can_top_up or top_up["quantity"] <= 0:
             return
-        if balance < wanted["threshold"]:
-            self._settings.credits = balance + wanted["quantity"]
+        if balance < top_up["threshold"]:
+            self._settings.credits = balance + top_up["quantity"]
             self._counters.add("top_ups")
 
     # Purchases

@@ -6,18 +6,17 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mosaic_emulator.agents.tile_params import defaults, invalid_param, missing_param
 from mosaic_emulator.catalogue import INPUT_TYPE, NODE_TYPES_BY_ID, Agent, AgentNode, node_type
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.settings import Settings
 
 
-class Operation(BaseModel):
+class Operation(RequestBody):
     """Base class of operations."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     op: str
 

@@ -7,8 +7,6 @@ import copy
 import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from email.utils import format_datetime
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -63,11 +61,11 @@ class BufferedResponse:
 
     def with_body(self, body: bytes, content_type: bytes | None = None) -> BufferedResponse:
         """Return this response with another body."""
-        kept = [(name, value) for name, value in self.headers if name != b"content-length"]
+        headers = [(name, value) for name, value in self.headers if name != b"content-length"]
         if content_type is not None:
-            kept = [(name, value) for name, value in kept if name != b"content-type"]
-            kept.append((b"content-type", content_type))
-        return BufferedResponse(self.status, kept, body)
+            headers = [(name, value) for name, value in headers if name != b"content-type"]
+            headers.append((b"content-type", content_type))
+        return BufferedResponse(self.status, headers, body)
 
 
 class FaultMiddleware:
@@ -146,78 +144,74 @@ class FaultMiddleware:
     async def _serve(
         self, scope: Scope, body: bytes, fault: Fault | None, receive: Receive, send: Send
     ) -> BufferedResponse | None:
-        kind = fault.kind if fault is not None else ""
+        """Serve a request with its fault. Return the response, or None if none was sent completely."""
         if fault is None:
             response = await self._call_routes(scope, body, None)
             await self._send(response, send)
             return response
+        replacement = self._replacement(fault, scope)
+        if replacement is not None and not _has_effect(fault):
+            self._schedule_effect(fault, scope, body)
+            await self._send(replacement, send)
+            return replacement
         transport = scope.get("mosaic.transport")
-        early_response = await self._early_response(fault, scope, body)
-        if early_response is not None:
-            await self._send(early_response, send)
-            return early_response
-        if kind == "reset" and fault.option("when", "before") == "before":
-            connection_faults.reset(transport)
-            await _wait_for_disconnect(receive)
-            return None
-        if kind == "hang" and fault.option("when", "before") == "before" and not await self._hang(fault, receive):
-            await self._close_connection(transport, receive)
+        if await self._interrupt("before", fault, transport, receive):
             return None
         response = await self._call_routes(scope, body, fault)
-        if kind == "hang" and fault.option("when") == "after" and not await self._hang(fault, receive):
+        if await self._interrupt("after", fault, transport, receive):
+            return None
+        if fault.kind == "truncated_json" and fault.option("how", "short") == "short":
+            await self._send(response, send, only=_half(response.body))
             await self._close_connection(transport, receive)
             return None
-        if kind == "reset":
-            connection_faults.reset(transport)
-            await _wait_for_disconnect(receive)
-            return None
-        if kind == "answer_lost":
-            await self._close_connection(transport, receive)
-            return None
-        if kind == "server_error":
-            response = self._server_error(fault)
-        elif kind == "empty":
-            response = BufferedResponse(fault.option("status", 200), [(b"content-length", b"0")])
-        elif kind == "html":
-            response = BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
-        elif kind == "refusal":
-            response = _refusal(fault)
-        elif kind == "unknown_status":
-            response = response.with_body(_with_status(response.body, fault.option("status", "under_review")))
-        elif kind == "truncated_json":
-            half = response.body[: max(len(response.body) // 2, 1)]
-            if fault.option("how", "short") == "short":
-                await self._send(response, send, only=half)
-                await self._close_connection(transport, receive)
-                return None
-            response = response.with_body(half)
-        if kind == "slow_body":
-            chunks, seconds = fault.option("pieces", 10), fault.option("seconds", 2.0)
-            await self._send(response, send, chunks=chunks, pause=seconds / chunks)
-        else:
-            await self._send(response, send)
+        response = replacement or _changed(response, fault)
+        chunks = fault.option("pieces", 10) if fault.kind == "slow_body" else 1
+        await self._send(response, send, chunks=chunks, pause=fault.option("seconds", 2.0) / chunks)
         return response
 
-    async def _early_response(self, fault: Fault, scope: Scope, body: bytes) -> BufferedResponse | None:
-        """Return the response of a fault that prevents the request from having an effect."""
+    def _replacement(self, fault: Fault, scope: Scope) -> BufferedResponse | None:
+        """Return the response that a fault sends instead of the API's, if any."""
         if fault.kind in ERROR_FAULTS:
-            response = error_response(ERROR_FAULTS[fault.kind], self._state.settings, self._retry_after(fault))
+            response = error_response(
+                ERROR_FAULTS[fault.kind], self._state.settings, fault.retry_after(self._state.clock.now())
+            )
             return BufferedResponse.of(response)
         if fault.kind == "redirect":
             location = fault.option("location", f"{self._state.media.base_url}/redirected{scope['path']}")
             return BufferedResponse(fault.option("status", 307), [(b"location", str(location).encode())])
-        if fault.kind == "html" and not fault.option("effect", False):
-            return BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
-        if fault.kind == "refusal" and not fault.option("effect", False):
-            return _refusal(fault)
-        if fault.kind == "server_error" and not fault.option("effect", False):
-            delay = fault.option("effect_after")
-            if delay is not None:
-                task = asyncio.create_task(self._call_routes_later(delay, dict(scope), body))
-                self._delayed_tasks.add(task)
-                task.add_done_callback(self._delayed_tasks.discard)
+        if fault.kind == "server_error":
             return self._server_error(fault)
+        if fault.kind == "html":
+            return BufferedResponse(200).with_body(HTML, b"text/html; charset=utf-8")
+        if fault.kind == "refusal":
+            error = fault.option("error", "The request was refused")
+            return BufferedResponse.of(json_response({"success": False, "error": error}))
+        if fault.kind == "empty":
+            return BufferedResponse(fault.option("status", 200))
         return None
+
+    async def _interrupt(self, when: str, fault: Fault, transport: Any, receive: Receive) -> bool:
+        """Close the connection if the fault does so before or after the effect. Return whether it did."""
+        if fault.kind == "answer_lost" and when == "after":
+            await self._close_connection(transport, receive)
+            return True
+        if fault.kind not in ("hang", "reset") or fault.option("when", "before") != when:
+            return False
+        if fault.kind == "hang":
+            if await self._hang(fault, receive):
+                return False
+            await self._close_connection(transport, receive)
+            return True
+        connection_faults.reset(transport)
+        await _wait_for_disconnect(receive)
+        return True
+
+    def _schedule_effect(self, fault: Fault, scope: Scope, body: bytes) -> None:
+        delay = fault.option("effect_after")
+        if delay is not None:
+            task = asyncio.create_task(self._call_routes_later(delay, dict(scope), body))
+            self._delayed_tasks.add(task)
+            task.add_done_callback(self._delayed_tasks.discard)
 
     async def _call_routes_later(self, delay: float, scope: Scope, body: bytes) -> None:
         await asyncio.sleep(delay)
@@ -225,23 +219,13 @@ class FaultMiddleware:
 
     def _server_error(self, fault: Fault) -> BufferedResponse:
         status = fault.option("status", 500)
-        headers = self._retry_after(fault)
+        headers = fault.retry_after(self._state.clock.now())
         if fault.option("body", "json") == "html":
             response = BufferedResponse(status).with_body(HTML, b"text/html")
             response.headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
             return response
         error = ApiError(status, "Something went wrong", code="internal_server_error")
         return BufferedResponse.of(error_response(error, self._state.settings, headers))
-
-    def _retry_after(self, fault: Fault) -> dict[str, str]:
-        """Return the header ``Retry-After``: seconds, or an HTTP date for ``{"date": seconds}``."""
-        retry_after = fault.option("retry_after")
-        if retry_after is None:
-            return {}
-        if isinstance(retry_after, dict):
-            moment = self._state.clock.now() + timedelta(seconds=retry_after["date"])
-            return {"Retry-After": format_datetime(moment, usegmt=True)}
-        return {"Retry-After": str(retry_after)}
 
     async def _hang(self, fault: Fault, receive: Receive) -> bool:
         """
@@ -327,19 +311,31 @@ class FaultMiddleware:
         return other_method
 
     async def _handle_api_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)  # noqa: S101 - registered for it alone
+        assert isinstance(error, ApiError)  # noqa: S101 - registered for it only
         return error_response(error, self._state.settings)
 
     async def _handle_http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it only
         refusal = ApiError(error.status_code, str(error.detail))
         return error_response(refusal, self._state.settings, dict(error.headers or {}))
 
 
-def _refusal(fault: Fault) -> BufferedResponse:
-    """Return a 200 whose body reports an error."""
-    body = {"success": False, "error": fault.option("error", "The request was refused")}
-    return BufferedResponse.of(json_response(body))
+def _has_effect(fault: Fault) -> bool:
+    """Return whether a request has its effect although its response is replaced."""
+    return fault.kind == "empty" or bool(fault.option("effect", False))
+
+
+def _half(body: bytes) -> bytes:
+    return body[: max(len(body) // 2, 1)]
+
+
+def _changed(response: BufferedResponse, fault: Fault) -> BufferedResponse:
+    """Return the API's response as a fault changes it."""
+    if fault.kind == "unknown_status":
+        return response.with_body(_with_status(response.body, fault.option("status", "under_review")))
+    if fault.kind == "truncated_json":
+        return response.with_body(_half(response.body))
+    return response
 
 
 def _is_control_path(method: str, path: str) -> bool:

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from mosaic_emulator.core.background import BackgroundTasks
 from mosaic_emulator.media import SAMPLE_VIDEO, MediaStore, StoredObject
 from mosaic_emulator.settings import Settings
 
@@ -32,27 +33,17 @@ class AvatarProfiles:
     def __init__(self, *, settings: Settings, media: MediaStore) -> None:
         self._settings = settings
         self._media = media
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._settings_changed = asyncio.Event()
+        self.tasks = BackgroundTasks()
         self.profiles: dict[str, AvatarProfile] = {}
 
     def add(self, profile: AvatarProfile) -> None:
         """Add a profile and start processing it."""
         self.profiles[profile.id] = profile
-        task = asyncio.create_task(self._process(profile))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def settings_changed(self) -> None:
-        """Wake the profiles that wait for a setting."""
-        self._settings_changed.set()
-        self._settings_changed = asyncio.Event()
+        self.tasks.start(profile.id, self._process(profile))
 
     def reset(self) -> None:
         """Remove all profiles."""
-        for task in self._tasks:
-            task.cancel()
-        self._tasks.clear()
+        self.tasks.cancel_all()
         self.profiles.clear()
 
     async def wait_until_ready(self, profile_id: str) -> str | None:
@@ -82,8 +73,7 @@ class AvatarProfiles:
         await self._wait()
         profile.status = "processing"
         await self._wait()
-        while self._settings.hold_avatars:
-            await self._settings_changed.wait()
+        await self.tasks.wait_while(lambda: self._settings.hold_avatars)
         profile.message = self._settings.failing_avatars.get(profile.name)
         profile.status = "failed" if profile.message is not None else "ready"
         if profile.status == "ready" and profile.preview is None:

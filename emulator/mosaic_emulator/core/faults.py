@@ -6,6 +6,8 @@ import random
 import re
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -89,6 +91,13 @@ class Fault:
     def option(self, name: str, default: Any = None) -> Any:
         """Return an option of the fault."""
         return self.options.get(name, default)
+
+    def retry_after(self, now: datetime) -> dict[str, str]:
+        """Return the header ``Retry-After``: seconds, or an HTTP date for ``{"date": seconds}``."""
+        value = self.option("retry_after")
+        if isinstance(value, dict):
+            value = format_datetime(now + timedelta(seconds=value["date"]), usegmt=True)
+        return {} if value is None else {"Retry-After": str(value)}
 
     def matches(self, method: str, path: str, template: str) -> bool:
         """Return whether the fault applies to a request."""

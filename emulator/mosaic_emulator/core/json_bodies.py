@@ -1,12 +1,20 @@
-"""Parsing of JSON request bodies."""
+"""JSON request bodies."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict
+
 MAX_BODY: Final = 16 << 20
 MAX_DEPTH: Final = 64
+
+
+class RequestBody(BaseModel):
+    """Base class of request bodies. Keeps unknown fields: ``unknown_body_fields`` decides about them."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 def load_json(body: bytes) -> Any:

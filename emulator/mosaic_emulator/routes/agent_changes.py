@@ -7,11 +7,12 @@ import uuid
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.agents.graph_draft import OPERATIONS, GraphDraft, Operation
 from mosaic_emulator.catalogue import Agent, AgentNode
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.routes.agents import find_agent
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -22,10 +23,8 @@ router = APIRouter()
 GRAPH_FIELDS: Final = frozenset({"graph", "nodes", "connections", "create_video_input_node"})
 
 
-class Metadata(BaseModel):
+class Metadata(RequestBody):
     """Metadata of an agent. A missing field is not changed."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = Field("", min_length=1, max_length=120)
     description: str = Field("", max_length=5000)
@@ -143,9 +142,9 @@ async def delete_agent(agent_id: str, context: Context) -> Response:
     """Delete an agent with its tiles and triggers. Its runs are kept."""
     context.require_empty_body()
     state = context.state
-    gone = {"success": True, "agent_id": agent_id, "message": "Agent removed"}
+    response = {"success": True, "agent_id": agent_id, "message": "Agent removed"}
     if agent_id in state.deleted_agents and context.settings.repeated_delete == 200:
-        return context.respond(gone, body_required=False)
+        return context.respond(response, body_required=False)
     agent = find_agent(context, agent_id)
     del state.agents[agent.id]
     state.deleted_agents.add(agent.id)
@@ -155,7 +154,7 @@ async def delete_agent(agent_id: str, context: Context) -> Response:
             if run.agent is agent and run.active:
                 state.engine.cancel(run)
     state.counters.add("agents_deleted")
-    return context.respond(gone, body_required=False)
+    return context.respond(response, body_required=False)
 
 
 @router.post("/agent/{agent_id}/duplicate")

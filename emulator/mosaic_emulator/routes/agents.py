@@ -15,11 +15,7 @@ router = APIRouter()
 
 
 def find_agent(context: RequestContext, agent_id: str) -> Agent:
-    """
-    Return an agent.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return an agent. Raise 404 if it does not exist."""
     agent = context.state.agents.get(agent_id)
     if agent is None or not context.is_visible(agent.workspace_id):
         raise ApiError(404, "Agent could not be found")

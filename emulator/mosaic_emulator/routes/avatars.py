@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.assets.avatars import AvatarProfile
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.media import StoredObject
@@ -19,10 +20,8 @@ from mosaic_emulator.routes.uploads import find_upload
 router = APIRouter()
 
 
-class SourcesBody(BaseModel):
+class SourcesBody(RequestBody):
     """A video, or an image and an audio, each as a URL or as an upload."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_url: str | None = None
     image_url: str | None = None
@@ -32,10 +31,8 @@ class SourcesBody(BaseModel):
     audio_id: str | None = None
 
 
-class CreateBody(BaseModel):
+class CreateBody(RequestBody):
     """Body of ``POST /avatar-profiles/create``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = Field(min_length=1)
     sources: SourcesBody
@@ -46,8 +43,8 @@ async def create_avatar_profile(context: Context) -> Response:
     """Create an avatar profile. There is no idempotency key: a repeated request creates a second profile."""
     body = context.body(CreateBody)
     found = {kind: _source(context, body.sources, kind) for kind in ("video", "image", "audio")}
-    given = {kind for kind, (there, _) in found.items() if there}
-    if "video" not in given and not {"image", "audio"} <= given:
+    kinds = {kind for kind, (there, _) in found.items() if there}
+    if "video" not in kinds and not {"image", "audio"} <= kinds:
         raise context.invalid_request("sources: a video, or an image and audio are required", "body", "sources")
     profile = AvatarProfile(name=body.name, preview=found["video"][1])
     context.state.avatars.add(profile)
@@ -83,9 +80,9 @@ def _source(context: RequestContext, sources: SourcesBody, kind: str) -> tuple[b
 async def list_avatar_profiles(context: Context) -> Response:
     """List the avatar profiles, without pages."""
     context.allow_query()
-    desk = context.state.avatars
+    avatars = context.state.avatars
     listed_until = time.monotonic() - context.settings.list_lag
-    listed = [desk.as_json(each) for each in desk.profiles.values() if each.created_monotonic <= listed_until]
+    listed = [avatars.as_json(each) for each in avatars.profiles.values() if each.created_monotonic <= listed_until]
     if context.settings.list_order == "newest":
         listed.reverse()
     return context.respond({"avatar_profiles": listed})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.account.billing import known_plan, plans_json, without_fraction
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.request_context import Context
@@ -19,28 +19,22 @@ MOST = 1_000_000
 MOST_EVENTS = 10_000
 
 
-class AutoTopUp(BaseModel):
+class AutoTopUp(RequestBody):
     """The automatic top-up. All fields are required."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     enabled: bool
     threshold: float
     quantity: float
 
 
-class SettingsBody(BaseModel):
+class SettingsBody(RequestBody):
     """Body of ``POST /credits/settings``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     auto_topup: AutoTopUp
 
 
-class UpgradeBody(BaseModel):
+class UpgradeBody(RequestBody):
     """Body of ``POST /plan/upgrade``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     plan_id: str
     success_url: str | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.catalogue import PLATFORMS, Connection
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -16,10 +16,8 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 router = APIRouter()
 
 
-class LinkBody(BaseModel):
+class LinkBody(RequestBody):
     """Body of ``POST /social/connections``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     platform: str
     connection_name: str | None = None
@@ -27,11 +25,7 @@ class LinkBody(BaseModel):
 
 
 def find_connection(context: RequestContext, connection_id: str) -> Connection:
-    """
-    Return a connection.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return a connection. Raise 404 if it does not exist."""
     connection = context.state.connections.get(connection_id)
     if connection is None:
         raise ApiError(404, "Social connection could not be found")

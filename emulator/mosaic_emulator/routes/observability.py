@@ -104,12 +104,12 @@ async def list_pipeline_runs(context: Context) -> Response:
         created=lambda run: run.created_at,
         updated=lambda run: run.updated_at,
         matches=matches,
-        to_json=lambda run: {context.settings.pipeline_run_id: run.id, **_light(context, run)},
+        to_json=lambda run: {context.settings.pipeline_run_id: run.id, **_summary(context, run)},
         filters=("agent_id", "status", "folder_id", "batch_id", "batch_key", "storage_trigger_id"),
     )
 
 
-def _light(context: RequestContext, run: Run) -> dict[str, Any]:
+def _summary(context: RequestContext, run: Run) -> dict[str, Any]:
     text = context.state.clock.text
     origin = run.origin
     return {
@@ -149,7 +149,7 @@ async def list_automation_runs(context: Context) -> Response:
 
     def to_json(run: Run) -> dict[str, Any]:
         failed = [node.as_json() for node in run.nodes.values() if node.status == "failed"]
-        return {"id": run.id, **_light(context, run), "failed_nodes": failed}
+        return {"id": run.id, **_summary(context, run), "failed_nodes": failed}
 
     return offset_page(context, "runs", items, to_json)
 

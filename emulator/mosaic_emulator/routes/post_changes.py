@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.routes.request_context import Context, RequestContext
 from mosaic_emulator.routes.social import find_post
@@ -23,10 +23,8 @@ FIXED: Final = frozenset({"post", "description", "media_urls", "platforms", "des
 OPTIONS: Final = {"x": frozenset[str](), "linkedin": {"disable_comments"}, "instagram": {"disable_comments"}}
 
 
-class PatchBody(BaseModel):
+class PatchBody(RequestBody):
     """Body of ``PATCH /social/post/{post_id}``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     schedule_date: str | None = None
     approve: bool | None = None
@@ -42,21 +40,15 @@ class OlderPatchBody(PatchBody):
     notes: str | None = None
 
 
-class DeleteBody(BaseModel):
+class DeleteBody(RequestBody):
     """Body of ``DELETE /social/post/{post_id}``. ``social_connection_id`` may be in the query instead."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     social_connection_id: str | None = None
     mark_manual_deleted: bool | None = None
 
 
 def _destinations(context: RequestContext, post: Post, connection_id: str | None) -> list[Destination]:
-    """
-    Return the destinations that a request targets.
-
-    :raises ApiError: 404 if the account is not a destination of the post.
-    """
+    """Return the destinations that a request targets. Raise 404 if the account is not a destination of the post."""
     found = [each for each in post.destinations if connection_id in (None, each.connection.id)]
     if not found:
         raise ApiError(404, "The post does not go to that account")
@@ -168,8 +160,8 @@ async def delete_post(post_id: str, context: Context) -> Response:
     if post.status == "processing":
         raise _wrong_state(context, post, "deleted while it is being published")
     for each in targets:
-        kept = each.status == "posted" and each.connection.platform in settings.undeletable_platforms
-        if kept and not body.mark_manual_deleted:
+        is_undeletable = each.status == "posted" and each.connection.platform in settings.undeletable_platforms
+        if is_undeletable and not body.mark_manual_deleted:
             raise _wrong_state(context, post, f"deleted on {each.connection.platform}")
     state.post_publisher.delete(post, targets)
     state.counters.add("posts_deleted")

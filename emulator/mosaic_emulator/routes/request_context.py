@@ -237,8 +237,8 @@ class RequestContext:
         if cursor is not None:
             position = self._cursor_position(cursor, fingerprint)
             if not self.fault_of_kind("duplicate_page"):
-                behind = position.__gt__ if newest_first else position.__lt__
-                ordered = (each for each in ordered if behind(number(each)))
+                is_after = position.__gt__ if newest_first else position.__lt__
+                ordered = (each for each in ordered if is_after(number(each)))
         # Stop at the first item of the next page: there may be thousands more.
         found = list(itertools.islice((each for each in ordered if matches(each)), limit + 1))
         shown = found[:limit]
@@ -253,10 +253,10 @@ class RequestContext:
     def _cursor_position(self, cursor: str, fingerprint: str) -> int:
         try:
             data = load_json(base64.urlsafe_b64decode(cursor.encode()))
-            position, given = int(data["n"]), data["f"]
+            position, bound_to = int(data["n"]), data["f"]
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self.invalid_request("cursor: not valid", "query", "cursor") from error
-        if given != fingerprint:
+        if bound_to != fingerprint:
             raise self.invalid_request("cursor: belongs to other filters", "query", "cursor")
         return position
 

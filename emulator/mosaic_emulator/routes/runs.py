@@ -21,11 +21,7 @@ router = APIRouter()
 
 
 def find_run(context: RequestContext, run_id: str) -> Run:
-    """
-    Return a run.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return a run. Raise 404 if it does not exist."""
     run = context.state.runs.get(run_id)
     if run is None or not context.is_visible(run.agent.workspace_id):
         raise ApiError(404, "Agent run could not be found")

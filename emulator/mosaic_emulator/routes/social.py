@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.catalogue import PLATFORMS, Connection
 from mosaic_emulator.core.clock import parse_time
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -19,18 +20,14 @@ from mosaic_emulator.social.posts import POST_STATUSES, Destination, Post, outco
 router = APIRouter()
 
 
-class DestinationBody(BaseModel):
+class DestinationBody(RequestBody):
     """A destination of a post."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     social_connection_id: str
 
 
-class PostBody(BaseModel):
+class PostBody(RequestBody):
     """Body of ``POST /social/post``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     post: str = ""
     destinations: list[DestinationBody] | None = None
@@ -48,11 +45,7 @@ class PostBody(BaseModel):
 
 
 def find_post(context: RequestContext, post_id: str) -> Post:
-    """
-    Return a post.
-
-    :raises ApiError: 404 if it does not exist.
-    """
+    """Return a post. Raise 404 if it does not exist."""
     post = context.state.posts.get(post_id)
     if post is None or not context.is_visible(post.workspace_id):
         raise ApiError(404, "Post could not be found")
@@ -147,10 +140,10 @@ async def get_post(post_id: str, context: Context) -> Response:
     body = context.state.post_json(find_post(context, post_id))
     account = context.query("social_connection_id")
     if account is not None:
-        seen: list[dict[str, Any]] = [each for each in body["destinations"] if each["social_connection_id"] == account]
-        if not seen:
+        destinations: list[dict[str, Any]] = body["destinations"]
+        body["destinations"] = [each for each in destinations if each["social_connection_id"] == account]
+        if not body["destinations"]:
             raise ApiError(404, "The post does not go to that account")
-        body["destinations"] = seen
     return context.respond(body)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
 from mosaic_emulator.routes.agents import find_agent
@@ -17,27 +18,21 @@ from mosaic_emulator.triggers.youtube import Channel, resolve_channel
 router = APIRouter()
 
 
-class Bounds(BaseModel):
+class Bounds(RequestBody):
     """Inclusive bounds in seconds. Either may be missing."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     min_seconds: float | None = Field(None, ge=0)
     max_seconds: float | None = Field(None, ge=0)
 
 
-class FilterOptions(BaseModel):
+class FilterOptions(RequestBody):
     """The filter of a trigger."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     duration: Bounds | None = None
 
 
-class ChannelsBody(BaseModel):
+class ChannelsBody(RequestBody):
     """Body of ``remove_youtube_channels``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     youtube_channels: list[str] = Field(min_length=1)
 
@@ -66,8 +61,8 @@ def _resolved(context: RequestContext, body: ChannelsBody) -> tuple[list[tuple[s
 async def list_triggers(agent_id: str, context: Context) -> Response:
     """List the YouTube triggers of an agent as an array, without pages."""
     context.allow_query()
-    desk = context.state.triggers
-    written = [desk.as_json(each) for each in desk.of_agent(find_agent(context, agent_id).id)]
+    triggers = context.state.triggers
+    written = [triggers.as_json(each) for each in triggers.of_agent(find_agent(context, agent_id).id)]
     if context.settings.triggers_answer == "object":
         return context.respond(written[0] if written else None)
     return context.respond(written)

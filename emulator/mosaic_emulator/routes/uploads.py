@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from mosaic_emulator.assets.uploads import MAX_FILE_SIZE, Upload
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.media import UPLOAD_BUCKET
 from mosaic_emulator.routes.request_context import Context, RequestContext
@@ -16,31 +16,23 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 router = APIRouter()
 
 
-class FinalizeBody(BaseModel):
+class FinalizeBody(RequestBody):
     """Body of ``finalize_upload``: exactly one id."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_id: str | None = None
     audio_id: str | None = None
     image_id: str | None = None
 
 
-class ViewBody(BaseModel):
+class ViewBody(RequestBody):
     """Body of ``POST /uploads/get_view_url``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     asset_type: str
     asset_id: str
 
 
 def known_type(asset_type: str) -> str:
-    """
-    Return the asset type in a path.
-
-    :raises ApiError: 404 if it is unknown.
-    """
+    """Return the asset type in a path. Raise 404 if it is unknown."""
     if asset_type not in MAX_FILE_SIZE:
         raise ApiError(404, "Not Found")
     return asset_type
@@ -73,8 +65,8 @@ async def finalize_upload(asset_type: str, context: Context) -> Response:
     """Turn a stored upload into an asset. Repeating the request is harmless."""
     body = context.body(FinalizeBody)
     name = f"{known_type(asset_type)}_id"
-    given = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
-    if given != {name}:
+    names = {each for each in ("video_id", "audio_id", "image_id") if getattr(body, each) is not None}
+    if names != {name}:
         raise context.invalid_request(f"{name} is required, and nothing else", "body", name)
     upload = find_upload(context, getattr(body, name), asset_type)
     if upload is None or (upload.expired and not upload.is_stored):

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from mosaic_emulator.account.billing import Ledger
+from mosaic_emulator.core.background import BackgroundTasks
 from mosaic_emulator.core.clock import Clock
-from mosaic_emulator.core.counters import Counters
 from mosaic_emulator.runs.inputs import InputFetcher, InputUnavailableError
 from mosaic_emulator.runs.models import REQUEUEABLE, Run, RunNode
 from mosaic_emulator.runs.rendering import Renderer
@@ -31,7 +31,6 @@ class RunEngine:
         *,
         settings: Settings,
         clock: Clock,
-        counters: Counters,
         renderer: Renderer,
         fetcher: InputFetcher,
         announce: Announce,
@@ -40,21 +39,19 @@ class RunEngine:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._counters = counters
         self._renderer = renderer
         self._fetcher = fetcher
         self._announce = announce
         self._prepare = prepare
         self._ledger = ledger
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.tasks = BackgroundTasks()
         self._cancelling: dict[str, asyncio.TimerHandle] = {}
-        self._settings_changed = asyncio.Event()
 
     # For the routes
 
     def start(self, run: Run) -> None:
         """Start a new run."""
-        self._drive(run, resumed=False)
+        self.tasks.start(run.id, self._process(run, resumed=False))
 
     def cancel(self, run: Run) -> tuple[int, int]:
         """
@@ -83,7 +80,7 @@ class RunEngine:
         run.resumed += 1
         run.status_message = None
         self._set_status(run, "running")
-        self._drive(run, resumed=True)
+        self.tasks.start(run.id, self._process(run, resumed=True))
         return queued
 
     async def finish_now(
@@ -116,26 +113,14 @@ class RunEngine:
         run.status_message = message
         self._finish(run, status)
 
-    def settings_changed(self) -> None:
-        """Wake the runs that wait for a setting."""
-        self._settings_changed.set()
-        self._settings_changed = asyncio.Event()
-
     def reset(self) -> None:
         """Stop executing all runs."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
+        self.tasks.cancel_all()
         for handle in self._cancelling.values():
             handle.cancel()
         self._cancelling.clear()
 
     # Execution
-
-    def _drive(self, run: Run, *, resumed: bool) -> None:
-        task = asyncio.create_task(self._process(run, resumed=resumed))
-        self._tasks[run.id] = task
-        task.add_done_callback(lambda done: self._tasks.pop(run.id, None) if self._tasks.get(run.id) is done else None)
 
     async def _process(self, run: Run, *, resumed: bool) -> None:
         try:
@@ -160,7 +145,7 @@ class RunEngine:
                 node.set("running")
             self._progress(run, ready)
             await self._pause(self._settings.node_seconds)
-            await self._wait_while_held()
+            await self.tasks.wait_while(lambda: self._settings.hold_runs)
             for node in ready:
                 await self._execute_node(run, node)
             self._progress(run, ready)
@@ -257,9 +242,7 @@ class RunEngine:
 
     def abandon(self, run: Run) -> None:
         """Stop executing a run without changing its status."""
-        task = self._tasks.pop(run.id, None)
-        if task is not None:
-            task.cancel()
+        self.tasks.cancel(run.id)
         handle = self._cancelling.pop(run.id, None)
         if handle is not None:
             handle.cancel()
@@ -274,7 +257,3 @@ class RunEngine:
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._settings.speed)
-
-    async def _wait_while_held(self) -> None:
-        while self._settings.hold_runs:
-            await self._settings_changed.wait()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mosaic_emulator.agents.tile_params import invalid_param, missing_param
 from mosaic_emulator.catalogue import Agent
+from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url, is_loopback
 from mosaic_emulator.media import BUCKET, SAMPLE_VIDEO, MediaStore, StoredObject
@@ -35,10 +36,8 @@ class MimirAsset(BaseModel):
     artifact: str = Field("highres", pattern="^(highres|proxy|auto)$")
 
 
-class Sources(BaseModel):
+class Sources(RequestBody):
     """The four kinds of video references."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     video_ids: list[str] | None = None
     node_render_ids: list[str] | None = None
@@ -120,7 +119,7 @@ def resolve_inputs(agent: Agent, body: StartBody, settings: Settings) -> list[Ru
         if each not in tiles:
             raise ApiError(400, f"video_inputs: {each} is no runnable Video Input tile of this agent")
         if references.count(each) > 1:
-            raise ApiError(400, f"video_inputs: {each} is given twice")
+            raise ApiError(400, f"video_inputs: {each} is repeated")
     missing = [each for each in tiles if each not in references]
     if missing:
         raise ApiError(400, f"video_inputs: Video Input tile {missing[0]} has no entry")

@@ -179,11 +179,11 @@ class Run:
 
     def lineage(self, node_id: str) -> list[RunNode]:
         """Return a node and all its upstream nodes, in the order of the graph."""
-        wanted = {node_id}
+        lineage = {node_id}
         for each in reversed(self.nodes):
-            if each in wanted:
-                wanted.update(source for source, target in self.edges if target == each)
-        return [node for each, node in self.nodes.items() if each in wanted]
+            if each in lineage:
+                lineage.update(source for source, target in self.edges if target == each)
+        return [node for each, node in self.nodes.items() if each in lineage]
 
     def errors(self) -> list[dict[str, Any]]:
         """Return the errors of failed nodes."""
@@ -218,15 +218,15 @@ def runnable_graph(agent: Agent, ignored: list[str]) -> tuple[dict[str, AgentNod
         after = [target for source, target in edges if source == node_id]
         edges = [edge for edge in edges if node_id not in edge]
         edges += [(source, target) for source in before for target in after if (source, target) not in edges]
-    kept = {each: node for each, node in agent.nodes.items() if each not in ignored}
+    remaining = {each: node for each, node in agent.nodes.items() if each not in ignored}
     ordered: dict[str, AgentNode] = {}
-    while len(ordered) < len(kept):
+    while len(ordered) < len(remaining):
         ready = [
             each
-            for each in kept
+            for each in remaining
             if each not in ordered and all(source in ordered for source, target in edges if target == each)
         ]
         if not ready:
             raise ValueError("The graph has a cycle")
-        ordered.update({each: kept[each] for each in ready})
+        ordered.update({each: remaining[each] for each in ready})
     return ordered, edges

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mosaic_emulator.catalogue import WORKSPACE_ID, Connection
+from mosaic_emulator.core.background import BackgroundTasks
 from mosaic_emulator.core.clock import Clock
 from mosaic_emulator.settings import Settings
 
@@ -112,22 +113,17 @@ class PostPublisher:
         self._is_media_expired = is_media_expired
         #: Returns whether a connection id is connected.
         self._is_connected = is_connected
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._settings_changed = asyncio.Event()
+        self.tasks = BackgroundTasks()
 
     def add(self, post: Post) -> None:
         """Process a new post."""
         if post.status in ("scheduled", "processing"):
-            task = asyncio.create_task(self._process(post))
-            self._tasks[post.id] = task
-            task.add_done_callback(
-                lambda done: self._tasks.pop(post.id, None) if self._tasks.get(post.id) is done else None
-            )
+            self.tasks.start(post.id, self._process(post))
 
     def reschedule(self, post: Post, moment: datetime) -> None:
         """Change the schedule of a post."""
         post.schedule, post.updated_at = moment, self._clock.now()
-        self._cancel_task(post)
+        self.tasks.cancel(post.id)
         self.add(post)
 
     def set_approval(self, post: Post, *, approved: bool) -> None:
@@ -144,25 +140,9 @@ class PostPublisher:
             each.status = "rejected"
         post.updated_at = self._clock.now()
         if all(each.status == "rejected" for each in post.destinations):
-            self._cancel_task(post)
+            self.tasks.cancel(post.id)
             post.deleted = True
             self._set(post, "rejected")
-
-    def _cancel_task(self, post: Post) -> None:
-        task = self._tasks.pop(post.id, None)
-        if task is not None:
-            task.cancel()
-
-    def settings_changed(self) -> None:
-        """Wake the posts that wait for a setting."""
-        self._settings_changed.set()
-        self._settings_changed = asyncio.Event()
-
-    def reset(self) -> None:
-        """Stop processing all posts."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
 
     async def _process(self, post: Post) -> None:
         if post.status == "scheduled" and post.schedule is not None:
@@ -171,8 +151,7 @@ class PostPublisher:
                 return
             self._set(post, "processing")
         await asyncio.sleep(self._settings.post_seconds / self._settings.speed)
-        while self._settings.hold_posts:
-            await self._settings_changed.wait()
+        await self.tasks.wait_while(lambda: self._settings.hold_posts)
         if post.status == "processing":
             self._publish(post)
 

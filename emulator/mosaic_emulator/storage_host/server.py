@@ -8,8 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -36,6 +34,11 @@ MEDIA_PREFIX: Final = f"/{BUCKET}/"
 MEDIA_TEMPLATE: Final = f"/{BUCKET}/{{object}}"
 NO_ROUTE: Final = "(no route)"
 HTML: Final = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1></body></html>\n"
+ERROR_FAULTS: Final = {
+    "not_found": (404, "NoSuchKey", "The specified key does not exist."),
+    "unauthorized": (401, "AuthenticationRequired", "Authentication required."),
+    "forbidden": (403, "AccessDenied", "Access denied."),
+}
 CHUNK_SIZE: Final = 1 << 20
 
 
@@ -181,12 +184,8 @@ class StorageHandler(BaseHTTPRequestHandler):
             raise ResetConnectionError
         if kind == "hang" and when == "before":
             self._hang(fault)
-        elif kind == "not_found":
-            raise StorageError(404, "NoSuchKey", "The specified key does not exist.")
-        elif kind == "unauthorized":
-            raise StorageError(401, "AuthenticationRequired", "Authentication required.")
-        elif kind == "forbidden":
-            raise StorageError(403, "AccessDenied", "Access denied.")
+        elif kind in ERROR_FAULTS:
+            raise StorageError(*ERROR_FAULTS[kind])
         elif kind == "redirect":
             location = str(fault.option("location", f"{self.server.state.media.base_url}/redirected{self.path}"))
             self._respond_after_draining(
@@ -215,13 +214,7 @@ class StorageHandler(BaseHTTPRequestHandler):
 
     def _respond_with_fault(self, fault: Fault) -> None:
         status = 429 if fault.kind == "rate_limit" else fault.option("status", 500)
-        wanted = fault.option("retry_after")
-        headers = {}
-        if isinstance(wanted, dict):
-            moment = self.server.state.clock.now() + timedelta(seconds=wanted["date"])
-            headers["Retry-After"] = format_datetime(moment, usegmt=True)
-        elif wanted is not None:
-            headers["Retry-After"] = str(wanted)
+        headers = fault.retry_after(self.server.state.clock.now())
         if fault.option("body") == "html":
             self._respond(status, HTML, "text/html", headers)
         else:
@@ -265,13 +258,13 @@ class StorageHandler(BaseHTTPRequestHandler):
         headers = {"Content-Type": stored.content_type, "ETag": stored.etag}
         if settings.ranges:
             headers["Accept-Ranges"] = "bytes"
-            wanted = self._range(stored)
-            if wanted == "unsatisfiable":
+            byte_range = self._range(stored)
+            if byte_range == "unsatisfiable":
                 self._send_error(416, "InvalidRange", "The requested range cannot be satisfied.")
                 return
-            if isinstance(wanted, tuple):
-                start, length, status = wanted[0], wanted[1] - wanted[0] + 1, 206
-                headers["Content-Range"] = f"bytes {wanted[0]}-{wanted[1]}/{stored.size}"
+            if isinstance(byte_range, tuple):
+                start, length, status = byte_range[0], byte_range[1] - byte_range[0] + 1, 206
+                headers["Content-Range"] = f"bytes {byte_range[0]}-{byte_range[1]}/{stored.size}"
         mode = settings.download_length
         if mode == "present":
             headers["Content-Length"] = str(length)
@@ -294,25 +287,25 @@ class StorageHandler(BaseHTTPRequestHandler):
             self.server.state.counters.add("downloads")
 
     def _send_bytes(self, stored: StoredObject, start: int, length: int, *, chunked: bool, fault: Fault | None) -> int:
-        wanted, pause, chunk_size = length, 0.0, CHUNK_SIZE
+        limit, pause, chunk_size = length, 0.0, CHUNK_SIZE
         if fault is not None and fault.kind == "cut_body":
-            wanted = int(length * fault.option("fraction", 0.5))
+            limit = int(length * fault.option("fraction", 0.5))
         if fault is not None and fault.kind == "slow_body":
             chunks = fault.option("pieces", 10)
             pause, chunk_size = fault.option("seconds", 2.0) / chunks, max(-(-length // chunks), 1)
         with stored.path.open("rb") as file:
             if not chunked and not pause:
-                sent = self.connection.sendfile(file, start, wanted) if wanted else 0
+                sent = self.connection.sendfile(file, start, limit) if limit else 0
             else:
                 file.seek(start)
                 sent = 0
-                while sent < wanted:
-                    chunk = file.read(min(chunk_size, wanted - sent))
+                while sent < limit:
+                    chunk = file.read(min(chunk_size, limit - sent))
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                     sent += len(chunk)
                     if pause:
                         time.sleep(pause)
-        if wanted < length:
+        if limit < length:
             if fault is not None and fault.option("reset", False):
                 raise ResetConnectionError
             raise CloseConnectionError
