@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_running_words
 from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
-from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.durable.xcoms import push_agent_link
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
@@ -176,12 +176,12 @@ class DownloadTask:
             raise_invalid(
                 "destination",
                 uri,
-                f"another file is there ({size_words(present)}; the output has "
-                f"{'more' if whole is None else size_words(whole)}). Set overwrite=True to replace it, or choose "
+                f"another file is there ({format_size(present)}; the output has "
+                f"{'more' if whole is None else format_size(whole)}). Set overwrite=True to replace it, or choose "
                 "another destination or filename.",
             )
         size = fetch(_Links(self._hook, run, file), self._folder.target(name), policy=policy)
-        log.info("Fetched %s (%s).", uri, size_words(size))
+        log.info("Fetched %s (%s).", uri, format_size(size))
         return name
 
     def _named(self, file: _File, facts: FileInfo, names: Mapping[_File, str]) -> str:

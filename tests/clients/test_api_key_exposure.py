@@ -168,9 +168,9 @@ def test_same_host_redirect_error(transport: Transport, status: int) -> None:
 def test_http_to_https_redirect_error_names_the_fix(transport: Transport, status: int, call: Call[object]) -> None:
     for port, shown in (("", ""), (":443", ""), (":8443", ":8443")):
         place = f"https://127.0.0.1{port}/whoami?token=hush"
-        words = rf"write https://127\.0\.0\.1{shown} as the connection's host"
+        pattern = rf"write https://127\.0\.0\.1{shown} as the connection's host"
         with HostileServer(answer(status, Location=place)) as server:
-            with pytest.raises(MosaicResponseError, match=words) as caught:
+            with pytest.raises(MosaicResponseError, match=pattern) as caught:
                 transport.send(access_to(server.url), call)
             assert server.count == 1
         assert "hush" not in str(caught.value)
