@@ -412,6 +412,8 @@ class _Download:
             with self._destination.errors():
                 file.write(block)
             self._received += len(block)
+            # Frees the block before the next one is read.
+            del block
             if self._received <= limit:
                 self._most_received = max(self._most_received, self._received)
                 self._progress.update(self._received)
