@@ -1,1 +1,1 @@
-"""Two thin transports for the calls of :mod:`airflow_provider_mosaic.api`, and streams of files: no Airflow here."""
+"""Send the calls of :mod:`airflow_provider_mosaic.api`, and transfer files. Nothing here imports Airflow."""

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
-from airflow_provider_mosaic.clients.progress import ProgressLog, size_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -412,11 +412,13 @@ class _Download:
             with self._destination.errors():
                 file.write(block)
             self._received += len(block)
+            # Frees the block before the next one is read.
+            del block
             if self._received <= limit:
                 self._most_received = max(self._most_received, self._received)
                 self._progress.update(self._received)
         if size is None and self._received > limit:
-            self._reader.raise_not_a_file(f"sent more than {size_words(limit)} without a length", response.status_code)
+            self._reader.raise_not_a_file(f"sent more than {format_size(limit)} without a length", response.status_code)
         # urllib3 1.26 reports no error for an incomplete body.
         if size is not None and self._received < size:
             raise self._reader.interruption(f"sent {self._received:,} of {size:,} bytes")

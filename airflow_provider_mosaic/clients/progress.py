@@ -14,7 +14,7 @@ _INTERVAL = 10.0
 _SHARE = 0.1
 
 
-def size_words(size: float) -> str:
+def format_size(size: float) -> str:
     """Return a number of bytes in units of 1,024, as in Mosaic's documentation: its 5 GB are 5,368,709,120 bytes."""
     unit = 0
     while size >= 999.5 and unit < len(_UNITS) - 1:
@@ -23,15 +23,15 @@ def size_words(size: float) -> str:
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 9.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
-def exact_time_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration that is exact enough to match the rate beside it."""
     if seconds < 10:
         return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
-    return f"{whole // 60} min {whole % 60} s" if 90 <= whole < 600 else time_words(seconds)
+    return f"{whole // 60} min {whole % 60} s" if 90 <= whole < 600 else format_estimate(seconds)
 
 
-def time_words(seconds: float) -> str:
+def format_estimate(seconds: float) -> str:
     """Return an estimated duration."""
     whole = max(1, round(seconds))
     if whole < 90:
@@ -92,14 +92,14 @@ class ProgressLog:
         """
         # Avoids a division by zero on a coarse clock.
         seconds = max(self._now() - self._started, 1e-3)
-        self._log(f"{self._name}: {size_words(done)} in {exact_time_words(seconds)}, {size_words(done / seconds)}/s")
+        self._log(f"{self._name}: {format_size(done)} in {format_duration(seconds)}, {format_size(done / seconds)}/s")
 
     def _state(self, done: int, rate: float) -> str:
         if not self.total:
-            return f"{size_words(done)}, {size_words(rate)}/s"
-        done_words, total_words = size_words(done), size_words(self.total)
-        if done_words.split()[1] == total_words.split()[1]:
-            done_words = done_words.split()[0]
-        left = time_words((self.total - done) / rate)
+            return f"{format_size(done)}, {format_size(rate)}/s"
+        shown_done, shown_total = format_size(done), format_size(self.total)
+        if shown_done.split()[1] == shown_total.split()[1]:
+            shown_done = shown_done.split()[0]
+        left = format_estimate((self.total - done) / rate)
         percent = done * 100 // self.total
-        return f"{done_words} of {total_words} ({percent} %), {size_words(rate)}/s, about {left} left"
+        return f"{shown_done} of {shown_total} ({percent} %), {format_size(rate)}/s, about {left} left"

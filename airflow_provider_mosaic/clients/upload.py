@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.file_info import file_info
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
-from airflow_provider_mosaic.clients.progress import ProgressLog, size_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
     check_is_http,
@@ -206,6 +206,6 @@ def _rejection_error(
 
 
 def _raise_too_large(source: Source, limit: int | None, error: ErrorResponse | None = None) -> NoReturn:
-    most = "" if limit is None else f", but Mosaic permits at most {size_words(limit)} ({limit:,} bytes)"
+    most = "" if limit is None else f", but Mosaic permits at most {format_size(limit)} ({limit:,} bytes)"
     reply = f" (the storage host returned {error})" if error else ""
-    raise_invalid("source", source.shown, f"it has {size_words(source.size)} ({source.size:,} bytes){most}{reply}.")
+    raise_invalid("source", source.shown, f"it has {format_size(source.size)} ({source.size:,} bytes){most}{reply}.")

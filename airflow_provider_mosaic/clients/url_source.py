@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.destinations.local import SPACE_CHECK_INTERVAL, check_free_space
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, file_name_of
-from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.clients.signed_urls import may_be_token, open_url, shown_url, transfer_errors
 from airflow_provider_mosaic.clients.sources import Source, source_changed
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -177,7 +177,7 @@ def _spool(url: str, response: requests.Response, info: FileInfo, max_bytes: int
         spool = _Spool()
         while count := stream.readinto(buffer):
             if spool.size + count > max_bytes:
-                raise_invalid("source", shown, f"it is larger than {size_words(max_bytes)} ({max_bytes:,} bytes).")
+                raise_invalid("source", shown, f"it is larger than {format_size(max_bytes)} ({max_bytes:,} bytes).")
             spool.write(buffer[:count])
             if spool.size - checked >= SPACE_CHECK_INTERVAL:
                 check_free_space(Path(tempfile.gettempdir()), None)

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.redaction import redact
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
-from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.links import push_agent_link
@@ -172,12 +172,12 @@ class DownloadTask:
             raise_invalid(
                 "destination",
                 uri,
-                f"another file exists there ({size_words(existing_size)}; the output has "
-                f"{'more' if size is None else size_words(size)}). Set overwrite=True to replace it, or choose "
+                f"another file exists there ({format_size(existing_size)}; the output has "
+                f"{'more' if size is None else format_size(size)}). Set overwrite=True to replace it, or choose "
                 "another destination or filename.",
             )
         size = fetch(_Links(self._hook, run, file), self._directory.target(name), policy=policy)
-        log.info("Downloaded %s (%s).", uri, size_words(size))
+        log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
 
     def _name_of(self, file: _File, info: FileInfo, names: Mapping[_File, str]) -> str:

@@ -12,7 +12,7 @@ from airflow_provider_mosaic.clients import url_source as url_sources
 LOOPBACK = LinkPolicy(loopback=True)
 
 fetch = partial(downloading.fetch, policy=LOOPBACK)
-look = partial(downloading.read_file_info, policy=LOOPBACK)
+read_file_info = partial(downloading.read_file_info, policy=LOOPBACK)
 measure = partial(downloading.measure, policy=LOOPBACK)
 send_form = partial(uploading.send_form, policy=LOOPBACK)
 url_source = partial(url_sources.url_source, policy=LOOPBACK)

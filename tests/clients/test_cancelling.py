@@ -12,7 +12,7 @@ from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 
 
-class AtOnce(httpx.AsyncBaseTransport):
+class ImmediateTransport(httpx.AsyncBaseTransport):
     """Respond a few turns of the event loop later."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -22,10 +22,10 @@ class AtOnce(httpx.AsyncBaseTransport):
 
 @pytest.mark.parametrize("turns", range(12))
 def test_cancellation_is_never_lost(turns: int) -> None:
-    async def course() -> str:
+    async def cancel_after_turns() -> str:
         client = AsyncClient(Access(api_key="mk_test", base_url="http://127.0.0.1:9"))
         await client.aclose()
-        client._transport = AtOnce()  # type: ignore[assignment]
+        client._transport = ImmediateTransport()  # type: ignore[assignment]
         call = asyncio.ensure_future(client.send(whoami()))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -38,4 +38,4 @@ def test_cancellation_is_never_lost(turns: int) -> None:
             return "cancelled"
         return "continued"
 
-    assert asyncio.run(course()) in ("cancelled", "answered before")
+    assert asyncio.run(cancel_after_turns()) in ("cancelled", "answered before")

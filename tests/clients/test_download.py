@@ -22,7 +22,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, local_destination
 
-from .on_loopback import fetch, look
+from .on_loopback import fetch, read_file_info
 from .servers import HostileServer, Reply, answer, hang_up, reset, silence
 from .storage_endpoints import chunked, file, raw
 
@@ -211,7 +211,7 @@ def test_chunked_file_is_saved(landing: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("reply", "pattern"),
     [
         (raw(b"HTTP/1.0 200 OK\r\n\r\nwhere does it end"), "without its length"),
         (answer(200, b"<html>log in</html>", Content_Type="text/html"), "HTML page"),
@@ -221,8 +221,8 @@ def test_chunked_file_is_saved(landing: Path) -> None:
         (answer(302, Location="ftp://elsewhere.test/"), "not an HTTP URL"),
     ],
 )
-def test_responses_that_are_not_files_fail_at_once(landing: Path, reply: Reply, words: str) -> None:
-    with HostileServer(reply) as host, pytest.raises(MosaicResponseError, match=words) as caught:
+def test_responses_that_are_not_files_fail_at_once(landing: Path, reply: Reply, pattern: str) -> None:
+    with HostileServer(reply) as host, pytest.raises(MosaicResponseError, match=pattern) as caught:
         fetch_from(host, landing)
     assert host.count == 1
     assert not caught.value.transient
@@ -330,7 +330,7 @@ def test_end_of_the_download_is_logged(landing: Path, caplog: pytest.LogCaptureF
 def test_size_is_read_without_fetching(reply: Reply, size: int | None) -> None:
     with HostileServer(answer(403), reply) as host:
         links = Links(host)
-        assert look(links).size == size
+        assert read_file_info(links).size == size
     assert links.given == 2
     assert host.seen[1].method == "GET"
 
@@ -338,8 +338,8 @@ def test_size_is_read_without_fetching(reply: Reply, size: int | None) -> None:
 def test_file_info_has_media_type_and_name() -> None:
     headers = {"Content_Type": "Video/MP4; x=y", "Content_Disposition": "attachment; filename*=UTF-8''Z%C3%BCrich.mp4"}
     with HostileServer(file(CONTENT, **headers)) as host:
-        facts = look(Links(host))
-    assert (facts.media_type, facts.file_name, facts.size) == ("video/mp4", "Zürich.mp4", len(CONTENT))
+        info = read_file_info(Links(host))
+    assert (info.media_type, info.file_name, info.size) == ("video/mp4", "Zürich.mp4", len(CONTENT))
 
 
 IN_A_CHILD = """

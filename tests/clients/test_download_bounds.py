@@ -34,14 +34,14 @@ from airflow_provider_mosaic.clients.sources import local_source, read_blocks
 
 from .buckets import folder_in_memory  # noqa: F401 - a fixture
 from .hostile_endpoints import at_most
-from .on_loopback import fetch, look, measure, send_form, url_source
+from .on_loopback import fetch, measure, read_file_info, send_form, url_source
 from .servers import HostileServer, Reply, answer, trickle, trickled_head
 from .storage_endpoints import chunked, file, raw
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
 CONTENT = os.urandom(300_000)
-WINDOW = 0.3
+TIMEOUT = 0.3
 MEBIBYTE = bytes(1024 * 1024)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -71,29 +71,29 @@ def endless(*, length: int | None = None) -> Reply:
 
 
 def download(url: str, folder: Path) -> Any:
-    return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=WINDOW, retries=ONCE)
+    return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=TIMEOUT, retries=ONCE)
 
 
 def read_info(url: str, folder: Path) -> Any:
-    return look(lambda: url, timeout=WINDOW, retries=ONCE)
+    return read_file_info(lambda: url, timeout=TIMEOUT, retries=ONCE)
 
 
 def only_measure(url: str, folder: Path) -> Any:
-    return measure(lambda: url, max_bytes=10**9, timeout=WINDOW, retries=ONCE)
+    return measure(lambda: url, max_bytes=10**9, timeout=TIMEOUT, retries=ONCE)
 
 
 def read_source(url: str, folder: Path) -> Any:
-    return list(read_blocks(url_source(url, timeout=WINDOW)))
+    return list(read_blocks(url_source(url, timeout=TIMEOUT)))
 
 
 def upload(url: str, folder: Path) -> Any:
     path = folder / "up.mp4"
     path.write_bytes(b"x")
     form = UploadForm(asset_id="a", upload_url=url, upload_fields={"key": "k"})
-    return send_form(form, local_source(path), "video/mp4", timeout=WINDOW)
+    return send_form(form, local_source(path), "video/mp4", timeout=TIMEOUT)
 
 
-Asking = Callable[[str, Path], Any]
+Transfer = Callable[[str, Path], Any]
 IN_THE_HEAD = {
     "status line": dripping(b"HTTP/1.1 2", b"0"),
     "header": trickled_head,
@@ -110,28 +110,28 @@ IN_THE_BODY = {
 }
 
 
-@pytest.mark.parametrize("ask", [download, read_info, only_measure, read_source, upload])
+@pytest.mark.parametrize("transfer", [download, read_info, only_measure, read_source, upload])
 @pytest.mark.parametrize("reply", IN_THE_HEAD.values(), ids=IN_THE_HEAD)
-def test_slow_response_head_times_out(ask: Asking, reply: Reply, tmp_path: Path) -> None:
+def test_slow_response_head_times_out(transfer: Transfer, reply: Reply, tmp_path: Path) -> None:
     started = time.monotonic()
     with (
         HostileServer(reply) as host,
         at_most(20 << 20),
         pytest.raises(MosaicTransportError, match=r"in time|is too long") as caught,
     ):
-        ask(host.url, tmp_path)
-    assert time.monotonic() - started < 5 * WINDOW
+        transfer(host.url, tmp_path)
+    assert time.monotonic() - started < 5 * TIMEOUT
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("ask", [download, only_measure, read_source])
+@pytest.mark.parametrize("transfer", [download, only_measure, read_source])
 @pytest.mark.parametrize("reply", IN_THE_BODY.values(), ids=IN_THE_BODY)
-def test_slow_response_body_times_out(ask: Asking, reply: Reply, tmp_path: Path) -> None:
+def test_slow_response_body_times_out(transfer: Transfer, reply: Reply, tmp_path: Path) -> None:
     started = time.monotonic()
     with HostileServer(reply) as host, pytest.raises(MosaicTransportError, match="in time") as caught:
-        ask(host.url, tmp_path)
+        transfer(host.url, tmp_path)
     # A source sends two requests.
-    assert time.monotonic() - started < 10 * WINDOW
+    assert time.monotonic() - started < 10 * TIMEOUT
     assert caught.value.transient
     assert not (tmp_path / "x.mp4").exists()
 
@@ -189,20 +189,20 @@ def test_slow_connection_above_the_least_rate_succeeds(tmp_path: Path) -> None:
         assert download(host.url, tmp_path) == 6000
 
 
-class SlowPlace(Destination):
+class SlowDestination(Destination):
     """A local file on a disk that is slower than a host may be."""
 
     def open(self, size: int | None) -> PartialFile:
         part = local_destination(self.shown).open(size)
         write = part.write
-        part.write = lambda data: (time.sleep(WINDOW / 4), write(data))[1]  # type: ignore[method-assign]
+        part.write = lambda data: (time.sleep(TIMEOUT / 4), write(data))[1]  # type: ignore[method-assign]
         return part
 
 
 def test_slow_destination_does_not_count_as_slow_host(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     with HostileServer(file(CONTENT)) as host:
-        size = fetch(lambda: host.url, SlowPlace(name=path.name, shown=str(path)), timeout=WINDOW, retries=ONCE)
+        size = fetch(lambda: host.url, SlowDestination(name=path.name, shown=str(path)), timeout=TIMEOUT, retries=ONCE)
     assert (size, path.read_bytes()) == (len(CONTENT), CONTENT)
 
 
@@ -272,9 +272,9 @@ def test_invalid_length_raises_our_error(length: str, tmp_path: Path) -> None:
         raw(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nx".encode()),
         raw(f"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-0/{length}\r\nContent-Length: {length}\r\n\r\nx".encode()),
     ):
-        for ask in (download, only_measure, read_source):
+        for transfer in (download, only_measure, read_source):
             with HostileServer(reply) as host, pytest.raises(MosaicError):
-                ask(host.url, tmp_path)
+                transfer(host.url, tmp_path)
 
 
 def test_measure_stops_at_max_bytes() -> None:

@@ -44,7 +44,7 @@ from .echoes import (
     texts_of,
     unparsable_headers,
 )
-from .on_loopback import fetch, look, send_form, url_source
+from .on_loopback import fetch, read_file_info, send_form, url_source
 from .servers import HostileServer, answer
 from .transports import Transport
 
@@ -93,9 +93,9 @@ def test_response_headers_are_not_logged(transport: Transport, shape: str) -> No
     with EchoingServer(lambda _: unparsable_headers(good) if shape == "unparsable" else good) as server:
         access = Access(api_key=KEY, base_url=server.url, timeout=5, connect_timeout=5)
         with every_line() as lines:
-            said = outcome(lambda: transport.send(access, whoami(), retries=ONCE))
+            text = outcome(lambda: transport.send(access, whoami(), retries=ONCE))
     assert lines
-    assert not leaks(said, *lines)
+    assert not leaks(text, *lines)
 
 
 def test_models_do_not_show_the_key(transport: Transport) -> None:
@@ -147,8 +147,8 @@ def test_secrets_of_a_form_stay_hidden(plain_environment: None, film: Path, stat
 def test_secrets_of_a_form_stay_hidden_in_malformed_responses(plain_environment: None, film: Path, name: str) -> None:
     with EchoingServer(broken(ECHO_OF_FORM)[name]) as host, every_line() as lines:
         form = UploadForm(asset_id="a1", upload_url=host.url + FORM_TARGET, upload_fields=FIELDS)
-        said = outcome(lambda: send_form(form, local_source(film), "video/mp4"))
-        assert not leaks(said, *lines)
+        text = outcome(lambda: send_form(form, local_source(film), "video/mp4"))
+        assert not leaks(text, *lines)
 
 
 def test_successful_upload_logs_no_secrets(plain_environment: None, film: Path) -> None:
@@ -172,7 +172,7 @@ def test_secrets_of_a_url_stay_hidden(plain_environment: None, tmp_path: Path, n
         retries = RetryPolicy(attempts=1)
         for action in (
             lambda: fetch(lambda: link, local_destination(tmp_path / "out.mp4"), retries=retries, timeout=5),
-            lambda: look(lambda: link, retries=retries, timeout=5),
+            lambda: read_file_info(lambda: link, retries=retries, timeout=5),
             lambda: url_source(link, timeout=5),
         ):
             assert not leaks(outcome(action))
@@ -191,7 +191,7 @@ def test_successful_download_logs_no_secrets(plain_environment: None, tmp_path: 
         hop = http("302 Found", b"", f"Location: {landing.url}{LINK_TARGET}")
         with EchoingServer(lambda _: unparsable_headers(hop)) as host:
             assert fetch(lambda: f"{host.url}/start?a=b", local_destination(tmp_path / "out.mp4")) == 4
-            assert not leaks(repr(look(lambda: f"{host.url}/start?a=b")))
+            assert not leaks(repr(read_file_info(lambda: f"{host.url}/start?a=b")))
             source = url_source(f"{host.url}/start?a=b")
             assert not leaks(source.name, source.shown, repr(source).replace(source.stamp, ""))
     assert any("WARNING Failed to parse headers" in line for line in lines)

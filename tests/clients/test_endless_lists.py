@@ -38,7 +38,7 @@ def run(run_id: object) -> dict[str, Any]:
     return {"run_id": str(run_id), "status": "running"}
 
 
-def walk(transport: Transport, server: HostileServer, listing: Listing[Any], found: list[Any]) -> None:
+def read_list(transport: Transport, server: HostileServer, listing: Listing[Any], found: list[Any]) -> None:
     """Read a list, and keep the items that came before an error."""
     if transport.kind == "sync":
         with SyncClient(access_to(server.url)) as client:
@@ -65,7 +65,7 @@ ENDLESS: dict[str, tuple[Callable[[int], Any], int]] = {
 def test_list_without_new_items_fails(transport: Transport, page: Callable[[int], Any], there: int) -> None:
     found: list[Any] = []
     with HostileServer(pages(page)) as server, pytest.raises(MosaicResponseError) as error:
-        walk(transport, server, list_runs("a"), found)
+        read_list(transport, server, list_runs("a"), found)
     assert f"{MOST_IDLE_PAGES} pages in a row without a new item" in str(error.value)
     assert f"{there} items were read" in str(error.value)
     assert not error.value.effect_unknown
@@ -79,7 +79,7 @@ def test_ignored_offset_fails(transport: Transport) -> None:
         HostileServer(pages(lambda n: {"runs": [run("a"), run("b")]})) as server,
         pytest.raises(MosaicResponseError, match="without a new item"),
     ):
-        walk(transport, server, list_workspace_runs(), found)
+        read_list(transport, server, list_workspace_runs(), found)
     assert [row.id for row in found] == ["a", "b"]
 
 
@@ -92,7 +92,7 @@ def test_empty_pages_are_skipped(transport: Transport) -> None:
         return {"runs": [run(number)] if full else [], "next_cursor": None if number == last else f"c{number}"}
 
     with HostileServer(pages(page)) as server:
-        walk(transport, server, list_runs(), found)
+        read_list(transport, server, list_runs(), found)
     assert [each.run_id for each in found] == ["0", str(MOST_IDLE_PAGES), str(last)]
 
 
@@ -102,14 +102,14 @@ def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n}"})) as server,
         pytest.raises(MosaicResponseError, match="has more than 7 pages"),
     ):
-        walk(transport, server, list_runs().all_or_error(most_pages=7), found)
+        read_list(transport, server, list_runs().all_or_error(most_pages=7), found)
     assert len(found) == len(server.seen) == 7
 
 
 def test_repeated_cursor_ends_the_list_with_a_warning(transport: Transport, caplog: pytest.LogCaptureFixture) -> None:
     found: list[Any] = []
     with HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server:
-        walk(transport, server, list_runs(), found)
+        read_list(transport, server, list_runs(), found)
     assert [each.run_id for each in found] == ["0", "1", "2"]
     [line] = [record.message for record in caplog.records if record.name.startswith("airflow_provider_mosaic")]
     assert line.startswith("GET /agent_runs repeats a cursor. The list ends with the 3 items read so far")
@@ -121,7 +121,7 @@ def test_repeated_cursor_fails_if_all_items_are_needed(transport: Transport) -> 
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n % 2}"})) as server,
         pytest.raises(MosaicResponseError, match="repeats a cursor instead of reaching its end"),
     ):
-        walk(transport, server, list_runs().all_or_error(), found)
+        read_list(transport, server, list_runs().all_or_error(), found)
     assert len(found) == 3
 
 
@@ -139,4 +139,4 @@ def test_oversized_cursor_fails(transport: Transport) -> None:
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": "c" * 100_000})) as server,
         pytest.raises(MosaicResponseError, match="'next_cursor' is longer than 8192 characters"),
     ):
-        walk(transport, server, list_runs(), [])
+        read_list(transport, server, list_runs(), [])

@@ -62,9 +62,9 @@ def test_https_tunnel_does_not_see_the_key(
     with HostileServer(answer(200, STARTED), tls=identity) as server, ForwardProxy(upstream=server.port) as proxy:
         monkeypatch.setenv(variable, proxy.url)
         assert transport.send(access_to(f"https://{HOST}"), paid_call()) == ["run-1"]
-        [asked] = proxy.seen
-        assert (asked.method, asked.target) == ("CONNECT", f"{HOST}:443")
-        assert "authorization" not in asked.headers
+        [request] = proxy.seen
+        assert (request.method, request.target) == ("CONNECT", f"{HOST}:443")
+        assert "authorization" not in request.headers
         assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 

@@ -60,7 +60,7 @@ def download(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
     return downloading.fetch(lambda: url, local_destination(tmp_path / "x.mp4"), policy=policy, retries=ONCE)
 
 
-def look(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
+def read_info(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
     return downloading.read_file_info(lambda: url, policy=policy, retries=ONCE)
 
 
@@ -75,35 +75,35 @@ def upload(url: str, tmp_path: Path, policy: LinkPolicy) -> Any:
     return uploading.send_form(form, local_source(path), "video/mp4", policy=policy)
 
 
-Asking = Callable[[str, Path, LinkPolicy], Any]
-each_way = pytest.mark.parametrize("ask", [download, look, measure, upload])
+Transfer = Callable[[str, Path, LinkPolicy], Any]
+each_transfer = pytest.mark.parametrize("transfer", [download, read_info, measure, upload])
 
 
-@each_way
+@each_transfer
 @pytest.mark.parametrize(
     "written", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0", "n.test"]
 )
 def test_private_host_is_rejected_without_a_connection(
-    ask: Asking, written: str, tmp_path: Path, names: dict[str, list[str]]
+    transfer: Transfer, written: str, tmp_path: Path, names: dict[str, list[str]]
 ) -> None:
     names["n.test"] = ["127.0.0.1"]
     with Inner() as inner, pytest.raises(MosaicResponseError, match="Nothing was sent there") as caught:
-        ask(f"https://{written}:{inner.port}/latest/meta-data?sig=cafe", tmp_path, PUBLIC)
+        transfer(f"https://{written}:{inner.port}/latest/meta-data?sig=cafe", tmp_path, PUBLIC)
     assert inner.connections == 0
     assert "allow_private_storage" in str(caught.value)
     assert "cafe" not in str(caught.value)
     assert not caught.value.transient
 
 
-@each_way
-def test_http_links_are_rejected(ask: Asking, tmp_path: Path) -> None:
+@each_transfer
+def test_http_links_are_rejected(transfer: Transfer, tmp_path: Path) -> None:
     with pytest.raises(MosaicResponseError, match="not https"):
-        ask("http://8.8.8.8/cut.mp4", tmp_path, PUBLIC)
+        transfer("http://8.8.8.8/cut.mp4", tmp_path, PUBLIC)
 
 
-@each_way
+@each_transfer
 def test_host_is_resolved_once(
-    ask: Asking, tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    transfer: Transfer, tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected: list[Any] = []
 
@@ -114,7 +114,7 @@ def test_host_is_resolved_once(
     names["rebinding.test"] = ["8.8.8.8", "127.0.0.1"]
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(MosaicError, match="could not be reached"):
-        ask("https://rebinding.test/cut.mp4", tmp_path, PUBLIC)
+        transfer("https://rebinding.test/cut.mp4", tmp_path, PUBLIC)
     assert connected == [("8.8.8.8", 443)]
 
 
@@ -136,33 +136,33 @@ def test_only_public_addresses_are_tried(tmp_path: Path, monkeypatch: pytest.Mon
     assert connected == ["8.8.8.8", "8.8.4.4"]
 
 
-@pytest.mark.parametrize("ask", [download, look, measure])
+@pytest.mark.parametrize("transfer", [download, read_info, measure])
 @pytest.mark.parametrize(
     "location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["]
 )
-def test_redirect_to_a_private_host_is_rejected(ask: Asking, location: str, tmp_path: Path) -> None:
+def test_redirect_to_a_private_host_is_rejected(transfer: Transfer, location: str, tmp_path: Path) -> None:
     with Inner() as inner:
         with (
             HostileServer(answer(302, Location=location.format(port=inner.port))) as host,
             pytest.raises(MosaicResponseError),
         ):
-            ask(f"{host.url}/cut.mp4", tmp_path, LOOPBACK)
+            transfer(f"{host.url}/cut.mp4", tmp_path, LOOPBACK)
         assert host.count == 1
     assert inner.connections == 0
 
 
-@each_way
+@each_transfer
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "http://[", "gopher://127.0.0.1/", "/cut.mp4", ""])
-def test_links_that_are_not_http_are_rejected(ask: Asking, link: str, tmp_path: Path) -> None:
+def test_links_that_are_not_http_are_rejected(transfer: Transfer, link: str, tmp_path: Path) -> None:
     with pytest.raises(MosaicResponseError, match="not an HTTP URL"):
-        ask(link, tmp_path, LOOPBACK)
+        transfer(link, tmp_path, LOOPBACK)
 
 
-@each_way
-def test_private_storage_can_be_allowed(ask: Asking, tmp_path: Path) -> None:
-    reply = answer(204) if ask is upload else file(CONTENT)
+@each_transfer
+def test_private_storage_can_be_allowed(transfer: Transfer, tmp_path: Path) -> None:
+    reply = answer(204) if transfer is upload else file(CONTENT)
     with HostileServer(reply) as host:
-        ask(f"{host.url}/cut.mp4", tmp_path, LinkPolicy(private=True))
+        transfer(f"{host.url}/cut.mp4", tmp_path, LinkPolicy(private=True))
     assert host.count == 1
 
 
@@ -210,18 +210,18 @@ def test_source_redirects_follow_the_connection_policy() -> None:
 # --- proxies ---
 
 
-@each_way
+@each_transfer
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"]
 )
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_proxy_is_not_asked_for_a_private_host(
-    ask: Asking, host: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transfer: Transfer, host: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ForwardProxy(upstream=9) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         with pytest.raises(MosaicResponseError, match="Nothing was sent there"):
-            ask(f"{scheme}://{host}/cut.mp4", tmp_path, PUBLIC)
+            transfer(f"{scheme}://{host}/cut.mp4", tmp_path, PUBLIC)
     assert proxy.seen == []
 
 

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.sources import local_source
 
 from .hostile_endpoints import EMPTY_MEMBER, FLOODS, at_most, bomb, endless
-from .on_loopback import fetch, look, measure, send_form, url_source
+from .on_loopback import fetch, measure, read_file_info, send_form, url_source
 from .servers import HostileServer, Reply, answer
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
@@ -100,7 +100,7 @@ def test_compressed_files_are_rejected(tmp_path: Path, encoding: str) -> None:
         for call in (
             lambda: fetch(lambda: host.url, local_destination(target)),
             lambda: measure(lambda: host.url, max_bytes=MIB),
-            lambda: look(lambda: host.url),
+            lambda: read_file_info(lambda: host.url),
         ):
             with at_most(20 * MIB, seconds=5), pytest.raises(MosaicResponseError, match="compressed"):
                 call()

@@ -118,8 +118,8 @@ def test_2xx_refusal_without_message(transport: Transport) -> None:
 
 
 def test_refusal_message_is_bounded_and_redacted(transport: Transport) -> None:
-    words = f"Bearer {KEY} https://cdn.example.org/a.mp4?X-Goog-Signature=hush \x1b[31m" + "z" * 100_000
-    no = answer(200, {"success": False, "detail": words})
+    text = f"Bearer {KEY} https://cdn.example.org/a.mp4?X-Goog-Signature=hush \x1b[31m" + "z" * 100_000
+    no = answer(200, {"success": False, "detail": text})
     with HostileServer(no) as server, pytest.raises(MosaicValidationError) as caught:
         transport.send(access_to(server.url), paid_call())
     message = str(caught.value)

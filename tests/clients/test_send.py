@@ -358,10 +358,10 @@ def test_invalid_redirect_is_not_retried(transport: Transport) -> None:
 
 
 def test_404_raises_not_found(transport: Transport) -> None:
-    words = r"Could not read run 'run-1'.*No such run.*Check the id"
+    pattern = r"Could not read run 'run-1'.*No such run.*Check the id"
     with (
         HostileServer(answer(404, {"detail": "No such run"})) as server,
-        pytest.raises(MosaicNotFoundError, match=words),
+        pytest.raises(MosaicNotFoundError, match=pattern),
     ):
         transport.send(access_to(server.url), get_run("run-1"))
 
@@ -375,8 +375,8 @@ def test_invalid_argument_sends_nothing(transport: Transport) -> None:
 
 @pytest.mark.parametrize("reply", [silence, trickle(0.02), trickled_head], ids=["silence", "a body", "a head"])
 def test_send_with_deadline_ends_in_time(reply: Reply) -> None:
-    words = r"no response came in time \(ResponseTooSlow: no response in 0.3 s\)"
-    with HostileServer(reply) as server, pytest.raises(MosaicTransportError, match=words):
+    pattern = r"no response came in time \(ResponseTooSlow: no response in 0.3 s\)"
+    with HostileServer(reply) as server, pytest.raises(MosaicTransportError, match=pattern):
         send_with_deadline(0.3, access_to(server.url), whoami())
 
 

@@ -53,7 +53,7 @@ def test_stamp_changes_with_the_content(tmp_path: Path) -> None:
 def test_invalid_local_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.mp4")
-    for name, words in (
+    for name, pattern in (
         ("missing.mp4", "no such file"),
         (".", "directory"),
         ("empty.mp4", "empty"),
@@ -61,7 +61,7 @@ def test_invalid_local_sources_are_named(tmp_path: Path) -> None:
         ("empty.mp4/x.mp4", "no such file"),
         ("nul\0.mp4", "can't be read"),
     ):
-        with pytest.raises(MosaicValidationError, match=words) as caught:
+        with pytest.raises(MosaicValidationError, match=pattern) as caught:
             local_source(tmp_path / name)
         assert str(caught.value).startswith("source=")
         assert not caught.value.transient
@@ -113,7 +113,7 @@ def test_url_source_follows_redirects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind", "words"),
+    ("reply", "kind", "pattern"),
     [
         (answer(404), MosaicValidationError, "nothing there"),
         (answer(403), MosaicValidationError, "denies access"),
@@ -132,8 +132,8 @@ def test_url_source_follows_redirects() -> None:
         (chunked(CONTENT, whole=False), MosaicTransportError, "connection failed"),
     ],
 )
-def test_invalid_url_sources_are_named_without_query(reply: Reply, kind: type[MosaicError], words: str) -> None:
-    with HostileServer(reply) as host, pytest.raises(kind, match=words) as caught:
+def test_invalid_url_sources_are_named_without_query(reply: Reply, kind: type[MosaicError], pattern: str) -> None:
+    with HostileServer(reply) as host, pytest.raises(kind, match=pattern) as caught:
         url_source(f"{host.url}/cut.mp4?sig=cafe")
     assert "source=" in str(caught.value)
     assert "cafe" not in str(caught.value)
@@ -192,8 +192,8 @@ def test_invalid_storage_sources_are_named(memory: Any, s3: Any) -> None:
     for folder in (memory, s3):
         path = folder / "inner" / "empty.mp4"
         path.fs.pipe_file(path.path, b"")
-        for name, words in (("missing.mp4", "no such file"), ("inner", "directory"), ("inner/empty.mp4", "empty")):
-            with pytest.raises(MosaicValidationError, match=words) as caught:
+        for name, pattern in (("missing.mp4", "no such file"), ("inner", "directory"), ("inner/empty.mp4", "empty")):
+            with pytest.raises(MosaicValidationError, match=pattern) as caught:
                 storage_source(folder / name)
             assert name in str(caught.value)
 

@@ -85,7 +85,7 @@ def test_form_fields_are_verbatim_and_in_order(tmp_path: Path) -> None:
     assert int(request.headers["content-length"]) == len(request.body)
     assert "transfer-encoding" not in request.headers
     parts = parts_of(request.headers["content-type"], request.body)
-    assert [facts["name"] for facts, _ in parts] == [*FIELDS, "file"]
+    assert [headers["name"] for headers, _ in parts] == [*FIELDS, "file"]
     assert [body.decode() for _, body in parts[:-1]] == list(FIELDS.values())
     assert parts[-1][0] == {"name": "file", "filename": "cut.mp4", "type": "video/mp4"}
     assert parts[-1][1] == content
@@ -123,8 +123,8 @@ def test_oversized_file_is_rejected_before_sending(video: Path) -> None:
     with HostileServer(answer(204)) as host, pytest.raises(MosaicValidationError) as caught:
         send_form(form_for(host.url, most=2_000_000), local_source(video), "video/mp4")
     assert host.count == 0
-    for words in ("source=", "cut.mp4", "4.9 MB", "5,120,000 bytes", "1.9 MB", "2,000,000 bytes"):
-        assert words in str(caught.value)
+    for pattern in ("source=", "cut.mp4", "4.9 MB", "5,120,000 bytes", "1.9 MB", "2,000,000 bytes"):
+        assert pattern in str(caught.value)
     assert not caught.value.transient
 
 
@@ -152,11 +152,11 @@ def test_rejections_contain_only_code_and_message(
     error = caught.value
     assert type(error) is kind
     assert error.transient is transient
-    said = str(error) + repr(error) + repr(error.detail)
+    text = str(error) + repr(error) + repr(error.detail)
     code = re.search(rb"<Code>(\w+)", body)
-    assert not code or code[1].decode() in said
+    assert not code or code[1].decode() in text
     for secret in ("secret-field", "deadbeef", "cafe", *FIELDS.values(), "X-Goog"):
-        assert secret not in said
+        assert secret not in text
     assert error.retry_after in (None, 7.0)
 
 
@@ -252,11 +252,11 @@ def test_slow_upload_succeeds(tmp_path: Path) -> None:
         send_form(form_for(host.url), local_source(large), "video/mp4", connect_timeout=0.2, send_timeout=5)
 
 
-@pytest.mark.parametrize(("real", "words"), [(400_000, "ended"), (600_000, "more than"), (0, "ended")])
-def test_changed_source_is_never_sent_completely(real: int, words: str) -> None:
+@pytest.mark.parametrize(("real", "pattern"), [(400_000, "ended"), (600_000, "more than"), (0, "ended")])
+def test_changed_source_is_never_sent_completely(real: int, pattern: str) -> None:
     source = source_of(lambda: io.BytesIO(b"x" * real), 500_000)
     with CountingHost() as host:
-        with pytest.raises(MosaicValidationError, match=words) as caught:
+        with pytest.raises(MosaicValidationError, match=pattern) as caught:
             send_form(form_for(host.url), source, "video/mp4")
         assert host.over.wait(5)
     assert host.taken < host.announced

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from airflow_provider_mosaic.clients.progress import ProgressLog, size_words, time_words
+from airflow_provider_mosaic.clients.progress import ProgressLog, format_estimate, format_size
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -43,8 +43,8 @@ def test_final_rate_matches_the_duration(seconds: float) -> None:
     size, time, speed = re.fullmatch(r"cut\.mp4: (.+) in (.+), (.+)/s", line).groups()  # type: ignore[union-attr]
     units = {"s": 1, "min": 60, "h": 3600, "MB": MIB, "GB": GIB, "TB": 1024 * GIB}
 
-    def value(words: str) -> float:
-        parts = words.split()
+    def value(text: str) -> float:
+        parts = text.split()
         return sum(float(n) * units[unit] for n, unit in zip(parts[::2], parts[1::2], strict=True))
 
     assert value(size) / value(time) == pytest.approx(value(speed), rel=0.1)
@@ -74,12 +74,12 @@ def test_progress_after_a_restart() -> None:
     ]
 
 
-def test_size_and_time_words() -> None:
-    assert [size_words(size) for size in (1, 1023, 1536, 5368709120, 52428800)] == [
+def test_sizes_and_estimates() -> None:
+    assert [format_size(size) for size in (1, 1023, 1536, 5368709120, 52428800)] == [
         "1 B",
         "1.0 KB",
         "1.5 KB",
         "5.0 GB",
         "50 MB",
     ]
-    assert [time_words(seconds) for seconds in (0.2, 45, 600, 7320)] == ["1 s", "45 s", "10 min", "2 h 02 min"]
+    assert [format_estimate(seconds) for seconds in (0.2, 45, 600, 7320)] == ["1 s", "45 s", "10 min", "2 h 02 min"]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from airflow_provider_mosaic.clients.destinations.base import Destination, PartialFile
-from airflow_provider_mosaic.clients.progress import size_words
+from airflow_provider_mosaic.clients.progress import format_size
 
 #: Free space to leave on a disk by files of unknown length. On small disks, a twentieth of the disk.
 _RESERVED_SPACE = 1024**3
@@ -34,7 +34,7 @@ def check_free_space(directory: Path, size: int | None) -> None:
     disk = shutil.disk_usage(directory)
     needed = min(_RESERVED_SPACE, disk.total // 20) if size is None else size
     if disk.free < needed:
-        raise OSError(errno.ENOSPC, f"{size_words(disk.free)} are free, {size_words(needed)} are needed")
+        raise OSError(errno.ENOSPC, f"{format_size(disk.free)} are free, {format_size(needed)} are needed")
 
 
 def temporary_name(suffix: str = "part") -> str:
