@@ -120,7 +120,10 @@ def copy_checkout(session: nox.Session, *without: str) -> Path:
 
 def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
     """Install both wheels, and work in a copy of the checkout from which only the wheels can be imported."""
-    install(session, *build_wheels(session), constraint=constraint, group=group)
+    wheels = build_wheels(session)
+    install(session, *wheels, constraint=constraint, group=group)
+    # For tests/test_wheels.py.
+    session.env["WHEELS"] = str(Path(wheels[0]).parent)
     session.chdir(copy_checkout(session, *PACKAGES))
 
 

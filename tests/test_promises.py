@@ -157,7 +157,7 @@ SERVICES = {
         f"{FAULTS}::test_kill_point[state store has lost the entry before the retry]",
     ],
     "reading the Variable": [f"{OUTAGES}::test_unreadable_variable_is_not_taken_for_none"],
-    "the API server, while a task waits": [*CANCELS["Airflow kills a worker's task because its API server is away"]],
+    "the API server, while a task waits": [*CANCELS["Airflow kills a task on a worker because its API server is down"]],
     "the API server, while a task is deferred": [
         f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
     ],

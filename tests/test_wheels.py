@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
-from dev.environment import build_wheels
 
 PROVIDER, EMULATOR = "airflow_provider_mosaic", "mosaic_emulator"
 
@@ -38,8 +38,11 @@ class Wheel:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Wheel]:
-    paths = build_wheels(tmp_path_factory.mktemp("wheels") / "dist")
+def wheels() -> dict[str, Wheel]:
+    if "WHEELS" not in os.environ:
+        pytest.skip("nox builds the wheels and sets WHEELS")
+    paths = list(Path(os.environ["WHEELS"]).glob("*.whl"))
+    assert len(paths) == 2
     return {path.name.partition("-")[0]: Wheel(path) for path in paths}
 
 
