@@ -83,14 +83,18 @@ class AirflowRest:
 
     def post(self, path: str, body: object) -> Any:
         """Send a POST request."""
-        return self.request("POST", path, body=body)
+        return self._request_unlocked("POST", path, body)
 
     def patch(self, path: str, body: object) -> Any:
-        """Send a PATCH request. Retry for 30 seconds if SQLite is locked."""
+        """Send a PATCH request."""
+        return self._request_unlocked("PATCH", path, body)
+
+    def _request_unlocked(self, method: str, path: str, body: object) -> Any:
+        """Send a request. Repeat it for 30 seconds while SQLite is locked: Airflow then rolled it back."""
         deadline = time.monotonic() + 30
         while True:
             try:
-                return self.request("PATCH", path, body=body)
+                return self.request(method, path, body=body)
             except RestError as error:
                 if time.monotonic() > deadline or error.status != 500 or "Database error" not in str(error):
                     raise

@@ -25,7 +25,7 @@ from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, Mos
     [
         (lambda path: path.mkdir(), "it is a directory"),
         (lambda path: path.touch(), "it is empty"),
-        (lambda path: path.with_suffix(".txt").write_text("words"), r"\.txt does not tell"),
+        (lambda path: path.with_suffix(".txt").write_text("words"), r"asset type is unknown for \.txt"),
         (lambda path: path.with_suffix("").write_text("words"), "a name without a suffix"),
     ],
     ids=["directory", "empty", "unsupported", "no suffix"],
