@@ -74,7 +74,7 @@ COMPATIBILITY_TESTS = (
     # The methods of the endpoints touch no Airflow.
     "--ignore=tests/hooks/test_every_shape.py",
     "--ignore=tests/hooks/test_bad_arguments.py",
-    "--ignore=tests/hooks/test_refusals.py",
+    "--ignore=tests/hooks/test_error_responses.py",
 )
 REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_quick_start.py",

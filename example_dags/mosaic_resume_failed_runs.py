@@ -1,9 +1,9 @@
 """
 ### Resume failed runs, and cancel runs that hang
 
-It reads all runs of an `agent`. It resumes runs that failed in the last `days`, so that only what is missing is done
-again, and cancels runs that have been running for more than `hours`. Trigger it when the cause of the failures is
-fixed, for example after you bought credits.
+It lists the runs of an `agent`. It resumes failed runs that were started in the last `days`, so that only what is
+missing is done again, and cancels runs that were started more than `hours` ago and are still running. Trigger it when
+the cause of the failures is fixed, for example after you bought credits.
 
 What is done again costs credits; Mosaic does not document how many. The DAG uses the connection `mosaic_default`.
 """
@@ -42,7 +42,7 @@ def mosaic_resume_failed_runs() -> None:
         return [run.run_id for run in MosaicHook().list_runs(params["agent"], status="running", created_to=until)]
 
     cancel = MosaicCancelRunOperator.partial(task_id="cancel").expand(run_id=hanging())
-    # A run that fails again does not block the others. If no run hangs, "cancel" is skipped.
+    # A run that fails again does not block the others. If no run hangs, "cancel" is skipped, and "resume" runs anyway.
     resume = MosaicResumeRunOperator.partial(
         task_id="resume", deferrable=True, max_active_tis_per_dagrun=10, trigger_rule="none_failed"
     )

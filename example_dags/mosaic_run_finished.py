@@ -1,10 +1,10 @@
 """
 ### Download the results of every run of an agent
 
-The DAG starts when a run of the agent ends well, also if it was started in the editor, by a YouTube channel, by another
-program, or by another DAG. Nothing has to be reachable from outside: Airflow's triggerer polls the agent's runs, with
-two requests a minute. An event contains all runs that ended since the last poll, and a DAG run can get several events.
-Each run is downloaded by its own mapped task, which skips files that are complete.
+The DAG starts when a run of the agent ends with outputs, also if it was started in the editor, by a YouTube channel, by
+another program, or by another DAG. Nothing has to be reachable from outside: Airflow's triggerer polls the agent's
+runs, with two requests a minute. An event contains all runs that ended since the last poll, and a DAG run can get
+several events. Each run is downloaded by its own mapped task, which skips files that are complete.
 
 It starts no run; Mosaic documents no cost of reading. Set the agent below. The DAG uses the connection `mosaic_default`
 and the variable `mosaic_results`: the folder, or object storage prefix, for the results.

@@ -5,9 +5,9 @@ Trigger the DAG with the URL of a `recording`, the agent that cuts (`cutter`), t
 (`editor`, with one Video Input tile), and a folder for the `results`. The second run gets the outputs of the first run
 by their ids: nothing is downloaded and uploaded in between.
 
-Both runs cost credits. The DAG waits up to a day until there are enough (`credits`), and checks the balance again
-before the second run. If the second run is skipped, the outputs of the first run still exist. The DAG uses the
-connection `mosaic_default`.
+Both runs cost credits. The DAG waits up to a day until there are enough (`credits`). It skips the second run if less
+than half of them are left then; the outputs of the first run still exist. The DAG uses the connection
+`mosaic_default`.
 """
 
 from datetime import timedelta

@@ -15,7 +15,6 @@ from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 @dag(
     schedule=None,
-    catchup=False,
     default_args={"retries": 2},
     tags=["mosaic"],
     doc_md=__doc__,

@@ -28,7 +28,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
 
     XCom: ``mosaic_agent_id``; ``operations``, the number of operations; ``node_ids``, the ids of the agent's nodes by
     the keys of the definition; ``mosaic_agent_url``, the URL of the agent's page, if the connection points to Mosaic
-    itself. The agent's id is the ``return_value``.
+    itself. The agent's id is the ``return_value``; None in a dry run if the agent does not exist.
 
     Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if
     the agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
