@@ -108,7 +108,7 @@ class ManualAdoption:
         """Return how a user makes the task continue with a known item, and how to start a new one."""
         return (
             f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this "
-            "task: only what is missing is paid.",
+            "task: Mosaic repeats only what is missing.",
             "To start a new one, which is paid from the beginning, clear this task alone.",
         )
 

@@ -26,8 +26,8 @@ from airflow_provider_mosaic.clients.sources import Source, local_source, storag
 from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
 from airflow_provider_mosaic.clients.url_source import url_source
 
-#: Bytes. Longer than any valid definition.
-_MAX_TEXT = 8 * 1024 * 1024
+#: Bytes. Reading a definition limits its characters, which are at most four bytes each.
+_MAX_TEXT = 4 * 1024 * 1024
 
 
 def get_source(location: Any, access: Access) -> Source:

@@ -65,12 +65,12 @@ class ResumeTask:
             means=f"Run {run_id!r} may keep running, and cost credits."
             if self.wait.item_id
             else f"Run {run_id!r} was not resumed by this attempt.",
-            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is paid",
+            retry=f"resumes run {run_id!r} again, or waits for it: Mosaic repeats only what is missing",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
             # Mosaic does not resume a run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)
-            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is paid.",),
+            else (f"Clear this task to resume run {run_id!r} once more: Mosaic repeats only what is missing.",),
         )
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:

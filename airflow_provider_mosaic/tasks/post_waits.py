@@ -61,12 +61,13 @@ class PostWait(CompletionWaiter[Post]):
         return item.post_id
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
-        return fail_exception(
-            MosaicTimeoutError(
-                f"Post {item_id!r} is not published within its timeout.",
-                means="It may be published later: it was not withdrawn, and is not created again.",
+        means = "It may be published later: it was not withdrawn, and is not created again."
+        if is_final:
+            return fail_exception(
+                MosaicTimeoutError(f"Post {item_id!r} is not published within its timeout.", means=means)
             )
-        )
+        limit = context["ti"].task.execution_timeout
+        return MosaicTimeoutError(f"Post {item_id!r} is not published within execution_timeout={limit}.", means=means)
 
 
 def is_published_nowhere(post: Post) -> bool:

@@ -148,7 +148,7 @@ class RunTask:
             return f"continues with run {run_id!r}: nothing is paid twice"
         if self.options.on_retry == "new":
             return "starts a new run, which is paid from the beginning"
-        return f"resumes run {run_id!r}: only what is missing is paid"
+        return f"resumes run {run_id!r}: Mosaic repeats only what is missing"
 
     def _choices(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> tuple[str, ...]:
         if isinstance(error, MosaicRunPartialError):

@@ -113,6 +113,18 @@ def test_timed_out_post_is_not_withdrawn_and_never_created_again(mosaic: Emulato
     assert one_post(mosaic)["status"] == "processing"
 
 
+def test_execution_timeout_of_a_deferred_post_allows_a_retry(mosaic: Emulator) -> None:
+    mosaic.configure(hold_posts=True)
+    limits = {"execution_timeout": timedelta(seconds=100), "timeout": timedelta(seconds=200)}
+    task = post_task(StateStore(), wait_for_completion=True, deferrable=True, **limits)
+    deferred = task.execute()
+    task.start_date -= timedelta(seconds=150)
+    with pytest.raises(MosaicTimeoutError, match="execution_timeout"):
+        task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["post_id"]})
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == {"posts_made": 1}
+
+
 # Outputs of a run as media
 
 
