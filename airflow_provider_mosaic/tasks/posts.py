@@ -238,7 +238,7 @@ class CreatePost(CreateOnce):
         """Return whether to continue with the post of an earlier attempt. If it is published nowhere, repeat it."""
         post_id = str(record.id)
         try:
-            post = read_started(self._hook, get_post(post_id), started_at=record.started_at)
+            post = read_started(self._hook, get_post(post_id), name=f"Post {post_id!r}", started_at=record.started_at)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",

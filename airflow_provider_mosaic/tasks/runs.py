@@ -248,7 +248,7 @@ class StartRun(CreateOnce):
     def _continue_run(self, record: StartRecord) -> bool:
         run_id = str(record.id)
         try:
-            run = read_started(self._hook, get_run(run_id), started_at=record.started_at)
+            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
