@@ -82,13 +82,13 @@ class TaskState:
     The saved state of one task instance for one kind of item.
 
     A record counts for the same request, until a user clears the task. Airflow shows a clear in ``max_tries`` alone:
-    it becomes the number of attempts so far plus ``retries``. In doubt, because ``retries`` was lowered in the DAG file
-    or another version of the provider wrote the record, an earlier attempt *may* have started something. The caller
-    searches for it then, and fails for manual review if anything is found.
+    it becomes the number of attempts so far plus ``retries``. If ``retries`` was lowered in the DAG file, or another
+    version of the provider wrote the record, an earlier attempt *may* have started something. The caller searches for
+    it then, and fails for manual review if anything is found.
 
     :param context: The context of the task.
     :param kind: The kind of item, for example ``run``. Each kind has its own entry in the store.
-    :param request: What the task requests, as JSON. A changed request starts over.
+    :param request: What the task requests, as a JSON value. If it changed, the task starts over.
     :param durable: Whether to save anything.
     """
 
@@ -125,7 +125,7 @@ class TaskState:
         """
         Return the record of an earlier attempt since the last clear; None if there is nothing to continue.
 
-        Call :meth:`log_discarded` after it, once a manual adoption is ruled out.
+        Call :meth:`log_discarded` next, unless the task adopts an item that a user named.
 
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
@@ -175,7 +175,7 @@ class TaskState:
         return replace(record, is_saved=False, id=None, facts={})
 
     def log_discarded(self) -> None:
-        """Log once why the task does not continue what an earlier attempt started, if it does not."""
+        """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
         if self._why_discarded is not None:
             level, reason = self._why_discarded
             log.log(level, "%s", reason)
@@ -266,12 +266,12 @@ class TaskState:
             save_best_effort(
                 lambda: store.delete(self._key),
                 what=f"that no {self._noun} was started",
-                consequence="Nothing was started. A retry searches for it before it sends the request.",
+                consequence=f"A retry searches for a {self._noun} before it sends the request.",
             )
 
     @contextmanager
     def publishing_not_started(self) -> Iterator[None]:
-        """If the block fails and certainly nothing was started, tell the other tasks of the DAG run by XCom."""
+        """If the block fails and certainly nothing was started, push an XCom for the searches of other tasks."""
         try:
             yield
         except AirflowSkipException:
@@ -291,7 +291,13 @@ class TaskState:
             if self._store is not None:
                 self._store.set(self._key, {"version": _VERSION, "not_started_until_try": self._ti.try_number})
         except Exception:
-            log.warning("Could not tell the other tasks of this DAG run that nothing was started.", exc_info=True)
+            log.warning(
+                "Task %r started no %s, but this could not be saved for the other tasks of the DAG run. A search of "
+                "theirs may fail for manual review.",
+                self._ti.task_id,
+                self._noun,
+                exc_info=True,
+            )
 
     def _save(self, record: StartRecord) -> None:
         if self._store is not None:
@@ -307,7 +313,7 @@ class TaskState:
             }
             del entry["is_saved"]
             self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
-        # A request may be sent from now on.
+        # A request may be sent from now on. clear() needs the value from before.
         self._not_started_before_intent, self._not_started = self._not_started is True, False
 
     def _read_entry(self) -> Any:
@@ -344,7 +350,7 @@ class TaskState:
         return entry
 
     def _may_be_cleared(self, stored: Mapping[str, Any]) -> bool:
-        """Return whether a clear may have set ``max_tries`` to its old value, because ``retries`` was lowered."""
+        """Return whether the task may have been cleared although ``max_tries`` is the same: see :class:`TaskState`."""
         lowered = self._retries < stored.get("retries", 0)
         return lowered and self._seems_first and self._clear_number != stored.get("clear_number")
 
