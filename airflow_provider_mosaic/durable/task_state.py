@@ -137,10 +137,10 @@ class TaskState:
             if self._possible is None or (entry is _ABSENT and not entries_can_vanish()):
                 return None
             log.warning(
-                "The record of an earlier attempt of %s %r is lost or can't be read. The task searches before it sends "
-                "anything.",
-                self._noun,
+                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before it "
+                "sends anything.",
                 self._ti.task_id,
+                self._noun,
             )
             return self._possible
         if "not_started_until_try" in stored:

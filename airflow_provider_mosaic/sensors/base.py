@@ -314,6 +314,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         except AirflowSkipException:
             raise
         except Exception as error:
+            # By name: Airflow 3.1 has these classes in another module.
             if type(error).__name__ in ("AirflowSensorTimeout", "TaskDeferralTimeout"):
                 log_lines(
                     (
