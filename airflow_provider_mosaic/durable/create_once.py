@@ -241,7 +241,7 @@ class CreateOnce(ABC):
             self.state.clear(certain=not self._was_resent)
             raise
         except BaseException:
-            # Airflow ends an attempt like this when its execution_timeout has passed.
+            # For example Airflow's end of an attempt whose execution_timeout has passed.
             log.warning(
                 "The attempt was ended during the request. It is unknown whether %s was created. A retry searches for "
                 "it before it sends anything. %s",

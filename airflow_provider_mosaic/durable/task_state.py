@@ -137,8 +137,8 @@ class TaskState:
             if self._possible is None or (entry is _ABSENT and not entries_can_vanish()):
                 return None
             log.warning(
-                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before it "
-                "sends anything.",
+                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
+                "it sends anything.",
                 self._ti.task_id,
                 self._noun,
             )

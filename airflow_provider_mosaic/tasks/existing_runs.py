@@ -83,10 +83,11 @@ class ResumeTask:
         state = TaskState(context, kind="resume", request=run_id)
         record = state.load()
         if state.cleared_id is None:
-            # After a clear the task resumes the same run.
+            # After a clear the task resumes the same run. The log line would deny that.
             state.log_discarded()
         run = self._hook.get_run(run_id)
         if record is None or not record.is_saved:
+            # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
             if run.status == RunStatus.CANCELLED:
                 # The user who set run_id decided to resume it. A retry may do so if this attempt dies before.
                 self.wait.permission(context).grant(run_id)
