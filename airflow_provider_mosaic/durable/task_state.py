@@ -107,6 +107,8 @@ class TaskState:
         )
         # Whether this is the first attempt since the last clear, if retries did not change since.
         self._seems_first = ti.try_number == self._max_tries - self._retries + 1
+        # Whether earlier attempts since the last clear may exist. The first attempt after a clear is no retry, although
+        # its try_number is higher than 1.
         may_be_retry = ti.try_number > 1 and (self._clear_number == 0 or not self._seems_first)
         # What an earlier attempt may have started, if its record can't be read; None if it started nothing.
         self._possible = (

@@ -189,7 +189,7 @@ def resume_after_late_kill(
             return
 
 
-def cancel(hook: MosaicHook, run_id: str) -> str:
+def cancel(hook: MosaicHook, run_id: Any) -> str:
     """
     Cancel a run and read it until it has ended. A run that has ended stays as it is.
 

@@ -151,6 +151,7 @@ class PostTask:
         record = creation.ensure()
         response = creation.response
         if response is not None and not self.options.waiting.wait_for_completion and post_outcome(response).ended:
+            # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(context, response)
         return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
 
