@@ -275,4 +275,4 @@ class MosaicCancelRunOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.existing_runs import cancel
 
         with self._validated_arguments(context):
-            return cancel(MosaicHook(self.mosaic_conn_id), self.run_id)
+            return cancel(MosaicHook(self.mosaic_conn_id), self._options["run_id"]("run_id", self.run_id))

@@ -189,14 +189,13 @@ def resume_after_late_kill(
             return
 
 
-def cancel(hook: MosaicHook, run_id: Any) -> str:
+def cancel(hook: MosaicHook, run_id: str) -> str:
     """
     Cancel a run and read it until it has ended. A run that has ended stays as it is.
 
     :returns: The run id.
     :raises MosaicError: The run still runs, or is unknown.
     """
-    run_id = validate_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
     except MosaicConnectionError:
