@@ -29,7 +29,7 @@ def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, An
     """
     Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
 
-    A None that the DAG file has in this place is not meant.
+    Skip the places in which the DAG file itself has None.
     """
     if written is None:
         return

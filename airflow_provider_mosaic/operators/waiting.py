@@ -27,7 +27,7 @@ class WaitingOperator(MosaicOperator):
 
     #: The kind of items that it creates, if the searches of other tasks depend on who owns them.
     _creates: ClassVar[str | None] = None
-    #: The task once it has started or resumed its work, for ``on_kill``.
+    #: The task of this execution, for ``on_kill``. None until its arguments are validated.
     _active: RunTask | ResumeTask | PostTask | None = None
 
     @abstractmethod
