@@ -21,12 +21,12 @@ class MosaicBaseMixin(BaseOperator):
 
     ui_color = "#e9e4fb"
 
-    # Airflow renders a reference before it is read.
+    # A template or a reference in the DAG file, text when the task runs.
     mosaic_conn_id: Any
 
     #: A validator for each argument.
     _options: ClassVar[Mapping[str, Validator]]
-    #: The arguments that can label the rows of a mapped task, the most telling one first.
+    #: The arguments that can label the rows of a mapped task, the most specific one first.
     _row_label_arguments: ClassVar[tuple[str, ...]]
 
     @classmethod
@@ -67,7 +67,7 @@ class MosaicBaseMixin(BaseOperator):
         self._validate_combinations()
 
     def _validate_combinations(self) -> None:
-        """Raise if arguments exclude each other, or one is missing, whatever the templates render to."""
+        """Raise if arguments exclude each other, or one is missing. This does not depend on rendered values."""
 
 
 def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 #: XCom key of the URL of the agent's page. A run has no documented URL.
 AGENT_URL_KEY = "mosaic_agent_url"
 
-# https://docs.mosaic.so/api/agents/creating-agents names the editor. The path is an assumption. A newer note of the
-# vendor names another host. No URL of a run, an asset or a post is documented.
+# https://docs.mosaic.so/api/agents/creating-agents names this host; a newer note of Mosaic names another one. The path
+# is an assumption. No URL of a run, an asset or a post is documented.
 _EDITOR = "https://edit.mosaic.so/agents/"
 #: The only API whose agents the editor shows.
 _API_HOST = "api.mosaic.so"
@@ -41,7 +41,7 @@ def agent_url(agent_id: str | None, base_url: str) -> str | None:
 
 def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
     """
-    Push the URL of an agent's page, as an XCom and for the button, if it has one.
+    Push the URL of an agent's page, if it has one: an XCom for downstream tasks, and one for the button.
 
     :param subject: The item that the link belongs to, with its id.
     """

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.validation import is_constant
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
 
-#: Only one call: an error in the template would fail a task that has succeeded.
+#: The template only calls a method that does not raise: an error in it would fail a task that has succeeded.
 TEMPLATE = "{{ task.row_label(ti) }}"
 
 #: Airflow's database takes 250 characters.
@@ -30,7 +30,7 @@ def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> s
     Return the label of a row of a mapped task or group: the first argument that differs by row, or the row's number.
 
     :param task: The rendered operator of the row.
-    :param arguments: The arguments that can be a label, the most telling one first.
+    :param arguments: The arguments that can be a label, the most specific one first.
     """
     label = str(map_index)
     try:
@@ -47,6 +47,7 @@ def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> s
 
 
 def _is_literal(text: str) -> bool:
+    """Return whether Airflow would render a text to a Python value that is not text."""
     try:
         ast.literal_eval(text)
     except Exception:
@@ -55,6 +56,7 @@ def _is_literal(text: str) -> bool:
 
 
 def _differing(task: BaseOperator, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments that are mapped or have a template. The others are the same in each row."""
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
     written = task.dag.task_dict.get(task.task_id)

@@ -25,7 +25,7 @@ def is_mapped_item(task: BaseOperator) -> bool:
     """
     Return whether an operator is created on a worker, for an item of a mapped task.
 
-    An exception in its constructor would use up the task's retries, so its arguments are validated when it runs.
+    Airflow would retry an error of its constructor. When the task runs, an invalid argument fails it without retries.
     """
     return bool(getattr(task, "_BaseOperator__from_mapped", False))
 
@@ -53,7 +53,9 @@ def validate_constants(
         if is_constant(value, markers):
             validator(name, value)
         elif name not in template_fields:
-            raise_invalid(name, value, "Airflow renders no templates here, nor outputs of tasks: give a constant.")
+            raise_invalid(
+                name, value, "Airflow renders no templates here and resolves no outputs of tasks: set a constant."
+            )
         elif isinstance(validator, ListOf) and isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
                 if is_constant(item, markers):
@@ -80,6 +82,7 @@ def is_constant(value: Any, markers: Collection[str] = _JINJA) -> bool:
 
 
 def _markers_of(dag: DAG | None) -> set[str]:
+    """Return the markers of templates that a DAG defines."""
     settings: Mapping[str, Any] = getattr(dag, "jinja_environment_kwargs", None) or {}
     return {
         marker

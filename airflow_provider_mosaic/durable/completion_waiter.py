@@ -186,7 +186,7 @@ class CompletionWaiter(ABC, Generic[S]):
         raise MosaicTransportError(
             f"Airflow ended the wait of task {ti.task_id!r}, and the id of its {self.noun.lower()} could not be read "
             f"from XCom or the task state store ({type(failure).__name__}: {one_line(str(failure))}).",
-            means=f"The {self.noun.lower()} may still be running.",
+            means=f"The {self.noun.lower()} was not cancelled or withdrawn. It may still cost credits or be published.",
             to_do="A retry continues with it. Without a retry, check it in Mosaic.",
             effect_unknown=False,
         ) from failure
@@ -207,6 +207,11 @@ class CompletionWaiter(ABC, Generic[S]):
         started_at: float | None = None,
         is_over: bool = False,
     ) -> str | Deferral:
+        """
+        Poll until the item is complete; defer after the first poll if the wait is deferrable.
+
+        :param is_over: Whether the trigger reported the timeout. One last poll decides then.
+        """
         if not self._options.wait_for_completion:
             return item_id
         try_started_at = start_of_try(context, try_started_at)
@@ -221,7 +226,7 @@ class CompletionWaiter(ABC, Generic[S]):
                 item = self._poll(call, item_id, is_last=is_over)
             except MosaicError as error:
                 if is_over and is_refusal(error):
-                    # It lasted minutes. A retry continues the wait.
+                    # The refusal lasted minutes: see read_known. A retry continues the wait.
                     raise
                 state.record_error(error)
                 if is_refusal(error):
@@ -239,7 +244,7 @@ class CompletionWaiter(ABC, Generic[S]):
                     timeout=backstop(earliest, self._options.poll_interval),
                 )
             self._sleep(state.pause())
-        # Both are None if dag.test() dropped the deadline.
+        # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(context, item_id, is_final=deadline == earliest)
 
     def _sleep(self, seconds: float) -> None:

@@ -1,8 +1,8 @@
 """
 Create an item once, over lost responses, kills and retries.
 
-The task state store has the intent before the request is sent. If the outcome of the request is unknown, or an earlier
-attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
+The intent is saved in the task state store before the request is sent. If the outcome of the request is unknown, or an
+earlier attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class CreateOnce(ABC):
         self._siblings = siblings
         self._timeout = timeout
         self._adopt = adopt
+        # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
+        self._was_resent = False
 
     @abstractmethod
     def send(self) -> str:
@@ -101,7 +103,7 @@ class CreateOnce(ABC):
         return True
 
     def on_started(self, id: str) -> None:  # noqa: B027 - optional
-        """Publish the id as soon as it is known, including the id of an earlier attempt."""
+        """Push the id to XCom as soon as it is known, including the id of an earlier attempt."""
 
     def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
         """Clean up the item from before a user's clear. The task creates another one."""
@@ -141,7 +143,7 @@ class CreateOnce(ABC):
         return self._adopt_named(record) or record
 
     def resume_search(self, record: StartRecord) -> StartRecord:
-        """Search for the item of an attempt that saved its intent and no id. Create it if the lists do not show it."""
+        """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
         found = self._search(record, lost=None)
         if found is not None:
@@ -157,7 +159,7 @@ class CreateOnce(ABC):
         try:
             self.validate_adopted(id)
         except MosaicConnectionError:
-            # Nothing was read: the Variable may be right.
+            # A subclass of MosaicValidationError. Mosaic was not asked, so the Variable may be right.
             raise
         except (MosaicNotFoundError, MosaicValidationError) as error:
             raise self.state.adoption.invalid(f"it names {id!r}. {error}") from error
@@ -178,15 +180,19 @@ class CreateOnce(ABC):
         return None if self._timeout is None else now + self._timeout
 
     def _start(self, deadline: float | None = None) -> StartRecord:
-        """Create the item; ``deadline`` is that of the first attempt."""
+        """
+        Create the item.
+
+        :param deadline: The deadline that the first attempt set; None to count the timeout from now.
+        """
         now = time.time()
         if deadline is None:
             deadline = self._deadline(now)
         elif now >= deadline:
-            # The task would fail at once, and pay the item.
+            # The wait would end at once: the item would be paid for, and the task would fail.
             raise fail_exception(
                 MosaicTimeoutError(
-                    f"The timeout for {self._description} has passed, so it is not created again.",
+                    f"The timeout for {self._description} has passed, so it is not created.",
                     means="This attempt started and published nothing.",
                 )
             )
@@ -206,11 +212,14 @@ class CreateOnce(ABC):
             return self.snapshot_existing(now)
         except MosaicError as error:
             log.info(
-                "Items from before %s could not be listed. A search would adopt none. %s", self._description, error
+                "The existing items could not be listed before creating %s. If the response is lost, the search adopts "
+                "nothing. %s",
+                self._description,
+                error,
             )
             return None
 
-    def _send(self, record: StartRecord, *, resent: bool = False) -> StartRecord:
+    def _send(self, record: StartRecord) -> StartRecord:
         try:
             record = replace(record, id=self.send())
         except MosaicAmbiguousOutcomeError as lost:
@@ -222,16 +231,17 @@ class CreateOnce(ABC):
                 # The response names an id, so the item may exist although no list shows it yet.
                 named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
                 raise self._unknown_outcome(named, lost) from lost
-            if resent:
+            if self._was_resent:
                 raise self._not_created(lost) from None
             log.warning("The lists do not show %s. Sending the request once more.", self._description)
-            return self._send(record, resent=True)
+            self._was_resent = True
+            return self._send(record)
         except MosaicError:
             # Any other error means that the request had no effect.
-            self.state.clear(certain=not resent)
+            self.state.clear(certain=not self._was_resent)
             raise
         except BaseException:
-            # Airflow ends an attempt like this when its execution_timeout has passed.
+            # For example Airflow's end of an attempt whose execution_timeout has passed.
             log.warning(
                 "The attempt was ended during the request. It is unknown whether %s was created. A retry searches for "
                 "it before it sends anything. %s",
@@ -247,19 +257,25 @@ class CreateOnce(ABC):
         return record
 
     def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> StartRecord | None:
-        """Search for two minutes. Return the record with the id; None if the item was not created."""
+        """
+        Search for two minutes. Return the record with the id; None if the item was not created.
+
+        :param lost: The error of this attempt's own request; None if an earlier attempt may have sent one.
+        :raises MosaicAmbiguousOutcomeError: It stays unknown whether the item was created, or which item it is.
+        """
         search = Search(own_request=lost is not None)
         end = time.time() + sum(PAUSES)
         pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
         progress = ProgressLog(f"Still searching for {self._description}; nothing is sent.", time.time())
         while True:
             left = end - time.time()
+            # Less than half a second is not worth another reading.
             over = left <= 0.5
             pause = next(grace_delays, None) if over else min(next(pauses, left), left)
             result, candidates = self._search_once(search, record, over=over, last=pause is None, lost=lost)
             if result is SearchResult.NOTHING:
                 return None
-            # Without a snapshot of the existing items, a candidate may be another pipeline's.
+            # Without the list of existing items, the candidate may be older than the request.
             if result is SearchResult.FOUND and self._adopt and record.is_saved and record.existing_ids is not None:
                 log.warning("Found %s: %s. The task continues with it.", self._description, candidates[0])
                 return self._save_started(replace(record, id=candidates[0].id))
@@ -275,7 +291,7 @@ class CreateOnce(ABC):
         try:
             candidates = self.find_candidates(record)
         except MosaicError as error:
-            # Also for an error that looks permanent: manual review is the last resort.
+            # Repeat the search also after a permanent error: otherwise the task fails for manual review.
             if not last:
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 return SearchResult.SEARCH_AGAIN, ()
@@ -283,7 +299,7 @@ class CreateOnce(ABC):
         siblings = Siblings()
         if candidates and self._siblings is not None:
             # Waiting siblings matter only if an earlier attempt sent the request: see Search.
-            siblings = self._siblings.read(lost is None)
+            siblings = self._siblings.read(include_waiting=lost is None)
         return search.add_listing(candidates, siblings, over=over, last=last)
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
@@ -295,13 +311,22 @@ class CreateOnce(ABC):
     def _unknown_outcome(
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
+        """Return the error for an item that needs manual review. ``why`` is one more sentence on the cause."""
         ids = [candidate.id for candidate in candidates]
-        cause = f"The response was: {lost.__cause__ or lost}" if lost else "An earlier attempt died during the request."
-        listed = [f"  {candidate}" for candidate in candidates[:10]] or ["  none that could be told apart"]
+        cause = (
+            f"The response was: {lost.__cause__ or lost}"
+            if lost
+            else "An earlier attempt may have sent the request, and saved no id."
+        )
+        means = (
+            "The request was sent twice, so two items may exist: they may be paid or published twice."
+            if self._was_resent
+            else "Nothing was sent again, so nothing was paid or published twice."
+        )
         return MosaicAmbiguousOutcomeError(
             f"It is unknown whether this was created: {self._description}. {cause}{f' {why}' if why else ''}",
-            means="Nothing was sent again, so nothing was paid or published twice.",
+            means=means,
             to_do=(self.advice, *self.state.adoption.adopt_hint(ids)),
-            items=[] if why else ["Candidates:", *listed],
+            items=["Candidates:", *(f"  {candidate}" for candidate in candidates[:10])] if candidates else [],
             candidates=ids,
         )

@@ -67,7 +67,7 @@ def earliest_deadline(
 
 def backstop(deadline: float | None, poll_interval: float) -> timedelta | None:
     """
-    Return after which time Airflow ends the trigger. The trigger keeps its deadline itself, unless it died.
+    Return after which time Airflow ends the trigger. A trigger ends at its own deadline, unless it does not respond.
 
     :param poll_interval: The longest pause between two polls.
     """

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.poll_state import is_refusal
 
 log = logging.getLogger(__name__)
 
-#: Errors that a retry would meet again.
+#: Errors that a retry would get again.
 NON_RETRYABLE_ERRORS: tuple[type[MosaicError], ...] = (
     MosaicAuthenticationError,
     MosaicPermissionError,
@@ -78,16 +78,20 @@ def fail_without_retry(*more: type[MosaicError]) -> Iterator[None]:
     """
     Convert non-retryable errors of the block to Airflow's failure without retries.
 
-    Two kinds stay retryable: a rejection that lasted for a whole wait, since a retry continues the wait at no cost; and
-    a connection that Airflow did not return, since its API server or its secrets backend may be back by then.
+    A transient error stays retryable. Two kinds of non-retryable errors can be transient: a refusal that lasted for a
+    whole wait, since a retry continues the wait at no cost; and a connection that Airflow did not return, since its API
+    server or its secrets backend may be back by then.
 
-    :param more: More classes of errors that are non-retryable here, also after a whole wait.
+    :param more: More classes of errors that are non-retryable here. A refusal of these classes is non-retryable also
+        after a whole wait.
     """
     try:
         yield
     except (*NON_RETRYABLE_ERRORS, *more) as error:
-        listed = is_refusal(error) and isinstance(error, more)
-        if error.transient and (isinstance(error, MosaicConnectionError) or not listed):
+        is_final_refusal = (
+            isinstance(error, more) and is_refusal(error) and not isinstance(error, MosaicConnectionError)
+        )
+        if error.transient and not is_final_refusal:
             raise
         raise fail_exception(error) from _causing_error(error)
 
@@ -105,10 +109,10 @@ def adding_consequences(
     context: Mapping[str, Any], consequences: Callable[[MosaicError], Consequences], *, level: int = logging.ERROR
 ) -> Iterator[None]:
     """
-    Log what happened, what it means and what to do, one line each, when the block fails by an error of Mosaic.
+    Log what happened, what it means and what to do, one line each, if the block raises an error of Mosaic.
 
     :param consequences: Returns what an error means, when it occurs.
-    :param level: Level of the lines. A sensor that is skipped instead warns.
+    :param level: Level of the lines: a warning for a sensor that is skipped instead.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """
 The item that a user names as a task's own, in an Airflow Variable.
 
-A user decides if an item was created when the task can't find out. Each task has its own Variable. Only an attempt that
-is not the first and knows no id reads it.
+If the task can't find out whether an item was created, a user decides. Each task has its own Variable. The first
+attempt does not read it, nor does an attempt that knows the id.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.redaction import one_line
 
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
+#: The most candidates that a hint lists.
 _MOST_SHOWN = 10
 
 
@@ -79,7 +80,7 @@ class ManualAdoption:
         return MosaicValidationError(
             f"Airflow Variable {self.variable!r} must name the item that this task continues with, but "
             f"{why.rstrip('.')}.",
-            means="Nothing was sent.",
+            means="Nothing was sent, so nothing is paid or published.",
             to_do=f"Set it to {self._value('<its id>')}, or delete it. Then clear this task.",
         )
 
@@ -108,7 +109,7 @@ class ManualAdoption:
         """Return how a user makes the task continue with a known item, and how to start a new one."""
         return (
             f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this "
-            "task: Mosaic repeats only what is missing.",
+            "task: only what is missing is done again.",
             "To start a new one, which is paid from the beginning, clear this task alone.",
         )
 

@@ -53,6 +53,7 @@ def _is_unreachable(url: str, timeout: float) -> bool:
     except (OSError, HTTPException):
         return True
     except ValueError:
+        # Not JSON. Something responded, so this is no proof of an outage.
         return False
     database = health.get("metadatabase") if isinstance(health, Mapping) else None
     return isinstance(database, Mapping) and database.get("status") == "unhealthy"

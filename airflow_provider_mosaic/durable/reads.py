@@ -18,21 +18,21 @@ log = logging.getLogger(__name__)
 
 #: Seconds between reads of an item that may be new.
 _NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: The longest pause between reads that are rejected.
+#: The longest pause between reads that are refused.
 _LONGEST_PAUSE = 30.0
 
 
-def read_started(hook: MosaicHook, call: Call[S], *, started_at: float) -> S:
+def read_started(hook: MosaicHook, call: Call[S], *, name: str, started_at: float) -> S:
     """
     Read the item of an earlier attempt. "Not found" counts only after the item had time to appear.
 
     :param call: Reads the item.
+    :param name: The item, as a log line starts with it.
     :param started_at: When the item was started, in seconds since the epoch.
     :raises MosaicNotFoundError: The item does not exist any more.
     """
     pause = 1.0
-    name = "The item of an earlier attempt"
-    progress = ProgressLog(f"{name} is not found yet; it may need time to appear.", time.time())
+    progress = ProgressLog(f"{name} of an earlier attempt is not found yet. It may need time to appear.", time.time())
     while True:
         try:
             return read_known(hook, lambda: hook.send(call), name=name)
@@ -48,7 +48,7 @@ def read_started(hook: MosaicHook, call: Call[S], *, started_at: float) -> S:
 
 def read_new(read: Callable[[], S]) -> S:
     """
-    Read for the first time an item that may be new. A missing item or a rejected read fails after 15 seconds.
+    Read for the first time an item that may be new. A missing item or a refused read fails after 15 seconds.
 
     :raises MosaicError: The item can't be read.
     """
@@ -64,10 +64,10 @@ def read_new(read: Callable[[], S]) -> S:
 
 def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
     """
-    Read an item that was readable before. A rejected read is repeated as long as in a wait: see
+    Read an item that was readable before. A refused read is repeated as long as in a wait: see
     :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance`.
 
-    :param hook: The connection. It is looked up again after each rejection.
+    :param hook: The connection. It is looked up again after each refusal.
     :param name: The item, as a log line starts with it.
     :raises MosaicError: The item can't be read.
     """

@@ -82,10 +82,11 @@ class _SiblingTask:
         self._ti = ti
         self._task_id = task_id
         self._key = key
-        # Which instance pushed which id, as far as it was read.
+        # Ids by map index, for the instances that were read one by one.
         self._ids: dict[int, str] = {}
-        # Instances without an id: their state when they were read, and the number of new ids until then.
+        # Instances that had no id: their state at that read, and the value of _new_ids.
         self._without_id: dict[int, tuple[str, int]] = {}
+        # All ids at the last read, and how many ids have appeared over all reads.
         self._pushed: Counter[str] = Counter()
         self._new_ids = 0
         self.owned: frozenset[str] = frozenset()
@@ -93,6 +94,7 @@ class _SiblingTask:
         self.waiting: set[str] = set()
 
     def read(self, include_waiting: bool) -> None:
+        """Update ``owned``, ``possible_owners`` and ``waiting``: see :meth:`SiblingTasks.read`."""
         # States first: an instance that has started by then has pushed its id when the ids are read.
         states = dict(self._read_states())
         pushed = Counter(self._read_all(self._key))
@@ -119,7 +121,7 @@ class _SiblingTask:
                     self._without_id[index] = (state, self._new_ids)
                     (waiting if state in _WAITING else possible_owners).add(index)
         if possible_owners or (waiting and include_waiting):
-            # This holds until the next attempt of an instance: Airflow deletes its XComs first.
+            # An instance that started nothing owns nothing until its next attempt, when Airflow deletes this XCom.
             not_started = set(self._read_all(NOT_STARTED_KEY))
             possible_owners -= not_started
             waiting -= not_started
@@ -143,7 +145,7 @@ class _SiblingTask:
         return id
 
     def _is_without_id(self, index: int, state: str) -> bool:
-        """Return whether a read would find no id."""
+        """Return whether a read of one instance would find no id, by the reads so far."""
         last_state, last_new_ids = self._without_id.get(index, ("", 0))
         # Thousands may wait, and a waiting instance pushes nothing. If one ran between two reads, it counts as a
         # possible owner for longer than necessary.
@@ -159,6 +161,7 @@ class _SiblingTask:
 
 
 def _differs(task: Any, argument: str, value: str) -> bool:
+    """Return whether an argument of a task is a constant other than a value."""
     # A mapped task has its constant arguments in partial_kwargs. Mapped arguments are unknown here.
     partial = getattr(task, "partial_kwargs", None)
     given = partial.get(argument) if partial is not None else getattr(task, argument, None)

@@ -82,13 +82,13 @@ class TaskState:
     The saved state of one task instance for one kind of item.
 
     A record counts for the same request, until a user clears the task. Airflow shows a clear in ``max_tries`` alone:
-    it becomes the number of attempts so far plus ``retries``. In doubt, because ``retries`` was lowered in the DAG file
-    or another version of the provider wrote the record, an earlier attempt *may* have started something. The caller
-    searches for it then, and fails for manual review if anything is found.
+    it becomes the number of attempts so far plus ``retries``. If ``retries`` was lowered in the DAG file, or another
+    version of the provider wrote the record, an earlier attempt *may* have started something. The caller searches for
+    it then, and fails for manual review if anything is found.
 
     :param context: The context of the task.
     :param kind: The kind of item, for example ``run``. Each kind has its own entry in the store.
-    :param request: What the task requests, as JSON. A changed request starts over.
+    :param request: What the task requests, as a JSON value. If it changed, the task starts over.
     :param durable: Whether to save anything.
     """
 
@@ -107,6 +107,8 @@ class TaskState:
         )
         # Whether this is the first attempt since the last clear, if retries did not change since.
         self._seems_first = ti.try_number == self._max_tries - self._retries + 1
+        # Whether earlier attempts since the last clear may exist. The first attempt after a clear is no retry, although
+        # its try_number is higher than 1.
         may_be_retry = ti.try_number > 1 and (self._clear_number == 0 or not self._seems_first)
         # What an earlier attempt may have started, if its record can't be read; None if it started nothing.
         self._possible = (
@@ -125,7 +127,7 @@ class TaskState:
         """
         Return the record of an earlier attempt since the last clear; None if there is nothing to continue.
 
-        Call :meth:`log_discarded` after it, once a manual adoption is ruled out.
+        Call :meth:`log_discarded` next, unless the task adopts an item that a user named.
 
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
@@ -137,10 +139,10 @@ class TaskState:
             if self._possible is None or (entry is _ABSENT and not entries_can_vanish()):
                 return None
             log.warning(
-                "The record of an earlier attempt of %s %r is lost or can't be read. The task searches before it sends "
-                "anything.",
-                self._noun,
+                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
+                "it sends anything.",
                 self._ti.task_id,
+                self._noun,
             )
             return self._possible
         if "not_started_until_try" in stored:
@@ -175,7 +177,7 @@ class TaskState:
         return replace(record, is_saved=False, id=None, facts={})
 
     def log_discarded(self) -> None:
-        """Log once why the task does not continue what an earlier attempt started, if it does not."""
+        """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
         if self._why_discarded is not None:
             level, reason = self._why_discarded
             log.log(level, "%s", reason)
@@ -266,12 +268,12 @@ class TaskState:
             save_best_effort(
                 lambda: store.delete(self._key),
                 what=f"that no {self._noun} was started",
-                consequence="Nothing was started. A retry searches for it before it sends the request.",
+                consequence=f"A retry searches for a {self._noun} before it sends the request.",
             )
 
     @contextmanager
     def publishing_not_started(self) -> Iterator[None]:
-        """If the block fails and certainly nothing was started, tell the other tasks of the DAG run by XCom."""
+        """If the block fails and certainly nothing was started, push an XCom for the searches of other tasks."""
         try:
             yield
         except AirflowSkipException:
@@ -291,7 +293,13 @@ class TaskState:
             if self._store is not None:
                 self._store.set(self._key, {"version": _VERSION, "not_started_until_try": self._ti.try_number})
         except Exception:
-            log.warning("Could not tell the other tasks of this DAG run that nothing was started.", exc_info=True)
+            log.warning(
+                "Task %r started no %s, but this could not be saved for the other tasks of the DAG run. A search of "
+                "theirs may fail for manual review.",
+                self._ti.task_id,
+                self._noun,
+                exc_info=True,
+            )
 
     def _save(self, record: StartRecord) -> None:
         if self._store is not None:
@@ -307,7 +315,7 @@ class TaskState:
             }
             del entry["is_saved"]
             self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
-        # A request may be sent from now on.
+        # A request may be sent from now on. clear() needs the value from before.
         self._not_started_before_intent, self._not_started = self._not_started is True, False
 
     def _read_entry(self) -> Any:
@@ -344,7 +352,7 @@ class TaskState:
         return entry
 
     def _may_be_cleared(self, stored: Mapping[str, Any]) -> bool:
-        """Return whether a clear may have set ``max_tries`` to its old value, because ``retries`` was lowered."""
+        """Return whether the task may have been cleared although ``max_tries`` is the same: see :class:`TaskState`."""
         lowered = self._retries < stored.get("retries", 0)
         return lowered and self._seems_first and self._clear_number != stored.get("clear_number")
 

@@ -1,8 +1,8 @@
 """
-Save what a task did already, with a few attempts, and never at the price of the task.
+Save what a task did already, in a few attempts. A failure to save does not fail the task.
 
-A run that was started is paid, and a post is public, whether or not Airflow can save their ids. A task that failed for
-that would be cleared, and its item paid again.
+A run that was started is paid, and a post is public, whether or not Airflow can save their ids. If the task failed for
+that, a user would clear it and pay for another run, or publish another post.
 """
 
 from __future__ import annotations

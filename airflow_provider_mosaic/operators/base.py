@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
 
-# Stands for a mapped argument, which Airflow renders for each item.
+# Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
 _MAPPED = "{{ mapped }}"
 
 
@@ -37,7 +37,7 @@ class MosaicOperator(MosaicBaseMixin):
         media, can't be optional.
     """
 
-    #: What a failure means for money or publicity, unless the error itself says it.
+    #: What a failure means for money or publicity, unless the error contains it.
     _failure_effect: ClassVar[str] = "No run was started, and nothing was published."
     #: What a retry does, as it follows "Airflow tries the task again, which".
     _retry_effect: ClassVar[str] = "starts over"
@@ -78,7 +78,7 @@ class MosaicOperator(MosaicBaseMixin):
         return tuple(place.replace('"', "'") for place in places)
 
     def _consequences(self, error: MosaicError) -> Consequences:
-        """Return what a failure means, unless the error itself says it."""
+        """Return what a failure means, unless the error contains it."""
         from airflow_provider_mosaic.durable.failures import Consequences
 
         return Consequences(means=self._failure_effect, retry=self._retry_effect)
@@ -89,7 +89,7 @@ class MosaicOperator(MosaicBaseMixin):
         Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures.
 
         :param context: The task's context.
-        :param creates: The kind of items that the task creates, if other tasks must be able to tell who owns them.
+        :param creates: The kind of items that the task creates, if the searches of other tasks depend on who owns them.
         """
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import publishing_not_started
@@ -140,6 +140,6 @@ class MosaicOperator(MosaicBaseMixin):
             mapped = dict.fromkeys(mapped, _MAPPED)
         elif isinstance(mapped, Sequence):
             mapped = mapped[context["ti"].map_index or 0]
-        # Otherwise it is a reference to the output of another task.
+        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
         written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
         return {name: written.get(name) for name in self.template_fields}

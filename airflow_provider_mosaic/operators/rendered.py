@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
-# What an empty value looks like once a template has made text of it.
+# The texts to which a template renders an empty value.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
 
 def keep_constants(written: Any, rendered: Any) -> Any:
     """
-    Return the rendered value, with the texts of the DAG file that have no template as they are written.
+    Return the rendered value, but keep the texts of the DAG file that have no template.
 
     With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
     """
@@ -26,7 +26,11 @@ def keep_constants(written: Any, rendered: Any) -> Any:
 
 
 def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each place of an argument that rendered to None, or to the text ``None``, with its value."""
+    """
+    Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
+
+    Skip the places in which the DAG file itself has None.
+    """
     if written is None:
         return
     if rendered is None or (isinstance(written, str) and rendered == "None" != written):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink
+from airflow_provider_mosaic.links import MosaicAgentLink, push_agent_link
 from airflow_provider_mosaic.operators.base import MosaicOperator
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         :param context: The task's context.
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.links import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
 
         with self._validated_arguments(context):

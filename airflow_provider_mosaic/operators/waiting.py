@@ -25,9 +25,9 @@ T = TypeVar("T")
 class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
 
-    #: The kind of items that it creates, if other tasks of the DAG run must be able to tell who owns them.
+    #: The kind of items that it creates, if the searches of other tasks depend on who owns them.
     _creates: ClassVar[str | None] = None
-    #: What runs now; a kill concerns it.
+    #: The task of this execution, for ``on_kill``. None until its arguments are validated.
     _active: RunTask | ResumeTask | PostTask | None = None
 
     @abstractmethod
@@ -50,7 +50,7 @@ class WaitingOperator(MosaicOperator):
 
         :param context: The task's context.
         :param event: The trigger's event.
-        :param deferred: The id (``run_id`` or ``post_id``) and the clocks that the deferral passed on. Empty under
+        :param deferred: The id (``run_id`` or ``post_id``) and the times that the deferral passed on. Empty under
             ``dag.test()``, which drops them (https://github.com/apache/airflow/issues/69942); the event has the id.
         """
         from airflow_provider_mosaic.api.arguments import validate_id
@@ -82,6 +82,7 @@ class WaitingOperator(MosaicOperator):
     def _run_or_defer(
         self, context: Context, task: RunTask | ResumeTask | PostTask, step: Callable[[], T | Deferral]
     ) -> T:
+        """Return the result of a step of the task, or defer if the step returns a deferral."""
         from airflow_provider_mosaic.durable.deferral import Deferral
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
@@ -97,6 +98,7 @@ class WaitingOperator(MosaicOperator):
         raise AssertionError("defer does not return")
 
     def _not_waiting(self, error: MosaicError) -> Consequences:
+        """Return what an error means that ends the task before it continues to wait."""
         from airflow_provider_mosaic.durable.failures import Consequences
 
         return Consequences(

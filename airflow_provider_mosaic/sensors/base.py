@@ -106,7 +106,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         """The item in the log and in errors."""
         return f"{self._noun} {self._id!r}"
 
-    # All sensors poll and defer alike.
+    # All sensors poll and defer in the same way.
 
     def execute(self, context: Context) -> Any:
         """
@@ -168,8 +168,8 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         """
         Poll once.
 
-        A refused first read (wrong API key, an item of another organization) fails the task after a quarter of a
-        minute, and a refused later read after some minutes. Both fail without retries, which would be refused too.
+        A refused first read (wrong API key, an item of another organization) fails the task after 15 seconds, and a
+        refused later read after some minutes. Both fail without retries, because a retry would be refused too.
 
         :param context: The task's context.
         """
@@ -181,7 +181,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
             try:
                 return self._poll(context, hook)
             except MosaicError as error:
-                # Its name may be wrong, so a missing connection does not last until the sensor's timeout.
+                # The id of the connection may be wrong: fail now, and not at the sensor's timeout.
                 if not error.transient or isinstance(error, MosaicConnectionError):
                     raise
                 if str(error) != self._logged_error:
@@ -210,7 +210,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         self._warn_unknown_status(outcome, context)
         if not outcome.ended:
             return None
-        # A retry would read the same.
+        # The item has ended: a retry would read the same.
         with fail_without_retry(MosaicError):
             self._finish(context, item, hook)
         return PokeReturnValue(True, self._return_value(item))
@@ -230,7 +230,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
             except MosaicError as error:
                 if not error.transient:
                     raise
-                # A long outage. Only the sensor's timeout ends the wait, as on a worker.
+                # The trigger gave up after a long outage. Only the sensor's timeout ends the wait, as on a worker.
                 self.log.warning("%s The sensor polls again.", error)
         return None
 
@@ -272,7 +272,8 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
             self._unknown_statuses = UnknownStatuses(self._name)
         now = time.time()
         self._unknown_statuses.record(outcome, now=now)
-        # A rescheduled sensor remembers no earlier poll: warn at the first one after an hour, as near as can be told.
+        # A rescheduled sensor is a new process at each poll and remembers no status. It warns after the first hour,
+        # within a window of one and a half pauses, which contains a poll.
         if not outcome.known and self._was_rescheduled(context):
             first = context["ti"].get_first_reschedule_date(context)
             waited = now - first.timestamp() if first else 0.0
@@ -313,6 +314,7 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         except AirflowSkipException:
             raise
         except Exception as error:
+            # By name: Airflow 3.1 has these classes in another module.
             if type(error).__name__ in ("AirflowSensorTimeout", "TaskDeferralTimeout"):
                 log_lines(
                     (
@@ -334,8 +336,9 @@ class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
         try:
             yield
         except (AirflowFailException, MosaicError) as failure:
-            # A connection that Airflow did not return says nothing about the item, and a retry may find it.
+            # If Airflow did not return the connection, nothing is known about the item, and a retry may help.
             soft = self.soft_fail and not isinstance(failure, MosaicConnectionError)
             if soft or self.never_fail:
-                raise AirflowSkipException(f"Skipped, since the sensor may fail softly: {failure}") from failure
+                option = "soft_fail" if soft else "never_fail"
+                raise AirflowSkipException(f"The sensor is skipped because of {option}=True. {failure}") from failure
             raise

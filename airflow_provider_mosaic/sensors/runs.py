@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_seconds
-from airflow_provider_mosaic.links import MosaicAgentLink
+from airflow_provider_mosaic.links import MosaicAgentLink, push_agent_link
 from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
@@ -149,7 +149,6 @@ class MosaicRunSensor(CompletionSensor):
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError
         from airflow_provider_mosaic.durable.xcoms import push_xcom
-        from airflow_provider_mosaic.links import push_agent_link
         from airflow_provider_mosaic.tasks.outputs import with_outputs
         from airflow_provider_mosaic.tasks.run_waits import nodes_of, push_end, raise_unless_successful
 
@@ -157,7 +156,7 @@ class MosaicRunSensor(CompletionSensor):
         push_end(context, run)
         push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
         try:
-            raise_unless_successful(run, on_partial=self.on_partial, nodes_of=lambda run: nodes_of(hook, run))
+            raise_unless_successful(run, on_partial=self.on_partial, read_nodes=lambda run: nodes_of(hook, run))
         except MosaicRunPartialError:
             # A user may accept the outputs and mark the task as success: downstream tasks find the run then.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")

@@ -94,17 +94,18 @@ class CreateAgent(CreateOnce):
         ]
 
     def resume_search(self, record: StartRecord) -> StartRecord:
-        """Search for any agent of this name: the list showed none a moment ago."""
+        """Adopt any agent of this name, because a new one is this task's: the list showed none a moment ago."""
         return super().resume_search(replace(record, is_saved=True, existing_ids=()))
 
     def can_continue(self, record: StartRecord) -> bool:
         """Continue with an agent that still exists."""
+        agent_id = str(record.id)
         try:
-            read_started(self._task.hook, get_agent(str(record.id)), started_at=record.started_at)
+            read_started(self._task.hook, get_agent(agent_id), name=f"Agent {agent_id!r}", started_at=record.started_at)
         except MosaicNotFoundError:
-            log.warning("Agent %r of an earlier attempt does not exist any more. Creating a new one.", record.id)
+            log.warning("Agent %r of an earlier attempt does not exist any more. Creating a new one.", agent_id)
             return False
-        log.info("Continuing with agent %r of an earlier attempt.", record.id)
+        log.info("Continuing with agent %r of an earlier attempt.", agent_id)
         return True
 
     def on_started(self, id: str) -> None:

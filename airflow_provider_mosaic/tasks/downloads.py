@@ -100,12 +100,11 @@ class DownloadTask:
         Download the requested parts.
 
         :returns: Absolute paths or URIs, in the order of the outputs.
-        :raises MosaicRunFailedError: The run still runs, or it has no outputs.
+        :raises MosaicRunFailedError: The run still runs, or it has no outputs, or no output has a link.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
-        verdict = run_outcome(run)
-        if not verdict.ended:
+        if not run_outcome(run).ended:
             raise still_running_error(run, before="its outputs are downloaded")
         if not run.outputs:
             raise MosaicRunFailedError(
@@ -115,7 +114,7 @@ class DownloadTask:
         files = self._files(run)
         names: dict[_File, str] = {}
         missing: list[tuple[_File, MosaicError]] = []
-        # The media first: other parts are named after it.
+        # The media first: a thumbnail of the same name gets another suffix.
         for file in sorted(files, key=lambda file: file.field in _EXTRAS):
             try:
                 names[file] = self._download(run, file, names)
@@ -124,6 +123,7 @@ class DownloadTask:
                     raise
                 missing.append((file, error))
                 log.warning("Output %r has no %s to download. %s", file.output.output_id, file.part, error)
+        # A missing extra fails the task only if there is no other file.
         for file, failure in missing:
             if file.field not in _EXTRAS or not names:
                 raise failure
@@ -229,7 +229,7 @@ class DownloadTask:
 
 
 class _Links:
-    """Return links to one part of an output: first the one of the run, then a fresh one at each call."""
+    """Returns a link to one part of an output: first the link that was read with the run, then a fresh one."""
 
     def __init__(self, hook: MosaicHook, run: Run, file: _File) -> None:
         self._hook = hook
@@ -249,7 +249,7 @@ class _Links:
             if same and getattr(output, self._field):
                 return str(getattr(output, self._field))
         raise MosaicNotFoundError(
-            f"Run {self._run_id!r} does not have that part of output {self._output_id!r} any more."
+            f"Run {self._run_id!r} has no {self._field} of output {self._output_id or self._index!r} any more."
         )
 
 

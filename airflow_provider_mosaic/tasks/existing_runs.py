@@ -65,12 +65,12 @@ class ResumeTask:
             means=f"Run {run_id!r} may keep running, and cost credits."
             if self.wait.item_id
             else f"Run {run_id!r} was not resumed by this attempt.",
-            retry=f"resumes run {run_id!r} again, or waits for it: Mosaic repeats only what is missing",
+            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is done again",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
             # Mosaic does not resume a run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)
-            else (f"Clear this task to resume run {run_id!r} once more: Mosaic repeats only what is missing.",),
+            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is done again.",),
         )
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
@@ -83,12 +83,13 @@ class ResumeTask:
         state = TaskState(context, kind="resume", request=run_id)
         record = state.load()
         if state.cleared_id is None:
-            # After a clear the task resumes the same run.
+            # After a clear the task resumes the same run. The log line would deny that.
             state.log_discarded()
         run = self._hook.get_run(run_id)
         if record is None or not record.is_saved:
+            # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
             if run.status == RunStatus.CANCELLED:
-                # The task is told to resume this run. Granted first, in case the attempt dies before it does.
+                # The user who set run_id decided to resume it. A retry may do so if this attempt dies before.
                 self.wait.permission(context).grant(run_id)
             now, timeout = time.time(), self._options.timeout
             record = StartRecord(started_at=now, id=run_id, deadline=None if timeout is None else now + timeout)
@@ -121,12 +122,12 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
     :raises MosaicError: The run is not resumed.
     """
     if deadline is not None and time.time() >= deadline:
-        # The task would cancel it at once, and pay for it.
+        # The wait would end at once and cancel the run, which would still cost credits.
         raise fail_exception(wait.failure(context, run, "Its timeout has passed, so it is not resumed."))
     try:
         resumed = hook.resume_run(run.run_id)
     except MosaicConnectionError:
-        # Nothing was sent.
+        # A subclass of MosaicValidationError. Nothing was sent.
         raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
         # It may have been resumed a moment ago, by a user or by an earlier attempt that was killed.
@@ -141,17 +142,22 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
-        log.info("Resumed run %r, which was %s: %d node(s) again.", run.run_id, run.status, resumed.nodes_queued)
+        log.info(
+            "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
+        )
+        # The wait must not read the old status as the end of the run.
         _read_until_changed(hook, run)
     if run.status == RunStatus.CANCELLED:
+        # The permission is for one resume.
         wait.permission(context).revoke()
 
 
 def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
     now = hook.get_run(run.run_id)
-    # Mosaic does not resume a run that ended partly.
-    for pause in _EFFECT_PAUSES if run_outcome(run).outcome is Outcome.FAILED else ():
+    # Mosaic does not resume a run that ended partly: its status does not change.
+    pauses = _EFFECT_PAUSES if run_outcome(run).outcome is Outcome.FAILED else ()
+    for pause in pauses:
         if now.status != run.status:
             break
         time.sleep(pause)
@@ -190,16 +196,16 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     :returns: The run id.
     :raises MosaicError: The run still runs, or is unknown.
     """
-    run_id = validate_id("run_id", run_id)
     try:
         hook.cancel_run(run_id)
     except MosaicConnectionError:
+        # A subclass of MosaicValidationError. Nothing was sent.
         raise
-    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as rejection:
+    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
         # It is not documented how Mosaic rejects the cancel of a run that has ended.
         run = hook.get_run(run_id)
         if not run_outcome(run).ended:
-            raise rejection
+            raise refusal
         log.info("Run %r had ended already, as %s. There is nothing to cancel.", run_id, run.status)
         return run_id
     now = run_after_cancel(hook, run_id, _CANCEL_PAUSES)

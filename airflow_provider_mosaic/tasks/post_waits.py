@@ -1,4 +1,4 @@
-"""Wait until a post is published, and judge its end. Nothing withdraws a post."""
+"""Wait until a post is published, and succeed, fail or skip by its outcome. A post is never withdrawn."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PostWait(CompletionWaiter[Post]):
             raise_unless_posted(item, on_partial=self._options.on_partial)
         except MosaicPostFailedError as failure:
             if is_published_nowhere(item):
-                # A retry creates it again.
+                # Retryable: a retry creates it again.
                 raise
             raise fail_exception(failure) from None
         return item.post_id

@@ -151,18 +151,20 @@ class PostTask:
         record = creation.ensure()
         response = creation.response
         if response is not None and not self.options.waiting.wait_for_completion and post_outcome(response).ended:
+            # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(context, response)
         return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
 
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
-        # Without saved state a retry does not know the post.
+        # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
         return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
 
     def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         post_id = self.wait.item_id
         if isinstance(error, MosaicAmbiguousOutcomeError):
+            # The error itself contains what it means and what to do.
             return Consequences(means="", retry="searches for the post before it publishes anything", choices=())
         if post_id is None:
             return Consequences(
@@ -193,7 +195,8 @@ class CreatePost(CreateOnce):
     def __init__(self, task: PostTask, context: Mapping[str, Any]) -> None:
         options = self._options = task.options
         media = ["https://outputs.invalid/"] if options.run_id else options.media_urls
-        # The request without the links to a run's outputs. A retry may search for it after its own schedule.
+        # The request without the links to a run's outputs. A schedule that has passed is valid here: a retry may search
+        # for the post then.
         self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
         request = [self._body, options.run_id, options.output_ids]
         super().__init__(
@@ -224,7 +227,7 @@ class CreatePost(CreateOnce):
         return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
 
     def check_before_start(self) -> None:
-        """Raise for a workspace that the connection can't list: a search would miss the post, and post it twice."""
+        """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
         requested, connected = self._options.workspace_id, self._hook.access.workspace_id
         if requested is not None and connected is not None and requested.lower() != connected.lower():
             raise_invalid(
@@ -238,7 +241,7 @@ class CreatePost(CreateOnce):
         """Return whether to continue with the post of an earlier attempt. If it is published nowhere, repeat it."""
         post_id = str(record.id)
         try:
-            post = read_started(self._hook, get_post(post_id), started_at=record.started_at)
+            post = read_started(self._hook, get_post(post_id), name=f"Post {post_id!r}", started_at=record.started_at)
         except MosaicNotFoundError as error:
             raise MosaicNotFoundError(
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",
@@ -332,12 +335,12 @@ def _check_complete(run: Run) -> None:
 
     :raises MosaicRunFailedError: The run has not ended, or it failed.
     """
-    verdict = run_outcome(run)
-    if not verdict.ended:
-        raise still_running_error(run, before="its outputs are posted, or say which ones by output_ids")
-    if verdict.outcome is Outcome.PARTIAL:
+    judgement = run_outcome(run)
+    if not judgement.ended:
+        raise still_running_error(run, before="its outputs are posted, or set output_ids")
+    if judgement.outcome is Outcome.PARTIAL:
         log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
-    if verdict.outcome is Outcome.FAILED:
+    if judgement.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
             to_do="Resume it, or post another run.",

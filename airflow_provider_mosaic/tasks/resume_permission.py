@@ -1,7 +1,7 @@
 """
-Whether a task may resume a cancelled run: it cancelled the run itself, or it was told to resume it.
+Whether a task may resume a cancelled run: it cancelled the run itself, or a user named the run to be resumed.
 
-Mosaic does not show who cancelled a run. No retry resumes, and pays, a run that was cancelled outside Airflow.
+Mosaic does not show who cancelled a run. No retry resumes, and pays for, a run that was cancelled outside Airflow.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ResumePermission:
             stored = self._store.get(_KEY) if self._store else None
         except Exception as error:
             raise MosaicTransportError(
-                f"Run {run_id!r} is cancelled. Airflow's task state store contains whether this task did that, and "
-                f"could not be read ({type(error).__name__}: {one_line(str(error))}).",
+                f"Run {run_id!r} is cancelled. Airflow's task state store, which contains whether this task cancelled "
+                f"it, could not be read ({type(error).__name__}: {one_line(str(error))}).",
                 means="Nothing was sent, so nothing is paid.",
                 effect_unknown=False,
             ) from error

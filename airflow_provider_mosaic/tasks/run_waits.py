@@ -1,4 +1,8 @@
-"""Wait for a run that a task started or resumed, judge its end, and cancel it when the task ends early."""
+"""
+Wait for a run that a task started or resumed, and succeed, fail or skip by its outcome.
+
+If the task ends early, the run is cancelled.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 class RunWait(CompletionWaiter[Run]):
     """
-    The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill`` is off.
+    The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill=False``.
 
     :param options: How to wait.
     :param hook: The connection.
@@ -94,7 +98,7 @@ class RunWait(CompletionWaiter[Run]):
     # Cancelled by the task or elsewhere
 
     def permission(self, context: Mapping[str, Any]) -> ResumePermission:
-        """Return whether the task may resume a cancelled run."""
+        """Return the task's permission to resume a cancelled run."""
         return ResumePermission(context, durable=self._durable)
 
     def fail_if_cancelled_elsewhere(self, context: Mapping[str, Any], run: Run) -> None:
@@ -104,6 +108,7 @@ class RunWait(CompletionWaiter[Run]):
             raise fail_exception(self.failure(context, run, advice))
 
     def _save_cancel(self, context: Mapping[str, Any]) -> None:
+        """Let a retry resume the run that this task cancelled."""
         if self._cancelled_run_id is not None:
             self.permission(context).grant(self._cancelled_run_id)
 
@@ -123,7 +128,8 @@ class RunWait(CompletionWaiter[Run]):
             self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
             log.warning("%s", self._kill_result)
         if self._interrupted is not None:
-            # Otherwise the interrupted code saves it: it may be sending a request to Airflow now.
+            # The wait is over, so nothing else saves the cancel. A running wait saves it itself: the signal may have
+            # interrupted it in a request to Airflow.
             self._save_cancel(self._interrupted)
             if self.active_run_id is not None:
                 self._push_current_state(self._interrupted, self.active_run_id)
@@ -145,7 +151,7 @@ class RunWait(CompletionWaiter[Run]):
             log.warning("%s", self._cancel_best_effort(run_id))
 
     def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
-        """Cancel the run unless ``cancel_on_kill`` is off. Return what happened as a sentence."""
+        """Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence."""
         run = f"Run {run_id!r}"
         if not self._options.cancel_on_kill:
             return f"{run} keeps running because cancel_on_kill=False."
@@ -230,7 +236,7 @@ class RunWait(CompletionWaiter[Run]):
             raise_unless_successful(
                 run,
                 on_partial=self._options.on_partial,
-                nodes_of=lambda run: nodes_of(self._hook, run),
+                read_nodes=lambda run: nodes_of(self._hook, run),
                 advice=self._advise(context, run),
             )
         except MosaicRunPartialError:
@@ -311,13 +317,13 @@ def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
 
 
 def raise_unless_successful(
-    run: Run, *, on_partial: str, nodes_of: Callable[[Run], tuple[RunNode, ...]], advice: str = ""
+    run: Run, *, on_partial: str, read_nodes: Callable[[Run], tuple[RunNode, ...]], advice: str = ""
 ) -> None:
     """
     Log how a run ended, and fail or skip accordingly.
 
     :param on_partial: What to do if only some nodes succeeded: ``warn``, ``fail`` or ``skip``.
-    :param nodes_of: Reads the nodes of the run, if some failed.
+    :param read_nodes: Reads the nodes of the run, if it did not succeed.
     :param advice: What a user can do about a failed run, instead of the usual advice.
     :raises MosaicRunFailedError: The run failed.
     """
@@ -325,7 +331,7 @@ def raise_unless_successful(
     if outcome is Outcome.SUCCESS:
         log.info("Run %r is completed with %d output(s).", run.run_id, len(run.outputs))
         return
-    nodes = nodes_of(run)
+    nodes = read_nodes(run)
     if outcome is Outcome.FAILED or on_partial == "fail":
         raise run_failure(run, nodes, advice=advice)
     summary = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) exist."

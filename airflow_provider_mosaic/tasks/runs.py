@@ -121,6 +121,7 @@ class RunTask:
         else:
             # A retry does not know the run.
             unsaved = (MosaicNeedsCreditsError, *NON_RETRYABLE_ERRORS)
+        # A run that ended partly can't be resumed. A new run would need credits that only a user can buy.
         by_retry = {"fail": MosaicRunFailedError, "new": MosaicNeedsCreditsError, "resume": MosaicRunPartialError}
         return (by_retry[self.options.on_retry], *unsaved)
 
@@ -137,20 +138,22 @@ class RunTask:
             means=f"Run {run_id!r} may keep running, and cost credits.",
             retry=self._retry_effect(context, run_id, error),
             choices=self._choices(context, run_id, error),
-            # A user must buy credits.
+            # A retry does not buy credits.
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
 
     def _retry_effect(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
+        """Return what a retry does with the run: see :class:`Consequences`."""
         if not can_save_state(context, durable=self.options.durable):
             return "searches for what this attempt started, and fails if it finds anything"
         if not isinstance(error, MosaicRunFailedError):
             return f"continues with run {run_id!r}: nothing is paid twice"
         if self.options.on_retry == "new":
             return "starts a new run, which is paid from the beginning"
-        return f"resumes run {run_id!r}: Mosaic repeats only what is missing"
+        return f"resumes run {run_id!r}: only what is missing is done again"
 
     def _choices(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> tuple[str, ...]:
+        """Return what a user can do with the run when no retry follows."""
         if isinstance(error, MosaicRunPartialError):
             return (
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
@@ -159,6 +162,7 @@ class RunTask:
         return ManualAdoption(context).continue_hint(run_id)
 
     def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
+        """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
         if not run.needs_credits or self.options.on_retry != "resume":
             return ""
         if run_outcome(run).outcome is Outcome.PARTIAL or can_save_state(context, durable=self.options.durable):
@@ -248,20 +252,20 @@ class StartRun(CreateOnce):
     def _continue_run(self, record: StartRecord) -> bool:
         run_id = str(record.id)
         try:
-            run = read_started(self._hook, get_run(run_id), started_at=record.started_at)
+            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
-        verdict = run_outcome(run)
-        failed = verdict.outcome is Outcome.FAILED or (
-            verdict.outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
+        outcome = run_outcome(run).outcome
+        failed = outcome is Outcome.FAILED or (
+            outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
         )
         if not failed:
-            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, verdict.status)
+            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
         self._wait.fail_if_cancelled_elsewhere(self._context, run)
         if self._options.on_retry == "new":
-            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, verdict.status)
+            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
             return False
         if self._options.on_retry == "fail":
             raise self._wait.failure(self._context, run, "It is not resumed, because on_retry='fail'.")
@@ -276,7 +280,7 @@ def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> 
     if credits_outcome(credits, min_credits).ended:
         log.info("The balance is %s, which is enough.", balance)
         return
-    what = f"The balance is {balance}, and min_credits={min_credits:g}."
+    what = f"The balance is {balance}, but min_credits={min_credits:g}."
     means = "No run was started, and nothing was paid."
     if on_short == "skip":
         raise AirflowSkipException(f"{what} {means}")

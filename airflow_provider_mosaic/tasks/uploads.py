@@ -37,7 +37,7 @@ class UploadTask:
         """Upload the file, or continue with what an earlier attempt stored. Return the asset's id."""
         source = get_source(self._location, self._hook.access)
         asset_type, media_type = media_type_of(source.name, self._asset_type)
-        # A file that changed between two attempts has another stamp, and is another upload.
+        # The stamp changes with the file: a file that changed between two attempts is uploaded again.
         state = TaskState(context, kind="upload", request=[source.shown, source.stamp, asset_type.value])
         record = state.load()
         state.log_discarded()
@@ -45,10 +45,11 @@ class UploadTask:
             if record.facts.get("finalized"):
                 log.info("An earlier attempt uploaded %s as %s %r.", source.shown, asset_type.value, record.id)
                 return record.id
-            log.info("An earlier attempt stored %s. Only the finalize is left.", source.shown)
+            log.info("An earlier attempt stored %s. Only the finalizing request is left.", source.shown)
             try:
                 return self._finalize(state, record, asset_type)
             except MosaicConnectionError:
+                # A subclass of MosaicValidationError. It is no reason to upload again.
                 raise
             except (MosaicNotFoundError, MosaicValidationError) as error:
                 log.warning("The upload of an earlier attempt is not usable any more. Uploading again. %s", error)

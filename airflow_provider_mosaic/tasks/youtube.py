@@ -77,7 +77,7 @@ class YouTubeTask:
     def __init__(self, hook: MosaicHook, desired: DesiredTrigger) -> None:
         self._hook = hook
         self._desired = desired
-        # Channel ids by the channels that were sent.
+        # The channels that were sent, with the ids in the response; empty for a response without an id.
         self._resolved: dict[str, str] = {}
 
     def reconcile(self) -> list[str]:
@@ -111,7 +111,7 @@ class YouTubeTask:
         return [trigger for trigger in triggers if self._desired.matches(trigger)]
 
     def _ids(self, triggers: tuple[YouTubeTrigger, ...]) -> dict[str, str | None]:
-        """Return the id of each requested channel; None if it is unknown."""
+        """Return the id of each requested channel: None if it is unknown, empty if Mosaic added it without an id."""
         handles = {
             _normalized_handle(details.channel_handle): details.channel_id
             for trigger in triggers
@@ -131,8 +131,8 @@ class YouTubeTask:
         return [
             channel
             for channel, channel_id in self._ids(triggers).items()
-            # After an add without an id in the response, the id stays unknown.
-            if (channel_id is None and channel not in self._resolved) or (channel_id and channel_id not in existing)
+            # An empty id stays unknown: the channel was added, and is not added again.
+            if channel_id is None or (channel_id and channel_id not in existing)
         ]
 
     def _callback_differs(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
@@ -193,8 +193,8 @@ def _channels(triggers: Iterable[YouTubeTrigger]) -> dict[str, None]:
     return dict.fromkeys(channel for trigger in triggers for channel in trigger.youtube_channels)
 
 
-def _normalized_handle(handle: str | None) -> str:
-    return (handle or "").lstrip("@").casefold()
+def _normalized_handle(handle: str) -> str:
+    return handle.lstrip("@").casefold()
 
 
 def _identify(channel: str) -> tuple[str, str]:

@@ -79,6 +79,19 @@ def test_a_new_candidate_restarts_the_count_of_reads(clock: Clock) -> None:
     assert item.reads > 5
 
 
+def test_a_second_request_is_reported_when_its_outcome_is_unknown_too(clock: Clock) -> None:
+    sent: list[int] = []
+
+    def send() -> str:
+        sent.append(1)
+        return lose_response()
+
+    item = CreateItem(lambda read: [THEIRS, OURS] if len(sent) == 2 else [], send=send)
+    with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
+        item.ensure()
+    assert failure.value.means.startswith("The request was sent twice")
+
+
 @pytest.mark.parametrize("error", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
 def test_a_list_that_fails_is_read_again(clock: Clock, error: MosaicError) -> None:
     def listed(read: int) -> list[Candidate]:

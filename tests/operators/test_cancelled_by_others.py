@@ -214,7 +214,7 @@ def test_resumed_run_that_is_cancelled_stays_cancelled(
 
     with InBackground(cancel):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
-    assert "once more: Mosaic repeats only what is missing." in message
+    assert "once more: only what is missing is done again." in message
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
 
 
