@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.validation import is_constant
+from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
@@ -64,7 +64,7 @@ def _differing(task: BaseOperator, arguments: Sequence[str]) -> Iterator[str]:
         if isinstance(written, MappedOperator):
             if name not in written.partial_kwargs:
                 yield name
-        elif not is_constant(getattr(written, name, None)):
+        elif not is_constant(getattr(written, name, None), template_markers(task.dag)):
             yield name
 
 

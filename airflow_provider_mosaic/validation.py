@@ -45,7 +45,7 @@ def validate_constants(
     :param dag: The DAG, which may define its own markers of templates.
     :raises MosaicValidationError: A constant is wrong, or an argument that Airflow does not render has a template.
     """
-    markers = _JINJA | _markers_of(dag)
+    markers = template_markers(dag)
     for name, validator in validators.items():
         if name not in arguments:
             continue
@@ -62,11 +62,11 @@ def validate_constants(
                     validator.item(f"{name}[{i}]", item)
 
 
-def is_constant(value: Any, markers: Collection[str] = _JINJA) -> bool:
+def is_constant(value: Any, markers: Collection[str]) -> bool:
     """
     Return whether the value of a template field is the same after Airflow has rendered it.
 
-    :param markers: The start of a template.
+    :param markers: See :func:`template_markers`.
     """
     if isinstance(value, str):
         # Jinja removes a final line feed.
@@ -81,10 +81,10 @@ def is_constant(value: Any, markers: Collection[str] = _JINJA) -> bool:
     return isinstance(value, os.PathLike) or not (is_dynamic or isinstance(value, Iterator))
 
 
-def _markers_of(dag: DAG | None) -> set[str]:
-    """Return the markers of templates that a DAG defines."""
+def template_markers(dag: DAG | None) -> frozenset[str]:
+    """Return the starts of templates: Jinja's, and those that a DAG defines."""
     settings: Mapping[str, Any] = getattr(dag, "jinja_environment_kwargs", None) or {}
-    return {
+    return _JINJA | {
         marker
         for name, marker in settings.items()
         if name.endswith(("_start_string", "_prefix")) and isinstance(marker, str) and marker

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.search import Siblings
 from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
+from airflow_provider_mosaic.validation import is_constant, template_markers
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class SiblingTasks:
             _SiblingTask(context["ti"], task.task_id, key)
             for task in context["dag"].tasks
             if issubclass(getattr(task, "operator_class", type(task)), operator_class)
-            and not (same_argument is not None and _differs(task, *same_argument))
+            and not (same_argument is not None and _differs(task, *same_argument, template_markers(context["dag"])))
         ]
 
     def read(self, include_waiting: bool) -> Siblings:
@@ -160,9 +161,9 @@ class _SiblingTask:
         return {f"{self._task_id}[{index}]" for index in indexes}
 
 
-def _differs(task: Any, argument: str, value: str) -> bool:
+def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:
     """Return whether an argument of a task is a constant other than a value."""
     # A mapped task has its constant arguments in partial_kwargs. Mapped arguments are unknown here.
     partial = getattr(task, "partial_kwargs", None)
     given = partial.get(argument) if partial is not None else getattr(task, argument, None)
-    return isinstance(given, str) and "{{" not in given and "{%" not in given and given != value
+    return isinstance(given, str) and is_constant(given, markers) and given != value

@@ -381,7 +381,9 @@ def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
         return None
     for kind in kinds:
         stored = store.get(f"mosaic_{kind}")
-        if isinstance(stored, Mapping) and stored.get("max_tries") == max_tries and stored.get("id"):
+        if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
+            continue
+        if stored.get("max_tries") == max_tries and stored.get("id"):
             return str(stored["id"])
     return None
 

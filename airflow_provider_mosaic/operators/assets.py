@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.validation import is_constant
+from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,7 +60,8 @@ class MosaicUploadOperator(MosaicOperator):
         self._validate_constants()
 
     def _validate_combinations(self) -> None:
-        if is_constant((self.source, self.asset_type)) and isinstance(self.source, (str, os.PathLike)):
+        markers = template_markers(self.dag if self.has_dag() else None)  # type: ignore[no-untyped-call]
+        if is_constant((self.source, self.asset_type), markers) and isinstance(self.source, (str, os.PathLike)):
             options.validate_file_kind(os.fspath(self.source), self.asset_type)
 
     def execute(self, context: Context) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseMixin
 from airflow_provider_mosaic.operators.rendered import find_none, keep_constants, without_empty
+from airflow_provider_mosaic.validation import template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,8 +100,9 @@ class MosaicOperator(MosaicBaseMixin):
             fail_without_retry(),
             publishing_not_started(context, creates),
         ):
+            markers = template_markers(context["dag"])
             for name, written in self._written_arguments(context).items():
-                rendered = keep_constants(written, getattr(self, name))
+                rendered = keep_constants(written, getattr(self, name), markers)
                 setattr(self, name, rendered)
                 empty = list(find_none(name, written, rendered))
                 if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:

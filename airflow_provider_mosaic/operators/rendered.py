@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sized
 from typing import Any
+
+from airflow_provider_mosaic.validation import is_constant
 
 # The texts to which a template renders an empty value.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
 
-def keep_constants(written: Any, rendered: Any) -> Any:
+def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
     """
     Return the rendered value, but keep the texts of the DAG file that have no template.
 
     With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+
+    :param markers: The starts of templates in this DAG.
     """
     if isinstance(written, str):
-        is_template = any(mark in written for mark in ("{{", "{%", "{#"))
-        return rendered if is_template or isinstance(rendered, str) else written
+        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
     if type(written) is type(rendered) is dict:
-        return {key: keep_constants(written.get(key), value) for key, value in rendered.items()}
+        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
     if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
-        return type(written)(map(keep_constants, written, rendered))
+        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
     return rendered
 
 

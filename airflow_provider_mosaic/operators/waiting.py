@@ -72,8 +72,11 @@ class WaitingOperator(MosaicOperator):
         :param context: The task's context.
         """
         if is_trigger_timeout(next_method, next_kwargs):
-            self._leave_out_empty()
-            task = self._task()
+            from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
+
+            with adding_consequences(context, self._not_waiting), fail_without_retry():
+                self._leave_out_empty()
+                task = self._task()
             result = self._run_or_defer(context, task, lambda: task.wait.resume_after_timeout(context))
             if result is not None:
                 return result

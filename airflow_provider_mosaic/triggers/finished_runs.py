@@ -31,10 +31,10 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. Two events are at least 30 seconds apart, so
     that Airflow can create the DAG run of one before the next arrives. A run that is resumed ends again.
 
-    The first poll only records which runs are running: runs that had ended before are not reported. On Airflow 3.3.2 and
-    newer, the trigger keeps its state in the asset's state store. After a restart of the triggerer it continues there,
+    The first poll only records which runs are running: runs that had ended before are not reported. Since Airflow
+    3.3.2, the trigger keeps its state in the asset's state store. After a restart of the triggerer it continues there,
     and reports the runs that ended during the restart. An event can come twice only if the triggerer dies within
-    seconds of it. Before, each start of the triggerer is a first poll.
+    seconds of it. On older versions, each start of the triggerer is a first poll.
 
     :param agent_id: The agent.
     :param status: Report only these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``. Default:

@@ -184,3 +184,18 @@ def test_few_requests_return_the_same_as_single_reads(include_waiting: bool) -> 
             same += result.waiting == plain.waiting
     # A waiting instance that ran between two reads counts as a possible owner for longer than necessary.
     assert not include_waiting or same >= 0.9 * 60 * 12
+
+
+@pytest.mark.parametrize(("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("a2", False)])
+def test_only_a_constant_tells_a_task_of_another_agent(agent_id: str, may_own: bool) -> None:
+    with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}) as dag:
+        run, other = StartOperator(task_id="run"), StartOperator(task_id="other")
+    other.agent_id = agent_id
+    dag_run = DagRun(states={"run": "running", "other": "running"})
+    siblings = SiblingTasks(
+        {"ti": TaskInstance(task=run, dag_run=dag_run, map_index=-1), "dag": dag},
+        key=KEY,
+        operator_class=StartOperator,
+        same_argument=("agent_id", "a1"),
+    ).read(False)
+    assert bool(siblings.possible_owners) is may_own

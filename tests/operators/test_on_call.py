@@ -367,11 +367,17 @@ def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
 
 @pytest.mark.parametrize(("written", "rendered"), [("1_000", 1000), ("True", True), ("None", None), ("[1]", [1])])
 def test_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
-    from airflow_provider_mosaic.operators.rendered import keep_constants
+    from airflow.sdk import DAG
 
-    assert keep_constants(written, rendered) == written
-    assert keep_constants({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}) == {"a": [written, 7]}
-    assert keep_constants("{{ title }}", rendered) == rendered
+    from airflow_provider_mosaic.operators.rendered import keep_constants
+    from airflow_provider_mosaic.validation import template_markers
+
+    markers = template_markers(DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}))
+
+    assert keep_constants(written, rendered, markers) == written
+    assert keep_constants({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}, markers) == {"a": [written, 7]}
+    for template in ("{{ title }}", "<< title >>"):
+        assert keep_constants(template, rendered, markers) == rendered
 
 
 @pytest.mark.parametrize("value", [1000, True, 1.5, ["a"]])
