@@ -41,7 +41,7 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
             with anyio.fail_after(_MAX_PAGE_SECONDS):
                 page = await client.send(call)
         except TimeoutError:
-            raise MosaicTransportError(f"Could not {call.description}: no answer came in time.") from None
+            raise MosaicTransportError(f"Could not {call.description}: no response came in time.") from None
         except MosaicError as error:
             rate_limit.record_error(error, now=clock())
             if isinstance(error, MosaicRateLimitError):
