@@ -97,12 +97,12 @@ class Search:
     One search.
 
     A task that had not started when a candidate was first listed can't own it. The possible owners of a candidate are
-    the siblings that were possible owners at its first reading and still are. The search has a result also in a DAG run
-    whose tasks start more and more runs.
+    therefore the siblings that were possible owners at its first reading and still are. Tasks that start during the
+    search do not prolong it.
 
-    A search for the request of an earlier try can't tell: siblings may have died together with that try, and own a
-    candidate although they only wait for their retry. A candidate is free then only if no sibling is a possible owner
-    or waiting.
+    This does not hold in a search for the request of an earlier try. A sibling may have died together with that try,
+    and own a candidate although it now only waits for its retry. A candidate is free then only if no sibling is a
+    possible owner or waiting.
 
     :param own_request: Whether this try has sent the request.
     """
@@ -113,6 +113,7 @@ class Search:
         self._possible_owners: dict[str, frozenset[str]] = {}
         self._listed_before: frozenset[str] = frozenset()
         self._listed_in_time: frozenset[str] | None = None
+        #: The id of the only free candidate, once for each reading in a row that showed it.
         self._sightings: list[str] = []
 
     def add_listing(
@@ -135,7 +136,8 @@ class Search:
             left = tuple(each for each in left if each.id in self._listed_in_time)
         full_matches = tuple(each for each in left if not each.is_partial_match)
         free = tuple(each for each in full_matches if self._is_free(each, siblings))
-        # A candidate with possible owners may be ours if it was listed before. A new one was started later.
+        # A candidate with possible owners may be ours too, unless this is the first reading that lists it: it was most
+        # likely started after our request.
         has_rival = any(each.id in self._listed_before for each in full_matches if each not in free)
         self._listed_before = frozenset(each.id for each in left)
         if len(free) == 1 and self._sightings[-1:] in ([], [free[0].id]):
