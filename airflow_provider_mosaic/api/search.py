@@ -113,8 +113,9 @@ class Search:
         self._possible_owners: dict[str, frozenset[str]] = {}
         self._listed_before: frozenset[str] = frozenset()
         self._listed_in_time: frozenset[str] | None = None
-        #: The id of the only free candidate, once for each reading in a row that showed it.
-        self._sightings: list[str] = []
+        #: The only free candidate, and the number of readings in a row that showed it.
+        self._sighted: str | None = None
+        self._sightings = 0
 
     def add_listing(
         self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
@@ -140,12 +141,14 @@ class Search:
         # likely started after our request.
         has_rival = any(each.id in self._listed_before for each in full_matches if each not in free)
         self._listed_before = frozenset(each.id for each in left)
-        if len(free) == 1 and self._sightings[-1:] in ([], [free[0].id]):
-            self._sightings.append(free[0].id)
+        if len(free) == 1 and self._sighted in (None, free[0].id):
+            self._sighted, self._sightings = free[0].id, self._sightings + 1
         else:
-            self._sightings = []
-        # Ours may be listed later than the run of another pipeline, which must not be adopted.
-        is_stable = free == full_matches if over else len(self._sightings) >= REQUIRED_SIGHTINGS and not has_rival
+            self._sighted, self._sightings = None, 0
+        # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes, a
+        # candidate must therefore be the only one for several readings; after that, the only match that is left.
+        is_confirmed = self._sightings >= REQUIRED_SIGHTINGS and not has_rival
+        is_stable = free == full_matches if over else is_confirmed
         if len(free) == 1 and is_stable:
             return SearchResult.FOUND, free
         if over and not left:
