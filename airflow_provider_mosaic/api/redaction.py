@@ -204,8 +204,8 @@ def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
     pattern = _pattern(secrets)
     if most is None or len(text) <= most:
         return pattern.sub(MASK, text) if pattern else text
-    # A secret that the cut leaves incomplete is not found. It lies within the length of a secret, encoded, from the
-    # end.
+    # The cut may leave a part of a secret at the end, which the pattern does not find. Drop as many characters from the
+    # end as an encoded secret can have.
     longest = max(map(len, secrets), default=0) * 3
     text = text[: most + longest]
     if pattern:

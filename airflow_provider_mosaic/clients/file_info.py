@@ -74,8 +74,9 @@ def file_info(response: requests.Response) -> FileInfo:
         start = int(content_range[1]) if content_range else 0
         size = int(content_range[3]) if content_range and content_range[3] != "*" else None
     file_name = _base_name(one_line(disposition.get_filename() or "", response_secrets(response)))
-    first_name, last_name = (file_name_of(each.url or "") for each in ([*response.history, response][0], response))
-    names = tuple(dict.fromkeys(name for name in (first_name, file_name, last_name) if name))
+    first = response.history[0] if response.history else response
+    possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
+    names = tuple(dict.fromkeys(name for name in possible_names if name))
     return FileInfo(
         size=size,
         media_type=media_type,

@@ -184,11 +184,8 @@ def _rejection_error(
     kind: type[MosaicError] = MosaicValidationError
     transient = effect_unknown = False
     if status == 429:
-        kind, advice, transient = (
-            MosaicRateLimitError,
-            "The host is rate limiting. A retry may succeed.",
-            True,
-        )
+        kind, transient = MosaicRateLimitError, True
+        advice = "The host is rate limiting. A retry may succeed."
     elif status >= 500 or status == 408 or error.code in _SERVER_ERRORS:
         kind, advice, transient, effect_unknown = MosaicServerError, "The host failed. A retry may succeed.", True, True
     elif error.code == "EntityTooSmall":
