@@ -262,7 +262,7 @@ def error_for(
     explanation = f": {detail}" if detail else ""
     if not detail and response.content.strip():
         explanation = f" ({describe_body(response, secrets)})"
-    message = f"Could not {description}: {method} {path} answered {status}{explanation}."
+    message = f"Could not {description}: {method} {path} returned {status}{explanation}."
     facts: dict[str, Any] = {
         "status": status,
         "method": method,
@@ -305,7 +305,7 @@ def refusal_error(
     """
     detail = _shorten(_explanation(refusal.reason), secrets)
     reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
-    message = f"Could not {description}: {method} {path} answered {response.status}, but {refusal.evidence}{reason}"
+    message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"
     facts: dict[str, Any] = {"status": response.status, "method": method, "path": path, "detail": detail}
     if refusal.signs:
         fields = ", ".join(map(label, refusal.signs))

@@ -47,9 +47,8 @@ class Row(Model):
     def as_row(self) -> dict[str, Any]:
         """Return all fields for a warehouse, ids first."""
         row = self.model_dump(mode="json")
-        return {
-            name: row[name] for name in dict.fromkeys(["id", *(name for name in row if name.endswith("_id")), *row])
-        }
+        other_ids = [name for name in row if name.endswith("_id")]
+        return {name: row[name] for name in dict.fromkeys(["id", *other_ids, *row])}
 
 
 def by_cursor(

@@ -145,8 +145,8 @@ class Search:
             self._sighted, self._sightings = free[0].id, self._sightings + 1
         else:
             self._sighted, self._sightings = None, 0
-        # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes, a
-        # candidate must therefore be the only one for several readings; after that, the only match that is left.
+        # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes,
+        # the candidate must therefore be the only free one in several readings; after that, the only match left.
         is_confirmed = self._sightings >= REQUIRED_SIGHTINGS and not has_rival
         is_stable = free == full_matches if over else is_confirmed
         if len(free) == 1 and is_stable:
