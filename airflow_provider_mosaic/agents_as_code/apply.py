@@ -221,7 +221,7 @@ class AgentApply:
                     log.info("The update of agent %r took effect, although its response was lost.", agent_id)
                     return left
                 if left.changes != plan.changes:
-                    why = f"The response to the update was lost: {lost.__cause__ or lost}"
+                    why = f"No response confirmed the update: {lost.__cause__ or lost}"
                     raise _unfinished(agent_id, plan, left, why) from lost
                 if is_last:
                     # Nothing took effect, so the outcome is known. Raise the error of the request itself.

@@ -57,7 +57,7 @@ _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
         "Check the scopes of the API key{needs}, the plan of the organization, and the workspace id of the connection.",
     ),
     404: (MosaicNotFoundError, "Check the id, and that the API key belongs to the organization that owns it."),
-    409: (MosaicConflictError, "The current state of the run, post or asset does not allow this request."),
+    409: (MosaicConflictError, "The current state of the run, post or asset does not allow this. Check it first."),
     413: (MosaicValidationError, "Use a smaller or shorter file."),
     422: (MosaicValidationError, "Fix the request. Retrying it does not help."),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done."),

@@ -100,9 +100,11 @@ class Poller:
         self._polls: dict[Wait[Any], asyncio.Task[None]] = {}
         self._slots = ConcurrencyLimit(_MAX_POLLS, self._start_polls)
         self._scan: asyncio.Task[None] | None = None
+        # Earliest time of the next scan.
         self._next_scan = 0.0
         # Due waits that the running scan has not shown yet.
         self._awaiting_scan: dict[BatchedRunWait, None] = {}
+        # The wait whose next poll is an audit.
         self._audited: Wait[Any] | None = None
         self._consecutive_failures = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -207,7 +209,8 @@ class Poller:
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
-        # The first pauses of a wait are shorter than its poll interval. Among many runs, only the interval counts.
+        # A due wait was polled last_pause ago. The first pauses are shorter than the poll interval. Among many runs,
+        # only the interval counts.
         if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
             return False
         self._schedule_poll(wait, self._next_scan)
@@ -373,9 +376,11 @@ class Poller:
         if progressed:
             self._audit_later(wait)
         if wait in self._awaiting_scan or not wait.last_pause:
+            # It was due, or was never polled.
             self._awaiting_scan.pop(wait, None)
             self._schedule_next(wait, started_at)
         elif wait.due < started_at + wait.last_pause:
+            # It was not due yet. From now on it is due together with the other runs of the scan.
             self._schedule_poll(wait, started_at + wait.last_pause)
         return progressed
 
