@@ -178,6 +178,7 @@ def _without_path(link: str) -> str:
 
 
 def _add_link_values(link: str, found: dict[str, None], depth: int) -> None:
+    """Add the values of a link to ``found``, and those of the links in its parameters, ``depth`` levels deep."""
     rest = link.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     target = rest[len(authority) :]
