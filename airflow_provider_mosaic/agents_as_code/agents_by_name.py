@@ -83,6 +83,7 @@ class AgentsByName:
             log.info("Agent %r was created. Whether another agent has its name is unknown: %s", agent_id, error)
             return
         ids = ", ".join(agent.agent_id for agent in others)
+        # None: a creation time is missing. Nothing is deleted then.
         if oldest([created.agent, *others]) in (None, created.agent):
             log.warning(
                 "Another agent with the name %r was created at the same moment: %s. This apply continues with %r. "
@@ -92,13 +93,13 @@ class AgentsByName:
                 agent_id,
             )
             return
-        left = "It has nodes already, so it was not deleted" if created.agent_nodes else self._delete(agent_id)
+        why_kept = "It has nodes already, so it was not deleted" if created.agent_nodes else self._delete(agent_id)
         raise MosaicConflictError(
             f"An older agent with the name {self._name!r} was created at the same moment: {ids}. This apply created "
-            f"{agent_id!r}. {left or 'It was empty and was deleted'}.",
-            means="" if left else "A retry, or another apply, continues with the older agent.",
-            to_do="Delete the agent that is not needed." if left else "",
-            transient=not left,
+            f"{agent_id!r}. {why_kept or 'It was empty and was deleted'}.",
+            means="" if why_kept else "A retry, or another apply, continues with the older agent.",
+            to_do="Delete the agent that is not needed." if why_kept else "",
+            transient=not why_kept,
         )
 
     def _delete(self, agent_id: str) -> str:

@@ -221,8 +221,10 @@ class AgentApply:
                     log.info("The update of agent %r took effect, although its response was lost.", agent_id)
                     return left
                 if left.changes != plan.changes:
-                    raise _unfinished(agent_id, plan, left, f"The response: {lost.__cause__ or lost}") from lost
+                    why = f"No response confirmed the update: {lost.__cause__ or lost}"
+                    raise _unfinished(agent_id, plan, left, why) from lost
                 if is_last:
+                    # Nothing took effect, so the outcome is known. Raise the error of the request itself.
                     raise (lost.__cause__ or lost) from None
                 log.warning("The update of agent %r had no effect. It is sent once more.", agent_id)
             except MosaicError as error:

@@ -75,7 +75,7 @@ def plan_changes(
     for source, target in edges:
         ends = (keys.get(source, ""), keys.get(target, ""))
         if all(ends) and ends not in definition.connections:
-            steps.connection("delete", *ends)
+            steps.change_connection("delete", *ends)
     if remove_unknown:
         for node in unknown.values():
             steps.delete(node)
@@ -86,7 +86,7 @@ def plan_changes(
             steps.create(defined, type_ids[defined.key])
     for source, target in definition.connections:
         if (node_ids.get(source), node_ids.get(target)) not in edges:
-            steps.connection("create", source, target)
+            steps.change_connection("create", source, target)
     metadata, changes = _compare_metadata(definition, graph)
     return AgentPlan(
         metadata=metadata,
@@ -128,7 +128,7 @@ def _merged(defined: Any, existing: Any) -> Any:
 
 
 class _Operations:
-    """Operations, each with its line of text."""
+    """Collect the operations, each with its line of text."""
 
     def __init__(self, node_ids: Mapping[str, str]) -> None:
         self._node_ids = node_ids
@@ -154,7 +154,7 @@ class _Operations:
     def delete(self, node: AgentNode) -> None:
         self._add({"op": "delete_node", "agent_node_id": node.agent_node_id}, f"- {_label(node)}")
 
-    def connection(self, verb: str, source: str, target: str) -> None:
+    def change_connection(self, verb: str, source: str, target: str) -> None:
         ends = {**self._end("source", source), **self._end("target", target)}
         sign = "+" if verb == "create" else "-"
         self._add({"op": f"{verb}_connection", **ends}, f"{sign} {source} -> {target}")
@@ -235,5 +235,6 @@ def _label(node: AgentNode) -> str:
 
 
 def _text(value: Any) -> str:
+    """Return a space and the value as JSON, cut to 160 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return f" {text if len(text) <= 160 else text[:160] + '…'}"

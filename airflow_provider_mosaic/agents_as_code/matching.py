@@ -111,6 +111,7 @@ class _Matcher:
         for other in list(self.open):
             if chosen in self._candidates[other]:
                 changed.append(other)
+                # A node that loses its last candidate may take any free node of its type.
                 self._candidates[other] = self._candidates[other] - {chosen} or set(free)
                 if not self._candidates[other]:
                     del self.open[other]
@@ -123,6 +124,8 @@ class _Matcher:
         return lost, self._count_changed(node, candidate)
 
     def _count_lost(self, defined: set[str], existing: set[str]) -> int:
+        """Return how many defined neighbours, at least, match none of the existing neighbours."""
+        # Two of them cannot match the same node.
         possible = [self._candidates[node] & existing for node in defined]
         return len(defined) - min(sum(map(bool, possible)), len(set().union(*possible)))
 

@@ -55,6 +55,7 @@ class NodeTypes:
         if type_ids:
             errors.add(path, node.tile, f"several tiles have this name. Give the id of one:{one_a_line(type_ids)}")
         elif listed is not None:
+            # An id that is not a UUID.
             return listed.node_type_id
         else:
             names = [each.node_type_name for each in self._by_id.values() if each.node_type_name]

@@ -197,7 +197,7 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
     text = value.strip().rstrip("/")
     if "@" in text or "%" in text:
         raise_invalid(
-            "host", MASK, "it contains a user or password, or an escape. The API key belongs into the password field."
+            "host", MASK, "it contains a user or password, or an escape. The API key belongs in the password field."
         )
     if not text.isprintable() or " " in text:
         raise_invalid("host", value, "it has spaces in it.")
@@ -211,7 +211,12 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise_invalid("host", value, "it must start with https:// (or http:// for a local emulator) and name a host.")
     if not _AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
-        raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so, an IDN as xn--...")
+        raise_invalid(
+            "host",
+            value,
+            "it is not an address; write for example https://api.mosaic.so. Write an internationalized name in ASCII "
+            "(xn--...).",
+        )
     if parts.path or parts.query or parts.fragment:
         raise_invalid("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):

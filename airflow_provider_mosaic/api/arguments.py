@@ -89,7 +89,7 @@ def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
 
 def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     """
-    Return an id or a name that is not sent in a path, such as a connection id: text without spaces.
+    Return a text without spaces: an id, or a name such as that of a connection. It may not fit into a path.
 
     :param or_link: Whether a URL is accepted too.
     """
@@ -253,21 +253,18 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def validate_seconds(name: str, value: object, *, least: float = 0.0) -> float:
+def validate_seconds(name: str, value: object) -> float:
     """
-    Return a duration in seconds.
+    Return a duration in seconds, more than zero.
 
     :param value: A number of seconds or a timedelta.
-    :param least: Shortest valid duration in seconds. Zero itself is not valid.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     # math.isfinite fails for an int that is larger than any float.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
         raise_invalid(name, value, "it must be a number of seconds or a timedelta.")
-    if seconds <= least and not (least and seconds == least):
-        raise_invalid(
-            name, value, f"it must be more than {least:g} seconds." if not least else f"it must be at least {least:g}."
-        )
+    if seconds <= 0:
+        raise_invalid(name, value, "it must be more than 0 seconds.")
     if seconds > _LONGEST_DURATION:
         raise_invalid(name, value, "it must be a number of seconds or a timedelta, of 100 years at most.")
     return float(seconds)

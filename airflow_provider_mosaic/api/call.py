@@ -120,7 +120,7 @@ class Call(Generic[T]):
         if not response.ok:
             raise error_for(response, secrets=secrets, why_not_followed=why_not_followed, **request)
         facts: dict[str, Any] = {"status": response.status, "method": self.method, "path": self.path}
-        prefix = f"Could not {self.description}: {self.method} {self.path} answered {response.status}"
+        prefix = f"Could not {self.description}: {self.method} {self.path} returned {response.status}"
         try:
             data = response.json(self.decode)
         except ValueError:

@@ -158,7 +158,7 @@ def _unescaped(text: str) -> str:
 
 
 def _normalize(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", _without_long_runs(text)).split()).casefold()
+    return " ".join(unicodedata.normalize("NFKC", _limit_marks(text)).split()).casefold()
 
 
 @functools.lru_cache(4096)
@@ -167,7 +167,7 @@ def _is_mark(character: str) -> bool:
     return unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0
 
 
-def _without_long_runs(text: str) -> str:
+def _limit_marks(text: str) -> str:
     """
     Remove combining marks after the thirtieth in a row: normalizing them takes time in the square of their number.
 

@@ -102,7 +102,8 @@ class MosaicNotFoundError(MosaicError):
 
 class MosaicValidationError(MosaicError):
     """
-    The request is invalid: an argument, a 400, 413 or 422, or a 2xx whose body refuses the request.
+    The request is invalid: an argument, a 400, 413 or 422, another 4xx without a class of its own, or a 2xx whose body
+    refuses the request.
 
     Fix the request; a retry does not help.
     """
@@ -132,7 +133,11 @@ class MosaicRateLimitError(MosaicError):
 
 
 class MosaicServerError(MosaicError):
-    """The server failed (5xx). Whether the request had an effect is unknown, except for a 503 with ``Retry-After``."""
+    """
+    The server failed (5xx) or timed out (408).
+
+    Whether the request had an effect is unknown, except for a 503 with ``Retry-After``, which had none.
+    """
 
     transient = True
     effect_unknown = True
@@ -204,4 +209,4 @@ class MosaicPostFailedError(MosaicError):
 
 
 class MosaicTimeoutError(MosaicError):
-    """The timeout of a wait is over."""
+    """A wait took longer than its timeout."""

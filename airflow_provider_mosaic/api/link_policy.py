@@ -53,7 +53,7 @@ class LinkPolicy:
 
     :param loopback: Whether to allow this machine, also over http. True if the API is on it, too.
     :param private: Whether to allow private networks, also over http.
-    :param written: A link that the author of the DAG wrote. Its host is always allowed.
+    :param written: A link that the author of the DAG wrote. Its host is allowed, over http only if the link is http.
     """
 
     loopback: bool = False

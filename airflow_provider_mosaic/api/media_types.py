@@ -119,7 +119,7 @@ _PLAYLISTS = frozenset(
 _PLAYLIST_SUFFIXES = frozenset({".m3u8", ".m3u", ".mpd", ".ism", ".ismc"})
 #: Media types that say nothing about the format.
 _VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
-#: Suffix of a file of which only the kind is known: the formats that Mosaic's tiles are documented to produce.
+#: Suffix of a file when only its kind is known: the formats that Mosaic's tiles are documented to produce.
 USUAL_SUFFIX = {"video": ".mp4", "image": ".png", "audio": ".mp3"}
 
 

@@ -188,6 +188,7 @@ def _since_epoch(number: float) -> datetime | None:
 
 
 def _integer(value: object) -> int:
+    # NaN differs from itself. A float above the limit is not exact.
     return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 2**53 else 0
 
 
@@ -196,14 +197,16 @@ def _flag(value: object) -> bool:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None if value is None else str(value)
+    return value if value is None or isinstance(value, str) else str(value)
 
 
+#: One or two words. An API key or a webhook secret is not plain.
 _PLAIN_STATUS = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
 
 
 def _clean_status(text: str) -> str:
-    # A triggerer reads thousands of statuses. Nearly all are plain words, which need no masking.
+    # A triggerer reads thousands of statuses. Nearly all are plain words, which need no masking. The ellipsis of a text
+    # that was cut is one character more.
     return label(text) if _PLAIN_STATUS.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS - 1)
 
 

@@ -120,7 +120,7 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
 
 
 def validate_callback(name: str, value: Any) -> str:
-    """Return the URL of a webhook receiver. Raise MosaicValidationError unless it encrypts the webhook secret."""
+    """Return the URL of a webhook receiver. Raise MosaicValidationError if it would expose the webhook secret."""
     return validate_url(name, value, secure=True)
 
 

@@ -2,8 +2,8 @@
 What a status means: still pending, or how it ended.
 
 A status that the API does not document counts as pending: the API is new and may add statuses, and a deadline bounds
-every wait. The models read other spellings of the documented ones
-(:data:`~airflow_provider_mosaic.api.endpoints.runs.RUN_STATUS_WORDS`), so no end is mistaken for an unknown status.
+every wait. The models replace other spellings of a documented status by the documented one
+(:data:`~airflow_provider_mosaic.api.endpoints.runs.RUN_STATUS_WORDS`), so a wait ends also with another spelling.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ ERRORS_TIMEOUT = 900.0
 #: API, also answers 401 and 403, and is fixed in minutes.
 MAX_REFUSALS = 5
 REFUSALS_TIMEOUT = 300.0
-#: A wait fails after this many "not found" responses in a row.
+#: A wait fails after this many "not found" responses without a successful poll between them.
 MAX_NOT_FOUND = 3
 #: For this many seconds after the start, "not found" responses do not fail the wait: Mosaic may need time to show it.
 NOT_FOUND_GRACE = 120.0
@@ -72,8 +72,8 @@ def is_refusal(error: MosaicError) -> bool:
     """
     Return whether Mosaic refused to be polled, or the connection can't be used.
 
-    A refusal is any 4xx but 404 and 429. All polls send the same request, so a refusal says nothing about the subject.
-    An argument that was invalid before the request was sent is no refusal.
+    A refusal is any 4xx but 404, 408 and 429. All polls send the same request, so a refusal is no evidence about the
+    subject. An argument that was invalid before the request was sent is no refusal.
 
     :param error: The error of a poll, also one that a trigger's event reported.
     """
@@ -84,7 +84,7 @@ def is_refusal(error: MosaicError) -> bool:
 
 class FailureTolerance:
     """
-    Decide which failed polls in a row end a wait.
+    Decide whether failed polls end a wait. Create a new instance after a successful poll.
 
     - "Not found" ends it the third time, but not within :data:`NOT_FOUND_GRACE` of the start.
     - Refusals end it when there are several and they have lasted some minutes. The last one is raised as
@@ -147,6 +147,7 @@ class FailureTolerance:
                 f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
                 f"the wait fails; nothing is cancelled. {error}"
             )
+        # Without refusals in a row, the time starts anew. It is None only before the first refusal.
         if not self._refusals or self._first_refusal_at is None:
             self._first_refusal_at = now
         self._refusals += 1

@@ -29,6 +29,7 @@ _MAX_COST_RATIO = 0.7
 #: Seconds after which the estimated cost of an unused list is halved, so that the list is tried again. The estimate
 #: expires by time, not by use: thousands of new waits ask many times a second.
 _COST_HALF_LIFE = 600.0
+#: Pages of the largest estimate.
 _MAX_LIST_COST = 1000.0
 #: Seconds without the list after an error: the first time, and at most. The list is what relieves a server after an
 #: outage.
@@ -137,6 +138,7 @@ class PollStrategy:
         if scan.is_complete:
             self.pages = float(max(1, scan.pages))
         else:
+            # The scan stopped early. At its rate, this many pages show all runs. Finding none counts as half a run.
             self.pages = min(_MAX_LIST_COST, scan.pages * scan.requested / max(0.5, scan.found))
 
     def record_error(self, error: Exception, *, now: float, first_page: bool) -> float:

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.api.signatures import signs
 
 #: Characters of the longest address.
 _LONGEST = 2_000
-#: There are six platforms.
+#: Addresses of one post. There are six platforms, each with a few accounts.
 _MOST = 50
 
 

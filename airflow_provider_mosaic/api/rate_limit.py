@@ -28,6 +28,7 @@ class RateLimit:
     def __init__(self) -> None:
         #: When requests may be sent again, by the clock of the callers.
         self.cooldown_until = 0.0
+        #: Responses with 429 in a row, without those that came during a cooldown.
         self._rate_limits = 0
 
     def record_success(self) -> None:
@@ -45,7 +46,8 @@ class RateLimit:
             if now >= self.cooldown_until:
                 # During a cooldown, the requests that were running already are rate limited for the same reason.
                 self._rate_limits += 1
-            # A "Retry-After: 0" is rounded, or the server would be asked without a pause.
+            # A server may round its pause down to "Retry-After: 0". Without a least cooldown, the next request would
+            # follow at once.
             grown = min(_MAX_COOLDOWN, _FIRST_COOLDOWN * 2.0 ** min(max(0, self._rate_limits - 1), 10))
             cooldown = max(cooldown or 0.0, grown)
         if cooldown is None:

@@ -178,6 +178,7 @@ def _without_path(link: str) -> str:
 
 
 def _add_link_values(link: str, found: dict[str, None], depth: int) -> None:
+    """Add the values of a link to ``found``, and those of the links in its parameters, ``depth`` levels deep."""
     rest = link.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     target = rest[len(authority) :]
@@ -204,8 +205,8 @@ def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
     pattern = _pattern(secrets)
     if most is None or len(text) <= most:
         return pattern.sub(MASK, text) if pattern else text
-    # A secret that the cut leaves incomplete is not found. It lies within the length of a secret, encoded, from the
-    # end.
+    # The cut may leave a part of a secret at the end, which the pattern does not find. Drop as many characters from the
+    # end as an encoded secret can have.
     longest = max(map(len, secrets), default=0) * 3
     text = text[: most + longest]
     if pattern:

@@ -1,8 +1,9 @@
 """
 Recognize a 2xx response whose body refuses the request.
 
-What ``"success": false`` with a 200 means is not documented (https://docs.mosaic.so/api/introduction). A refusal that
-is believed wrongly loses a run. A refusal that is missed sends a request twice. The rules:
+What ``"success": false`` with a 200 means is not documented (https://docs.mosaic.so/api/introduction). A body that is
+taken for a refusal by mistake loses a run: it was started, but the task fails without its id. A refusal that is missed
+reports as done what Mosaic did not do. The rules:
 
 1. A body refuses *clearly* if a success flag is false, or if ``error`` is set (or a code of 400 or more) and ``status``
    is not a good one.
@@ -112,8 +113,7 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     if len(filled) == 1 and filled[0] in _WRAPPERS and isinstance(body[filled[0]], Mapping):
         return find_refusal(body[filled[0]], method=method, path=path, makes=makes, sent=sent)
 
-    flags = {name: flag for name in _SUCCESS_FLAGS if (flag := _as_flag(body.get(name))) is not None}
-    failed_flag = next((name for name, flag in flags.items() if not flag), None)
+    failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
     code = _error_code(body)
     has_error = _is_filled(body.get("error")) or (code or 0) >= 400
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
@@ -143,13 +143,11 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     signs, ids = _signs_of_effect(data, makes, sent)
     if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
         return None
-    if flags and failed_flag is None:
-        signs = ("success", *signs)
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Return the texts in the body of a request, at any depth."""
+    """Yield the texts in the body of a request, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
@@ -168,7 +166,11 @@ def _as_flag(value: Any) -> bool | None:
 
 
 def _is_filled(value: Any) -> bool:
-    """Return whether a value is neither absent, false, zero nor empty at every depth."""
+    """
+    Return whether a value is neither absent, false, zero nor empty at every depth.
+
+    Some servers send the text "none", "null", "false" or "ok" as the ``error`` of a success. It counts as empty.
+    """
     if isinstance(value, Mapping):
         return any(map(_is_filled, value.values()))
     if isinstance(value, (list, tuple)):
@@ -179,6 +181,7 @@ def _is_filled(value: Any) -> bool:
 
 
 def _error_code(body: Mapping[str, Any]) -> int | None:
+    """Return the HTTP status with the meaning of the error code in a body; None if there is no code."""
     error = body.get("error")
     inner = {_normalize(name): value for name, value in error.items()} if isinstance(error, Mapping) else {}
     values = [error, *(each.get(name) for each in (body, inner) for name in ("code", "errorcode", "statuscode"))]
@@ -200,7 +203,7 @@ def _repeats_own_status(body: Mapping[str, Any], status: str, path: str, sent: C
 
 
 def _signs_of_effect(data: Any, makes: str, sent: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of fields that suggest an effect, and the new ids among their values."""
+    """Return the names of the fields that suggest an effect, and the new ids in these fields."""
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
     id_field = _normalize(makes)
@@ -217,7 +220,7 @@ def _signs_of_effect(data: Any, makes: str, sent: Collection[str]) -> tuple[tupl
 
 
 def _fields_in(value: Any, *, is_in_error: bool = False, depth: int = _MAX_DEPTH) -> Iterator[tuple[str, Any, bool]]:
-    """Return name, value, and whether it is part of an error, of the fields at any depth."""
+    """Yield the fields at any depth: name, value, and whether the field is part of an error."""
     if depth and isinstance(value, list):
         for item in value[:_MAX_ITEMS]:
             yield from _fields_in(item, is_in_error=is_in_error, depth=depth - 1)

@@ -124,11 +124,11 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")
     elif published:
-        means.append(f"It is out on {_listed(published)}.")
+        means.append(f"It was published on {_listed(published)}.")
     elif post.status == PostStatus.FAILED:
-        means.append("Nothing is out.")
+        means.append("Nothing was published.")
     if post.status in UNCLEAR_ENDS:
-        means.append("It may be out on some accounts, so it is not made again. Check the accounts.")
+        means.append("It may be published on some accounts, so it is not sent again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
         means.append(f"It failed on {'; '.join([*failed[:_MAX_LISTED], *_more(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE

@@ -2,7 +2,8 @@
 Read an HTTP response: its JSON, or the exception that says what happened and what to do.
 
 - The status decides the exception (``_ADVICE``). Codes of 2025 refine a 403.
-- An effect is unknown after a 5xx, except a 503 with ``Retry-After``: the server rejected that before any work.
+- An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
+  work.
 - The server's explanation is quoted on one line, without secrets. HTML and binary bodies are described, not quoted.
 """
 
@@ -56,7 +57,7 @@ _ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
         "Check the scopes of the API key{needs}, the plan of the organization, and the workspace id of the connection.",
     ),
     404: (MosaicNotFoundError, "Check the id, and that the API key belongs to the organization that owns it."),
-    409: (MosaicConflictError, "Its current state does not allow this."),
+    409: (MosaicConflictError, "The current state of the run, post or asset does not allow this. Check it first."),
     413: (MosaicValidationError, "Use a smaller or shorter file."),
     422: (MosaicValidationError, "Fix the request. Retrying it does not help."),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done."),
@@ -261,7 +262,7 @@ def error_for(
     explanation = f": {detail}" if detail else ""
     if not detail and response.content.strip():
         explanation = f" ({describe_body(response, secrets)})"
-    message = f"Could not {description}: {method} {path} answered {status}{explanation}."
+    message = f"Could not {description}: {method} {path} returned {status}{explanation}."
     facts: dict[str, Any] = {
         "status": status,
         "method": method,
@@ -289,7 +290,7 @@ def error_for(
         # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
         return MosaicResponseError(message, to_do=why_not_followed or to_do, effect_unknown=status == 303, **facts)
     if 400 <= status < 500:
-        return MosaicValidationError(f"{message} The server refused it.", **facts)
+        return MosaicValidationError(f"{message} The server refused the request.", **facts)
     return MosaicResponseError(f"{message} The API does not document this status.", **facts)
 
 
@@ -304,7 +305,7 @@ def refusal_error(
     """
     detail = _shorten(_explanation(refusal.reason), secrets)
     reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
-    message = f"Could not {description}: {method} {path} answered {response.status}, but {refusal.evidence}{reason}"
+    message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"
     facts: dict[str, Any] = {"status": response.status, "method": method, "path": path, "detail": detail}
     if refusal.signs:
         fields = ", ".join(map(label, refusal.signs))

@@ -5,7 +5,7 @@ Rows: items of lists with mostly undocumented fields, and the pagination of thes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
@@ -46,20 +46,9 @@ class Row(Model):
 
     def as_row(self) -> dict[str, Any]:
         """Return all fields for a warehouse, ids first."""
-        return ids_first(self.model_dump(mode="json"))
-
-
-def ids_first(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with its ids before all other fields."""
-    ids = [name for name in row if name == "id"] + [name for name in row if name.endswith("_id")]
-    return {name: row[name] for name in dict.fromkeys([*ids, *row])}
-
-
-def same_columns(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with the same columns in the same order, ids first. Missing values are None."""
-    found = list(rows)
-    columns = ids_first(dict.fromkeys(name for row in found for name in row))
-    return [{name: row.get(name) for name in columns} for row in found]
+        row = self.model_dump(mode="json")
+        other_ids = [name for name in row if name.endswith("_id")]
+        return {name: row[name] for name in dict.fromkeys(["id", *other_ids, *row])}
 
 
 def by_cursor(

@@ -97,12 +97,12 @@ class Search:
     One search.
 
     A task that had not started when a candidate was first listed can't own it. The possible owners of a candidate are
-    the siblings that were possible owners at its first reading and still are. The search has a result also in a DAG run
-    whose tasks start more and more runs.
+    therefore the siblings that were possible owners at its first reading and still are. Tasks that start during the
+    search do not prolong it.
 
-    A search for the request of an earlier try can't tell: siblings may have died together with that try, and own a
-    candidate although they only wait for their retry. A candidate is free then only if no sibling is a possible owner
-    or waiting.
+    This does not hold in a search for the request of an earlier try. A sibling may have died together with that try,
+    and own a candidate although it now only waits for its retry. A candidate is free then only if no sibling is a
+    possible owner or waiting.
 
     :param own_request: Whether this try has sent the request.
     """
@@ -113,7 +113,9 @@ class Search:
         self._possible_owners: dict[str, frozenset[str]] = {}
         self._listed_before: frozenset[str] = frozenset()
         self._listed_in_time: frozenset[str] | None = None
-        self._sightings: list[str] = []
+        #: The only free candidate, and the number of readings in a row that showed it.
+        self._sighted: str | None = None
+        self._sightings = 0
 
     def add_listing(
         self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
@@ -135,15 +137,18 @@ class Search:
             left = tuple(each for each in left if each.id in self._listed_in_time)
         full_matches = tuple(each for each in left if not each.is_partial_match)
         free = tuple(each for each in full_matches if self._is_free(each, siblings))
-        # A candidate with possible owners may be ours if it was listed before. A new one was started later.
+        # A candidate with possible owners may be ours too, unless this is the first reading that lists it: it was most
+        # likely started after our request.
         has_rival = any(each.id in self._listed_before for each in full_matches if each not in free)
         self._listed_before = frozenset(each.id for each in left)
-        if len(free) == 1 and self._sightings[-1:] in ([], [free[0].id]):
-            self._sightings.append(free[0].id)
+        if len(free) == 1 and self._sighted in (None, free[0].id):
+            self._sighted, self._sightings = free[0].id, self._sightings + 1
         else:
-            self._sightings = []
-        # Ours may be listed later than the run of another pipeline, which must not be adopted.
-        is_stable = free == full_matches if over else len(self._sightings) >= REQUIRED_SIGHTINGS and not has_rival
+            self._sighted, self._sightings = None, 0
+        # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes,
+        # the candidate must therefore be the only free one in several readings; after that, the only match left.
+        is_confirmed = self._sightings >= REQUIRED_SIGHTINGS and not has_rival
+        is_stable = free == full_matches if over else is_confirmed
         if len(free) == 1 and is_stable:
             return SearchResult.FOUND, free
         if over and not left:

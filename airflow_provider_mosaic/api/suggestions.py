@@ -16,7 +16,7 @@ def normalize_name(name: str) -> str:
 
 
 def suggest_names(unknown: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the similar names, or else all names."""
+    """Return the end of an error about an unknown name: the similar names, or else the first thirty names."""
     names = sorted(set(known))
     by_plain = {normalize_name(each)[:_COMPARED]: each for each in names}
     similar = difflib.get_close_matches(normalize_name(unknown)[:_COMPARED], list(by_plain), n=3, cutoff=0.6)

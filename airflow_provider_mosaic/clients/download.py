@@ -145,7 +145,7 @@ class _Interrupted(Exception):  # noqa: N818 - internal to this module
 
 
 class _TooLong(Exception):  # noqa: N818 - internal to this module
-    """The file is longer than it is measured."""
+    """The file is longer than the limit of the measurement."""
 
 
 class _NoDestination(Destination, PartialFile):
@@ -306,7 +306,7 @@ class _SignedUrlReader:
 
 
 class _Download:
-    """A file on its way, over several requests."""
+    """One download, in one request or several."""
 
     def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
         self._reader = reader

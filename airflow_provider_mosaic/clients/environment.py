@@ -64,7 +64,7 @@ def proxy_for(url: str) -> str | None:
 
     :raises MosaicValidationError: The proxy's address can't be used.
     """
-    # requests starts with these too. Without any, a triggerer need not import requests on its event loop.
+    # requests starts with the same proxies. If there are none, a triggerer does not import requests on its event loop.
     if not getproxies():
         return None
     from requests.utils import get_environ_proxies, select_proxy

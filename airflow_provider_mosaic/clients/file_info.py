@@ -1,4 +1,4 @@
-"""What the headers of a response tell about the file in its body."""
+"""Read the headers of a response that has a file in its body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)
 @dataclass(frozen=True, kw_only=True)
 class FileInfo:
     """
-    What a response tells about its file.
+    What a response reports about its file.
 
     :param size: Bytes of the file; None if unknown.
     :param media_type: Media type in lower case, without parameters; empty if unknown.
@@ -36,7 +36,7 @@ class FileInfo:
     :param etag: A strong validator; empty without one.
     :param modified: ``Last-Modified``, verbatim; empty without one.
     :param start: The first byte of the file that the response contains.
-    :param delimited: Whether the end of the body differs from a connection error.
+    :param delimited: Whether the response marks the end of its body. Otherwise a connection error looks like the end.
     :param page: Whether it is a web page instead of a file.
     :param playlist: Whether it is a streaming playlist (HLS, DASH) instead of a file.
     :param encoded: How the body is compressed; empty if it is not.
@@ -74,8 +74,9 @@ def file_info(response: requests.Response) -> FileInfo:
         start = int(content_range[1]) if content_range else 0
         size = int(content_range[3]) if content_range and content_range[3] != "*" else None
     file_name = _base_name(one_line(disposition.get_filename() or "", response_secrets(response)))
-    first_name, last_name = (file_name_of(each.url or "") for each in ([*response.history, response][0], response))
-    names = tuple(dict.fromkeys(name for name in (first_name, file_name, last_name) if name))
+    first = response.history[0] if response.history else response
+    possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
+    names = tuple(dict.fromkeys(name for name in possible_names if name))
     return FileInfo(
         size=size,
         media_type=media_type,

@@ -1,5 +1,5 @@
 """
-Requests to URLs that sign themselves: opened without credentials of ours, and shown without their signature.
+Request signed URLs: without our credentials, and shown without their signature.
 
 Redirects are followed here, since requests would search ``~/.netrc`` for a password of each host.
 """

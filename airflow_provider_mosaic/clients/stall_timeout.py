@@ -31,6 +31,7 @@ _MAX_HEAD = 100 * 1024
 MIN_RECEIVE_RATE = 1024
 #: Bytes around each byte of a body, at most. Chunks of one byte have five.
 _MAX_FRAMING = 16
+#: Further bytes for each block: chunk extensions and trailers.
 _FRAMING_RESERVE = 256 * 1024
 #: Bytes a second that a server must take.
 _MIN_SEND_RATE = 8 * 1024

@@ -180,7 +180,7 @@ def send_with_deadline(seconds: float, access: Access, call: Call[T]) -> T:
     :raises MosaicError: The call failed; the class tells what to do.
     """
     outcome: Future[T] = Future()
-    # These end the thread some time after the deadline.
+    # Shorter timeouts end the thread some time after the deadline.
     longest = 2 * seconds
     short_access = replace(
         access, connect_timeout=min(access.connect_timeout, longest), timeout=min(access.timeout, longest)

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})
-_WRONG_SIZE = frozenset({"EntityTooLarge", "EntityTooSmall"})
 # S3 returns 400 with RequestTimeout after a transfer that was too slow.
 _SERVER_ERRORS = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable", "SlowDown"})
 
@@ -185,16 +184,17 @@ def _rejection_error(
     kind: type[MosaicError] = MosaicValidationError
     transient = effect_unknown = False
     if status == 429:
-        kind, advice, transient = MosaicRateLimitError, "It is rate limited. A retry may succeed.", True
+        kind, transient = MosaicRateLimitError, True
+        advice = "The host is rate limiting. A retry may succeed."
     elif status >= 500 or status == 408 or error.code in _SERVER_ERRORS:
-        kind, advice, transient, effect_unknown = MosaicServerError, "It failed. A retry may succeed.", True, True
-    elif error.code in _WRONG_SIZE:
-        advice = "The file is too small for it."
+        kind, advice, transient, effect_unknown = MosaicServerError, "The host failed. A retry may succeed.", True, True
+    elif error.code == "EntityTooSmall":
+        advice = "The file is smaller than the host accepts."
     elif status in _FORM_REJECTED:
         kind, transient = MosaicPermissionError, True
-        advice = "It rejects this form, or the form has expired. Start the upload again with a new form."
+        advice = "The host rejects this form, or the form has expired. Start the upload again with a new form."
     else:
-        advice = "It rejects the file."
+        advice = "The host rejects the file."
     return kind(
         f"{subject} returned {error}. {advice}",
         **request,

@@ -130,7 +130,7 @@ class EndpointMethods(ApiClient):
     list_pipeline_runs = paginated(observability.list_pipeline_runs)
 
     def get_run_progress(self, run_id: str) -> observability.RunProgress:
-        """Return the progress of a run with the nodes of all pages."""
+        """Return the progress of a run with the tiles of all pages."""
         return observability.read_run_progress(self.send, run_id)
 
     list_run_tasks = paginated(observability.list_run_tasks)

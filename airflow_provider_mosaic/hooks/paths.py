@@ -118,7 +118,7 @@ def _read_start(path: Any, *, is_local: bool) -> bytes:
 
 
 def _read_start_in_zip(path: str) -> bytes | None:
-    """Return the same for a path that leads into a zip file. Return None if the file on the path is not a zip file."""
+    """Return the first bytes of a file inside a zip file. Return None if the path leads through no zip file."""
     import zipfile
     from pathlib import Path
 

@@ -28,9 +28,9 @@ class WaitTrigger(BaseTrigger):
     The fields are the arguments. Airflow keeps them as JSON in its database, also over an upgrade of this provider:
     each new one needs a default.
 
-    The event is ``{"outcome": "ended", "id": ..., "status": ...}``. The outcome is ``timeout`` after the deadline, and
-    ``error`` if the status could not be read; ``error`` (the class of the exception), ``message`` and ``transient``
-    are added then.
+    The event is ``{"outcome": "ended", "id": ..., "status": ...}``. After the deadline it is
+    ``{"outcome": "timeout", "id": ...}``. If the status could not be read, the outcome is ``error``, and the event has
+    ``error`` (the class of the exception), ``message`` and ``transient`` instead of the status.
 
     :param mosaic_conn_id: The connection.
     :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.

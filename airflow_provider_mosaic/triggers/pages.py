@@ -23,7 +23,7 @@ _MAX_PAGE_SECONDS, _MAX_COOLDOWN = 30.0, 120.0
 
 async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, call: Call[Page[T]]) -> Page[T]:
     """
-    Read a page after the cooldown of the rate limit.
+    Read a page after the cooldown of the rate limit. An error that starts no cooldown is retried at once.
 
     :param rate_limit: Shared by all requests of the connection; uses the clock of the running loop.
     :param call: Reads the page.
@@ -41,7 +41,7 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
             with anyio.fail_after(_MAX_PAGE_SECONDS):
                 page = await client.send(call)
         except TimeoutError:
-            raise MosaicTransportError(f"Could not {call.description}: no answer came in time.") from None
+            raise MosaicTransportError(f"Could not {call.description}: no response came in time.") from None
         except MosaicError as error:
             rate_limit.record_error(error, now=clock())
             if isinstance(error, MosaicRateLimitError):

@@ -106,7 +106,9 @@ class BatchedRunWait(Wait[Run]):
         self._counts: Counts | None = None
         self._needs_credits = False
         self._has_failed = False
+        # How many polls skip the list after the next scan that does not show the run. Doubles each time.
         self._list_skips = 1
+        # How many of them are left.
         self._list_skips_left = 0
 
     @property

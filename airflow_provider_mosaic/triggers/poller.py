@@ -3,12 +3,12 @@ Poll everything that a triggerer waits for over one connection, with as few requ
 
 A triggerer holds thousands of waits on one event loop. The waits of a connection share one :class:`Poller`, one client
 and one rate limit. The poller has no task of its own: a :class:`~airflow_provider_mosaic.triggers.schedule.Schedule`
-calls it when waits are due. The poller has seven rules:
+calls it when waits are due. The poller has six rules:
 
 **Scan the list, or poll one by one.** A page of the list of running runs shows a hundred runs, so a thousand waits take
 ten pages instead of a thousand requests. A listed run is still running and needs no poll of its own. A run in no page
-has most likely ended, and is polled by itself: only the GET of a run ends a wait. Fewer than four due runs, other
-subjects and waits at their deadline are always polled by themselves, at most 32 at a time.
+has most likely ended, and is polled by itself: only the GET of a run ends a wait. Fewer than four runs that are due at
+once or soon, other subjects and waits at their deadline are always polled by themselves, at most 32 at a time.
 :class:`~airflow_provider_mosaic.api.poll_strategy.PollStrategy` knows what the list costs and which way is cheaper.
 
 **Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
@@ -23,10 +23,10 @@ an ended run, the list is not used for a while.
 is over. Due waits are rescheduled to its end, also those at their deadline: their last poll is still to come.
 
 **Tolerate errors.** Each wait counts its own errors and ends when its
-:class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 polls in a row without a
-response, the queued polls fail with the same error without being sent: in an outage, thousands of them would each wait
-for a timeout. An error of the list ends no wait: the runs are polled one by one for a while. An unexpected exception
-ends only the waits that it concerns.
+:class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 polls in a row with a
+connection or server error, the queued polls fail with the same error without being sent: in an outage, thousands of
+them would each wait for a timeout. An error of the list ends no wait: the runs are polled one by one for a while. An
+unexpected exception ends only the waits that it concerns.
 
 **Never block the loop.** Airflow's triggerer shares the loop. Rows are processed twenty at a time. Log lines are paced:
 the triggerer's supervisor reads them through a socket and is busy for half a second at a time, and a full socket blocks
@@ -100,9 +100,11 @@ class Poller:
         self._polls: dict[Wait[Any], asyncio.Task[None]] = {}
         self._slots = ConcurrencyLimit(_MAX_POLLS, self._start_polls)
         self._scan: asyncio.Task[None] | None = None
+        # Earliest time of the next scan.
         self._next_scan = 0.0
         # Due waits that the running scan has not shown yet.
         self._awaiting_scan: dict[BatchedRunWait, None] = {}
+        # The wait whose next poll is an audit.
         self._audited: Wait[Any] | None = None
         self._consecutive_failures = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -198,6 +200,7 @@ class Poller:
             return
         if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
             due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
+        # The search for early runs visits all of them, so a few due runs do not cause it if the list is long.
         early = self._due_soon(now) if len(due) >= _EARLY * self._strategy.pages else []
         if self._strategy.prefers_list(len(due) + len(early), now=now):
             self._start_scan([*due, *early], now)
@@ -206,7 +209,8 @@ class Poller:
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
-        # The first pauses of a wait are shorter than its poll interval. Among many runs, only the interval counts.
+        # A due wait was polled last_pause ago. The first pauses are shorter than the poll interval. Among many runs,
+        # only the interval counts.
         if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
             return False
         self._schedule_poll(wait, self._next_scan)
@@ -372,9 +376,11 @@ class Poller:
         if progressed:
             self._audit_later(wait)
         if wait in self._awaiting_scan or not wait.last_pause:
+            # It was due, or was never polled.
             self._awaiting_scan.pop(wait, None)
             self._schedule_next(wait, started_at)
         elif wait.due < started_at + wait.last_pause:
+            # It was not due yet. From now on it is due together with the other runs of the scan.
             self._schedule_poll(wait, started_at + wait.last_pause)
         return progressed
 

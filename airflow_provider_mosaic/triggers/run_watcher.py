@@ -150,8 +150,9 @@ class RunWatcher:
             except ValueError as error:
                 # https://github.com/apache/airflow/issues/71460
                 log.error(
-                    "The watch keeps no state over a restart of the triggerer, since it belongs to several assets. Use "
-                    "one asset, or set asset_name. (%s)",
+                    "The watch of agent %r keeps no state over a restart of the triggerer, since it belongs to several "
+                    "assets. Use one asset, or set asset_name. (%s)",
+                    self._agent_id,
                     error,
                 )
                 self._store = None
@@ -159,7 +160,12 @@ class RunWatcher:
                 # Without the state, runs that ended since the last poll would be lost.
                 errors += 1
                 if errors == 1:
-                    log.warning("Airflow did not return the state of the watch. Retrying. %s", error)
+                    log.warning(
+                        "Airflow did not return the state of the watch of agent %r. Its runs are watched once the "
+                        "state is read. Retrying. %s",
+                        self._agent_id,
+                        error,
+                    )
                 await asyncio.sleep(self._pause(errors))
         tracker = RunCompletionTracker(self._agent_id, status=self._status, now=time.time(), state=state)
         if tracker.is_new:
@@ -181,8 +187,9 @@ class RunWatcher:
             await self._store.aset(self._key, state)
         except Exception as error:
             log.warning(
-                "Airflow did not save the state of the watch. The next poll retries. If the triggerer restarts before "
-                "that, some runs are reported again. %s",
+                "Airflow did not save the state of the watch of agent %r. The next poll retries. If the triggerer "
+                "restarts before that, some runs are reported again. %s",
+                self._agent_id,
                 error,
             )
         else:

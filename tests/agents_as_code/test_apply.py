@@ -249,7 +249,9 @@ def test_a_lost_response_with_a_partial_effect(mosaic_emulator: Emulator, hook: 
     hook.apply_agent(DEFINITION)
     mosaic_emulator.inject("server_error", method="POST", path=UPDATE, status=504, effect=True)
     wrong = changed(music={"tile": "AI Music"}, clips={"tile": "Clips", "params": {"num_clips": 99}})
-    with pytest.raises(MosaicError, match=r"(?s)The response:.*took effect:\n  \+ music.*did not:\n  \+ clips"):
+    with pytest.raises(
+        MosaicError, match=r"(?s)No response confirmed the update:.*took effect:\n  \+ music.*did not:\n  \+ clips"
+    ):
         hook.apply_agent(wrong)
 
 

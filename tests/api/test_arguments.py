@@ -330,11 +330,6 @@ def test_valid_connection_id(name: str) -> None:
     assert validate_name("mosaic_conn_id", name) == name
 
 
-def test_duration_minimum() -> None:
-    assert validate_seconds("x", 5, least=5.0) == 5.0
-    assert_rejected("x", 4.9, "it must be at least 5", lambda: validate_seconds("x", 4.9, least=5.0))
-
-
 @pytest.mark.parametrize("value", ["Warn", "", None, ["warn"], 5])
 def test_invalid_choice_is_rejected(value: Any) -> None:
     assert_rejected(

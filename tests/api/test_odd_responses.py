@@ -63,7 +63,7 @@ def test_odd_response_is_read_or_its_field_is_named(evidence: Counter[str], form
         result = sample.call.result(Response(200, {}, json.dumps(answer).encode()))
     except MosaicResponseError as error:
         message = str(error)
-        assert f"{sample.call.method} {sample.call.path} answered 200" in message
+        assert f"{sample.call.method} {sample.call.path} returned 200" in message
         known = fields_of(documented) | fields_of(answer) | fields_of(sample.answer)
         assert WHOLE_RESPONSE.search(message) or names_a_field(message, known), message
         assert "hush" not in message
@@ -128,7 +128,7 @@ def test_odd_error_body_gives_the_error_of_its_status(evidence: Counter[str], st
     with pytest.raises(MosaicError) as caught:
         sample.call.result(answer)
     assert caught.value.status == status
-    assert f"answered {status}" in str(caught.value)
+    assert f"returned {status}" in str(caught.value)
 
 
 def test_at_least_ten_thousand_cases() -> None:

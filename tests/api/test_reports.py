@@ -129,7 +129,7 @@ def test_an_unknown_status_is_a_failure() -> None:
                 ],
             },
             [
-                "It is out on youtube (north).",
+                "It was published on youtube (north).",
                 "It failed on x (north): private",
                 "Make a new post for the destinations that failed",
             ],
@@ -137,8 +137,8 @@ def test_an_unknown_status_is_a_failure() -> None:
         ),
         (
             {"status": "failed", "destinations": [{"platform": "x"}]},
-            ["Nothing is out.", "It failed on x."],
-            ["It is out"],
+            ["Nothing was published.", "It failed on x."],
+            ["It was published"],
         ),
         (
             {"status": "rejected", "destinations": [{"platform": "x"}]},

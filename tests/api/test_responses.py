@@ -64,7 +64,7 @@ def test_error_of_each_status(
         "No way",
     )
     message = str(caught)
-    assert message.startswith(f"Could not read run 'r': GET /agent_run/{{run_id}} answered {status}: No way. ")
+    assert message.startswith(f"Could not read run 'r': GET /agent_run/{{run_id}} returned {status}: No way. ")
     assert advice in message
 
 
@@ -213,7 +213,7 @@ def test_any_response_gives_a_result_or_a_mosaic_error(status: int, content: byt
     else:
         assert answer.ok
         return
-    assert said.startswith("Could not check the API key: GET /whoami answered ")
+    assert said.startswith("Could not check the API key: GET /whoami returned ")
 
 
 @pytest.mark.parametrize("kind", [getattr(errors, name) for name in dir(errors) if name.startswith("Mosaic")])

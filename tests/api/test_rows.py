@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.endpoints.observability import (
 )
 from airflow_provider_mosaic.api.paging import iterate
 from airflow_provider_mosaic.api.responses import Response
-from airflow_provider_mosaic.api.rows import Row, same_columns
+from airflow_provider_mosaic.api.rows import Row
 
 IDS = ["post_id", "platform", "platform_post_id", "post_url"]
 METRICS = ["likes", "comments", "shares", "impressions", "views", "video_views"]
@@ -86,13 +86,6 @@ def test_row_keeps_null_columns(value: Any) -> None:
     row = Row.model_validate({"progress": value, "status": None, "folder_id": "f", "id": 7}).as_row()
     assert row == {"id": "7", "folder_id": "f", "status": None, "progress": value}
     assert list(row) == ["id", "folder_id", "status", "progress"]
-
-
-def test_same_columns() -> None:
-    assert same_columns([{"b": 1, "x_id": "x"}, {"id": "i", "c": None}]) == [
-        {"id": None, "x_id": "x", "b": 1, "c": None},
-        {"id": "i", "x_id": None, "b": None, "c": None},
-    ]
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_avatar_profile_status_spellings(field: str, status: str, standing: Outc
 def test_only_documented_failed_means_nothing_was_published(status: str) -> None:
     post = Post(post_id="p", status=status)
     assert post.status != PostStatus.FAILED
-    assert "not made again" in str(post_failure(post))
-    assert "Nothing is out" not in str(post_failure(post))
+    assert "not sent again" in str(post_failure(post))
+    assert "Nothing was published" not in str(post_failure(post))
     assert Post(post_id="p", status="FAILED").status == PostStatus.FAILED
 
 
@@ -94,7 +94,7 @@ def test_destination_result_in_any_spelling(status: str) -> None:
     out = Destination(platform="x", status=status)
     other = Destination(platform="youtube", status="Error", message="No title")
     story = str(post_failure(Post(post_id="p", status="partial_failure", destinations=(out, other))))
-    assert "out on x" in story
+    assert "published on x" in story
     assert "failed on youtube: No title" in story
 
 

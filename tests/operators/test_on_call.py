@@ -85,7 +85,7 @@ def test_non_retryable_error_is_logged_in_lines_and_shown_once(
     error = fails(task.execute)
     what, *_, means, to_do = logged = lines(caplog)
     assert 3 <= len(logged) <= 6
-    assert "answered 401" in what
+    assert "returned 401" in what
     assert means
     assert all(len(line) < 300 for line in logged)
     assert "lear this task" in to_do

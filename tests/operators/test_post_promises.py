@@ -217,7 +217,7 @@ def test_published_or_pending_post_is_never_created_again(
 def test_failed_post_is_created_again_by_the_retry(mosaic: Emulator) -> None:
     mosaic.configure(failing_platforms={"youtube": "Quota"})
     task = post_task(StateStore(), wait_for_completion=True)
-    with pytest.raises(MosaicPostFailedError, match=r"Nothing is out.*youtube.*Quota"):
+    with pytest.raises(MosaicPostFailedError, match=r"Nothing was published.*youtube.*Quota"):
         task.run_to_end()
     mosaic.configure(failing_platforms={})
     post_id = task.run_to_end()
@@ -302,8 +302,8 @@ def test_failed_post_that_is_published_somewhere_is_not_created_again(
     monkeypatch.setattr(SyncClient, "send", send)
     if wait:
         message = fails_with(task.run_to_end, MosaicPostFailedError)
-        assert "It is out on youtube" in message
-        assert "Nothing is out" not in message
+        assert "It was published on youtube" in message
+        assert "Nothing was published" not in message
     else:
         task.execute()
     assert effects(mosaic) == {"posts_made": 1}

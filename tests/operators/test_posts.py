@@ -91,7 +91,7 @@ def test_partial_failure_names_the_destinations_and_fails_without_retries(mosaic
     mosaic.configure(failing_platforms={"tiktok": "Video too long"})
     task = post_task(StateStore(), wait_for_completion=True, **BOTH)
     message = fails_with(task.run_to_end, MosaicPostFailedError)
-    assert "It is out on youtube (emulatedfilms)" in message
+    assert "It was published on youtube (emulatedfilms)" in message
     assert "failed on tiktok (emulatedfilms): Video too long" in message
     assert "Make a new post for the destinations that failed" in message
 

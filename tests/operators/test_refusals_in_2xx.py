@@ -138,7 +138,7 @@ def test_post_named_by_a_rejected_request_is_not_sent_again(rejecting: Rejecting
 @pytest.mark.parametrize("status", ["failed", "FAILED"])
 def test_post_that_failed_at_once_fails_a_task_that_does_not_wait(rejecting: RejectingMosaic, status: str) -> None:
     rejecting.answers[POST] = {"post_id": "p-1", "status": status}
-    with pytest.raises(MosaicPostFailedError, match="Nothing is out"):
+    with pytest.raises(MosaicPostFailedError, match="Nothing was published"):
         posting().execute()
     assert rejecting.sent(POST) == 1
 

@@ -30,8 +30,6 @@ from airflow_provider_mosaic.api.models import (
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 
-VIDEO_INPUT_TYPE_ID = "9451e6ff-ac7f-4317-9055-a2f35f641b29"
-
 
 class Agent(Model):
     """Metadata of an agent. The API calls ``agent_id`` ``id``, and lists no ``visibility``."""

@@ -205,7 +205,7 @@ def list_run_tasks(
     created_from: datetime | str | None = None,
     created_to: datetime | str | None = None,
     updated_from: datetime | str | None = None,
-) -> Listing[Row]:
+) -> Listing[TaskRow]:
     """
     List the tasks of a run.
 
@@ -217,8 +217,7 @@ def list_run_tasks(
     """
     query = times(created_from, created_to, updated_from)
     description = f"list the tasks of run {run_id!r}"
-    model: type[Row] = TaskRow
-    return by_cursor(description, "/agent_run/{run_id}/tasks", model, ids={"run_id": run_id}, query=query)
+    return by_cursor(description, "/agent_run/{run_id}/tasks", TaskRow, ids={"run_id": run_id}, query=query)
 
 
 def list_run_notifications(

@@ -36,6 +36,7 @@ _START_TIMEOUT = 120.0
 
 #: ``triggered_by`` of a run that no trigger started: null today; in 2025 an object with one of these types.
 _NOT_TRIGGERS = frozenset({"manual", "api"})
+#: Fields of that object. An object without a type that has only these is not from a trigger either.
 _FIELDS_OF_MANUAL_RUNS = frozenset({"source", "user_id", "triggered_at"})
 
 

@@ -60,8 +60,8 @@ class PostStatus(str, enum.Enum):
     REJECTED = "rejected"
 
 
-#: Other spellings of the documented statuses. ``failed`` has none: it alone means that nothing was published, so that
-#: the post may be made again.
+#: Other spellings of the documented statuses. ``failed`` has none: only the documented word means that nothing was
+#: published, and that the post may be made again.
 _STATUS_WORDS = status_words(
     scheduled="",
     pending_approval="",
@@ -109,7 +109,7 @@ class Destination(Model):
     @property
     def is_published(self) -> bool:
         """Whether the response reports the post as published there."""
-        return self.status in ("posted", "success", "published") if self.status else bool(self.post_url)
+        return self.status == PostStatus.POSTED if self.status else bool(self.post_url)
 
     @property
     def name(self) -> str:
@@ -258,6 +258,7 @@ def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[P
 
     def read(data: Any) -> Post:
         body = object_in(data)
+        # An empty status counts as absent: the default is "unknown".
         return Post.model_validate({**body, "post_id": post_id, "status": body.get("status") or None})
 
     return Call(

@@ -154,9 +154,9 @@ def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str
 
 def validate_filter(name: str, value: object) -> dict[str, Any]:
     """
-    Return the filter of a trigger without null limits; empty if there is no limit.
+    Return the filter of a trigger in a form that can be compared: without null limits, and empty without a limit.
 
-    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``.
+    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``. The limits are not validated here.
     """
     options = validate_mapping(name, value)
     duration = {key: limit for key, limit in (options.get("duration") or {}).items() if limit is not None}
