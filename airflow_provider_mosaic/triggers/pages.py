@@ -23,7 +23,7 @@ _MAX_PAGE_SECONDS, _MAX_COOLDOWN = 30.0, 120.0
 
 async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, call: Call[Page[T]]) -> Page[T]:
     """
-    Read a page after the cooldown of the rate limit. An error that starts no cooldown is retried at once.
+    Read a page after the cooldown of the rate limit. After an error without a cooldown, wait a second or two.
 
     :param rate_limit: Shared by all requests of the connection; uses the clock of the running loop.
     :param call: Reads the page.
@@ -35,7 +35,7 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
         cooldown = rate_limit.cooldown_until - clock()
         if cooldown > _MAX_COOLDOWN:
             raise MosaicTransportError(f"Could not {call.description}: rate limited for {cooldown:.0f} s.")
-        await asyncio.sleep(max(0.0, cooldown))
+        await asyncio.sleep(max(float(errors), cooldown))
         try:
             # Not asyncio.wait_for: see the asynchronous client.
             with anyio.fail_after(_MAX_PAGE_SECONDS):
