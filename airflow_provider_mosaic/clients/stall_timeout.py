@@ -175,10 +175,28 @@ class _BoundedResponse(HTTPResponse):
 class _BoundedConnection:
     """A base class of urllib3's connections."""
 
-    response_class = _BoundedResponse
+    response_class: Any = _BoundedResponse
     send_timeout: float
     sock: Any
     timeout: Any
+
+    def _tunnel(self) -> None:
+        """Connect through a proxy. Before Python 3.11, http.client does not close the response of a refusal."""
+        responses: list[_BoundedResponse] = []
+
+        def open_response(*args: Any, **kwargs: Any) -> _BoundedResponse:
+            responses.append(_BoundedResponse(*args, **kwargs))
+            return responses[-1]
+
+        self.response_class = open_response
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        except BaseException:
+            for response in responses:
+                response.close()
+            raise
+        finally:
+            del self.response_class
 
     def send(self, data: Any) -> None:
         if isinstance(data, memoryview):

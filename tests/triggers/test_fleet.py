@@ -311,7 +311,8 @@ def test_each_wait_polls_its_run_at_its_deadline(mosaic: Emulator, hook: MosaicH
     last = {run_id: gets[-1]["time"] for run_id, gets in gets_by_run(mosaic).items()}
     # The list is not enough at the deadline.
     assert sorted(last) == sorted(runs)
-    assert min(last.values()) >= deadline
+    # The loop has another clock than the server's log.
+    assert min(last.values()) >= deadline - 0.05
 
 
 def test_two_audits_in_a_row_that_find_an_ended_run_stop_the_use_of_the_list() -> None:
