@@ -64,7 +64,7 @@ def test_help_shows_the_signature_and_docstring_of_the_endpoint() -> None:
     assert shown == {
         "get_run_nodes": "(self, run_id: str) -> tuple[RunNode, ...]",
         "list_run_tasks": "(self, run_id: str, *, created_from: datetime | str | None = None, "
-        "created_to: datetime | str | None = None, updated_from: datetime | str | None = None) -> Iterator[Row]",
+        "created_to: datetime | str | None = None, updated_from: datetime | str | None = None) -> Iterator[TaskRow]",
         "delete_agent": "(self, agent_id: str) -> None",
         "get_run": "(run_id: str) -> Run",
     }
