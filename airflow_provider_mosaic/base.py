@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.validators import Validator
 
 
-class MosaicBaseMixin(BaseOperator):
+class MosaicBaseOperator(BaseOperator):
     """Base class of operators and sensors. Validates constant arguments while the DAG file is parsed."""
 
     ui_color = "#e9e4fb"

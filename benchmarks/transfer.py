@@ -4,7 +4,7 @@ Compare uploads and downloads with curl's: the same file and the same server.
     python benchmarks/transfer.py [--size 1GiB] [--rounds 5] [--tls]
 
 Each round starts a process of ours. Its first two transfers are for memory alone: they load modules, and malloc maps
-the block anew for each of them, which costs up to twice the system time in page faults. The next transfers are in turns
+a new block for each of them, which costs up to twice the system time in page faults. The next transfers are in turns
 with curl. A turn gives one ratio, and the table has the median of all ratios: a machine that slows down changes both.
 
 Memory is the peak of the resident set over its size before the first transfer. The server reads into one buffer, and

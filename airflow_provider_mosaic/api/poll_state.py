@@ -147,7 +147,7 @@ class FailureTolerance:
                 f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
                 f"the wait fails; nothing is cancelled. {error}"
             )
-        # Without refusals in a row, the time starts anew. It is None only before the first refusal.
+        # Without refusals in a row, the time starts again. It is None only before the first refusal.
         if not self._refusals or self._first_refusal_at is None:
             self._first_refusal_at = now
         self._refusals += 1

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.base import MosaicBaseMixin
+from airflow_provider_mosaic.base import MosaicBaseOperator
 from airflow_provider_mosaic.operators.rendered import find_none, keep_constants, without_empty
 from airflow_provider_mosaic.validation import template_markers
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAPPED = "{{ mapped }}"
 
 
-class MosaicOperator(MosaicBaseMixin):
+class MosaicOperator(MosaicBaseOperator):
     """
     Base class of operators. Rejects templated arguments that rendered to None.
 

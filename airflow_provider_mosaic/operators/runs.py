@@ -175,7 +175,7 @@ class MosaicResumeRunOperator(RunWaitOperator):
     The cost of a resume is not documented: expect credits for the repeated nodes. For a run that is still running, the
     task only waits. A run that is completed or partly successful cannot be resumed: the task takes its result as it is.
     A retry resumes the run once more if it failed again. If it was cancelled outside Airflow since, it stays cancelled,
-    and the task fails without retries.
+    and the task fails without retries; before Airflow 3.3 the task cannot know that, and resumes it.
 
     XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, also
     after a failure. The run id is the ``return_value``, also of a partly successful run.

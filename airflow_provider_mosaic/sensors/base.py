@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_mosaic.api.arguments import validate_seconds
-from airflow_provider_mosaic.base import MosaicBaseMixin, is_trigger_timeout
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
 from airflow_provider_mosaic.validation import is_mapped_item
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.templated import Text
 
 
-class CompletionSensor(MosaicBaseMixin, BaseSensorOperator):
+class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     """
     Base class of sensors. A sensor only reads: it starts, cancels and publishes nothing.
 

@@ -171,7 +171,7 @@ PARAM_TABLES: Final[dict[str, ParamTable]] = {
     "Watermark": ParamTable(
         {
             "use_custom_logo": _one_of("mosaic", "custom"),
-            # Documented as a UUID, but ids of uploaded images begin with "img-".
+            # Documented as a UUID, but ids of uploaded images start with "img-".
             "image_id": _non_empty_text,
             "logo_position": _corner,
             "logo_size": _number,

@@ -19,7 +19,7 @@ from mosaic_emulator.routes.request_context import Context, RequestContext
 
 router = APIRouter()
 
-#: Fields of early 2026. Always rejected, whatever ``unknown_body_fields`` is.
+#: Fields of early 2026. Always rejected, with any ``unknown_body_fields``.
 GRAPH_FIELDS: Final = frozenset({"graph", "nodes", "connections", "create_video_input_node"})
 
 

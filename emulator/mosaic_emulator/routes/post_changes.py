@@ -17,7 +17,7 @@ from mosaic_emulator.social.posts import Destination, Post
 
 router = APIRouter()
 
-#: Fields that cannot be changed. Always rejected, whatever ``unknown_body_fields`` is.
+#: Fields that cannot be changed. Always rejected, with any ``unknown_body_fields``.
 FIXED: Final = frozenset({"post", "description", "media_urls", "platforms", "destinations"})
 #: Known ``platform_options`` by platform. Any option is accepted for other platforms.
 OPTIONS: Final = {"x": frozenset[str](), "linkedin": {"disable_comments"}, "instagram": {"disable_comments"}}

@@ -156,7 +156,7 @@ class PostPublisher:
             self._publish(post)
 
     async def _wait_until(self, moment: datetime) -> None:
-        # In steps, since clock_skew may change meanwhile.
+        # In steps, since clock_skew may change in between.
         left = (moment - self._clock.now()).total_seconds()
         if left > 0:
             await asyncio.sleep(min(left, 60.0))

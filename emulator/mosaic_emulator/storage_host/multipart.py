@@ -63,7 +63,7 @@ class FormReader:
             self._started = True
             self._require(len(self._first))
             if bytes(self._view[self._start : self._start + len(self._first)]) != self._first:
-                raise FormError("the form does not begin with its boundary")
+                raise FormError("the form does not start with its boundary")
             self._start += len(self._first)
         self._require(2)
         ending = bytes(self._view[self._start : self._start + 2])

@@ -43,7 +43,7 @@ class StorageEvents:
         self.reset()
 
     def reset(self) -> None:
-        """Reset to the initial records, of which some are failures."""
+        """Reset to the initial records. Some of them are failures."""
         self._numbers = itertools.count(1)
         self.triggers: dict[str, StorageRecord] = {}
         self.folders: dict[str, StorageRecord] = {}
