@@ -256,10 +256,12 @@ class AirflowInstance:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
         """Trigger a DAG run and return its id."""
         self.wait_for_dag(dag_id)
-        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
-        if run_id is not None:
-            body["dag_run_id"] = run_id
-        return str(self.rest.post(f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        # With an id, a repeated request cannot start a second DAG run.
+        run_id = run_id or f"manual__{datetime.now(timezone.utc).isoformat()}"
+        self.rest.post(
+            f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        )
+        return run_id
 
     def wait_for_dag_run(
         self,

@@ -82,7 +82,11 @@ class AirflowRest:
         return self.request("GET", path, query=query)
 
     def post(self, path: str, body: object) -> Any:
-        """Send a POST request."""
+        """
+        Send a POST request.
+
+        Return None if Airflow rejects a repeated request as a duplicate: it processed the first one.
+        """
         return self._request_unlocked("POST", path, body)
 
     def patch(self, path: str, body: object) -> Any:
@@ -90,14 +94,18 @@ class AirflowRest:
         return self._request_unlocked("PATCH", path, body)
 
     def _request_unlocked(self, method: str, path: str, body: object) -> Any:
-        """Send a request. Repeat it for 30 seconds while SQLite is locked: Airflow then rolled it back."""
+        """Send a request. Repeat it for 30 seconds while Airflow responds with 500, for example with SQLite locked."""
         deadline = time.monotonic() + 30
+        repeated = False
         while True:
             try:
                 return self.request(method, path, body=body)
             except RestError as error:
-                if time.monotonic() > deadline or error.status != 500 or "Database error" not in str(error):
+                if repeated and method == "POST" and error.status == 409:
+                    return None
+                if time.monotonic() > deadline or error.status != 500:
                     raise
+            repeated = True
             time.sleep(0.5)
 
     def _send(self, method: str, path: str, body: object, query: Mapping[str, object]) -> Any:

@@ -12,7 +12,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import fail_first_attempt, fails_with, run_task
+from tasks.task_runs import fail_first_attempt, fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -83,6 +83,7 @@ def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
+    task.make = run_operator()
 
     def cancel() -> None:
         until(lambda: mosaic.counts().runs_resumed)
@@ -245,6 +246,7 @@ def test_run_cancelled_by_its_own_timeout_is_resumed_by_the_retry(mosaic: Emulat
     with pytest.raises(MosaicTimeoutError):
         task.execute()
     mosaic.configure(hold_runs=False)
+    task.make = resuming(run_id).make
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
 

@@ -181,7 +181,7 @@ def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator, run_id: str) ->
 def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
     mosaic.finish_run(run_id, "failed")
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
-        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=0.4)).run_to_end()
+        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=1)).run_to_end()
     assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
@@ -189,7 +189,7 @@ def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, run
 def test_run_after_its_deadline_is_not_resumed(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     store = StateStore()
-    task = resuming(run_id, store, deferrable=True, timeout=0.2)
+    task = resuming(run_id, store, deferrable=True, timeout=1)
     deferred = task.execute()
     until(lambda: deferred.wait()["outcome"] == "timeout")
     mosaic.finish_run(run_id, "failed")

@@ -17,6 +17,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
+from tasks.task_runs import run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
@@ -26,8 +27,7 @@ WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "def
 
 
 def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
-    arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
-    return TaskRunner(lambda: MosaicRunAgentOperator(**arguments), store=store or StateStore())
+    return run_task(store or StateStore(), **options)
 
 
 @contextmanager
@@ -65,6 +65,7 @@ def test_execution_timeout_cancels_the_run_and_allows_a_retry(mosaic: Emulator, 
         task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     mosaic.configure(hold_runs=False)
+    task.make = run_operator(deferrable=deferrable)
     assert task.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 

@@ -255,7 +255,7 @@ class TaskRunner:
     """
     Runs one task instance over its attempts. As in Airflow, each execution has a new operator.
 
-    :param make: Makes the operator inside a DAG.
+    :param make: Makes the operator inside a DAG. Replace it to change the DAG file between two executions.
     :param store: The state that survives an attempt; None for an Airflow without a store.
     """
 
@@ -269,7 +269,7 @@ class TaskRunner:
         retries: int = 2,
         others: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._make = make
+        self.make = make
         self._others = others
         self.store = store
         self.dag_run = dag_run or DagRun()
@@ -323,7 +323,7 @@ class TaskRunner:
     def _new(self) -> Any:
         with DAG("dag", schedule=None):
             self._others()
-            operator = self._make()
+            operator = self.make()
         assert isinstance(operator, SdkOperator)
         operator.retries = self.retries
         return operator

@@ -29,10 +29,13 @@ def run_task(
     **options: Any,
 ) -> TaskRunner:
     """Return a task ``run`` of the agent without inputs."""
+    return TaskRunner(run_operator(**options), store=store, dag_run=dag_run, map_index=map_index, others=others)
+
+
+def run_operator(**options: Any) -> Callable[[], MosaicRunAgentOperator]:
+    """Return what makes the operator of :func:`run_task`."""
     arguments = {"task_id": "run", "agent_id": AGENT, "poll_interval": 0.05, **options}
-    return TaskRunner(
-        lambda: MosaicRunAgentOperator(**arguments), store=store, dag_run=dag_run, map_index=map_index, others=others
-    )
+    return lambda: MosaicRunAgentOperator(**arguments)
 
 
 def post_task(
