@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPostFailedError,
     MosaicRunFailedError,
+    MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
@@ -158,7 +159,8 @@ class PostTask:
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
-        return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        unsaved = () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        return (MosaicRunPartialError, *unsaved)
 
     def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
@@ -331,15 +333,20 @@ def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> N
 
 def _check_complete(run: Run) -> None:
     """
-    Raise if the outputs of a run are not complete. A retry may find them.
+    Raise if the outputs of a run are not complete. A retry may find them, unless the run ended partly.
 
-    :raises MosaicRunFailedError: The run has not ended, or it failed.
+    :raises MosaicRunFailedError: The run has not ended, or it did not complete.
     """
     judgement = run_outcome(run)
     if not judgement.ended:
         raise still_running_error(run, before="its outputs are posted, or set output_ids")
     if judgement.outcome is Outcome.PARTIAL:
-        log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
+        raise MosaicRunPartialError(
+            f"Run {run.run_id!r} ended partly, with {len(run.outputs)} output(s).",
+            means="Nothing was posted.",
+            to_do="To post only the outputs that exist, name them in output_ids.",
+            run_id=run.run_id,
+        )
     if judgement.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
