@@ -36,7 +36,6 @@ class ManualAdoption:
         self.variable = _variable_name(ti.dag_id, ti.task_id)
         #: The key of the entry: the DAG run, with the map index of a mapped task.
         self.entry = ti.run_id if ti.map_index < 0 else f"{ti.run_id}[{ti.map_index}]"
-        self._is_first_try = ti.try_number <= 1
 
     def read(self) -> str | None:
         """
@@ -45,8 +44,6 @@ class ManualAdoption:
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
         """
-        if self._is_first_try:
-            return None
         try:
             text = read_variable(self.variable)
         except Exception as error:

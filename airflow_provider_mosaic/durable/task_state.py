@@ -98,6 +98,7 @@ class TaskState:
         self._adopted_key = f"mosaic_{kind}_adopted"
         self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
+        self._context = context
         ti = self._ti = context["ti"]
         self._max_tries = int(ti.max_tries or 0)
         self._retries = int(ti.task.retries or 0)
@@ -118,8 +119,6 @@ class TaskState:
         self._not_started: bool | None = True if ti.try_number == 1 else None
         self._not_started_before_intent = False
         self._why_discarded: tuple[int, str] | None = None
-        #: The item that a user may have named for this task.
-        self.adoption = ManualAdoption(context)
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -209,14 +208,19 @@ class TaskState:
             consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
+    @property
+    def adoption(self) -> ManualAdoption:
+        """The item that a user may have named for this task."""
+        return ManualAdoption(self._context)
+
     def adopted_id(self) -> str | None:
         """
-        Return the item that a user named for this task, unless the task adopted it before.
+        Return the item that a user named for this task, unless the task adopted it before. A first attempt has none.
 
         :raises MosaicValidationError: The Airflow Variable is invalid.
         :raises MosaicTransportError: The Airflow Variable could not be read.
         """
-        id = self.adoption.read()
+        id = self.adoption.read() if self._ti.try_number > 1 else None
         if id is not None and id in self._adopted_ids():
             log.warning(
                 "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "

@@ -10,8 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import WaitingOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -22,8 +22,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
-from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook

@@ -28,9 +28,8 @@ from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
@@ -204,11 +203,11 @@ class CreatePost(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="post", request=request, durable=options.durable),
             description="the post",
-            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=task.operator_class),
             timeout=options.waiting.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
@@ -227,6 +226,10 @@ class CreatePost(CreateOnce):
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the posts with the same content that did not exist before."""
         return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
+
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that create posts."""
+        return SiblingTasks(self._context, key=POST_ID_KEY, operator_class=self._operator_class)
 
     def check_before_start(self) -> None:
         """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
