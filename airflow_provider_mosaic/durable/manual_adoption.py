@@ -14,8 +14,8 @@ from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import read_variable
 from airflow_provider_mosaic.api.arguments import validate_id
-from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.durable.failures import nothing_sent_error
 
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
@@ -47,12 +47,8 @@ class ManualAdoption:
         try:
             text = read_variable(self.variable)
         except Exception as error:
-            raise MosaicTransportError(
-                f"Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
-                f"{one_line(str(error))}). It may name the item that this task continues with.",
-                means="Nothing was sent, so nothing is paid or published.",
-                effect_unknown=False,
-            ) from error
+            event, more = f"Airflow Variable {self.variable!r} could not be read", "It may name the item of this task."
+            raise nothing_sent_error(event, error, more) from error
         if text is None:
             return None
         try:
