@@ -28,8 +28,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
-from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
