@@ -108,11 +108,6 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     return value
 
 
-def optional_id(name: str, value: object) -> str | None:
-    """Return an id that :func:`validate_id` accepts, or None."""
-    return None if value is None else validate_id(name, value)
-
-
 def optional_text(name: str, value: object) -> str | None:
     """Return a text that is not blank, or None."""
     if value is None:
@@ -120,14 +115,6 @@ def optional_text(name: str, value: object) -> str | None:
     if not validate_text(name, value).strip():
         raise_invalid(name, value, "it is empty. Leave the argument out instead.")
     return str(value)
-
-
-def joined_statuses(value: object) -> str | None:
-    """Return statuses as a filter of a list: separated by commas. Undocumented statuses are accepted."""
-    if value is None:
-        return None
-    statuses = [value] if isinstance(value, str) else validate_list("status", value)
-    return ",".join(optional_text("status", status) or "" for status in statuses)
 
 
 def validate_list(name: str, value: object) -> list[Any]:
@@ -149,16 +136,6 @@ def validate_list(name: str, value: object) -> list[Any]:
     if not items:
         raise_invalid(name, items, "it is empty. Leave it out, or check the upstream task that returned it.")
     return items
-
-
-def validate_ids(name: str, value: object) -> list[str]:
-    """Return a list of ids that :func:`validate_id` accepts."""
-    return [validate_id(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
-
-
-def validate_urls(name: str, value: object) -> list[str]:
-    """Return a list of URLs that :func:`validate_url` accepts."""
-    return [validate_url(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:
@@ -241,11 +218,6 @@ def validate_datetime(name: str, value: object) -> datetime:
         raise_invalid(name, value, "it is outside of the calendar in UTC.")
     except ValueError:
         raise_invalid(name, value, "its offset from UTC is a day or more.")
-
-
-def optional_moment(name: str, value: object) -> str | None:
-    """Return a time that :func:`validate_datetime` accepts in the API's format, or None."""
-    return None if value is None else stamp(validate_datetime(name, value))
 
 
 def stamp(moment: datetime) -> str:
