@@ -123,8 +123,6 @@ def redirected(method: str, url: str, response: Response) -> str | None:
 
     Only redirects to the same host are followed. Of the target, only path and query are used. A request with effects
     follows only 307 and 308, which guarantee that nothing was done and that method and body stay the same.
-
-    :param url: URL that sent the response.
     """
     target = _redirect_target(url, response)
     if target is None:
@@ -138,11 +136,7 @@ def redirected(method: str, url: str, response: Response) -> str | None:
 
 
 def why_not_followed(method: str, url: str, response: Response) -> str:
-    """
-    Return why a redirect to the same host is not followed, and what to do; empty for other responses.
-
-    :param url: URL that sent the response.
-    """
+    """Return why a redirect to the same host is not followed, and what to do; empty for other responses."""
     target = _redirect_target(url, response)
     if target is None:
         return ""

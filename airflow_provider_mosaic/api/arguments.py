@@ -39,8 +39,6 @@ def raise_invalid(
 
     :param value: The invalid value. The message shows links in it without their query.
     :param why: Sentences that follow the value: what is wrong, and what to do.
-    :param items: Choices, one a line.
-    :param to_do: Alternatives, one text each.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
@@ -72,11 +70,7 @@ def representation(value: object) -> str:
 
 
 def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
-    """
-    Return an id that is one segment of a path without escaping.
-
-    :param or_link: Whether a URL is accepted too, as for a YouTube channel.
-    """
+    """Return an id that is one segment of a path without escaping."""
     text = validate_name(name, value, or_link=or_link)
     if or_link and "://" in text:
         return validate_url(name, text)
@@ -88,11 +82,7 @@ def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
 
 
 def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
-    """
-    Return a text without spaces: an id, or a name such as that of a connection. It may not fit into a path.
-
-    :param or_link: Whether a URL is accepted too.
-    """
+    """Return a text without spaces: an id, or a name such as that of a connection. It may not fit into a path."""
     if not isinstance(value, str):
         raise_invalid(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
@@ -266,11 +256,7 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
 
 
 def suggestion(value: object, choices: Iterable[str], *, alike: float = _SIMILARITY) -> str:
-    """
-    Return " Did you mean ...?" with the most similar choice; an empty text if none is similar.
-
-    :param alike: Least similarity, from 0 to 1.
-    """
+    """Return " Did you mean ...?" with the most similar choice; an empty text if none is similar."""
     import difflib
 
     word = value.strip().lower()[:100] if isinstance(value, str) else ""

@@ -75,7 +75,6 @@ class Listing(Generic[T]):
     :param page: Return the call for the page at a cursor; None is the first page.
     :param key: Return the id of an item.
     :param complete: Whether a repeated cursor is an error. Otherwise it ends the list.
-    :param most_pages: More pages are an error.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
@@ -84,11 +83,7 @@ class Listing(Generic[T]):
     most_pages: int = MOST_PAGES
 
     def all_or_error(self, *, most_pages: int = MOST_PAGES) -> Listing[T]:
-        """
-        Return the same list for a caller that relies on missing items: the iteration reaches the end or fails.
-
-        :param most_pages: More pages are an error.
-        """
+        """Return the same list for a caller that relies on missing items: the iteration reaches the end or fails."""
         return replace(self, complete=True, most_pages=most_pages)
 
 
@@ -101,16 +96,7 @@ def paged(
     read: Callable[[Any], Page[T]],
     key: Callable[[T], str],
 ) -> Listing[T]:
-    """
-    Return a list that is paginated by a cursor.
-
-    :param description: What reading it does, as it follows "could not".
-    :param path: Path template.
-    :param ids: Values of the template's placeholders.
-    :param query: Filters.
-    :param read: Read a page.
-    :param key: Return the id of an item.
-    """
+    """Return a list that is paginated by a cursor."""
 
     def page(cursor: str | None) -> Call[Page[T]]:
         return Call(
@@ -127,12 +113,7 @@ def paged(
 
 
 def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], Page[T]]:
-    """
-    Return a function that reads a page.
-
-    :param key: Field with the items.
-    :param read: Read one item.
-    """
+    """Return a function that reads a page."""
 
     def reader(data: Any) -> Page[T]:
         items = tuple(read(item) for item in list_in(data, key))

@@ -57,14 +57,7 @@ def by_cursor(
     ids: Mapping[str, str] | None = None,
     query: Mapping[str, str | None] | None = None,
 ) -> Listing[R]:
-    """
-    Return a list of rows that is paginated by a cursor.
-
-    :param description: What reading it does, as it follows "could not".
-    :param path: Path template.
-    :param ids: Values of the template's placeholders.
-    :param query: Filters.
-    """
+    """Return a list of rows that is paginated by a cursor."""
     return paged(description, path, ids=ids, query=query, read=rows_reader(model, path), key=row_key)
 
 

@@ -55,11 +55,7 @@ class Source:
 
 
 def local_source(path: str | os.PathLike[str]) -> Source:
-    """
-    Return a file on this machine as a source.
-
-    :raises MosaicValidationError: It is missing, a directory, empty, not a regular file, or not readable.
-    """
+    """Return a regular file on this machine as a source. Raise MosaicValidationError if it cannot be one."""
     try:
         file = Path(os.fspath(path))
     except TypeError:
@@ -92,7 +88,6 @@ def storage_source(path: Any) -> Source:
     Return a file in object storage as a source. It is read forward in ranges, and one range is in memory at a time.
 
     :param path: An ``ObjectStoragePath`` or another path of universal_pathlib; ``file://`` is a local file.
-    :raises MosaicValidationError: It is missing, a directory, empty, or not readable.
     """
     if (getattr(path, "protocol", "") or "file") in ("file", "local"):
         return local_source(getattr(path, "path", path))
@@ -159,12 +154,7 @@ def read_blocks(source: Source) -> Generator[memoryview, None, None]:
 
 
 def source_changed(shown: str, reason: str) -> MosaicValidationError:
-    """
-    Return the error for a source that changed during its upload. A retry can succeed.
-
-    :param shown: The source, as it may be shown.
-    :param reason: What changed.
-    """
+    """Return the error for a source that changed during its upload. A retry can succeed."""
     return MosaicValidationError(
         f"source={shown!r}: it changed while it was being sent ({reason}). Upload it when it is complete.",
         transient=True,

@@ -37,7 +37,6 @@ def get_source(location: Any, access: Access) -> Source:
     :param location: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
         that needs no credentials, or an ``ObjectStoragePath``.
     :param access: The connection. It decides where a URL may redirect to.
-    :raises MosaicValidationError: There is no such file, or it cannot be uploaded.
     """
     if _is_storage_path(location):
         return storage_source(location)
@@ -52,10 +51,8 @@ def read_text(name: str, location: Any, *, directory: str) -> str:
     """
     Return the content of a text file.
 
-    :param name: The argument, for the error.
     :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``.
     :param directory: The directory of a relative path. It may be inside a zip file.
-    :raises MosaicValidationError: There is no such file, or it is not UTF-8 text.
     """
     from pathlib import Path
 
@@ -94,8 +91,6 @@ def read_definition(definition: Any, *, directory: str = ".") -> Any:
     Return the definition of an agent: the object itself, or the content of its file.
 
     :param definition: An object, JSON text, or the path of a YAML or JSON file.
-    :param directory: The directory of a relative path.
-    :raises MosaicValidationError: The file cannot be read.
     """
     if is_definition_itself(definition):
         return definition
@@ -145,7 +140,6 @@ class DownloadDirectory:
     The directory of downloads.
 
     :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``. A missing directory is created.
-    :raises MosaicValidationError: The path cannot be a directory.
     """
 
     def __init__(self, location: Any) -> None:

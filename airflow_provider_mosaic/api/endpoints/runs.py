@@ -108,7 +108,6 @@ class Output(Model):
     video_url: Words = None
     image_url: Words = None
     audio_url: Words = None
-    file_url: Words = Field(default=None, validation_alias=AliasChoices("file_url", "media_url"))
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
     original_node_id: Label | None = None
@@ -120,7 +119,7 @@ class Output(Model):
     @property
     def media_field(self) -> str | None:
         """Name of the field with the link to the video, image or audio; None if there is no link yet."""
-        return next((name for name in ("video_url", "image_url", "audio_url", "file_url") if getattr(self, name)), None)
+        return next((name for name in ("video_url", "image_url", "audio_url") if getattr(self, name)), None)
 
     @property
     def media_url(self) -> str | None:
