@@ -160,7 +160,7 @@ class Call(Generic[T]):
             method=self.method,
             path=self.path,
             detail=error.detail,
-            candidates=error.candidates if isinstance(error, MosaicResponseError) else (),
+            candidates=error.candidates,
         )
 
 
