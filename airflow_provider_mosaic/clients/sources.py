@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, cast
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import one_line, redact, visible
-from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
+from airflow_provider_mosaic.clients.storage_errors import raise_unreadable
 
 #: Bytes of one read. Local files upload faster with it than with less. In object storage each read is a request, and
 #: more would cost memory.
@@ -70,7 +70,7 @@ def local_source(path: str | os.PathLike[str]) -> Source:
         with file.open("rb", buffering=0):
             pass
     except (OSError, ValueError) as error:
-        _raise_unreadable(shown, error)
+        raise_unreadable("source", shown, error, where=" on this worker")
     if not info.st_size:
         raise_invalid("source", shown, "it is empty.")
     return Source(
@@ -97,7 +97,7 @@ def storage_source(path: Any) -> Source:
         path.fs.invalidate_cache(path.parent.path)
         info = path.fs.info(path.path)
     except Exception as error:  # each storage raises its own
-        _raise_unreadable(shown, error)
+        raise_unreadable("source", shown, error, where=" on this worker")
     if info.get("type") == "directory":
         raise_invalid("source", shown, _IS_DIRECTORY)
     size = info.get("size")
@@ -180,23 +180,3 @@ def _read_error(shown: str, error: BaseException) -> MosaicTransportError:
     return MosaicTransportError(
         f"source={shown!r}: reading it failed ({type(error).__name__}: {reason}).", effect_unknown=False
     )
-
-
-def _raise_unreadable(shown: str, error: BaseException) -> NoReturn:
-    if isinstance(error, MosaicError):
-        raise error
-    reason = f"{type(error).__name__}: {one_line(str(error), longest=300)}"
-    if is_transient(error):
-        raise MosaicTransportError(
-            f"source={shown!r}: it could not be read ({reason}). Nothing was sent. A retry may succeed.",
-            effect_unknown=False,
-        ) from error
-    if isinstance(error, NotADirectoryError):
-        raise_invalid(
-            "source", shown, "there is no such file on this worker. A part of its path is a file, not a directory."
-        )
-    if is_missing(error):
-        raise_invalid("source", shown, "there is no such file on this worker.")
-    if isinstance(error, PermissionError):
-        raise_invalid("source", shown, f"this worker has no permission to read it ({reason}).")
-    raise_invalid("source", shown, f"it can't be read ({reason}).")

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.clients.destinations import (
     storage_destination,
 )
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source
-from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient, raise_unreadable
 from airflow_provider_mosaic.clients.url_source import url_source
 
 #: Bytes. Reading a definition limits its characters, which are at most four bytes each.
@@ -66,18 +66,7 @@ def read_text(name: str, location: Any, *, directory: str) -> str:
     try:
         data = _read_start(path, is_local=not (storage or scheme))
     except Exception as error:  # each storage has its own exceptions
-        where = "" if storage or scheme else f" in {directory}"
-        if is_missing(error):
-            raise_invalid(name, shown, f"there is no such file{where}.")
-        if isinstance(error, NotADirectoryError):
-            raise_invalid(name, shown, f"there is no such file{where}: part of the path is a file, not a directory.")
-        if not is_transient(error):
-            raise_invalid(name, shown, f"it cannot be read ({type(error).__name__}: {one_line(str(error))}).")
-        raise MosaicTransportError(
-            f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
-            "was sent. The error may be temporary: retry the task.",
-            effect_unknown=False,
-        ) from error
+        raise_unreadable(name, redact(shown), error, where="" if storage or scheme else f" in {directory}")
     if len(data) > _MAX_TEXT:
         raise_invalid(name, shown, f"it has more than {_MAX_TEXT:,} bytes, which is too long for a definition.")
     try:
