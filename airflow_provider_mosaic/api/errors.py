@@ -155,13 +155,15 @@ class MosaicResponseError(MosaicError):
     The response can't be used: not JSON, incomplete, without a required field, or contradicting itself.
 
     :param candidates: Ids in the response that may be those of what the request created.
+    :param accepted: Whether the status reports that the request was carried out.
     """
 
     effect_unknown = True
 
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), accepted: bool = False, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.candidates = tuple(candidates)
+        self.accepted = accepted
 
 
 class MosaicAmbiguousOutcomeError(MosaicError):
@@ -171,13 +173,15 @@ class MosaicAmbiguousOutcomeError(MosaicError):
     It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
 
     :param candidates: Ids of runs or posts that the request may have created.
+    :param accepted: Whether a response reported that the request was carried out.
     """
 
     effect_unknown = True
 
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), accepted: bool = False, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.candidates = tuple(candidates)
+        self.accepted = accepted
 
 
 class MosaicRunFailedError(MosaicError):
