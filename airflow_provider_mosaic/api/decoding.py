@@ -32,11 +32,10 @@ def decode_json(content: bytes | str) -> Any:
     """
     Decode JSON. Replace characters that can't be stored. Return None for ``NaN``, ``Infinity`` and ``1e999``.
 
-    :param content: Text, or bytes in UTF-8, UTF-16 or UTF-32. Invalid bytes are replaced.
+    :param content: Text, or bytes in UTF-8, UTF-16 or UTF-32.
     :raises ValueError: It is not JSON, is nested too deeply, or has a number with thousands of digits.
     """
-    # A byte that is not UTF-8 in a message must not hide the id of a run that was started.
-    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content), "replace")
+    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
     try:
         data = _decoder.decode(text)
     except RecursionError:

@@ -121,6 +121,9 @@ class Response:
             raise ValueError(describe_body(self))
         try:
             return decode(self.content) if self.content.strip() else None
+        except UnicodeDecodeError:
+            # A byte that is not UTF-8 in a message must not hide the id of a run that was started.
+            return decode(self.content.decode("utf-8", "replace").encode())
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
 

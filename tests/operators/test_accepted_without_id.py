@@ -86,3 +86,9 @@ def test_id_in_another_field_is_named(
         TaskRunner(make, store=StateStore()).execute()
     assert failure.value.error.candidates == ("new-1",)
     assert len(accepting.done) == 1
+
+
+def test_id_beside_a_byte_that_is_not_utf_8_is_read(accepting: AcceptingMosaic) -> None:
+    accepting.response = 200, '{"run_id": "new-1", "message": "démarré"}'.encode("latin-1")
+    task = TaskRunner(lambda: MosaicRunAgentOperator(task_id="t", agent_id="a", wait_for_completion=False))
+    assert task.execute() == "new-1"
