@@ -232,6 +232,9 @@ class CreateOnce(ABC):
                 # The response names an id, so the item may exist although no list shows it yet.
                 named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
                 raise self._unknown_outcome(named, lost) from lost
+            if lost.accepted:
+                # A status of success: sending the request again would most likely create a second item.
+                raise self._unknown_outcome((), lost) from lost
             if self._was_resent:
                 raise self._not_created(lost) from None
             log.warning("The lists do not show %s. Sending the request once more.", self._description)
