@@ -11,6 +11,8 @@ awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is loo
                     in ``dag.test()``)
 a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
                     ``CommsDecoder`` (not in ``dag.test()``)
+provider commands   ``ProvidersManager`` collects them       ``python -m airflow_provider_mosaic`` instead of
+                    (3.2)                                    ``airflow mosaic``
 ==================  =======================================  ================================================
 """
 
@@ -86,6 +88,18 @@ def searches_database() -> bool:
 
     in_task = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
     return in_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
+
+
+def search_database() -> None:
+    """Let Airflow search its database for connections in this process, as its own commands do."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+
+
+def has_provider_commands() -> bool:
+    """Return whether the ``airflow`` command has the commands of providers."""
+    from airflow.providers_manager import ProvidersManager
+
+    return hasattr(ProvidersManager, "cli_command_functions")
 
 
 class AssetStateStore(Protocol):

@@ -119,7 +119,7 @@ class TaskState:
         self._not_started_before_intent = False
         self._why_discarded: tuple[int, str] | None = None
         #: The item that a user may have named for this task.
-        self.adoption = ManualAdoption(context)
+        self.adoption = ManualAdoption(context, kind=kind)
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 

@@ -159,7 +159,7 @@ class RunTask:
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return ManualAdoption(context).continue_hint(run_id)
+        return ManualAdoption(context, kind="run").continue_hint(run_id)
 
     def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
         """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
