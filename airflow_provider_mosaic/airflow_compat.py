@@ -11,6 +11,7 @@ awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is loo
                     in ``dag.test()``)
 a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
                     ``CommsDecoder`` (not in ``dag.test()``)
+separate metrics    ``airflow.sdk.observability`` (3.2)      ``airflow.stats`` is for tasks and triggerers
 provider commands   ``ProvidersManager`` collects them       ``python -m airflow_provider_mosaic`` instead of
                     (3.2)                                    ``airflow mosaic``
 ==================  =======================================  ================================================
@@ -19,7 +20,9 @@ provider commands   ``ProvidersManager`` collects them       ``python -m airflow
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 
@@ -100,6 +103,20 @@ def has_provider_commands() -> bool:
     from airflow.providers_manager import ProvidersManager
 
     return hasattr(ProvidersManager, "cli_command_functions")
+
+
+def stats() -> Any:
+    """
+    Return Airflow's metrics of this process.
+
+    Since Airflow 3.2, tasks and the parts of Airflow have separate ones. A triggerer starts those of its own kind.
+    """
+    in_triggerer = "airflow.jobs.triggerer_job_runner" in sys.modules
+    try:
+        module = import_module("airflow.observability.stats" if in_triggerer else "airflow.sdk.observability.stats")
+    except ImportError:
+        module = import_module("airflow.stats")
+    return module.Stats
 
 
 class AssetStateStore(Protocol):

@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
-from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_mosaic.airflow_compat import search_database
 from airflow_provider_mosaic.api.errors import MosaicError
@@ -49,15 +48,17 @@ def command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None
             sys.stdout.flush()
         except MosaicError as error:
             raise SystemExit("\n".join(error.lines)) from None
-        except SQLAlchemyError as error:
-            reason = one_line(str(getattr(error, "orig", None) or error))
-            raise SystemExit(
-                f"Airflow's database could not be used: {reason}.\nCheck [database] sql_alchemy_conn of this "
-                "environment, and that `airflow db migrate` has run."
-            ) from None
         except BrokenPipeError:
             # The reader of a pipe, for example `head`, has enough. Python would complain once more at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            # For example an Airflow database that cannot be reached.
+            if args.verbose:
+                raise
+            raise SystemExit(
+                f"{type(error).__name__}: {one_line(str(error))}\n"
+                "Repeat the command with --verbose to see where it failed."
+            ) from None
 
     return run
 

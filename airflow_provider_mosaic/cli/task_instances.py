@@ -55,14 +55,13 @@ def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -
     # Here, since importing the models writes log lines that a command suppresses only while it runs.
     from airflow.models import RenderedTaskInstanceFields, TaskInstance
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     key: dict[str, Any] = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
     with create_session() as session:
-        operator = session.execute(select(TaskInstance.operator).filter_by(**key)).first()
-        if operator is None:
-            mapped = select(TaskInstance.map_index).filter_by(dag_id=dag_id, task_id=task_id, run_id=run_id)
-            indexes = sorted(session.scalars(mapped))
+        instance = session.query(TaskInstance.operator).filter_by(**key).first()
+        if instance is None:
+            rows = session.query(TaskInstance.map_index).filter_by(dag_id=dag_id, task_id=task_id, run_id=run_id)
+            indexes = sorted(row.map_index for row in rows)
             if not indexes:
                 to_do = "Check the ids: a task id includes its task group."
             elif indexes == [-1]:
@@ -73,10 +72,11 @@ def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -
             raise MosaicValidationError(
                 f"DAG run {run_id!r} of DAG {dag_id!r} has no task {task_id!r}{of_index}.", to_do=to_do
             )
-        rendered = session.scalar(select(RenderedTaskInstanceFields.rendered_fields).filter_by(**key)) or {}
+        fields = session.query(RenderedTaskInstanceFields.rendered_fields).filter_by(**key).first()
+    rendered = fields.rendered_fields if fields else {}
     return TaskInstanceFacts(
         **key,
-        creates=_CREATES.get(operator[0] or ""),
+        creates=_CREATES.get(instance.operator or ""),
         agent_id=_text(rendered.get("agent_id")),
         conn_id=_text(rendered.get("mosaic_conn_id")),
     )

@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_STARTED
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
@@ -177,6 +178,7 @@ class RunTask:
 class StartRun(CreateOnce):
     """The start of the run."""
 
+    metric = RUNS_STARTED
     advice = "Check the agent's runs in the editor."
 
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:

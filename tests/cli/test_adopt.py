@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +112,19 @@ def test_a_variable_of_another_form_is_left_alone(
     done = run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id)
     assert done.status == 1
     assert "Set it there to " + json.dumps({dag_run_id: mosaic_run_id}) in done.err
+
+
+def test_a_database_without_tables_is_an_error_of_two_lines(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_mosaic", "runs", "adopt", "nightly", "edit", "manual__1", "an-id"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "no such table" in done.stderr.splitlines()[-2]
+    assert "--verbose" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
