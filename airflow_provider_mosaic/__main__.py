@@ -16,11 +16,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     :param arguments: Default: those of the process.
     """
+    args = build_parser().parse_args(arguments)
+    args.func(args)
+
+
+def build_parser() -> DefaultHelpParser:
+    """Return the parser of the commands."""
     [mosaic] = get_commands()
     parser = DefaultHelpParser(prog="python -m airflow_provider_mosaic", description=mosaic.help)
     _add_commands(parser, mosaic.subcommands)  # type: ignore[union-attr]
-    args = parser.parse_args(arguments)
-    args.func(args)
+    return parser
 
 
 def _add_commands(parser: argparse.ArgumentParser, commands: Iterable[CLICommand]) -> None:
