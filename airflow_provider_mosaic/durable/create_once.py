@@ -257,9 +257,9 @@ class CreateOnce(ABC):
         return self._save_started(record)
 
     def _save_started(self, record: StartRecord) -> StartRecord:
-        self.state.save_best_effort(record)
         if self.metric is not None:
             count(self.metric)
+        self.state.save_best_effort(record)
         self.on_started(str(record.id))
         return record
 
