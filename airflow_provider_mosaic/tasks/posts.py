@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
+from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
@@ -189,6 +190,7 @@ class PostTask:
 class CreatePost(CreateOnce):
     """The creation of the post."""
 
+    metric = POSTS_CREATED
     advice = "Check the posts in Mosaic."
     # The deadline counts from the time of publishing.
     restart_deadline = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -25,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
@@ -227,6 +228,13 @@ class RunWait(CompletionWaiter[Run]):
             # Airflow raises one when execution_timeout has passed, and kills the task next.
             self._interrupted = context
             raise
+
+    def _count_end(self, item: Run) -> None:
+        count(RUNS_ENDED, item.status)
+        if item.started_at is not None:
+            # Mosaic reports no end. The clocks may differ by seconds.
+            now = datetime.now(timezone.utc)
+            record_duration(RUNS_DURATION, max(timedelta(0), now - item.started_at))
 
     def finish(self, context: Mapping[str, Any], item: Run) -> str:
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""

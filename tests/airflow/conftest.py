@@ -16,6 +16,7 @@ from mosaic_emulator import Emulator
 from dev import recordings
 from dev.airflow_instance import AirflowInstance
 from dev.postgres import Postgres
+from dev.statsd_listener import StatsdListener
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +55,16 @@ def sql_connection(folder: Path) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
-def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) -> Iterator[AirflowInstance]:
+def statsd() -> Iterator[StatsdListener]:
+    """Receive the metrics of the Airflow of this session."""
+    with StatsdListener() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    folder: Path, mosaic_process: Emulator, sql_connection: str | None, statsd: StatsdListener
+) -> Iterator[AirflowInstance]:
     """Run an Airflow with the example DAGs and the DAGs of the tests."""
     instance = AirflowInstance(
         folder / "airflow",
@@ -62,6 +72,9 @@ def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) 
         environment={
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         },
         sql_connection=sql_connection,
     )
