@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs format test-pair release-check dist clean
 
-demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
-	@$(BIN)/python -m dev.demo
+demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it
+	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(filter 0,$(KEEP)),--no-keep)
 
 test:                      ## lint, types, unit and end-to-end tests on the newest Airflow, with the time of each step
 	@for step in environment lint types unit e2e; do \

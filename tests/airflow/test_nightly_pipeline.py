@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
-from dev.demo import whole_files_served
 
 pytestmark = pytest.mark.airflow
 
@@ -53,7 +52,7 @@ def test_every_recording_is_edited_downloaded_and_posted_once(
         files += found
     counts = mosaic.counts()
     assert (counts.uploads_finalized, counts.runs_started, counts.posts_made) == (len(films),) * 3
-    assert whole_files_served(mosaic) == len(files)
+    assert mosaic.counts().downloads == len(files)
     assert counts.bytes_stored == sum(film.stat().st_size for film in films)
 
     # Each post contains the first output of its run.

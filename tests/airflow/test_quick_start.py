@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
-from dev.demo import whole_files_served
-from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 
@@ -49,7 +48,7 @@ def test_quick_start_downloads_the_edited_video(
     counts = mosaic.counts()
     assert (counts.uploads_finalized, counts.runs_started, counts.posts_made) == (1, 1, 0)
     assert counts.bytes_stored == films[0].stat().st_size
-    assert whole_files_served(mosaic) == len(files)
+    assert mosaic.counts().downloads == len(files)
     assert counts.key_leaks == 0
 
 
