@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +93,14 @@ def mosaic_run(mosaic: Emulator) -> str:
 def films(folder: Path) -> list[Path]:
     """Create two short recordings."""
     return create_all(folder / "films", RECORDINGS[:2], size=(640, 360))
+
+
+@pytest.fixture
+def whole_files_served(mosaic: Emulator) -> Callable[[], int]:
+    """Return a function that counts complete downloads, without range requests."""
+
+    def count() -> int:
+        media = [each for each in mosaic.requests() if each["template"].startswith("/mosaic-emulator-media/")]
+        return sum(each["method"] == "GET" and each["status"] == 200 for each in media)
+
+    return count
