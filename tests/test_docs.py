@@ -140,9 +140,8 @@ def print_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
     links = sum(len(LINK.findall(text)) for text in TEXTS.values())
     code = sum(len(FENCE.findall(text)) for text in TEXTS.values())
     options = len(OPTIONS) + len(VARIABLES) + len(SECTIONS) + len(ARGUMENTS)
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"\n{len(PAGES)} pages: {links} links, {code} code blocks, {options} options and arguments")
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{len(PAGES)} pages: {links} links, {code} code blocks, {options} options and arguments")
 
 
 def test_every_command_line_option_exists() -> None:
