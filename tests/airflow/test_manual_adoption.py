@@ -10,9 +10,9 @@ import subprocess
 import pytest
 from airflow.sdk import Context
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 from airflow_provider_mosaic.airflow_compat import has_provider_commands
-from dev.airflow_instance import AirflowInstance
 
 pytestmark = pytest.mark.airflow
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
 from dev.statsd_listener import StatsdListener
 
 pytestmark = pytest.mark.airflow
