@@ -127,7 +127,8 @@ def media_sources(access: Access) -> tuple[str, ...]:
     if access.link_policy.private:
         return ("https:", "http:")
     if access.link_policy.loopback:
-        return ("https:", "http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*")
+        # Chromium rejects IPv6 addresses in a Content-Security-Policy.
+        return ("https:", "http://127.0.0.1:*", "http://localhost:*")
     return ("https:",)
 
 
