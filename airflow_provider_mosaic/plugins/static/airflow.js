@@ -9,17 +9,31 @@ function airflowDocument() {
   }
 }
 
-/** Take the theme of Airflow's UI, now and whenever the user changes it. */
+/** Take the colors and the font of Airflow's UI, now and whenever the user changes the theme. */
 export function followTheme() {
   const airflow = airflowDocument();
   const apply = () => {
     const theme = (airflow && themeOf(airflow)) ?? storedTheme();
-    if (theme) document.documentElement.dataset.theme = theme;
-    else delete document.documentElement.dataset.theme; // style.css follows prefers-color-scheme
+    const { dataset, style } = document.documentElement;
+    if (theme) dataset.theme = theme;
+    else delete dataset.theme; // style.css follows prefers-color-scheme
+    if (airflow && theme) {
+      style.setProperty("--page", backgroundAround());
+      style.setProperty("--font", getComputedStyle(airflow.body).fontFamily);
+    }
   };
   apply();
-  if (airflow) new MutationObserver(apply).observe(airflow.documentElement, { attributeFilter: ["class", "style"] });
+  if (airflow) new MutationObserver(apply).observe(airflow.documentElement, { attributeFilter: ["class"] });
   window.addEventListener("storage", apply);
+}
+
+/** Return the color that Airflow's UI has behind the iframe; empty if there is none. */
+function backgroundAround() {
+  for (let node = window.frameElement; node; node = node.parentElement) {
+    const color = getComputedStyle(node).backgroundColor;
+    if (!/^transparent$|[,/] ?0\)$/.test(color)) return color;
+  }
+  return "";
 }
 
 /**
@@ -47,8 +61,8 @@ function storedTheme() {
 }
 
 /**
- * Let links with `data-leaves-frame` replace Airflow's UI, open a tab, or download, as their `target` and `download`
- * say. The sandbox of the iframe forbids all three, Airflow's own document may do them.
+ * Let links with `data-leaves-frame` replace Airflow's UI, or open a tab, as their `target` says. The sandbox of the
+ * iframe forbids both, and Airflow's own document may do them.
  */
 export function letLinksLeaveFrame() {
   const airflow = airflowDocument();
@@ -61,7 +75,6 @@ export function letLinksLeaveFrame() {
     link.href = target.href;
     link.rel = "noopener";
     link.target = event.ctrlKey || event.metaKey || event.shiftKey ? "_blank" : target.target;
-    if (target.hasAttribute("download")) link.download = target.download;
     airflow.body.append(link);
     link.click();
     link.remove();

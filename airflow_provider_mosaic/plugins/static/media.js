@@ -72,17 +72,20 @@ function showCaption(figure, media) {
 }
 
 /**
+ * Link to a file. It opens in a new tab: the storage decides whether the browser shows or saves it. (With `download`,
+ * a redirect to the storage would replace Airflow.)
+ *
  * @param {string} text
  * @param {string} path
- * @param {string} name Of what is downloaded, for screen readers.
+ * @param {string} name Of the file, for screen readers.
  */
 function fileLink(text, path, name) {
   return element(
     "a",
-    { href: new URL(path, ROOT).href, download: true, target: "_blank", "data-leaves-frame": true },
+    { href: new URL(path, ROOT).href, target: "_blank", rel: "noopener", "data-leaves-frame": true },
     icon("download"),
     text,
-    element("span", { class: "visually-hidden" }, ` of ${name}`),
+    element("span", { class: "visually-hidden" }, ` of ${name} (new tab)`),
   );
 }
 
