@@ -82,7 +82,7 @@ class RunDetails(PageModel):
     A run.
 
     :param outcome: What the status means.
-    :param ended_at: When it ended; null while it is running.
+    :param ended_at: When it ended; null while it is running, and if Mosaic does not report it.
     :param tiles: The failed ones first, then those that are running.
     :param editor_url: The agent's page in Mosaic's editor, an absolute URL; null if there is none.
     """

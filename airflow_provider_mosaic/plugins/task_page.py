@@ -201,8 +201,7 @@ def _run_details(task: TaskRecord, run: Run, nodes: tuple[RunNode, ...], *, edit
         outcome=outcome.outcome.value,
         status_message=_message(run.status_message),
         started_at=run.started_at,
-        # Mosaic reports no time of the end. A run that has ended does not change.
-        ended_at=run.updated_at if outcome.ended else None,
+        ended_at=_ended_at(run) if outcome.ended else None,
         needs_credits=run.needs_credits or any(node.needs_credits for node in nodes),
         nodes=NodeProgress(
             completed=counts.completed,
@@ -215,6 +214,12 @@ def _run_details(task: TaskRecord, run: Run, nodes: tuple[RunNode, ...], *, edit
         outputs=output_media(run, nodes, task.key),
         editor_url=editor_url,
     )
+
+
+def _ended_at(run: Run) -> datetime | None:
+    """Return when a run ended. Mosaic reports only the last change, or when the outputs were completed."""
+    completed = [output.completed_at for output in run.outputs if output.completed_at]
+    return run.updated_at or max(completed, default=None)
 
 
 def _agent_id(item: TaskItem | None, run: Run) -> str | None:
