@@ -35,6 +35,7 @@ from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -288,6 +289,7 @@ class RunWait(CompletionWaiter[Run]):
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_run_item(context, hook, run_id, agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
