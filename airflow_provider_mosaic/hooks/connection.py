@@ -79,10 +79,12 @@ def read_access(connection: Connection) -> Access:
 
 def read_webhook_secret(connection: Connection) -> str:
     """
-    Return the webhook secret of a connection; an empty text if it has none.
+    Return the webhook secret of a connection; an empty text if it has none, or is of another type.
 
     :raises MosaicConnectionError: The extra is not a JSON object.
     """
+    if connection.conn_type not in (None, "", CONNECTION_TYPE):
+        return ""
     secret = _extra(connection).get("webhook_secret")
     return secret.strip() if isinstance(secret, str) else ""
 
