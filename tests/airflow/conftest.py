@@ -61,12 +61,19 @@ def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) 
         dags=[ROOT / "example_dags", Path(__file__).parent / "dags"],
         environment={
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
+            "AIRFLOW_CONN_MOSAIC_WEBHOOKS": _receiving_webhooks(mosaic_process.airflow_connection()),
+            "AIRFLOW__MOSAIC__WEBHOOKS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         },
         sql_connection=sql_connection,
     )
     with instance:
         yield instance
+
+
+def _receiving_webhooks(connection: str) -> str:
+    """Return the connection with the webhook secret of the emulator."""
+    return json.dumps({**json.loads(connection), "extra": {"webhook_secret": "whsk_emulator"}})
 
 
 @pytest.fixture
