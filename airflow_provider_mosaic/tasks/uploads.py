@@ -12,9 +12,11 @@ from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.asset_upload import finalize, store
+from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,14 @@ class UploadTask:
         """Upload the file, or continue with what an earlier attempt stored. Return the asset's id."""
         source = get_source(self._location, self._hook.access)
         asset_type, media_type = media_type_of(source.name, self._asset_type)
+        asset_id = self._upload(context, source, asset_type, media_type)
+        add_to_outlet_events(
+            context, asset_id=asset_id, asset_type=asset_type.value, source=source.shown, size=source.size
+        )
+        report_lineage(self._hook, inputs=[source.shown])
+        return asset_id
+
+    def _upload(self, context: Mapping[str, Any], source: Source, asset_type: AssetType, media_type: str) -> str:
         # The stamp changes with the file: a file that changed between two attempts is uploaded again.
         state = TaskState(context, kind="upload", request=[source.shown, source.stamp, asset_type.value])
         record = state.load()
