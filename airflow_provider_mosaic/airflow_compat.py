@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 
@@ -153,6 +154,22 @@ def read_variable(name: str) -> str | None:
     if response.error != ErrorType.VARIABLE_NOT_FOUND:
         raise AirflowRuntimeError(response)
     return None
+
+
+def has_lineage_readers() -> bool:
+    """
+    Return whether a plugin, such as that of OpenLineage, reads hook lineage.
+
+    Airflow's collector for the case that none does imports the hooks of all storage providers. A task has loaded the
+    plugins already, for their listeners.
+    """
+    try:
+        from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
+    except ImportError:  # Airflow 3.1
+        plugins: Any = import_module("airflow.plugins_manager")
+        plugins.initialize_hook_lineage_readers_plugins()
+        return bool(plugins.hook_lineage_reader_classes)
+    return bool(get_hook_lineage_readers_plugins())
 
 
 async def aread_variable(name: str) -> str | None:

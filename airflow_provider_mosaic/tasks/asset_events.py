@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_mosaic.airflow_compat import has_lineage_readers
 from airflow_provider_mosaic.api.arguments import uri_scheme
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -55,6 +56,8 @@ def report_lineage(hook: MosaicHook, *, inputs: Iterable[str] = (), outputs: Ite
     :param outputs: The same for the files that it wrote.
     """
     try:
+        if not has_lineage_readers():
+            return
         from airflow.providers.common.compat.sdk import get_hook_lineage_collector
 
         collector = get_hook_lineage_collector()
