@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs format test-pair release-check dist clean
+.PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs format test-pair release-check dist clean
 
 demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
 	@$(BIN)/python -m dev.demo
@@ -31,6 +31,9 @@ test-exhaustive: environment   ## test all combinations of which `make unit` tak
 
 test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs
 	$(BIN)/python -m pytest -q -m hostile
+
+test-browser: $(NOX)       ## drive the system's Chromium through the pages in a real Airflow; AIRFLOW=3.1; screenshots in .local/browser
+	$(NOX) -s "browser($(AIRFLOW))"
 
 test-floors: $(NOX)        ## test the API and its clients with the oldest dependencies that pyproject.toml allows
 	$(NOX) -s floors
@@ -109,4 +112,4 @@ dist: $(NOX)               ## build both distributions in .local/dist; SOURCE_UR
 	$(NOX) -s dist
 
 clean:
-	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/dist dist build
+	rm -rf .local/browser .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/dist dist build

@@ -53,7 +53,7 @@ COMPATIBILITY_PAIRS = [
 ]
 ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
 
-UNIT = "not airflow and not alone and not exhaustive"
+UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 #: Tests of what touches Airflow.
@@ -151,6 +151,14 @@ def extended(session: nox.Session, group: str) -> None:
     install_editable(session, airflow=NEWEST, group=group)
 
 
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def browser(session: nox.Session, airflow: str) -> None:
+    """Drive the system's Chromium through the pages in a real Airflow."""
+    install_editable(session, airflow=airflow, group="browser")
+    pytest(session, "-m", "browser", *(session.posargs or ("tests/browser",)))
+
+
 @nox.session(python=PYTHON)
 def unit(session: nox.Session) -> None:
     """Run everything that needs no running Airflow, real sockets included, on the newest Airflow."""
@@ -236,7 +244,7 @@ def constraints(session: nox.Session) -> None:
             *("--output-file", f"constraints/{target}.txt"),
         )
 
-    groups = ("--group", "distributed", "--group", "peers", "--group", "types")
+    groups = ("--group", "browser", "--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
         resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)

@@ -105,21 +105,21 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
     return cast("AssetStateStore", store) if hasattr(store, "aget") else None
 
 
-def push_link_xcom(ti: Any, key: str, url: str) -> None:
+def push_database_xcom(ti: Any, key: str, value: Any) -> None:
     """
-    Push the URL of an operator link to Airflow's database.
+    Push an XCom to Airflow's database, for the API server: the URL of an operator link, or what a page shows.
 
-    Airflow's UI reads it there. A custom XCom backend would save only a reference.
+    A custom XCom backend would save only a reference.
     """
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.xcom import XCom
 
     if XCom is BaseXCom:
-        ti.xcom_push(key=key, value=url)
+        ti.xcom_push(key=key, value=value)
         return
     # As Airflow does at the end of each execution of a task.
     BaseXCom._set_xcom_in_db(
-        key=key, value=url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
     )
 
 

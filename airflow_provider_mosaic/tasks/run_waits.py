@@ -36,6 +36,7 @@ from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
+from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -287,6 +288,7 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
     add_to_outlet_events(context, run_id=run_id, agent_id=agent_id)
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_run_item(context, hook, run_id, agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 

@@ -17,6 +17,7 @@ from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
+from airflow_provider_mosaic.tasks.items import push_asset_item
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class UploadTask:
             context, asset_id=asset_id, asset_type=asset_type.value, source=source.shown, size=source.size
         )
         report_lineage(self._hook, inputs=[source.shown])
+        push_asset_item(context, self._hook, asset_id, asset_type)
         return asset_id
 
     def _upload(self, context: Mapping[str, Any], source: Source, asset_type: AssetType, media_type: str) -> str:
