@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.run_completions import RunCompletion, RunComple
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 from airflow_provider_mosaic.triggers.webhook_hints import Hints, webhook_hints
+from airflow_provider_mosaic.webhook_address import webhooks_are_on
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,13 @@ class RunWatcher:
 
     async def completions(self) -> AsyncGenerator[list[RunCompletion], None]:
         """Yield the runs that have ended since the last poll: a list for each poll that found some."""
+        if self._webhook and not webhooks_are_on():
+            log.warning(
+                "The runs of agent %r are watched with webhook=True, but [mosaic] webhooks is off in the triggerer. "
+                "If it is off in the API server too, ended runs are found only by the polls every %g s.",
+                self._agent_id,
+                self._poll_interval,
+            )
         reading = webhook_hints(self._mosaic_conn_id) if self._webhook else nullcontext(Hints())
         async with reading as hints, aclosing(self._watch(hints)) as polls:
             async for completions in polls:
@@ -158,7 +166,9 @@ class RunWatcher:
 
     def _pause(self, errors: int) -> float:
         longest = max(self._poll_interval, _MAX_PAUSE)
-        return min(self._poll_interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
+        # The long pauses of a watch with webhooks suit polls that find nothing.
+        interval = min(self._poll_interval, _RECHECK_INTERVAL) if errors and self._webhook else self._poll_interval
+        return min(interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
 
     async def _load(self) -> RunCompletionTracker:
         """Return the tracker with the state of the last watch. Retry until Airflow returns it."""

@@ -170,6 +170,24 @@ def test_poll_of_a_hint_is_repeated_because_lists_lag(
     assert run_bounded(scenario()) == [ended(run_id)]
 
 
+def test_failed_poll_of_a_hint_is_repeated_soon(
+    held: Emulator, hook: MosaicHook, variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_watcher, "_RECHECK_INTERVAL", 0.3)
+    run_id = hook.run_agent(AGENT)
+
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(webhook=True, poll_interval=RARELY) as watching:
+            await polled(watching, held, 3)
+            held.finish_run(run_id)
+            held.inject("server_error", method="GET", path=LIST, times=2)
+            variables.hint()
+            await watching.until(lambda: watching.events)
+            return watching.runs
+
+    assert run_bounded(scenario()) == [ended(run_id)]
+
+
 def test_watchers_of_a_connection_share_a_reader(held: Emulator, variables: Variables) -> None:
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
