@@ -16,6 +16,7 @@ from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
 from airflow_provider_mosaic.tasks.items import push_asset_item
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,10 @@ class UploadTask:
         source = get_source(self._location, self._hook.access)
         asset_type, media_type = media_type_of(source.name, self._asset_type)
         asset_id = self._upload(context, source, asset_type, media_type)
+        add_to_outlet_events(
+            context, asset_id=asset_id, asset_type=asset_type.value, source=source.shown, size=source.size
+        )
+        report_lineage(self._hook, inputs=[source.shown])
         push_asset_item(context, self._hook, asset_id, asset_type)
         return asset_id
 
