@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.validators import Validator
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
+    from typing_extensions import Self
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
@@ -34,9 +36,12 @@ _BACKSTOP = 120.0
 @dataclass(frozen=True, kw_only=True)
 class WaitOptions:
     """
-    The validated arguments about waiting. Their meanings are those of
+    The validated arguments of an operator that waits; those of all such operators. Their meanings are those of
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
     """
+
+    #: The validators. An argument without one is validated when its request is built.
+    validators: ClassVar[Mapping[str, Validator]] = RESUME_RUN
 
     wait_for_completion: bool
     deferrable: bool
@@ -46,13 +51,14 @@ class WaitOptions:
     cancel_on_kill: bool = False
 
     @classmethod
-    def validated(cls, **options: Any) -> WaitOptions:
+    def validated(cls, **arguments: Any) -> Self:
         """
         Validate an operator's arguments.
 
         :raises MosaicValidationError: One of them is invalid.
         """
-        return cls(**{name: RUN_AGENT[name](name, value) for name, value in options.items()})
+        known = cls.validators
+        return cls(**{name: known[name](name, value) if name in known else value for name, value in arguments.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
