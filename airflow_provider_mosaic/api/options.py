@@ -157,7 +157,7 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
     return options
 
 
-def validate_definition(name: str, value: Any) -> Any:
+def validate_definition_source(name: str, value: Any) -> Any:
     """
     Return the definition of an agent: an object, JSON text, or the path of a file. Its content is not validated here.
 
@@ -329,7 +329,7 @@ YOUTUBE_TRIGGER: Mapping[str, Validator] = {
 }
 APPLY_AGENT: Mapping[str, Validator] = {
     **CONNECTION,
-    "definition": validate_definition,
+    "definition": validate_definition_source,
     "agent_id": optional(validate_id),
     "unknown_nodes": one_of(UnknownNodes),
     "dry_run": validate_flag,
