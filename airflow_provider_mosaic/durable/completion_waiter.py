@@ -246,19 +246,9 @@ class CompletionWaiter(ABC, Generic[S]):
         call = self._read(item_id)
         is_over = is_over or state.expired
         while not self._stopped():
-            try:
-                item = self._poll(call, item_id, is_last=is_over)
-            except MosaicError as error:
-                if is_over and is_refusal(error):
-                    # The refusal lasted minutes: see read_known. A retry continues the wait.
-                    raise
-                state.record_error(error)
-                if is_refusal(error):
-                    # The API key may have been replaced since.
-                    self._hook.renew()
-            else:
-                if state.record_success(item).ended:
-                    return self.finish(context, item)
+            item = self._poll_if_ended(call, item_id, state, is_last=is_over)
+            if item is not None:
+                return self.finish(context, item)
             if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
@@ -270,6 +260,21 @@ class CompletionWaiter(ABC, Generic[S]):
             self._sleep(state.pause())
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(context, item_id, is_final=deadline == earliest)
+
+    def _poll_if_ended(self, call: Call[S], item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
+        """Poll once. Return the item if it has ended."""
+        try:
+            item = self._poll(call, item_id, is_last=is_last)
+        except MosaicError as error:
+            if is_last and is_refusal(error):
+                # The refusal lasted minutes: see read_known. A retry continues the wait.
+                raise
+            state.record_error(error)
+            if is_refusal(error):
+                # The API key may have been replaced since.
+                self._hook.renew()
+            return None
+        return item if state.record_success(item).ended else None
 
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.
