@@ -32,7 +32,6 @@ class StatusOutcome:
     """
     The outcome of a run, a post, an avatar profile or a check of the balance.
 
-    :param outcome: What the status means.
     :param status: The status as the API names it; of the balance ``enough`` or ``short``.
     :param known: Whether the API documents the status.
     """

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Names of fields and statuses are compared in lower case, without underscores, hyphens and spaces.
-_SUCCESS_FLAGS = ("success", "ok", "successful", "succeeded", "issuccess")
+_SUCCESS_FLAGS = ("success", "ok")
 _BAD_STATUSES = frozenset({
     "error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid", "timedout", "timeout",
 })  # fmt: skip
@@ -54,12 +54,10 @@ _DONE_FIELDS = frozenset({
     "nodesqueued", "requeuednodes", "taskscancelled", "nodesreset", "operationsapplied", "creatednodes",
     "links", "outputs", "channels", "channelids", "removedchannels",
 })  # fmt: skip
-#: Fields that may hold the whole response.
-_WRAPPERS = frozenset({"data", "result", "response"})
 _MAX_DEPTH = 6
 _MAX_ITEMS = 100
 _MAX_SIGNS = 10
-#: Machine-readable error codes, with the HTTP status of the same meaning. Most are from the documentation of 2025.
+#: Machine-readable error codes of the documentation of 2025, with the HTTP status of the same meaning.
 ERROR_CODES = {
     "validation_error": 400,
     "invalid_api_key": 401,
@@ -68,14 +66,8 @@ ERROR_CODES = {
     "not_found": 404,
     "parameter_out_of_range": 422,
     "rate_limit": 429,
-    "rate_limit_exceeded": 429,
     "concurrent_agent_limit": 429,
     "internal_server_error": 500,
-    "internal_error": 500,
-    "server_error": 500,
-    "service_unavailable": 500,
-    "timeout": 504,
-    "gateway_timeout": 504,
 }
 
 
@@ -102,17 +94,12 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     """
     Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the request.
 
-    :param path: Path template of the request.
     :param makes: Name of the id of what the request creates; empty if it creates nothing.
     :param sent: Ids and texts in the request. A response that repeats them shows no effect.
     """
     if not isinstance(data, Mapping):
         return None
     body = {_normalize(name): value for name, value in data.items()}
-    filled = [name for name, value in body.items() if _is_filled(value) or value is False]
-    if len(filled) == 1 and filled[0] in _WRAPPERS and isinstance(body[filled[0]], Mapping):
-        return find_refusal(body[filled[0]], method=method, path=path, makes=makes, sent=sent)
-
     failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
     code = _error_code(body)
     has_error = _is_filled(body.get("error")) or (code or 0) >= 400

@@ -67,13 +67,11 @@ def fetch(
     has another file by then, or cannot resume.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :param destination: Where to save the file.
     :param policy: Where the URL and its redirects may lead.
     :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
     :param retries: Interruptions in a row without a new byte, and the pauses between them.
     :param sleep: Waits before a retry.
     :return: Bytes of the file.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
@@ -94,8 +92,6 @@ def measure(
 
     :param get_url: Returns a signed URL, a fresh one at each call.
     :param max_bytes: Bytes after which the download stops.
-    :return: Bytes of the file; None if there are more than ``max_bytes``.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
@@ -118,7 +114,6 @@ def read_file_info(
     Return size, media type and name of a file without fetching it.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :raises MosaicError: The file could not be read; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "read the headers of an output", timeout, retries, sleep)
@@ -196,7 +191,6 @@ class _SignedUrlReader:
         """
         Request the file, with a fresh URL if the present one is rejected.
 
-        :param headers: ``Range`` and its conditions.
         :return: A 200, a 206 or a 416; the caller closes it.
         """
         while True:
@@ -221,11 +215,7 @@ class _SignedUrlReader:
                 raise self._rejection_error(response)
 
     def wait_to_retry(self, interruption: _Interrupted, *, has_new_bytes: bool) -> None:
-        """
-        Wait before the next request.
-
-        :raises MosaicError: There were too many interruptions.
-        """
+        """Wait before the next request. Raise the error if there were too many interruptions."""
         if has_new_bytes:
             self._renewals = self._interruptions_in_row = 0
         self._interruptions_in_row += 1
@@ -249,11 +239,7 @@ class _SignedUrlReader:
         )
 
     def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """
-        Raise unless a response contains a file.
-
-        :raises MosaicResponseError: It is a web page, a playlist, compressed, or without a recognizable end.
-        """
+        """Raise if a response is a web page, a playlist, compressed, or without a recognizable end."""
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:

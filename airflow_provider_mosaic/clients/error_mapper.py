@@ -28,7 +28,6 @@ class ResponseBody:
     """
     Collects a response body up to a limit, without decompressing it.
 
-    :param call: The call.
     :param status: HTTP status. Only the beginning of an error response is kept.
     """
 
@@ -91,8 +90,6 @@ class ErrorMapper:
         """
         Return the error for a call without a response.
 
-        :param error: What the HTTP library raised.
-        :param call: The call.
         :param secrets: Values to mask: a server can repeat them in a status line that is malformed.
         """
         return self.error(error, action=call.description, method=call.method, path=call.path, secrets=secrets)
@@ -103,11 +100,8 @@ class ErrorMapper:
         """
         Return the error for a request without a response.
 
-        :param error: What the HTTP library raised.
         :param action: What the request does, as it follows "could not".
-        :param method: HTTP method.
         :param path: Path template, or the host.
-        :param secrets: Values to mask.
         """
         chain = list(_chain(error))
         unreachable = any(

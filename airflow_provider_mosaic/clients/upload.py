@@ -61,15 +61,8 @@ def send_form(
     A failed transfer cannot be resumed. If its error is :attr:`MosaicError.transient`, a transfer with a new form can
     succeed. A transient :class:`MosaicPermissionError` means that the host rejected this form.
 
-    :param form: The signed form.
-    :param source: The file.
-    :param media_type: Its media type.
-    :param policy: Where the form's URL may lead.
-    :param connect_timeout: Seconds to wait for a connection.
     :param send_timeout: Seconds that may pass without the host taking a byte.
     :param timeout: Seconds to wait for the response after the last byte.
-    :raises MosaicValidationError: The file is too large, or changed while it was sent.
-    :raises MosaicError: The file could not be sent; the class tells what to do.
     """
     check_size(form, source)
     remember_signed(form.signature)
@@ -104,11 +97,7 @@ def send_form(
 
 
 def check_size(form: UploadForm, source: Source) -> None:
-    """
-    Raise if a file is larger than its form permits.
-
-    :raises MosaicValidationError: It is too large.
-    """
+    """Raise if a file is larger than its form permits."""
     limit = form.max_file_size_bytes
     if limit is not None and source.size > limit:
         _raise_too_large(source, limit)

@@ -127,14 +127,14 @@ class RunWait(CompletionWaiter[Run]):
         return self._options.wait_for_completion and self._options.cancel_on_kill
 
     def on_kill(self) -> None:
-        """Cancel the run by one short request: Airflow ends the process five seconds after a kill."""
+        """Cancel the run."""
         self._killed = True
         # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
         self._in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
         if self.active_run_id is None:
             # The wait cancels the run as soon as its id is known.
             return
-        self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
+        self._kill_result = self._cancel_best_effort(self.active_run_id)
         log.warning("%s", self._kill_result)
         if self._interrupted is not None:
             # The wait is over, so nothing else saves the cancel. A running wait saves it itself: the signal may have
@@ -156,8 +156,12 @@ class RunWait(CompletionWaiter[Run]):
         if self.cancels and not self._has_ended(run_id):
             log.warning("%s", self._cancel_best_effort(run_id))
 
-    def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
-        """Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence."""
+    def _cancel_best_effort(self, run_id: str) -> str:
+        """
+        Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence.
+
+        After a kill, one short request must do: Airflow ends the process five seconds later.
+        """
         run = f"Run {run_id!r}"
         if not self._options.cancel_on_kill:
             return f"{run} keeps running because cancel_on_kill=False."
@@ -167,7 +171,7 @@ class RunWait(CompletionWaiter[Run]):
                 "continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         try:
-            if quickly:
+            if self._killed:
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
@@ -176,7 +180,7 @@ class RunWait(CompletionWaiter[Run]):
         except MosaicError as error:
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
-            has_ended = conflict if quickly else self._has_ended(run_id, if_unread=conflict)
+            has_ended = conflict if self._killed else self._has_ended(run_id, if_unread=conflict)
             if has_ended:
                 return f"{run} had ended already."
             return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"

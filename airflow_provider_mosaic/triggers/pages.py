@@ -26,8 +26,6 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
     Read a page after the cooldown of the rate limit. After an error without a cooldown, wait a second or two.
 
     :param rate_limit: Shared by all requests of the connection; uses the clock of the running loop.
-    :param call: Reads the page.
-    :raises MosaicError: The page can't be read now.
     """
     clock = asyncio.get_running_loop().time
     errors = rate_limits = 0

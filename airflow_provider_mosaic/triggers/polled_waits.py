@@ -31,8 +31,6 @@ class Wait(Generic[S]):
 
     :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
         many waits.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    :param subject_id: Id of the run, post, ...
     """
 
     __slots__ = ("_context", "due", "event", "is_polling", "last_pause", "read", "state", "subject_id")
@@ -92,12 +90,7 @@ class Wait(Generic[S]):
 
 
 class BatchedRunWait(Wait[Run]):
-    """
-    The wait for a run. The list of running runs can replace polls of the run itself.
-
-    :param run_id: The run.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    """
+    """The wait for a run. The list of running runs can replace polls of the run itself."""
 
     __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
 

@@ -81,11 +81,7 @@ _BATCH = 20
 
 
 class Poller:
-    """
-    Poll the waits of one connection on one event loop.
-
-    :param client: Sends the requests. :meth:`aclose` closes it.
-    """
+    """Poll the waits of one connection on one event loop."""
 
     def __init__(self, client: SharedClient) -> None:
         self._client = client

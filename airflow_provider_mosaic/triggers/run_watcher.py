@@ -38,15 +38,7 @@ _MAX_PAGES = 1000
 
 
 class RunWatcher:
-    """
-    Watch for runs of an agent that end.
-
-    :param agent_id: The agent.
-    :param status: Statuses to report; None for all.
-    :param mosaic_conn_id: The connection.
-    :param poll_interval: Pause between two polls, in seconds.
-    :param store: Where to keep the state over restarts; None keeps no state.
-    """
+    """Watch for runs of an agent that end."""
 
     def __init__(
         self,
