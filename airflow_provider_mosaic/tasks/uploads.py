@@ -26,8 +26,9 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     :param source: The path or URI of the file.
     :param asset_type: The type of the asset; None to take it from the suffix.
     """
+    requested = None if asset_type is None else validate_asset_type(asset_type)
     file = get_source(source, hook.access)
-    kind, media_type = media_type_of(file.name, None if asset_type is None else validate_asset_type(asset_type))
+    kind, media_type = media_type_of(file.name, requested)
     # The stamp changes with the file: a file that changed between two attempts is uploaded again.
     state = TaskState(context, kind="upload", request=[file.shown, file.stamp, kind.value])
     record = state.load()
