@@ -151,7 +151,7 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
     return options
 
 
-def validate_definition(name: str, value: Any) -> Any:
+def validate_definition_source(name: str, value: Any) -> Any:
     """Return the definition of an agent: an object, JSON text, or a path. Its content is not validated here."""
     if is_definition_itself(value):
         return validate_mapping(name, value)
@@ -314,7 +314,7 @@ YOUTUBE_TRIGGER: Mapping[str, Validator] = {
 }
 APPLY_AGENT: Mapping[str, Validator] = {
     **CONNECTION,
-    "definition": validate_definition,
+    "definition": validate_definition_source,
     "agent_id": optional(validate_id),
     "unknown_nodes": one_of(UnknownNodes),
     "dry_run": validate_flag,

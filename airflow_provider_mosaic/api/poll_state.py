@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import (
-    Judgement,
+    StatusOutcome,
     avatar_profile_outcome,
     credits_outcome,
     post_outcome,
@@ -157,7 +157,7 @@ class UnknownStatuses:
         self._first_at: float | None = None
         self._has_warned = False
 
-    def record(self, outcome: Judgement, *, now: float) -> None:
+    def record(self, outcome: StatusOutcome, *, now: float) -> None:
         """Record what a poll returned."""
         if outcome.known:
             self._first_at = None
@@ -199,7 +199,7 @@ class PollState(Generic[S]):
         self,
         *,
         name: str,
-        outcome_of: Callable[[S], Judgement],
+        outcome_of: Callable[[S], StatusOutcome],
         describe: Callable[[S], str],
         poll_interval: float,
         deadline: float | None,
@@ -226,7 +226,7 @@ class PollState(Generic[S]):
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
-    def record_success(self, subject: S) -> Judgement:
+    def record_success(self, subject: S) -> StatusOutcome:
         """Record what a poll returned, and return its outcome."""
         if self._failures is not None:
             self._log(f"{self.name} can be read again.")

@@ -14,16 +14,18 @@ from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
 from airflow_provider_mosaic.api.metrics import POLLS, count
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.validators import Validator
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
+    from typing_extensions import Self
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
@@ -35,9 +37,12 @@ _BACKSTOP = 120.0
 @dataclass(frozen=True, kw_only=True)
 class WaitOptions:
     """
-    The validated arguments about waiting. Their meanings are those of
+    The validated arguments of an operator that waits; those of all such operators. Their meanings are those of
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
     """
+
+    #: The validators. An argument without one is validated when its request is built.
+    validators: ClassVar[Mapping[str, Validator]] = RESUME_RUN
 
     wait_for_completion: bool
     deferrable: bool
@@ -47,13 +52,14 @@ class WaitOptions:
     cancel_on_kill: bool = False
 
     @classmethod
-    def validated(cls, **options: Any) -> WaitOptions:
+    def validated(cls, **arguments: Any) -> Self:
         """
         Validate an operator's arguments.
 
         :raises MosaicValidationError: One of them is invalid.
         """
-        return cls(**{name: RUN_AGENT[name](name, value) for name, value in options.items()})
+        known = cls.validators
+        return cls(**{name: known[name](name, value) if name in known else value for name, value in arguments.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,20 +253,10 @@ class CompletionWaiter(ABC, Generic[S]):
         call = self._read(item_id)
         is_over = is_over or state.expired
         while not self._stopped():
-            try:
-                item = self._poll(call, item_id, is_last=is_over)
-            except MosaicError as error:
-                if is_over and is_refusal(error):
-                    # The refusal lasted minutes: see read_known. A retry continues the wait.
-                    raise
-                state.record_error(error)
-                if is_refusal(error):
-                    # The API key may have been replaced since.
-                    self._hook.renew()
-            else:
-                if state.record_success(item).ended:
-                    self._count_end(item)
-                    return self.finish(context, item)
+            item = self._poll_if_ended(call, item_id, state, is_last=is_over)
+            if item is not None:
+                self._count_end(item)
+                return self.finish(context, item)
             if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
@@ -272,6 +268,21 @@ class CompletionWaiter(ABC, Generic[S]):
             self._sleep(state.pause())
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(context, item_id, is_final=deadline == earliest)
+
+    def _poll_if_ended(self, call: Call[S], item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
+        """Poll once. Return the item if it has ended."""
+        try:
+            item = self._poll(call, item_id, is_last=is_last)
+        except MosaicError as error:
+            if is_last and is_refusal(error):
+                # The refusal lasted minutes: see read_known. A retry continues the wait.
+                raise
+            state.record_error(error)
+            if is_refusal(error):
+                # The API key may have been replaced since.
+                self._hook.renew()
+            return None
+        return item if state.record_success(item).ended else None
 
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.templated import Reference, Text, Texts
 
 
+#: The arguments that describe the post, without its media.
+_CONTENT = ("text", "social_connection_ids", "platforms", "schedule_date", "workspace_id", "provider_options")
+
+
 class MosaicSocialPostOperator(WaitingOperator):
     """
     Publish or schedule a post once (https://docs.mosaic.so/api/social/post-social-post).
@@ -71,18 +75,7 @@ class MosaicSocialPostOperator(WaitingOperator):
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
-    template_fields: Sequence[str] = (
-        "text",
-        "social_connection_ids",
-        "platforms",
-        "media_urls",
-        "run_id",
-        "output_ids",
-        "schedule_date",
-        "workspace_id",
-        "provider_options",
-        "mosaic_conn_id",
-    )
+    template_fields: Sequence[str] = (*_CONTENT, "media_urls", "run_id", "output_ids", "mosaic_conn_id")
     operator_extra_links = (MosaicPostLink(),)
     template_fields_renderers = {"provider_options": "json"}
     _creates = "post"
@@ -143,7 +136,9 @@ class MosaicSocialPostOperator(WaitingOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.posts import PostOptions, PostTask
 
-        post_options = PostOptions.validated(**self._arguments())
+        arguments = self._arguments()
+        content = {name: arguments.pop(name) for name in _CONTENT}
+        post_options = PostOptions.validated(content=content, **arguments)
         return PostTask(post_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.api.poll_state import UnknownStatuses
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -79,7 +79,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """Read the item."""
 
     @abstractmethod
-    def _outcome(self, item: Any) -> Judgement:
+    def _outcome(self, item: Any) -> StatusOutcome:
         """Return whether the item has ended, and how."""
 
     def _describe_status(self, item: Any) -> str:
@@ -266,7 +266,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             self.log.info("%s is %s.", self._name, status)
         self._logged_status = status
 
-    def _warn_unknown_status(self, outcome: Judgement, context: Context) -> None:
+    def _warn_unknown_status(self, outcome: StatusOutcome, context: Context) -> None:
         """Warn of a status that stays unknown for an hour."""
         from airflow_provider_mosaic.api.poll_state import UNKNOWN_STATUS_TIMEOUT, UnknownStatuses
 

@@ -114,6 +114,14 @@ class RunWait(CompletionWaiter[Run]):
         if self._cancelled_run_id is not None:
             self.permission(context).grant(self._cancelled_run_id)
 
+    def _save_end_of_wait(self, context: Mapping[str, Any], run_id: str) -> None:
+        """Save the cancel, and push the status and outputs that the run has now."""
+        self._save_cancel(context)
+        try:
+            push_end(context, read_with_timeout(self._hook.access, run_id))
+        except MosaicError as error:
+            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
+
     # Cancelling
 
     @property
@@ -126,15 +134,15 @@ class RunWait(CompletionWaiter[Run]):
         self._killed = True
         # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
         self._in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
-        if self.active_run_id is not None:
-            self._kill_result = self._cancel_best_effort(self.active_run_id)
-            log.warning("%s", self._kill_result)
+        if self.active_run_id is None:
+            # The wait cancels the run as soon as its id is known.
+            return
+        self._kill_result = self._cancel_best_effort(self.active_run_id)
+        log.warning("%s", self._kill_result)
         if self._interrupted is not None:
             # The wait is over, so nothing else saves the cancel. A running wait saves it itself: the signal may have
             # interrupted it in a request to Airflow.
-            self._save_cancel(self._interrupted)
-            if self.active_run_id is not None:
-                self._push_current_state(self._interrupted, self.active_run_id)
+            self._save_end_of_wait(self._interrupted, self.active_run_id)
 
     def _saved_id(self, context: Mapping[str, Any]) -> str | None:
         run_id = super()._saved_id(context)
@@ -144,8 +152,7 @@ class RunWait(CompletionWaiter[Run]):
     def on_trigger_timeout(self, context: Mapping[str, Any], item_id: str) -> None:
         """Cancel the run: it costs credits, and nothing waits for it any more."""
         log.warning("%s", self._cancel_best_effort(item_id))
-        self._save_cancel(context)
-        self._push_current_state(context, item_id)
+        self._save_end_of_wait(context, item_id)
 
     def cancel_cleared_run(self, run_id: str) -> None:
         """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
@@ -270,8 +277,7 @@ class RunWait(CompletionWaiter[Run]):
         if self._killed:
             return self._killed_error(context, item_id)
         means = self._cancel_best_effort(item_id)
-        self._save_cancel(context)
-        self._push_current_state(context, item_id)
+        self._save_end_of_wait(context, item_id)
         if is_final:
             limit = timedelta(seconds=self._options.timeout or 0)
             # The first attempt set this deadline: a retry would fail at once.
@@ -287,12 +293,6 @@ class RunWait(CompletionWaiter[Run]):
         return MosaicRunCancelledError(
             f"The task was killed while it waited for run {run_id!r}.", means=means, run_id=run_id
         )
-
-    def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
-        try:
-            push_end(context, read_with_timeout(self._hook.access, run_id))
-        except MosaicError as error:
-            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
 
 
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:

@@ -56,38 +56,27 @@ _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(WaitOptions):
     """
-    The validated arguments of an operator. Their meanings are those of
-    :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+    The validated arguments of a :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+
+    :param inputs: The inputs of the run, which :func:`start_run` validates.
     """
+
+    validators = RUN_AGENT
 
     agent_id: str
     inputs: Mapping[str, Any] = field(repr=False)
-    #: Whether the webhook receiver inside Airflow is the receiver of this run.
-    webhooks_to_airflow: bool
-    waiting: WaitOptions
     durable: bool
     on_retry: str
     on_ambiguous: str
     min_credits: float | None
     on_short_of_credits: str
 
-    @classmethod
-    def validated(cls, *, agent_id: Any, inputs: Mapping[str, Any], **options: Any) -> RunOptions:
-        """
-        Validate an operator's arguments.
-
-        :raises MosaicValidationError: One of them is invalid.
-        """
-        names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
-        own = {name: options.pop(name) for name in names}
-        waiting = WaitOptions.validated(**options)
-        own = {name: RUN_AGENT[name](name, value) for name, value in own.items()}
-        to_airflow = inputs.get("callback_url") == AIRFLOW_CALLBACK
-        if to_airflow:
-            inputs = {**inputs, "callback_url": None}
-        return cls(agent_id=agent_id, inputs=inputs, webhooks_to_airflow=to_airflow, waiting=waiting, **own)
+    @property
+    def webhooks_to_airflow(self) -> bool:
+        """Whether the webhook receiver inside Airflow receives the events of the run."""
+        return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
 
 
 class RunTask:
@@ -103,7 +92,7 @@ class RunTask:
         self.options = options
         self.hook = hook
         self.operator_class = operator_class
-        self.wait = RunWait(options.waiting, hook, advise=self._advice_without_retry, durable=options.durable)
+        self.wait = RunWait(options, hook, advise=self._advice_without_retry, durable=options.durable)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -113,7 +102,9 @@ class RunTask:
         """
         options = self.options
         with publishing_not_started(context, "run"):
-            call = start_run(options.agent_id, **options.inputs)
+            # The address of the receiver inside Airflow is added before the request is sent.
+            no_address = {"callback_url": None} if options.webhooks_to_airflow else {}
+            call = start_run(options.agent_id, **{**options.inputs, **no_address})
         creation = StartRun(self, context, call)
         record = creation.ensure()
         run_id = str(record.id)
@@ -195,7 +186,7 @@ class StartRun(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="run", request=[agent_id, body], durable=options.durable),
             description=f"a run of agent {agent_id!r}",
-            timeout=options.waiting.timeout,
+            timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
         self._hook = task.hook
@@ -278,9 +269,7 @@ class StartRun(CreateOnce):
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
         outcome = run_outcome(run).outcome
-        failed = outcome is Outcome.FAILED or (
-            outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
-        )
+        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
         if not failed:
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True

@@ -18,8 +18,8 @@ from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
 
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
 from airflow_provider_mosaic.webhook_address import path_token
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -11,7 +11,7 @@ from mosaic_emulator import Emulator
 from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request
 from scenarios import Task
 
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000

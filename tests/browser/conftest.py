@@ -14,7 +14,7 @@ import pytest
 from mosaic_emulator import Emulator
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 if TYPE_CHECKING:
     from airflow_ui import AirflowUi

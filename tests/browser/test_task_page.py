@@ -12,7 +12,7 @@ from mosaic_emulator import Emulator
 from playwright.sync_api import Frame, expect
 from scenarios import Scenarios, Task
 
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.browser
 

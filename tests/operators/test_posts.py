@@ -1,4 +1,4 @@
-"""The post operator without errors: created once, waited for, judged; media and schedules."""
+"""The post operator without errors: created once, waited for; media and schedules."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pytest
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic import links
+from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -90,6 +91,12 @@ def hook(mosaic: Emulator) -> Iterator[MosaicHook]:
     hook = MosaicHook()
     yield hook
     hook.close()
+
+
+@pytest.fixture(autouse=True)
+def no_duplicate_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check for duplicate agents without a delay."""
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 class Lookups:
