@@ -50,7 +50,6 @@ class CreateOnce(ABC):
 
     :param state: The saved state of the task.
     :param description: The item in log lines, for example ``a run of agent 'x'``.
-    :param siblings: The other tasks that create such items; None if the owner of a found item does not matter.
     :param timeout: Seconds from the first intent until the wait for the item stops.
     :param adopt: Whether a search adopts the only candidate that is left. Otherwise that needs manual review.
     """
@@ -65,13 +64,11 @@ class CreateOnce(ABC):
         *,
         state: TaskState,
         description: str,
-        siblings: SiblingTasks | None = None,
         timeout: float | None = None,
         adopt: bool = True,
     ) -> None:
         self.state = state
         self._description = description
-        self._siblings = siblings
         self._timeout = timeout
         self._adopt = adopt
         # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
@@ -94,6 +91,10 @@ class CreateOnce(ABC):
     @abstractmethod
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the listed items that the request of a record may have created."""
+
+    def siblings(self) -> SiblingTasks | None:
+        """Return the other tasks that create such items; None if the owner of a found item does not matter."""
+        return None
 
     def check_before_start(self) -> None:  # noqa: B027 - optional
         """Raise if the item must not be created now. Nothing is saved or sent before this check."""
@@ -263,7 +264,7 @@ class CreateOnce(ABC):
         :param lost: The error of this attempt's own request; None if an earlier attempt may have sent one.
         :raises MosaicAmbiguousOutcomeError: It stays unknown whether the item was created, or which item it is.
         """
-        search = Search(own_request=lost is not None)
+        search, siblings = Search(own_request=lost is not None), self.siblings()
         end = time.time() + sum(PAUSES)
         pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
         progress = ProgressLog(f"Still searching for {self._description}; nothing is sent.", time.time())
@@ -272,7 +273,20 @@ class CreateOnce(ABC):
             # Less than half a second is not worth another reading.
             over = left <= 0.5
             pause = next(grace_delays, None) if over else min(next(pauses, left), left)
-            result, candidates = self._search_once(search, record, over=over, last=pause is None, lost=lost)
+            try:
+                candidates = tuple(self.find_candidates(record))
+            except MosaicError as error:
+                if pause is None:
+                    raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
+                # Repeat the search also after a permanent error: otherwise the task fails for manual review.
+                log.warning("The search for %s failed and is repeated. %s", self._description, error)
+                result, candidates = SearchResult.SEARCH_AGAIN, ()
+            else:
+                owners = Siblings()
+                if candidates and siblings is not None:
+                    # Waiting siblings matter only if an earlier attempt sent the request: see Search.
+                    owners = siblings.read(include_waiting=lost is None)
+                result, candidates = search.add_listing(candidates, owners, over=over, last=pause is None)
             if result is SearchResult.NOTHING:
                 return None
             # Without the list of existing items, the candidate may be older than the request.
@@ -284,23 +298,6 @@ class CreateOnce(ABC):
             for seconds in progress.split_pause(pause):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
-
-    def _search_once(
-        self, search: Search, record: StartRecord, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
-    ) -> tuple[SearchResult, tuple[Candidate, ...]]:
-        try:
-            candidates = self.find_candidates(record)
-        except MosaicError as error:
-            # Repeat the search also after a permanent error: otherwise the task fails for manual review.
-            if not last:
-                log.warning("The search for %s failed and is repeated. %s", self._description, error)
-                return SearchResult.SEARCH_AGAIN, ()
-            raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
-        siblings = Siblings()
-        if candidates and self._siblings is not None:
-            # Waiting siblings matter only if an earlier attempt sent the request: see Search.
-            siblings = self._siblings.read(include_waiting=lost is None)
-        return search.add_listing(candidates, siblings, over=over, last=last)
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost

@@ -14,8 +14,8 @@ from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import read_variable
 from airflow_provider_mosaic.api.arguments import validate_id
-from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.durable.failures import nothing_sent_error
 
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
@@ -36,7 +36,6 @@ class ManualAdoption:
         self.variable = _variable_name(ti.dag_id, ti.task_id)
         #: The key of the entry: the DAG run, with the map index of a mapped task.
         self.entry = ti.run_id if ti.map_index < 0 else f"{ti.run_id}[{ti.map_index}]"
-        self._is_first_try = ti.try_number <= 1
 
     def read(self) -> str | None:
         """
@@ -45,17 +44,11 @@ class ManualAdoption:
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
         """
-        if self._is_first_try:
-            return None
         try:
             text = read_variable(self.variable)
         except Exception as error:
-            raise MosaicTransportError(
-                f"Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
-                f"{one_line(str(error))}). It may name the item that this task continues with.",
-                means="Nothing was sent, so nothing is paid or published.",
-                effect_unknown=False,
-            ) from error
+            event, more = f"Airflow Variable {self.variable!r} could not be read", "It may name the item of this task."
+            raise nothing_sent_error(event, error, more) from error
         if text is None:
             return None
         try:

@@ -10,8 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import WaitingOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,8 +49,8 @@ class MosaicSocialPostOperator(WaitingOperator):
         that shows an earlier expiry is rejected.
     :param run_id: Instead of ``media_urls``, a run: its outputs are the media. Their links are read when the post is
         created and last 7 days. A ``schedule_date`` after that, or after an expiry that a link shows, is rejected.
-    :param output_ids: The outputs of the run to post. Default: all that exist; then a run is rejected that still runs,
-        failed or was cancelled.
+    :param output_ids: The outputs of the run to post. Default: all outputs of a completed run; a run that still runs,
+        ended partly, failed or was cancelled is rejected.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
     :param workspace_id: The workspace of the post. Default: that of the connection, or else the organization's primary
         workspace.

@@ -218,7 +218,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def _read_event(self, context: Context, event: dict[str, Any] | None) -> MosaicTimeoutError | None:
         """Raise the error of a trigger's event, unless it is transient. Return a timeout: another poll decides."""
         from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
-        from airflow_provider_mosaic.durable.deferral import read_event
+        from airflow_provider_mosaic.durable.completion_waiter import read_event
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
 
         with self._adding_consequences(context):
@@ -236,7 +236,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _defer(self, context: Context, started_at: float | None = None) -> NoReturn:
         """Defer. Deferring again in the same attempt extends no deadline."""
-        from airflow_provider_mosaic.durable.deferral import earliest_deadline, start_of_try
+        from airflow_provider_mosaic.durable.completion_waiter import earliest_deadline, start_of_try
 
         started_at = start_of_try(context, started_at)
         arguments = {

@@ -21,15 +21,15 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPostFailedError,
     MosaicRunFailedError,
+    MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
@@ -158,7 +158,8 @@ class PostTask:
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
-        return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        unsaved = () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        return (MosaicRunPartialError, *unsaved)
 
     def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
@@ -202,11 +203,11 @@ class CreatePost(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="post", request=request, durable=options.durable),
             description="the post",
-            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=task.operator_class),
             timeout=options.waiting.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
@@ -225,6 +226,10 @@ class CreatePost(CreateOnce):
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the posts with the same content that did not exist before."""
         return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
+
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that create posts."""
+        return SiblingTasks(self._context, key=POST_ID_KEY, operator_class=self._operator_class)
 
     def check_before_start(self) -> None:
         """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
@@ -331,15 +336,20 @@ def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> N
 
 def _check_complete(run: Run) -> None:
     """
-    Raise if the outputs of a run are not complete. A retry may find them.
+    Raise if the outputs of a run are not complete. A retry may find them, unless the run ended partly.
 
-    :raises MosaicRunFailedError: The run has not ended, or it failed.
+    :raises MosaicRunFailedError: The run has not ended, or it did not complete.
     """
     judgement = run_outcome(run)
     if not judgement.ended:
         raise still_running_error(run, before="its outputs are posted, or set output_ids")
     if judgement.outcome is Outcome.PARTIAL:
-        log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
+        raise MosaicRunPartialError(
+            f"Run {run.run_id!r} ended partly, with {len(run.outputs)} output(s).",
+            means="Nothing was posted.",
+            to_do="To post only the outputs that exist, name them in output_ids.",
+            run_id=run.run_id,
+        )
     if judgement.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",

@@ -28,8 +28,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
-from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
@@ -120,12 +119,12 @@ class RunWait(CompletionWaiter[Run]):
         return self._options.wait_for_completion and self._options.cancel_on_kill
 
     def on_kill(self) -> None:
-        """Cancel the run by one short request: Airflow ends the process five seconds after a kill."""
+        """Cancel the run."""
         self._killed = True
         # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
         self._in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
         if self.active_run_id is not None:
-            self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
+            self._kill_result = self._cancel_best_effort(self.active_run_id)
             log.warning("%s", self._kill_result)
         if self._interrupted is not None:
             # The wait is over, so nothing else saves the cancel. A running wait saves it itself: the signal may have
@@ -150,8 +149,12 @@ class RunWait(CompletionWaiter[Run]):
         if self.cancels and not self._has_ended(run_id):
             log.warning("%s", self._cancel_best_effort(run_id))
 
-    def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
-        """Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence."""
+    def _cancel_best_effort(self, run_id: str) -> str:
+        """
+        Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence.
+
+        After a kill, one short request must do: Airflow ends the process five seconds later.
+        """
         run = f"Run {run_id!r}"
         if not self._options.cancel_on_kill:
             return f"{run} keeps running because cancel_on_kill=False."
@@ -161,7 +164,7 @@ class RunWait(CompletionWaiter[Run]):
                 "continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         try:
-            if quickly:
+            if self._killed:
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
@@ -170,7 +173,7 @@ class RunWait(CompletionWaiter[Run]):
         except MosaicError as error:
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
-            has_ended = conflict if quickly else self._has_ended(run_id, if_unread=conflict)
+            has_ended = conflict if self._killed else self._has_ended(run_id, if_unread=conflict)
             if has_ended:
                 return f"{run} had ended already."
             return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"

@@ -26,9 +26,8 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_started
@@ -185,14 +184,12 @@ class StartRun(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="run", request=[agent_id, call.body], durable=options.durable),
             description=f"a run of agent {agent_id!r}",
-            siblings=SiblingTasks(
-                context, key=RUN_ID_KEY, operator_class=task.operator_class, same_argument=("agent_id", agent_id)
-            ),
             timeout=options.waiting.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         self._call = call
 
@@ -213,6 +210,11 @@ class StartRun(CreateOnce):
         until = record.existing_until
         runs = self._runs_since(record.started_at - SKEW.total_seconds() if until is None else until)
         return run_candidates(runs, before=record.existing_ids or (), before_until=until)
+
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that start runs of the agent."""
+        same = ("agent_id", self._options.agent_id)
+        return SiblingTasks(self._context, key=RUN_ID_KEY, operator_class=self._operator_class, same_argument=same)
 
     def check_before_start(self) -> None:
         """Raise or skip if there are too few credits."""

@@ -9,6 +9,7 @@ from tasks.fakes import bare_context
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+from airflow_provider_mosaic.durable.task_state import TaskState
 
 VARIABLE = "mosaic_adopt.dag.task"
 
@@ -53,7 +54,9 @@ def test_without_the_variable_there_is_no_id() -> None:
 
 def test_a_first_attempt_does_not_read_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variable(monkeypatch, "no JSON at all")
-    assert adoption(try_number=1).read() is None
+    assert TaskState(bare_context(try_number=1), kind="run", request=None).adopted_id() is None
+    with pytest.raises(MosaicValidationError, match="not JSON"):
+        TaskState(bare_context(try_number=2), kind="run", request=None).adopted_id()
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the two minutes of a search pass at once. Triggers keep the real clock."""
     clock = Clock()
-    modules = ("create_once", "completion_waiter", "deferral", "reads")
+    modules = ("create_once", "completion_waiter", "reads")
     for name in (*(f"durable.{each}" for each in modules), *(f"tasks.{each}" for each in TASK_MODULES)):
         module = import_module(f"airflow_provider_mosaic.{name}")
         if hasattr(module, "time"):
