@@ -339,7 +339,7 @@ def test_invalid_choice_is_rejected(value: Any) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     value=st.recursive(
         st.none()
