@@ -28,7 +28,7 @@ export function pageMessage(title, ...paragraphs) {
     "div",
     { class: "message" },
     element("h1", {}, title),
-    ...paragraphs.map((each) => (each instanceof HTMLElement ? each : element("p", {}, each))),
+    ...paragraphs.map((each) => (each instanceof Node ? each : element("p", {}, each))),
   );
 }
 
