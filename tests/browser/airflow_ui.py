@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from urllib.request import Request as HttpRequest
+from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
 from mosaic_emulator import Emulator
@@ -78,8 +81,11 @@ class AirflowUi:
         assert self.hosts <= {urlsplit(self.url).netloc, *self._storage_hosts()}
 
     def _storage_hosts(self) -> set[str]:
-        outputs = [output for run in self._mosaic.runs() for output in run["outputs"]]
-        return {urlsplit(output["video_url"]).netloc for output in outputs}
+        """Return the hosts of the links that Mosaic returns."""
+        headers = {"Authorization": f"Bearer {self._mosaic.api_key}"}
+        with urlopen(HttpRequest(f"{self._mosaic.url}/agent_runs?limit=100", headers=headers)) as response:
+            runs = json.load(response)["runs"]
+        return {urlsplit(output["video_url"]).netloc for run in runs for output in run["outputs"]}
 
     # Pages
 

@@ -13,7 +13,9 @@ import { labelOf, stateElement, toneOf } from "./states.js";
 
 /** @type {<T extends HTMLElement = HTMLElement>(selector: string) => T} */
 const find = (selector) => /** @type {any} */ (document.querySelector(selector));
-const [cards, total, message, pager, position] = ["#cards", "#total", "#message", "#pager", "#position"].map((each) => find(each));
+const [cards, total, message, pager, position] = ["#cards", "#total", "#message", "#pager", "#position"].map((each) =>
+  find(each),
+);
 const [newer, older] = ["[name=newer]", "[name=older]"].map((each) => /** @type {HTMLButtonElement} */ (find(each)));
 const filters = /** @type {HTMLFormElement} */ (find("#filters"));
 
@@ -85,7 +87,10 @@ function show(night) {
 function emptyMessage(days) {
   const isFiltered = Object.keys(CHOICES).some((name) => query.has(name));
   if (isFiltered) return pageMessage("No task matches the filters", "Choose other filters, or a longer time.");
-  return pageMessage("Nothing ran", `No task of a DAG that you may read created anything in Mosaic in the last ${days}.`);
+  return pageMessage(
+    "Nothing ran",
+    `No task of a DAG that you may read created anything in Mosaic in the last ${days}.`,
+  );
 }
 
 /** @param {LastNight} night */
@@ -97,7 +102,11 @@ function showFilters({ days, choices }) {
     const values = new Set([...choices[field], chosen].filter(Boolean));
     const text = name === "state" ? labelOf : String;
     const select = selectOf(name);
-    setChildren(select, element("option", { value: "" }, "All"), ...[...values].map((value) => element("option", { value }, text(value))));
+    setChildren(
+      select,
+      element("option", { value: "" }, "All"),
+      ...[...values].map((value) => element("option", { value }, text(value))),
+    );
     select.value = chosen;
   }
 }
@@ -113,7 +122,11 @@ function keyOf(card) {
 }
 
 function createCard() {
-  return element("li", {}, element("article", { class: "card" }, element("div", { class: "frame" }), element("div", { class: "body" })));
+  return element(
+    "li",
+    {},
+    element("article", { class: "card" }, element("div", { class: "frame" }), element("div", { class: "body" })),
+  );
 }
 
 /** @type {Record<Card["kind"], string>} */
@@ -140,7 +153,11 @@ function updateCard(item, card) {
     element("p", { class: "row" }, stateElement(state), element("span", { class: "muted" }, duration(card.duration))),
     element("h2", {}, element("a", link, card.dag_id)),
     element("p", { class: "row" }, element("span", {}, task), timeElement(card.started_at)),
-    element("p", { class: "muted detail", title: card.agent_id ?? card.item_id }, card.agent_id ? `Agent ${card.agent_id}` : card.item_id),
+    element(
+      "p",
+      { class: "muted detail", title: card.agent_id ?? card.item_id },
+      card.agent_id ? `Agent ${card.agent_id}` : card.item_id,
+    ),
     taskFailed(card, state) && element("p", { class: "muted" }, "The task in Airflow failed."),
   );
 }

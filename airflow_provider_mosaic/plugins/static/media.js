@@ -48,7 +48,12 @@ function showCaption(figure, media) {
   const facts = [duration(media.duration), bytes(media.size)].filter(Boolean).join(" · ");
   setChildren(
     caption,
-    element("p", { class: "title" }, element("span", { class: "name" }, media.name), facts && element("span", { class: "muted" }, facts)),
+    element(
+      "p",
+      { class: "title" },
+      element("span", { class: "name" }, media.name),
+      facts && element("span", { class: "muted" }, facts),
+    ),
     element(
       "p",
       { class: "media-links" },

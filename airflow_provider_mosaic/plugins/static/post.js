@@ -21,7 +21,11 @@ export function showPost(parts, post) {
   });
   parts.inputs.hidden = true;
   parts.outputs.hidden = !post.text;
-  setChildren(parts.outputs, post.text && heading("Text"), post.text && element("p", { class: "post-text" }, post.text));
+  setChildren(
+    parts.outputs,
+    post.text && heading("Text"),
+    post.text && element("p", { class: "post-text" }, post.text),
+  );
   showTable(
     parts.table,
     "Destinations",
@@ -37,7 +41,12 @@ function destinationRow({ platform, account, status, url, error, metrics }) {
   return element(
     "tr",
     {},
-    element("th", { scope: "row" }, platform ?? "unknown platform", account && element("div", { class: "muted account" }, account)),
+    element(
+      "th",
+      { scope: "row" },
+      platform ?? "unknown platform",
+      account && element("div", { class: "muted account" }, account),
+    ),
     element("td", {}, status && stateElement(status)),
     element("td", { class: "wide" }, (error || link) && element("span", { class: "messages" }, error, link)),
     element("td", { class: "wide" }, metricsElement(metrics)),
@@ -48,5 +57,9 @@ function destinationRow({ platform, account, status, url, error, metrics }) {
 function metricsElement(metrics) {
   const named = Object.entries(metrics);
   if (named.length === 0) return null;
-  return element("ul", { class: "metrics" }, ...named.map(([name, value]) => element("li", {}, `${number(value)} ${labelOf(name)}`)));
+  return element(
+    "ul",
+    { class: "metrics" },
+    ...named.map(([name, value]) => element("li", {}, `${number(value)} ${labelOf(name)}`)),
+  );
 }

@@ -21,11 +21,17 @@ export function showRun(parts, run) {
   showNodes(parts.nodes, run.nodes);
   showFacts(parts.facts, {
     Run: idElement(run.id),
-    Agent: run.agent_id && (run.editor_url ? outsideLink(run.editor_url, idElement(run.agent_id)) : idElement(run.agent_id)),
+    Agent:
+      run.agent_id && (run.editor_url ? outsideLink(run.editor_url, idElement(run.agent_id)) : idElement(run.agent_id)),
     Started: timeElement(run.started_at),
     Ended: timeElement(run.ended_at),
   });
-  showMediaSection(parts.outputs, "Outputs", run.outputs, run.outcome === "pending" ? "No output yet." : "The run has no outputs.");
+  showMediaSection(
+    parts.outputs,
+    "Outputs",
+    run.outputs,
+    run.outcome === "pending" ? "No output yet." : "The run has no outputs.",
+  );
   showTable(parts.table, "Tiles", ["Tile", "State", "Message"], run.tiles.map(tileRow));
   showMediaSection(parts.inputs, "Inputs", run.inputs);
   parts.sections.classList.toggle("beside", run.tiles.length > 0);
@@ -48,7 +54,11 @@ function showNodes(part, { completed, in_progress, failed, total }) {
   ];
   if (!part.firstElementChild) {
     part.append(
-      element("div", { class: "bar", "aria-hidden": "true" }, ...counts.map(([tone]) => element("span", { "data-tone": tone }))),
+      element(
+        "div",
+        { class: "bar", "aria-hidden": "true" },
+        ...counts.map(([tone]) => element("span", { "data-tone": tone })),
+      ),
       element("ul", { class: "legend", "aria-label": "Tiles by state" }),
     );
   }
@@ -59,7 +69,10 @@ function showNodes(part, { completed, in_progress, failed, total }) {
     segment.style.flexGrow = String(count);
   });
   const named = counts.filter(([tone, count]) => count > 0 || tone === "success");
-  setChildren(legend, ...named.map(([tone, count, word]) => element("li", { "data-tone": tone }, `${number(count)} ${word}`)));
+  setChildren(
+    legend,
+    ...named.map(([tone, count, word]) => element("li", { "data-tone": tone }, `${number(count)} ${word}`)),
+  );
 }
 
 /** @param {Tile} tile */
@@ -70,7 +83,11 @@ function tileRow(tile) {
     {},
     element("th", { scope: "row" }, tile.name),
     element("td", {}, stateElement(tile.status)),
-    element("td", { class: "wide" }, (tile.message || credits) && element("span", { class: "messages" }, tile.message, credits)),
+    element(
+      "td",
+      { class: "wide" },
+      (tile.message || credits) && element("span", { class: "messages" }, tile.message, credits),
+    ),
   );
 }
 
@@ -88,6 +105,7 @@ export function runNotice(run) {
     .map((tile) => `${tile.name}: ${tile.message}`);
   if (run.needs_credits) sentences.push("Add credits in Mosaic before you resume the run.");
   const title = run.status_message ?? (run.needs_credits ? "The run needs more credits" : `The run is ${run.status}`);
-  const tone = run.outcome === "failed" ? "failed" : run.outcome === "partial" || run.needs_credits ? "partial" : "idle";
+  const tone =
+    run.outcome === "failed" ? "failed" : run.outcome === "partial" || run.needs_credits ? "partial" : "idle";
   return notice(tone, title, ...sentences);
 }

@@ -74,7 +74,10 @@ export function showTitle(title, what, status, outcome) {
  */
 export function showFacts(list, facts) {
   const present = Object.entries(facts).filter(([, value]) => value);
-  setChildren(list, ...present.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  setChildren(
+    list,
+    ...present.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }
 
 /** @param {string} id */

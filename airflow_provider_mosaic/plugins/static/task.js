@@ -82,11 +82,18 @@ function show(shown) {
   if (!run && !post && !asset) {
     parts = null;
     const title = problemTitle(problem?.kind ?? "not_started");
-    main.replaceChildren(pageMessage(title, problem?.message ?? ""), element("p", { class: "page-status" }, ...statusLine(shown)));
+    main.replaceChildren(
+      pageMessage(title, problem?.message ?? ""),
+      element("p", { class: "page-status" }, ...statusLine(shown)),
+    );
     return;
   }
   parts ??= createParts(main);
-  setChildren(parts.notices, problem && notice("partial", `${problemTitle(problem.kind)}.`, problem.message), run && runNotice(run));
+  setChildren(
+    parts.notices,
+    problem && notice("partial", `${problemTitle(problem.kind)}.`, problem.message),
+    run && runNotice(run),
+  );
   setChildren(parts.actions, ...shown.actions.map(actionButton));
   if (run) showRun(parts, run);
   else if (post) showPost(parts, post);
@@ -97,7 +104,11 @@ function show(shown) {
 
 /** @param {import("./types.js").Action} action */
 function actionButton({ name, label }) {
-  return element("button", { type: "button", class: name === "cancel" ? "button danger" : "button", "data-action": name }, label);
+  return element(
+    "button",
+    { type: "button", class: name === "cancel" ? "button danger" : "button", "data-action": name },
+    label,
+  );
 }
 
 /**
@@ -120,7 +131,11 @@ function statusLine({ read_at, refresh_after }) {
   const read = timeElement(read_at);
   return [
     read && element("span", {}, "Read from Mosaic at ", read),
-    element("span", {}, refresh_after === null ? "Final: this page does not refresh." : `Refreshes every ${duration(refresh_after)}.`),
+    element(
+      "span",
+      {},
+      refresh_after === null ? "Final: this page does not refresh." : `Refreshes every ${duration(refresh_after)}.`,
+    ),
     refreshButton("Refresh"),
   ];
 }
@@ -143,7 +158,10 @@ function showError(error, pause) {
     setChildren(parts.status, element("span", {}, `${error.message} ${next}`), refreshButton("Try now"));
   } else {
     parts = null;
-    main.replaceChildren(requestMessage(error), element("p", { class: "page-status" }, next, refreshButton("Try again")));
+    main.replaceChildren(
+      requestMessage(error),
+      element("p", { class: "page-status" }, next, refreshButton("Try again")),
+    );
   }
 }
 
