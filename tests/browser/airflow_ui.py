@@ -113,9 +113,12 @@ class AirflowUi:
     # What is seen
 
     def screenshot(self, path: Path) -> None:
-        """Save what the window shows, when all images have been loaded."""
-        for frame in self.page.frames[1:]:
-            frame.wait_for_function("[...document.images].every((image) => image.complete || image.loading === 'lazy')")
+        """Save what the window shows, when the images in it have been loaded."""
+        for frame in self.page.frames:
+            frame.wait_for_function(
+                "[...document.images].every((image) => image.complete"
+                " || image.getBoundingClientRect().top > window.innerHeight)"
+            )
         self.page.screenshot(path=path)
 
     def serious_findings(self, frame: Frame) -> list[str]:
