@@ -116,6 +116,13 @@ def test_validating_constants_loads_nothing_more() -> None:
     assert {"requests", "urllib3", "httpx", "jsonschema", "yaml", "fsspec"}.isdisjoint(more)
 
 
+def test_the_plugin_loads_nothing_in_processes_that_serve_no_page() -> None:
+    before = "import airflow.plugins_manager\nfrom airflow.providers.common.compat.sdk import conf"
+    _, more = loaded_by(before, "import airflow_provider_mosaic.plugins.mosaic")
+    assert ours(more) == {"plugins", "plugins.mosaic"}
+    assert {"fastapi", "httpx", "requests", "sqlalchemy"}.isdisjoint(name.partition(".")[0] for name in more)
+
+
 def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> None:
     assert "hooks.mosaic" in ours(loaded["the hook"])
     assert layers(loaded["the hook"]).isdisjoint({"clients", "tasks", "triggers"})

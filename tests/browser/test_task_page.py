@@ -268,3 +268,11 @@ def test_theme_follows_airflow(ui: AirflowUi, scenarios: Scenarios) -> None:
         "document.documentElement.classList.remove('light'); document.documentElement.classList.add('dark')"
     )
     frame.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+
+
+def test_times_are_in_the_zone_that_the_user_chose(ui: AirflowUi, scenarios: Scenarios) -> None:
+    ui.page.evaluate("localStorage.setItem('timezone', JSON.stringify('Asia/Kathmandu'))")
+    frame = ui.open_task(scenarios.finished)
+    started = frame.locator(".facts time").first
+    assert "GMT+5:45" in str(started.get_attribute("title"))
+    assert started.inner_text() != str(started.get_attribute("datetime"))[11:16]
