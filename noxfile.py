@@ -78,6 +78,7 @@ COMPATIBILITY_TESTS = (
 )
 REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_quick_start.py",
+    "tests/airflow/test_readme.py",
     "tests/airflow/test_connection_form.py",
     "tests/airflow/test_finished_runs.py",
 )
@@ -200,6 +201,15 @@ def matrix(session: nox.Session) -> None:
     session.notify("floors")
     for airflow, python in pairs:
         session.notify(f"compatibility-{python}({airflow})")
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def quick_start(session: nox.Session, airflow: str) -> None:
+    """Type the README's quick start in a new environment, with pip."""
+    wheels = build_wheels(session)
+    session.install(*wheels[1:], "--constraint", f"constraints/airflow-{airflow}.txt")
+    session.run("python", "-m", "dev.quick_start", "--airflow", airflow, "--wheels", str(Path(wheels[0]).parent))
 
 
 @nox.session(python=PYTHON, reuse_venv=True)

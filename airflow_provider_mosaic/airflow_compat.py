@@ -11,12 +11,16 @@ awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is loo
                     in ``dag.test()``)
 a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
                     ``CommsDecoder`` (not in ``dag.test()``)
+separate metrics    ``airflow.sdk.observability`` (3.2)      ``airflow.stats`` is for tasks and triggerers
+provider commands   ``ProvidersManager`` collects them       ``python -m airflow_provider_mosaic`` instead of
+                    (3.2)                                    ``airflow mosaic``
 ==================  =======================================  ================================================
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -87,6 +91,32 @@ def searches_database() -> bool:
 
     in_task = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
     return in_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
+
+
+def search_database() -> None:
+    """Let Airflow search its database for connections in this process, as its own commands do."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+
+
+def has_provider_commands() -> bool:
+    """Return whether the ``airflow`` command has the commands of providers."""
+    from airflow.providers_manager import ProvidersManager
+
+    return hasattr(ProvidersManager, "cli_command_functions")
+
+
+def stats() -> Any:
+    """
+    Return Airflow's metrics of this process.
+
+    Since Airflow 3.2, tasks and the parts of Airflow have separate ones. A triggerer starts those of its own kind.
+    """
+    in_triggerer = "airflow.jobs.triggerer_job_runner" in sys.modules
+    try:
+        module = import_module("airflow.observability.stats" if in_triggerer else "airflow.sdk.observability.stats")
+    except ImportError:
+        module = import_module("airflow.stats")
+    return module.Stats
 
 
 class AssetStateStore(Protocol):

@@ -11,8 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import RunWaitOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, RunWaitOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -278,6 +277,6 @@ class MosaicCancelRunOperator(MosaicOperator):
 
         with self._validated_arguments(context):
             hook = MosaicHook(self.mosaic_conn_id)
-            run_id = self._options["run_id"]("run_id", self.run_id)
+            run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
             push_run_item(context, hook, run_id, None)
-            return cancel(hook, run_id)
+            return run_id

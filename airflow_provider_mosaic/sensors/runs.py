@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_mosaic.api.endpoints.runs import Run
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -138,7 +138,7 @@ class MosaicRunSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self._id)
 
-    def _outcome(self, item: Run) -> Judgement:
+    def _outcome(self, item: Run) -> StatusOutcome:
         from airflow_provider_mosaic.api.outcomes import run_outcome
 
         return run_outcome(item)

@@ -70,25 +70,13 @@ class _File:
 
 class DownloadTask:
     """
-    The task of ``MosaicDownloadOutputsOperator``, in one execution.
+    The task of ``MosaicDownloadOutputsOperator``, in one execution. The arguments are those of the operator.
 
     :param hook: The connection.
-    :param run_id: The run.
-    :param destination: The folder.
-    :param include: Which parts of each output.
-    :param filename: The name of a file, with ``{output_id}``, ``{run_id}``, ``{index}``, ``{part}`` and ``{suffix}``.
-    :param overwrite: Whether to replace another file of that name.
     """
 
     def __init__(
-        self,
-        hook: MosaicHook,
-        *,
-        run_id: Any,
-        destination: Any,
-        include: Any,
-        filename: Any,
-        overwrite: Any,
+        self, hook: MosaicHook, *, run_id: Any, destination: Any, include: Any, filename: Any, overwrite: Any
     ) -> None:
         self._hook = hook
         self._run_id = validate_id("run_id", run_id)

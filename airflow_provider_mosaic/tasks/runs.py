@@ -24,12 +24,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_STARTED
 from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_started
@@ -56,38 +56,27 @@ _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(WaitOptions):
     """
-    The validated arguments of an operator. Their meanings are those of
-    :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+    The validated arguments of a :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+
+    :param inputs: The inputs of the run, which :func:`start_run` validates.
     """
+
+    validators = RUN_AGENT
 
     agent_id: str
     inputs: Mapping[str, Any] = field(repr=False)
-    #: Whether the webhook receiver inside Airflow is the receiver of this run.
-    webhooks_to_airflow: bool
-    waiting: WaitOptions
     durable: bool
     on_retry: str
     on_ambiguous: str
     min_credits: float | None
     on_short_of_credits: str
 
-    @classmethod
-    def validated(cls, *, agent_id: Any, inputs: Mapping[str, Any], **options: Any) -> RunOptions:
-        """
-        Validate an operator's arguments.
-
-        :raises MosaicValidationError: One of them is invalid.
-        """
-        names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
-        own = {name: options.pop(name) for name in names}
-        waiting = WaitOptions.validated(**options)
-        own = {name: RUN_AGENT[name](name, value) for name, value in own.items()}
-        to_airflow = inputs.get("callback_url") == AIRFLOW_CALLBACK
-        if to_airflow:
-            inputs = {**inputs, "callback_url": None}
-        return cls(agent_id=agent_id, inputs=inputs, webhooks_to_airflow=to_airflow, waiting=waiting, **own)
+    @property
+    def webhooks_to_airflow(self) -> bool:
+        """Whether the webhook receiver inside Airflow receives the events of the run."""
+        return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
 
 
 class RunTask:
@@ -103,7 +92,7 @@ class RunTask:
         self.options = options
         self.hook = hook
         self.operator_class = operator_class
-        self.wait = RunWait(options.waiting, hook, advise=self._advice_without_retry, durable=options.durable)
+        self.wait = RunWait(options, hook, advise=self._advice_without_retry, durable=options.durable)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -113,7 +102,9 @@ class RunTask:
         """
         options = self.options
         with publishing_not_started(context, "run"):
-            call = start_run(options.agent_id, **options.inputs)
+            # The address of the receiver inside Airflow is added before the request is sent.
+            no_address = {"callback_url": None} if options.webhooks_to_airflow else {}
+            call = start_run(options.agent_id, **{**options.inputs, **no_address})
         creation = StartRun(self, context, call)
         record = creation.ensure()
         run_id = str(record.id)
@@ -166,7 +157,7 @@ class RunTask:
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return ManualAdoption(context).continue_hint(run_id)
+        return ManualAdoption(context, kind="run").continue_hint(run_id)
 
     def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
         """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
@@ -184,6 +175,7 @@ class RunTask:
 class StartRun(CreateOnce):
     """The start of the run."""
 
+    metric = RUNS_STARTED
     advice = "Check the agent's runs in the editor."
 
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
@@ -194,14 +186,12 @@ class StartRun(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="run", request=[agent_id, body], durable=options.durable),
             description=f"a run of agent {agent_id!r}",
-            siblings=SiblingTasks(
-                context, key=RUN_ID_KEY, operator_class=task.operator_class, same_argument=("agent_id", agent_id)
-            ),
-            timeout=options.waiting.timeout,
+            timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         self._call = call
 
@@ -222,6 +212,11 @@ class StartRun(CreateOnce):
         until = record.existing_until
         runs = self._runs_since(record.started_at - SKEW.total_seconds() if until is None else until)
         return run_candidates(runs, before=record.existing_ids or (), before_until=until)
+
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that start runs of the agent."""
+        same = ("agent_id", self._options.agent_id)
+        return SiblingTasks(self._context, key=RUN_ID_KEY, operator_class=self._operator_class, same_argument=same)
 
     def check_before_start(self) -> None:
         """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""
@@ -274,9 +269,7 @@ class StartRun(CreateOnce):
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
         outcome = run_outcome(run).outcome
-        failed = outcome is Outcome.FAILED or (
-            outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
-        )
+        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
         if not failed:
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True

@@ -48,11 +48,6 @@ class RunWatcher:
     """
     Watch for runs of an agent that end.
 
-    :param agent_id: The agent.
-    :param status: Statuses to report; None for all.
-    :param mosaic_conn_id: The connection.
-    :param poll_interval: Pause between two polls, in seconds.
-    :param store: Where to keep the state over restarts; None keeps no state.
     :param webhook: Whether to poll earlier if a webhook reports the end of a run.
     """
 

@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 SHORTS_MAKER = "a0000000-0000-4000-8000-000000000001"
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"
