@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist sbom audit clean
+.PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist sbom audit clean
 
 demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it
 	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(filter 0,$(KEEP)),--no-keep)
@@ -31,6 +31,9 @@ test-exhaustive: environment   ## test all combinations of which `make unit` tak
 
 test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs
 	$(BIN)/python -m pytest -q -m hostile
+
+test-browser: $(NOX)       ## drive the system's Chromium through the pages in a real Airflow; AIRFLOW=3.1; screenshots in .local/browser
+	$(NOX) -s "browser($(AIRFLOW))"
 
 test-floors: $(NOX)        ## test the API and its clients with the oldest dependencies that pyproject.toml allows
 	$(NOX) -s floors
@@ -121,4 +124,4 @@ audit: $(NOX)              ## look for advisories about what the wheels install;
 	$(NOX) -s audit
 
 clean:
-	rm -rf .local/demo .local/quick-start .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/sbom .local/dist dist build
+	rm -rf .local/browser .local/demo .local/quick-start .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/sbom .local/dist dist build

@@ -54,7 +54,7 @@ COMPATIBILITY_PAIRS = [
 ]
 ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
 
-UNIT = "not airflow and not alone and not exhaustive"
+UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 #: Tests of what touches Airflow.
@@ -156,6 +156,14 @@ def dev(session: nox.Session, airflow: str) -> None:
 def extended(session: nox.Session, group: str) -> None:
     """Make the environment of the benchmarks (peers), or of `make distributed`."""
     install_editable(session, airflow=NEWEST, group=group)
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def browser(session: nox.Session, airflow: str) -> None:
+    """Drive the system's Chromium through the pages in a real Airflow."""
+    install_editable(session, airflow=airflow, group="browser")
+    pytest(session, "-m", "browser", *(session.posargs or ("tests/browser",)))
 
 
 @nox.session(python=PYTHON)
@@ -289,7 +297,7 @@ def constraints(session: nox.Session) -> None:
             *("--output-file", f"constraints/{target}.txt"),
         )
 
-    groups = ("--group", "distributed", "--group", "peers", "--group", "types")
+    groups = ("--group", "browser", "--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
         resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)

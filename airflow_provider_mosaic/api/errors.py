@@ -34,6 +34,8 @@ class MosaicError(Exception):
     :param transient: Whether a retry may succeed.
     :param effect_unknown: Whether the server may have carried out the request.
     :param retry_after: Seconds that the server asked to wait.
+    :param candidates: Ids of what the request may have created.
+    :param accepted: Whether a response reported that the request was carried out.
     """
 
     #: Whether a retry may succeed.
@@ -55,6 +57,8 @@ class MosaicError(Exception):
         transient: bool | None = None,
         effect_unknown: bool | None = None,
         retry_after: float | None = None,
+        candidates: Sequence[str] = (),
+        accepted: bool = False,
     ) -> None:
         super().__init__()
         #: What happened, with the id.
@@ -67,6 +71,8 @@ class MosaicError(Exception):
         self.path = path
         self.detail = detail
         self.retry_after = retry_after
+        self.candidates = tuple(candidates)
+        self.accepted = accepted
         if transient is not None:
             self.transient = transient
         if effect_unknown is not None:
@@ -151,17 +157,9 @@ class MosaicTransportError(MosaicError):
 
 
 class MosaicResponseError(MosaicError):
-    """
-    The response can't be used: not JSON, incomplete, without a required field, or contradicting itself.
-
-    :param candidates: Ids in the response that may be those of what the request created.
-    """
+    """The response can't be used: not JSON, incomplete, without a required field, or contradicting itself."""
 
     effect_unknown = True
-
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.candidates = tuple(candidates)
 
 
 class MosaicAmbiguousOutcomeError(MosaicError):
@@ -169,15 +167,9 @@ class MosaicAmbiguousOutcomeError(MosaicError):
     It is unknown whether a request with effects (a run, a post) was carried out, and the lists do not show it.
 
     It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
-
-    :param candidates: Ids of runs or posts that the request may have created.
     """
 
     effect_unknown = True
-
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.candidates = tuple(candidates)
 
 
 class MosaicRunFailedError(MosaicError):

@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import (
-    Judgement,
+    StatusOutcome,
     avatar_profile_outcome,
     credits_outcome,
     post_outcome,
@@ -74,8 +74,6 @@ def is_refusal(error: MosaicError) -> bool:
 
     A refusal is any 4xx but 404, 408 and 429. All polls send the same request, so a refusal is no evidence about the
     subject. An argument that was invalid before the request was sent is no refusal.
-
-    :param error: The error of a poll, also one that a trigger's event reported.
     """
     if isinstance(error, MosaicConnectionError):
         return True
@@ -92,10 +90,7 @@ class FailureTolerance:
     - Transient errors and unreadable responses end it when there are many and they have lasted longer.
     - Any other error ends it at once.
 
-    :param name: What is polled, as the first words of a log line.
-    :param log: Writes a log line.
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
-    :param now: The wall clock.
     """
 
     def __init__(
@@ -117,11 +112,7 @@ class FailureTolerance:
         self._first_refusal_at: float | None = None
 
     def record_error(self, error: MosaicError) -> None:
-        """
-        Record a failed poll.
-
-        :raises MosaicError: The error, if it ends the wait.
-        """
+        """Record a failed poll."""
         self._errors += 1
         if is_refusal(error):
             self._record_refusal(error)
@@ -157,11 +148,7 @@ class FailureTolerance:
 
 
 class UnknownStatuses:
-    """
-    Log one warning when a subject has had undocumented statuses for an hour.
-
-    :param name: What is polled, as the first words of a log line.
-    """
+    """Log one warning when a subject has had undocumented statuses for an hour."""
 
     __slots__ = ("_first_at", "_has_warned", "_name")
 
@@ -170,12 +157,8 @@ class UnknownStatuses:
         self._first_at: float | None = None
         self._has_warned = False
 
-    def record(self, outcome: Judgement, *, now: float) -> None:
-        """
-        Record what a poll returned.
-
-        :param now: The time, in seconds since the epoch.
-        """
+    def record(self, outcome: StatusOutcome, *, now: float) -> None:
+        """Record what a poll returned."""
         if outcome.known:
             self._first_at = None
             return
@@ -209,16 +192,14 @@ class PollState(Generic[S]):
     :param describe: Returns its progress in a few words. A change is logged.
     :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.
     :param deadline: End of the wait, in seconds since the epoch; None waits without a limit.
-    :param log: Writes a log line.
     :param started_at: When this task started the subject, in seconds since the epoch; None if it was started elsewhere.
-    :param now: The wall clock.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        outcome_of: Callable[[S], Judgement],
+        outcome_of: Callable[[S], StatusOutcome],
         describe: Callable[[S], str],
         poll_interval: float,
         deadline: float | None,
@@ -245,7 +226,7 @@ class PollState(Generic[S]):
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
-    def record_success(self, subject: S) -> Judgement:
+    def record_success(self, subject: S) -> StatusOutcome:
         """Record what a poll returned, and return its outcome."""
         if self._failures is not None:
             self._log(f"{self.name} can be read again.")

@@ -88,8 +88,6 @@ class Response:
 
         ``Retry-After`` wins, as a number or a date. With a 429, ``X-RateLimit-Reset`` counts too: seconds from now, or
         since the epoch. With other statuses it does not mean a pause.
-
-        :param now: Current time, for tests.
         """
         seconds = _seconds_until(self.headers.get("retry-after", ""), now)
         if seconds is None and self.status == 429:
@@ -121,6 +119,9 @@ class Response:
             raise ValueError(describe_body(self))
         try:
             return decode(self.content) if self.content.strip() else None
+        except UnicodeDecodeError:
+            # A byte that is not UTF-8 in a message must not hide the id of a run that was started.
+            return decode(self.content.decode("utf-8", "replace").encode())
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
 
@@ -165,14 +166,23 @@ def describe_body(response: Response, secrets: Iterable[str] = ()) -> str:
         return f"a body that is compressed ({redact(response.encoding)[:40]}), which was not requested"
     if response.has_too_many_values:
         return f"{len(response.content)} bytes with too many values for a response of the API"
-    start = response.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
-    if re.match(r"(?i)<(!doctype html|html|head|body)", start):
+    start = _start(response)
+    if is_web_page(response):
         title = re.search(r"(?i)<title[^<>]*>([^<]*)</title>", start)
         titled = f" titled '{one_line(title[1].strip(), secrets, longest=80)}'" if title else ""
         return f"an HTML page{titled}, as a proxy or a login page would send"
     if start.startswith(("{", "[")):
         return f"JSON that is cut short or broken ({len(response.content)} bytes)"
     return f"{len(response.content)} bytes that are not JSON"
+
+
+def is_web_page(response: Response) -> bool:
+    """Return whether the body is an HTML page."""
+    return re.match(r"(?i)<(!doctype html|html|head|body)", _start(response)) is not None
+
+
+def _start(response: Response) -> str:
+    return response.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
 
 
 def detail_of(response: Response, secrets: Iterable[str] = ()) -> str | None:
@@ -252,8 +262,6 @@ def error_for(
     """
     Return the exception for a response that is not 2xx.
 
-    :param description: What the request does, as it follows "could not", for example ``start a run of agent 'x'``.
-    :param path: Path template.
     :param why_not_followed: Why a redirect to the same host is not followed, and what to do; empty for other redirects.
     """
     status = response.status
@@ -288,7 +296,9 @@ def error_for(
             to_do = "It redirects without an address. Check the connection's host."
         # A 303 points to the result of a request that was carried out
         # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
-        return MosaicResponseError(message, to_do=why_not_followed or to_do, effect_unknown=status == 303, **facts)
+        return MosaicResponseError(
+            message, to_do=why_not_followed or to_do, effect_unknown=status == 303, accepted=status == 303, **facts
+        )
     if 400 <= status < 500:
         return MosaicValidationError(f"{message} The server refused the request.", **facts)
     return MosaicResponseError(f"{message} The API does not document this status.", **facts)
@@ -297,12 +307,7 @@ def error_for(
 def refusal_error(
     refusal: Refusal, response: Response, *, description: str, method: str, path: str, secrets: Iterable[str] = ()
 ) -> MosaicError:
-    """
-    Return the exception for a 2xx whose body refuses the request.
-
-    :param description: What the request does, as it follows "could not".
-    :param path: Path template.
-    """
+    """Return the exception for a 2xx whose body refuses the request."""
     detail = _shorten(_explanation(refusal.reason), secrets)
     reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
     message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"

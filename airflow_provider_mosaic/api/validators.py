@@ -1,8 +1,8 @@
-"""Validators that combine others: of lists, of choices, of values that may be None."""
+"""Validators that combine others: of lists, of choices, of values that may be None, of several values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from airflow_provider_mosaic.api.arguments import validate_choice, validate_list
@@ -42,3 +42,8 @@ def optional(validator: Validator) -> Validator:
     if isinstance(validator, ListOf):
         return ListOf(validator.item, optional=True)
     return lambda name, value: None if value is None else validator(name, value)
+
+
+def validate_given(validators: Mapping[str, Validator], **values: Any) -> dict[str, Any]:
+    """Return the values that are not None, validated, by their names."""
+    return {name: validators[name](name, value) for name, value in values.items() if value is not None}

@@ -24,11 +24,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -67,13 +68,11 @@ def fetch(
     has another file by then, or cannot resume.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :param destination: Where to save the file.
     :param policy: Where the URL and its redirects may lead.
     :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
     :param retries: Interruptions in a row without a new byte, and the pauses between them.
     :param sleep: Waits before a retry.
     :return: Bytes of the file.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
@@ -94,8 +93,6 @@ def measure(
 
     :param get_url: Returns a signed URL, a fresh one at each call.
     :param max_bytes: Bytes after which the download stops.
-    :return: Bytes of the file; None if there are more than ``max_bytes``.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
@@ -118,7 +115,6 @@ def read_file_info(
     Return size, media type and name of a file without fetching it.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :raises MosaicError: The file could not be read; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "read the headers of an output", timeout, retries, sleep)
@@ -196,7 +192,6 @@ class _SignedUrlReader:
         """
         Request the file, with a fresh URL if the present one is rejected.
 
-        :param headers: ``Range`` and its conditions.
         :return: A 200, a 206 or a 416; the caller closes it.
         """
         while True:
@@ -221,11 +216,7 @@ class _SignedUrlReader:
                 raise self._rejection_error(response)
 
     def wait_to_retry(self, interruption: _Interrupted, *, has_new_bytes: bool) -> None:
-        """
-        Wait before the next request.
-
-        :raises MosaicError: There were too many interruptions.
-        """
+        """Wait before the next request. Raise the error if there were too many interruptions."""
         if has_new_bytes:
             self._renewals = self._interruptions_in_row = 0
         self._interruptions_in_row += 1
@@ -249,11 +240,7 @@ class _SignedUrlReader:
         )
 
     def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """
-        Raise unless a response contains a file.
-
-        :raises MosaicResponseError: It is a web page, a playlist, compressed, or without a recognizable end.
-        """
+        """Raise if a response is a web page, a playlist, compressed, or without a recognizable end."""
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:
@@ -311,7 +298,7 @@ class _Download:
     def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
         self._reader = reader
         self._destination = destination
-        self._progress = ProgressLog(destination.name, log.info)
+        self._progress = TransferProgress(destination.name, log.info)
         self._max_bytes = max_bytes
         self._file: PartialFile | None = None
         self._info: FileInfo | None = None
@@ -339,6 +326,7 @@ class _Download:
                 self._file.discard()
             raise
         self._progress.finish(self._received)
+        count(BYTES_DOWNLOADED, by=self._received)
         return self._received
 
     def _range_headers(self) -> dict[str, str]:

@@ -22,9 +22,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.poll_state import is_refusal
+from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,20 @@ def fail_exception(error: MosaicError) -> MosaicFailException:
     # The text contains the error. Chained, Airflow would show it twice.
     failure.__cause__ = _causing_error(error)
     return failure
+
+
+def nothing_sent_error(event: str, cause: Exception, more: str = "") -> MosaicTransportError:
+    """
+    Return the error for what Airflow could not read or save, before the task sent anything.
+
+    :param event: What failed, as the start of a sentence.
+    :param more: Another sentence.
+    """
+    return MosaicTransportError(
+        f"{event} ({type(cause).__name__}: {one_line(str(cause))}).{more and f' {more}'}",
+        means="Nothing was sent, so nothing is paid or published.",
+        effect_unknown=False,
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.running import Counts, RunningRow, counts_of, still_running
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.metrics import WAITS, count
 from airflow_provider_mosaic.api.poll_state import PollState
 
 S = TypeVar("S")
@@ -31,8 +32,6 @@ class Wait(Generic[S]):
 
     :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
         many waits.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    :param subject_id: Id of the run, post, ...
     """
 
     __slots__ = ("_context", "due", "event", "is_polling", "last_pause", "read", "state", "subject_id")
@@ -88,16 +87,12 @@ class Wait(Generic[S]):
 
     def _set_event(self, outcome: str, **details: Any) -> None:
         if not self.is_done:
+            count(WAITS, outcome)
             self.event.set_result({"outcome": outcome, "id": self.subject_id, **details})
 
 
 class BatchedRunWait(Wait[Run]):
-    """
-    The wait for a run. The list of running runs can replace polls of the run itself.
-
-    :param run_id: The run.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    """
+    """The wait for a run. The list of running runs can replace polls of the run itself."""
 
     __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
 

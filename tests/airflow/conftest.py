@@ -16,6 +16,7 @@ from mosaic_emulator.demo.recordings import RECORDINGS, create_all
 from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 from dev.postgres import Postgres
+from dev.statsd_listener import StatsdListener
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,19 +55,38 @@ def sql_connection(folder: Path) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
-def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) -> Iterator[AirflowInstance]:
+def statsd() -> Iterator[StatsdListener]:
+    """Receive the metrics of the Airflow of this session."""
+    with StatsdListener() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    folder: Path, mosaic_process: Emulator, sql_connection: str | None, statsd: StatsdListener
+) -> Iterator[AirflowInstance]:
     """Run an Airflow with the example DAGs and the DAGs of the tests."""
     instance = AirflowInstance(
         folder / "airflow",
         dags=[ROOT / "example_dags", Path(__file__).parent / "dags"],
         environment={
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
+            "AIRFLOW_CONN_MOSAIC_WEBHOOKS": _receiving_webhooks(mosaic_process.airflow_connection()),
+            "AIRFLOW__MOSAIC__WEBHOOKS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         },
         sql_connection=sql_connection,
     )
     with instance:
         yield instance
+
+
+def _receiving_webhooks(connection: str) -> str:
+    """Return the connection with the webhook secret of the emulator."""
+    return json.dumps({**json.loads(connection), "extra": {"webhook_secret": "whsk_emulator"}})
 
 
 @pytest.fixture

@@ -17,13 +17,11 @@ from airflow_provider_mosaic.api.arguments import (
     validate_choice,
     validate_datetime,
     validate_id,
-    validate_ids,
     validate_list,
     validate_mapping,
     validate_name,
     validate_seconds,
     validate_url,
-    validate_urls,
 )
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
@@ -32,6 +30,7 @@ from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list
 from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
+from airflow_provider_mosaic.api.validators import ListOf
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 SIGNED = "https://s.example/a.mp4?sig=hush"
@@ -159,9 +158,9 @@ def test_invalid_list_is_rejected(value: Any, words: str) -> None:
 
 
 def test_invalid_id_in_list_is_named_by_index() -> None:
-    assert_rejected("x[1]", "", "it must be an id", lambda: validate_ids("x", ["a", ""]))
-    assert_rejected("x[0]", "", "it must be an id", lambda: validate_ids("x", ""))
-    assert_rejected("x[0]", SIGNED, "not a link", lambda: validate_ids("x", [SIGNED]))
+    assert_rejected("x[1]", "", "it must be an id", lambda: ListOf(validate_id)("x", ["a", ""]))
+    assert_rejected("x[0]", "", "it must be an id", lambda: ListOf(validate_id)("x", ""))
+    assert_rejected("x[0]", SIGNED, "not a link", lambda: ListOf(validate_id)("x", [SIGNED]))
 
 
 def test_editor_link_as_id_is_rejected_with_hint() -> None:
@@ -197,7 +196,7 @@ def test_valid_url(value: str) -> None:
 )
 def test_invalid_url_is_rejected_without_its_signature(value: Any, words: str) -> None:
     assert_rejected("x", value, words, lambda: validate_url("x", value))
-    assert_rejected("x[0]", value, words, lambda: validate_urls("x", [value]))
+    assert_rejected("x[0]", value, words, lambda: ListOf(validate_url)("x", [value]))
 
 
 @pytest.mark.parametrize(
