@@ -53,7 +53,7 @@ COMPATIBILITY_PAIRS = [
 ]
 ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
 
-UNIT = "not airflow and not alone and not exhaustive"
+UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 #: Tests of what touches Airflow.
@@ -78,6 +78,7 @@ COMPATIBILITY_TESTS = (
 )
 REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_quick_start.py",
+    "tests/airflow/test_readme.py",
     "tests/airflow/test_connection_form.py",
     "tests/airflow/test_finished_runs.py",
 )
@@ -151,6 +152,14 @@ def extended(session: nox.Session, group: str) -> None:
     install_editable(session, airflow=NEWEST, group=group)
 
 
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def browser(session: nox.Session, airflow: str) -> None:
+    """Drive the system's Chromium through the pages in a real Airflow."""
+    install_editable(session, airflow=airflow, group="browser")
+    pytest(session, "-m", "browser", *(session.posargs or ("tests/browser",)))
+
+
 @nox.session(python=PYTHON)
 def unit(session: nox.Session) -> None:
     """Run everything that needs no running Airflow, real sockets included, on the newest Airflow."""
@@ -195,6 +204,15 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def quick_start(session: nox.Session, airflow: str) -> None:
+    """Type the README's quick start in a new environment, with pip."""
+    wheels = build_wheels(session)
+    session.install(*wheels[1:], "--constraint", f"constraints/airflow-{airflow}.txt")
+    session.run("python", "-m", "dev.quick_start", "--airflow", airflow, "--wheels", str(Path(wheels[0]).parent))
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
 def types(session: nox.Session) -> None:
     """Check the DAGs of the docs and the examples with mypy and pyright, against the built wheels."""
     wheels = build_wheels(session)
@@ -236,7 +254,7 @@ def constraints(session: nox.Session) -> None:
             *("--output-file", f"constraints/{target}.txt"),
         )
 
-    groups = ("--group", "distributed", "--group", "peers", "--group", "types")
+    groups = ("--group", "browser", "--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
         resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)

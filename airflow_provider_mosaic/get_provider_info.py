@@ -51,4 +51,6 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_mosaic.links.MosaicAgentLink",
             "airflow_provider_mosaic.links.MosaicPostLink",
         ],
+        # Airflow reads it since version 3.2.
+        "cli": ["airflow_provider_mosaic.cli.definition.get_commands"],
     }

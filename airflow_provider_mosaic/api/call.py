@@ -25,8 +25,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label, redact
-from airflow_provider_mosaic.api.refusals import find_refusal, texts_in
-from airflow_provider_mosaic.api.responses import Response, describe_body, error_for, refusal_error
+from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, texts_in
+from airflow_provider_mosaic.api.responses import Response, describe_body, error_for, is_web_page, refusal_error
 
 T = TypeVar("T")
 
@@ -125,6 +125,8 @@ class Call(Generic[T]):
             raise MosaicResponseError(
                 f"{prefix} with {describe_body(response, secrets)}. Check that the connection's host is Mosaic's.",
                 transient=True,
+                # A page may come from a proxy or a login service, before the request reached Mosaic.
+                accepted=not is_web_page(response),
                 **facts,
             ) from None
         sent = frozenset((*self.ids.values(), *texts_in(self.body)))
@@ -138,6 +140,8 @@ class Call(Generic[T]):
             raise MosaicResponseError(
                 f"{prefix}, but {_invalid_field(error) if data is not None else 'its body is empty'}.",
                 transient=data is None,
+                accepted=True,
+                candidates=new_ids(data, self.makes, sent),
                 **facts,
             ) from None
 
@@ -161,6 +165,7 @@ class Call(Generic[T]):
             path=self.path,
             detail=error.detail,
             candidates=error.candidates,
+            accepted=error.accepted,
         )
 
 

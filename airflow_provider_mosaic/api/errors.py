@@ -35,6 +35,7 @@ class MosaicError(Exception):
     :param effect_unknown: Whether the server may have carried out the request.
     :param retry_after: Seconds that the server asked to wait.
     :param candidates: Ids of what the request may have created.
+    :param accepted: Whether a response reported that the request was carried out.
     """
 
     #: Whether a retry may succeed.
@@ -57,6 +58,7 @@ class MosaicError(Exception):
         effect_unknown: bool | None = None,
         retry_after: float | None = None,
         candidates: Sequence[str] = (),
+        accepted: bool = False,
     ) -> None:
         super().__init__()
         #: What happened, with the id.
@@ -70,6 +72,7 @@ class MosaicError(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.candidates = tuple(candidates)
+        self.accepted = accepted
         if transient is not None:
             self.transient = transient
         if effect_unknown is not None:

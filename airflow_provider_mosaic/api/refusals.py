@@ -21,6 +21,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_mosaic.api.redaction import label
+
 # Names of fields and statuses are compared in lower case, without underscores, hyphens and spaces.
 _SUCCESS_FLAGS = ("success", "ok")
 _BAD_STATUSES = frozenset({
@@ -131,6 +133,11 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
         return None
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
+
+
+def new_ids(data: Any, makes: str, sent: Collection[str]) -> tuple[str, ...]:
+    """Return the ids in the body of a response that may be those of what the request created."""
+    return tuple(map(label, _signs_of_effect(data, makes, sent)[1])) if makes else ()
 
 
 def texts_in(value: Any) -> Iterator[str]:

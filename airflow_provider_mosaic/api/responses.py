@@ -119,6 +119,9 @@ class Response:
             raise ValueError(describe_body(self))
         try:
             return decode(self.content) if self.content.strip() else None
+        except UnicodeDecodeError:
+            # A byte that is not UTF-8 in a message must not hide the id of a run that was started.
+            return decode(self.content.decode("utf-8", "replace").encode())
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
 
@@ -163,14 +166,23 @@ def describe_body(response: Response, secrets: Iterable[str] = ()) -> str:
         return f"a body that is compressed ({redact(response.encoding)[:40]}), which was not requested"
     if response.has_too_many_values:
         return f"{len(response.content)} bytes with too many values for a response of the API"
-    start = response.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
-    if re.match(r"(?i)<(!doctype html|html|head|body)", start):
+    start = _start(response)
+    if is_web_page(response):
         title = re.search(r"(?i)<title[^<>]*>([^<]*)</title>", start)
         titled = f" titled '{one_line(title[1].strip(), secrets, longest=80)}'" if title else ""
         return f"an HTML page{titled}, as a proxy or a login page would send"
     if start.startswith(("{", "[")):
         return f"JSON that is cut short or broken ({len(response.content)} bytes)"
     return f"{len(response.content)} bytes that are not JSON"
+
+
+def is_web_page(response: Response) -> bool:
+    """Return whether the body is an HTML page."""
+    return re.match(r"(?i)<(!doctype html|html|head|body)", _start(response)) is not None
+
+
+def _start(response: Response) -> str:
+    return response.content[:2048].decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
 
 
 def detail_of(response: Response, secrets: Iterable[str] = ()) -> str | None:
@@ -284,7 +296,9 @@ def error_for(
             to_do = "It redirects without an address. Check the connection's host."
         # A 303 points to the result of a request that was carried out
         # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
-        return MosaicResponseError(message, to_do=why_not_followed or to_do, effect_unknown=status == 303, **facts)
+        return MosaicResponseError(
+            message, to_do=why_not_followed or to_do, effect_unknown=status == 303, accepted=status == 303, **facts
+        )
     if 400 <= status < 500:
         return MosaicValidationError(f"{message} The server refused the request.", **facts)
     return MosaicResponseError(f"{message} The API does not document this status.", **facts)

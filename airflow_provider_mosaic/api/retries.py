@@ -12,6 +12,7 @@ import tenacity
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.metrics import REQUESTS_RETRIED, count
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
 
@@ -80,6 +81,7 @@ class RetryPolicy:
             return state.outcome.exception() if state.outcome else None
 
         def log_retry(state: tenacity.RetryCallState) -> None:
+            count(REQUESTS_RETRIED)
             log(f"{error_of(state)} Attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s.")
 
         return {

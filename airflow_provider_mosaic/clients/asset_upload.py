@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
+from airflow_provider_mosaic.api.metrics import BYTES_UPLOADED, count
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
@@ -59,6 +60,7 @@ def store(
             sleep(delay)
             transfer += 1
         else:
+            count(BYTES_UPLOADED, by=source.size)
             return form.asset_id
 
 

@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
@@ -325,6 +326,7 @@ class _Download:
                 self._file.discard()
             raise
         self._progress.finish(self._received)
+        count(BYTES_DOWNLOADED, by=self._received)
         return self._received
 
     def _range_headers(self) -> dict[str, str]:

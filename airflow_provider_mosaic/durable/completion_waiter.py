@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
+from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
@@ -111,6 +112,10 @@ class CompletionWaiter(ABC, Generic[S]):
         """Return the trigger that waits. The options are those that all triggers share."""
 
     @abstractmethod
+    def _count_end(self, item: S) -> None:
+        """Count a completed or failed item in the metrics."""
+
+    @abstractmethod
     def finish(self, context: Mapping[str, Any], item: S) -> str:
         """Return the id of a completed item, or raise if it failed."""
 
@@ -183,6 +188,7 @@ class CompletionWaiter(ABC, Generic[S]):
             log.warning("%s %r could not be read. %s", self.noun, item_id, error)
         else:
             if state.record_success(item).ended:
+                self._count_end(item)
                 return self.finish(context, item)
         self.on_trigger_timeout(context, item_id)
         return None
@@ -217,6 +223,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def _poll(self, call: Call[S], item_id: str, *, is_last: bool) -> S:
         """Read the item: once if another poll follows, with all retries if this poll decides."""
+        count(POLLS, "single")
         if not is_last:
             return self._hook.send(call, retries=ONCE)
         return read_known(self._hook, lambda: self._hook.send(call), name=f"{self.noun} {item_id!r}")
@@ -248,6 +255,7 @@ class CompletionWaiter(ABC, Generic[S]):
         while not self._stopped():
             item = self._poll_if_ended(call, item_id, state, is_last=is_over)
             if item is not None:
+                self._count_end(item)
                 return self.finish(context, item)
             if is_over or state.expired or self._stopped():
                 break

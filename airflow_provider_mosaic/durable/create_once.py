@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RESPONSES_LOST, Metric, count
 from airflow_provider_mosaic.api.search import (
     OWNER_GRACE_DELAYS,
     PAUSES,
@@ -54,6 +55,8 @@ class CreateOnce(ABC):
     :param adopt: Whether a search adopts the only candidate that is left. Otherwise that needs manual review.
     """
 
+    #: Counts the items that were created; None if nothing counts them.
+    metric: ClassVar[Metric | None] = None
     #: What a user can check when the outcome stays unknown.
     advice: ClassVar[str]
     #: Whether an item that is created again has the whole timeout. Otherwise the first deadline holds.
@@ -224,6 +227,7 @@ class CreateOnce(ABC):
         try:
             record = replace(record, id=self.send())
         except MosaicAmbiguousOutcomeError as lost:
+            count(RESPONSES_LOST)
             log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
             found = self._search(record, lost=lost)
             if found is not None:
@@ -232,6 +236,9 @@ class CreateOnce(ABC):
                 # The response names an id, so the item may exist although no list shows it yet.
                 named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
                 raise self._unknown_outcome(named, lost) from lost
+            if lost.accepted:
+                # A status of success: sending the request again would most likely create a second item.
+                raise self._unknown_outcome((), lost) from lost
             if self._was_resent:
                 raise self._not_created(lost) from None
             log.warning("The lists do not show %s. Sending the request once more.", self._description)
@@ -253,6 +260,8 @@ class CreateOnce(ABC):
         return self._save_started(record)
 
     def _save_started(self, record: StartRecord) -> StartRecord:
+        if self.metric is not None:
+            count(self.metric)
         self.state.save_best_effort(record)
         self.on_started(str(record.id))
         return record
@@ -309,6 +318,7 @@ class CreateOnce(ABC):
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
         """Return the error for an item that needs manual review. ``why`` is one more sentence on the cause."""
+        count(OUTCOMES_AMBIGUOUS)
         ids = [candidate.id for candidate in candidates]
         cause = (
             f"The response was: {lost.__cause__ or lost}"

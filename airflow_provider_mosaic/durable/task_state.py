@@ -116,6 +116,7 @@ class TaskState:
         self._store = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
         self._adopted_key = f"mosaic_{kind}_adopted"
+        self._kind = kind
         self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
         self._context = context
@@ -231,7 +232,7 @@ class TaskState:
     @property
     def adoption(self) -> ManualAdoption:
         """The item that a user may have named for this task."""
-        return ManualAdoption(self._context)
+        return ManualAdoption(self._context, kind=self._kind)
 
     def adopted_id(self) -> str | None:
         """

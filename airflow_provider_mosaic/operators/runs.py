@@ -272,6 +272,11 @@ class MosaicCancelRunOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
+        from airflow_provider_mosaic.tasks.items import push_run_item
 
         with self._validated_arguments(context):
-            return cancel(MosaicHook(self.mosaic_conn_id), self._options["run_id"]("run_id", self.run_id))
+            hook = MosaicHook(self.mosaic_conn_id)
+            run_id: str = self._options["run_id"]("run_id", self.run_id)
+            cancel(hook, run_id)
+            push_run_item(context, hook, run_id, None)
+            return run_id

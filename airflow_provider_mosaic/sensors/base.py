@@ -193,6 +193,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _poll(self, context: Context, hook: MosaicHook) -> PokeReturnValue | None:
         from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.api.metrics import POLLS, count
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
         from airflow_provider_mosaic.durable.reads import read_known, read_new
 
@@ -202,6 +203,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             # A new item may not be found everywhere yet.
             read = partial(read_new, lambda: self._read(hook))
             is_first = not (self._has_read or self._was_rescheduled(context))
+            count(POLLS, "single")
             item = read() if is_first else read_known(hook, read, name=self._name)
             self._has_read = True
         self._logged_error = None

@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
@@ -138,6 +139,7 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
+        count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.arguments import validate_datetime, validate_se
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
@@ -47,6 +48,9 @@ class PostWait(CompletionWaiter[Post]):
 
     def _trigger(self, item_id: str, **options: Any) -> MosaicSocialPostTrigger:
         return MosaicSocialPostTrigger(post_id=item_id, **options)
+
+    def _count_end(self, item: Post) -> None:
+        count(POSTS_ENDED, item.status)
 
     def finish(self, context: Mapping[str, Any], item: Post) -> str:
         """Push the URLs. Return the id of a published post, else raise or skip."""

@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
+from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
@@ -42,6 +43,7 @@ from airflow_provider_mosaic.durable.task_state import (
 )
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.items import push_post_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
@@ -170,6 +172,7 @@ class PostTask:
 class CreatePost(CreateOnce):
     """The creation of the post."""
 
+    metric = POSTS_CREATED
     advice = "Check the posts in Mosaic."
     # The deadline counts from the time of publishing.
     restart_deadline = True
@@ -244,6 +247,7 @@ class CreatePost(CreateOnce):
         """Push the id, and the URLs if the response has them."""
         self._wait.item_id = id
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
+        push_post_item(self._context, self._hook, id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
 

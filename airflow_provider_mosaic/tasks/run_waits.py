@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -25,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
@@ -34,6 +35,7 @@ from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -235,6 +237,13 @@ class RunWait(CompletionWaiter[Run]):
             self._interrupted = context
             raise
 
+    def _count_end(self, item: Run) -> None:
+        count(RUNS_ENDED, item.status)
+        if item.started_at is not None:
+            # Mosaic reports no end. The clocks may differ by seconds.
+            now = datetime.now(timezone.utc)
+            record_duration(RUNS_DURATION, max(timedelta(0), now - item.started_at))
+
     def finish(self, context: Mapping[str, Any], item: Run) -> str:
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         run = with_outputs(self._hook, item)
@@ -280,6 +289,7 @@ class RunWait(CompletionWaiter[Run]):
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_run_item(context, hook, run_id, agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 

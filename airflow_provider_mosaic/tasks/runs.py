@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_STARTED
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
@@ -147,7 +148,7 @@ class RunTask:
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return ManualAdoption(context).continue_hint(run_id)
+        return ManualAdoption(context, kind="run").continue_hint(run_id)
 
     def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
         """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
@@ -165,6 +166,7 @@ class RunTask:
 class StartRun(CreateOnce):
     """The start of the run."""
 
+    metric = RUNS_STARTED
     advice = "Check the agent's runs in the editor."
 
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:

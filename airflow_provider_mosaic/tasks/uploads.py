@@ -12,9 +12,11 @@ from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.asset_upload import finalize, store
+from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
+from airflow_provider_mosaic.tasks.items import push_asset_item
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,12 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     requested = None if asset_type is None else validate_asset_type(asset_type)
     file = get_source(source, hook.access)
     kind, media_type = media_type_of(file.name, requested)
+    asset_id = _stored_id(hook, context, file, kind, media_type)
+    push_asset_item(context, hook, asset_id, kind)
+    return asset_id
+
+
+def _stored_id(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: AssetType, media_type: str) -> str:
     # The stamp changes with the file: a file that changed between two attempts is uploaded again.
     state = TaskState(context, kind="upload", request=[file.shown, file.stamp, kind.value])
     record = state.load()

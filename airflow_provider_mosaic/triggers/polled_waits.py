@@ -12,6 +12,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.running import Counts, RunningRow, counts_of, still_running
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.metrics import WAITS, count
 from airflow_provider_mosaic.api.poll_state import PollState
 
 S = TypeVar("S")
@@ -86,6 +87,7 @@ class Wait(Generic[S]):
 
     def _set_event(self, outcome: str, **details: Any) -> None:
         if not self.is_done:
+            count(WAITS, outcome)
             self.event.set_result({"outcome": outcome, "id": self.subject_id, **details})
 
 

@@ -46,6 +46,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.running import RunningRow
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicServerError, MosaicTransportError
+from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
 from airflow_provider_mosaic.api.rate_limit import RateLimit
 from airflow_provider_mosaic.triggers.concurrency import ConcurrencyLimit
@@ -250,6 +251,7 @@ class Poller:
         if is_audit:
             self._audited = None
         try:
+            count(POLLS, "single")
             subject = await self._client.send(wait.read())
             self._consecutive_failures = 0
             self._rate_limit.record_success()

@@ -106,7 +106,7 @@ def serving(mosaic: OtherMosaic) -> Iterator[OtherMosaic]:
             if status == 0:
                 self.close_connection = True
                 return
-            content = b"" if body is None else json.dumps(body).encode()
+            content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
             self.send_response(status)
             if status != 204:
                 self.send_header("Content-Length", str(len(content)))
