@@ -186,6 +186,55 @@ def read_variable(name: str) -> str | None:
     return None
 
 
+def has_lineage_readers() -> bool:
+    """
+    Return whether a plugin, such as that of OpenLineage, reads hook lineage.
+
+    Airflow's collector for the case that none does imports the hooks of all storage providers. A task has loaded the
+    plugins already, for their listeners.
+    """
+    try:
+        from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
+    except ImportError:  # Airflow 3.1
+        plugins: Any = import_module("airflow.plugins_manager")
+        plugins.initialize_hook_lineage_readers_plugins()
+        return bool(plugins.hook_lineage_reader_classes)
+    return bool(get_hook_lineage_readers_plugins())
+
+
+async def aread_variable(name: str) -> str | None:
+    """
+    Return an Airflow Variable as text, in a trigger; None if it does not exist.
+
+    No version has an asynchronous ``Variable.get``. Airflow's triggerer asks the secrets backends.
+
+    :raises Exception: It could not be read.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+
+    # Set in a triggerer only.
+    response = await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key=name))
+    if not isinstance(response, ErrorResponse):
+        return getattr(response, "value", None)
+    if response.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(response)
+    return None
+
+
+async def awrite_variable(name: str, value: str, description: str) -> None:
+    """
+    Create or replace an Airflow Variable, in a trigger.
+
+    :raises Exception: It could not be written.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import PutVariable
+
+    await task_runner.SUPERVISOR_COMMS.asend(PutVariable(key=name, value=value, description=description))
+
+
 def supervisor_comms() -> Any:
     """Return the connection of a running task to its supervisor; None if it has none."""
     from airflow.sdk.execution_time import task_runner

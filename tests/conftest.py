@@ -34,7 +34,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 #: Files whose tests take minutes. They run beside the others, with an Airflow of their own process.
-LONG_FILES = frozenset({"test_finished_runs.py"})
+LONG_FILES = frozenset({"test_finished_runs.py", "test_webhooks.py"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

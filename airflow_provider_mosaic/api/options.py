@@ -46,6 +46,8 @@ Platform = Literal["x", "linkedin", "instagram", "facebook", "tiktok", "youtube"
 EndStatus = Literal["completed", "partial_complete", "failed", "cancelled"]
 
 DEFINITION_SUFFIXES = (".yaml", ".yml", ".json")
+#: The ``callback_url`` that stands for the webhook receiver inside Airflow.
+AIRFLOW_CALLBACK = "airflow"
 #: The ``callback_url`` that keeps the present one.
 KEEP_CALLBACK = "unchanged"
 # Mosaic may add platforms, so only a name that is this similar to a known one is a typo.
@@ -111,9 +113,14 @@ def validate_callback(name: str, value: Any) -> str:
     return validate_url(name, value, secure=True)
 
 
+def validate_task_callback(name: str, value: Any) -> str:
+    """Return the URL of a webhook receiver, or ``airflow`` for the one inside Airflow."""
+    return AIRFLOW_CALLBACK if value == AIRFLOW_CALLBACK else validate_callback(name, value)
+
+
 def validate_trigger_callback(name: str, value: Any) -> str | None:
-    """Return the URL of a webhook receiver, None to remove it, or ``unchanged`` to keep it."""
-    return value if value is None or value == KEEP_CALLBACK else validate_callback(name, value)
+    """Return what :func:`validate_task_callback` returns, None to remove the URL, or ``unchanged`` to keep it."""
+    return value if value is None or value == KEEP_CALLBACK else validate_task_callback(name, value)
 
 
 def validate_channel(name: str, value: Any) -> str:
@@ -252,7 +259,7 @@ RUN_AGENT: Mapping[str, Validator] = {
     "video_inputs": optional(validate_video_inputs),
     "update_params": optional(validate_params),
     "ignore_nodes": optional(ListOf(validate_id)),
-    "callback_url": optional(validate_callback),
+    "callback_url": optional(validate_task_callback),
     "durable": validate_flag,
     "on_retry": one_of(OnRetry),
     "on_ambiguous": one_of(OnAmbiguous),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_mosaic.api.redaction import label
@@ -109,30 +109,31 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     creates = bool(makes) or path.endswith("/finalize_upload")
     has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
 
-    if failed_flag is not None:
-        evidence = f"'{failed_flag}' is false"
-    elif code is not None and body.get("status") == code:
-        evidence = f"'status' is {code}"
-    elif has_error:
-        evidence = "'error' is set"
-    else:
-        evidence = f"'status' is '{status}'" if has_bad_status else "'errors' is not empty"
+    evidence = {
+        f"'{failed_flag}' is false": failed_flag is not None,
+        f"'status' is {code}": code is not None and body.get("status") == code,
+        "'error' is set": has_error,
+        f"'status' is '{status}'": has_bad_status,
+        "'errors' is not empty": True,
+    }
     reasons = (body.get(name) for name in _REASON_FIELDS)
-    reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
-
+    refusal = Refusal(
+        evidence=next(text for text, applies in evidence.items() if applies),
+        reason=next((each for each in reasons if each is not True and _is_filled(each)), None),
+        code=code,
+    )
     if method == "GET":
         is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
         # A status without a flag may be that of the run or the post that was read.
         refuses = failed_flag is not None or (has_error and not status)
-        return Refusal(evidence=evidence, reason=reason, code=code) if is_bare and refuses else None
-
+        return refusal if is_bare and refuses else None
     is_clear = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
     if not is_clear and not has_bad_status and not _is_filled(body.get("errors")):
         return None
     signs, ids = _signs_of_effect(data, makes, sent)
     if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
         return None
-    return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
+    return replace(refusal, signs=signs, ids=ids)
 
 
 def new_ids(data: Any, makes: str, sent: Collection[str]) -> tuple[str, ...]:

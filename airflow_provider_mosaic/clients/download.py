@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -298,7 +298,7 @@ class _Download:
     def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
         self._reader = reader
         self._destination = destination
-        self._progress = ProgressLog(destination.name, log.info)
+        self._progress = TransferProgress(destination.name, log.info)
         self._max_bytes = max_bytes
         self._file: PartialFile | None = None
         self._info: FileInfo | None = None

@@ -40,7 +40,7 @@ def format_estimate(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-class ProgressLog:
+class TransferProgress:
     """
     Logs the progress of a transfer: at most every ten seconds, at most every tenth of it, and once at its end.
 

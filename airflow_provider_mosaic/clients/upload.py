@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.file_info import file_info
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
     check_is_http,
@@ -67,7 +67,7 @@ def send_form(
     check_size(form, source)
     remember_signed(form.signature)
     frame = MultipartFrame(form.upload_fields, file_name=source.name, media_type=media_type)
-    progress = ProgressLog(source.name, log.info, total=source.size)
+    progress = TransferProgress(source.name, log.info, total=source.size)
     body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
     check_is_http(form.upload_url, action=action, given_by="the form from Mosaic", secrets=form.secrets)
@@ -106,7 +106,7 @@ def check_size(form: UploadForm, source: Source) -> None:
 class _Body:
     """The form as requests sends it: with a ``Content-Length``, block by block."""
 
-    def __init__(self, frame: MultipartFrame, source: Source, progress: ProgressLog) -> None:
+    def __init__(self, frame: MultipartFrame, source: Source, progress: TransferProgress) -> None:
         self._frame = frame
         self._source = source
         self._progress = progress

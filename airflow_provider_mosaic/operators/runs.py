@@ -67,7 +67,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``. The name of a tile can
         replace the node's id if the agent has one tile of that name.
     :param ignore_nodes: Nodes to leave out of this run.
-    :param callback_url: The HTTPS URL to which Mosaic sends the webhooks of this run.
+    :param callback_url: The HTTPS URL to which Mosaic sends the webhooks of this run; ``airflow`` for the receiver
+        inside Airflow (``docs/webhooks.md``).
     :param wait_for_completion: Whether to wait for the run's end. Otherwise the task ends as soon as the run is
         started.
     :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator
 
 from airflow_provider_mosaic.api.endpoints.runs import get_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.plugins import webhooks
 from airflow_provider_mosaic.plugins.access import (
     MAY_EDIT,
     MAY_READ,
@@ -56,6 +57,7 @@ def create_app() -> FastAPI:
     app.state.reads = MosaicReads()
     app.middleware("http")(_add_security_headers)
     app.include_router(router)
+    app.include_router(webhooks.create_router())
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
 

@@ -28,6 +28,7 @@ from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
 from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
@@ -83,6 +84,8 @@ class DownloadTask:
         self._filename = validate_filename("filename", filename)
         self._overwrite = validate_flag("overwrite", overwrite)
         self._directory = DownloadDirectory(destination)
+        #: Bytes of the files, by their names.
+        self._sizes: dict[str, int] = {}
 
     def download(self, context: Mapping[str, Any]) -> list[str]:
         """
@@ -125,7 +128,12 @@ class DownloadTask:
                 run_id=self._run_id,
             )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
-        return [self._directory.uri_of(names[file]) for file in files if file in names]
+        paths = [self._directory.uri_of(names[file]) for file in files if file in names]
+        uris = [redact(path) for path in paths]
+        size = sum(self._sizes.values())
+        add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
+        report_lineage(self._hook, outputs=uris)
+        return paths
 
     def _files(self, run: Run) -> list[_File]:
         """Return the parts that have links, in the order of the outputs."""
@@ -157,6 +165,7 @@ class DownloadTask:
                 # A host that reports no size sends the file, whose bytes are counted.
                 size = measure(_Links(self._hook, run, file), max_bytes=existing_size, policy=policy)
             if existing_size == size:
+                self._sizes[name] = existing_size
                 log.info("%s exists with the right size. It is not downloaded again.", uri)
                 return name
             raise_invalid(
@@ -167,6 +176,7 @@ class DownloadTask:
                 "another destination or filename.",
             )
         size = fetch(_Links(self._hook, run, file), self._directory.target(name), policy=policy)
+        self._sizes[name] = size
         log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
 

@@ -22,6 +22,7 @@ from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.links import MosaicPostLink
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class PostWait(CompletionWaiter[Post]):
                 # Retryable: a retry creates it again.
                 raise
             raise fail_exception(failure) from None
+        urls = [place.as_row() for place in public_urls(item)]
+        add_to_outlet_events(context, post_id=item.post_id, status=item.status, post_urls=urls)
         return item.post_id
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:

@@ -43,6 +43,7 @@ from airflow_provider_mosaic.durable.task_state import (
 )
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.tasks.items import push_post_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
@@ -246,6 +247,7 @@ class CreatePost(CreateOnce):
     def on_started(self, id: str) -> None:
         """Push the id, and the URLs if the response has them."""
         self._wait.item_id = id
+        add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
         push_post_item(self._context, self._hook, id)
         if self.response is not None:

@@ -35,6 +35,7 @@ from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
@@ -262,6 +263,14 @@ class RunWait(CompletionWaiter[Run]):
             # Downstream tasks find the run if a user marks this task as success.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
+        add_to_outlet_events(
+            context,
+            run_id=run.run_id,
+            agent_id=run.agent_id,
+            status=run.status,
+            output_ids=run.output_ids,
+            output_count=len(run.outputs),
+        )
         return run.run_id
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
@@ -288,6 +297,7 @@ class RunWait(CompletionWaiter[Run]):
 
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
+    add_to_outlet_events(context, run_id=run_id, agent_id=agent_id)
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
     push_run_item(context, hook, run_id, agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -24,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_STARTED
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
@@ -44,6 +45,7 @@ from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
+from airflow_provider_mosaic.webhook_address import webhook_url
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,11 @@ class RunOptions(WaitOptions):
     min_credits: float | None
     on_short_of_credits: str
 
+    @property
+    def webhooks_to_airflow(self) -> bool:
+        """Whether the webhook receiver inside Airflow receives the events of the run."""
+        return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
+
 
 class RunTask:
     """
@@ -95,7 +102,9 @@ class RunTask:
         """
         options = self.options
         with publishing_not_started(context, "run"):
-            call = start_run(options.agent_id, **options.inputs)
+            # The address of the receiver inside Airflow is added before the request is sent.
+            no_address = {"callback_url": None} if options.webhooks_to_airflow else {}
+            call = start_run(options.agent_id, **{**options.inputs, **no_address})
         creation = StartRun(self, context, call)
         record = creation.ensure()
         run_id = str(record.id)
@@ -172,8 +181,10 @@ class StartRun(CreateOnce):
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
         options = self._options = task.options
         agent_id = options.agent_id
+        # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
+        body = call.body | {"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else call.body
         super().__init__(
-            state=TaskState(context, kind="run", request=[agent_id, call.body], durable=options.durable),
+            state=TaskState(context, kind="run", request=[agent_id, body], durable=options.durable),
             description=f"a run of agent {agent_id!r}",
             timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
@@ -186,7 +197,7 @@ class StartRun(CreateOnce):
 
     def send(self) -> str:
         """Start the run and return its id."""
-        run_id = self._hook.send(with_node_ids(self._hook, self._call))
+        run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
         self._wait.active_run_id = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
@@ -208,7 +219,8 @@ class StartRun(CreateOnce):
         return SiblingTasks(self._context, key=RUN_ID_KEY, operator_class=self._operator_class, same_argument=same)
 
     def check_before_start(self) -> None:
-        """Raise or skip if there are too few credits."""
+        """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""
+        _ = self._complete_call
         if self._options.min_credits is not None:
             _require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
 
@@ -236,6 +248,13 @@ class StartRun(CreateOnce):
         if run.status == RunStatus.CANCELLED:
             # The user who named it decided to resume it.
             self._wait.permission(self._context).grant(id)
+
+    @cached_property
+    def _complete_call(self) -> Call[str]:
+        """The call with the address of the webhook receiver inside Airflow, if that is requested."""
+        if not self._options.webhooks_to_airflow:
+            return self._call
+        return replace(self._call, body=self._call.body | {"callback_url": webhook_url(self._hook.mosaic_conn_id)})
 
     def _runs_since(self, moment: float) -> Iterator[Run]:
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))

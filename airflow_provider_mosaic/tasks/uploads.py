@@ -16,6 +16,7 @@ from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
 from airflow_provider_mosaic.tasks.items import push_asset_item
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,14 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     requested = None if asset_type is None else validate_asset_type(asset_type)
     file = get_source(source, hook.access)
     kind, media_type = media_type_of(file.name, requested)
-    asset_id = _stored_id(hook, context, file, kind, media_type)
+    asset_id = _upload(hook, context, file, kind, media_type)
+    add_to_outlet_events(context, asset_id=asset_id, asset_type=kind.value, source=file.shown, size=file.size)
+    report_lineage(hook, inputs=[file.shown])
     push_asset_item(context, hook, asset_id, kind)
     return asset_id
 
 
-def _stored_id(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: AssetType, media_type: str) -> str:
+def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: AssetType, media_type: str) -> str:
     # The stamp changes with the file: a file that changed between two attempts is uploaded again.
     state = TaskState(context, kind="upload", request=[file.shown, file.stamp, kind.value])
     record = state.load()

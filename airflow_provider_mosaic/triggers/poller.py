@@ -40,7 +40,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,8 @@ _MAX_POLLS = 32
 _SPREAD_PER_WAIT, _MAX_SPREAD = 0.005, 5.0
 #: A wait joins a scan early when less than this fraction of its pause is left.
 _EARLY = 0.25
+#: Due runs for each page of the list from which runs that are due soon are searched.
+_MIN_DUE_PER_PAGE = 0.25
 #: A wait may be late by this fraction of its poll interval to join the next scan.
 _LATE = 0.1
 #: Least seconds between two scans, for each page of a scan. A shorter poll interval overrides it.
@@ -189,20 +191,19 @@ class Poller:
 
     def _poll_runs(self, due: list[BatchedRunWait], now: float) -> None:
         """Poll runs by the running scan, the next scan, a new scan, or one by one."""
-        if self._scan is not None:
-            if len(due) >= MIN_RUNS_FOR_LIST:
-                self._add_to_scan(due)
-            else:
-                self._queue_polls(due)
+        if self._scan is None:
+            if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
+                due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
+            # The search for early runs visits all of them, so a few due runs do not cause it if the list is long.
+            early = self._due_soon(now) if len(due) >= _MIN_DUE_PER_PAGE * self._strategy.pages else []
+            if self._strategy.prefers_list(len(due) + len(early), now=now):
+                self._start_scan([*due, *early], now)
+                return
+        elif len(due) >= MIN_RUNS_FOR_LIST:
+            self._add_to_scan(due)
             return
-        if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
-            due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
-        # The search for early runs visits all of them, so a few due runs do not cause it if the list is long.
-        early = self._due_soon(now) if len(due) >= _EARLY * self._strategy.pages else []
-        if self._strategy.prefers_list(len(due) + len(early), now=now):
-            self._start_scan([*due, *early], now)
-        else:
-            self._queue_polls(due)
+        for wait in due:
+            self._queue_poll(wait)
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
@@ -229,10 +230,6 @@ class Poller:
             self._queue.appendleft(wait)
         else:
             self._queue.append(wait)
-
-    def _queue_polls(self, waits: Iterable[Wait[Any]]) -> None:
-        for wait in waits:
-            self._queue_poll(wait)
 
     def _start_polls(self) -> None:
         """Start queued polls while there are slots."""
@@ -282,8 +279,7 @@ class Poller:
         if now < self._rate_limit.cooldown_until:
             self._postpone_queue()
         elif self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES and self._queue:
-            waits = list(self._queue)
-            self._queue.clear()
+            waits = self._empty_queue()
             # Other waits come first the next time, in case only those that came first fail.
             random.shuffle(waits)
             task = self._loop.create_task(self._fail_polls(waits, error))
@@ -292,10 +288,16 @@ class Poller:
 
     def _postpone_queue(self) -> None:
         """Reschedule the queued polls to the end of the cooldown."""
-        while self._queue:
-            wait = self._queue.popleft()
+        for wait in self._empty_queue():
             wait.is_polling = False
             self._schedule_poll(wait, self._rate_limit.cooldown_until)
+
+    def _empty_queue(self) -> list[Wait[Any]]:
+        """Empty the queue, and return its waits. A later poll of a queued audit proves nothing about the list."""
+        waits = list(self._queue)
+        self._queue.clear()
+        self._audited = None
+        return waits
 
     async def _fail_polls(self, waits: list[Wait[Any]], error: MosaicError) -> None:
         """Record an error for polls that are not sent."""

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import AssetStateStore
@@ -19,6 +20,8 @@ from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 from airflow_provider_mosaic.api.run_completions import RunCompletion, RunCompletionTracker
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
+from airflow_provider_mosaic.triggers.webhook_hints import Hints, webhook_hints
+from airflow_provider_mosaic.webhook_address import webhooks_are_on
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +36,20 @@ _MAX_RUNS_PER_EVENT = 200
 #: Least seconds between two saves of an unchanged state. The list of new runs overlaps by more.
 _SAVE_INTERVAL = 300.0
 _MAX_PAUSE = 600.0
+#: Least seconds between two polls because of webhooks, which may be about runs of other agents.
+_HINT_INTERVAL = 10.0
+#: Most seconds after a poll because of a webhook until the next: the lists may not have shown the end yet.
+_RECHECK_INTERVAL = 30.0
 #: Most pages of a list that are read.
 _MAX_PAGES = 1000
 
 
 class RunWatcher:
-    """Watch for runs of an agent that end."""
+    """
+    Watch for runs of an agent that end.
+
+    :param webhook: Whether to poll earlier if a webhook reports the end of a run.
+    """
 
     def __init__(
         self,
@@ -48,12 +59,14 @@ class RunWatcher:
         mosaic_conn_id: str,
         poll_interval: float,
         store: AssetStateStore | None,
+        webhook: bool = False,
     ) -> None:
         self._agent_id = agent_id
         self._status = status
         self._mosaic_conn_id = mosaic_conn_id
         self._poll_interval = poll_interval
         self._store = store
+        self._webhook = webhook
         self._saved: dict[str, Any] = {}
         # Watches that differ in one of these have separate states.
         watched = json.dumps([agent_id, status, mosaic_conn_id])
@@ -61,9 +74,22 @@ class RunWatcher:
 
     async def completions(self) -> AsyncGenerator[list[RunCompletion], None]:
         """Yield the runs that have ended since the last poll: a list for each poll that found some."""
+        if self._webhook and not webhooks_are_on():
+            log.warning(
+                "The runs of agent %r are watched with webhook=True, but [mosaic] webhooks is off in the triggerer. "
+                "If it is off in the API server too, ended runs are found only by the polls every %g s.",
+                self._agent_id,
+                self._poll_interval,
+            )
+        reading = webhook_hints(self._mosaic_conn_id) if self._webhook else nullcontext(Hints())
+        async with reading as hints, aclosing(self._watch(hints)) as polls:
+            async for completions in polls:
+                yield completions
+
+    async def _watch(self, hints: Hints) -> AsyncGenerator[list[RunCompletion], None]:
         tracker = await self._load()
         client = SharedClient(MosaicHook(self._mosaic_conn_id).look_up_access)
-        errors, logged = 0, ""
+        errors, logged, hinted = 0, "", False
         try:
             while True:
                 completions: list[RunCompletion] = []
@@ -86,12 +112,18 @@ class RunWatcher:
                         log.info("The runs of agent %r can be read again.", self._agent_id)
                     errors = 0
                 pause = max(self._pause(errors), cooldown) if is_complete else 0.0
+                if hinted and not errors:
+                    pause = min(pause, _RECHECK_INTERVAL)
+                # A hint ends the rest of the pause.
+                least = pause if errors else min(pause, _HINT_INTERVAL)
                 if completions:
                     yield completions
                     await asyncio.sleep(_HANDOVER)
-                    pause = max(pause, _EVENT_INTERVAL) - _HANDOVER
+                    least = max(least, _EVENT_INTERVAL) - _HANDOVER
+                    pause = max(pause - _HANDOVER, least)
                 await self._save(tracker, has_reported=bool(completions))
-                await asyncio.sleep(pause)
+                await asyncio.sleep(least)
+                hinted = await hints.wait(pause - least)
         finally:
             await client.aclose()
 
@@ -129,7 +161,9 @@ class RunWatcher:
 
     def _pause(self, errors: int) -> float:
         longest = max(self._poll_interval, _MAX_PAUSE)
-        return min(self._poll_interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
+        # The long pauses of a watch with webhooks suit polls that find nothing.
+        interval = min(self._poll_interval, _RECHECK_INTERVAL) if errors and self._webhook else self._poll_interval
+        return min(interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
 
     async def _load(self) -> RunCompletionTracker:
         """Return the tracker with the state of the last watch. Retry until Airflow returns it."""

@@ -71,6 +71,8 @@ def airflow(
         dags=[ROOT / "example_dags", Path(__file__).parent / "dags"],
         environment={
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
+            "AIRFLOW_CONN_MOSAIC_WEBHOOKS": _receiving_webhooks(mosaic_process.airflow_connection()),
+            "AIRFLOW__MOSAIC__WEBHOOKS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -80,6 +82,11 @@ def airflow(
     )
     with instance:
         yield instance
+
+
+def _receiving_webhooks(connection: str) -> str:
+    """Return the connection with the webhook secret of the emulator."""
+    return json.dumps({**json.loads(connection), "extra": {"webhook_secret": "whsk_emulator"}})
 
 
 @pytest.fixture

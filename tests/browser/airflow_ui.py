@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from dev.airflow_instance import AirflowInstance
 from mosaic_emulator import Emulator
 from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request
 from scenarios import Task
+
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dev.airflow_instance import AirflowInstance
 from mosaic_emulator import Emulator
 
 from dev import recordings
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 if TYPE_CHECKING:
     from airflow_ui import AirflowUi

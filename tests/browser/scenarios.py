@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
 from mosaic_emulator import Emulator
+
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 SHORTS_MAKER = "a0000000-0000-4000-8000-000000000001"
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from airflow_ui import AirflowUi
-from dev.airflow_instance import AirflowInstance
 from mosaic_emulator import Emulator
 from playwright.sync_api import Frame, expect
 from scenarios import Scenarios, Task
+
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.browser
 

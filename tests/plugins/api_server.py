@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dev.airflow_instance import AirflowInstance
-from dev.airflow_rest import RestError
-from dev.processes import poll
-
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.rest import RestError
+from mosaic_emulator.local_airflow.processes import poll
 from plugins.seed import seed
 
 HERE = Path(__file__).parent

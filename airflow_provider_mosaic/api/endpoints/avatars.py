@@ -96,11 +96,7 @@ def create_avatar_profile(
 
 
 def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
-    """
-    Return a profile with its status.
-
-    API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile
-    """
+    """Return a profile with its status. API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile"""
     return Call(
         description=f"read avatar profile {avatar_profile_id!r}",
         method="GET",
