@@ -277,7 +277,6 @@ class MosaicCancelRunOperator(MosaicOperator):
 
         with self._validated_arguments(context):
             hook = MosaicHook(self.mosaic_conn_id)
-            run_id: str = self._options["run_id"]("run_id", self.run_id)
-            cancel(hook, run_id)
+            run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
             push_run_item(context, hook, run_id, None)
             return run_id

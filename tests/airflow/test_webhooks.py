@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
 from airflow_provider_mosaic.webhook_address import path_token
-from mosaic_emulator.local_airflow.instance import AirflowInstance
-from mosaic_emulator.local_airflow.processes import poll
 
 pytestmark = pytest.mark.airflow
 

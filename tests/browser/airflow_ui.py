@@ -8,10 +8,9 @@ from urllib.parse import quote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request
 from scenarios import Task
-
-from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 from dev import recordings
-from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 if TYPE_CHECKING:
     from airflow_ui import AirflowUi

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 from mosaic_emulator import Emulator
-
 from mosaic_emulator.local_airflow.instance import AirflowInstance
 from mosaic_emulator.local_airflow.processes import poll
 

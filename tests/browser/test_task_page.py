@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from airflow_ui import AirflowUi
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 from playwright.sync_api import Frame, expect
 from scenarios import Scenarios, Task
-
-from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from mosaic_emulator.local_airflow.instance import AirflowInstance
-from mosaic_emulator.local_airflow.rest import RestError
 from mosaic_emulator.local_airflow.processes import poll
+from mosaic_emulator.local_airflow.rest import RestError
+
 from plugins.seed import seed
 
 HERE = Path(__file__).parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.processes import poll
 
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, start_run
@@ -14,7 +15,6 @@ from airflow_provider_mosaic.api.outcomes import post_outcome, run_outcome
 from airflow_provider_mosaic.clients.asset_upload import store
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from mosaic_emulator.local_airflow.processes import poll
 
 #: The emulator's agents: one without inputs, and one whose outputs come from two tiles.
 GENERATOR = "a0000000-0000-4000-8000-000000000004"
