@@ -77,12 +77,7 @@ class Deferral:
 
 
 class CompletionWaiter(ABC, Generic[S]):
-    """
-    The wait of a task for the completion of an item, on workers and in the triggerer.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    """
+    """The wait of a task for the completion of an item, on workers and in the triggerer."""
 
     #: The kind of item in log lines.
     noun: ClassVar[str]
