@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
+    Validator,
     not_text,
+    one_of,
+    optional,
     raise_invalid,
     suggestion,
     uri_scheme,
@@ -29,7 +33,6 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
-from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
 #: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]

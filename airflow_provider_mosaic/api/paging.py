@@ -12,11 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_mosaic.api.arguments import optional_text, stamp, validate_datetime, validate_id, validate_list
+from airflow_provider_mosaic.api.arguments import (
+    Validator,
+    optional_text,
+    stamp,
+    validate_datetime,
+    validate_id,
+    validate_list,
+    validated_values,
+)
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import list_in, object_in
-from airflow_provider_mosaic.api.validators import Validator, validate_given
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -56,7 +63,7 @@ _QUERY_NAMES = {"created_from": "from", "created_to": "to"}
 
 def filters(**values: Any) -> dict[str, Any]:
     """Return the query parameters of filters, validated. None values are left out."""
-    return {_QUERY_NAMES.get(name, name): value for name, value in validate_given(_FILTERS, **values).items()}
+    return {_QUERY_NAMES.get(name, name): value for name, value in validated_values(_FILTERS, **values).items()}
 
 
 @dataclass(frozen=True)

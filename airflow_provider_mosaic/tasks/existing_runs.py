@@ -37,13 +37,7 @@ _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 class ResumeTask:
-    """
-    The task of ``MosaicResumeRunOperator``, in one execution.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    :param run_id: The run.
-    """
+    """The task of ``MosaicResumeRunOperator``, in one execution."""
 
     def __init__(self, options: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
         self._options = options
@@ -165,7 +159,6 @@ def resume_after_late_kill(
 
     Airflow kills that trigger a little after the new attempt has started.
 
-    :param wait: The wait for the run.
     :param deadline: When the wait stops, in seconds since the epoch.
     """
     if not (wait.cancels and triggers_receive_kills()):

@@ -113,8 +113,6 @@ class PostTask:
     """
     The task of ``MosaicSocialPostOperator``, in one execution.
 
-    :param options: What is requested.
-    :param hook: The connection.
     :param operator_class: The class of operators that create posts.
     """
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import arguments
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
     validate_choice,
     validate_datetime,
     validate_id,
@@ -30,7 +31,6 @@ from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list
 from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.api.validators import ListOf
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 SIGNED = "https://s.example/a.mp4?sig=hush"
