@@ -252,12 +252,15 @@ class _SignedUrlReader:
         """
         Raise unless a response contains a file.
 
-        :raises MosaicResponseError: It is a web page, a playlist, compressed, or without a recognizable end.
+        :raises MosaicResponseError: It is a web page, a playlist, a JSON or XML document, compressed, or without a
+            recognizable end.
         """
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:
             self.raise_playlist(response.status_code)
+        if info.document:
+            self.raise_not_a_file(f"sent {info.media_type}, as for an error, and no file", response.status_code)
         if info.encoded:
             self.raise_not_a_file(f"sent it compressed ({info.encoded}) without being asked", response.status_code)
         if not info.delimited:
