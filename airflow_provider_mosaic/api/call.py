@@ -167,7 +167,7 @@ class Call(Generic[T]):
             path=self.path,
             detail=error.detail,
             candidates=error.candidates if isinstance(error, MosaicResponseError) else (),
-            accepted=isinstance(error, MosaicResponseError) and error.accepted,
+            accepted=error.accepted,
         )
 
 

@@ -33,6 +33,7 @@ class MosaicError(Exception):
     :param detail: The server's explanation, without secrets.
     :param transient: Whether a retry may succeed.
     :param effect_unknown: Whether the server may have carried out the request.
+    :param accepted: Whether a status of success came, although the rest of the response is missing or can't be used.
     :param retry_after: Seconds that the server asked to wait.
     """
 
@@ -54,6 +55,7 @@ class MosaicError(Exception):
         detail: str | None = None,
         transient: bool | None = None,
         effect_unknown: bool | None = None,
+        accepted: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__()
@@ -66,6 +68,7 @@ class MosaicError(Exception):
         self.method = method
         self.path = path
         self.detail = detail
+        self.accepted = accepted
         self.retry_after = retry_after
         if transient is not None:
             self.transient = transient
@@ -155,15 +158,13 @@ class MosaicResponseError(MosaicError):
     The response can't be used: not JSON, incomplete, without a required field, or contradicting itself.
 
     :param candidates: Ids in the response that may be those of what the request created.
-    :param accepted: Whether the status reports that the request was carried out.
     """
 
     effect_unknown = True
 
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), accepted: bool = False, **facts: Any) -> None:
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.candidates = tuple(candidates)
-        self.accepted = accepted
 
 
 class MosaicAmbiguousOutcomeError(MosaicError):
@@ -173,15 +174,13 @@ class MosaicAmbiguousOutcomeError(MosaicError):
     It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
 
     :param candidates: Ids of runs or posts that the request may have created.
-    :param accepted: Whether a response reported that the request was carried out.
     """
 
     effect_unknown = True
 
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), accepted: bool = False, **facts: Any) -> None:
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.candidates = tuple(candidates)
-        self.accepted = accepted
 
 
 class MosaicRunFailedError(MosaicError):

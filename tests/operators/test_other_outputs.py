@@ -316,3 +316,15 @@ def test_output_that_is_no_video_can_be_posted(host: Host, field: str) -> None:
     )
     assert post.execute() == "a-post"
     assert [body["media_urls"] for body in host.posted] == [[link]]
+
+
+@pytest.mark.parametrize("ids", [(None, None), ("same", "same")])
+def test_outputs_without_an_id_of_their_own_are_all_posted(host: Host, ids: tuple[str | None, str | None]) -> None:
+    links = [host.link(f"/f/{number}", "image/png") for number in range(2)]
+    host.outputs = [{"id": id, "image_url": link} for id, link in zip(ids, links, strict=True)]
+    post = TaskRunner(
+        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", social_connection_ids=["x"], run_id=RUN),
+        store=StateStore(),
+    )
+    assert post.execute() == "a-post"
+    assert [body["media_urls"] for body in host.posted] == [links]
