@@ -52,7 +52,9 @@ def store(
         try:
             send_form(form, source, media_type, policy=client.access.link_policy)
         except MosaicError as error:
-            if not error.transient or transfer == _MAX_TRANSFERS:
+            # The size is fixed here: another transfer of a file that changed would fail too.
+            changed = isinstance(error, MosaicValidationError)
+            if changed or not error.transient or transfer == _MAX_TRANSFERS:
                 raise
             delay = DEFAULT_RETRIES.pause_within_budget(transfer, error)
             log.warning("%s Restarting the upload in %.0f s.", error, delay)

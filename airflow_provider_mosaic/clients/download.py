@@ -231,11 +231,13 @@ class _SignedUrlReader:
         )
 
     def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """Raise if a response is a web page, a playlist, compressed, or without a recognizable end."""
+        """Raise if a response is a web page, a playlist, JSON, XML, compressed, or without a recognizable end."""
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:
             self.raise_playlist(response.status_code)
+        if info.document:
+            self.raise_not_a_file(f"sent {info.media_type}, as for an error, and no file", response.status_code)
         if info.encoded:
             self.raise_not_a_file(f"sent it compressed ({info.encoded}) without being asked", response.status_code)
         if not info.delimited:

@@ -71,7 +71,7 @@ def send_form(
     progress = TransferProgress(source.name, log.info, total=source.size)
     body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
-    check_is_http(form.upload_url, action=action, given_by="the form from Mosaic", secrets=form.secrets)
+    check_is_http(form.upload_url, action=action, given_by="the address of the form from Mosaic", secrets=form.secrets)
     with (
         transfer_errors(action=action, method="POST", url=form.upload_url, secrets=form.secrets),
         open_storage_session(policy, send_timeout=send_timeout) as session,
@@ -145,6 +145,12 @@ def _check_response(
         if status != 303 and file_info(response).page:
             raise MosaicResponseError(
                 f"Could not {action}: {host} returned an HTML page, as a proxy or a login page does.", **request
+            )
+        if status == 200 and (error := read_error_response(response, form.secrets)).code:
+            raise MosaicServerError(
+                f"Could not {action}: {host} returned {error}, although the status means success.",
+                **request,
+                detail=error.detail or None,
             )
         if not complete:
             raise MosaicResponseError(

@@ -202,7 +202,7 @@ class DownloadTask:
             raise_invalid(
                 "filename",
                 self._filename,
-                f"it makes two files with the name {name!r}: use {{output_id}} or {{index}}.",
+                f"it makes two files with the name {name!r}: use {{index}}.",
             )
         return name
 

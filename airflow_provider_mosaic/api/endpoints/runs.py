@@ -54,9 +54,10 @@ class RunStatus(str, enum.Enum):
 RUN_STATUS_WORDS = status_words(
     running="",
     completed="complete success successful succeeded finished done",
-    partial_complete="partially_complete partial_completed partially_completed partial_success partial",
+    partial_complete="partially_complete partial_completed partially_completed partial_success partial "
+    "completed_with_errors completed_with_failures",
     failed="fail failure error errored timed_out timedout timeout time_out crashed",
-    cancelled="canceled aborted",
+    cancelled="canceled aborted stopped terminated",
 )
 
 
