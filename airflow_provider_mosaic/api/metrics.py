@@ -87,7 +87,7 @@ def report_to(find_metrics: Callable[[], Metrics]) -> None:
     """
     Report the metrics of this process.
 
-    :param find_metrics: Returns Airflow's metrics. Called for each metric, since a fork replaces them.
+    :param find_metrics: Returns Airflow's metrics. Called with each metric, so that nothing is imported before.
     """
     global _find_metrics
     _find_metrics = find_metrics
