@@ -146,7 +146,9 @@ def print_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_every_command_line_option_exists() -> None:
     known = set(re.findall(r'"(--[a-z-]+)"', Path(str(mosaic_emulator_command.__file__)).read_text(encoding="utf-8")))
-    # Of Airflow's commands.
+    known |= set(re.findall(r'"(--[a-z-]+)"', (PACKAGE / "cli" / "definition.py").read_text(encoding="utf-8")))
+    # Of Airflow's commands, and those that ours take from them.
+    known |= {"--output", "--verbose", "--yes"}
     known |= {"--conf", "--dry-run", "--reprocess-behavior", "--max-active-runs", "--bundle-name", "--include-deferred"}
     assert {name: pages for name, pages in OPTIONS.items() if name not in known} == {}
 
