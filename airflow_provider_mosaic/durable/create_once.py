@@ -299,6 +299,9 @@ class CreateOnce(ABC):
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 return SearchResult.SEARCH_AGAIN, ()
             raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
+        if lost is not None and lost.candidates:
+            # The response names ids: the item of another id belongs to another client.
+            candidates = [candidate for candidate in candidates if candidate.id in lost.candidates]
         siblings = Siblings()
         if candidates and self._siblings is not None:
             # Waiting siblings matter only if an earlier attempt sent the request: see Search.
