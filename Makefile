@@ -9,10 +9,10 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference docs format test-pair release-check dist clean
+.PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist sbom audit clean
 
-demo: environment          ## run the nightly pipeline on a real Airflow; KEEP=1 leaves it running
-	@$(BIN)/python -m dev.demo
+demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it
+	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(filter 0,$(KEEP)),--no-keep)
 
 test:                      ## lint, types, unit and end-to-end tests on the newest Airflow, with the time of each step
 	@for step in environment lint types unit e2e; do \
@@ -31,6 +31,9 @@ test-exhaustive: environment   ## test all combinations of which `make unit` tak
 
 test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs
 	$(BIN)/python -m pytest -q -m hostile
+
+test-browser: $(NOX)       ## drive the system's Chromium through the pages in a real Airflow; AIRFLOW=3.1; screenshots in .local/browser
+	$(NOX) -s "browser($(AIRFLOW))"
 
 test-floors: $(NOX)        ## test the API and its clients with the oldest dependencies that pyproject.toml allows
 	$(NOX) -s floors
@@ -99,14 +102,26 @@ constraints: $(NOX)        ## resolve constraints/*.in
 reference: environment     ## write docs/operators.md from the docstrings
 	$(BIN)/python -m dev.reference
 
-docs: $(NOX)               ## build the site in .local/site; a broken link is an error
+quick-start: $(NOX)        ## type the README's quick start in a new environment with the wheels; print the seconds: AIRFLOW=3.2
+	@$(NOX) -s "quick_start($(AIRFLOW))"
+
+docs: environment site     ## compare the pages with the code, and build the site
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+site: $(NOX)               ## build the site in .local/site; a broken link is an error
 	$(NOX) -s docs
 
 release-check:             ## check that TAG=v1.2.3 is the version of both distributions and the newest entry of the changelog
 	@$(PYTHON) -m dev.release check "$(TAG)"
 
-dist: $(NOX)               ## build both distributions in .local/dist; SOURCE_URL makes the links of the README absolute
+dist: $(NOX)               ## build both distributions in .local/dist, twice; SOURCE_URL makes the links of the README absolute
 	$(NOX) -s dist
 
+sbom: $(NOX)               ## list all that the wheels install: .local/sbom/sbom.json (CycloneDX), licenses.md
+	$(NOX) -s sbom
+
+audit: $(NOX)              ## look for advisories about what the wheels install; needs pypi.org
+	$(NOX) -s audit
+
 clean:
-	rm -rf .local/demo .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/dist dist build
+	rm -rf .local/browser .local/demo .local/quick-start .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/sbom .local/dist dist build

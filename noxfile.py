@@ -7,6 +7,7 @@ install the built wheels into a new environment, and run the tests from a copy o
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -53,7 +54,7 @@ COMPATIBILITY_PAIRS = [
 ]
 ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
 
-UNIT = "not airflow and not alone and not exhaustive"
+UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 #: Tests of what touches Airflow.
@@ -78,6 +79,7 @@ COMPATIBILITY_TESTS = (
 )
 REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_quick_start.py",
+    "tests/airflow/test_readme.py",
     "tests/airflow/test_connection_form.py",
     "tests/airflow/test_finished_runs.py",
 )
@@ -101,11 +103,11 @@ def install(session: nox.Session, *requirements: str, constraint: str, group: st
 
 
 def build_wheels(session: nox.Session) -> list[str]:
-    """Build the wheels of the provider and the emulator."""
+    """Build the wheels of the provider and the emulator, from their source distributions."""
     target = LOCAL / "wheels" / session.name
     shutil.rmtree(target, ignore_errors=True)
     for project in (ROOT, ROOT / "emulator"):
-        session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
+        session.run_install("uv", "build", "--quiet", "--out-dir", str(target), str(project), external=True)
     return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
 
 
@@ -116,6 +118,11 @@ def copy_checkout(session: nox.Session, *without: str) -> Path:
     ignored = shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *without)
     shutil.copytree(ROOT, copy, ignore=ignored)
     return copy
+
+
+def install_runtime(session: nox.Session) -> None:
+    """Install both wheels with nothing but their dependencies."""
+    session.install(*build_wheels(session), "--constraint", str(ROOT / "constraints" / f"airflow-{NEWEST}.txt"))
 
 
 def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
@@ -149,6 +156,14 @@ def dev(session: nox.Session, airflow: str) -> None:
 def extended(session: nox.Session, group: str) -> None:
     """Make the environment of the benchmarks (peers), or of `make distributed`."""
     install_editable(session, airflow=NEWEST, group=group)
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def browser(session: nox.Session, airflow: str) -> None:
+    """Drive the system's Chromium through the pages in a real Airflow."""
+    install_editable(session, airflow=airflow, group="browser")
+    pytest(session, "-m", "browser", *(session.posargs or ("tests/browser",)))
 
 
 @nox.session(python=PYTHON)
@@ -195,6 +210,15 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def quick_start(session: nox.Session, airflow: str) -> None:
+    """Type the README's quick start in a new environment, with pip."""
+    wheels = build_wheels(session)
+    session.install(*wheels[1:], "--constraint", f"constraints/airflow-{airflow}.txt")
+    session.run("python", "-m", "dev.quick_start", "--airflow", airflow, "--wheels", str(Path(wheels[0]).parent))
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
 def types(session: nox.Session) -> None:
     """Check the DAGs of the docs and the examples with mypy and pyright, against the built wheels."""
     wheels = build_wheels(session)
@@ -210,9 +234,38 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", *(session.posargs or ("build", "--clean")), env={"NO_MKDOCS_2_WARNING": "1"})
 
 
+@nox.session(python=PYTHON)
+def sbom(session: nox.Session) -> None:
+    """Write the bill of materials and the licenses of all that the two wheels install to .local/sbom."""
+    install_runtime(session)
+    target = LOCAL / "sbom"
+    target.mkdir(parents=True, exist_ok=True)
+    python = str(Path(session.bin) / "python")
+    bill = ("environment", python, "--output-reproducible", "--output-file", str(target / "sbom.json"))
+    session.run("uv", "tool", "run", "--from", "cyclonedx-bom", "cyclonedx-py", *bill, external=True)
+    licenses = ("--python", python, "--order", "license", "--format", "markdown", "--with-urls")
+    output = ("--output-file", str(target / "licenses.md"))
+    session.run("uv", "tool", "run", "pip-licenses", *licenses, *output, external=True)
+
+
+@nox.session(python=PYTHON)
+def audit(session: nox.Session) -> None:
+    """Fail if pypi.org has an advisory about a version that the two wheels install, or cannot be asked."""
+    install_runtime(session)
+    # They are not on the index before their release.
+    distributions = ("airflow-provider-mosaic", "airflow-provider-mosaic-emulator")
+    session.run("uv", "pip", "uninstall", *distributions, external=True)
+    [packages] = Path(session.virtualenv.location).glob("lib/python*/site-packages")
+    session.run("uv", "tool", "run", "pip-audit", "--path", str(packages), "--strict", external=True)
+
+
 @nox.session(venv_backend="none")
 def dist(session: nox.Session) -> None:
-    """Build what a release publishes in .local/dist. SOURCE_URL makes the links of the README absolute."""
+    """
+    Build what a release publishes in .local/dist, twice: both builds must be the same bytes.
+
+    SOURCE_URL makes the links of the README absolute.
+    """
     target = LOCAL / "dist"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -220,7 +273,15 @@ def dist(session: nox.Session) -> None:
     prepare = ("prepare", str(copy / "README.md"), str(target / "notes.md"))
     session.run(sys.executable, "-m", "dev.release", *prepare)
     for name, project in (("provider", copy), ("emulator", copy / "emulator")):
-        session.run("uv", "build", "--quiet", "--out-dir", str(target / name), str(project))
+        again = target / "again" / name
+        for folder in (target / name, again):
+            session.run("uv", "build", "--quiet", "--out-dir", str(folder), str(project))
+        for first, second in zip(sorted((target / name).iterdir()), sorted(again.iterdir()), strict=True):
+            if first.read_bytes() != second.read_bytes():
+                session.error(f"Two builds of {first.name} differ.")
+            if first.suffix in (".whl", ".gz"):
+                session.log(f"{hashlib.sha256(first.read_bytes()).hexdigest()}  {first.name}")
+    shutil.rmtree(target / "again")
 
 
 @nox.session(venv_backend="none")
@@ -236,7 +297,7 @@ def constraints(session: nox.Session) -> None:
             *("--output-file", f"constraints/{target}.txt"),
         )
 
-    groups = ("--group", "distributed", "--group", "peers", "--group", "types")
+    groups = ("--group", "browser", "--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
         resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)

@@ -11,13 +11,18 @@ awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is loo
                     in ``dag.test()``)
 a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
                     ``CommsDecoder`` (not in ``dag.test()``)
+separate metrics    ``airflow.sdk.observability`` (3.2)      ``airflow.stats`` is for tasks and triggerers
+provider commands   ``ProvidersManager`` collects them       ``python -m airflow_provider_mosaic`` instead of
+                    (3.2)                                    ``airflow mosaic``
 ==================  =======================================  ================================================
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 
@@ -88,6 +93,32 @@ def searches_database() -> bool:
     return in_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
 
 
+def search_database() -> None:
+    """Let Airflow search its database for connections in this process, as its own commands do."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+
+
+def has_provider_commands() -> bool:
+    """Return whether the ``airflow`` command has the commands of providers."""
+    from airflow.providers_manager import ProvidersManager
+
+    return hasattr(ProvidersManager, "cli_command_functions")
+
+
+def stats() -> Any:
+    """
+    Return Airflow's metrics of this process.
+
+    Since Airflow 3.2, tasks and the parts of Airflow have separate ones. A triggerer starts those of its own kind.
+    """
+    in_triggerer = "airflow.jobs.triggerer_job_runner" in sys.modules
+    try:
+        module = import_module("airflow.observability.stats" if in_triggerer else "airflow.sdk.observability.stats")
+    except ImportError:
+        module = import_module("airflow.stats")
+    return module.Stats
+
+
 class AssetStateStore(Protocol):
     """Saves JSON of an asset's watcher over restarts of the triggerer."""
 
@@ -104,21 +135,21 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
     return cast("AssetStateStore", store) if hasattr(store, "aget") else None
 
 
-def push_link_xcom(ti: Any, key: str, url: str) -> None:
+def push_database_xcom(ti: Any, key: str, value: Any) -> None:
     """
-    Push the URL of an operator link to Airflow's database.
+    Push an XCom to Airflow's database, for the API server: the URL of an operator link, or what a page shows.
 
-    Airflow's UI reads it there. A custom XCom backend would save only a reference.
+    A custom XCom backend would save only a reference.
     """
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.xcom import XCom
 
     if XCom is BaseXCom:
-        ti.xcom_push(key=key, value=url)
+        ti.xcom_push(key=key, value=value)
         return
     # As Airflow does at the end of each execution of a task.
     BaseXCom._set_xcom_in_db(
-        key=key, value=url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
     )
 
 
@@ -153,6 +184,55 @@ def read_variable(name: str) -> str | None:
     if response.error != ErrorType.VARIABLE_NOT_FOUND:
         raise AirflowRuntimeError(response)
     return None
+
+
+def has_lineage_readers() -> bool:
+    """
+    Return whether a plugin, such as that of OpenLineage, reads hook lineage.
+
+    Airflow's collector for the case that none does imports the hooks of all storage providers. A task has loaded the
+    plugins already, for their listeners.
+    """
+    try:
+        from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
+    except ImportError:  # Airflow 3.1
+        plugins: Any = import_module("airflow.plugins_manager")
+        plugins.initialize_hook_lineage_readers_plugins()
+        return bool(plugins.hook_lineage_reader_classes)
+    return bool(get_hook_lineage_readers_plugins())
+
+
+async def aread_variable(name: str) -> str | None:
+    """
+    Return an Airflow Variable as text, in a trigger; None if it does not exist.
+
+    No version has an asynchronous ``Variable.get``. Airflow's triggerer asks the secrets backends.
+
+    :raises Exception: It could not be read.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+
+    # Set in a triggerer only.
+    response = await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key=name))
+    if not isinstance(response, ErrorResponse):
+        return getattr(response, "value", None)
+    if response.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(response)
+    return None
+
+
+async def awrite_variable(name: str, value: str, description: str) -> None:
+    """
+    Create or replace an Airflow Variable, in a trigger.
+
+    :raises Exception: It could not be written.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import PutVariable
+
+    await task_runner.SUPERVISOR_COMMS.asend(PutVariable(key=name, value=value, description=description))
 
 
 def supervisor_comms() -> Any:

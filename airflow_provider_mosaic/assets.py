@@ -11,16 +11,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.options import EndStatus
 
-#: Seconds.
-_POLL_INTERVAL = 60.0
-
 
 def finished_runs(
     agent_id: str,
     *,
     status: Iterable[EndStatus] | EndStatus | None = None,
     mosaic_conn_id: str = "mosaic_default",
-    poll_interval: float | timedelta = _POLL_INTERVAL,
+    poll_interval: float | timedelta | None = None,
+    webhook: bool = False,
     name: str | None = None,
 ) -> Asset:
     """
@@ -36,8 +34,10 @@ def finished_runs(
     :param status: Report only runs with these final statuses: ``completed``, ``partial_complete``, ``failed``,
         ``cancelled``. Default: all.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
-    :param poll_interval: The pause between two polls, in seconds or as a timedelta. Two events are at least 30 seconds
-        apart.
+    :param poll_interval: The pause between two polls, in seconds or as a timedelta. Default: one minute; ten minutes
+        with ``webhook=True``. Two events are at least 30 seconds apart.
+    :param webhook: Whether to poll within seconds when Mosaic reports the end of a run to the webhook receiver in
+        Airflow. Runs whose webhooks are lost are found by the polls in between.
     :param name: The asset's name. Default: a name made from the other arguments. Use one name for one set of arguments:
         for two sets, Airflow keeps those of the DAG file that it parsed last.
     :raises MosaicValidationError: An argument is wrong.
@@ -45,18 +45,29 @@ def finished_runs(
     from airflow.sdk import Asset, AssetWatcher
 
     from airflow_provider_mosaic.api.arguments import optional_text
-    from airflow_provider_mosaic.triggers.finished_runs import MosaicRunFinishedTrigger
+    from airflow_provider_mosaic.triggers.finished_runs import (
+        POLL_INTERVAL,
+        WEBHOOK_POLL_INTERVAL,
+        MosaicRunFinishedTrigger,
+    )
 
     optional_text("name", name)
     trigger = MosaicRunFinishedTrigger(
-        agent_id=agent_id, status=status, mosaic_conn_id=mosaic_conn_id, poll_interval=poll_interval, asset_name=name
+        agent_id=agent_id,
+        status=status,
+        mosaic_conn_id=mosaic_conn_id,
+        poll_interval=poll_interval,
+        webhook=webhook,
+        asset_name=name,
     )
     if name is None:
         # Two DAG files that give one asset different triggers would replace each other's.
         parts = ["mosaic_finished_runs", trigger.agent_id, *(trigger.status or ())]
         if mosaic_conn_id != "mosaic_default":
             parts.append(mosaic_conn_id)
-        if trigger.poll_interval != _POLL_INTERVAL:
+        if trigger.webhook:
+            parts.append("webhook")
+        if trigger.poll_interval != (WEBHOOK_POLL_INTERVAL if trigger.webhook else POLL_INTERVAL):
             parts.append(f"every_{trigger.poll_interval:g}s")
         name = ".".join(parts)
     return Asset(name=name, watchers=[AssetWatcher(name="mosaic", trigger=trigger)])

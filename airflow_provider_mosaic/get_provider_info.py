@@ -34,6 +34,21 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "connection-types": [connection_type_info()],
+        "config": {
+            "mosaic": {
+                "description": "Options of the Mosaic provider.",
+                "options": {
+                    "webhooks": {
+                        "description": "Whether the API server receives the webhooks of Mosaic, for connections that "
+                        "have a webhook secret.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    }
+                },
+            }
+        },
         "hooks": modules("hooks.mosaic"),
         "operators": modules(
             "operators.runs",
@@ -51,4 +66,6 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_mosaic.links.MosaicAgentLink",
             "airflow_provider_mosaic.links.MosaicPostLink",
         ],
+        # Airflow reads it since version 3.2.
+        "cli": ["airflow_provider_mosaic.cli.definition.get_commands"],
     }

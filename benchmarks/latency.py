@@ -32,10 +32,9 @@ from pathlib import Path
 
 from goals import Row, report
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.airflow_rest import TaskInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
+from mosaic_emulator.local_airflow.rest import TaskInstance
 
 ROOT = Path(__file__).resolve().parents[1]
 #: As in the DAG file.

@@ -35,11 +35,11 @@ from pathlib import Path
 from typing import Any
 
 from goals import Row, report
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import Service, end, members, poll, tail
 from waits import stub_server
 
-from dev.airflow_instance import AirflowInstance
 from dev.paths import LOCAL
-from dev.processes import Service, end, members, poll, tail
 
 HERE = Path(__file__).resolve().parent
 DAG = "one_of_many"

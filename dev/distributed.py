@@ -21,13 +21,13 @@ from pathlib import Path
 from types import FrameType
 
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowFailedError
+from mosaic_emulator.local_airflow.processes import DeadlineExceededError, descendants, living, poll
 from mosaic_emulator.media import SAMPLE_VIDEO
 
-from dev.airflow_instance import AirflowFailedError
 from dev.distributed_engine import TRIGGERERS, WORKERS, DistributedAirflow
 from dev.metadata_reader import MetadataReader, RunningTask
 from dev.postgres import PostgresFailedError
-from dev.processes import DeadlineExceededError, descendants, living, poll
 from dev.redis import RedisFailedError
 from dev.soak_ledger import Findings, Pipeline, audit
 

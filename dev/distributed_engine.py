@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from dev.airflow_instance import AirflowFailedError, AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowFailedError, AirflowInstance
+from mosaic_emulator.local_airflow.processes import Service, members, poll, tail
+
 from dev.postgres import Postgres, PostgresMissingError
 from dev.postgres import programs as postgres_programs
-from dev.processes import Service, members, poll, tail
 from dev.redis import Redis, RedisMissingError
 from dev.redis import program as redis_program
 

@@ -1,29 +1,11 @@
-"""Create test recordings and inspect videos, with the ffmpeg of imageio-ffmpeg."""
+"""Inspect videos with the ffmpeg of imageio-ffmpeg."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """Content of a generated recording."""
-
-    name: str
-    picture: str
-    tone: int
-    seconds: float
-
-
-RECORDINGS = (
-    Recording(name="interview", picture="testsrc2", tone=330, seconds=6),
-    Recording(name="keynote", picture="smptehdbars", tone=440, seconds=7),
-    Recording(name="product-tour", picture="mandelbrot", tone=554, seconds=8),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,24 +32,6 @@ def _ffmpeg() -> str:
     import imageio_ffmpeg
 
     return str(imageio_ffmpeg.get_ffmpeg_exe())
-
-
-def make(folder: Path, recordings: Sequence[Recording] = RECORDINGS, *, size: str = "1280x720") -> list[Path]:
-    """Create the recordings as MP4 files in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for recording in recordings:
-        path = folder / f"{recording.name}.mp4"
-        command = [
-            *(_ffmpeg(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
-            *("-f", "lavfi", "-i", f"{recording.picture}=size={size}:rate=25"),
-            *("-f", "lavfi", "-i", f"sine=frequency={recording.tone}:sample_rate=48000"),
-            *("-t", str(recording.seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast"),
-            *("-c:a", "aac", "-movflags", "+faststart", str(path)),
-        ]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        paths.append(path)
-    return paths
 
 
 def inspect(path: Path) -> VideoInfo:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-from dev.processes import DeadlineExceededError, descendants, free_port, poll, tail
+from mosaic_emulator.local_airflow.processes import DeadlineExceededError, descendants, free_port, poll, tail
 
 S = TypeVar("S", bound="Server")
 

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowFailedError, AirflowInstance
+from mosaic_emulator.local_airflow.processes import living
+from mosaic_emulator.local_airflow.rest import RestError, TaskInstance
 from mosaic_emulator.media import SAMPLE_VIDEO
 
-from dev.airflow_instance import AirflowFailedError, AirflowInstance
-from dev.airflow_rest import RestError, TaskInstance
 from dev.fast_airflow import FAST_INTERVALS
-from dev.processes import living
 from dev.soak_ledger import Findings, Pipeline, audit, runs_by_recording
 
 ROOT = Path(__file__).resolve().parents[1]

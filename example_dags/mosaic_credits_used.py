@@ -1,8 +1,8 @@
 """
 ### Report the credits that were used
 
-It writes one JSON object a line for each tile of a day, ready for a warehouse, and returns the balance. The scheduled
-DAG runs report yesterday (in UTC); trigger the DAG with a `day` to report another one.
+It writes one JSON object a line for each tile of a day, ready for a warehouse, and returns the balance. A DAG run
+reports the day before it (in UTC), also when it is cleared later; trigger the DAG with a `day` to report another one.
 
 It starts no run; Mosaic documents no cost of reading. It uses the connection `mosaic_default` and the variable
 `mosaic_costs`: the folder, or object storage prefix, for the files.
@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, Variable, dag, task
-from pendulum import from_format, yesterday
+from pendulum import from_format, instance
 
 from airflow_provider_mosaic.hooks import MosaicHook
 
@@ -29,7 +29,9 @@ def mosaic_credits_used() -> None:
     @task
     def write_usage(**context: Any) -> str:
         chosen = context["params"]["day"]
-        day = from_format(chosen, "YYYY-MM-DD") if chosen else yesterday("UTC")
+        # A manual DAG run has no data interval; each DAG run has run_after.
+        due = instance(context["dag_run"].run_after).in_timezone("UTC")
+        day = from_format(chosen, "YYYY-MM-DD") if chosen else due.start_of("day").subtract(days=1)
         usage = MosaicHook().get_credits_usage(start_date=day, end_date=day.add(days=1).subtract(seconds=1))
         if usage.truncated:
             raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}. Request shorter periods.")

@@ -36,7 +36,7 @@ COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a 
     schedule="0 2 * * *",  # without a start_date, the first DAG run is for the next night
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    default_args={"retries": 2},
     tags=["mosaic"],
     doc_md=__doc__,
 )

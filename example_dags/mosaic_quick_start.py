@@ -5,7 +5,7 @@ Trigger the DAG with a `recording` (a path, an object storage URI like `s3://...
 edits it, and a folder for the `results`. The run costs credits. The DAG uses the connection `mosaic_default`.
 """
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -15,10 +15,13 @@ from airflow_provider_mosaic.operators import (
 
 
 @dag(
-    schedule=None,
     doc_md=__doc__,
     default_args={"retries": 2},
-    params={name: Param(type="string") for name in ("recording", "agent", "results")},
+    params={
+        "recording": "/tmp/talk.mp4",
+        "agent": "a0000000-0000-4000-8000-000000000001",  # the emulator's
+        "results": "/tmp/edited",
+    },
 )
 def mosaic_quick_start() -> None:
     video = MosaicUploadOperator(task_id="upload", source="{{ params.recording }}")

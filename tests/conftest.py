@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from attacks import ATTACKS, measured_attack
 
@@ -29,12 +30,18 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(HOME / "dags")
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow.db'}"
 
+# On a busy machine, a slow example is no failure. The examples are the same in each run.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True, database=None
+)
+hypothesis.settings.load_profile("tests")
+
 # For `dev`. Appended, so that the package is still imported from where it is installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 #: Files whose tests take minutes. They run beside the others, with an Airflow of their own process.
-LONG_FILES = frozenset({"test_finished_runs.py"})
+LONG_FILES = frozenset({"test_finished_runs.py", "test_webhooks.py"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

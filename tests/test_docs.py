@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import mosaic_emulator
 import pytest
+from mosaic_emulator import __main__ as mosaic_emulator_command
+from mosaic_emulator.settings import Settings
 
 import airflow_provider_mosaic
 from airflow_provider_mosaic import exceptions, operators, sensors, triggers
@@ -35,6 +41,24 @@ def blocks(language: str) -> list[tuple[str, str]]:
         for match in FENCE.finditer(text)
         if match[2] == language
     ]
+
+
+def find(pattern: str, *, in_code: bool = False) -> dict[str, set[str]]:
+    """Return what a pattern finds on the pages, with the names of the pages. ``in_code``: only in inline code."""
+    found: dict[str, set[str]] = {}
+    for page, text in TEXTS.items():
+        parts = re.findall(r"`([^`\n]+)`", FENCE.sub("", text)) if in_code else [text]
+        for match in (match for part in parts for match in re.finditer(pattern, part)):
+            found.setdefault(match[1], set()).add(page.name)
+    return found
+
+
+def parameters(*callables: Callable[..., Any]) -> set[str]:
+    return {name for each in callables for name in inspect.signature(each).parameters}
+
+
+def methods(kind: type) -> list[Callable[..., Any]]:
+    return [member for name, member in inspect.getmembers(kind, callable) if not name.startswith("_")]
 
 
 def anchors(text: str) -> set[str]:
@@ -79,10 +103,10 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 def test_every_named_make_target_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = {target for text in TEXTS.values() for target in re.findall(r"\bmake ([a-z][a-z\-]+)", text)}
+    # In code, not in sentences.
+    named = {each for text in TEXTS.values() for each in re.findall(r"(?m)(?:`|^)make ([a-z][a-z\-]+)", text)}
     targets = set(re.findall(r"^([a-z][a-z\-]*):", makefile, re.MULTILINE))
-    prose = {"a", "sure", "recordings"}
-    assert named - prose <= targets, f"not in the Makefile: {named - prose - targets}"
+    assert {"demo", "test"} <= named <= targets, f"not in the Makefile: {named - targets}"
 
 
 def test_every_operator_and_sensor_is_in_the_readme() -> None:
@@ -102,6 +126,61 @@ def test_every_named_class_exists() -> None:
     for page, text in TEXTS.items():
         named = set(re.findall(r"\bMosaic[A-Z]\w+", text))
         assert named <= known, f"{page.name} names classes that do not exist: {named - known}"
+
+
+OPTIONS = find(r"(?<![\w-])(--[a-z][a-z-]+)")
+VARIABLES = find(r"\b((?:MOSAIC|AIRFLOW)_[A-Z_]*[A-Z])\b")
+SECTIONS = find(r"^(\[\w+\] \w+)", in_code=True)
+ARGUMENTS = find(r"(?<![\w.\"'-])([a-z_]+)=(?![=&])", in_code=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def print_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    links = sum(len(LINK.findall(text)) for text in TEXTS.values())
+    code = sum(len(FENCE.findall(text)) for text in TEXTS.values())
+    options = len(OPTIONS) + len(VARIABLES) + len(SECTIONS) + len(ARGUMENTS)
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{len(PAGES)} pages: {links} links, {code} code blocks, {options} options and arguments")
+
+
+def test_every_command_line_option_exists() -> None:
+    known = set(re.findall(r'"(--[a-z-]+)"', Path(str(mosaic_emulator_command.__file__)).read_text(encoding="utf-8")))
+    # Of Airflow's commands.
+    known |= {"--conf", "--dry-run", "--reprocess-behavior", "--max-active-runs", "--bundle-name", "--include-deferred"}
+    assert {name: pages for name, pages in OPTIONS.items() if name not in known} == {}
+
+
+def test_every_environment_variable_is_read() -> None:
+    folders = (PACKAGE, Path(mosaic_emulator.__file__).parent, ROOT / "dev")
+    code = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    # The receiver of webhooks reads its own.
+    code += "".join(block for _, block in blocks("python"))
+    assert {name: pages for name, pages in VARIABLES.items() if name not in code} == {}
+
+
+def test_every_section_and_option_of_airflow_exists() -> None:
+    from airflow.configuration import conf
+
+    pairs = [match.groups() for name in SECTIONS if (match := re.fullmatch(r"\[(\w+)\] (\w+)", name))]
+    assert pairs
+    # Celery's sections come with its provider.
+    assert [pair for pair in pairs if not pair[0].startswith("celery") and not conf.has_option(*pair)] == []
+
+
+def test_every_argument_exists() -> None:
+    from airflow.sdk import DAG, Asset
+
+    from airflow_provider_mosaic.assets import finished_runs
+    from airflow_provider_mosaic.hooks import MosaicHook
+
+    kinds = [getattr(module, name) for module in (operators, sensors, triggers) for name in module.__all__]
+    bases = {base for kind in kinds for base in kind.__mro__}
+    known = parameters(*bases - {object}, DAG, Asset, finished_runs, MosaicHook, *methods(MosaicHook))
+    known |= parameters(mosaic_emulator.Emulator, *methods(mosaic_emulator.Emulator)) | set(Settings.model_fields)
+    # Of `xcom_pull`, requests and jsonschema.
+    known |= {"task_ids", "map_indexes", "key", "files", "schema"}
+    assert {name: pages for name, pages in ARGUMENTS.items() if name not in known} == {}
 
 
 def test_every_field_of_the_connection_is_on_its_page() -> None:

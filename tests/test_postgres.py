@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mosaic_emulator.local_airflow.processes import descendants
 
 from dev import postgres
 from dev.postgres import Postgres, PostgresFailedError, PostgresMissingError, programs
-from dev.processes import descendants
 
 ROOT = Path(__file__).resolve().parents[1]
 

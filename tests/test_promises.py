@@ -16,6 +16,7 @@ CANCELLING = "operators/test_run_cancelling.py"
 EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
 OUTAGES = "operators/test_airflow_outages.py"
+LATE = "operators/test_late_resumes.py"
 
 #: By the first words of a row; a part of a test's parameter in brackets must be found in its module.
 TIMEOUTS = {
@@ -69,7 +70,7 @@ TIMEOUTS = {
     ],
     "the trigger's limit": [
         f"{CANCELLING}::test_trigger_timeout_cancels_the_run_before_the_task_fails",
-        f"{OUTAGES}::test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended",
+        f"{LATE}::test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended",
         f"{EXITS}::test_exit_cancels_the_run[Airflow's limit on the trigger]",
     ],
     "a sensor's `timeout`": [
@@ -174,8 +175,8 @@ STATEMENTS = {
         f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed, cancel_on_kill=False]",
     ],
     "reads the run or the post once more before it acts on a timeout": [
-        f"{OUTAGES}::test_run_that_ended_while_the_task_was_queued_is_taken",
-        f"{OUTAGES}::test_post_that_was_published_while_the_task_was_queued_is_taken",
+        f"{LATE}::test_run_that_ended_while_the_task_was_queued_is_taken",
+        f"{LATE}::test_post_that_was_published_while_the_task_was_queued_is_taken",
         "sensors/test_airflow_outages.py::test_item_that_ended_while_the_sensor_was_queued_is_taken",
     ],
     "When a user clears a task, it starts a new run": [

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mosaic_emulator.local_airflow.processes import descendants, living, poll
 
-from dev.processes import descendants, living, poll
 from dev.servers import Server, ServerFailedError, ServerMissingError
 
 

@@ -56,11 +56,7 @@ class AgentsByName:
         return (choose or self.raise_ambiguous)(ids)
 
     def raise_ambiguous(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
-        """
-        Raise because several agents have the name.
-
-        :param more: Further ways to solve it, one sentence each.
-        """
+        """Raise because several agents have the name."""
         why = "several agents have this name. Give the agent_id of one:"
         raise_invalid("definition.name", self._name, why, items=ids, to_do=more)
 
@@ -70,8 +66,6 @@ class AgentsByName:
 
         If both were created in the same second, the ids decide. Both creators must see both agents, so this waits for
         two seconds. If the list lags longer, both agents stay, and the next apply by this name fails and lists them.
-
-        :raises MosaicConflictError: An older agent has the same name.
         """
         time.sleep(_DUPLICATE_DELAY)
         try:

@@ -42,7 +42,6 @@ class AppliedAgent:
 
     :param agent_id: The agent. None in a dry run of an agent that does not exist yet.
     :param created: Whether the agent was created, or would be.
-    :param operations: Number of operations on the graph.
     :param changes: All changes as text, one line each, including those of the name and the description.
     :param node_ids: Node ids by key. In a dry run, nodes that would be created are missing.
     :param unknown: Kept nodes that are not in the definition, as text.
@@ -71,11 +70,7 @@ class ApplyOptions:
 
     @classmethod
     def validated(cls, definition: Any, *, agent_id: Any, unknown_nodes: Any, dry_run: Any) -> ApplyOptions:
-        """
-        Validate the arguments.
-
-        :raises MosaicValidationError: An argument is wrong. For the definition, the message lists every error.
-        """
+        """Validate the arguments."""
         for name, value in (("agent_id", agent_id), ("unknown_nodes", unknown_nodes), ("dry_run", dry_run)):
             APPLY_AGENT[name](name, value)
         validated = validate_definition(definition)
@@ -84,11 +79,7 @@ class ApplyOptions:
 
 
 class AgentApply:
-    """
-    One apply of a definition.
-
-    :param workspace_id: The workspace of a new agent.
-    """
+    """One apply of a definition."""
 
     def __init__(self, client: ApiClient, options: ApplyOptions, *, workspace_id: str | None) -> None:
         self._client = client

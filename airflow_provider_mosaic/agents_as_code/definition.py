@@ -31,7 +31,6 @@ class DefinedNode:
     """
     A node of a definition.
 
-    :param key: Its name in the definition.
     :param tile: Its node type, by name or id.
     :param params: The params that the definition sets. The node may have others.
     :param node_id: The node of the agent, if the definition names it.
@@ -48,7 +47,6 @@ class AgentDefinition:
     """
     A validated definition. What is None stays as it is in the agent.
 
-    :param nodes: The nodes, in order.
     :param connections: Pairs of keys: source and target.
     :param visibility: ``public`` or ``private``.
     """
@@ -73,7 +71,6 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
     Return a definition as data, or raise.
 
     :param value: An object, or JSON text.
-    :param name: The argument, for the error.
     :raises MosaicValidationError: The definition is wrong. The message lists every error.
     """
     raw = validate_mapping(name, value)
@@ -102,11 +99,7 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
 
 
 def find_cycles(connections: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
-    """
-    Yield cycles until removing the first connection of each leaves none. A node's connection to itself is skipped.
-
-    :param connections: Pairs of source and target.
-    """
+    """Yield cycles until removing the first connection of each leaves none. Skip connections to the node itself."""
     left = {(source, target) for source, target in connections if source != target}
     while True:
         sorter: TopologicalSorter[str] = TopologicalSorter()

@@ -100,7 +100,6 @@ def read_definition_text(text: str, *, name: str) -> Any:
     Parse the text of a definition. The result is not validated.
 
     :param text: YAML or JSON.
-    :param name: The file, for the error.
     :raises MosaicValidationError: The text cannot be parsed, or has duplicate keys.
     """
     if len(text) > _MAX_TEXT:
@@ -134,11 +133,7 @@ def _object(pairs: list[tuple[str, Any]], duplicates: list[tuple[str, int]]) -> 
 
 
 def definition_yaml(definition: Mapping[str, Any]) -> str:
-    """
-    Return a definition as YAML, in its own order.
-
-    :param definition: A definition, for example from :meth:`MosaicHook.export_agent`.
-    """
+    """Return a definition as YAML, in its own order."""
     rows = [_InlineList(chain) for chain in definition.get("connections", ())]
     data = {**definition, "connections": rows}
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -25,11 +25,9 @@ class AgentPlan:
     """
     The changes that an agent needs.
 
-    :param metadata: New values of its name, description and visibility.
     :param operations: The operations on its graph, in order. The ``temp_ref_id`` of a new node is its key.
     :param node_ids: Ids of its existing nodes, by key.
     :param changes: The changes as text, one line each.
-    :param unknown: Nodes that are not in the definition, as text.
     """
 
     metadata: Mapping[str, str]
@@ -55,7 +53,6 @@ def plan_changes(
     """
     Plan the changes that make an agent match its definition.
 
-    :param type_ids: Ids of the node types, by key.
     :param graph: The agent. None for an agent that does not exist yet.
     :param remove_unknown: Whether to delete nodes that are not in the definition.
     :param known: Node ids by key, from an earlier plan and the response to its operations.
@@ -98,12 +95,7 @@ def plan_changes(
 
 
 def differs(defined: Any, existing: Any) -> bool:
-    """
-    Return whether a param must change. Further entries of an object do not count, and null equals a missing param.
-
-    :param defined: The value in the definition.
-    :param existing: The value in the agent.
-    """
+    """Return whether a param must change. Other entries of an object do not count, and null equals a missing param."""
     if defined is None:
         return existing is not None and existing is not _MISSING
     if isinstance(defined, Mapping) and isinstance(existing, Mapping):

@@ -15,7 +15,6 @@ def define_agent(graph: AgentGraph, types: NodeTypes, *, node_ids: bool = False)
     """
     Return the definition of an agent. Its nodes are in topological order.
 
-    :param types: The node types of Mosaic.
     :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
     """
     nodes = _sort_nodes(graph)

@@ -18,12 +18,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """
-    The nodes and connections of a definition or of an agent.
-
-    :param types: The type of each node.
-    :param connections: Pairs of source and target.
-    """
+    """The nodes and connections of a definition or of an agent."""
 
     types: Mapping[str, str]
     connections: Iterable[tuple[str, str]]

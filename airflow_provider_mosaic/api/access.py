@@ -33,6 +33,7 @@ MOST_REDIRECTS = 5
 _LONGEST_TIMEOUT = 86_400.0
 # Libraries disagree about any other character: for "evil\@host", urlsplit returns host, and urllib3 connects to evil.
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+_MOTION = "Mosaic Motion (api.motion.so), another product. Nothing was sent there"
 _REDIRECTS_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -66,6 +67,10 @@ class Access:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise MosaicValidationError(
                 "The API key of the connection has invalid characters. Set it again, without spaces."
+            )
+        if key.startswith("motion_"):
+            raise MosaicValidationError(
+                f"The API key of the connection is one of {_MOTION}. Set a key of the Mosaic API (mk_...)."
             )
         object.__setattr__(self, "api_key", key)
         remember(key)
@@ -123,8 +128,6 @@ def redirected(method: str, url: str, response: Response) -> str | None:
 
     Only redirects to the same host are followed. Of the target, only path and query are used. A request with effects
     follows only 307 and 308, which guarantee that nothing was done and that method and body stay the same.
-
-    :param url: URL that sent the response.
     """
     target = _redirect_target(url, response)
     if target is None:
@@ -138,11 +141,7 @@ def redirected(method: str, url: str, response: Response) -> str | None:
 
 
 def why_not_followed(method: str, url: str, response: Response) -> str:
-    """
-    Return why a redirect to the same host is not followed, and what to do; empty for other responses.
-
-    :param url: URL that sent the response.
-    """
+    """Return why a redirect to the same host is not followed, and what to do; empty for other responses."""
     target = _redirect_target(url, response)
     if target is None:
         return ""
@@ -201,6 +200,8 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
         )
     if not text.isprintable() or " " in text:
         raise_invalid("host", value, "it has spaces in it.")
+    if re.match(r"(?:\w+://)?api\.motion\.so\b", text, re.IGNORECASE):
+        raise_invalid("host", value, f"it is the address of {_MOTION}. Write {DEFAULT_BASE_URL}.")
     if "://" not in text:
         raise_invalid("host", value, f"it has no scheme: write {_with_scheme(text)}.")
     try:

@@ -15,11 +15,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 from urllib.parse import urlsplit
+
+#: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
+Validator = Callable[[str, Any], Any]
 
 #: Characters. Ids in Mosaic's documentation have at most 40.
 _LONGEST_ID = 500
@@ -39,8 +42,6 @@ def raise_invalid(
 
     :param value: The invalid value. The message shows links in it without their query.
     :param why: Sentences that follow the value: what is wrong, and what to do.
-    :param items: Choices, one a line.
-    :param to_do: Alternatives, one text each.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
@@ -72,11 +73,7 @@ def representation(value: object) -> str:
 
 
 def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
-    """
-    Return an id that is one segment of a path without escaping.
-
-    :param or_link: Whether a URL is accepted too, as for a YouTube channel.
-    """
+    """Return an id that is one segment of a path without escaping."""
     text = validate_name(name, value, or_link=or_link)
     if or_link and "://" in text:
         return validate_url(name, text)
@@ -88,11 +85,7 @@ def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
 
 
 def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
-    """
-    Return a text without spaces: an id, or a name such as that of a connection. It may not fit into a path.
-
-    :param or_link: Whether a URL is accepted too.
-    """
+    """Return a text without spaces: an id, or a name such as that of a connection. It may not fit into a path."""
     if not isinstance(value, str):
         raise_invalid(name, value, f"it must be an id as text, {not_text(value)}")
     if not value.strip() or value.strip().lower() in ("none", "null"):
@@ -108,11 +101,6 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     return value
 
 
-def optional_id(name: str, value: object) -> str | None:
-    """Return an id that :func:`validate_id` accepts, or None."""
-    return None if value is None else validate_id(name, value)
-
-
 def optional_text(name: str, value: object) -> str | None:
     """Return a text that is not blank, or None."""
     if value is None:
@@ -120,14 +108,6 @@ def optional_text(name: str, value: object) -> str | None:
     if not validate_text(name, value).strip():
         raise_invalid(name, value, "it is empty. Leave the argument out instead.")
     return str(value)
-
-
-def joined_statuses(value: object) -> str | None:
-    """Return statuses as a filter of a list: separated by commas. Undocumented statuses are accepted."""
-    if value is None:
-        return None
-    statuses = [value] if isinstance(value, str) else validate_list("status", value)
-    return ",".join(optional_text("status", status) or "" for status in statuses)
 
 
 def validate_list(name: str, value: object) -> list[Any]:
@@ -149,16 +129,6 @@ def validate_list(name: str, value: object) -> list[Any]:
     if not items:
         raise_invalid(name, items, "it is empty. Leave it out, or check the upstream task that returned it.")
     return items
-
-
-def validate_ids(name: str, value: object) -> list[str]:
-    """Return a list of ids that :func:`validate_id` accepts."""
-    return [validate_id(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
-
-
-def validate_urls(name: str, value: object) -> list[str]:
-    """Return a list of URLs that :func:`validate_url` accepts."""
-    return [validate_url(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:
@@ -243,11 +213,6 @@ def validate_datetime(name: str, value: object) -> datetime:
         raise_invalid(name, value, "its offset from UTC is a day or more.")
 
 
-def optional_moment(name: str, value: object) -> str | None:
-    """Return a time that :func:`validate_datetime` accepts in the API's format, or None."""
-    return None if value is None else stamp(validate_datetime(name, value))
-
-
 def stamp(moment: datetime) -> str:
     """Return a time in the API's format: UTC, whole seconds, ``Z``."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -294,11 +259,7 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
 
 
 def suggestion(value: object, choices: Iterable[str], *, alike: float = _SIMILARITY) -> str:
-    """
-    Return " Did you mean ...?" with the most similar choice; an empty text if none is similar.
-
-    :param alike: Least similarity, from 0 to 1.
-    """
+    """Return " Did you mean ...?" with the most similar choice; an empty text if none is similar."""
     import difflib
 
     word = value.strip().lower()[:100] if isinstance(value, str) else ""
@@ -343,6 +304,47 @@ def uri_scheme(text: str) -> str:
     """Return the scheme of a URI in lower case; an empty text for a path."""
     scheme, separator, _ = text.partition("://")
     return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
+
+
+# Validators that combine others
+
+
+class ListOf:
+    """
+    The validator of a list. It returns the validated items.
+
+    :param item: The validator of an item. A list in a DAG file may mix constants and templates: its constants are
+        validated one by one at parse time.
+    :param optional: Whether None is accepted.
+    """
+
+    def __init__(self, item: Validator, *, optional: bool = False) -> None:
+        self.item = item
+        self._optional = optional
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """Return the validated items of a list, or of a text or collection that stands for one."""
+        if value is None and self._optional:
+            return None
+        return [self.item(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
+
+
+def one_of(choices: Any) -> Validator:
+    """Return the validator of an option with the choices of a ``Literal``."""
+    words: tuple[str, ...] = get_args(choices)
+    return lambda name, value: validate_choice(name, value, words)
+
+
+def optional(validator: Validator) -> Validator:
+    """Return a validator that accepts None too."""
+    if isinstance(validator, ListOf):
+        return ListOf(validator.item, optional=True)
+    return lambda name, value: None if value is None else validator(name, value)
+
+
+def validated_values(validators: Mapping[str, Validator], **values: Any) -> dict[str, Any]:
+    """Return the values that are not None, validated, by their names."""
+    return {name: validators[name](name, value) for name, value in values.items() if value is not None}
 
 
 def _literal(text: str) -> object:

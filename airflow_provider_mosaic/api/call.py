@@ -112,9 +112,7 @@ class Call(Generic[T]):
         """
         Return the result in the response.
 
-        :param secrets: Strings that no message may contain.
         :param why_not_followed: Why a redirect to the same host was not followed; empty for other redirects.
-        :raises MosaicError: The response is an error, refuses the request, or can't be read.
         """
         request: dict[str, Any] = {"description": self.description, "method": self.method, "path": self.path}
         if not response.ok:
@@ -166,7 +164,7 @@ class Call(Generic[T]):
             method=self.method,
             path=self.path,
             detail=error.detail,
-            candidates=error.candidates if isinstance(error, MosaicResponseError) else (),
+            candidates=error.candidates,
             accepted=error.accepted,
         )
 

@@ -50,7 +50,6 @@ def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], flo
     servers. Reading can stop at a run that is ten seconds older than the newest: all runs of its age exist already.
 
     :param runs: The agent's runs since shortly before the start, as an iterator that reads pages as needed.
-    :param most: Most runs to read.
     :returns: The ids, and the ``started_at`` (in seconds since the epoch) up to which all other runs exist too; None
         instead of that time if the ids are complete. None if there are too many runs.
     """
@@ -81,8 +80,6 @@ def run_candidates(
 
     A run with an undocumented ``triggered_by`` is a partial match: it is not adopted, and no new run is started.
 
-    :param runs: The agent's runs since shortly before the request.
-    :param before: Ids of runs that existed before the request.
     :param before_until: Runs that were started until then existed too; in seconds since the epoch, by Mosaic's clock.
     """
     return [
@@ -199,8 +196,6 @@ def post_candidates(
     ours are left out. A field that the list does not show counts as a match. A field that differs in a way in which
     Mosaic may show our own post makes a partial match: the post is not adopted, and no new post is sent.
 
-    :param posts: The newest posts.
-    :param body: The body of the request.
     :param before: Ids of posts that existed before the request; None if they are not known.
     :param since: Earliest time of the request, in seconds since the epoch, by our clock.
     """

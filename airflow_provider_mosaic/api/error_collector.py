@@ -24,7 +24,6 @@ class ErrorCollector:
         """
         Record an error.
 
-        :param path: Where in the argument the value is.
         :param why: What is wrong and what to do. It follows the value in the message.
         :param unknown: An unknown name. The message suggests similar names of ``known``.
         """
@@ -37,12 +36,7 @@ class ErrorCollector:
         self._lines.append(redact(f"{path}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
 
     def raise_any(self, name: str) -> None:
-        """
-        Raise if there are errors.
-
-        :param name: The argument.
-        :raises MosaicValidationError: There are errors.
-        """
+        """Raise if there are errors."""
         if self._lines:
             count = f"{self._count} errors" if self._count > 1 else "an error"
             more = self._count - len(self._lines)

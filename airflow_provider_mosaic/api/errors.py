@@ -35,6 +35,7 @@ class MosaicError(Exception):
     :param effect_unknown: Whether the server may have carried out the request.
     :param accepted: Whether a status of success came, although the rest of the response is missing or can't be used.
     :param retry_after: Seconds that the server asked to wait.
+    :param candidates: Ids of what the request may have created.
     """
 
     #: Whether a retry may succeed.
@@ -57,6 +58,7 @@ class MosaicError(Exception):
         effect_unknown: bool | None = None,
         accepted: bool = False,
         retry_after: float | None = None,
+        candidates: Sequence[str] = (),
     ) -> None:
         super().__init__()
         #: What happened, with the id.
@@ -70,6 +72,7 @@ class MosaicError(Exception):
         self.detail = detail
         self.accepted = accepted
         self.retry_after = retry_after
+        self.candidates = tuple(candidates)
         if transient is not None:
             self.transient = transient
         if effect_unknown is not None:
@@ -154,17 +157,9 @@ class MosaicTransportError(MosaicError):
 
 
 class MosaicResponseError(MosaicError):
-    """
-    The response can't be used: not JSON, incomplete, without a required field, or contradicting itself.
-
-    :param candidates: Ids in the response that may be those of what the request created.
-    """
+    """The response can't be used: not JSON, incomplete, without a required field, or contradicting itself."""
 
     effect_unknown = True
-
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.candidates = tuple(candidates)
 
 
 class MosaicAmbiguousOutcomeError(MosaicError):
@@ -172,15 +167,9 @@ class MosaicAmbiguousOutcomeError(MosaicError):
     It is unknown whether a request with effects (a run, a post) was carried out, and the lists do not show it.
 
     It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
-
-    :param candidates: Ids of runs or posts that the request may have created.
     """
 
     effect_unknown = True
-
-    def __init__(self, message: str, *, candidates: Sequence[str] = (), **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.candidates = tuple(candidates)
 
 
 class MosaicRunFailedError(MosaicError):

@@ -46,70 +46,61 @@ MEDIA_TYPES: dict[AssetType, dict[str, str]] = {
     },
 }
 
-#: Further suffixes. They are not read from the machine, so that a retry on another worker finds the same.
+#: Further media types with their suffixes. They are not read from the machine, so that a retry on another worker finds
+#: the same.
 _MORE = {
-    ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg",
-    ".ts": "video/mp2t",
-    ".mts": "video/mp2t",
-    ".m2ts": "video/mp2t",
-    ".mxf": "application/mxf",
-    ".wmv": "video/x-ms-wmv",
-    ".flv": "video/x-flv",
-    ".ogv": "video/ogg",
-    ".3gp": "video/3gpp",
-    ".3g2": "video/3gpp2",
-    ".aiff": "audio/aiff",
-    ".aif": "audio/aiff",
-    ".wma": "audio/x-ms-wma",
-    ".amr": "audio/amr",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".avif": "image/avif",
-    ".bmp": "image/bmp",
-    ".tiff": "image/tiff",
-    ".tif": "image/tiff",
-    ".zip": "application/zip",
-    ".json": "application/json",
-    ".xml": "application/xml",
-    ".pdf": "application/pdf",
-    ".srt": "application/x-subrip",
-    ".vtt": "text/vtt",
+    "video/mpeg": ".mpg .mpeg",
+    "video/mp2t": ".ts .mts .m2ts",
+    "application/mxf": ".mxf",
+    "video/x-ms-wmv": ".wmv",
+    "video/x-flv": ".flv",
+    "video/ogg": ".ogv",
+    "video/3gpp": ".3gp",
+    "video/3gpp2": ".3g2",
+    "audio/aiff": ".aiff .aif",
+    "audio/x-ms-wma": ".wma",
+    "audio/amr": ".amr",
+    "image/heic": ".heic",
+    "image/heif": ".heif",
+    "image/avif": ".avif",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff .tif",
+    "application/zip": ".zip",
+    "application/json": ".json",
+    "application/xml": ".xml",
+    "application/pdf": ".pdf",
+    "application/x-subrip": ".srt",
+    "text/vtt": ".vtt",
 }
+#: Other names of media types, by suffix.
 _ALIASES = {
-    "application/mp4": ".mp4",
-    "application/x-matroska": ".mkv",
-    "application/ogg": ".ogg",
-    "application/x-zip-compressed": ".zip",
-    "audio/aacp": ".aac",
-    "audio/m4a": ".m4a",
-    "audio/mp3": ".mp3",
-    "audio/vnd.wave": ".wav",
-    "audio/wave": ".wav",
-    "audio/webm": ".webm",
-    "audio/x-aac": ".aac",
-    "audio/x-aiff": ".aiff",
-    "audio/x-flac": ".flac",
-    "audio/x-m4a": ".m4a",
-    "audio/x-mp3": ".mp3",
-    "audio/x-wav": ".wav",
-    "image/jpg": ".jpg",
-    "image/pjpeg": ".jpg",
-    "image/x-png": ".png",
-    "text/xml": ".xml",
-    "video/avi": ".avi",
-    "video/m4v": ".m4v",
-    "video/x-mpeg": ".mpg",
-    "video/matroska": ".mkv",
-    "video/msvideo": ".avi",
-    "video/vnd.avi": ".avi",
+    ".aac": "audio/aacp audio/x-aac",
+    ".aiff": "audio/x-aiff",
+    ".avi": "video/avi video/msvideo video/vnd.avi",
+    ".flac": "audio/x-flac",
+    ".jpg": "image/jpg image/pjpeg",
+    ".m4a": "audio/m4a audio/x-m4a",
+    ".m4v": "video/m4v",
+    ".mkv": "application/x-matroska video/matroska",
+    ".mp3": "audio/mp3 audio/x-mp3",
+    ".mp4": "application/mp4",
+    ".mpg": "video/x-mpeg",
+    ".ogg": "application/ogg",
+    ".png": "image/x-png",
+    ".wav": "audio/vnd.wave audio/wave audio/x-wav",
+    ".webm": "audio/webm",
+    ".xml": "text/xml",
+    ".zip": "application/x-zip-compressed",
 }
-_TYPES = {suffix: media for kind in MEDIA_TYPES.values() for suffix, media in kind.items()} | _MORE
-_SUFFIXES = {media: suffix for suffix, media in reversed(_TYPES.items())} | _ALIASES
-_KIND_OF_SUFFIX = {
-    **{suffix: media.partition("/")[0] for suffix, media in _TYPES.items()},
-    ".mxf": "video",
+_TYPES = {
+    **{suffix: media for kind in MEDIA_TYPES.values() for suffix, media in kind.items()},
+    **{suffix: media for media, suffixes in _MORE.items() for suffix in suffixes.split()},
 }
+_SUFFIXES = {
+    **{media: suffix for suffix, media in reversed(_TYPES.items())},
+    **{media: suffix for suffix, names in _ALIASES.items() for media in names.split()},
+}
+_KIND_OF_SUFFIX = {suffix: media.partition("/")[0] for suffix, media in _TYPES.items()} | {".mxf": "video"}
 _PLAYLISTS = frozenset(
     {
         "application/vnd.apple.mpegurl", "application/x-mpegurl", "application/mpegurl", "audio/mpegurl",
@@ -127,7 +118,6 @@ def media_type_of(name: str, asset_type: AssetType | None = None) -> tuple[Asset
     """
     Return the asset type and the media type of a file.
 
-    :param asset_type: Default: guessed from the suffix.
     :raises MosaicValidationError: There is no ``asset_type``, and Mosaic does not document the suffix.
     """
     suffix = PurePosixPath(name.replace("\\", "/")).suffix.lower()
@@ -166,7 +156,6 @@ def suffix_for(media_type: str, names: Iterable[str]) -> str:
 
     The media type decides. If its suffix is unknown, the first name with a known suffix of that kind decides.
 
-    :param media_type: In lower case, without parameters.
     :param names: Names of the file, the most reliable first.
     """
     known = suffix_of_type(media_type)
@@ -184,7 +173,6 @@ def is_playlist(media_type: str, names: Iterable[str]) -> bool:
     """
     Return whether a file is a playlist (HLS, DASH) instead of a video.
 
-    :param media_type: In lower case, without parameters.
     :param names: Names of the file. They decide if the media type says nothing.
     """
     vague = media_type in _VAGUE or media_type.endswith("/xml")

@@ -320,11 +320,7 @@ def id_in(data: Any, *keys: str) -> str:
 
 
 def text_in(data: Any, *keys: str) -> str:
-    """
-    Return the first of ``keys`` that holds a text; an integer is converted.
-
-    :raises InvalidResponse: No field holds a text. The message names the first key.
-    """
+    """Return the first of ``keys`` that holds a text; an integer is converted."""
     body = object_in(data)
     for key in keys:
         value = body.get(key)

@@ -13,7 +13,11 @@ from string import Formatter
 from typing import Any, Literal, get_args
 
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
+    Validator,
     not_text,
+    one_of,
+    optional,
     raise_invalid,
     suggestion,
     uri_scheme,
@@ -31,7 +35,6 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
-from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
 #: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]
@@ -48,6 +51,8 @@ Platform = Literal["x", "linkedin", "instagram", "facebook", "tiktok", "youtube"
 EndStatus = Literal["completed", "partial_complete", "failed", "cancelled"]
 
 DEFINITION_SUFFIXES = (".yaml", ".yml", ".json")
+#: The ``callback_url`` that stands for the webhook receiver inside Airflow.
+AIRFLOW_CALLBACK = "airflow"
 #: The ``callback_url`` that keeps the present one.
 KEEP_CALLBACK = "unchanged"
 # A format such as ">12" or "03d" is fine.
@@ -57,11 +62,7 @@ _TYPO_SIMILARITY = 0.75
 
 
 def validate_platform(name: str, value: Any) -> str:
-    """
-    Return a platform in lower case. A platform that Mosaic does not document is accepted.
-
-    :raises MosaicValidationError: It is not text, or looks like a typo of a documented platform.
-    """
+    """Return a platform in lower case. A platform that Mosaic does not document is accepted."""
     platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
     hint = "" if platform in platforms else suggestion(platform, platforms, alike=_TYPO_SIMILARITY)
@@ -80,11 +81,7 @@ def validate_profile_name(name: str, value: Any) -> str:
 
 
 def validate_destination(name: str, value: Any) -> str:
-    """
-    Return a directory, or a URI of object storage, as text.
-
-    :raises MosaicValidationError: It is neither, or an HTTP(S) URL.
-    """
+    """Return a directory, or a URI of object storage, as text."""
     text = validate_path(name, value)
     if uri_scheme(text) in ("http", "https"):
         raise_invalid(name, text, "files can't be written to an HTTP(S) URL; give a path or s3://... .")
@@ -92,11 +89,7 @@ def validate_destination(name: str, value: Any) -> str:
 
 
 def validate_filename(name: str, value: Any) -> str:
-    """
-    Return a template of file names.
-
-    :raises MosaicValidationError: It does not give the name of a file below a directory.
-    """
+    """Return a template of file names."""
     format_filename(name, value, output_id="0" * 8, run_id="0" * 8, index=0, part="video", suffix=".mp4")
     return str(value)
 
@@ -106,7 +99,6 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
     Return the name of a file, which may contain directories.
 
     :param fields: ``output_id``, ``run_id``, ``index``, ``part`` and ``suffix``.
-    :raises MosaicValidationError: It is not the name of a file below a directory.
     """
     try:
         for _, field, spec, _ in Formatter().parse(template):
@@ -132,9 +124,14 @@ def validate_callback(name: str, value: Any) -> str:
     return validate_url(name, value, secure=True)
 
 
+def validate_task_callback(name: str, value: Any) -> str:
+    """Return the URL of a webhook receiver, or ``airflow`` for the one inside Airflow."""
+    return AIRFLOW_CALLBACK if value == AIRFLOW_CALLBACK else validate_callback(name, value)
+
+
 def validate_trigger_callback(name: str, value: Any) -> str | None:
-    """Return the URL of a webhook receiver, None to remove it, or ``unchanged`` to keep it."""
-    return value if value is None or value == KEEP_CALLBACK else validate_callback(name, value)
+    """Return what :func:`validate_task_callback` returns, None to remove the URL, or ``unchanged`` to keep it."""
+    return value if value is None or value == KEEP_CALLBACK else validate_task_callback(name, value)
 
 
 def validate_channel(name: str, value: Any) -> str:
@@ -165,12 +162,8 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
     return options
 
 
-def validate_definition(name: str, value: Any) -> Any:
-    """
-    Return the definition of an agent: an object, JSON text, or the path of a file. Its content is not validated here.
-
-    :raises MosaicValidationError: It is none of them.
-    """
+def validate_definition_source(name: str, value: Any) -> Any:
+    """Return the definition of an agent: an object, JSON text, or a path. Its content is not validated here."""
     if is_definition_itself(value):
         return validate_mapping(name, value)
     validate_definition_suffix(name, value)
@@ -232,11 +225,7 @@ def validate_post_has_content(text: str, *, has_media: bool) -> None:
 
 
 def validate_avatar_sources(sources: Mapping[str, Any]) -> None:
-    """
-    Raise MosaicValidationError unless an avatar profile has a video, or an image and audio, each given once.
-
-    :param sources: The sources by ``video_url``, ``video_id`` and so on.
-    """
+    """Raise MosaicValidationError unless an avatar profile has a video, or an image and audio, each given once."""
     given = set()
     for kind in ("video", "image", "audio"):
         url, asset_id = sources.get(f"{kind}_url"), sources.get(f"{kind}_id")
@@ -253,7 +242,6 @@ def validate_file_kind(source: str, asset_type: Any) -> None:
     Raise MosaicValidationError if Mosaic does not accept a file with this suffix.
 
     :param source: A path or a URI. The name of a file behind an HTTP(S) URL is known only when the task runs.
-    :param asset_type: None to derive it from the suffix.
     """
     if uri_scheme(source) not in ("http", "https") and "?" not in source:
         media_type_of(source, None if asset_type is None else AssetType(asset_type))
@@ -282,7 +270,7 @@ RUN_AGENT: Mapping[str, Validator] = {
     "video_inputs": optional(validate_video_inputs),
     "update_params": optional(validate_params),
     "ignore_nodes": optional(ListOf(validate_id)),
-    "callback_url": optional(validate_callback),
+    "callback_url": optional(validate_task_callback),
     "durable": validate_flag,
     "on_retry": one_of(OnRetry),
     "on_ambiguous": one_of(OnAmbiguous),
@@ -337,7 +325,7 @@ YOUTUBE_TRIGGER: Mapping[str, Validator] = {
 }
 APPLY_AGENT: Mapping[str, Validator] = {
     **CONNECTION,
-    "definition": validate_definition,
+    "definition": validate_definition_source,
     "agent_id": optional(validate_id),
     "unknown_nodes": one_of(UnknownNodes),
     "dry_run": validate_flag,

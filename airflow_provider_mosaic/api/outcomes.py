@@ -28,11 +28,10 @@ class Outcome(str, enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class StatusOutcome:
     """
     The outcome of a run, a post, an avatar profile or a check of the balance.
 
-    :param outcome: What the status means.
     :param status: The status as the API names it; of the balance ``enough`` or ``short``.
     :param known: Whether the API documents the status.
     """
@@ -72,26 +71,26 @@ _AVATAR_PROFILES: Mapping[str, Outcome] = {
 }
 
 
-def run_outcome(run: Run) -> Judgement:
+def run_outcome(run: Run) -> StatusOutcome:
     """Return the outcome of a run (https://docs.mosaic.so/api/agent-runs/get-agent-run)."""
-    return _judge(run.status, _RUNS)
+    return _outcome_of(run.status, _RUNS)
 
 
-def post_outcome(post: Post) -> Judgement:
+def post_outcome(post: Post) -> StatusOutcome:
     """Return the outcome of a post (https://docs.mosaic.so/api/social/get-social-posts lists the statuses)."""
-    return _judge(post.status, _POSTS)
+    return _outcome_of(post.status, _POSTS)
 
 
-def avatar_profile_outcome(profile: AvatarProfile) -> Judgement:
+def avatar_profile_outcome(profile: AvatarProfile) -> StatusOutcome:
     """Return the outcome of an avatar profile (https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile)."""
-    return _judge(profile.status, _AVATAR_PROFILES)
+    return _outcome_of(profile.status, _AVATAR_PROFILES)
 
 
-def credits_outcome(credits: Credits, min_credits: float) -> Judgement:
+def credits_outcome(credits: Credits, min_credits: float) -> StatusOutcome:
     """Return whether the balance is large enough. Without a limit it is; a balance that is not reported is not."""
     enough = credits.unlimited or (credits.balance is not None and credits.balance >= min_credits)
-    return Judgement(outcome=Outcome.SUCCESS if enough else Outcome.PENDING, status="enough" if enough else "short")
+    return StatusOutcome(outcome=Outcome.SUCCESS if enough else Outcome.PENDING, status="enough" if enough else "short")
 
 
-def _judge(status: str, documented: Mapping[str, Outcome]) -> Judgement:
-    return Judgement(outcome=documented.get(status, Outcome.PENDING), status=status, known=status in documented)
+def _outcome_of(status: str, documented: Mapping[str, Outcome]) -> StatusOutcome:
+    return StatusOutcome(outcome=documented.get(status, Outcome.PENDING), status=status, known=status in documented)

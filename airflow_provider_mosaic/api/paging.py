@@ -12,6 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from airflow_provider_mosaic.api.arguments import (
+    Validator,
+    optional_text,
+    stamp,
+    validate_datetime,
+    validate_id,
+    validate_list,
+    validated_values,
+)
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import list_in, object_in
@@ -30,6 +39,34 @@ _CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 _LONGEST_CURSOR = 8192
 
 
+def _join_statuses(name: str, value: object) -> str:
+    """Return statuses, also undocumented ones, separated by commas."""
+    statuses = [value] if isinstance(value, str) else validate_list(name, value)
+    return ",".join(optional_text(name, status) or "" for status in statuses)
+
+
+def _format_time(name: str, value: object) -> str:
+    return stamp(validate_datetime(name, value))
+
+
+_IDS = ("agent_id", "batch_id", "production_id", "social_connection_id", "storage_trigger_id", "trigger_id")
+_TIMES = ("created_from", "created_to", "end_date", "since", "start_date", "updated_from")
+#: The validator of each filter. It returns the query parameter.
+_FILTERS: dict[str, Validator] = {
+    **dict.fromkeys(_IDS, validate_id),
+    **dict.fromkeys(_TIMES, _format_time),
+    **dict.fromkeys(("batch_key", "folder_id", "platform"), optional_text),
+    "status": _join_statuses,
+}
+#: Query parameters with another name than their argument.
+_QUERY_NAMES = {"created_from": "from", "created_to": "to"}
+
+
+def filters(**values: Any) -> dict[str, Any]:
+    """Return the query parameters of filters, validated. None values are left out."""
+    return {_QUERY_NAMES.get(name, name): value for name, value in validated_values(_FILTERS, **values).items()}
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
     """One page of a list. ``next_cursor`` is None on the last page."""
@@ -46,7 +83,6 @@ class Listing(Generic[T]):
     :param page: Return the call for the page at a cursor; None is the first page.
     :param key: Return the id of an item.
     :param complete: Whether a repeated cursor is an error. Otherwise it ends the list.
-    :param most_pages: More pages are an error.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
@@ -55,11 +91,7 @@ class Listing(Generic[T]):
     most_pages: int = MOST_PAGES
 
     def all_or_error(self, *, most_pages: int = MOST_PAGES) -> Listing[T]:
-        """
-        Return the same list for a caller that relies on missing items: the iteration reaches the end or fails.
-
-        :param most_pages: More pages are an error.
-        """
+        """Return the same list for a caller that relies on missing items: the iteration reaches the end or fails."""
         return replace(self, complete=True, most_pages=most_pages)
 
 
@@ -72,16 +104,7 @@ def paged(
     read: Callable[[Any], Page[T]],
     key: Callable[[T], str],
 ) -> Listing[T]:
-    """
-    Return a list that is paginated by a cursor.
-
-    :param description: What reading it does, as it follows "could not".
-    :param path: Path template.
-    :param ids: Values of the template's placeholders.
-    :param query: Filters.
-    :param read: Read a page.
-    :param key: Return the id of an item.
-    """
+    """Return a list that is paginated by a cursor."""
 
     def page(cursor: str | None) -> Call[Page[T]]:
         return Call(
@@ -98,12 +121,7 @@ def paged(
 
 
 def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], Page[T]]:
-    """
-    Return a function that reads a page.
-
-    :param key: Field with the items.
-    :param read: Read one item.
-    """
+    """Return a function that reads a page."""
 
     def reader(data: Any) -> Page[T]:
         items = tuple(read(item) for item in list_in(data, key))

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_credits, validate_seconds
@@ -29,7 +30,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import (
-    Judgement,
+    StatusOutcome,
     avatar_profile_outcome,
     credits_outcome,
     post_outcome,
@@ -74,14 +75,13 @@ def is_refusal(error: MosaicError) -> bool:
 
     A refusal is any 4xx but 404, 408 and 429. All polls send the same request, so a refusal is no evidence about the
     subject. An argument that was invalid before the request was sent is no refusal.
-
-    :param error: The error of a poll, also one that a trigger's event reported.
     """
     if isinstance(error, MosaicConnectionError):
         return True
     return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
 
 
+@dataclass(eq=False)
 class FailureTolerance:
     """
     Decide whether failed polls end a wait. Create a new instance after a successful poll.
@@ -92,36 +92,23 @@ class FailureTolerance:
     - Transient errors and unreadable responses end it when there are many and they have lasted longer.
     - Any other error ends it at once.
 
-    :param name: What is polled, as the first words of a log line.
-    :param log: Writes a log line.
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
-    :param now: The wall clock.
     """
 
-    def __init__(
-        self,
-        name: str,
-        log: Callable[[str], None],
-        *,
-        not_found_until: float = 0.0,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self.name = name
-        self._log = log
-        self._not_found_until = not_found_until
-        self._now = now
-        self._first_error_at = now()
+    name: str
+    log: Callable[[str], None]
+    not_found_until: float = 0.0
+    now: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._first_error_at = self.now()
         self._errors = 0
         self._not_found = 0
         self._refusals = 0
         self._first_refusal_at: float | None = None
 
     def record_error(self, error: MosaicError) -> None:
-        """
-        Record a failed poll.
-
-        :raises MosaicError: The error, if it ends the wait.
-        """
+        """Record a failed poll."""
         self._errors += 1
         if is_refusal(error):
             self._record_refusal(error)
@@ -129,21 +116,21 @@ class FailureTolerance:
         self._refusals = 0
         if isinstance(error, MosaicNotFoundError):
             self._not_found += 1
-            if self._not_found >= MAX_NOT_FOUND and self._now() >= self._not_found_until:
+            if self._not_found >= MAX_NOT_FOUND and self.now() >= self.not_found_until:
                 raise error
             return
         # The next response may be readable.
         is_transient = error.transient or isinstance(error, MosaicResponseError)
-        is_lasting = self._errors >= MAX_ERRORS and self._now() - self._first_error_at >= ERRORS_TIMEOUT
+        is_lasting = self._errors >= MAX_ERRORS and self.now() - self._first_error_at >= ERRORS_TIMEOUT
         if is_lasting or not is_transient:
             raise error
         if self._errors == 1:
-            self._log(f"{self.name} could not be read. The wait continues. {error}")
+            self.log(f"{self.name} could not be read. The wait continues. {error}")
 
     def _record_refusal(self, error: MosaicError) -> None:
-        now = self._now()
+        now = self.now()
         if self._first_refusal_at is None:
-            self._log(
+            self.log(
                 f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
                 f"the wait fails; nothing is cancelled. {error}"
             )
@@ -157,11 +144,7 @@ class FailureTolerance:
 
 
 class UnknownStatuses:
-    """
-    Log one warning when a subject has had undocumented statuses for an hour.
-
-    :param name: What is polled, as the first words of a log line.
-    """
+    """Log one warning when a subject has had undocumented statuses for an hour."""
 
     __slots__ = ("_first_at", "_has_warned", "_name")
 
@@ -170,12 +153,8 @@ class UnknownStatuses:
         self._first_at: float | None = None
         self._has_warned = False
 
-    def record(self, outcome: Judgement, *, now: float) -> None:
-        """
-        Record what a poll returned.
-
-        :param now: The time, in seconds since the epoch.
-        """
+    def record(self, outcome: StatusOutcome, *, now: float) -> None:
+        """Record what a poll returned."""
         if outcome.known:
             self._first_at = None
             return
@@ -209,16 +188,14 @@ class PollState(Generic[S]):
     :param describe: Returns its progress in a few words. A change is logged.
     :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.
     :param deadline: End of the wait, in seconds since the epoch; None waits without a limit.
-    :param log: Writes a log line.
     :param started_at: When this task started the subject, in seconds since the epoch; None if it was started elsewhere.
-    :param now: The wall clock.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        outcome_of: Callable[[S], Judgement],
+        outcome_of: Callable[[S], StatusOutcome],
         describe: Callable[[S], str],
         poll_interval: float,
         deadline: float | None,
@@ -245,7 +222,7 @@ class PollState(Generic[S]):
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
-    def record_success(self, subject: S) -> Judgement:
+    def record_success(self, subject: S) -> StatusOutcome:
         """Record what a poll returned, and return its outcome."""
         if self._failures is not None:
             self._log(f"{self.name} can be read again.")

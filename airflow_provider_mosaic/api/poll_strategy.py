@@ -50,8 +50,6 @@ class ListScan:
 
     A scan ends with the last page, when all requested runs were shown, when a page or a cursor repeats, or when the
     pages have cost more than they saved.
-
-    :param requested: Ids of the runs to find.
     """
 
     def __init__(self, requested: Iterable[str]) -> None:

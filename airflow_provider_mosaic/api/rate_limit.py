@@ -36,11 +36,7 @@ class RateLimit:
         self._rate_limits = 0
 
     def record_error(self, error: MosaicError, *, now: float) -> None:
-        """
-        Record a failed request. Start a cooldown if it asks for one.
-
-        :param now: The time, by any clock that never goes back.
-        """
+        """Record a failed request. Start a cooldown if it asks for one."""
         cooldown = error.retry_after
         if isinstance(error, MosaicRateLimitError):
             if now >= self.cooldown_until:

@@ -18,7 +18,7 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -161,10 +161,8 @@ def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
 
     :param path: Whether to include the path, which may contain ids that messages name.
     """
-    found: dict[str, None] = {}
-    for link in links:
-        _add_link_values(link if path else _without_path(link), found, depth=3)
-    return tuple(found)[:_MOST_VALUES]
+    shown = links if path else [re.sub(r"(?<=://)[^;?#]*", "", link, count=1) for link in links]
+    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MOST_VALUES]
 
 
 def values(texts: Iterable[str]) -> tuple[str, ...]:
@@ -173,12 +171,8 @@ def values(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(long))
 
 
-def _without_path(link: str) -> str:
-    return re.sub(r"(?<=://)[^;?#]*", "", link, count=1)
-
-
-def _add_link_values(link: str, found: dict[str, None], depth: int) -> None:
-    """Add the values of a link to ``found``, and those of the links in its parameters, ``depth`` levels deep."""
+def _link_values(link: str, depth: int = 3) -> Iterator[str]:
+    """Yield the values of a link, and those of the links in its parameters, ``depth`` levels deep."""
     rest = link.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     target = rest[len(authority) :]
@@ -193,11 +187,11 @@ def _add_link_values(link: str, found: dict[str, None], depth: int) -> None:
         # With a suffix, it is a file name, which messages show.
         folders.append(name)
     folders = [part for part in folders if len(part) >= _SHORTEST_COMMON]
-    found |= dict.fromkeys(values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders]))
+    yield from values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders])
     for part in parts:
         inner = unquote(part)
         if depth and "://" in inner:
-            _add_link_values(inner, found, depth - 1)
+            yield from _link_values(inner, depth - 1)
 
 
 def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:

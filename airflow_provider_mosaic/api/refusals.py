@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_mosaic.api.redaction import label
 
 # Names of fields and statuses are compared in lower case, without underscores, hyphens and spaces.
-_SUCCESS_FLAGS = ("success", "ok", "successful", "succeeded", "issuccess")
+_SUCCESS_FLAGS = ("success", "ok")
 _BAD_STATUSES = frozenset({
     "error", "errored", "fail", "failed", "failure", "denied", "refused", "forbidden", "invalid", "timedout", "timeout",
 })  # fmt: skip
@@ -56,12 +56,10 @@ _DONE_FIELDS = frozenset({
     "nodesqueued", "requeuednodes", "taskscancelled", "nodesreset", "operationsapplied", "creatednodes",
     "links", "outputs", "channels", "channelids", "removedchannels",
 })  # fmt: skip
-#: Fields that may hold the whole response.
-_WRAPPERS = frozenset({"data", "result", "response"})
 _MAX_DEPTH = 6
 _MAX_ITEMS = 100
 _MAX_SIGNS = 10
-#: Machine-readable error codes, with the HTTP status of the same meaning. Most are from the documentation of 2025.
+#: Machine-readable error codes of the documentation of 2025, with the HTTP status of the same meaning.
 ERROR_CODES = {
     "validation_error": 400,
     "invalid_api_key": 401,
@@ -70,14 +68,8 @@ ERROR_CODES = {
     "not_found": 404,
     "parameter_out_of_range": 422,
     "rate_limit": 429,
-    "rate_limit_exceeded": 429,
     "concurrent_agent_limit": 429,
     "internal_server_error": 500,
-    "internal_error": 500,
-    "server_error": 500,
-    "service_unavailable": 500,
-    "timeout": 504,
-    "gateway_timeout": 504,
 }
 
 
@@ -104,17 +96,12 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     """
     Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the request.
 
-    :param path: Path template of the request.
     :param makes: Name of the id of what the request creates; empty if it creates nothing.
     :param sent: Ids and texts in the request. A response that repeats them shows no effect.
     """
     if not isinstance(data, Mapping):
         return None
     body = {_normalize(name): value for name, value in data.items()}
-    filled = [name for name, value in body.items() if _is_filled(value) or value is False]
-    if len(filled) == 1 and filled[0] in _WRAPPERS and isinstance(body[filled[0]], Mapping):
-        return find_refusal(body[filled[0]], method=method, path=path, makes=makes, sent=sent)
-
     failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
     code = _error_code(body)
     has_error = _is_filled(body.get("error")) or (code or 0) >= 400
@@ -122,30 +109,31 @@ def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collect
     creates = bool(makes) or path.endswith("/finalize_upload")
     has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
 
-    if failed_flag is not None:
-        evidence = f"'{failed_flag}' is false"
-    elif code is not None and body.get("status") == code:
-        evidence = f"'status' is {code}"
-    elif has_error:
-        evidence = "'error' is set"
-    else:
-        evidence = f"'status' is '{status}'" if has_bad_status else "'errors' is not empty"
+    evidence = {
+        f"'{failed_flag}' is false": failed_flag is not None,
+        f"'status' is {code}": code is not None and body.get("status") == code,
+        "'error' is set": has_error,
+        f"'status' is '{status}'": has_bad_status,
+        "'errors' is not empty": True,
+    }
     reasons = (body.get(name) for name in _REASON_FIELDS)
-    reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
-
+    refusal = Refusal(
+        evidence=next(text for text, applies in evidence.items() if applies),
+        reason=next((each for each in reasons if each is not True and _is_filled(each)), None),
+        code=code,
+    )
     if method == "GET":
         is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
         # A status without a flag may be that of the run or the post that was read.
         refuses = failed_flag is not None or (has_error and not status)
-        return Refusal(evidence=evidence, reason=reason, code=code) if is_bare and refuses else None
-
+        return refusal if is_bare and refuses else None
     is_clear = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
     if not is_clear and not has_bad_status and not _is_filled(body.get("errors")):
         return None
     signs, ids = _signs_of_effect(data, makes, sent)
     if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
         return None
-    return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
+    return replace(refusal, signs=signs, ids=ids)
 
 
 def new_ids(data: Any, makes: str, sent: Collection[str]) -> tuple[str, ...]:

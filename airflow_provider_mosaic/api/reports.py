@@ -38,7 +38,6 @@ def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
     """
     Return two tables, one line a node: the nodes that failed, and those that were cancelled or did not start.
 
-    :param run: The run.
     :param nodes: Its nodes. Without them, the names and the second table are missing.
     """
     names = {node.original_node_id: node.node_type.node_type_name for node in nodes if node.original_node_id}
@@ -77,8 +76,6 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
     """
     Return the exception for a run that did not complete.
 
-    :param run: The run.
-    :param nodes: Its nodes.
     :param advice: What to do, or what happens next. Default: depends on the status.
     """
     kind, event, to_do = _RUN_FAILURES.get(run.status, (MosaicRunFailedError, "failed", "Check the failed nodes."))
@@ -106,7 +103,6 @@ def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
     """
     Return the error for a run whose outputs are requested before its end.
 
-    :param run: The run.
     :param before: What must wait, for example ``its outputs are fetched``.
     """
     return MosaicRunFailedError(

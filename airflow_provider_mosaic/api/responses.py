@@ -88,8 +88,6 @@ class Response:
 
         ``Retry-After`` wins, as a number or a date. With a 429, ``X-RateLimit-Reset`` counts too: seconds from now, or
         since the epoch. With other statuses it does not mean a pause.
-
-        :param now: Current time, for tests.
         """
         seconds = _seconds_until(self.headers.get("retry-after", ""), now)
         if seconds is None and self.status == 429:
@@ -264,8 +262,6 @@ def error_for(
     """
     Return the exception for a response that is not 2xx.
 
-    :param description: What the request does, as it follows "could not", for example ``start a run of agent 'x'``.
-    :param path: Path template.
     :param why_not_followed: Why a redirect to the same host is not followed, and what to do; empty for other redirects.
     """
     status = response.status
@@ -311,12 +307,7 @@ def error_for(
 def refusal_error(
     refusal: Refusal, response: Response, *, description: str, method: str, path: str, secrets: Iterable[str] = ()
 ) -> MosaicError:
-    """
-    Return the exception for a 2xx whose body refuses the request.
-
-    :param description: What the request does, as it follows "could not".
-    :param path: Path template.
-    """
+    """Return the exception for a 2xx whose body refuses the request."""
     detail = _shorten(_explanation(refusal.reason), secrets)
     reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
     message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"

@@ -12,6 +12,7 @@ import tenacity
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.metrics import REQUESTS_RETRIED, count
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
 
@@ -32,7 +33,6 @@ class RetryPolicy:
     """
     Number and timing of the attempts of one call.
 
-    :param attempts: Maximum number of attempts.
     :param budget: Seconds after the first attempt in which the last one may start. A longer ``Retry-After`` ends the
         attempts.
     :param first_pause: Seconds before the second attempt. They double with each attempt, with jitter.
@@ -52,12 +52,7 @@ class RetryPolicy:
                 raise_invalid(name, value, "it must be a number of seconds, not below zero.")
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
-        """
-        Return the seconds to wait before the next attempt: the backoff, or what the server asked for if that is longer.
-
-        :param attempt: Number of attempts so far.
-        :param error: Error of the last attempt.
-        """
+        """Return the seconds to wait before the next attempt: the backoff, or what the server asked for if longer."""
         backoff = min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         asked = getattr(error, "retry_after", None)
         if asked is None:
@@ -72,7 +67,6 @@ class RetryPolicy:
 
         The duration of a transfer is not limited, so the budget limits each pause.
 
-        :param attempt: Number of attempts so far.
         :param error: Error of the last attempt. It is raised if the server asks for a longer pause than the budget.
         """
         pause = self.pause(attempt, error)
@@ -81,16 +75,13 @@ class RetryPolicy:
         return pause
 
     def tenacity(self, call: Call[Any], log: Callable[[str], None]) -> dict[str, Any]:
-        """
-        Return keyword arguments for :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`.
-
-        :param log: Called with one line before each further attempt.
-        """
+        """Return keyword arguments for :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`."""
 
         def error_of(state: tenacity.RetryCallState) -> BaseException | None:
             return state.outcome.exception() if state.outcome else None
 
         def log_retry(state: tenacity.RetryCallState) -> None:
+            count(REQUESTS_RETRIED)
             log(f"{error_of(state)} Attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s.")
 
         return {
@@ -102,5 +93,6 @@ class RetryPolicy:
         }
 
 
+DEFAULT_RETRIES = RetryPolicy()
 #: Policy of a poll: the poller counts the errors itself.
 ONCE = RetryPolicy(attempts=1)

@@ -6,12 +6,10 @@ Rows: items of lists with mostly undocumented fields, and the pagination of thes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import model_validator
 
-from airflow_provider_mosaic.api.arguments import optional_moment
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Model, Words, object_in
 from airflow_provider_mosaic.api.paging import Listing, Page, paged, read_page
@@ -59,14 +57,7 @@ def by_cursor(
     ids: Mapping[str, str] | None = None,
     query: Mapping[str, str | None] | None = None,
 ) -> Listing[R]:
-    """
-    Return a list of rows that is paginated by a cursor.
-
-    :param description: What reading it does, as it follows "could not".
-    :param path: Path template.
-    :param ids: Values of the template's placeholders.
-    :param query: Filters.
-    """
+    """Return a list of rows that is paginated by a cursor."""
     return paged(description, path, ids=ids, query=query, read=rows_reader(model, path), key=row_key)
 
 
@@ -111,19 +102,6 @@ def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
         return read_page(named or lists[0], model.model_validate)(body)
 
     return read
-
-
-def times(
-    created_from: datetime | str | None,
-    created_to: datetime | str | None,
-    updated_from: datetime | str | None = None,
-) -> dict[str, str | None]:
-    """Return the query parameters of the filters by time."""
-    return {
-        "from": optional_moment("created_from", created_from),
-        "to": optional_moment("created_to", created_to),
-        "updated_from": optional_moment("updated_from", updated_from),
-    }
 
 
 def row_key(row: Row) -> str:

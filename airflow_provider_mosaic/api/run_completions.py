@@ -54,7 +54,6 @@ class RunCompletionTracker:
     returns, then :meth:`finish_poll`. A poll that fails in between loses nothing: the next one returns the rest again.
     A run that is resumed ends again.
 
-    :param agent_id: The agent.
     :param status: Statuses to report; None for all.
     :param now: The time, in seconds since the epoch.
     :param state: What :meth:`as_json` returned to an earlier watch; None for a new watch.
@@ -98,7 +97,6 @@ class RunCompletionTracker:
 
         :param running: The runs that are running, whenever they were created.
         :param recent: The runs that were created after :attr:`since`, in any status.
-        :param now: The time, in seconds since the epoch.
         """
         newest = list(recent)
         ended = {run.run_id: run.status for run in newest if run_outcome(run).ended}
@@ -124,9 +122,7 @@ class RunCompletionTracker:
         """
         Record what reading a run returned, and return what to report about it.
 
-        :param run_id: The run.
         :param run: The run; None if it was not found.
-        :param now: The time, in seconds since the epoch.
         """
         if run is None:
             self._not_found[run_id] = self._not_found.get(run_id, 0) + 1

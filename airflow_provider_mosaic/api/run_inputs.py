@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
     raise_invalid,
     validate_id,
     validate_integer,
@@ -13,7 +14,6 @@ from airflow_provider_mosaic.api.arguments import (
     validate_name,
     validate_url,
 )
-from airflow_provider_mosaic.api.validators import ListOf
 
 
 def _validate_mimir_asset(name: str, value: Any) -> dict[str, Any]:
@@ -32,22 +32,9 @@ SOURCES = {
 INPUT_FORMS = tuple(SOURCES)
 
 
-def validate_videos(video_inputs: object, shorthands: Mapping[str, object]) -> dict[str, Any]:
-    """
-    Return the videos of a run as fields of the request.
-
-    :param video_inputs: Entries for each Video Input tile, or None.
-    :param shorthands: Value of each of :data:`INPUT_FORMS`, or None.
-    """
-    validate_one_way(video_inputs, shorthands)
-    if video_inputs is not None:
-        return {"video_inputs": validate_video_inputs("video_inputs", video_inputs)}
-    return {form: SOURCES[form](form, value) for form, value in shorthands.items() if value is not None}
-
-
-def validate_one_way(video_inputs: object, shorthands: Mapping[str, object]) -> None:
+def validate_one_way(video_inputs: object, options: Mapping[str, object]) -> None:
     """Raise if both ``video_inputs`` and any of :data:`INPUT_FORMS` are given."""
-    given = [form for form, value in shorthands.items() if value is not None]
+    given = [form for form in INPUT_FORMS if options.get(form) is not None]
     if given and video_inputs is not None:
         raise_invalid(
             "video_inputs",

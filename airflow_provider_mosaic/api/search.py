@@ -36,8 +36,6 @@ class Candidate:
     """
     A listed run or post that the request may have created.
 
-    :param id: Its id.
-    :param status: Its status.
     :param started_at: When it was started or created, if the list shows it.
     :param is_partial_match: Whether the list shows a difference from the request that does not rule it out.
     """
@@ -68,12 +66,7 @@ class Siblings:
 
 
 class ProgressLog:
-    """
-    Log during a long search that the task is still searching.
-
-    :param line: What to log every 15 seconds.
-    :param now: When the search started, in seconds since the epoch.
-    """
+    """Log during a long search that the task is still searching."""
 
     def __init__(self, line: str, now: float) -> None:
         self._line = line
@@ -123,10 +116,7 @@ class Search:
         """
         Record a reading of the list. The siblings must be read after the list.
 
-        :param candidates: What the list shows.
-        :param siblings: What other tasks have created and may have created.
         :param over: Whether the two minutes are over. Candidates that appear after the first such reading are ignored.
-        :param last: Whether this is the last reading.
         :returns: The result, with the candidate that was found, or those that are left.
         """
         self._owned |= siblings.owned_ids

@@ -28,8 +28,6 @@ def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str,
     """
     Return params by node id.
 
-    :param update_params: Params by node id or tile name.
-    :param graph: The agent.
     :raises MosaicValidationError: No tile, or more than one, has a name.
     """
     resolved: dict[str, Any] = {}

@@ -18,7 +18,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.metrics import BYTES_UPLOADED, count
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.clients.upload import send_form
@@ -42,15 +43,8 @@ def store(
     """
     Reserve an asset and send its file, again with a new form if the transfer fails.
 
-    :param client: The API.
-    :param source: The file.
-    :param kind: The type of the asset.
-    :param media_type: Its media type.
-    :param sleep: Waits between two transfers.
     :returns: The id that the asset has once it is finalized.
-    :raises MosaicError: The file could not be stored; the class tells what to do.
     """
-    policy = RetryPolicy()
     transfer = 1
     while True:
         # A form serves one transfer. An incomplete one expires by itself.
@@ -62,11 +56,12 @@ def store(
             changed = isinstance(error, MosaicValidationError)
             if changed or not error.transient or transfer == _MAX_TRANSFERS:
                 raise
-            delay = policy.pause_within_budget(transfer, error)
+            delay = DEFAULT_RETRIES.pause_within_budget(transfer, error)
             log.warning("%s Restarting the upload in %.0f s.", error, delay)
             sleep(delay)
             transfer += 1
         else:
+            count(BYTES_UPLOADED, by=source.size)
             return form.asset_id
 
 
@@ -76,13 +71,6 @@ def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Calla
 
     A 400 or a 404 can mean that the API does not see the file yet. A 404 or 409 after a lost response can mean that the
     asset is finalized already, in which case it can be viewed.
-
-    :param client: The API.
-    :param kind: The type of the asset.
-    :param asset_id: The asset.
-    :param sleep: Waits between two attempts.
-    :returns: The id of the asset.
-    :raises MosaicError: The asset could not be finalized; the class tells what to do.
     """
     for delay in (*_LAG_DELAYS, None):
         try:

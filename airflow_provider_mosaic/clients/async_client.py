@@ -42,13 +42,7 @@ _CHUNKS_PER_TURN = 100
 
 
 class AsyncClient:
-    """
-    Sends calls without blocking the event loop.
-
-    :param access: Where the API is, and the credentials.
-    :param retries: How often and how long to retry a call.
-    :param sleep: Waits before a retry.
-    """
+    """Send calls without blocking the event loop."""
 
     def __init__(
         self,
@@ -68,7 +62,6 @@ class AsyncClient:
         Send a call, retry it where that can help and is safe, and return its result.
 
         :param retries: A policy for this call instead of the client's.
-        :raises MosaicError: The call failed; the class tells what to do.
         """
         policy = retries or self._retries
         try:

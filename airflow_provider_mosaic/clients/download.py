@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import requests
@@ -24,11 +25,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
 from airflow_provider_mosaic.clients.storage_session import open_storage_session
@@ -57,7 +59,7 @@ def fetch(
     *,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """
@@ -67,13 +69,11 @@ def fetch(
     has another file by then, or cannot resume.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :param destination: Where to save the file.
     :param policy: Where the URL and its redirects may lead.
     :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
     :param retries: Interruptions in a row without a new byte, and the pauses between them.
     :param sleep: Waits before a retry.
     :return: Bytes of the file.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
@@ -86,7 +86,7 @@ def measure(
     max_bytes: int,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int | None:
     """
@@ -94,8 +94,6 @@ def measure(
 
     :param get_url: Returns a signed URL, a fresh one at each call.
     :param max_bytes: Bytes after which the download stops.
-    :return: Bytes of the file; None if there are more than ``max_bytes``.
-    :raises MosaicError: The file could not be fetched; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
@@ -111,14 +109,13 @@ def read_file_info(
     *,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FileInfo:
     """
     Return size, media type and name of a file without fetching it.
 
     :param get_url: Returns a signed URL, a fresh one at each call.
-    :raises MosaicError: The file could not be read; the class tells what to do.
     """
     with open_storage_session(policy) as session:
         reader = _SignedUrlReader(get_url, session, "read the headers of an output", timeout, retries, sleep)
@@ -165,28 +162,20 @@ class _NoDestination(Destination, PartialFile):
         pass
 
 
+@dataclass
 class _SignedUrlReader:
     """Requests a file, with fresh URLs when they expire, and counts interruptions."""
 
-    def __init__(
-        self,
-        get_url: Callable[[], str],
-        session: requests.Session,
-        action: str,
-        timeout: float,
-        retries: RetryPolicy | None,
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._get_url = get_url
-        self._session = session
-        self._action = action
-        self._timeout = timeout
-        self._retries = retries or RetryPolicy()
-        self._sleep = sleep
-        self._url: str | None = None
-        self._renewals = 0
-        self._interruptions_in_row = 0
-        self._interruptions = 0
+    get_url: Callable[[], str]
+    session: requests.Session
+    action: str
+    timeout: float
+    retries: RetryPolicy
+    sleep: Callable[[float], None]
+    _url: str | None = None
+    _renewals: int = 0
+    _interruptions_in_row: int = 0
+    _interruptions: int = 0
 
     @property
     def _host(self) -> str:
@@ -196,16 +185,13 @@ class _SignedUrlReader:
         """
         Request the file, with a fresh URL if the present one is rejected.
 
-        :param headers: ``Range`` and its conditions.
         :return: A 200, a 206 or a 416; the caller closes it.
         """
         while True:
             if self._url is None:
-                self._url = self._get_url()
+                self._url = self.get_url()
             try:
-                response = open_url(
-                    self._session, self._url, action=self._action, headers=headers, timeout=self._timeout
-                )
+                response = open_url(self.session, self._url, action=self.action, headers=headers, timeout=self.timeout)
             except MosaicTransportError as error:
                 if not error.transient:
                     raise
@@ -221,23 +207,19 @@ class _SignedUrlReader:
                 raise self._rejection_error(response)
 
     def wait_to_retry(self, interruption: _Interrupted, *, has_new_bytes: bool) -> None:
-        """
-        Wait before the next request.
-
-        :raises MosaicError: There were too many interruptions.
-        """
+        """Wait before the next request. Raise the error if there were too many interruptions."""
         if has_new_bytes:
             self._renewals = self._interruptions_in_row = 0
         self._interruptions_in_row += 1
         self._interruptions += 1
-        if self._interruptions_in_row >= self._retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
+        if self._interruptions_in_row >= self.retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
             raise interruption.error from None
-        self._sleep(self._retries.pause_within_budget(self._interruptions_in_row, interruption.error))
+        self.sleep(self.retries.pause_within_budget(self._interruptions_in_row, interruption.error))
 
     def interruption_by(self, error: BaseException) -> _Interrupted:
         """Return the interruption for an error of the HTTP library."""
         return _Interrupted(
-            transfer_error(error, action=self._action, method="GET", url=self._url or ""),
+            transfer_error(error, action=self.action, method="GET", url=self._url or ""),
             # urllib3 wraps the error.
             too_slow=isinstance(error.__context__, ResponseTooSlow),
         )
@@ -245,16 +227,11 @@ class _SignedUrlReader:
     def interruption(self, problem: str) -> _Interrupted:
         """Return the interruption for a response that is incomplete or does not fit."""
         return _Interrupted(
-            MosaicTransportError(f"Could not {self._action}: {self._host} {problem}.", method="GET", path=self._host)
+            MosaicTransportError(f"Could not {self.action}: {self._host} {problem}.", method="GET", path=self._host)
         )
 
     def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """
-        Raise unless a response contains a file.
-
-        :raises MosaicResponseError: It is a web page, a playlist, a JSON or XML document, compressed, or without a
-            recognizable end.
-        """
+        """Raise if a response is a web page, a playlist, JSON, XML, compressed, or without a recognizable end."""
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:
@@ -277,7 +254,7 @@ class _SignedUrlReader:
     def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
         """Raise for a response that a retry would not change."""
         raise MosaicResponseError(
-            f"Could not {self._action}: {self._host} {problem}.",
+            f"Could not {self.action}: {self._host} {problem}.",
             status=status,
             method="GET",
             path=self._host,
@@ -286,7 +263,7 @@ class _SignedUrlReader:
 
     def _rejection_error(self, response: requests.Response) -> Exception:
         error = read_error_response(response)
-        message = f"Could not {self._action}: {self._host} returned {error}"
+        message = f"Could not {self.action}: {self._host} returned {error}"
         attributes: dict[str, Any] = {
             "status": error.status,
             "method": "GET",
@@ -314,7 +291,7 @@ class _Download:
     def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
         self._reader = reader
         self._destination = destination
-        self._progress = ProgressLog(destination.name, log.info)
+        self._progress = TransferProgress(destination.name, log.info)
         self._max_bytes = max_bytes
         self._file: PartialFile | None = None
         self._info: FileInfo | None = None
@@ -342,6 +319,7 @@ class _Download:
                 self._file.discard()
             raise
         self._progress.finish(self._received)
+        count(BYTES_DOWNLOADED, by=self._received)
         return self._received
 
     def _range_headers(self) -> dict[str, str]:

@@ -23,11 +23,7 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 
 def ca_bundle() -> str | None:
-    """
-    Return the file or directory of certificate authorities that the environment names; None for the default.
-
-    :raises MosaicValidationError: It does not exist, or contains no certificate.
-    """
+    """Return the file or directory of certificate authorities that the environment names; None for the default."""
     for variable in _CA_VARIABLES:
         if path := os.environ.get(variable):
             try:
@@ -39,11 +35,7 @@ def ca_bundle() -> str | None:
 
 
 def ssl_context() -> ssl.SSLContext:
-    """
-    Return a context that trusts :func:`ca_bundle`. All clients share it, as making one takes milliseconds.
-
-    :raises MosaicValidationError: The bundle does not exist, or contains no certificate.
-    """
+    """Return a context that trusts :func:`ca_bundle`. All clients share it, as making one takes milliseconds."""
     return _ssl_context(ca_bundle())
 
 

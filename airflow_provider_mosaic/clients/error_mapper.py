@@ -28,7 +28,6 @@ class ResponseBody:
     """
     Collects a response body up to a limit, without decompressing it.
 
-    :param call: The call.
     :param status: HTTP status. Only the beginning of an error response is kept.
     """
 
@@ -57,11 +56,8 @@ class ResponseBody:
             return True
         if self._is_error:
             return False
-        size = (
-            f"{self._max_bytes // 1024 // 1024} MiB"
-            if len(self._content) > self._max_bytes
-            else f"{_MAX_CHUNKS:,} chunks"
-        )
+        is_long = len(self._content) > self._max_bytes
+        size = f"{self._max_bytes // 1024 // 1024} MiB" if is_long else f"{_MAX_CHUNKS:,} chunks"
         raise MosaicResponseError(
             f"Could not {self._call.description}: {self._call.method} {self._call.path} returned {self._status} with "
             f"more than {size}. The API has no response of that size: check the connection's host.",
@@ -94,8 +90,6 @@ class ErrorMapper:
         """
         Return the error for a call without a complete response.
 
-        :param error: What the HTTP library raised.
-        :param call: The call.
         :param status: HTTP status, if the body is what is missing.
         :param secrets: Values to mask: a server can repeat them in a status line that is malformed.
         """
@@ -109,20 +103,18 @@ class ErrorMapper:
         """
         Return the error for a request without a response.
 
-        :param error: What the HTTP library raised.
         :param action: What the request does, as it follows "could not".
-        :param method: HTTP method.
         :param path: Path template, or the host.
-        :param secrets: Values to mask.
         """
         chain = list(_chain(error))
-        unreachable = any(
-            isinstance(link, (ssl.SSLCertVerificationError, *self.unreachable)) or _is_rejected_tunnel(link)
-            for link in chain
-        )
+
+        def has(*classes: type[BaseException]) -> bool:
+            return any(isinstance(link, classes) for link in chain)
+
+        unreachable = has(ssl.SSLCertVerificationError, *self.unreachable) or any(map(_is_rejected_tunnel, chain))
         if unreachable:
             reason = "the server could not be reached"
-        elif any(isinstance(link, (TimeoutError, asyncio.TimeoutError, *self.timeouts)) for link in chain):
+        elif has(TimeoutError, asyncio.TimeoutError, *self.timeouts):
             reason = "no response came in time"
         else:
             reason = "the connection failed before the response was complete"
@@ -130,7 +122,7 @@ class ErrorMapper:
             f"Could not {action}: {method} {path}: {reason} ({self._describe(chain[-1], secrets)}).",
             method=method,
             path=path,
-            transient=not any(isinstance(link, (ssl.SSLCertVerificationError, *self.permanent)) for link in chain),
+            transient=not has(ssl.SSLCertVerificationError, *self.permanent),
             effect_unknown=not unreachable,
         )
 

@@ -46,11 +46,7 @@ def masking(secrets: Iterable[str]) -> Iterator[None]:
 
 
 class _RedactingFactory:
-    """
-    Creates log records, and cleans those of the HTTP libraries.
-
-    :param factory: The factory that was set before.
-    """
+    """Creates log records, and cleans those of the HTTP libraries."""
 
     def __init__(self, factory: Callable[..., logging.LogRecord]) -> None:
         self._factory = factory

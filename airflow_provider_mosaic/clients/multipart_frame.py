@@ -12,13 +12,7 @@ from collections.abc import Mapping
 
 
 class MultipartFrame:
-    """
-    The form without its file.
-
-    :param fields: The fields in order.
-    :param file_name: The file's name.
-    :param media_type: The file's media type.
-    """
+    """The form without its file."""
 
     def __init__(self, fields: Mapping[str, str], *, file_name: str, media_type: str) -> None:
         # No file contains 128 random bits.

@@ -40,14 +40,11 @@ def format_estimate(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-class ProgressLog:
+class TransferProgress:
     """
     Logs the progress of a transfer: at most every ten seconds, at most every tenth of it, and once at its end.
 
-    :param name: What is transferred.
-    :param log: Logs a line.
     :param total: Bytes in all; None if unknown. Then the intervals grow.
-    :param now: A monotonic clock.
     """
 
     def __init__(
@@ -85,11 +82,7 @@ class ProgressLog:
         self._log(f"{self._name}: {self._state(done, transferred / elapsed)}")
 
     def finish(self, done: int) -> None:
-        """
-        Log the end of the transfer.
-
-        :param done: Bytes in all.
-        """
+        """Log the end of the transfer."""
         # Avoids a division by zero on a coarse clock.
         seconds = max(self._now() - self._started, 1e-3)
         self._log(f"{self._name}: {format_size(done)} in {format_duration(seconds)}, {format_size(done / seconds)}/s")

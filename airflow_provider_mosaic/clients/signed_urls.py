@@ -58,7 +58,6 @@ def origin(url: str, secrets: Iterable[str] = ()) -> str:
     """
     Return scheme and host of a URL, which is all that messages contain of a signed one.
 
-    :param url: The URL.
     :param secrets: Values to mask: a host that redirects can repeat them in a host name.
     """
     scheme, _, rest = url.partition("://")
@@ -74,15 +73,7 @@ def response_secrets(response: requests.Response) -> tuple[str, ...]:
 def transfer_error(
     error: BaseException, *, action: str, method: str, url: str, secrets: Iterable[str] = ()
 ) -> MosaicTransportError:
-    """
-    Return the error for a transfer that failed.
-
-    :param error: What the HTTP library raised.
-    :param action: What was being done, as it follows "could not".
-    :param method: HTTP method.
-    :param url: The signed URL; the message contains its origin.
-    :param secrets: More values to mask.
-    """
+    """Return the error for a transfer that failed."""
     masked = (*secrets, *link_secrets(url), *proxy_secrets())
     return REQUESTS_ERRORS.error(error, action=action, method=method, path=origin(url, secrets), secrets=masked)
 
@@ -113,15 +104,7 @@ def resolve_redirect(url: str, location: str) -> str:
 
 
 def check_is_http(url: str, *, action: str, given_by: str, secrets: Iterable[str] = ()) -> None:
-    """
-    Raise unless a URL is an HTTP(S) one.
-
-    :param url: The URL.
-    :param action: What is being done, as it follows "could not".
-    :param given_by: The URL in messages, for example ``its link``.
-    :param secrets: Values to mask.
-    :raises MosaicResponseError: It is another kind of URL.
-    """
+    """Raise unless a URL is an HTTP(S) one."""
     try:
         is_http = urlsplit(url).scheme.lower() in ("http", "https")
     except ValueError:
@@ -146,12 +129,7 @@ def open_url(
     Request a URL, and return the response with its body unread. The caller closes it.
 
     :param session: A session of :func:`open_storage_session`, which checks each address.
-    :param url: The URL.
-    :param action: What is being done, as it follows "could not".
     :param timeout: Seconds to wait for the next byte.
-    :param headers: More headers, for example ``Range``.
-    :raises MosaicTransportError: There was no response.
-    :raises MosaicResponseError: The redirects have no end, or lead to another kind of URL or a forbidden address.
     """
     # A compressed response has another length than the file, and no ranges.
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}

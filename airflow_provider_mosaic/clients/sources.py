@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, cast
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import one_line, redact, visible
-from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
+from airflow_provider_mosaic.clients.storage_errors import raise_unreadable
 
 #: Bytes of one read. Local files upload faster with it than with less. In object storage each read is a request, and
 #: more would cost memory.
@@ -55,11 +55,7 @@ class Source:
 
 
 def local_source(path: str | os.PathLike[str]) -> Source:
-    """
-    Return a file on this machine as a source.
-
-    :raises MosaicValidationError: It is missing, a directory, empty, not a regular file, or not readable.
-    """
+    """Return a regular file on this machine as a source. Raise MosaicValidationError if it cannot be one."""
     try:
         file = Path(os.fspath(path))
     except TypeError:
@@ -74,7 +70,7 @@ def local_source(path: str | os.PathLike[str]) -> Source:
         with file.open("rb", buffering=0):
             pass
     except (OSError, ValueError) as error:
-        _raise_unreadable(shown, error)
+        raise_unreadable("source", shown, error, where=" on this worker")
     if not info.st_size:
         raise_invalid("source", shown, "it is empty.")
     return Source(
@@ -92,7 +88,6 @@ def storage_source(path: Any) -> Source:
     Return a file in object storage as a source. It is read forward in ranges, and one range is in memory at a time.
 
     :param path: An ``ObjectStoragePath`` or another path of universal_pathlib; ``file://`` is a local file.
-    :raises MosaicValidationError: It is missing, a directory, empty, or not readable.
     """
     if (getattr(path, "protocol", "") or "file") in ("file", "local"):
         return local_source(getattr(path, "path", path))
@@ -102,7 +97,7 @@ def storage_source(path: Any) -> Source:
         path.fs.invalidate_cache(path.parent.path)
         info = path.fs.info(path.path)
     except Exception as error:  # each storage raises its own
-        _raise_unreadable(shown, error)
+        raise_unreadable("source", shown, error, where=" on this worker")
     if info.get("type") == "directory":
         raise_invalid("source", shown, _IS_DIRECTORY)
     size = info.get("size")
@@ -159,12 +154,7 @@ def read_blocks(source: Source) -> Generator[memoryview, None, None]:
 
 
 def source_changed(shown: str, reason: str) -> MosaicValidationError:
-    """
-    Return the error for a source that changed during its upload. A retry can succeed.
-
-    :param shown: The source, as it may be shown.
-    :param reason: What changed.
-    """
+    """Return the error for a source that changed during its upload. A retry can succeed."""
     return MosaicValidationError(
         f"source={shown!r}: it changed while it was being sent ({reason}). Upload it when it is complete.",
         transient=True,
@@ -190,23 +180,3 @@ def _read_error(shown: str, error: BaseException) -> MosaicTransportError:
     return MosaicTransportError(
         f"source={shown!r}: reading it failed ({type(error).__name__}: {reason}).", effect_unknown=False
     )
-
-
-def _raise_unreadable(shown: str, error: BaseException) -> NoReturn:
-    if isinstance(error, MosaicError):
-        raise error
-    reason = f"{type(error).__name__}: {one_line(str(error), longest=300)}"
-    if is_transient(error):
-        raise MosaicTransportError(
-            f"source={shown!r}: it could not be read ({reason}). Nothing was sent. A retry may succeed.",
-            effect_unknown=False,
-        ) from error
-    if isinstance(error, NotADirectoryError):
-        raise_invalid(
-            "source", shown, "there is no such file on this worker. A part of its path is a file, not a directory."
-        )
-    if is_missing(error):
-        raise_invalid("source", shown, "there is no such file on this worker.")
-    if isinstance(error, PermissionError):
-        raise_invalid("source", shown, f"this worker has no permission to read it ({reason}).")
-    raise_invalid("source", shown, f"it can't be read ({reason}).")

@@ -8,6 +8,11 @@ than a task that fails without its retries because a server was busy.
 from __future__ import annotations
 
 import errno
+from typing import NoReturn
+
+from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
+from airflow_provider_mosaic.api.redaction import one_line
 
 #: Errors of the path itself, of what exists there, and of permissions.
 _PERMANENT_CLASSES = (
@@ -49,6 +54,30 @@ def is_transient(error: BaseException) -> bool:
         return not 400 <= status < 500 or status in _TRANSIENT_STATUSES
     number = error.errno if isinstance(error, OSError) else None
     return not isinstance(error, _PERMANENT_CLASSES) and number not in _PERMANENT_ERRNOS
+
+
+def raise_unreadable(name: str, shown: str, error: BaseException, *, where: str = "") -> NoReturn:
+    """
+    Raise our error for a file that could not be read.
+
+    :param name: The argument.
+    :param where: Where the file was searched, with a space before it.
+    """
+    if isinstance(error, MosaicError):
+        raise error
+    reason = f"{type(error).__name__}: {one_line(str(error), longest=300)}"
+    if is_transient(error):
+        raise MosaicTransportError(
+            f"{name}={shown!r}: it could not be read ({reason}). Nothing was sent. A retry may succeed.",
+            effect_unknown=False,
+        ) from error
+    if isinstance(error, NotADirectoryError):
+        raise_invalid(name, shown, f"there is no such file{where}. A part of its path is a file, not a directory.")
+    if is_missing(error):
+        raise_invalid(name, shown, f"there is no such file{where}.")
+    if isinstance(error, PermissionError):
+        raise_invalid(name, shown, f"there is no permission to read it{where} ({reason}).")
+    raise_invalid(name, shown, f"it can't be read ({reason}).")
 
 
 def _status(error: BaseException) -> int | None:

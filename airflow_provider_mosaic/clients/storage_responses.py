@@ -29,10 +29,7 @@ class ErrorResponse:
     """
     An error response.
 
-    :param status: HTTP status.
     :param code: The host's code, for example ``EntityTooLarge``; empty without one.
-    :param message: The host's message without secrets.
-    :param retry_after: Seconds that the host asks to wait.
     """
 
     status: int
@@ -53,7 +50,6 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
     """
     Read an error response. Without a readable body it has only its status.
 
-    :param response: A response whose body is unread.
     :param secrets: Values of the request to mask, besides those of its URL.
     """
     masked = (*secrets, *response_secrets(response))

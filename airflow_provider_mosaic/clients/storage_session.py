@@ -29,7 +29,6 @@ def open_storage_session(policy: LinkPolicy, *, send_timeout: float = 60.0) -> r
     Open a session without credentials, for storage hosts and for sources.
 
     :param policy: Where it may connect to. Other requests raise :class:`ForbiddenLink`.
-    :param send_timeout: Seconds that may pass without the host taking a byte of a body.
     """
     session = open_session()
     for scheme in ("https://", "http://"):

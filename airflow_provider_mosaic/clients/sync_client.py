@@ -53,13 +53,7 @@ _BLOCK_SIZE = 64 * 1024
 
 
 class SyncClient:
-    """
-    Sends calls and waits for their responses.
-
-    :param access: Where the API is, and the credentials.
-    :param retries: How often and how long to retry a call.
-    :param sleep: Waits before a retry.
-    """
+    """Send calls and wait for their responses."""
 
     def __init__(
         self,
@@ -80,7 +74,6 @@ class SyncClient:
         Send a call, retry it where that can help and is safe, and return its result.
 
         :param retries: A policy for this call instead of the client's.
-        :raises MosaicError: The call failed; the class tells what to do.
         """
         policy = retries or self._retries
         try:
@@ -175,11 +168,6 @@ def send_with_deadline(seconds: float, access: Access, call: Call[T]) -> T:
     Send a call once, and fail at a deadline even if the name lookup or the connection hangs.
 
     The libraries bound only single steps. So the call is sent in another thread, which is left behind at the deadline.
-
-    :param seconds: Seconds to wait.
-    :param access: Where the API is, and the credentials.
-    :param call: A call that is safe to repeat.
-    :raises MosaicError: The call failed; the class tells what to do.
     """
     outcome: Future[T] = Future()
     # Shorter timeouts end the thread some time after the deadline.

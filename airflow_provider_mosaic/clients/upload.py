@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import requests
@@ -25,7 +26,7 @@ from airflow_provider_mosaic.api.redaction import remember_signed
 from airflow_provider_mosaic.clients.file_info import file_info
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
     check_is_http,
@@ -61,20 +62,13 @@ def send_form(
     A failed transfer cannot be resumed. If its error is :attr:`MosaicError.transient`, a transfer with a new form can
     succeed. A transient :class:`MosaicPermissionError` means that the host rejected this form.
 
-    :param form: The signed form.
-    :param source: The file.
-    :param media_type: Its media type.
-    :param policy: Where the form's URL may lead.
-    :param connect_timeout: Seconds to wait for a connection.
     :param send_timeout: Seconds that may pass without the host taking a byte.
     :param timeout: Seconds to wait for the response after the last byte.
-    :raises MosaicValidationError: The file is too large, or changed while it was sent.
-    :raises MosaicError: The file could not be sent; the class tells what to do.
     """
     check_size(form, source)
     remember_signed(form.signature)
     frame = MultipartFrame(form.upload_fields, file_name=source.name, media_type=media_type)
-    progress = ProgressLog(source.name, log.info, total=source.size)
+    progress = TransferProgress(source.name, log.info, total=source.size)
     body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
     check_is_http(form.upload_url, action=action, given_by="the address of the form from Mosaic", secrets=form.secrets)
@@ -104,44 +98,40 @@ def send_form(
 
 
 def check_size(form: UploadForm, source: Source) -> None:
-    """
-    Raise if a file is larger than its form permits.
-
-    :raises MosaicValidationError: It is too large.
-    """
+    """Raise if a file is larger than its form permits."""
     limit = form.max_file_size_bytes
     if limit is not None and source.size > limit:
         _raise_too_large(source, limit)
 
 
+@dataclass
 class _Body:
     """The form as requests sends it: with a ``Content-Length``, block by block."""
 
-    def __init__(self, frame: MultipartFrame, source: Source, progress: ProgressLog) -> None:
-        self._frame = frame
-        self._source = source
-        self._progress = progress
-        self._blocks: Generator[memoryview, None, None] | None = None
-        self.complete = False
+    frame: MultipartFrame
+    source: Source
+    progress: TransferProgress
+    blocks: Generator[memoryview, None, None] | None = None
+    complete: bool = False
 
     def __len__(self) -> int:
-        return len(self._frame.before) + self._source.size + len(self._frame.after)
+        return len(self.frame.before) + self.source.size + len(self.frame.after)
 
     def __iter__(self) -> Iterator[memoryview]:
-        self._blocks = read_blocks(self._source)
-        yield memoryview(self._frame.before)
+        self.blocks = read_blocks(self.source)
+        yield memoryview(self.frame.before)
         done = 0
-        for block in self._blocks:
+        for block in self.blocks:
             size = len(block)
             yield block
             done += size
-            self._progress.update(done)
+            self.progress.update(done)
         self.complete = True
-        yield memoryview(self._frame.after)
+        yield memoryview(self.frame.after)
 
     def close(self) -> None:
-        if self._blocks is not None:
-            self._blocks.close()
+        if self.blocks is not None:
+            self.blocks.close()
 
 
 def _check_response(

@@ -49,10 +49,7 @@ def url_source(
 
     :param url: A URL that needs no credentials.
     :param policy: Where the URL may redirect to. The host of the URL itself may be anywhere.
-    :param timeout: Seconds to wait for the next byte.
     :param max_bytes: The most that is saved on disk if the server does not report the size.
-    :raises MosaicValidationError: It leads to nothing, to a web page, or to an empty file.
-    :raises MosaicError: The server could not be reached, or failed.
     """
     validate_url("source", url)
     shown = shown_url(url)

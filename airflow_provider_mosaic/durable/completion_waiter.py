@@ -1,4 +1,4 @@
-"""Wait until an item is complete, on a worker or in the triggerer."""
+"""Wait until an item is complete, on a worker or in the triggerer: deadlines, deferrals, and events of triggers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,42 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from airflow_provider_mosaic.api import errors
+from airflow_provider_mosaic.api.arguments import Validator
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.metrics import POLLS, count
+from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.durable.deferral import Deferral, backstop, earliest_deadline, read_event, start_of_try
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
+    from typing_extensions import Self
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
+
+#: Seconds after the trigger's own deadline at which Airflow ends a trigger that does not respond.
+_BACKSTOP = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaitOptions:
     """
-    The validated arguments about waiting. Their meanings are those of
+    The validated arguments of an operator that waits; those of all such operators. Their meanings are those of
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
     """
+
+    #: The validators. An argument without one is validated when its request is built.
+    validators: ClassVar[Mapping[str, Validator]] = RESUME_RUN
 
     wait_for_completion: bool
     deferrable: bool
@@ -42,22 +52,32 @@ class WaitOptions:
     cancel_on_kill: bool = False
 
     @classmethod
-    def validated(cls, **options: Any) -> WaitOptions:
+    def validated(cls, **arguments: Any) -> Self:
         """
         Validate an operator's arguments.
 
         :raises MosaicValidationError: One of them is invalid.
         """
-        return cls(**{name: RUN_AGENT[name](name, value) for name, value in options.items()})
+        known = cls.validators
+        return cls(**{name: known[name](name, value) if name in known else value for name, value in arguments.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deferral:
+    """
+    How a task continues to wait in the triggerer: the arguments of ``BaseOperator.defer``.
+
+    :param kwargs: Arguments of ``execute_complete``, besides the event.
+    :param timeout: When Airflow ends the trigger.
+    """
+
+    trigger: BaseTrigger
+    kwargs: dict[str, Any]
+    timeout: timedelta | None
 
 
 class CompletionWaiter(ABC, Generic[S]):
-    """
-    The wait of a task for the completion of an item, on workers and in the triggerer.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    """
+    """The wait of a task for the completion of an item, on workers and in the triggerer."""
 
     #: The kind of item in log lines.
     noun: ClassVar[str]
@@ -85,6 +105,10 @@ class CompletionWaiter(ABC, Generic[S]):
     @abstractmethod
     def _trigger(self, item_id: str, **options: Any) -> BaseTrigger:
         """Return the trigger that waits. The options are those that all triggers share."""
+
+    @abstractmethod
+    def _count_end(self, item: S) -> None:
+        """Count a completed or failed item in the metrics."""
 
     @abstractmethod
     def finish(self, context: Mapping[str, Any], item: S) -> str:
@@ -159,6 +183,7 @@ class CompletionWaiter(ABC, Generic[S]):
             log.warning("%s %r could not be read. %s", self.noun, item_id, error)
         else:
             if state.record_success(item).ended:
+                self._count_end(item)
                 return self.finish(context, item)
         self.on_trigger_timeout(context, item_id)
         return None
@@ -193,6 +218,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def _poll(self, call: Call[S], item_id: str, *, is_last: bool) -> S:
         """Read the item: once if another poll follows, with all retries if this poll decides."""
+        count(POLLS, "single")
         if not is_last:
             return self._hook.send(call, retries=ONCE)
         return read_known(self._hook, lambda: self._hook.send(call), name=f"{self.noun} {item_id!r}")
@@ -222,19 +248,10 @@ class CompletionWaiter(ABC, Generic[S]):
         call = self._read(item_id)
         is_over = is_over or state.expired
         while not self._stopped():
-            try:
-                item = self._poll(call, item_id, is_last=is_over)
-            except MosaicError as error:
-                if is_over and is_refusal(error):
-                    # The refusal lasted minutes: see read_known. A retry continues the wait.
-                    raise
-                state.record_error(error)
-                if is_refusal(error):
-                    # The API key may have been replaced since.
-                    self._hook.renew()
-            else:
-                if state.record_success(item).ended:
-                    return self.finish(context, item)
+            item = self._poll_if_ended(call, item_id, state, is_last=is_over)
+            if item is not None:
+                self._count_end(item)
+                return self.finish(context, item)
             if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
@@ -247,8 +264,88 @@ class CompletionWaiter(ABC, Generic[S]):
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(context, item_id, is_final=deadline == earliest)
 
+    def _poll_if_ended(self, call: Call[S], item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
+        """Poll once. Return the item if it has ended."""
+        try:
+            item = self._poll(call, item_id, is_last=is_last)
+        except MosaicError as error:
+            if is_last and is_refusal(error):
+                # The refusal lasted minutes: see read_known. A retry continues the wait.
+                raise
+            state.record_error(error)
+            if is_refusal(error):
+                # The API key may have been replaced since.
+                self._hook.renew()
+            return None
+        return item if state.record_success(item).ended else None
+
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.
         while seconds > 0 and not self._stopped():
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
+
+
+def start_of_try(context: Mapping[str, Any], try_started_at: float | None = None) -> float:
+    """
+    Return when the task's attempt started, in seconds since the epoch.
+
+    :param try_started_at: The start as a deferral passed it on. Airflow 3.1 returns the start of the current execution
+        instead.
+    """
+    if try_started_at is not None:
+        return try_started_at
+    start = context["ti"].start_date
+    return float(start.timestamp()) if start else time.time()
+
+
+def earliest_deadline(
+    context: Mapping[str, Any], *deadlines: float | None, try_started_at: float | None = None
+) -> float | None:
+    """
+    Return the earliest of some deadlines and the end of ``execution_timeout``, in seconds since the epoch.
+
+    ``execution_timeout`` counts from the start of the attempt. Airflow does not check it while the task is deferred.
+
+    :param try_started_at: The start of the attempt, if a deferral passed it on.
+    """
+    known = [deadline for deadline in deadlines if deadline is not None]
+    execution_timeout: timedelta | None = context["ti"].task.execution_timeout
+    if execution_timeout is not None:
+        known.append(start_of_try(context, try_started_at) + execution_timeout.total_seconds())
+    return min(known, default=None)
+
+
+def backstop(deadline: float | None, poll_interval: float) -> timedelta | None:
+    """
+    Return after which time Airflow ends the trigger. A trigger ends at its own deadline, unless it does not respond.
+
+    :param poll_interval: The longest pause between two polls.
+    """
+    if deadline is None:
+        return None
+    return timedelta(seconds=max(0.0, deadline - time.time()) + 2 * poll_interval + _BACKSTOP)
+
+
+def read_event(event: Mapping[str, Any] | None, item_id: str, name: str) -> None:
+    """
+    Raise the error that a trigger's event reports, if it reports one about this item.
+
+    :param name: The item, as an error starts with it.
+    :raises MosaicTimeoutError: The deadline passed.
+    :raises MosaicError: The item could not be read.
+    """
+    outcome = event.get("outcome") if isinstance(event, Mapping) else None
+    if event is None or outcome not in ("ended", "timeout", "error") or event.get("id") != item_id:
+        # SQLite reuses the ids of triggers, and returns the event of a deleted trigger.
+        log.warning("%s received the event of another trigger. Reading it again.", name)
+        return
+    if outcome == "timeout":
+        raise MosaicTimeoutError(f"{name} is not complete within its timeout.")
+    if outcome == "error":
+        kind = getattr(errors, str(event.get("error")), MosaicError)
+        error = kind if isinstance(kind, type) and issubclass(kind, MosaicError) else MosaicError
+        raise error(
+            f"{name} could not be read by its trigger. {event.get('message')}",
+            transient=bool(event.get("transient")),
+        )

@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RESPONSES_LOST, Metric, count
 from airflow_provider_mosaic.api.search import (
     OWNER_GRACE_DELAYS,
     PAUSES,
@@ -50,11 +51,12 @@ class CreateOnce(ABC):
 
     :param state: The saved state of the task.
     :param description: The item in log lines, for example ``a run of agent 'x'``.
-    :param siblings: The other tasks that create such items; None if the owner of a found item does not matter.
     :param timeout: Seconds from the first intent until the wait for the item stops.
     :param adopt: Whether a search adopts the only candidate that is left. Otherwise that needs manual review.
     """
 
+    #: Counts the items that were created; None if nothing counts them.
+    metric: ClassVar[Metric | None] = None
     #: What a user can check when the outcome stays unknown.
     advice: ClassVar[str]
     #: Whether an item that is created again has the whole timeout. Otherwise the first deadline holds.
@@ -65,13 +67,11 @@ class CreateOnce(ABC):
         *,
         state: TaskState,
         description: str,
-        siblings: SiblingTasks | None = None,
         timeout: float | None = None,
         adopt: bool = True,
     ) -> None:
         self.state = state
         self._description = description
-        self._siblings = siblings
         self._timeout = timeout
         self._adopt = adopt
         # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
@@ -94,6 +94,10 @@ class CreateOnce(ABC):
     @abstractmethod
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the listed items that the request of a record may have created."""
+
+    def siblings(self) -> SiblingTasks | None:
+        """Return the other tasks that create such items; None if the owner of a found item does not matter."""
+        return None
 
     def check_before_start(self) -> None:  # noqa: B027 - optional
         """Raise if the item must not be created now. Nothing is saved or sent before this check."""
@@ -223,6 +227,7 @@ class CreateOnce(ABC):
         try:
             record = replace(record, id=self.send())
         except MosaicAmbiguousOutcomeError as lost:
+            count(RESPONSES_LOST)
             log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
             found = self._search(record, lost=lost)
             if found is not None:
@@ -255,6 +260,8 @@ class CreateOnce(ABC):
         return self._save_started(record)
 
     def _save_started(self, record: StartRecord) -> StartRecord:
+        if self.metric is not None:
+            count(self.metric)
         self.state.save_best_effort(record)
         self.on_started(str(record.id))
         return record
@@ -266,7 +273,7 @@ class CreateOnce(ABC):
         :param lost: The error of this attempt's own request; None if an earlier attempt may have sent one.
         :raises MosaicAmbiguousOutcomeError: It stays unknown whether the item was created, or which item it is.
         """
-        search = Search(own_request=lost is not None)
+        search, siblings = Search(own_request=lost is not None), self.siblings()
         end = time.time() + sum(PAUSES)
         pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
         progress = ProgressLog(f"Still searching for {self._description}; nothing is sent.", time.time())
@@ -275,7 +282,20 @@ class CreateOnce(ABC):
             # Less than half a second is not worth another reading.
             over = left <= 0.5
             pause = next(grace_delays, None) if over else min(next(pauses, left), left)
-            result, candidates = self._search_once(search, record, over=over, last=pause is None, lost=lost)
+            try:
+                candidates = tuple(self.find_candidates(record))
+            except MosaicError as error:
+                if pause is None:
+                    raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
+                # Repeat the search also after a permanent error: otherwise the task fails for manual review.
+                log.warning("The search for %s failed and is repeated. %s", self._description, error)
+                result, candidates = SearchResult.SEARCH_AGAIN, ()
+            else:
+                owners = Siblings()
+                if candidates and siblings is not None:
+                    # Waiting siblings matter only if an earlier attempt sent the request: see Search.
+                    owners = siblings.read(include_waiting=lost is None)
+                result, candidates = search.add_listing(candidates, owners, over=over, last=pause is None)
             if result is SearchResult.NOTHING:
                 return None
             # Without the list of existing items, the candidate may be older than the request.
@@ -288,6 +308,7 @@ class CreateOnce(ABC):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
 
+<<<<<<< HEAD
     def _search_once(
         self, search: Search, record: StartRecord, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
     ) -> tuple[SearchResult, tuple[Candidate, ...]]:
@@ -308,6 +329,8 @@ class CreateOnce(ABC):
             siblings = self._siblings.read(include_waiting=lost is None)
         return search.add_listing(candidates, siblings, over=over, last=last)
 
+=======
+>>>>>>> main
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
         means = f"The request was sent twice, and the lists do not show {self._description}: nothing was created."
@@ -318,6 +341,7 @@ class CreateOnce(ABC):
         self, candidates: tuple[Candidate, ...], lost: MosaicAmbiguousOutcomeError | None, why: str = ""
     ) -> MosaicAmbiguousOutcomeError:
         """Return the error for an item that needs manual review. ``why`` is one more sentence on the cause."""
+        count(OUTCOMES_AMBIGUOUS)
         ids = [candidate.id for candidate in candidates]
         cause = (
             f"The response was: {lost.__cause__ or lost}"

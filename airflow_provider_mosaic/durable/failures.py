@@ -22,9 +22,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.poll_state import is_refusal
+from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,7 @@ NON_RETRYABLE_ERRORS: tuple[type[MosaicError], ...] = (
 
 
 class MosaicFailException(AirflowFailException):
-    """
-    Airflow's failure without retries, for an error of Mosaic. Its text starts with the class of the error.
-
-    :param error: What happened.
-    """
+    """Airflow's failure without retries, for an error of Mosaic. Its text starts with the class of the error."""
 
     def __init__(self, error: MosaicError) -> None:
         super().__init__()
@@ -104,6 +102,20 @@ def fail_exception(error: MosaicError) -> MosaicFailException:
     return failure
 
 
+def nothing_sent_error(event: str, cause: Exception, more: str = "") -> MosaicTransportError:
+    """
+    Return the error for what Airflow could not read or save, before the task sent anything.
+
+    :param event: What failed, as the start of a sentence.
+    :param more: Another sentence.
+    """
+    return MosaicTransportError(
+        f"{event} ({type(cause).__name__}: {one_line(str(cause))}).{more and f' {more}'}",
+        means="Nothing was sent, so nothing is paid or published.",
+        effect_unknown=False,
+    )
+
+
 @contextmanager
 def adding_consequences(
     context: Mapping[str, Any], consequences: Callable[[MosaicError], Consequences], *, level: int = logging.ERROR
@@ -111,7 +123,6 @@ def adding_consequences(
     """
     Log what happened, what it means and what to do, one line each, if the block raises an error of Mosaic.
 
-    :param consequences: Returns what an error means, when it occurs.
     :param level: Level of the lines: a warning for a sensor that is skipped instead.
     """
     try:

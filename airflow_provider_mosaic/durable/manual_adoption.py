@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import read_variable
+from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_variable
 from airflow_provider_mosaic.api.arguments import validate_id
-from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.durable.failures import nothing_sent_error
 
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
@@ -24,19 +25,15 @@ _MOST_SHOWN = 10
 
 
 class ManualAdoption:
-    """
-    The Variable of a task, and the entry of one task instance in it.
+    """The Variable of a task, and the entry of one task instance in it."""
 
-    :param context: The context of the task.
-    """
-
-    def __init__(self, context: Mapping[str, Any]) -> None:
-        ti = context["ti"]
+    def __init__(self, context: Mapping[str, Any], *, kind: str) -> None:
+        ti = self._ti = context["ti"]
+        self._kind = kind
         #: The name of the Variable.
-        self.variable = _variable_name(ti.dag_id, ti.task_id)
-        #: The key of the entry: the DAG run, with the map index of a mapped task.
-        self.entry = ti.run_id if ti.map_index < 0 else f"{ti.run_id}[{ti.map_index}]"
-        self._is_first_try = ti.try_number <= 1
+        self.variable = variable_name(ti.dag_id, ti.task_id)
+        #: The key of the entry.
+        self.entry = entry_key(ti.run_id, ti.map_index)
 
     def read(self) -> str | None:
         """
@@ -45,25 +42,17 @@ class ManualAdoption:
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
         """
-        if self._is_first_try:
-            return None
         try:
             text = read_variable(self.variable)
         except Exception as error:
-            raise MosaicTransportError(
-                f"Airflow Variable {self.variable!r} could not be read ({type(error).__name__}: "
-                f"{one_line(str(error))}). It may name the item that this task continues with.",
-                means="Nothing was sent, so nothing is paid or published.",
-                effect_unknown=False,
-            ) from error
+            event, more = f"Airflow Variable {self.variable!r} could not be read", "It may name the item of this task."
+            raise nothing_sent_error(event, error, more) from error
         if text is None:
             return None
         try:
-            entries = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self.invalid(f"it is not JSON ({error})") from error
-        if not isinstance(entries, dict):
-            raise self.invalid("it is not a JSON object")
+            entries = read_entries(text)
+        except ValueError as error:
+            raise self.invalid(str(error)) from error
         if self.entry not in entries:
             return None
         try:
@@ -86,39 +75,76 @@ class ManualAdoption:
 
     def adopt_hint(self, candidates: Sequence[str]) -> tuple[str, ...]:
         """
-        Return how a user names the task's item, one line a choice, with values to copy.
+        Return how a user names the task's item, one line a choice, with commands to copy.
 
         :param candidates: The ids of the items that may be the task's.
         """
-        values = [self._value(id) for id in candidates[:_MOST_SHOWN]] or [self._value("<its id>")]
         last = "If none is this task's, clear this task. It starts a new one."
-        if len(values) == 1:
+        if len(candidates) <= 1:
+            id = candidates[0] if candidates else "<its id>"
             return (
-                f"If it is this task's, set the Airflow Variable {self.variable!r} to {values[0]} and clear this task. "
-                "The task continues with that one.",
+                "If it is this task's, run this command and clear this task. The task continues with that one:",
+                f"  {self._command(id)}",
+                self._without_shell(id),
                 last,
             )
+        shown = candidates[:_MOST_SHOWN]
         return (
-            f"If one of them is this task's, set the Airflow Variable {self.variable!r} to its value and clear this "
-            "task. The task continues with that one:",
-            *(f"  {value}" for value in values),
+            "If one of them is this task's, run its command and clear this task. The task continues with that one:",
+            *(f"  {self._command(id)}" for id in shown),
+            f"Or set the Airflow Variable {self.variable!r} to its value and clear this task:",
+            *(f"  {self._value(id)}" for id in shown),
             last,
         )
 
     def continue_hint(self, id: str) -> tuple[str, ...]:
         """Return how a user makes the task continue with a known item, and how to start a new one."""
         return (
-            f"To continue {id!r}, set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this "
-            "task: only what is missing is done again.",
+            f"To continue {id!r}, run this command and clear this task: only what is missing is done again.",
+            f"  {self._command(id)}",
+            self._without_shell(id),
             "To start a new one, which is paid from the beginning, clear this task alone.",
         )
+
+    def _command(self, id: str) -> str:
+        """Return the command that names an item as this task's."""
+        prefix = "airflow mosaic" if has_provider_commands() else "python -m airflow_provider_mosaic"
+        ti = self._ti
+        options = [] if ti.map_index < 0 else ["--map-index", str(ti.map_index)]
+        if self._kind != "run":
+            options += ["--item", self._kind]
+        return f"{prefix} runs adopt {shlex.join([ti.dag_id, ti.task_id, ti.run_id, id, *options])}"
+
+    def _without_shell(self, id: str) -> str:
+        return f"Or set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this task."
 
     def _value(self, id: str) -> str:
         return json.dumps({self.entry: id}, ensure_ascii=False)
 
 
-def _variable_name(dag_id: str, task_id: str) -> str:
+def variable_name(dag_id: str, task_id: str) -> str:
+    """Return the name of a task's Variable."""
     name = f"mosaic_adopt.{dag_id}.{task_id}"
     if len(name) <= _LONGEST_NAME:
         return name
     return f"mosaic_adopt.{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def entry_key(run_id: str, map_index: int) -> str:
+    """Return the key of a task instance in its task's Variable: the DAG run, with the map index of a mapped task."""
+    return run_id if map_index < 0 else f"{run_id}[{map_index}]"
+
+
+def read_entries(text: str) -> dict[str, Any]:
+    """
+    Return the entries of a Variable.
+
+    :raises ValueError: It is no JSON object. The message is a clause about the Variable.
+    """
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({error})") from error
+    if not isinstance(entries, dict):
+        raise ValueError("it is not a JSON object")
+    return entries

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between reads of an item that may be new.
 _NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Seconds between reads that wait for the effect of a request.
+_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: The longest pause between reads that are refused.
 _LONGEST_PAUSE = 30.0
 
@@ -60,6 +62,17 @@ def read_new(read: Callable[[], S]) -> S:
                 raise
             time.sleep(pause)
     return read()
+
+
+def read_until(read: Callable[[], S], is_shown: Callable[[S], bool]) -> S:
+    """Read until an effect is shown, for up to 15 seconds. Return the last read."""
+    item = read()
+    for pause in _EFFECT_PAUSES:
+        if is_shown(item):
+            break
+        time.sleep(pause)
+        item = read()
+    return item
 
 
 def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:

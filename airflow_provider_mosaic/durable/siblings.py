@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.search import Siblings
@@ -27,7 +27,6 @@ class SiblingTasks:
     requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
     The list of ids does not show who pushed which. Single instances are read only while that matters.
 
-    :param context: The context of the running task.
     :param key: XCom key of the ids.
     :param operator_class: The class of operators that create such items.
     :param same_argument: Name and value of an argument that all tasks with such items share. A task whose argument is
@@ -58,21 +57,24 @@ class SiblingTasks:
         owned: set[str] = set()
         possible_owners: set[str] = set()
         waiting: set[str] = set()
+        is_complete = True
         try:
             for task in self._tasks:
-                task.read(include_waiting)
-                owned |= task.owned
-                possible_owners |= task.possible_owners
-                waiting |= task.waiting
+                found = task.read(include_waiting)
+                owned |= found.owned_ids
+                possible_owners |= found.possible_owners or frozenset()
+                waiting |= found.waiting
         except Exception:
+            is_complete = False
             log.warning(
                 "The other tasks of this DAG run could not be read. The search adopts nothing while their items are "
                 "unknown.",
                 exc_info=True,
             )
-            return Siblings(owned_ids=frozenset(owned), possible_owners=None)
         return Siblings(
-            owned_ids=frozenset(owned), possible_owners=frozenset(possible_owners), waiting=frozenset(waiting)
+            owned_ids=frozenset(owned),
+            possible_owners=frozenset(possible_owners) if is_complete else None,
+            waiting=frozenset(waiting),
         )
 
 
@@ -90,52 +92,50 @@ class _SiblingTask:
         # All ids at the last read, and how many ids have appeared over all reads.
         self._pushed: Counter[str] = Counter()
         self._new_ids = 0
-        self.owned: frozenset[str] = frozenset()
-        self.possible_owners: set[str] = set()
-        self.waiting: set[str] = set()
 
-    def read(self, include_waiting: bool) -> None:
-        """Update ``owned``, ``possible_owners`` and ``waiting``: see :meth:`SiblingTasks.read`."""
+    def read(self, include_waiting: bool) -> Siblings:
+        """Read the instances: see :meth:`SiblingTasks.read`."""
         # States first: an instance that has started by then has pushed its id when the ids are read.
-        states = dict(self._read_states())
+        states = self._read_states()
         pushed = Counter(self._read_all(self._key))
         self._new_ids += sum((pushed - self._pushed).values())
         self._pushed = pushed
-        self.owned = frozenset(pushed)
         self._drop_deleted_ids()
         unassigned = pushed - Counter(self._ids.values())
-        possible_owners: set[int] = set()
-        waiting: set[int] = set()
         for index, state in states.items():
-            if index in self._ids:
+            if index in self._ids or state not in (_CAN_START | _WAITING if include_waiting else _CAN_START):
                 continue
-            if state in _WAITING and not include_waiting:
-                waiting.add(index)
-            elif state in _CAN_START or state in _WAITING:
-                id = self._read_one(index) if unassigned and not self._is_without_id(index, state) else None
-                if id is not None:
-                    self._ids[index] = id
-                    self._without_id.pop(index, None)
-                    unassigned -= Counter([id])
-                    self.owned |= {id}
-                else:
-                    self._without_id[index] = (state, self._new_ids)
-                    (waiting if state in _WAITING else possible_owners).add(index)
+            id = self._read_one(index) if unassigned and not self._is_without_id(index, state) else None
+            if id is None:
+                self._without_id[index] = (state, self._new_ids)
+            else:
+                self._ids[index] = id
+                self._without_id.pop(index, None)
+                unassigned -= Counter([id])
+        without_id = {index: state for index, state in states.items() if index not in self._ids}
+        possible_owners = {index for index, state in without_id.items() if state in _CAN_START}
+        waiting = {index for index, state in without_id.items() if state in _WAITING}
         if possible_owners or (waiting and include_waiting):
             # An instance that started nothing owns nothing until its next attempt, when Airflow deletes this XCom.
             not_started = set(self._read_all(NOT_STARTED_KEY))
             possible_owners -= not_started
             waiting -= not_started
-        self.possible_owners, self.waiting = self._names(possible_owners), self._names(waiting)
+        return Siblings(
+            owned_ids=frozenset(pushed) | frozenset(self._ids.values()),
+            possible_owners=self._names(possible_owners),
+            waiting=self._names(waiting),
+        )
 
-    def _read_states(self) -> Iterator[tuple[int, str]]:
-        ti = self._ti
+    def _read_states(self) -> dict[int, str]:
+        """Return the state of each other instance, by its map index."""
+        ti, found = self._ti, {}
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
         for name, state in states.get(ti.run_id, {}).items():
             # Airflow names a mapped task instance task_id_<map index>.
             index = -1 if name == self._task_id else int(name.rpartition("_")[2])
             if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
-                yield index, state
+                found[index] = state
+        return found
 
     def _read_all(self, key: str) -> list[Any]:
         """Return the values of all instances, in one request. They do not show which instance pushed which."""
@@ -157,8 +157,8 @@ class _SiblingTask:
         counts = Counter(self._ids.values())
         self._ids = {index: id for index, id in self._ids.items() if counts[id] <= self._pushed[id]}
 
-    def _names(self, indexes: set[int]) -> set[str]:
-        return {f"{self._task_id}[{index}]" for index in indexes}
+    def _names(self, indexes: set[int]) -> frozenset[str]:
+        return frozenset(f"{self._task_id}[{index}]" for index in indexes)
 
 
 def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:

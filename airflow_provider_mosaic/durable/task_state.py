@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
-from airflow_provider_mosaic.api.errors import MosaicTransportError
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.signatures import signs
+from airflow_provider_mosaic.durable.failures import nothing_sent_error
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
 
@@ -76,6 +76,26 @@ class StartRecord:
     existing_until: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> StartRecord:
+        """Return the record of an entry of the store."""
+        return cls(
+            started_at=float(entry["started_at"]),
+            id=entry.get("id"),
+            deadline=entry.get("deadline"),
+            existing_ids=None if entry.get("existing_ids") is None else tuple(entry["existing_ids"]),
+            existing_until=entry.get("existing_until"),
+            facts=entry.get("facts") or {},
+        )
+
+    def as_entry(self) -> dict[str, Any]:
+        """Return the record as JSON for the store, which rejects tuples."""
+        entry = asdict(self)
+        del entry["is_saved"]
+        if self.existing_ids is not None:
+            entry["existing_ids"] = list(self.existing_ids)
+        return {name: value for name, value in entry.items() if value is not None}
+
 
 class TaskState:
     """
@@ -86,7 +106,6 @@ class TaskState:
     version of the provider wrote the record, an earlier attempt *may* have started something. The caller searches for
     it then, and fails for manual review if anything is found.
 
-    :param context: The context of the task.
     :param kind: The kind of item, for example ``run``. Each kind has its own entry in the store.
     :param request: What the task requests, as a JSON value. If it changed, the task starts over.
     :param durable: Whether to save anything.
@@ -96,8 +115,10 @@ class TaskState:
         self._store = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
         self._adopted_key = f"mosaic_{kind}_adopted"
+        self._kind = kind
         self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
+        self._context = context
         ti = self._ti = context["ti"]
         self._max_tries = int(ti.max_tries or 0)
         self._retries = int(ti.task.retries or 0)
@@ -118,8 +139,6 @@ class TaskState:
         self._not_started: bool | None = True if ti.try_number == 1 else None
         self._not_started_before_intent = False
         self._why_discarded: tuple[int, str] | None = None
-        #: The item that a user may have named for this task.
-        self.adoption = ManualAdoption(context)
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -136,45 +155,45 @@ class TaskState:
         entry = self._read_entry()
         stored = self._parse(entry)
         if stored is None:
-            if self._possible is None or (entry is _ABSENT and not entries_can_vanish()):
-                return None
-            log.warning(
-                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
-                "it sends anything.",
-                self._ti.task_id,
-                self._noun,
-            )
-            return self._possible
+            return self._possible_unless(was_never_written=entry is _ABSENT and not entries_can_vanish())
         if "not_started_until_try" in stored:
             return None
         item = f"{self._noun} {stored['id']!r}" if stored.get("id") else f"the {self._noun} that it may have started"
         if stored.get("max_tries") != self._max_tries:
-            self._why_discarded = logging.INFO, f"The task was cleared: it starts over and does not continue {item}."
             self.cleared_id = stored.get("id")
+            self._discard(logging.INFO, f"The task was cleared: it starts over and does not continue {item}.")
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            self._why_discarded = (
+            self._discard(
                 logging.WARNING,
                 "The arguments of the task changed since its earlier attempt: it starts over. It does not touch "
                 f"{item}, which may still be running.",
             )
             return None
-        record = StartRecord(
-            started_at=float(stored["started_at"]),
-            id=stored.get("id"),
-            deadline=stored.get("deadline"),
-            existing_ids=None if stored.get("existing_ids") is None else tuple(stored["existing_ids"]),
-            existing_until=stored.get("existing_until"),
-            facts=stored.get("facts") or {},
-        )
+        record = StartRecord.from_entry(stored)
         if not self._may_be_cleared(stored):
             return record
-        self._why_discarded = (
+        self._discard(
             logging.WARNING,
             "It is unknown whether this is a retry or the task was cleared, because its retries were lowered in the "
             f"DAG file. It does not continue {item} unless a user decides so.",
         )
         return replace(record, is_saved=False, id=None, facts={})
+
+    def _possible_unless(self, *, was_never_written: bool) -> StartRecord | None:
+        """Return what an earlier attempt may have started, for an entry that is missing or can't be read."""
+        if self._possible is None or was_never_written:
+            return None
+        log.warning(
+            "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before it "
+            "sends anything.",
+            self._ti.task_id,
+            self._noun,
+        )
+        return self._possible
+
+    def _discard(self, level: int, reason: str) -> None:
+        self._why_discarded = level, reason
 
     def log_discarded(self) -> None:
         """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
@@ -209,14 +228,19 @@ class TaskState:
             consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
+    @property
+    def adoption(self) -> ManualAdoption:
+        """The item that a user may have named for this task."""
+        return ManualAdoption(self._context, kind=self._kind)
+
     def adopted_id(self) -> str | None:
         """
-        Return the item that a user named for this task, unless the task adopted it before.
+        Return the item that a user named for this task, unless the task adopted it before. A first attempt has none.
 
         :raises MosaicValidationError: The Airflow Variable is invalid.
         :raises MosaicTransportError: The Airflow Variable could not be read.
         """
-        id = self.adoption.read()
+        id = self.adoption.read() if self._ti.try_number > 1 else None
         if id is not None and id in self._adopted_ids():
             log.warning(
                 "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
@@ -241,12 +265,8 @@ class TaskState:
                 self._store.set(self._adopted_key, {"version": _VERSION, "ids": [*self._adopted_ids(), record.id]})
                 return
         except Exception as error:
-            raise MosaicTransportError(
-                f"Airflow's task state store could not save that {self._noun} {record.id!r} is this task's "
-                f"({type(error).__name__}: {one_line(str(error))}).",
-                means="Nothing was sent, so nothing is paid or published.",
-                effect_unknown=False,
-            ) from error
+            event = f"Airflow's task state store could not save that {self._noun} {record.id!r} is this task's"
+            raise nothing_sent_error(event, error) from error
         log.warning(
             "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
             "the task has ended. Otherwise a cleared task adopts %s %r once more.",
@@ -303,18 +323,14 @@ class TaskState:
 
     def _save(self, record: StartRecord) -> None:
         if self._store is not None:
-            entry: dict[str, Any] = {
-                **asdict(record),
-                # JSON has no tuples, and Airflow's store rejects them.
-                "existing_ids": None if record.existing_ids is None else list(record.existing_ids),
+            own = {
                 "version": _VERSION,
                 "fingerprint": self._fingerprint,
                 "max_tries": self._max_tries,
                 "retries": self._retries,
                 "clear_number": self._clear_number,
             }
-            del entry["is_saved"]
-            self._store.set(self._key, {name: value for name, value in entry.items() if value is not None})
+            self._store.set(self._key, {**record.as_entry(), **own})
         # A request may be sent from now on. clear() needs the value from before.
         self._not_started_before_intent, self._not_started = self._not_started is True, False
 
@@ -331,12 +347,8 @@ class TaskState:
                 # The first attempt, also after a clear, continues nothing.
                 log.warning("Airflow's task state store could not be read: %s", one_line(str(error)))
                 return _ABSENT
-            raise MosaicTransportError(
-                f"Airflow's task state store could not be read ({type(error).__name__}: {one_line(str(error))}), and "
-                f"an earlier attempt may have started a {self._noun}.",
-                means="Nothing was sent, so nothing is paid or published.",
-                effect_unknown=False,
-            ) from error
+            event, more = "Airflow's task state store could not be read", f"It may contain a {self._noun} to continue."
+            raise nothing_sent_error(event, error, more) from error
 
     def _parse(self, entry: Any) -> Mapping[str, Any] | None:
         """Return an entry that this version wrote, else None. Update ``_not_started`` by it."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import push_link_xcom
+from airflow_provider_mosaic.airflow_compat import push_database_xcom
 from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,10 @@ def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -
     """
     Push the URL of an operator link.
 
-    :param key: XCom key of the link.
     :param subject: The item that it belongs to, with its id.
     """
     save_best_effort(
-        lambda: push_link_xcom(context["ti"], key, url),
+        lambda: push_database_xcom(context["ti"], key, url),
         what=f"the link {key!r} of {subject}",
         consequence=_consequence(subject),
     )

@@ -11,7 +11,7 @@ Read the Airflow connection of type ``mosaic``.
   - ``allow_http``: whether to send the API key unencrypted to another machine. Default: false.
   - ``allow_private_storage``: whether links from Mosaic may lead to private addresses, and use plain HTTP there.
     Default: false.
-  - ``webhook_secret``: not read here. A webhook receiver reads it.
+  - ``webhook_secret``: the secret that Mosaic sends with its webhooks. Only a receiver needs it.
 
 The connection form shows these fields (:mod:`airflow_provider_mosaic.connection_form`). In a connection URI, host and
 scheme may be separate: ``mosaic://:mk_...@127.0.0.1:8080/http``.
@@ -75,6 +75,18 @@ def read_access(connection: Connection) -> Access:
         return Access(api_key=connection.password or "", base_url=_base_url(connection), **options)
     except MosaicValidationError as error:
         raise MosaicConnectionError(f"Connection {connection.conn_id!r}: {error}") from None
+
+
+def read_webhook_secret(connection: Connection) -> str:
+    """
+    Return the webhook secret of a connection; an empty text if it has none, or is of another type.
+
+    :raises MosaicConnectionError: The extra is not a JSON object.
+    """
+    if connection.conn_type not in (None, "", CONNECTION_TYPE):
+        return ""
+    secret = _extra(connection).get("webhook_secret")
+    return secret.strip() if isinstance(secret, str) else ""
 
 
 def _base_url(connection: Connection) -> Any:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited
+from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats
+from airflow_provider_mosaic.api import metrics
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 T = TypeVar("T")
+
+# All requests of tasks and triggers come from a hook.
+metrics.report_to(stats)
 
 #: Seconds of a connection test in the UI.
 _TEST_TIMEOUT = 10.0
@@ -141,6 +145,7 @@ class MosaicHook(EndpointMethods, BaseHook):
                 connection = await asyncio.to_thread(self.get_connection, self.mosaic_conn_id)
         except Exception as error:
             raise lookup_error(self.mosaic_conn_id, error) from None
+        await asyncio.to_thread(metrics.connect)
         self._access = read_access(connection)
         return self._access
 

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.clients.destinations import (
     storage_destination,
 )
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source
-from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient, raise_unreadable
 from airflow_provider_mosaic.clients.url_source import url_source
 
 #: Bytes. Reading a definition limits its characters, which are at most four bytes each.
@@ -37,7 +37,6 @@ def get_source(location: Any, access: Access) -> Source:
     :param location: A local path, a URI of object storage (``s3://...``, ``gs://...``, ``file://...``), an HTTP(S) URL
         that needs no credentials, or an ``ObjectStoragePath``.
     :param access: The connection. It decides where a URL may redirect to.
-    :raises MosaicValidationError: There is no such file, or it cannot be uploaded.
     """
     if _is_storage_path(location):
         return storage_source(location)
@@ -52,10 +51,8 @@ def read_text(name: str, location: Any, *, directory: str) -> str:
     """
     Return the content of a text file.
 
-    :param name: The argument, for the error.
     :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``.
     :param directory: The directory of a relative path. It may be inside a zip file.
-    :raises MosaicValidationError: There is no such file, or it is not UTF-8 text.
     """
     from pathlib import Path
 
@@ -69,18 +66,7 @@ def read_text(name: str, location: Any, *, directory: str) -> str:
     try:
         data = _read_start(path, is_local=not (storage or scheme))
     except Exception as error:  # each storage has its own exceptions
-        where = "" if storage or scheme else f" in {directory}"
-        if is_missing(error):
-            raise_invalid(name, shown, f"there is no such file{where}.")
-        if isinstance(error, NotADirectoryError):
-            raise_invalid(name, shown, f"there is no such file{where}: part of the path is a file, not a directory.")
-        if not is_transient(error):
-            raise_invalid(name, shown, f"it cannot be read ({type(error).__name__}: {one_line(str(error))}).")
-        raise MosaicTransportError(
-            f"{name}={redact(shown)!r}: it could not be read ({type(error).__name__}: {one_line(str(error))}). Nothing "
-            "was sent. The error may be temporary: retry the task.",
-            effect_unknown=False,
-        ) from error
+        raise_unreadable(name, redact(shown), error, where="" if storage or scheme else f" in {directory}")
     if len(data) > _MAX_TEXT:
         raise_invalid(name, shown, f"it has more than {_MAX_TEXT:,} bytes, which is too long for a definition.")
     try:
@@ -94,8 +80,6 @@ def read_definition(definition: Any, *, directory: str = ".") -> Any:
     Return the definition of an agent: the object itself, or the content of its file.
 
     :param definition: An object, JSON text, or the path of a YAML or JSON file.
-    :param directory: The directory of a relative path.
-    :raises MosaicValidationError: The file cannot be read.
     """
     if is_definition_itself(definition):
         return definition
@@ -145,7 +129,6 @@ class DownloadDirectory:
     The directory of downloads.
 
     :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``. A missing directory is created.
-    :raises MosaicValidationError: The path cannot be a directory.
     """
 
     def __init__(self, location: Any) -> None:

@@ -71,10 +71,10 @@ class MosaicUploadOperator(MosaicOperator):
         :param context: The task's context.
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.uploads import UploadTask
+        from airflow_provider_mosaic.tasks.uploads import upload
 
         with self._validated_arguments(context):
-            return UploadTask(MosaicHook(self.mosaic_conn_id), **self._arguments()).upload(context)
+            return upload(MosaicHook(self.mosaic_conn_id), context, **self._arguments())
 
 
 class MosaicDownloadOutputsOperator(MosaicOperator):

@@ -1,25 +1,33 @@
-"""The base class of operators: rejects templated arguments that rendered to None."""
+"""The base classes of operators: arguments that rendered to None, and waits that may be deferred."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.base import MosaicBaseOperator
-from airflow_provider_mosaic.operators.rendered import find_none, keep_constants, without_empty
-from airflow_provider_mosaic.validation import template_markers
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
+from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_mosaic.api.errors import MosaicError
+    from airflow_provider_mosaic.durable.completion_waiter import Deferral
     from airflow_provider_mosaic.durable.failures import Consequences
+    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+    from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.tasks.runs import RunTask
+
+T = TypeVar("T")
 
 # Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
 _MAPPED = "{{ mapped }}"
+# The texts to which a template renders an empty value.
+_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
 
 class MosaicOperator(MosaicBaseOperator):
@@ -145,3 +153,170 @@ class MosaicOperator(MosaicBaseOperator):
         # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
         written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
         return {name: written.get(name) for name in self.template_fields}
+
+
+class WaitingOperator(MosaicOperator):
+    """Base class of operators that start or resume something and wait for its end."""
+
+    #: The kind of items that it creates, if the searches of other tasks depend on who owns them.
+    _creates: ClassVar[str | None] = None
+    #: The task of this execution, for ``on_kill``. None until its arguments are validated.
+    _active: RunTask | ResumeTask | PostTask | None = None
+
+    @abstractmethod
+    def _task(self) -> RunTask | ResumeTask | PostTask:
+        """Return the task with its validated arguments."""
+
+    def execute(self, context: Context) -> str:
+        """
+        Start it, or continue with what an earlier attempt started; wait for its end, or defer.
+
+        :param context: The task's context.
+        """
+        with self._validated_arguments(context, creates=self._creates):
+            task = self._task()
+        return self._run_or_defer(context, task, lambda: task.start(context))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
+        """
+        Continue after the deferral: read the status again; return, fail, or defer again.
+
+        :param context: The task's context.
+        :param event: The trigger's event.
+        :param deferred: The id (``run_id`` or ``post_id``) and the times that the deferral passed on. Empty under
+            ``dag.test()``, which drops them (https://github.com/apache/airflow/issues/69942); the event has the id.
+        """
+        from airflow_provider_mosaic.api.arguments import validate_id
+
+        with self._resuming(context):
+            task = self._task()
+            key = task.wait.key
+            item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
+        return self._run_or_defer(context, task, lambda: task.wait.resume(context, event, item_id, **deferred))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Continue after a deferral. If the trigger timed out, read the status first, and cancel a run that is not over.
+
+        :param next_method: The method that Airflow calls.
+        :param next_kwargs: Its arguments.
+        :param context: The task's context.
+        """
+        if is_trigger_timeout(next_method, next_kwargs):
+            with self._resuming(context):
+                task = self._task()
+            result = self._run_or_defer(context, task, lambda: task.wait.resume_after_timeout(context))
+            if result is not None:
+                return result
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _run_or_defer(
+        self, context: Context, task: RunTask | ResumeTask | PostTask, step: Callable[[], T | Deferral]
+    ) -> T:
+        """Return the result of a step of the task, or defer if the step returns a deferral."""
+        from airflow_provider_mosaic.durable.completion_waiter import Deferral
+        from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
+
+        self._active = task
+        with (
+            adding_consequences(context, lambda error: task.consequences(context, error)),
+            fail_without_retry(*task.non_retryable(context)),
+        ):
+            result = step()
+        if not isinstance(result, Deferral):
+            return result
+        self.defer(trigger=result.trigger, method_name="execute_complete", kwargs=result.kwargs, timeout=result.timeout)
+        raise AssertionError("defer does not return")
+
+    @contextmanager
+    def _resuming(self, context: Context) -> Iterator[None]:
+        """Turn the errors of a block that continues after a deferral into Airflow's failures."""
+        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
+
+        means = "What the task waited for was not changed, and may keep running."
+        consequences = Consequences(means=means, retry=self._retry_effect)
+        with adding_consequences(context, lambda _: consequences), fail_without_retry():
+            self._leave_out_empty()
+            yield
+
+
+class RunWaitOperator(WaitingOperator):
+    """Base class of operators that wait for a run. A run costs credits while it runs, so a kill cancels it."""
+
+    _active: RunTask | ResumeTask | None = None
+
+    @abstractmethod
+    def _task(self) -> RunTask | ResumeTask:
+        """Return the task with its validated arguments."""
+
+    def on_kill(self) -> None:
+        """Cancel the run, within the few seconds that Airflow leaves."""
+        if self._active is not None:
+            self._active.wait.on_kill()
+
+
+# Compare the rendered arguments of a task with what the DAG file has in their place.
+
+
+def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
+    """
+    Return the rendered value, but keep the texts of the DAG file that have no template.
+
+    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+
+    :param markers: The starts of templates in this DAG.
+    """
+    if isinstance(written, str):
+        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
+    if type(written) is type(rendered) is dict:
+        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
+    return rendered
+
+
+def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
+    """
+    Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
+
+    Skip the places in which the DAG file itself has None.
+    """
+    if written is None:
+        return
+    if rendered is None or (isinstance(written, str) and rendered == "None" != written):
+        yield place, rendered
+    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
+        for key in written.keys() & rendered.keys():
+            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
+    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
+        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
+            yield from find_none(f"{place}[{i}]", before, after)
+
+
+def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
+    """Return a value without the optional places that are empty; None if the value itself is one of them."""
+
+    def is_left_out(place: str, value: Any) -> bool:
+        return place in optional and _is_empty(value)
+
+    if is_left_out(place, value):
+        return None
+    if isinstance(value, Mapping):
+        return {
+            key: without_empty(f"{place}[{key!r}]", item, optional)
+            for key, item in value.items()
+            if not is_left_out(f"{place}[{key!r}]", item)
+        }
+    if isinstance(value, (list, tuple)):
+        return [
+            without_empty(f"{place}[{i}]", item, optional)
+            for i, item in enumerate(value)
+            if not is_left_out(f"{place}[{i}]", item)
+        ]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in _EMPTY_TEXTS
+    return value is None or (isinstance(value, Sized) and len(value) == 0)

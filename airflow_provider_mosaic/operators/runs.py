@@ -11,8 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicAgentLink
-from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import RunWaitOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, RunWaitOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,7 +67,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
     :param update_params: Parameters of nodes for this run: ``{agent_node_id: {name: value}}``. The name of a tile can
         replace the node's id if the agent has one tile of that name.
     :param ignore_nodes: Nodes to leave out of this run.
-    :param callback_url: The HTTPS URL to which Mosaic sends the webhooks of this run.
+    :param callback_url: The HTTPS URL to which Mosaic sends the webhooks of this run; ``airflow`` for the receiver
+        inside Airflow (``docs/webhooks.md``).
     :param wait_for_completion: Whether to wait for the run's end. Otherwise the task ends as soon as the run is
         started.
     :param deferrable: Whether to wait in the triggerer, without a worker. Default: Airflow's ``default_deferrable``.
@@ -273,6 +273,10 @@ class MosaicCancelRunOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
+        from airflow_provider_mosaic.tasks.items import push_run_item
 
         with self._validated_arguments(context):
-            return cancel(MosaicHook(self.mosaic_conn_id), self._options["run_id"]("run_id", self.run_id))
+            hook = MosaicHook(self.mosaic_conn_id)
+            run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
+            push_run_item(context, hook, run_id, None)
+            return run_id

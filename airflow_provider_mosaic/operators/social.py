@@ -10,8 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.operators.waiting import WaitingOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.post_options import ProviderOptions
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.templated import Reference, Text, Texts
+
+
+#: The arguments that describe the post, without its media.
+_CONTENT = ("text", "social_connection_ids", "platforms", "schedule_date", "workspace_id", "provider_options")
 
 
 class MosaicSocialPostOperator(WaitingOperator):
@@ -50,8 +53,8 @@ class MosaicSocialPostOperator(WaitingOperator):
         that shows an earlier expiry is rejected.
     :param run_id: Instead of ``media_urls``, a run: its outputs are the media. Their links are read when the post is
         created and last 7 days. A ``schedule_date`` after that, or after an expiry that a link shows, is rejected.
-    :param output_ids: The outputs of the run to post. Default: all that exist; then a run is rejected that still runs,
-        failed or was cancelled.
+    :param output_ids: The outputs of the run to post. Default: all outputs of a completed run; a run that still runs,
+        ended partly, failed or was cancelled is rejected.
     :param schedule_date: When to publish, with a time zone: a datetime or ISO 8601 text. Default: now.
     :param workspace_id: The workspace of the post. Default: that of the connection, or else the organization's primary
         workspace.
@@ -72,18 +75,7 @@ class MosaicSocialPostOperator(WaitingOperator):
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
-    template_fields: Sequence[str] = (
-        "text",
-        "social_connection_ids",
-        "platforms",
-        "media_urls",
-        "run_id",
-        "output_ids",
-        "schedule_date",
-        "workspace_id",
-        "provider_options",
-        "mosaic_conn_id",
-    )
+    template_fields: Sequence[str] = (*_CONTENT, "media_urls", "run_id", "output_ids", "mosaic_conn_id")
     operator_extra_links = (MosaicPostLink(),)
     template_fields_renderers = {"provider_options": "json"}
     _creates = "post"
@@ -144,7 +136,9 @@ class MosaicSocialPostOperator(WaitingOperator):
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.posts import PostOptions, PostTask
 
-        post_options = PostOptions.validated(**self._arguments())
+        arguments = self._arguments()
+        content = {name: arguments.pop(name) for name in _CONTENT}
+        post_options = PostOptions.validated(content=content, **arguments)
         return PostTask(post_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
 
 

@@ -37,8 +37,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     :param filter_options: The videos that start a run, as
         ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``; either limit may be left out. It also selects the
         trigger: the one of the agent with the same limits.
-    :param callback_url: The receiver of the webhooks of its runs. ``unchanged`` keeps the present one. A None in the
-        DAG file removes it; a None from another task is rejected.
+    :param callback_url: The receiver of the webhooks of its runs. ``airflow`` is the receiver inside Airflow
+        (``docs/webhooks.md``). ``unchanged`` keeps the present one. A None in the DAG file removes it; a None from
+        another task is rejected.
     :param exclusive: Whether to remove all channels from the agent's other triggers, which deletes these triggers.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
@@ -86,9 +87,13 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
+        from airflow_provider_mosaic.webhook_address import webhook_url
 
         with self._validated_arguments(context):
-            desired = DesiredTrigger.validated(**self._arguments())
+            arguments = self._arguments()
+            if arguments["callback_url"] == options.AIRFLOW_CALLBACK:
+                arguments["callback_url"] = webhook_url(self.mosaic_conn_id)
+            desired = DesiredTrigger.validated(**arguments)
             hook = MosaicHook(self.mosaic_conn_id)
             push_agent_link(context, hook, desired.agent_id, subject=f"agent {desired.agent_id!r}")
             return YouTubeTask(hook, desired).reconcile()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -63,7 +63,7 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> AvatarProfile:
         return hook.get_avatar_profile(self._id)
 
-    def _outcome(self, item: AvatarProfile) -> Judgement:
+    def _outcome(self, item: AvatarProfile) -> StatusOutcome:
         from airflow_provider_mosaic.api.outcomes import avatar_profile_outcome
 
         return avatar_profile_outcome(item)

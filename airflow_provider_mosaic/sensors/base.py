@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.api.poll_state import UnknownStatuses
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -79,7 +79,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """Read the item."""
 
     @abstractmethod
-    def _outcome(self, item: Any) -> Judgement:
+    def _outcome(self, item: Any) -> StatusOutcome:
         """Return whether the item has ended, and how."""
 
     def _describe_status(self, item: Any) -> str:
@@ -193,6 +193,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _poll(self, context: Context, hook: MosaicHook) -> PokeReturnValue | None:
         from airflow_provider_mosaic.api.errors import MosaicError
+        from airflow_provider_mosaic.api.metrics import POLLS, count
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
         from airflow_provider_mosaic.durable.reads import read_known, read_new
 
@@ -202,6 +203,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             # A new item may not be found everywhere yet.
             read = partial(read_new, lambda: self._read(hook))
             is_first = not (self._has_read or self._was_rescheduled(context))
+            count(POLLS, "single")
             item = read() if is_first else read_known(hook, read, name=self._name)
             self._has_read = True
         self._logged_error = None
@@ -218,7 +220,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def _read_event(self, context: Context, event: dict[str, Any] | None) -> MosaicTimeoutError | None:
         """Raise the error of a trigger's event, unless it is transient. Return a timeout: another poll decides."""
         from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
-        from airflow_provider_mosaic.durable.deferral import read_event
+        from airflow_provider_mosaic.durable.completion_waiter import read_event
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
 
         with self._adding_consequences(context):
@@ -236,7 +238,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _defer(self, context: Context, started_at: float | None = None) -> NoReturn:
         """Defer. Deferring again in the same attempt extends no deadline."""
-        from airflow_provider_mosaic.durable.deferral import earliest_deadline, start_of_try
+        from airflow_provider_mosaic.durable.completion_waiter import earliest_deadline, start_of_try
 
         started_at = start_of_try(context, started_at)
         arguments = {
@@ -264,7 +266,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             self.log.info("%s is %s.", self._name, status)
         self._logged_status = status
 
-    def _warn_unknown_status(self, outcome: Judgement, context: Context) -> None:
+    def _warn_unknown_status(self, outcome: StatusOutcome, context: Context) -> None:
         """Warn of a status that stays unknown for an hour."""
         from airflow_provider_mosaic.api.poll_state import UNKNOWN_STATUS_TIMEOUT, UnknownStatuses
 

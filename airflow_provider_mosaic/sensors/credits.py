@@ -14,7 +14,7 @@ from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.endpoints.billing import Credits
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -62,7 +62,7 @@ class MosaicCreditsSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Credits:
         return hook.get_credits()
 
-    def _outcome(self, item: Credits) -> Judgement:
+    def _outcome(self, item: Credits) -> StatusOutcome:
         from airflow_provider_mosaic.api.outcomes import credits_outcome
 
         return credits_outcome(item, self._required_balance())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_mosaic.api.endpoints.runs import Run
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -138,7 +138,7 @@ class MosaicRunSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self._id)
 
-    def _outcome(self, item: Run) -> Judgement:
+    def _outcome(self, item: Run) -> StatusOutcome:
         from airflow_provider_mosaic.api.outcomes import run_outcome
 
         return run_outcome(item)
@@ -149,11 +149,13 @@ class MosaicRunSensor(CompletionSensor):
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError
         from airflow_provider_mosaic.durable.xcoms import push_xcom
+        from airflow_provider_mosaic.tasks.items import push_run_item
         from airflow_provider_mosaic.tasks.outputs import with_outputs
         from airflow_provider_mosaic.tasks.run_waits import nodes_of, push_end, raise_unless_successful
 
         run = with_outputs(hook, item)
         push_end(context, run)
+        push_run_item(context, hook, run.run_id, run.agent_id)
         push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
         try:
             raise_unless_successful(run, on_partial=self.on_partial, read_nodes=lambda run: nodes_of(hook, run))

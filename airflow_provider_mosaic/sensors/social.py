@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.endpoints.social import Post
-    from airflow_provider_mosaic.api.outcomes import Judgement
+    from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -70,13 +70,15 @@ class MosaicSocialPostSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Post:
         return hook.get_post(self._id)
 
-    def _outcome(self, item: Post) -> Judgement:
+    def _outcome(self, item: Post) -> StatusOutcome:
         from airflow_provider_mosaic.api.outcomes import post_outcome
 
         return post_outcome(item)
 
     def _finish(self, context: Context, item: Post, hook: MosaicHook) -> None:
+        from airflow_provider_mosaic.tasks.items import push_post_item
         from airflow_provider_mosaic.tasks.post_waits import push_post_urls, raise_unless_posted
 
+        push_post_item(context, hook, item.post_id)
         push_post_urls(context, item)
         raise_unless_posted(item, on_partial=self.on_partial)

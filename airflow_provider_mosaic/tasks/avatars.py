@@ -27,7 +27,6 @@ class AvatarTask:
     """
     The task of ``MosaicCreateAvatarProfileOperator``, in one execution.
 
-    :param hook: The connection.
     :param name: The name of the profile. A search finds the profile by it.
     :param sources: The other arguments of :func:`create_avatar_profile`.
     :param durable: Whether a retry continues with the profile of an earlier attempt.
@@ -73,7 +72,6 @@ class CreateAvatarProfile(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="avatar_profile", request=task.call.body, durable=task.durable),
             description=f"avatar profile {task.name!r}",
-            siblings=SiblingTasks(context, key=AVATAR_PROFILE_ID_KEY, operator_class=task.operator_class),
         )
         self._task = task
         self._context = context
@@ -91,6 +89,10 @@ class CreateAvatarProfile(CreateOnce):
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the profiles of this name that did not exist before."""
         return [profile for profile in self._of_this_name() if profile.id not in (record.existing_ids or ())]
+
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that create profiles."""
+        return SiblingTasks(self._context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._task.operator_class)
 
     def can_continue(self, record: StartRecord) -> bool:
         """Continue with any profile: it is not created again."""

@@ -28,6 +28,8 @@ from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
+from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -52,13 +54,7 @@ _LONGEST_NAME_PART = 180
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _File:
-    """
-    One part of an output.
-
-    :param index: The position of the output.
-    :param part: The requested part.
-    :param field: The field of the link.
-    """
+    """One part of an output."""
 
     output: Output
     index: int
@@ -67,26 +63,10 @@ class _File:
 
 
 class DownloadTask:
-    """
-    The task of ``MosaicDownloadOutputsOperator``, in one execution.
-
-    :param hook: The connection.
-    :param run_id: The run.
-    :param destination: The folder.
-    :param include: Which parts of each output.
-    :param filename: The name of a file, with ``{output_id}``, ``{run_id}``, ``{index}``, ``{part}`` and ``{suffix}``.
-    :param overwrite: Whether to replace another file of that name.
-    """
+    """The task of ``MosaicDownloadOutputsOperator``, in one execution. The arguments are those of the operator."""
 
     def __init__(
-        self,
-        hook: MosaicHook,
-        *,
-        run_id: Any,
-        destination: Any,
-        include: Any,
-        filename: Any,
-        overwrite: Any,
+        self, hook: MosaicHook, *, run_id: Any, destination: Any, include: Any, filename: Any, overwrite: Any
     ) -> None:
         self._hook = hook
         self._run_id = validate_id("run_id", run_id)
@@ -94,6 +74,8 @@ class DownloadTask:
         self._filename = validate_filename("filename", filename)
         self._overwrite = validate_flag("overwrite", overwrite)
         self._directory = DownloadDirectory(destination)
+        #: Bytes of the files, by their names.
+        self._sizes: dict[str, int] = {}
 
     def download(self, context: Mapping[str, Any]) -> list[str]:
         """
@@ -103,6 +85,7 @@ class DownloadTask:
         :raises MosaicRunFailedError: The run still runs, or it has no outputs, or no output has a link.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
+        push_run_item(context, self._hook, run.run_id, run.agent_id)
         push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
         if not run_outcome(run).ended:
             raise still_running_error(run, before="its outputs are downloaded")
@@ -135,7 +118,12 @@ class DownloadTask:
                 run_id=self._run_id,
             )
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
-        return [self._directory.uri_of(names[file]) for file in files if file in names]
+        paths = [self._directory.uri_of(names[file]) for file in files if file in names]
+        uris = [redact(path) for path in paths]
+        size = sum(self._sizes.values())
+        add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
+        report_lineage(self._hook, outputs=uris)
+        return paths
 
     def _files(self, run: Run) -> list[_File]:
         """Return the parts that have links, in the order of the outputs."""
@@ -167,6 +155,7 @@ class DownloadTask:
                 # A host that reports no size sends the file, whose bytes are counted.
                 size = measure(_Links(self._hook, run, file), max_bytes=existing_size, policy=policy)
             if existing_size == size:
+                self._sizes[name] = existing_size
                 log.info("%s exists with the right size. It is not downloaded again.", uri)
                 return name
             raise_invalid(
@@ -177,6 +166,7 @@ class DownloadTask:
                 "another destination or filename.",
             )
         size = fetch(_Links(self._hook, run, file), self._directory.target(name), policy=policy)
+        self._sizes[name] = size
         log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
 

@@ -23,32 +23,23 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
-from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
+from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run, run_after_cancel
 
 log = logging.getLogger(__name__)
 
-#: Seconds between reads of a run that was just resumed.
-_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: Seconds between reads of a cancelled run: it is not documented whether cancelling is synchronous.
 _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: Seconds between reads that wait for the kill of a cleared deferral. It came 1.1 and 1.4 s after the new attempt.
-_KILL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class ResumeTask:
-    """
-    The task of ``MosaicResumeRunOperator``, in one execution.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    :param run_id: The run.
-    """
+    """The task of ``MosaicResumeRunOperator``, in one execution."""
 
     def __init__(self, options: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
         self._options = options
@@ -144,6 +135,7 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
+        count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
@@ -156,15 +148,9 @@ def resume(hook: MosaicHook, run: Run, wait: RunWait, context: Mapping[str, Any]
 
 def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
-    now = hook.get_run(run.run_id)
     # Mosaic does not resume a run that ended partly: its status does not change.
-    pauses = _EFFECT_PAUSES if run_outcome(run).outcome is Outcome.FAILED else ()
-    for pause in pauses:
-        if now.status != run.status:
-            break
-        time.sleep(pause)
-        now = hook.get_run(run.run_id)
-    return now
+    can_change = run_outcome(run).outcome is Outcome.FAILED
+    return read_until(lambda: hook.get_run(run.run_id), lambda now: now.status != run.status or not can_change)
 
 
 def resume_after_late_kill(
@@ -175,20 +161,15 @@ def resume_after_late_kill(
 
     Airflow kills that trigger a little after the new attempt has started.
 
-    :param wait: The wait for the run.
     :param deadline: When the wait stops, in seconds since the epoch.
     """
     if not (wait.cancels and triggers_receive_kills()):
         return
-    for pause in _KILL_PAUSES:
-        time.sleep(pause)
-        run = hook.get_run(run_id)
-        if run.status == RunStatus.CANCELLED:
-            log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
-            resume(hook, run, wait, context, deadline=deadline)
-            return
-        if run_outcome(run).ended:
-            return
+    # The kill came 1.1 and 1.4 s after the new attempt.
+    run = read_until(lambda: hook.get_run(run_id), lambda run: run_outcome(run).ended)
+    if run.status == RunStatus.CANCELLED:
+        log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
+        resume(hook, run, wait, context, deadline=deadline)
 
 
 def cancel(hook: MosaicHook, run_id: str) -> str:

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.arguments import validate_datetime, validate_se
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
@@ -21,6 +22,7 @@ from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.links import MosaicPostLink
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,9 @@ class PostWait(CompletionWaiter[Post]):
     def _trigger(self, item_id: str, **options: Any) -> MosaicSocialPostTrigger:
         return MosaicSocialPostTrigger(post_id=item_id, **options)
 
+    def _count_end(self, item: Post) -> None:
+        count(POSTS_ENDED, item.status)
+
     def finish(self, context: Mapping[str, Any], item: Post) -> str:
         """Push the URLs. Return the id of a published post, else raise or skip."""
         push_post_urls(context, item)
@@ -58,6 +63,8 @@ class PostWait(CompletionWaiter[Post]):
                 # Retryable: a retry creates it again.
                 raise
             raise fail_exception(failure) from None
+        urls = [place.as_row() for place in public_urls(item)]
+        add_to_outlet_events(context, post_id=item.post_id, status=item.status, post_urls=urls)
         return item.post_id
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate_datetime
 from airflow_provider_mosaic.api.call import Call
@@ -21,15 +21,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPostFailedError,
     MosaicRunFailedError,
+    MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.link_expiry import expiry_of
+from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
@@ -42,6 +43,8 @@ from airflow_provider_mosaic.durable.task_state import (
 )
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
+from airflow_provider_mosaic.tasks.items import push_post_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
@@ -50,6 +53,9 @@ from airflow_provider_mosaic.tasks.post_waits import (
     post_timeout,
     push_post_urls,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger(__name__)
 
@@ -63,74 +69,50 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostOptions:
+class PostOptions(WaitOptions):
     """
-    The validated arguments of an operator. Their meanings are those of
-    :class:`~airflow_provider_mosaic.operators.social.MosaicSocialPostOperator`.
+    The validated arguments of a :class:`~airflow_provider_mosaic.operators.social.MosaicSocialPostOperator`.
+
+    :param content: The arguments of :func:`create_post`, which validates them, without the media.
     """
 
-    text: str = field(repr=False)
-    social_connection_ids: Any
-    platforms: Any
+    validators = POST
+
+    content: Mapping[str, Any] = field(repr=False)
     media_urls: Any = field(repr=False)
     run_id: str | None
     output_ids: Any
-    schedule_date: Any
-    workspace_id: str | None
-    provider_options: Any = field(repr=False)
-    waiting: WaitOptions
     durable: bool
 
     @classmethod
-    def validated(
-        cls, *, run_id: Any, media_urls: Any, output_ids: Any, durable: Any, schedule_date: Any, **options: Any
-    ) -> PostOptions:
+    def validated(cls, **arguments: Any) -> Self:
         """
-        Validate an operator's arguments.
+        Validate an operator's arguments. The timeout counts from the time of publishing.
 
         :raises MosaicValidationError: One of them is invalid.
         """
-        run_id = POST["run_id"]("run_id", run_id)
-        validate_media_of_post(run_id=run_id, media_urls=media_urls, output_ids=output_ids)
-        names = ("text", "social_connection_ids", "platforms", "workspace_id", "provider_options")
-        content = {name: options.pop(name) for name in names}
-        timeout = post_timeout(options.pop("timeout"), schedule_date)
-        return cls(
-            **content,
-            run_id=run_id,
-            media_urls=media_urls,
-            output_ids=POST["output_ids"]("output_ids", output_ids),
-            schedule_date=schedule_date,
-            durable=POST["durable"]("durable", durable),
-            waiting=WaitOptions.validated(timeout=timeout, **options),
-        )
+        validate_media_of_post(**{name: arguments[name] for name in ("run_id", "media_urls", "output_ids")})
+        timeout = post_timeout(arguments["timeout"], arguments["content"]["schedule_date"])
+        return super().validated(**{**arguments, "timeout": timeout})
 
     def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
         """
         Return the call that creates the post.
 
         :param media_urls: Fresh links to the media.
-        :param workspace_id: The workspace, if the options have none.
+        :param workspace_id: The workspace, if the content has none.
         :param now: The time before which a schedule is rejected as past.
         """
-        return create_post(
-            self.text,
-            social_connection_ids=self.social_connection_ids,
-            platforms=self.platforms,
-            media_urls=media_urls,
-            schedule_date=self.schedule_date,
-            workspace_id=workspace_id if self.workspace_id is None else self.workspace_id,
-            provider_options=self.provider_options,
-            now=now,
-        )
+        content = dict(self.content)
+        if content["workspace_id"] is None:
+            content["workspace_id"] = workspace_id
+        return create_post(**content, media_urls=media_urls, now=now)
 
 
 class PostTask:
     """
     The task of ``MosaicSocialPostOperator``, in one execution.
 
-    :param options: What is requested.
-    :param hook: The connection.
     :param operator_class: The class of operators that create posts.
     """
 
@@ -138,7 +120,7 @@ class PostTask:
         self.options = options
         self.hook = hook
         self.operator_class = operator_class
-        self.wait = PostWait(options.waiting, hook)
+        self.wait = PostWait(options, hook)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -150,7 +132,7 @@ class PostTask:
             creation = CreatePost(self, context)
         record = creation.ensure()
         response = creation.response
-        if response is not None and not self.options.waiting.wait_for_completion and post_outcome(response).ended:
+        if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(context, response)
         return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
@@ -158,7 +140,8 @@ class PostTask:
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
-        return () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        unsaved = () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        return (MosaicRunPartialError, *unsaved)
 
     def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
@@ -188,6 +171,7 @@ class PostTask:
 class CreatePost(CreateOnce):
     """The creation of the post."""
 
+    metric = POSTS_CREATED
     advice = "Check the posts in Mosaic."
     # The deadline counts from the time of publishing.
     restart_deadline = True
@@ -202,11 +186,11 @@ class CreatePost(CreateOnce):
         super().__init__(
             state=TaskState(context, kind="post", request=request, durable=options.durable),
             description="the post",
-            siblings=SiblingTasks(context, key=POST_ID_KEY, operator_class=task.operator_class),
-            timeout=options.waiting.timeout,
+            timeout=options.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
@@ -226,9 +210,13 @@ class CreatePost(CreateOnce):
         """Return the posts with the same content that did not exist before."""
         return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
 
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that create posts."""
+        return SiblingTasks(self._context, key=POST_ID_KEY, operator_class=self._operator_class)
+
     def check_before_start(self) -> None:
         """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
-        requested, connected = self._options.workspace_id, self._hook.access.workspace_id
+        requested, connected = self._options.content["workspace_id"], self._hook.access.workspace_id
         if requested is not None and connected is not None and requested.lower() != connected.lower():
             raise_invalid(
                 "workspace_id",
@@ -257,7 +245,9 @@ class CreatePost(CreateOnce):
     def on_started(self, id: str) -> None:
         """Push the id, and the URLs if the response has them."""
         self._wait.item_id = id
+        add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
+        push_post_item(self._context, self._hook, id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
 
@@ -271,19 +261,20 @@ class CreatePost(CreateOnce):
 
     def _media(self) -> Any:
         """Return links to the media. Links to outputs are fetched now, so that they work as long as possible."""
-        options = self._options
+        options, schedule_date = self._options, self._options.content["schedule_date"]
         now = datetime.now(timezone.utc)
         # For a post without a schedule, our clock and the signer's may differ.
-        due = now - SKEW if options.schedule_date is None else validate_datetime("schedule_date", options.schedule_date)
-        for name in ("media_urls", "provider_options"):
-            for link in _links_in(getattr(options, name)):
+        due = now - SKEW if schedule_date is None else validate_datetime("schedule_date", schedule_date)
+        given = {"media_urls": options.media_urls, "provider_options": options.content["provider_options"]}
+        for name, value in given.items():
+            for link in _links_in(value):
                 _check_expiry(name, link, link, until=due)
         if options.run_id is None:
             return options.media_urls
         if due - now > _OUTPUT_LINK_LIFETIME:
             raise_invalid(
                 "schedule_date",
-                options.schedule_date,
+                schedule_date,
                 "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
                 "Nothing was posted. Copy them to your own hosting and set media_urls.",
             )
@@ -297,13 +288,15 @@ class CreatePost(CreateOnce):
             media = [(output_id, links.get(output_id)) for output_id in options.output_ids]
         if not media:
             raise_invalid("run_id", options.run_id, "the run has no outputs to post.")
+        found = []
         for output_id, media_url in media:
             if not media_url:
                 why = f"run {options.run_id!r} has no such output with a file; it has:"
                 raise_invalid("output_ids", output_id, why, items=run.output_ids or ["none"])
             # It is not documented whether the 7 days start with each read.
             _check_expiry("output_ids", output_id, media_url, until=due)
-        return [media_url for _, media_url in media]
+            found.append(media_url)
+        return found
 
 
 def _links_in(value: Any) -> Iterator[str]:
@@ -332,16 +325,21 @@ def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> N
 
 def _check_complete(run: Run) -> None:
     """
-    Raise if the outputs of a run are not complete. A retry may find them.
+    Raise if the outputs of a run are not complete. A retry may find them, unless the run ended partly.
 
-    :raises MosaicRunFailedError: The run has not ended, or it failed.
+    :raises MosaicRunFailedError: The run has not ended, or it did not complete.
     """
-    judgement = run_outcome(run)
-    if not judgement.ended:
+    end = run_outcome(run)
+    if not end.ended:
         raise still_running_error(run, before="its outputs are posted, or set output_ids")
-    if judgement.outcome is Outcome.PARTIAL:
-        log.warning("Run %r ended partly. Only its %d output(s) are posted.", run.run_id, len(run.outputs))
-    if judgement.outcome is Outcome.FAILED:
+    if end.outcome is Outcome.PARTIAL:
+        raise MosaicRunPartialError(
+            f"Run {run.run_id!r} ended partly, with {len(run.outputs)} output(s).",
+            means="Nothing was posted.",
+            to_do="To post only the outputs that exist, name them in output_ids.",
+            run_id=run.run_id,
+        )
+    if end.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
             to_do="Resume it, or post another run.",

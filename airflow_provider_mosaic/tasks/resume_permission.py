@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import task_state_store
-from airflow_provider_mosaic.api.errors import MosaicTransportError
-from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.durable.failures import nothing_sent_error
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
 
 _KEY = "mosaic_resume_permission"
@@ -22,7 +21,6 @@ class ResumePermission:
     """
     The permission of one task instance, saved for its next attempts. Without a task state store it is never granted.
 
-    :param context: The context of the task.
     :param durable: Whether to save anything.
     """
 
@@ -49,12 +47,8 @@ class ResumePermission:
         try:
             stored = self._store.get(_KEY) if self._store else None
         except Exception as error:
-            raise MosaicTransportError(
-                f"Run {run_id!r} is cancelled. Airflow's task state store, which contains whether this task cancelled "
-                f"it, could not be read ({type(error).__name__}: {one_line(str(error))}).",
-                means="Nothing was sent, so nothing is paid.",
-                effect_unknown=False,
-            ) from error
+            event = f"Airflow's task state store does not return whether this task cancelled run {run_id!r}"
+            raise nothing_sent_error(event, error) from error
         return isinstance(stored, Mapping) and stored.get("version") == _VERSION and stored.get("run_id") == run_id
 
     def revoke(self) -> None:

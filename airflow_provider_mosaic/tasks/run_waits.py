@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -25,16 +25,18 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
-from airflow_provider_mosaic.durable.deferral import Deferral
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
+from airflow_provider_mosaic.tasks.items import push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -54,8 +56,6 @@ class RunWait(CompletionWaiter[Run]):
     """
     The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill=False``.
 
-    :param options: How to wait.
-    :param hook: The connection.
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
     """
@@ -112,6 +112,14 @@ class RunWait(CompletionWaiter[Run]):
         if self._cancelled_run_id is not None:
             self.permission(context).grant(self._cancelled_run_id)
 
+    def _save_end_of_wait(self, context: Mapping[str, Any], run_id: str) -> None:
+        """Save the cancel, and push the status and outputs that the run has now."""
+        self._save_cancel(context)
+        try:
+            push_end(context, read_with_timeout(self._hook.access, run_id))
+        except MosaicError as error:
+            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
+
     # Cancelling
 
     @property
@@ -120,19 +128,19 @@ class RunWait(CompletionWaiter[Run]):
         return self._options.wait_for_completion and self._options.cancel_on_kill
 
     def on_kill(self) -> None:
-        """Cancel the run by one short request: Airflow ends the process five seconds after a kill."""
+        """Cancel the run."""
         self._killed = True
         # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
         self._in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
-        if self.active_run_id is not None:
-            self._kill_result = self._cancel_best_effort(self.active_run_id, quickly=True)
-            log.warning("%s", self._kill_result)
+        if self.active_run_id is None:
+            # The wait cancels the run as soon as its id is known.
+            return
+        self._kill_result = self._cancel_best_effort(self.active_run_id)
+        log.warning("%s", self._kill_result)
         if self._interrupted is not None:
             # The wait is over, so nothing else saves the cancel. A running wait saves it itself: the signal may have
             # interrupted it in a request to Airflow.
-            self._save_cancel(self._interrupted)
-            if self.active_run_id is not None:
-                self._push_current_state(self._interrupted, self.active_run_id)
+            self._save_end_of_wait(self._interrupted, self.active_run_id)
 
     def _saved_id(self, context: Mapping[str, Any]) -> str | None:
         run_id = super()._saved_id(context)
@@ -142,16 +150,19 @@ class RunWait(CompletionWaiter[Run]):
     def on_trigger_timeout(self, context: Mapping[str, Any], item_id: str) -> None:
         """Cancel the run: it costs credits, and nothing waits for it any more."""
         log.warning("%s", self._cancel_best_effort(item_id))
-        self._save_cancel(context)
-        self._push_current_state(context, item_id)
+        self._save_end_of_wait(context, item_id)
 
     def cancel_cleared_run(self, run_id: str) -> None:
         """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
         if self.cancels and not self._has_ended(run_id):
             log.warning("%s", self._cancel_best_effort(run_id))
 
-    def _cancel_best_effort(self, run_id: str, *, quickly: bool = False) -> str:
-        """Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence."""
+    def _cancel_best_effort(self, run_id: str) -> str:
+        """
+        Cancel the run unless ``cancel_on_kill=False``. Return what happened as a sentence.
+
+        After a kill, one short request must do: Airflow ends the process five seconds later.
+        """
         run = f"Run {run_id!r}"
         if not self._options.cancel_on_kill:
             return f"{run} keeps running because cancel_on_kill=False."
@@ -161,7 +172,7 @@ class RunWait(CompletionWaiter[Run]):
                 "continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         try:
-            if quickly:
+            if self._killed:
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
@@ -170,7 +181,7 @@ class RunWait(CompletionWaiter[Run]):
         except MosaicError as error:
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
-            has_ended = conflict if quickly else self._has_ended(run_id, if_unread=conflict)
+            has_ended = conflict if self._killed else self._has_ended(run_id, if_unread=conflict)
             if has_ended:
                 return f"{run} had ended already."
             return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"
@@ -225,6 +236,13 @@ class RunWait(CompletionWaiter[Run]):
             self._interrupted = context
             raise
 
+    def _count_end(self, item: Run) -> None:
+        count(RUNS_ENDED, item.status)
+        if item.started_at is not None:
+            # Mosaic reports no end. The clocks may differ by seconds.
+            now = datetime.now(timezone.utc)
+            record_duration(RUNS_DURATION, max(timedelta(0), now - item.started_at))
+
     def finish(self, context: Mapping[str, Any], item: Run) -> str:
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         run = with_outputs(self._hook, item)
@@ -243,14 +261,21 @@ class RunWait(CompletionWaiter[Run]):
             # Downstream tasks find the run if a user marks this task as success.
             push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
             raise
+        add_to_outlet_events(
+            context,
+            run_id=run.run_id,
+            agent_id=run.agent_id,
+            status=run.status,
+            output_ids=run.output_ids,
+            output_count=len(run.outputs),
+        )
         return run.run_id
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         if self._killed:
             return self._killed_error(context, item_id)
         means = self._cancel_best_effort(item_id)
-        self._save_cancel(context)
-        self._push_current_state(context, item_id)
+        self._save_end_of_wait(context, item_id)
         if is_final:
             limit = timedelta(seconds=self._options.timeout or 0)
             # The first attempt set this deadline: a retry would fail at once.
@@ -267,16 +292,12 @@ class RunWait(CompletionWaiter[Run]):
             f"The task was killed while it waited for run {run_id!r}.", means=means, run_id=run_id
         )
 
-    def _push_current_state(self, context: Mapping[str, Any], run_id: str) -> None:
-        try:
-            push_end(context, read_with_timeout(self._hook.access, run_id))
-        except MosaicError as error:
-            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
-
 
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
+    add_to_outlet_events(context, run_id=run_id, agent_id=agent_id)
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_run_item(context, hook, run_id, agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
 
 
@@ -290,7 +311,6 @@ def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> 
     """
     Read a run after Mosaic accepted its cancel, until it has ended.
 
-    :param pauses: Seconds between the reads.
     :returns: The run as it was read last; None if it could not be read.
     """
     run = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -23,12 +24,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.metrics import RUNS_STARTED
+from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.deferral import Deferral
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_started
@@ -44,6 +45,7 @@ from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
+from airflow_provider_mosaic.webhook_address import webhook_url
 
 log = logging.getLogger(__name__)
 
@@ -54,41 +56,33 @@ _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(WaitOptions):
     """
-    The validated arguments of an operator. Their meanings are those of
-    :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+    The validated arguments of a :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
+
+    :param inputs: The inputs of the run, which :func:`start_run` validates.
     """
+
+    validators = RUN_AGENT
 
     agent_id: str
     inputs: Mapping[str, Any] = field(repr=False)
-    waiting: WaitOptions
     durable: bool
     on_retry: str
     on_ambiguous: str
     min_credits: float | None
     on_short_of_credits: str
 
-    @classmethod
-    def validated(cls, *, agent_id: Any, inputs: Mapping[str, Any], **options: Any) -> RunOptions:
-        """
-        Validate an operator's arguments.
-
-        :raises MosaicValidationError: One of them is invalid.
-        """
-        names = ("durable", "on_retry", "on_ambiguous", "min_credits", "on_short_of_credits")
-        own = {name: options.pop(name) for name in names}
-        waiting = WaitOptions.validated(**options)
-        own = {name: RUN_AGENT[name](name, value) for name, value in own.items()}
-        return cls(agent_id=agent_id, inputs=inputs, waiting=waiting, **own)
+    @property
+    def webhooks_to_airflow(self) -> bool:
+        """Whether the webhook receiver inside Airflow receives the events of the run."""
+        return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
 
 
 class RunTask:
     """
     The task of ``MosaicRunAgentOperator``, in one execution.
 
-    :param options: What is requested.
-    :param hook: The connection.
     :param operator_class: The class of operators that start runs.
     """
 
@@ -96,7 +90,7 @@ class RunTask:
         self.options = options
         self.hook = hook
         self.operator_class = operator_class
-        self.wait = RunWait(options.waiting, hook, advise=self._advice_without_retry, durable=options.durable)
+        self.wait = RunWait(options, hook, advise=self._advice_without_retry, durable=options.durable)
 
     def start(self, context: Mapping[str, Any]) -> str | Deferral:
         """
@@ -106,7 +100,9 @@ class RunTask:
         """
         options = self.options
         with publishing_not_started(context, "run"):
-            call = start_run(options.agent_id, **options.inputs)
+            # The address of the receiver inside Airflow is added before the request is sent.
+            no_address = {"callback_url": None} if options.webhooks_to_airflow else {}
+            call = start_run(options.agent_id, **{**options.inputs, **no_address})
         creation = StartRun(self, context, call)
         record = creation.ensure()
         run_id = str(record.id)
@@ -159,7 +155,7 @@ class RunTask:
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return ManualAdoption(context).continue_hint(run_id)
+        return ManualAdoption(context, kind="run").continue_hint(run_id)
 
     def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
         """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
@@ -177,28 +173,29 @@ class RunTask:
 class StartRun(CreateOnce):
     """The start of the run."""
 
+    metric = RUNS_STARTED
     advice = "Check the agent's runs in the editor."
 
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
         options = self._options = task.options
         agent_id = options.agent_id
+        # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
+        body = call.body | {"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else call.body
         super().__init__(
-            state=TaskState(context, kind="run", request=[agent_id, call.body], durable=options.durable),
+            state=TaskState(context, kind="run", request=[agent_id, body], durable=options.durable),
             description=f"a run of agent {agent_id!r}",
-            siblings=SiblingTasks(
-                context, key=RUN_ID_KEY, operator_class=task.operator_class, same_argument=("agent_id", agent_id)
-            ),
-            timeout=options.waiting.timeout,
+            timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
         self._hook = task.hook
         self._wait = task.wait
+        self._operator_class = task.operator_class
         self._context = context
         self._call = call
 
     def send(self) -> str:
         """Start the run and return its id."""
-        run_id = self._hook.send(with_node_ids(self._hook, self._call))
+        run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
         self._wait.active_run_id = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
@@ -214,8 +211,14 @@ class StartRun(CreateOnce):
         runs = self._runs_since(record.started_at - SKEW.total_seconds() if until is None else until)
         return run_candidates(runs, before=record.existing_ids or (), before_until=until)
 
+    def siblings(self) -> SiblingTasks:
+        """Return the tasks that start runs of the agent."""
+        same = ("agent_id", self._options.agent_id)
+        return SiblingTasks(self._context, key=RUN_ID_KEY, operator_class=self._operator_class, same_argument=same)
+
     def check_before_start(self) -> None:
-        """Raise or skip if there are too few credits."""
+        """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""
+        _ = self._complete_call
         if self._options.min_credits is not None:
             _require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
 
@@ -244,6 +247,13 @@ class StartRun(CreateOnce):
             # The user who named it decided to resume it.
             self._wait.permission(self._context).grant(id)
 
+    @cached_property
+    def _complete_call(self) -> Call[str]:
+        """The call with the address of the webhook receiver inside Airflow, if that is requested."""
+        if not self._options.webhooks_to_airflow:
+            return self._call
+        return replace(self._call, body=self._call.body | {"callback_url": webhook_url(self._hook.mosaic_conn_id)})
+
     def _runs_since(self, moment: float) -> Iterator[Run]:
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
         # A run that is missing in the list would be started again: read the whole list, or fail.
@@ -257,9 +267,7 @@ class StartRun(CreateOnce):
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
             return False
         outcome = run_outcome(run).outcome
-        failed = outcome is Outcome.FAILED or (
-            outcome is Outcome.PARTIAL and self._options.waiting.on_partial == "fail"
-        )
+        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
         if not failed:
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True

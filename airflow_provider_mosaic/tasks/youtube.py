@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,11 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_mosaic.api.endpoints.triggers import UNCHANGED, YouTubeTrigger, validate_filter
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
+from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
 
-#: Seconds between reads that wait for a change to appear.
-_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 
 
@@ -67,12 +65,7 @@ class DesiredTrigger:
 
 
 class YouTubeTask:
-    """
-    The task of ``MosaicYouTubeTriggerOperator``, in one execution.
-
-    :param hook: The connection.
-    :param desired: The requested trigger.
-    """
+    """The task of ``MosaicYouTubeTriggerOperator``, in one execution."""
 
     def __init__(self, hook: MosaicHook, desired: DesiredTrigger) -> None:
         self._hook = hook
@@ -175,12 +168,13 @@ class YouTubeTask:
 
     def _read_until(self, is_shown: Callable[[tuple[YouTubeTrigger, ...]], bool]) -> tuple[YouTubeTrigger, ...]:
         """Read the triggers until they show a change."""
-        for pause in (*_EFFECT_PAUSES, None):
-            triggers = self._read()
-            if self._matching(triggers) and is_shown(triggers):
-                return triggers
-            if pause is not None:
-                time.sleep(pause)
+
+        def is_current(triggers: tuple[YouTubeTrigger, ...]) -> bool:
+            return bool(self._matching(triggers)) and is_shown(triggers)
+
+        triggers = read_until(self._read, is_current)
+        if is_current(triggers):
+            return triggers
         current = "; ".join(f"{trigger.id} has {', '.join(trigger.youtube_channels)}" for trigger in triggers)
         raise MosaicError(
             f"The triggers of agent {self._desired.agent_id!r} do not show the change. Requested: "

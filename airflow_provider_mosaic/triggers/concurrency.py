@@ -13,12 +13,7 @@ MANY = 200
 
 
 class ConcurrencyLimit:
-    """
-    Slots for polls.
-
-    :param slots: How many polls may run at the same time.
-    :param on_released: Called when a slot is free again.
-    """
+    """Slots for polls."""
 
     def __init__(self, slots: int, on_released: Callable[[], None]) -> None:
         #: Slots that are free.

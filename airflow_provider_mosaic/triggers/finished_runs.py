@@ -13,12 +13,18 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_mosaic.airflow_compat import asset_state_store
 from airflow_provider_mosaic.api.arguments import (
     optional_text,
+    validate_flag,
     validate_id,
     validate_list,
     validate_name,
     validate_seconds,
 )
 from airflow_provider_mosaic.api.options import EndStatus, validate_end_status
+
+#: Seconds between two polls, by default.
+POLL_INTERVAL = 60.0
+#: The same if webhooks cause polls: the polls in between find what was not reported.
+WEBHOOK_POLL_INTERVAL = 600.0
 
 
 class MosaicRunFinishedTrigger(BaseEventTrigger):
@@ -40,7 +46,10 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     :param status: Report only these statuses: ``completed``, ``partial_complete``, ``failed``, ``cancelled``. Default:
         all.
     :param mosaic_conn_id: The connection.
-    :param poll_interval: Pause between two polls, in seconds or as a timedelta.
+    :param poll_interval: Pause between two polls, in seconds or as a timedelta. Default: one minute; ten minutes with
+        ``webhook=True``.
+    :param webhook: Whether to poll also when the webhook receiver in Airflow was told that a run of the connection has
+        ended: within seconds, but at most every ten seconds.
     :param asset_name: Name of the watched asset. Set it where two assets would otherwise have triggers with the same
         arguments: Airflow creates one trigger for both, and gives it no state store.
     """
@@ -51,7 +60,8 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         agent_id: str,
         status: Iterable[EndStatus] | EndStatus | None = None,
         mosaic_conn_id: str = "mosaic_default",
-        poll_interval: float | timedelta = 60.0,
+        poll_interval: float | timedelta | None = None,
+        webhook: bool = False,
         asset_name: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,6 +72,9 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
             status = sorted({validate_end_status("status", each) for each in statuses})
         self.status = status
         self.mosaic_conn_id = validate_name("mosaic_conn_id", mosaic_conn_id)
+        self.webhook = validate_flag("webhook", webhook)
+        if poll_interval is None:
+            poll_interval = WEBHOOK_POLL_INTERVAL if webhook else POLL_INTERVAL
         self.poll_interval = validate_seconds("poll_interval", poll_interval)
         self.asset_name = optional_text("asset_name", asset_name)
 
@@ -75,6 +88,8 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
                 "mosaic_conn_id": self.mosaic_conn_id,
                 "poll_interval": self.poll_interval,
                 "asset_name": self.asset_name,
+                # An older version of the provider does not know the argument.
+                **({"webhook": True} if self.webhook else {}),
             },
         )
 
@@ -89,6 +104,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
             mosaic_conn_id=self.mosaic_conn_id,
             poll_interval=self.poll_interval,
             store=asset_state_store(self),
+            webhook=self.webhook,
         )
         async with aclosing(watcher.completions()) as polls:
             async for completions in polls:

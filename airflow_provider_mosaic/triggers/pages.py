@@ -9,6 +9,7 @@ import anyio
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicTransportError
+from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.paging import Page
 from airflow_provider_mosaic.api.rate_limit import RateLimit
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
@@ -26,8 +27,6 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
     Read a page after the cooldown of the rate limit. After an error without a cooldown, wait a second or two.
 
     :param rate_limit: Shared by all requests of the connection; uses the clock of the running loop.
-    :param call: Reads the page.
-    :raises MosaicError: The page can't be read now.
     """
     clock = asyncio.get_running_loop().time
     errors = rate_limits = 0
@@ -36,6 +35,7 @@ async def fetch_page_with_retry(client: SharedClient, rate_limit: RateLimit, cal
         if cooldown > _MAX_COOLDOWN:
             raise MosaicTransportError(f"Could not {call.description}: rate limited for {cooldown:.0f} s.")
         await asyncio.sleep(max(float(errors), cooldown))
+        count(POLLS, "list")
         try:
             # Not asyncio.wait_for: see the asynchronous client.
             with anyio.fail_after(_MAX_PAGE_SECONDS):

@@ -12,14 +12,13 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.running import Counts, RunningRow, counts_of, still_running
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.metrics import WAITS, count
 from airflow_provider_mosaic.api.poll_state import PollState
 
 S = TypeVar("S")
 
 #: Outcomes in the events.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
-#: Most polls in a row that skip the list, for a run that is not in it although it has not ended.
-_MAX_LIST_SKIPS = 16
 
 
 class Wait(Generic[S]):
@@ -31,8 +30,6 @@ class Wait(Generic[S]):
 
     :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
         many waits.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    :param subject_id: Id of the run, post, ...
     """
 
     __slots__ = ("_context", "due", "event", "is_polling", "last_pause", "read", "state", "subject_id")
@@ -88,38 +85,24 @@ class Wait(Generic[S]):
 
     def _set_event(self, outcome: str, **details: Any) -> None:
         if not self.is_done:
+            count(WAITS, outcome)
             self.event.set_result({"outcome": outcome, "id": self.subject_id, **details})
 
 
 class BatchedRunWait(Wait[Run]):
-    """
-    The wait for a run. The list of running runs can replace polls of the run itself.
+    """The wait for a run. The list of running runs can replace polls of the run itself."""
 
-    :param run_id: The run.
-    :param state: Pauses, deadline and error tolerance of this wait.
-    """
-
-    __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
+    __slots__ = ("_counts", "_has_failed", "_needs_credits")
 
     def __init__(self, run_id: str, state: PollState[Run]) -> None:
         super().__init__(partial(get_run, run_id), state, run_id)
         self._counts: Counts | None = None
         self._needs_credits = False
         self._has_failed = False
-        # How many polls skip the list after the next scan that does not show the run. Doubles each time.
-        self._list_skips = 1
-        # How many of them are left.
-        self._list_skips_left = 0
-
-    @property
-    def can_be_batched(self) -> bool:
-        """Whether the list may show the run. After a scan without it, some polls skip the list."""
-        return not self._list_skips_left
 
     def record_success(self, subject: Run) -> None:
         """Record the run as its own GET returned it."""
         self._counts, self._needs_credits, self._has_failed = counts_of(subject), subject.needs_credits, False
-        self._list_skips_left = max(0, self._list_skips_left - 1)
         super().record_success(subject)
 
     def record_error(self, error: MosaicError) -> None:
@@ -133,15 +116,9 @@ class BatchedRunWait(Wait[Run]):
 
         :returns: Whether nodes have progressed since the last poll, which proves that the row is current.
         """
-        self._list_skips, self._list_skips_left = 1, 0
         progressed = row.counts is not None and row.counts != self._counts
         if progressed or self._has_failed:
             self._counts, self._has_failed = row.counts or self._counts or (0, 0, 0), False
             run = still_running(self.subject_id, self._counts, needs_credits=self._needs_credits)
             self._context.run(self.state.record_success, run)
         return progressed
-
-    def on_not_listed(self) -> None:
-        """Record that a complete list did not show the run. If it has not ended, poll it without the list next."""
-        self._list_skips_left = self._list_skips
-        self._list_skips = min(_MAX_LIST_SKIPS, self._list_skips * 2)

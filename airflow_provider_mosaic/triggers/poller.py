@@ -40,12 +40,13 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.running import RunningRow
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicServerError, MosaicTransportError
+from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
 from airflow_provider_mosaic.api.rate_limit import RateLimit
 from airflow_provider_mosaic.triggers.concurrency import ConcurrencyLimit
@@ -62,6 +63,8 @@ _MAX_POLLS = 32
 _SPREAD_PER_WAIT, _MAX_SPREAD = 0.005, 5.0
 #: A wait joins a scan early when less than this fraction of its pause is left.
 _EARLY = 0.25
+#: Due runs for each page of the list from which runs that are due soon are searched.
+_MIN_DUE_PER_PAGE = 0.25
 #: A wait may be late by this fraction of its poll interval to join the next scan.
 _LATE = 0.1
 #: Least seconds between two scans, for each page of a scan. A shorter poll interval overrides it.
@@ -81,11 +84,7 @@ _BATCH = 20
 
 
 class Poller:
-    """
-    Poll the waits of one connection on one event loop.
-
-    :param client: Sends the requests. :meth:`aclose` closes it.
-    """
+    """Poll the waits of one connection on one event loop."""
 
     def __init__(self, client: SharedClient) -> None:
         self._client = client
@@ -182,7 +181,7 @@ class Poller:
         for wait in self._schedule.pop_due(now):
             if now < self._rate_limit.cooldown_until:
                 self._schedule_poll(wait, self._rate_limit.cooldown_until)
-            elif isinstance(wait, BatchedRunWait) and wait.can_be_batched and not wait.state.expired:
+            elif isinstance(wait, BatchedRunWait) and not wait.state.expired:
                 runs.append(wait)
             else:
                 self._queue_poll(wait)
@@ -192,20 +191,19 @@ class Poller:
 
     def _poll_runs(self, due: list[BatchedRunWait], now: float) -> None:
         """Poll runs by the running scan, the next scan, a new scan, or one by one."""
-        if self._scan is not None:
-            if len(due) >= MIN_RUNS_FOR_LIST:
-                self._add_to_scan(due)
-            else:
-                self._queue_polls(due)
+        if self._scan is None:
+            if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
+                due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
+            # The search for early runs visits all of them, so a few due runs do not cause it if the list is long.
+            early = self._due_soon(now) if len(due) >= _MIN_DUE_PER_PAGE * self._strategy.pages else []
+            if self._strategy.prefers_list(len(due) + len(early), now=now):
+                self._start_scan([*due, *early], now)
+                return
+        elif len(due) >= MIN_RUNS_FOR_LIST:
+            self._add_to_scan(due)
             return
-        if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
-            due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
-        # The search for early runs visits all of them, so a few due runs do not cause it if the list is long.
-        early = self._due_soon(now) if len(due) >= _EARLY * self._strategy.pages else []
-        if self._strategy.prefers_list(len(due) + len(early), now=now):
-            self._start_scan([*due, *early], now)
-        else:
-            self._queue_polls(due)
+        for wait in due:
+            self._queue_poll(wait)
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
@@ -221,7 +219,7 @@ class Poller:
             wait
             for waits in self._runs.values()
             for wait in waits
-            if wait.can_be_batched and wait.is_idle and wait.due - now <= _EARLY * wait.last_pause
+            if wait.is_idle and wait.due - now <= _EARLY * wait.last_pause
         ]
 
     # One by one
@@ -232,10 +230,6 @@ class Poller:
             self._queue.appendleft(wait)
         else:
             self._queue.append(wait)
-
-    def _queue_polls(self, waits: Iterable[Wait[Any]]) -> None:
-        for wait in waits:
-            self._queue_poll(wait)
 
     def _start_polls(self) -> None:
         """Start queued polls while there are slots."""
@@ -254,6 +248,7 @@ class Poller:
         if is_audit:
             self._audited = None
         try:
+            count(POLLS, "single")
             subject = await self._client.send(wait.read())
             self._consecutive_failures = 0
             self._rate_limit.record_success()
@@ -284,8 +279,7 @@ class Poller:
         if now < self._rate_limit.cooldown_until:
             self._postpone_queue()
         elif self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES and self._queue:
-            waits = list(self._queue)
-            self._queue.clear()
+            waits = self._empty_queue()
             # Other waits come first the next time, in case only those that came first fail.
             random.shuffle(waits)
             task = self._loop.create_task(self._fail_polls(waits, error))
@@ -294,10 +288,16 @@ class Poller:
 
     def _postpone_queue(self) -> None:
         """Reschedule the queued polls to the end of the cooldown."""
-        while self._queue:
-            wait = self._queue.popleft()
+        for wait in self._empty_queue():
             wait.is_polling = False
             self._schedule_poll(wait, self._rate_limit.cooldown_until)
+
+    def _empty_queue(self) -> list[Wait[Any]]:
+        """Empty the queue, and return its waits. A later poll of a queued audit proves nothing about the list."""
+        waits = list(self._queue)
+        self._queue.clear()
+        self._audited = None
+        return waits
 
     async def _fail_polls(self, waits: list[Wait[Any]], error: MosaicError) -> None:
         """Record an error for polls that are not sent."""
@@ -329,7 +329,7 @@ class Poller:
     async def _scan_list(self, started_at: float) -> None:
         """Scan the list of running runs. An error ends the scan, and no wait."""
         # All runs, also those that are not due: runs that a scan shows are due together from then on.
-        scan = ListScan(run_id for run_id, waits in self._runs.items() if any(wait.can_be_batched for wait in waits))
+        scan = ListScan(self._runs)
         is_complete = False
         try:
             await self._read_pages(scan, started_at)
@@ -389,8 +389,7 @@ class Poller:
         awaiting, self._awaiting_scan = self._awaiting_scan, {}
         if is_complete:
             for wait in [wait for run_id in scan.missing for wait in self._runs.get(run_id, ())]:
-                if wait.can_be_batched and wait.is_idle:
-                    wait.on_not_listed()
+                if wait.is_idle:
                     self._queue_poll(wait)
             if scan.found:
                 self._start_audit()
@@ -407,7 +406,7 @@ class Poller:
     def _start_audit(self) -> None:
         """Poll the listed run with the oldest proof of life."""
         for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and wait.can_be_batched and wait.is_idle:
+            if isinstance(wait, BatchedRunWait) and wait.is_idle:
                 self._audited = wait
                 self._queue_poll(wait)
                 return

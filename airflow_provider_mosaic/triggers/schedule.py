@@ -36,11 +36,7 @@ class Schedule:
         self.not_before = 0.0
 
     def add(self, wait: Wait[Any], due: float) -> None:
-        """
-        Set when a wait is due. This replaces its former time.
-
-        :param due: By the loop's clock; infinite for never.
-        """
+        """Set when a wait is due. This replaces its former time."""
         wait.due = due
         if due == float("inf"):
             return

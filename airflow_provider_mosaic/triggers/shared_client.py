@@ -53,11 +53,7 @@ class _ClientLease:
 
 
 class SharedClient:
-    """
-    Send calls with the current address and key of a connection.
-
-    :param look_up: Looks up the connection.
-    """
+    """Send calls with the current address and key of a connection."""
 
     def __init__(self, look_up: Callable[[], Awaitable[Access]]) -> None:
         self._look_up = look_up
@@ -73,12 +69,7 @@ class SharedClient:
         self._refresh_if_before = time.monotonic() - FRESH_FOR_NEW
 
     async def send(self, call: Call[T]) -> T:
-        """
-        Send a call. Send it again if Mosaic rejects it and the connection has changed.
-
-        :param call: A call that is safe to repeat.
-        :raises MosaicError: The request failed.
-        """
+        """Send a call. Send it again if Mosaic rejects it and the connection has changed."""
         lease = await self._fresh_lease()
         sent_at = time.monotonic()
         try:

@@ -26,7 +26,6 @@ async def poll_until_done(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any
     Poll until the wait ends, and return the payload of the trigger's event.
 
     :param mosaic_conn_id: The connection. All waits of a connection share one poller.
-    :param wait: What to wait for.
     """
     loop = asyncio.get_running_loop()
     started_at = loop.time()

@@ -54,12 +54,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help="file to write url, api_key and pid to when ready")
     # Reads one JSON line with api_key and settings from standard input, and stops when standard input closes.
     parser.add_argument("--from-parent", action="store_true", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands other than the server")
+    demo = commands.add_parser("demo", help="run the nightly pipeline on a real Airflow, with failures that heal")
+    demo.add_argument(
+        "--directory",
+        dest="results",
+        type=Path,
+        help="where to create the folder with the videos (default: the directory for temporary files)",
+    )
+    demo.add_argument("--no-keep", action="store_true", help="do not wait for Enter at the end")
+    sample = commands.add_parser("sample", help="write a short recording")
+    sample.add_argument("file", type=Path, help="the MP4 file to write")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = build_parser().parse_args(arguments)
+    if options.command == "demo":
+        from mosaic_emulator.demo import command
+
+        return command.main(directory=options.results, keep=not options.no_keep and sys.stdin.isatty())
+    if options.command == "sample":
+        return _write_sample(options.file)
     # Removed from the environment, so that ffmpeg does not inherit them.
     api_key = os.environ.pop(KEY_VARIABLE, None)
     secret = os.environ.pop(SECRET_VARIABLE, None)
@@ -102,6 +119,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             sys.stderr.write(f"The emulator could not start: {error}\n")
             return 1
+    return 0
+
+
+def _write_sample(path: Path) -> int:
+    from mosaic_emulator.demo import recordings
+
+    try:
+        recordings.create(path, recordings.RECORDINGS[0])
+    except OSError as error:
+        sys.stderr.write(f"The recording could not be written: {error}\n")
+        return 1
+    sys.stdout.write(f"{path.resolve()}\n")
     return 0
 
 

@@ -7,20 +7,21 @@ import os
 import shutil
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.demo.recordings import RECORDINGS, create_all
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
-from dev import recordings
-from dev.airflow_instance import AirflowInstance
 from dev.postgres import Postgres
+from dev.statsd_listener import StatsdListener
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # Runs take some seconds, since Airflow may treat a task that resumes within two seconds of its deferral as failed
-# (see `WORKERS__MIN_HEARTBEAT_INTERVAL` in `dev/airflow_instance.py`).
+# (see `WORKERS__MIN_HEARTBEAT_INTERVAL` in `mosaic_emulator/local_airflow/instance.py`).
 SPEED = 3.0
 
 
@@ -54,19 +55,38 @@ def sql_connection(folder: Path) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
-def airflow(folder: Path, mosaic_process: Emulator, sql_connection: str | None) -> Iterator[AirflowInstance]:
+def statsd() -> Iterator[StatsdListener]:
+    """Receive the metrics of the Airflow of this session."""
+    with StatsdListener() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    folder: Path, mosaic_process: Emulator, sql_connection: str | None, statsd: StatsdListener
+) -> Iterator[AirflowInstance]:
     """Run an Airflow with the example DAGs and the DAGs of the tests."""
     instance = AirflowInstance(
         folder / "airflow",
         dags=[ROOT / "example_dags", Path(__file__).parent / "dags"],
         environment={
             "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic_process.airflow_connection(),
+            "AIRFLOW_CONN_MOSAIC_WEBHOOKS": _receiving_webhooks(mosaic_process.airflow_connection()),
+            "AIRFLOW__MOSAIC__WEBHOOKS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         },
         sql_connection=sql_connection,
     )
     with instance:
         yield instance
+
+
+def _receiving_webhooks(connection: str) -> str:
+    """Return the connection with the webhook secret of the emulator."""
+    return json.dumps({**json.loads(connection), "extra": {"webhook_secret": "whsk_emulator"}})
 
 
 @pytest.fixture
@@ -92,4 +112,15 @@ def mosaic_run(mosaic: Emulator) -> str:
 @pytest.fixture(scope="session")
 def films(folder: Path) -> list[Path]:
     """Create two short recordings."""
-    return recordings.make(folder / "films", recordings.RECORDINGS[:2], size="640x360")
+    return create_all(folder / "films", RECORDINGS[:2], size=(640, 360))
+
+
+@pytest.fixture
+def whole_files_served(mosaic: Emulator) -> Callable[[], int]:
+    """Return a function that counts complete downloads, without range requests."""
+
+    def count() -> int:
+        media = [each for each in mosaic.requests() if each["template"].startswith("/mosaic-emulator-media/")]
+        return sum(each["method"] == "GET" and each["status"] == 200 for each in media)
+
+    return count

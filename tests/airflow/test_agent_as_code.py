@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.airflow
 

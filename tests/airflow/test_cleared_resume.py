@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.triggers.base import BaseTrigger
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.airflow_rest import RestError
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.rest import RestError
 
 pytestmark = pytest.mark.airflow
 

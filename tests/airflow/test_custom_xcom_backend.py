@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 pytestmark = pytest.mark.airflow
 

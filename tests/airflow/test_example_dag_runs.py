@@ -20,10 +20,10 @@ from mosaic_emulator.catalogue import (
     NODE_TYPES,
     TWO_BRANCH_AGENT_ID,
 )
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -9,9 +9,8 @@ from datetime import datetime, timezone
 import pytest
 from airflow.triggers.base import BaseTrigger
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import Context
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.airflow
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import CLIPS_AGENT_ID, GENERATION_AGENT_ID
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 from packaging.version import Version
 
 from airflow_provider_mosaic.triggers import MosaicRunFinishedTrigger
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
-from dev.demo import whole_files_served
 
 pytestmark = pytest.mark.airflow
 
@@ -32,7 +32,7 @@ def studio(airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_pa
 
 
 def test_every_recording_is_edited_downloaded_and_posted_once(
-    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], studio: Path
+    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], studio: Path, whole_files_served: Callable[[], int]
 ) -> None:
     run_id = airflow.trigger(DAG_ID)
     run = airflow.wait_for_dag_run(DAG_ID, run_id)
@@ -53,7 +53,7 @@ def test_every_recording_is_edited_downloaded_and_posted_once(
         files += found
     counts = mosaic.counts()
     assert (counts.uploads_finalized, counts.runs_started, counts.posts_made) == (len(films),) * 3
-    assert whole_files_served(mosaic) == len(files)
+    assert whole_files_served() == len(files)
     assert counts.bytes_stored == sum(film.stat().st_size for film in films)
 
     # Each post contains the first output of its run.

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 from mosaic_emulator.media import SAMPLE_VIDEO
 
-from dev.airflow_instance import AirflowInstance
 from dev.traces import Trace, columns, files, search
 
 pytestmark = pytest.mark.airflow

@@ -7,8 +7,7 @@ import re
 import pytest
 from airflow.sdk import Context
 from mosaic_emulator import Emulator
-
-from dev.airflow_instance import AirflowInstance
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
 pytestmark = pytest.mark.airflow
 

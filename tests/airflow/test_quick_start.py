@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 from dev import recordings
-from dev.airflow_instance import AirflowInstance
-from dev.demo import whole_files_served
-from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 
@@ -32,7 +32,7 @@ def texts(value: Any) -> list[str]:
 
 
 def test_quick_start_downloads_the_edited_video(
-    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path
+    airflow: AirflowInstance, mosaic: Emulator, films: list[Path], tmp_path: Path, whole_files_served: Callable[[], int]
 ) -> None:
     run_id = start(airflow, mosaic, films[0], tmp_path)
     run = airflow.wait_for_dag_run(DAG_ID, run_id)
@@ -49,7 +49,7 @@ def test_quick_start_downloads_the_edited_video(
     counts = mosaic.counts()
     assert (counts.uploads_finalized, counts.runs_started, counts.posts_made) == (1, 1, 0)
     assert counts.bytes_stored == films[0].stat().st_size
-    assert whole_files_served(mosaic) == len(files)
+    assert whole_files_served() == len(files)
     assert counts.key_leaks == 0
 
 

@@ -7,10 +7,10 @@ import re
 import pytest
 from airflow.models.taskinstance import TaskInstance
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import poll
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from dev.airflow_instance import AirflowInstance
-from dev.processes import poll
 
 pytestmark = pytest.mark.airflow
 

@@ -26,6 +26,19 @@ def test_invalid_api_key_is_rejected_and_not_shown(key: Any) -> None:
     assert "mk_a" not in str(caught.value)
 
 
+def test_key_of_mosaic_motion_is_rejected_and_not_shown() -> None:
+    with pytest.raises(MosaicValidationError, match=r"Mosaic Motion.*Set a key of the Mosaic API") as caught:
+        Access(api_key="motion_live_hush")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["api.motion.so", "https://api.motion.so", "https://API.motion.so/api/motion?x=hush"])
+def test_host_of_mosaic_motion_is_rejected(host: str) -> None:
+    with pytest.raises(MosaicValidationError, match=r"Mosaic Motion.*Write https://api\.mosaic\.so") as caught:
+        Access(api_key=KEY, base_url=host)
+    assert "hush" not in str(caught.value)
+
+
 def test_whitespace_around_api_key_is_removed() -> None:
     access = Access(api_key=f" {KEY}\n")
     assert access.headers(whoami())["Authorization"] == f"Bearer {KEY}"

@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import arguments
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
     validate_choice,
     validate_datetime,
     validate_id,
-    validate_ids,
     validate_list,
     validate_mapping,
     validate_name,
     validate_seconds,
     validate_url,
-    validate_urls,
 )
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
@@ -160,9 +159,9 @@ def test_invalid_list_is_rejected(value: Any, words: str) -> None:
 
 
 def test_invalid_id_in_list_is_named_by_index() -> None:
-    assert_rejected("x[1]", "", "it must be an id", lambda: validate_ids("x", ["a", ""]))
-    assert_rejected("x[0]", "", "it must be an id", lambda: validate_ids("x", ""))
-    assert_rejected("x[0]", SIGNED, "not a link", lambda: validate_ids("x", [SIGNED]))
+    assert_rejected("x[1]", "", "it must be an id", lambda: ListOf(validate_id)("x", ["a", ""]))
+    assert_rejected("x[0]", "", "it must be an id", lambda: ListOf(validate_id)("x", ""))
+    assert_rejected("x[0]", SIGNED, "not a link", lambda: ListOf(validate_id)("x", [SIGNED]))
 
 
 def test_editor_link_as_id_is_rejected_with_hint() -> None:
@@ -198,7 +197,7 @@ def test_valid_url(value: str) -> None:
 )
 def test_invalid_url_is_rejected_without_its_signature(value: Any, words: str) -> None:
     assert_rejected("x", value, words, lambda: validate_url("x", value))
-    assert_rejected("x[0]", value, words, lambda: validate_urls("x", [value]))
+    assert_rejected("x[0]", value, words, lambda: ListOf(validate_url)("x", [value]))
 
 
 @pytest.mark.parametrize(
@@ -341,7 +340,7 @@ def test_invalid_choice_is_rejected(value: Any) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     value=st.recursive(
         st.none()

@@ -66,7 +66,7 @@ def test_invalid_time_is_none(value: Any) -> None:
     assert parse_time(value) is None
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=40)
     | st.from_regex(r"[0-9]{1,5}-[0-9]{1,3}(-[0-9]{1,3})?[T ]?[0-9:.,]{0,12}(Z|[+-][0-9:]{1,6})?", fullmatch=True)

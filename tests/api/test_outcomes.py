@@ -11,8 +11,8 @@ from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.outcomes import (
-    Judgement,
     Outcome,
+    StatusOutcome,
     avatar_profile_outcome,
     credits_outcome,
     post_outcome,
@@ -50,8 +50,8 @@ def test_all_documented_statuses_are_tested() -> None:
     assert set(POSTS) == {status.value for status in PostStatus}
 
 
-def judgements(status: str) -> dict[str, Judgement]:
-    """Return the judgement of each kind of subject with a status."""
+def outcomes(status: str) -> dict[str, StatusOutcome]:
+    """Return the outcome of each kind of subject with a status."""
     return {
         "run": run_outcome(Run(run_id="r", status=status)),
         "post": post_outcome(Post(post_id="p", status=status)),
@@ -68,16 +68,16 @@ def judgements(status: str) -> dict[str, Judgement]:
     ],
 )
 def test_the_outcome_of_a_documented_status(kind: str, status: str, outcome: Outcome) -> None:
-    judgement = judgements(status)[kind]
-    assert (judgement.outcome, judgement.status, judgement.known) == (outcome, status, True)
-    assert judgement.ended is (outcome is not Outcome.PENDING)
+    found = outcomes(status)[kind]
+    assert (found.outcome, found.status, found.known) == (outcome, status, True)
+    assert found.ended is (outcome is not Outcome.PENDING)
 
 
 @pytest.mark.parametrize("status", UNKNOWN)
 def test_an_unknown_status_is_pending(status: str) -> None:
-    for judgement in judgements(status).values():
-        assert judgement == Judgement(outcome=Outcome.PENDING, status=status, known=False)
-        assert not judgement.ended
+    for found in outcomes(status).values():
+        assert found == StatusOutcome(outcome=Outcome.PENDING, status=status, known=False)
+        assert not found.ended
 
 
 def test_a_running_run_that_is_short_of_credits_has_not_ended() -> None:
@@ -101,9 +101,9 @@ def test_a_post_without_a_status_has_not_ended() -> None:
     ],
 )
 def test_the_outcome_of_a_balance(credits: Credits, enough: bool, words: str) -> None:
-    judgement = credits_outcome(credits, 100)
-    assert judgement.outcome is (Outcome.SUCCESS if enough else Outcome.PENDING)
-    assert judgement.known
+    found = credits_outcome(credits, 100)
+    assert found.outcome is (Outcome.SUCCESS if enough else Outcome.PENDING)
+    assert found.known
     assert balance_words(credits) == words
 
 

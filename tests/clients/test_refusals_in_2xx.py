@@ -89,7 +89,6 @@ NOS: dict[str, Any] = {
     "status alone": {"status": "failed", "detail": "The clip is too long"},
     "a problem document": {"type": "about:blank", "title": "Too long", "status": 400, "detail": "The clip is too long"},
     "a price": {"error": "The clip is too long", "minimum_required_credits": 12, "current_balance": 3},
-    "another level": {"data": {"success": False, "detail": "The clip is too long"}, "meta": None},
     "a request's id": {"success": False, "detail": "The clip is too long", "request_id": "req-7", "data": None},
 }  # fmt: skip
 
@@ -134,8 +133,8 @@ UNCLEAR: dict[str, Callable[[str], Any]] = {
     "an id": lambda key: {"success": False, key: "made-1", "detail": "Too late"},
     "an id and an error": lambda key: {key: "made-1", "status": "error", "error": {"message": "Too late"}},
     "an id deeper": lambda key: {"success": False, "data": {key: "made-1"}},
-    "its name": lambda key: {"success": False, key.removesuffix("_id"): "made-1", "detail": "Too late"},
     "an id below another level": lambda key: {"data": {"success": False, key: "made-1"}},
+    "its name": lambda key: {"success": False, key.removesuffix("_id"): "made-1", "detail": "Too late"},
     "a yes beside it": lambda key: {"success": True, "error": "Too late"},
     "a good status": lambda key: {"success": False, "status": "processing"},
     "a fault of the server": lambda key: {"success": False, "error": "internal_server_error"},

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from airflow_provider_mosaic.clients.progress import ProgressLog, format_estimate, format_size
+from airflow_provider_mosaic.clients.progress import TransferProgress, format_estimate, format_size
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -22,7 +22,7 @@ def lines_of(*, total: int | None, step: int, steps: int, seconds: float) -> lis
     """Return the lines of a transfer of ``steps`` blocks that take ``seconds`` each."""
     clock = Clock()
     lines: list[str] = []
-    progress = ProgressLog("cut.mp4", lines.append, total=total, now=clock)
+    progress = TransferProgress("cut.mp4", lines.append, total=total, now=clock)
     for number in range(1, steps + 1):
         clock.seconds += seconds
         progress.update(number * step)
@@ -64,7 +64,7 @@ def test_progress_without_a_total() -> None:
 def test_progress_after_a_restart() -> None:
     clock = Clock()
     lines: list[str] = []
-    progress = ProgressLog("cut.mp4", lines.append, total=100 * MIB, now=clock)
+    progress = TransferProgress("cut.mp4", lines.append, total=100 * MIB, now=clock)
     for seconds, done in ((20, 50 * MIB), (30, 0), (50, 20 * MIB)):
         clock.seconds = seconds
         progress.update(done)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from tasks.fakes import bare_context
 
+from airflow_provider_mosaic.airflow_compat import has_provider_commands
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+from airflow_provider_mosaic.durable.task_state import TaskState
 
 VARIABLE = "mosaic_adopt.dag.task"
 
 
-def adoption(**facts: int) -> ManualAdoption:
-    return ManualAdoption(bare_context(**{"try_number": 2, **facts}))
+def adoption(kind: str = "run", **facts: int) -> ManualAdoption:
+    return ManualAdoption(bare_context(**{"try_number": 2, **facts}), kind=kind)
 
 
 def set_variable(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
@@ -53,7 +56,9 @@ def test_without_the_variable_there_is_no_id() -> None:
 
 def test_a_first_attempt_does_not_read_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variable(monkeypatch, "no JSON at all")
-    assert adoption(try_number=1).read() is None
+    assert TaskState(bare_context(try_number=1), kind="run", request=None).adopted_id() is None
+    with pytest.raises(MosaicValidationError, match="not JSON"):
+        TaskState(bare_context(try_number=2), kind="run", request=None).adopted_id()
 
 
 @pytest.mark.parametrize(
@@ -85,24 +90,44 @@ def test_an_invalid_variable_is_an_error_with_its_name_and_an_example(
     assert '{"manual__1": "<its id>"}' in message
 
 
-def test_the_hint_contains_values_to_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *values, last = adoption(map_index=3).adopt_hint(["one", "two"])
-    assert repr(VARIABLE) in first
-    assert "clear this task" in last
-    for value, named in zip(map(str.strip, values), ["one", "two"], strict=True):
+def copied(hint: tuple[str, ...]) -> list[list[str]]:
+    """Return the arguments of the commands that a hint contains."""
+    commands = [line.strip() for line in hint if line.startswith("  ") and "{" not in line]
+    prefix = "airflow mosaic" if has_provider_commands() else "python -m airflow_provider_mosaic"
+    assert all(command.startswith(f"{prefix} runs adopt ") for command in commands)
+    return [shlex.split(command.removeprefix(prefix))[2:] for command in commands]
+
+
+def test_the_hint_contains_a_command_for_each_candidate_and_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    hint = adoption(map_index=3).adopt_hint(["one", "two"])
+    assert copied(hint) == [["dag", "task", "manual__1", id, "--map-index", "3"] for id in ("one", "two")]
+    assert "clear this task" in hint[0]
+    assert "clear this task" in hint[-1]
+    assert any(line.startswith(f"Or set the Airflow Variable {VARIABLE!r}") for line in hint)
+    values = [line.strip() for line in hint if line.startswith("  {")]
+    for value, named in zip(values, ["one", "two"], strict=True):
         set_variable(monkeypatch, value)
         assert adoption(map_index=3).read() == named
 
 
+def test_the_hint_for_one_candidate_has_its_id_in_both_ways() -> None:
+    hint = adoption(kind="post").adopt_hint(["a-post"])
+    assert copied(hint) == [["dag", "task", "manual__1", "a-post", "--item", "post"]]
+    assert f'set the Airflow Variable {VARIABLE!r} to {{"manual__1": "a-post"}} and clear this task' in " ".join(hint)
+    assert copied(adoption().continue_hint("a-run")) == [["dag", "task", "manual__1", "a-run"]]
+
+
 def test_the_hint_without_candidates_has_a_placeholder() -> None:
-    assert '{"manual__1": "<its id>"}' in "".join(adoption().adopt_hint([]))
+    hint = adoption().adopt_hint([])
+    assert copied(hint) == [["dag", "task", "manual__1", "<its id>"]]
+    assert '{"manual__1": "<its id>"}' in "".join(hint)
 
 
 def test_a_name_that_is_too_long_is_hashed() -> None:
     def named(task_id: str) -> str:
         context = bare_context()
         context["ti"].dag_id, context["ti"].task_id = "d" * 200, task_id
-        return ManualAdoption(context).variable
+        return ManualAdoption(context, kind="run").variable
 
     assert len({named("t" * 200 + end) for end in "ab"}) == 2
     assert len(named("t" * 200)) <= 250

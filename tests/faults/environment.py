@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mosaic_emulator import Emulator
+from mosaic_emulator.local_airflow.instance import AirflowInstance
 
-from dev.airflow_instance import AirflowInstance
 from dev.fast_airflow import FAST_INTERVALS
 from dev.postgres import Postgres
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dev.airflow_instance import AirflowInstance
-from dev.processes import DeadlineExceededError, poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import DeadlineExceededError, poll
 
 from .cases import Case, KillPoint
 from .results import Outcome

@@ -16,10 +16,9 @@ from typing import Any
 
 from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import fixed_agents
-
-from dev.airflow_instance import AirflowInstance
-from dev.airflow_rest import RestError, TaskInstance
-from dev.processes import living, members, poll
+from mosaic_emulator.local_airflow.instance import AirflowInstance
+from mosaic_emulator.local_airflow.processes import living, members, poll
+from mosaic_emulator.local_airflow.rest import RestError, TaskInstance
 
 from .results import Outcome, count_effects
 

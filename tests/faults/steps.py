@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from dev.processes import poll
+from mosaic_emulator.local_airflow.processes import poll
 
 from .scenario import (
     CREATE_AGENT,

@@ -17,7 +17,6 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import WORKSPACE_ID
 from mosaic_emulator.settings import Settings
 
-from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.webhooks import SIGNATURE_HEADER, read_event, signature_fits
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
@@ -67,12 +66,6 @@ def receiver() -> Iterator[Receiver]:
     running.http.shutdown()
     thread.join()
     running.http.server_close()
-
-
-@pytest.fixture(autouse=True)
-def no_duplicate_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check for duplicate agents does not wait."""
-    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 def access_to(mosaic: Emulator) -> Access:

@@ -13,6 +13,7 @@ from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
 
 from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
 from airflow_provider_mosaic.tasks.run_waits import push_run
 
 KEY = SimpleNamespace(dag_id="dag", task_id="run", run_id="manual__1", map_index=3)
@@ -65,9 +66,14 @@ def context() -> dict[str, Any]:
 
 def test_url_is_in_the_database_at_once(database: Database) -> None:
     address = agent_url("an-agent", "https://api.mosaic.so")
-    hook: Any = SimpleNamespace(access=SimpleNamespace(base_url="https://api.mosaic.so"))
+    hook: Any = SimpleNamespace(
+        mosaic_conn_id="mosaic_default", access=SimpleNamespace(base_url="https://api.mosaic.so")
+    )
     push_run(context(), hook, "a-run", "an-agent")
     assert database.rows[MosaicAgentLink().xcom_key] == address
+    # The API server reads it for the task's page.
+    item = read_item(database.rows[ITEM_KEY])
+    assert item == TaskItem(kind="run", id="a-run", conn_id="mosaic_default", agent_id="an-agent")
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     # Airflow stores the link again when the task defers or ends.
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == address  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def download(folder: Path, **options: Any) -> list[str]:
     return [str(Path(file).relative_to(folder)) for file in files]
 
 
-@pytest.mark.parametrize("field", ["video_url", "image_url", "audio_url", "file_url"])
+@pytest.mark.parametrize("field", ["video_url", "image_url", "audio_url"])
 @pytest.mark.parametrize(
     ("path", "media_type", "more", "suffix"),
     [
@@ -128,9 +128,7 @@ def test_file_type_comes_from_the_host(
     assert (tmp_path / f"out-1{suffix}").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("field", "usual"), [("video_url", ".mp4"), ("image_url", ".png"), ("audio_url", ".mp3"), ("media_url", ".mp4")]
-)
+@pytest.mark.parametrize(("field", "usual"), [("video_url", ".mp4"), ("image_url", ".png"), ("audio_url", ".mp3")])
 @pytest.mark.parametrize(
     ("path", "name"),
     [

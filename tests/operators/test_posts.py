@@ -1,4 +1,4 @@
-"""The post operator without errors: created once, waited for, judged; media and schedules."""
+"""The post operator without errors: created once, waited for; media and schedules."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 from airflow_provider_mosaic.api.errors import (
     MosaicPostFailedError,
     MosaicRunFailedError,
+    MosaicRunPartialError,
     MosaicTimeoutError,
     MosaicValidationError,
 )
@@ -182,6 +183,18 @@ def test_outputs_of_an_unsuccessful_run_need_output_ids(mosaic: Emulator, hook: 
     for output in outputs[:1]:
         post_task(StateStore(), run_id=run_id, output_ids=[output.output_id]).execute()
         assert len(one_post(mosaic)["media_urls"]) == 1
+
+
+def test_outputs_of_a_partial_run_need_output_ids(mosaic: Emulator, hook: MosaicHook) -> None:
+    mosaic.configure(node_seconds=100, speed=100)
+    run_id = hook.run_agent(TWO_VERSIONS, video_urls=["https://cdn.example.org/talk.mp4"])
+    until(lambda: hook.get_run(run_id).outputs)
+    mosaic.finish_run(run_id, "partial_complete")
+    # Mosaic does not resume such a run, so a retry would meet it again.
+    assert "output_ids" in fails_with(post_task(StateStore(), run_id=run_id).execute, MosaicRunPartialError)
+    assert mosaic.counts().posts_made == 0
+    post_task(StateStore(), run_id=run_id, output_ids=hook.get_run(run_id).output_ids).execute()
+    assert one_post(mosaic)["media_urls"]
 
 
 def test_links_that_expire_before_the_schedule_are_rejected(mosaic: Emulator, hook: MosaicHook) -> None:

@@ -199,6 +199,16 @@ def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> 
     assert time.monotonic() - began < 5
 
 
+def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path=START, seconds=0.6)
+    mosaic.inject("hang", method="POST", path=CANCEL, times=2)
+    task = task_runner()
+    with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
+        task.execute()
+    assert sent(mosaic, f"POST {CANCEL}") == 1
+
+
 def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:
     MosaicRunAgentOperator(task_id="run", agent_id=AGENT).on_kill()
     assert mosaic.requests() == []

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.bases.operator import BaseOperator as SdkOperator
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from pydantic import JsonValue, TypeAdapter
 
@@ -280,6 +281,8 @@ class TaskRunner:
         self.start_date = datetime.now(timezone.utc)
         self.operator: Any = None
         self.states_broken = False
+        #: The asset events of the last execution.
+        self.outlet_events: Any = None
 
     def execute(self) -> Any:
         """Run the next attempt: return its result or a :class:`Deferred`, or raise its error."""
@@ -350,7 +353,9 @@ class TaskRunner:
                 clear_number=self.dag_run.clear_number,
             ),
             "run_id": self.dag_run.run_id,
+            "outlet_events": OutletEventAccessors(),
         }
+        self.outlet_events = context["outlet_events"]
         if self.store is not None:
             context["task_state_store"] = self.store
         try:

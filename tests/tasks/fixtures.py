@@ -13,6 +13,7 @@ import pytest
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic import links
+from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -56,7 +57,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the two minutes of a search pass at once. Triggers keep the real clock."""
     clock = Clock()
-    modules = ("create_once", "completion_waiter", "deferral", "reads")
+    modules = ("create_once", "completion_waiter", "reads")
     for name in (*(f"durable.{each}" for each in modules), *(f"tasks.{each}" for each in TASK_MODULES)):
         module = import_module(f"airflow_provider_mosaic.{name}")
         if hasattr(module, "time"):
@@ -90,6 +91,12 @@ def hook(mosaic: Emulator) -> Iterator[MosaicHook]:
     hook = MosaicHook()
     yield hook
     hook.close()
+
+
+@pytest.fixture(autouse=True)
+def no_duplicate_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check for duplicate agents without a delay."""
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
 
 
 class Lookups:

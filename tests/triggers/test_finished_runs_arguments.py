@@ -18,6 +18,7 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"agent_id": "a"},
     {"agent_id": "a", "status": ["completed", "failed"], "mosaic_conn_id": "other", "poll_interval": 5.5},
     {"agent_id": "a", "asset_name": "edited_videos"},
+    {"agent_id": "a", "webhook": True, "poll_interval": 900.0},
 ]
 
 
@@ -56,7 +57,8 @@ BAD: list[tuple[str, Any]] = [
     *(("agent_id", value) for value in (None, 5, "", "None", "{{ var.value.agent }}", "two words")),
     *(("status", value) for value in ([], "running", "done", ["completed", "queued"], [None], 5)),
     *(("mosaic_conn_id", value) for value in (None, 5, "")),
-    *(("poll_interval", value) for value in (0, -1, "60", None, True, float("nan"))),
+    *(("poll_interval", value) for value in (0, -1, "60", True, float("nan"))),
+    *(("webhook", value) for value in (None, "True", 1)),
 ]
 
 
@@ -83,10 +85,20 @@ def test_the_asset_depends_on_the_arguments() -> None:
         finished_runs("a", mosaic_conn_id="other").name,
         finished_runs("a", poll_interval=30).name,
         finished_runs("a", poll_interval=30.5).name,
+        finished_runs("a", webhook=True).name,
+        finished_runs("a", webhook=True, poll_interval=60).name,
         asset.name,
     }
-    assert len(names) == 7
+    assert len(names) == 9
     assert finished_runs("a", poll_interval=timedelta(minutes=1)).name == finished_runs("a").name
+
+
+def test_webhooks_make_the_polls_in_between_rare() -> None:
+    (watcher,) = finished_runs("a", webhook=True).watchers
+    trigger = watcher.trigger
+    assert isinstance(trigger, MosaicRunFinishedTrigger)
+    assert (trigger.webhook, trigger.poll_interval) == (True, 600.0)
+    assert finished_runs("a", webhook=True, poll_interval=600) == finished_runs("a", webhook=True)
 
 
 def test_the_asset_can_be_named() -> None:

@@ -16,9 +16,12 @@ import pytest
 from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.api import poll_state
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import pages, poller, shared_client, shared_pollers
-from airflow_provider_mosaic.triggers.polled_waits import Wait
+from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.schedule import Schedule
 
@@ -158,6 +161,35 @@ def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
 
 
 # Outages
+
+
+class EndedRuns:
+    """A client to which every run has ended."""
+
+    async def send(self, call: Call[Run]) -> Run:
+        return Run(run_id=call.ids["run_id"], status="completed")
+
+    def request_refresh(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("postponed", [True, False])
+def test_a_postponed_audit_does_not_count(postponed: bool) -> None:
+    async def scenario() -> int:
+        poller = Poller(EndedRuns())  # type: ignore[arg-type]
+        state = run_poll_state("r1", poll_interval=30.0, deadline=None, log=str)
+        wait = BatchedRunWait("r1", state)
+        poller.add(wait)
+        poller._start_audit()
+        if postponed:
+            poller._rate_limit.cooldown_until = asyncio.get_running_loop().time() + 0.1
+        poller._start_polls()
+        assert (await wait.event)["status"] == "completed"
+        await poller.aclose()
+        return poller._strategy._failed_audits
+
+    assert run_bounded(scenario()) == (0 if postponed else 1)
 
 
 def test_queued_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

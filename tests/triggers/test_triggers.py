@@ -20,7 +20,7 @@ from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api import poll_state, rate_limit
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
-from airflow_provider_mosaic.durable.deferral import read_event
+from airflow_provider_mosaic.durable.completion_waiter import read_event
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import (
     MosaicAvatarProfileTrigger,
@@ -59,7 +59,7 @@ def test_unknown_statuses_do_not_end_the_wait(mosaic: Emulator, run_id: str) -> 
 
 
 def test_the_trigger_only_reads(mosaic: Emulator, run_id: str) -> None:
-    event_of(run_trigger(run_id, deadline=time.time() + 0.3))
+    event_of(run_trigger(run_id, deadline=time.time() + 1.5))
     assert {request.partition(" ")[0] for request in mosaic.counts().requests} == {"GET", "POST"}
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET " + GET_RUN) > 3

@@ -9,6 +9,7 @@ import enum
 
 from pydantic import AliasChoices, Field
 
+from airflow_provider_mosaic.api.arguments import validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_list, read_object, status_words
 from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
@@ -72,15 +73,15 @@ def create_avatar_profile(
         :func:`list_avatar_profiles`.
     """
     validate_profile_name("name", name)
-    given = {
-        "video_url": video_url,
-        "image_url": image_url,
-        "audio_url": audio_url,
-        "video_id": video_id,
-        "image_id": image_id,
-        "audio_id": audio_id,
-    }
-    sources = {key: AVATAR_PROFILE[key](key, value) for key, value in given.items() if value is not None}
+    sources = validated_values(
+        AVATAR_PROFILE,
+        video_url=video_url,
+        image_url=image_url,
+        audio_url=audio_url,
+        video_id=video_id,
+        image_id=image_id,
+        audio_id=audio_id,
+    )
     validate_avatar_sources(sources)
     return Call(
         description=f"create avatar profile {name!r}",
@@ -95,11 +96,7 @@ def create_avatar_profile(
 
 
 def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
-    """
-    Return a profile with its status.
-
-    API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile
-    """
+    """Return a profile with its status. API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile"""
     return Call(
         description=f"read avatar profile {avatar_profile_id!r}",
         method="GET",

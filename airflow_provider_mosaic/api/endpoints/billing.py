@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from airflow_provider_mosaic.api.arguments import (
-    optional_moment,
     raise_invalid,
     validate_flag,
     validate_id,
@@ -22,6 +21,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, object_in, read_list, read_object
+from airflow_provider_mosaic.api.paging import filters
 
 
 class AutoTopup(Model):
@@ -167,11 +167,7 @@ def get_credits_usage(
         description="read the use of credits",
         method="GET",
         path="/credits/usage",
-        query={
-            "start_date": optional_moment("start_date", start_date),
-            "end_date": optional_moment("end_date", end_date),
-            "limit": limit,
-        },
+        query={**filters(start_date=start_date, end_date=end_date), "limit": limit},
         read=read,
     )
 

@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_mosaic.api.arguments import optional_id
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, read_object
-from airflow_provider_mosaic.api.paging import Listing, Page, read_page
+from airflow_provider_mosaic.api.paging import Listing, Page, filters, read_page
 
 #: The beginning of the documented list of metrics; the rest of the page could not be read.
 _METRICS = ("likes", "comments", "shares", "impressions", "views", "video_views")
@@ -93,7 +92,7 @@ def get_post_analytics(post_id: str, *, social_connection_id: str | None = None)
         method="GET",
         path="/social/post/{post_id}/analytics",
         ids={"post_id": post_id},
-        query={"social_connection_id": optional_id("social_connection_id", social_connection_id)},
+        query=filters(social_connection_id=social_connection_id),
         read=read_object(PostAnalytics, within="analytics", post_id=post_id),
     )
 
@@ -106,7 +105,7 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
 
     :param social_connection_id: Only the account with this id, for a post to several accounts on one platform.
     """
-    connection = optional_id("social_connection_id", social_connection_id)
+    query = filters(social_connection_id=social_connection_id)
 
     def page(cursor: str | None) -> Call[Page[Comment]]:
         return Call(
@@ -115,7 +114,7 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
             path="/social/post/{post_id}/comments",
             ids={"post_id": post_id},
             # Without a limit: the largest one is not documented, and Mosaic could reject more.
-            query={"cursor": cursor, "social_connection_id": connection},
+            query={**query, "cursor": cursor},
             read=read_page("comments", Comment.model_validate),
             max_bytes=MAX_BYTES_OF_MANY,
         )

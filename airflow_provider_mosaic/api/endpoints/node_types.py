@@ -22,11 +22,7 @@ def list_node_types() -> Call[tuple[NodeType, ...]]:
 
 
 def get_node_type(node_type_id: str) -> Call[NodeType]:
-    """
-    Return one node type.
-
-    API page: https://docs.mosaic.so/api/node-types/get-node-type
-    """
+    """Return one node type. API page: https://docs.mosaic.so/api/node-types/get-node-type"""
     return Call(
         description=f"read node type {node_type_id!r}",
         method="GET",

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
+from airflow_provider_mosaic.api.arguments import optional_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, iterate, paged, read_page
-from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key, rows_reader, times
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, filters, iterate, paged, read_page
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key, rows_reader
 
 
 class RunRow(Row):
@@ -73,7 +73,7 @@ def list_trigger_runs(
         f"list the runs of trigger {trigger_id!r}",
         "/trigger/{trigger_id}/runs",
         ids={"trigger_id": trigger_id},
-        query={"status": joined_statuses(status), **times(created_from, created_to)},
+        query=filters(status=status, created_from=created_from, created_to=created_to),
         read=read_page("runs", Run.model_validate),
         key=lambda run: run.run_id,
     )
@@ -98,13 +98,7 @@ def list_workspace_runs(
     :param production_id: Only runs of this production.
     :param batch_key: Only runs of batches with this key.
     """
-    query = {
-        "since": optional_moment("since", since),
-        "status": joined_statuses(status),
-        "agent_id": optional_id("agent_id", agent_id),
-        "production_id": optional_id("production_id", production_id),
-        "batch_key": optional_text("batch_key", batch_key),
-    }
+    query = filters(since=since, status=status, agent_id=agent_id, production_id=production_id, batch_key=batch_key)
     return by_offset("list the runs of the workspace", "/automations/runs", RunRow, query=query)
 
 
@@ -135,15 +129,17 @@ def list_pipeline_runs(
     :param batch_key: Only runs of batches with this key.
     :param storage_trigger_id: Only runs that this storage watcher started.
     """
-    query = {
-        "agent_id": optional_id("agent_id", agent_id),
-        "status": optional_text("status", status),
-        "folder_id": optional_text("folder_id", folder_id),
-        "batch_id": optional_id("batch_id", batch_id),
-        "batch_key": optional_text("batch_key", batch_key),
-        "storage_trigger_id": optional_id("storage_trigger_id", storage_trigger_id),
-        **times(created_from, created_to, updated_from),
-    }
+    query = filters(
+        agent_id=agent_id,
+        status=optional_text("status", status),
+        created_from=created_from,
+        created_to=created_to,
+        updated_from=updated_from,
+        folder_id=folder_id,
+        batch_id=batch_id,
+        batch_key=batch_key,
+        storage_trigger_id=storage_trigger_id,
+    )
     return by_cursor("list the pipeline runs", "/pipeline_runs", RunRow, query=query)
 
 
@@ -215,7 +211,7 @@ def list_run_tasks(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = times(created_from, created_to, updated_from)
+    query = filters(created_from=created_from, created_to=created_to, updated_from=updated_from)
     description = f"list the tasks of run {run_id!r}"
     return by_cursor(description, "/agent_run/{run_id}/tasks", TaskRow, ids={"run_id": run_id}, query=query)
 
@@ -236,7 +232,7 @@ def list_run_notifications(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = times(created_from, created_to, updated_from)
+    query = filters(created_from=created_from, created_to=created_to, updated_from=updated_from)
     description = f"list the notifications of run {run_id!r}"
     return by_cursor(description, "/agent_run/{run_id}/notifications", Row, ids={"run_id": run_id}, query=query)
 
@@ -257,7 +253,7 @@ def list_notification_configurations(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = times(created_from, created_to, updated_from)
+    query = filters(created_from=created_from, created_to=created_to, updated_from=updated_from)
     description = f"list the notification settings of run {run_id!r}"
     return by_cursor(
         description, "/agent_run/{run_id}/notification_configurations", Row, ids={"run_id": run_id}, query=query

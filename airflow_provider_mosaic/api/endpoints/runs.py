@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
-from airflow_provider_mosaic.api.arguments import joined_statuses, optional_moment, validate_ids
+from airflow_provider_mosaic.api.arguments import validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
     Count,
@@ -27,9 +27,9 @@ from airflow_provider_mosaic.api.models import (
     read_object,
     status_words,
 )
-from airflow_provider_mosaic.api.options import validate_callback
-from airflow_provider_mosaic.api.paging import Listing, paged, read_page
-from airflow_provider_mosaic.api.run_inputs import validate_params, validate_videos
+from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
+from airflow_provider_mosaic.api.run_inputs import validate_one_way
 
 #: Seconds. The server may check the inputs before it responds.
 _START_TIMEOUT = 120.0
@@ -109,7 +109,6 @@ class Output(Model):
     video_url: Words = None
     image_url: Words = None
     audio_url: Words = None
-    file_url: Words = Field(default=None, validation_alias=AliasChoices("file_url", "media_url"))
     thumbnail_url: Words = None
     premiere_prproj_url: Words = None
     original_node_id: Label | None = None
@@ -121,7 +120,7 @@ class Output(Model):
     @property
     def media_field(self) -> str | None:
         """Name of the field with the link to the video, image or audio; None if there is no link yet."""
-        return next((name for name in ("video_url", "image_url", "audio_url", "file_url") if getattr(self, name)), None)
+        return next((name for name in ("video_url", "image_url", "audio_url") if getattr(self, name)), None)
 
     @property
     def media_url(self) -> str | None:
@@ -254,19 +253,18 @@ def start_run(
     :raises MosaicNeedsCreditsError: There are not enough credits. No run was started.
     :raises MosaicAmbiguousOutcomeError: A run may have been started and paid. Look for it with :func:`list_runs`.
     """
-    shorthands = {
-        "video_urls": video_urls,
-        "video_ids": video_ids,
-        "node_render_ids": node_render_ids,
-        "mimir_assets": mimir_assets,
-    }
-    body = validate_videos(video_inputs, shorthands)
-    if update_params is not None:
-        body["update_params"] = validate_params("update_params", update_params)
-    if ignore_nodes is not None:
-        body["ignore_nodes"] = validate_ids("ignore_nodes", ignore_nodes)
-    if callback_url is not None:
-        body["callback_url"] = validate_callback("callback_url", callback_url)
+    body = validated_values(
+        RUN_AGENT,
+        video_urls=video_urls,
+        video_ids=video_ids,
+        node_render_ids=node_render_ids,
+        mimir_assets=mimir_assets,
+        video_inputs=video_inputs,
+        update_params=update_params,
+        ignore_nodes=ignore_nodes,
+        callback_url=callback_url,
+    )
+    validate_one_way(video_inputs, body)
     return Call(
         description=f"start a run of agent {agent_id!r}",
         method="POST",
@@ -373,11 +371,7 @@ def list_runs(
         "list the runs" if agent_id is None else f"list the runs of agent {agent_id!r}",
         "/agent_runs" if agent_id is None else "/agent/{agent_id}/runs",
         ids={} if agent_id is None else {"agent_id": agent_id},
-        query={
-            "status": joined_statuses(status),
-            "from": optional_moment("created_from", created_from),
-            "to": optional_moment("created_to", created_to),
-        },
+        query=filters(status=status, created_from=created_from, created_to=created_to),
         read=read_page("runs", Run.model_validate),
         key=lambda run: run.run_id,
     )

@@ -10,18 +10,16 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
-    optional_id,
     optional_text,
     raise_invalid,
     stamp,
     validate_datetime,
     validate_flag,
     validate_id,
-    validate_ids,
     validate_mapping,
     validate_text,
     validate_url,
-    validate_urls,
+    validated_values,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
@@ -38,12 +36,13 @@ from airflow_provider_mosaic.api.models import (
     status_words,
 )
 from airflow_provider_mosaic.api.options import (
+    POST,
     Platform,
     validate_destinations_of_post,
     validate_platforms,
     validate_post_has_content,
 )
-from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
 from airflow_provider_mosaic.api.redaction import label
 
@@ -213,20 +212,17 @@ def create_post(
     validate_destinations_of_post(social_connection_ids, platforms)
     body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
     if social_connection_ids is not None:
-        ids = list(dict.fromkeys(validate_ids("social_connection_ids", social_connection_ids)))
-        body["destinations"] = [{"social_connection_id": connection} for connection in ids]
+        ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
+        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
     if platforms is not None:
         body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
-    if media_urls is not None:
-        body["media_urls"] = validate_urls("media_urls", media_urls)
+    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
     validate_post_has_content(text, has_media=media_urls is not None)
     if schedule_date is not None:
         moment = validate_datetime("schedule_date", schedule_date)
         if moment < (now or datetime.now(timezone.utc)) - timedelta(seconds=1):
             raise_invalid("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
         body["schedule_date"] = stamp(moment)
-    if workspace_id is not None:
-        body["workspace_id"] = validate_id("workspace_id", workspace_id)
     return Call(
         description="create the post",
         method="POST",
@@ -266,7 +262,7 @@ def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[P
         method="GET",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
-        query={"social_connection_id": optional_id("social_connection_id", social_connection_id)},
+        query=filters(social_connection_id=social_connection_id),
         read=read,
     )
 
@@ -283,15 +279,11 @@ def list_posts(
     :param platform: Only posts to this platform.
     :param social_connection_id: Only posts to this account.
     """
-    query = {
-        "status": optional_text("status", status),
-        "platform": optional_text("platform", platform),
-        "social_connection_id": optional_id("social_connection_id", social_connection_id),
-    }
+    status = optional_text("status", status)
     return paged(
         "list the posts",
         "/social/posts",
-        query=query,
+        query=filters(status=status, platform=platform, social_connection_id=social_connection_id),
         read=read_page("posts", Post.model_validate),
         key=lambda post: post.post_id,
     )
@@ -400,12 +392,11 @@ def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Cal
 
     :param social_connection_id: Only for this account.
     """
-    connection = optional_id("social_connection_id", social_connection_id)
     return Call(
         description=f"delete post {post_id!r}",
         method="DELETE",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
-        body=None if connection is None else {"social_connection_id": connection},
+        body=filters(social_connection_id=social_connection_id) or None,
         read=lambda data: None,
     )

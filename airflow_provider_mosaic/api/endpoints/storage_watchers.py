@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from airflow_provider_mosaic.api.arguments import joined_statuses, optional_id, optional_moment, optional_text
 from airflow_provider_mosaic.api.models import Words
-from airflow_provider_mosaic.api.paging import Listing
-from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, times
+from airflow_provider_mosaic.api.paging import Listing, filters
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset
 
 
 class BatchRow(Row):
@@ -43,7 +42,7 @@ def list_storage_triggers(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = {"agent_id": optional_id("agent_id", agent_id), **times(created_from, created_to, updated_from)}
+    query = filters(agent_id=agent_id, created_from=created_from, created_to=created_to, updated_from=updated_from)
     return by_cursor("list the storage triggers", "/storage_triggers", Row, query=query)
 
 
@@ -64,7 +63,7 @@ def list_watched_folders(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = times(created_from, created_to, updated_from)
+    query = filters(created_from=created_from, created_to=created_to, updated_from=updated_from)
     description = f"list the folders of storage trigger {trigger_id!r}"
     return by_cursor(
         description, "/storage_trigger/{trigger_id}/folders", Row, ids={"trigger_id": trigger_id}, query=query
@@ -88,7 +87,7 @@ def list_storage_events(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = times(created_from, created_to, updated_from)
+    query = filters(created_from=created_from, created_to=created_to, updated_from=updated_from)
     description = f"list the events of storage trigger {trigger_id!r}"
     return by_cursor(
         description, "/storage_trigger/{trigger_id}/events", Row, ids={"trigger_id": trigger_id}, query=query
@@ -116,12 +115,14 @@ def list_storage_batches(
     :param created_to: Only those created at this time or earlier.
     :param updated_from: Only those changed at this time or later.
     """
-    query = {
-        "trigger_id": optional_id("trigger_id", trigger_id),
-        "folder_id": optional_text("folder_id", folder_id),
-        "batch_key": optional_text("batch_key", batch_key),
-        **times(created_from, created_to, updated_from),
-    }
+    query = filters(
+        trigger_id=trigger_id,
+        folder_id=folder_id,
+        batch_key=batch_key,
+        created_from=created_from,
+        created_to=created_to,
+        updated_from=updated_from,
+    )
     return by_cursor("list the storage batches", "/storage_batches", BatchRow, query=query)
 
 
@@ -136,7 +137,7 @@ def list_batch_items(
     :param created_from: Only those created at this time or later.
     :param created_to: Only those created at this time or earlier.
     """
-    query = times(created_from, created_to)
+    query = filters(created_from=created_from, created_to=created_to)
     description = f"list the items of batch {batch_id!r}"
     return by_cursor(description, "/storage_batch/{batch_id}/items", Row, ids={"batch_id": batch_id}, query=query)
 
@@ -160,11 +161,5 @@ def list_ingest_batches(
     :param production_id: Only batches of this production.
     :param batch_key: Only batches with this key.
     """
-    query = {
-        "since": optional_moment("since", since),
-        "status": joined_statuses(status),
-        "agent_id": optional_id("agent_id", agent_id),
-        "production_id": optional_id("production_id", production_id),
-        "batch_key": optional_text("batch_key", batch_key),
-    }
+    query = filters(since=since, status=status, agent_id=agent_id, production_id=production_id, batch_key=batch_key)
     return by_offset("list the ingest batches", "/automations/ingest-batches", Row, query=query)

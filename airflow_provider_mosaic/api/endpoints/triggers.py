@@ -64,11 +64,7 @@ class AddedChannels(Model):
 
 
 def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
-    """
-    Return the YouTube triggers of an agent.
-
-    API page: https://docs.mosaic.so/api/triggers/get-agent-triggers
-    """
+    """Return the YouTube triggers of an agent. API page: https://docs.mosaic.so/api/triggers/get-agent-triggers"""
 
     def read(data: Any) -> tuple[YouTubeTrigger, ...]:
         # 2025: one object, or null.

@@ -38,7 +38,6 @@ class Destination(ABC):
     """
     A place for one file.
 
-    :param name: File name.
     :param shown: An absolute path or a URI, for messages and results.
     """
 
@@ -48,11 +47,7 @@ class Destination(ABC):
 
     @abstractmethod
     def open(self, size: int | None) -> PartialFile:
-        """
-        Open a partial file, and create missing directories.
-
-        :param size: Bytes that will be written; None if unknown.
-        """
+        """Open a partial file, and create missing directories."""
 
     @contextmanager
     def errors(self, *, started: bool = True) -> Iterator[None]:
@@ -69,8 +64,6 @@ def destination_error(shown: str, error: Exception, *, started: bool = False) ->
     """
     Return the error for a destination that could not be written.
 
-    :param shown: The destination, as it may be shown.
-    :param error: What the file system or the storage raised.
     :param started: Whether the transfer had started. From then on a connection error can be of nearly any class.
     """
     reason = one_line(str(error), longest=300)

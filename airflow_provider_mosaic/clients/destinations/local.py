@@ -27,7 +27,6 @@ def check_free_space(directory: Path, size: int | None) -> None:
     """
     Raise unless a disk has room for a file.
 
-    :param directory: A directory on the disk.
     :param size: Bytes of the file; None if unknown. Then some space stays reserved.
     :raises OSError: There is too little space (``ENOSPC``).
     """

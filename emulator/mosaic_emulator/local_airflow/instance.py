@@ -1,4 +1,4 @@
-"""An Airflow with its four processes on free ports of 127.0.0.1."""
+"""A real Airflow with its four processes on free ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dev.airflow_rest import AirflowRest, DagRun, RestError, TaskInstance
-from dev.processes import DeadlineExceededError, Service, end, free_port, poll, tail
+from mosaic_emulator.local_airflow.processes import DeadlineExceededError, Service, end, free_port, poll, tail
+from mosaic_emulator.local_airflow.rest import AirflowRest, DagRun, RestError, TaskInstance
 
 PROCESSES = ("api-server", "scheduler", "dag-processor", "triggerer")
 
@@ -98,6 +98,7 @@ class AirflowInstance:
             "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
             # Shorter intervals than the defaults.
+            "CORE__DEFAULT_TASK_RETRY_DELAY": 3,
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,
             "TRIGGERER__JOB_HEARTBEAT_SEC": 1,

@@ -1,10 +1,11 @@
-"""The posts that the example DAGs select, and how long they wait."""
+"""The posts and days that the example DAGs select, and how long they wait."""
 
 from __future__ import annotations
 
 import runpy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,3 +58,26 @@ def test_age_of_a_post_counts_from_its_publication(monkeypatch: pytest.MonkeyPat
 def test_no_wait_is_longer_than_links_last() -> None:
     tasks = tasks_of("mosaic_publish_tonight")
     assert timedelta(days=7) < timedelta(seconds=tasks["wait"].timeout) <= timedelta(days=8)
+
+
+@pytest.mark.parametrize(
+    ("run_after", "chosen", "day"),
+    [
+        # Cleared later, a DAG run reports the same day.
+        (datetime(2026, 3, 1, 1, tzinfo=timezone.utc), None, "2026-02-28"),
+        (datetime(2026, 3, 1, 1, tzinfo=timezone(timedelta(hours=9))), None, "2026-02-27"),
+        (datetime(2026, 3, 1, 1, tzinfo=timezone.utc), "2026-01-31", "2026-01-31"),
+    ],
+)
+def test_credits_are_reported_for_the_day_before_the_dag_run(
+    mosaic: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    run_after: datetime,
+    chosen: str | None,
+    day: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_COSTS", str(tmp_path))
+    write_usage = tasks_of("mosaic_credits_used")["write_usage"].python_callable
+    path = write_usage(params={"day": chosen}, dag_run=SimpleNamespace(run_after=run_after))
+    assert Path(path) == tmp_path / f"{day}.jsonl"

@@ -1,4 +1,4 @@
-"""A client of Airflow's REST API for the demo and the tests."""
+"""A client of Airflow's REST API, with the standard library only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""Task instances in Airflow's database, and the Variable that names the item of one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.durable.manual_adoption import entry_key, read_entries, variable_name
+
+#: What the task of an operator creates.
+_CREATES = {
+    "MosaicRunAgentOperator": "run",
+    "MosaicSocialPostOperator": "post",
+    "MosaicCreateAvatarProfileOperator": "avatar_profile",
+    "MosaicApplyAgentOperator": "agent",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstanceFacts:
+    """
+    A task instance as Airflow's database has it.
+
+    :param creates: What the task creates: ``run``, ``post``, ``avatar_profile`` or ``agent``. None for a subclass.
+    :param agent_id: The agent that the last attempt was for; None if unknown.
+    :param conn_id: The connection of the last attempt; None if unknown.
+    """
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+    creates: str | None
+    agent_id: str | None
+    conn_id: str | None
+
+    @property
+    def variable(self) -> str:
+        """The name of the Variable that names the task's item."""
+        return variable_name(self.dag_id, self.task_id)
+
+    def __str__(self) -> str:
+        mapped = "" if self.map_index < 0 else f"[{self.map_index}]"
+        return f"task {self.dag_id}.{self.task_id}{mapped} of DAG run {self.run_id}"
+
+
+def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -> TaskInstanceFacts:
+    """
+    Return a task instance.
+
+    :raises MosaicValidationError: Airflow's database has no such task instance.
+    """
+    # Here, since importing the models writes log lines that a command suppresses only while it runs.
+    from airflow.models import RenderedTaskInstanceFields, TaskInstance
+    from airflow.utils.session import create_session
+
+    key: dict[str, Any] = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
+    with create_session() as session:
+        instance = session.query(TaskInstance.operator).filter_by(**key).first()
+        if instance is None:
+            rows = session.query(TaskInstance.map_index).filter_by(dag_id=dag_id, task_id=task_id, run_id=run_id)
+            indexes = sorted(row.map_index for row in rows)
+            if not indexes:
+                to_do = "Check the ids: a task id includes its task group."
+            elif indexes == [-1]:
+                to_do = "The task is not mapped: leave --map-index out."
+            else:
+                to_do = f"The task is mapped: pass --map-index, from {max(indexes[0], 0)} to {indexes[-1]}."
+            of_index = "" if map_index < 0 else f" with map index {map_index}"
+            raise MosaicValidationError(
+                f"DAG run {run_id!r} of DAG {dag_id!r} has no task {task_id!r}{of_index}.", to_do=to_do
+            )
+        fields = session.query(RenderedTaskInstanceFields.rendered_fields).filter_by(**key).first()
+    rendered = fields.rendered_fields if fields else {}
+    return TaskInstanceFacts(
+        **key,
+        creates=_CREATES.get(instance.operator or ""),
+        agent_id=_text(rendered.get("agent_id")),
+        conn_id=_text(rendered.get("mosaic_conn_id")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def save_adoption(task: TaskInstanceFacts, item_id: str) -> None:
+    """
+    Name the item of a task instance in its task's Variable. The entries of other task instances stay.
+
+    :raises MosaicValidationError: The Variable has another form, or a secrets backend defines it.
+    """
+    from airflow.models import Variable
+
+    name, key = task.variable, entry_key(task.run_id, task.map_index)
+    text = Variable.get(name, default_var=None)
+    try:
+        entries = {} if text is None else read_entries(text)
+    except ValueError as error:
+        raise MosaicValidationError(
+            f"Airflow Variable {name!r} cannot be extended: {error}.", to_do="Delete it, then adopt again."
+        ) from error
+    value = json.dumps({**entries, key: item_id}, ensure_ascii=False)
+    Variable.set(name, value, description="Written by `airflow mosaic runs adopt`: what tasks continue with.")
+    if Variable.get(name, default_var=None) != value:
+        raise MosaicValidationError(
+            f"Airflow Variable {name!r} is defined by the environment or by a secrets backend, which Airflow reads "
+            "before its database.",
+            to_do=f"Set it there to {value}.",
+        )

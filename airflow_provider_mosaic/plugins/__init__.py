@@ -1,0 +1,1 @@
+"""Mosaic's pages inside Airflow, in Airflow's API server."""

@@ -1,0 +1,115 @@
+"""Who may see a page and use its buttons: Airflow's own permissions, and tokens against requests of other sites."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.tokens import get_signing_key
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.providers.common.compat.sdk import conf
+from fastapi import Depends, HTTPException, Request
+
+#: Seconds until a token expires. A page that stays open longer must be loaded again before its buttons work.
+_TOKEN_LIFETIME = 12 * 3600
+
+# Mosaic's outputs are a task's results, which Airflow shows as XComs.
+_READ = [
+    Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
+    Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
+]
+#: Dependencies of routes that show a task instance, or those of several DAGs.
+MAY_READ = _READ
+#: Dependencies of routes that change something. Marking and clearing a task instance require the same.
+_may_edit: Callable[[Request, Any], None] = requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE)
+MAY_EDIT = [*_READ, Depends(_may_edit)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """
+    The user who sends a request.
+
+    :param id: Identifies the user.
+    :param name: The name in Airflow's audit log.
+    :param may_edit: Whether the user may change the task instance in the path.
+    """
+
+    id: str
+    name: str
+    may_edit: bool
+
+
+def _viewer(request: Request, user: GetUserDep) -> Viewer:
+    try:
+        _may_edit(request, user)
+    except HTTPException:
+        may_edit = False
+    else:
+        may_edit = True
+    return Viewer(id=str(user.get_id()), name=str(user.get_name()), may_edit=may_edit)
+
+
+#: The user, for routes with a task instance in their path.
+CurrentViewer = Annotated[Viewer, Depends(_viewer)]
+
+
+def _readable_dags(user: GetUserDep) -> frozenset[str]:
+    return frozenset(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
+
+
+#: The ids of the DAGs that the user may read.
+ReadableDags = Annotated[frozenset[str], Depends(_readable_dags)]
+
+
+def csrf_token(viewer: Viewer, *scope: object, now: Callable[[], float] = time.time) -> str:
+    """
+    Return a token that a page sends back with an action.
+
+    :param scope: What the action concerns. The token is valid for that and for this user only.
+    """
+    expiry = int(now()) + _TOKEN_LIFETIME
+    return f"{expiry}.{_signature(viewer, expiry, scope)}"
+
+
+def check_csrf(request: Request, viewer: Viewer, *scope: object, now: Callable[[], float] = time.time) -> None:
+    """
+    Reject a request that was not sent by a page of this Airflow for this user.
+
+    :param scope: What the action concerns.
+    :raises HTTPException: 403.
+    """
+    expiry, _, signature = request.headers.get("X-CSRF-Token", "").partition(".")
+    if not (expiry.isascii() and expiry.isdecimal() and len(expiry) < 15):
+        raise HTTPException(403, "The token of the page is missing. Nothing was done. Reload the page.")
+    expected = _signature(viewer, int(expiry), scope)
+    if not hmac.compare_digest(signature.encode(), expected.encode()) or int(expiry) < now():
+        raise HTTPException(403, "The token of the page is wrong or has expired. Nothing was done. Reload the page.")
+    if not _is_same_origin(request):
+        raise HTTPException(403, "The request comes from another site. Nothing was done.")
+
+
+def _signature(viewer: Viewer, expiry: int, scope: tuple[object, ...]) -> str:
+    # Airflow's API servers share this key.
+    key = get_signing_key("api", "secret_key").encode()
+    message = repr(("mosaic page", viewer.id, expiry, *map(str, scope))).encode()
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def _is_same_origin(request: Request) -> bool:
+    """Return whether a browser sent the request from a page of this Airflow. Other programs send neither header."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        return False
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    # Behind a proxy, the Host header may be that of the internal server.
+    own = {request.headers.get("Host"), urlsplit(conf.get("api", "base_url", fallback="") or "").netloc}
+    return urlsplit(origin).netloc in own - {None, ""}

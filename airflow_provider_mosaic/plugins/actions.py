@@ -1,0 +1,108 @@
+"""
+The buttons of a run: cancel and resume.
+
+The run comes from the task instance, never from the request. The run is read again before anything is sent, and one
+action at a time is sent for a run. Nothing is repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal, cast
+
+from anyio.to_thread import run_sync
+from fastapi import HTTPException
+
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, cancel_run, get_run, resume_run
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicConflictError, MosaicError
+from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.plugins.access import Viewer
+from airflow_provider_mosaic.plugins.items import TaskRecord, log_action
+from airflow_provider_mosaic.plugins.media import task_url
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.plugins.pages import Action, ActionResult
+
+log = logging.getLogger(__name__)
+
+ActionName = Literal["cancel", "resume"]
+
+#: The states of a task that reads its run itself. It decides what happens with a run that has failed.
+_WAITING = frozenset({"scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule"})
+
+
+def available_actions(task: TaskRecord, run: Run) -> tuple[Action, ...]:
+    """Return what a user may do with the run now."""
+    if not run_outcome(run).ended:
+        return (_action(task, "cancel", "Cancel run", _cost_of_cancel(task)),)
+    if run.status in (RunStatus.FAILED, RunStatus.CANCELLED) and task.state not in _WAITING:
+        return (_action(task, "resume", "Resume run", _cost_of_resume(task)),)
+    return ()
+
+
+async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Viewer) -> ActionResult:
+    """
+    Cancel or resume the run of a task instance.
+
+    :param viewer: The user. The audit log names them.
+    :raises HTTPException: 404, the task has no run.
+    """
+    item = task.item
+    if item is None or item.kind != "run":
+        raise HTTPException(404, "The task has no run.")
+    async with reads.one_at_a_time(item.conn_id, item.id):
+        # The page may be old.
+        reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
+        run = reading.value
+        if reading.error is not None or run is None:
+            return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
+        if name not in {action.name for action in available_actions(task, run)}:
+            return _not_done(f"Run {run.run_id} is {run.status}. There is nothing to {name}.")
+        await run_sync(
+            lambda: log_action(
+                task.key,
+                event=f"mosaic_{name}_run",
+                owner=viewer.name,
+                facts={"mosaic_run_id": item.id, "mosaic_conn_id": item.conn_id, "status": run.status},
+            )
+        )
+        call = cast("Call[object]", cancel_run(item.id) if name == "cancel" else resume_run(item.id))
+        try:
+            await reads.act(item.conn_id, call)
+        except MosaicConflictError as error:
+            return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
+        except MosaicAmbiguousOutcomeError as error:
+            return _not_done(f"Mosaic may have done it: look at the run's status before you try again. {error}")
+        except MosaicError as error:
+            return _not_done(str(error))
+        finally:
+            reads.forget(item.conn_id)
+    log.info("%s asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
+    if name == "cancel":
+        return ActionResult(done=True, message=f"Mosaic accepted the cancel of run {item.id}.")
+    return ActionResult(done=True, message=f"Mosaic resumes run {item.id}.")
+
+
+def _action(task: TaskRecord, name: ActionName, label: str, cost: str) -> Action:
+    return Action(name=name, label=label, url=f"api/{task_url(task.key)}/{name}", cost=cost)
+
+
+def _not_done(message: str) -> ActionResult:
+    return ActionResult(done=False, message=message)
+
+
+def _cost_of_cancel(task: TaskRecord) -> str:
+    money = "The unfinished tiles of the run stop. Mosaic does not document a refund of credits."
+    if task.state in _WAITING:
+        return f"{money} The task in Airflow then fails without retries."
+    return f"{money} The task in Airflow stays as it is."
+
+
+def _cost_of_resume(task: TaskRecord) -> str:
+    money = "Mosaic repeats the tiles that failed or did not start, and may charge credits for them."
+    if task.state == "up_for_retry":
+        return f"{money} The next attempt of the task waits for the run if Airflow is 3.3 or newer; before, it fails."
+    return (
+        f"{money} The task in Airflow stays as it is and does not wait for the run: use a MosaicRunSensor. Clearing a "
+        "MosaicRunAgentOperator would start another run, which is paid from the beginning."
+    )

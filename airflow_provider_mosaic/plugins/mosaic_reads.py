@@ -1,0 +1,275 @@
+"""
+Read Mosaic for many viewers.
+
+Viewers of one item share its requests, and a response is used for some seconds. Each connection has one HTTP client and
+a few requests at the same time. After a 429 or an error, no request is sent for a while, and viewers get what was read
+last. All of this is per process: several API servers read independently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Generic, TypeVar, cast
+
+import anyio
+from anyio.to_thread import run_sync
+
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import (
+    MosaicConnectionError,
+    MosaicError,
+    MosaicRateLimitError,
+    MosaicTransportError,
+)
+from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers.shared_client import SharedClient
+
+T = TypeVar("T")
+
+#: Seconds until viewers get an error instead of a response.
+READ_TIMEOUT = 10.0
+#: Seconds of an action: Mosaic may take longer to cancel or resume than to read.
+ACTION_TIMEOUT = 45.0
+#: Requests at the same time with one connection.
+_MOST_REQUESTS = 6
+#: Responses that are kept, and the sum of their weights: a run with thousands of outputs weighs more.
+_MOST_KEPT = 1_000
+_MOST_WEIGHT = 50_000
+#: Seconds without requests after the first error in a row, and after many.
+_FIRST_PAUSE = 5.0
+_LONGEST_PAUSE = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Generic[T]):
+    """
+    What Mosaic responded last.
+
+    :param value: The response; None if there was none.
+    :param read_at: When it was read.
+    :param seconds: How long it took.
+    :param error: Why there is no newer response; None if the value is fresh.
+    :param pause: Seconds without requests because of the error.
+    """
+
+    value: T | None = None
+    read_at: datetime | None = None
+    seconds: float = 0.0
+    error: MosaicError | None = None
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A response that is kept. ``at`` is monotonic."""
+
+    reading: Reading[Any]
+    at: float
+    weight: int
+
+
+class _Connection:
+    """The requests with one Airflow connection."""
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+        self.client = SharedClient(self._look_up)
+        self.slots = asyncio.Semaphore(_MOST_REQUESTS)
+        self.access: Access | None = None
+        #: No request is sent before this time.
+        self.paused_until = 0.0
+        self.error: MosaicError | None = None
+        self._errors = 0
+
+    async def _look_up(self) -> Access:
+        # On a thread: in the API server, Airflow's asynchronous lookup blocks the event loop.
+        self.access = await run_sync(lambda: MosaicHook(self._conn_id).access)
+        return self.access
+
+    async def current_access(self) -> Access:
+        """Return the address and key of the connection, looked up at most a minute ago if requests are sent."""
+        return self.access or await self._look_up()
+
+    def record_success(self) -> None:
+        """Record that Mosaic responded."""
+        self._errors = 0
+        self.error = None
+
+    def record_error(self, error: MosaicError) -> None:
+        """Record that Mosaic did not respond, or asked for a pause."""
+        self._errors += 1
+        grown = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
+        asked = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
+        self.error = error
+        self.paused_until = max(self.paused_until, time.monotonic() + max(grown, asked))
+
+
+class MosaicReads:
+    """Send the requests of all pages."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, _Connection] = {}
+        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._weight = 0
+        self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
+        self._actions: dict[tuple[str, ...], asyncio.Lock] = {}
+
+    async def aclose(self) -> None:
+        """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
+        running = [*self._running.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.client.aclose()
+
+    async def access(self, conn_id: str) -> Access:
+        """
+        Return the address of a connection.
+
+        :raises MosaicError: Airflow has no such connection, or it is wrong.
+        """
+        connection = self._connection(conn_id)
+        try:
+            with _deadline(READ_TIMEOUT, "Airflow did not return the connection in time."):
+                return await connection.current_access()
+        except MosaicConnectionError:
+            self._drop_missing(conn_id, connection)
+            raise
+
+    async def read(
+        self,
+        conn_id: str,
+        call: Call[T],
+        *,
+        max_age: float,
+        weigh: Callable[[T], int] = lambda _: 1,
+        variant: str = "",
+    ) -> Reading[T]:
+        """
+        Return what Mosaic responds, or responded at most ``max_age`` seconds ago.
+
+        An error is part of the result, beside the last response.
+
+        :param call: A request without effects.
+        :param weigh: Returns how much of the memory for responses a response takes.
+        :param variant: What else distinguishes the response.
+        """
+        key = (conn_id, call.method, call.target, repr(call.body), variant)
+        kept = self._kept.get(key)
+        now = time.monotonic()
+        if kept is not None and now - kept.at <= (kept.reading.pause if kept.reading.error else max_age):
+            self._kept.move_to_end(key)
+            return cast("Reading[T]", kept.reading)
+        connection = self._connection(conn_id)
+        if now < connection.paused_until:
+            return _failed(kept, connection.error, connection.paused_until - now)
+        task = self._running.get(key)
+        if task is None:
+            # An empty context: the request belongs to no single viewer.
+            task = contextvars.Context().run(asyncio.ensure_future, self._fetch(key, connection, call, weigh))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._on_done(key, done))
+        return cast("Reading[T]", await asyncio.shield(task))
+
+    async def act(self, conn_id: str, call: Call[T]) -> T:
+        """
+        Send a request with effects, once.
+
+        :raises MosaicError: It failed. If it is unknown whether it had an effect, the error says so.
+        """
+        connection = self._connection(conn_id)
+        try:
+            with _deadline(ACTION_TIMEOUT, "Mosaic did not respond in time."):
+                return await connection.client.send(call)
+        except MosaicError as error:
+            raise call.final_error(error) from None
+
+    def one_at_a_time(self, *key: str) -> asyncio.Lock:
+        """Return the lock of the actions on one item. Locks that nobody holds are dropped."""
+        for other in [each for each, lock in self._actions.items() if not lock.locked()]:
+            if other != key:
+                del self._actions[other]
+        return self._actions.setdefault(key, asyncio.Lock())
+
+    def forget(self, conn_id: str) -> None:
+        """Read everything of a connection again: an action has changed it."""
+        for key in [key for key in self._kept if key[0] == conn_id]:
+            self._weight -= self._kept.pop(key).weight
+        # What is being read now may be older than the action.
+        for key in [key for key in self._running if key[0] == conn_id]:
+            del self._running[key]
+
+    async def _fetch(
+        self, key: tuple[str, ...], connection: _Connection, call: Call[T], weigh: Callable[[T], int]
+    ) -> Reading[T]:
+        started = time.monotonic()
+        try:
+            with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
+                async with connection.slots:
+                    value = await connection.client.send(call)
+        except MosaicError as error:
+            return self._after_error(key, connection, error)
+        connection.record_success()
+        fresh = Reading(value=value, read_at=datetime.now(timezone.utc), seconds=time.monotonic() - started)
+        self._keep(key, fresh, weigh(value))
+        return fresh
+
+    def _after_error(self, key: tuple[str, ...], connection: _Connection, error: MosaicError) -> Reading[Any]:
+        kept = self._kept.get(key)
+        if isinstance(error, (MosaicRateLimitError, MosaicTransportError)) or error.retry_after is not None:
+            connection.record_error(error)
+            return _failed(kept, error, connection.paused_until - time.monotonic())
+        if isinstance(error, MosaicConnectionError):
+            self._drop_missing(key[0], connection)
+        pause = _FIRST_PAUSE if kept is None else min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause))
+        reading = _failed(kept, error, pause)
+        self._keep(key, reading, kept.weight if kept else 1)
+        return reading
+
+    def _drop_missing(self, conn_id: str, connection: _Connection) -> None:
+        """Forget a connection that does not exist: a user who may write XComs could name many."""
+        if connection.access is None:
+            self._connections.pop(conn_id, None)
+
+    def _on_done(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
+
+    def _keep(self, key: tuple[str, ...], reading: Reading[Any], weight: int) -> None:
+        if self._running.get(key) is not asyncio.current_task():
+            return
+        old = self._kept.pop(key, None)
+        self._weight += weight - (old.weight if old else 0)
+        self._kept[key] = _Kept(reading, time.monotonic(), weight)
+        while len(self._kept) > 1 and (len(self._kept) > _MOST_KEPT or self._weight > _MOST_WEIGHT):
+            _, dropped = self._kept.popitem(last=False)
+            self._weight -= dropped.weight
+
+    def _connection(self, conn_id: str) -> _Connection:
+        return self._connections.setdefault(conn_id, _Connection(conn_id))
+
+
+def _failed(kept: _Kept | None, error: MosaicError | None, pause: float) -> Reading[Any]:
+    last = kept.reading if kept else Reading[Any]()
+    return Reading(value=last.value, read_at=last.read_at, seconds=last.seconds, error=error, pause=pause)
+
+
+@contextmanager
+def _deadline(seconds: float, message: str) -> Iterator[None]:
+    """Raise MosaicTransportError if the block takes longer."""
+    try:
+        # Not asyncio.wait_for: see the asynchronous client.
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError:
+        raise MosaicTransportError(message) from None

@@ -1,0 +1,220 @@
+"""
+Receive Mosaic's webhooks in Airflow's API server.
+
+A webhook is a hint that a run has ended. The receiver believes nothing else in it and creates no asset event: it writes
+the time to an Airflow Variable, and the triggers of :func:`airflow_provider_mosaic.assets.finished_runs` read the runs.
+A webhook that is repeated, late, replayed or forged can therefore only cause a poll.
+
+A request is authenticated before its body is read: by the token in its path and by its signature. Everything that a
+stranger can repeat is limited: lookups of connections, writes, and the size of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import time
+from datetime import datetime, timezone
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Request
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.webhooks import read_event, signature_fits
+from airflow_provider_mosaic.triggers.webhook_hints import hint_variable, write_hint
+from airflow_provider_mosaic.webhook_address import is_receivable, path_token, webhooks_are_on
+
+log = logging.getLogger(__name__)
+
+#: Bytes of the longest body. The end of a run with thousands of outputs is longer, and the next poll finds that run.
+_MAX_BODY = 1 << 20
+#: Seconds for which the secret of a connection is kept, and for which an unknown connection is not looked up again.
+_SECRET_LIFETIME = 30.0
+#: Lookups of unknown connections, in all, and webhooks of one connection: how many at once, and how many a second.
+_LOOKUPS = (20, 5.0)
+_WEBHOOKS = (200, 50.0)
+#: Least seconds between two writes for a connection, in one process.
+_WRITE_INTERVAL = 1.0
+#: Least seconds between two log lines about rejected webhooks.
+_LOG_INTERVAL = 60.0
+
+
+class _TokenBucket:
+    """A rate limit: ``burst`` at once, and ``rate`` a second."""
+
+    def __init__(self, burst: int, rate: float) -> None:
+        self._burst, self._rate = burst, rate
+        self._tokens, self._filled_at = float(burst), time.monotonic()
+
+    def take(self) -> bool:
+        """Take a token, and return whether there was one."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+class _WebhookSecrets:
+    """The webhook secrets of connections, kept for a short time."""
+
+    def __init__(self) -> None:
+        #: The secret, which is empty for a connection that receives no webhooks, and until when it is kept.
+        self._entries: dict[str, tuple[str, float]] = {}
+        self._lookups: dict[str, asyncio.Task[str]] = {}
+        self._limit = _TokenBucket(*_LOOKUPS)
+
+    async def get(self, conn_id: str) -> str:
+        """Return the secret of a connection. It is empty if there is none, or if too many ids were asked for."""
+        secret, expires_at = self._entries.get(conn_id, ("", 0.0))
+        if time.monotonic() < expires_at:
+            return secret
+        lookup = self._lookups.get(conn_id)
+        if lookup is None:
+            # Requests with invented ids must not keep known connections from being looked up again.
+            if not secret and not self._limit.take():
+                return ""
+            lookup = self._lookups[conn_id] = asyncio.create_task(self._look_up(conn_id))
+        return await asyncio.shield(lookup)
+
+    async def _look_up(self, conn_id: str) -> str:
+        try:
+            secret = await asyncio.to_thread(_read_secret, conn_id)
+            now = time.monotonic()
+            self._entries = {known: entry for known, entry in self._entries.items() if entry[0] or now < entry[1]}
+            self._entries[conn_id] = (secret, now + _SECRET_LIFETIME)
+            return secret
+        finally:
+            del self._lookups[conn_id]
+
+
+def _read_secret(conn_id: str) -> str:
+    """Return the webhook secret of a connection; an empty text if there is none."""
+    from airflow.sdk import BaseHook
+
+    from airflow_provider_mosaic.hooks.connection import read_webhook_secret
+
+    try:
+        return read_webhook_secret(BaseHook.get_connection(conn_id))
+    except Exception as error:
+        # The text of the error may contain the connection.
+        log.debug("Connection %r could not be read: %s", conn_id, type(error).__name__)
+        return ""
+
+
+class _HintWriter:
+    """Write hints, at most one a second for each connection. Hints that come meanwhile share the next write."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Task[None]] = {}
+        self._written_at: dict[str, float] = {}
+
+    async def write(self, conn_id: str) -> None:
+        """Return once a hint is written that is not older than this call."""
+        write = self._waiting.get(conn_id)
+        if write is None:
+            write = self._waiting[conn_id] = asyncio.create_task(self._write(conn_id))
+        await asyncio.shield(write)
+
+    async def _write(self, conn_id: str) -> None:
+        try:
+            await asyncio.sleep(self._written_at.get(conn_id, 0.0) + _WRITE_INTERVAL - time.monotonic())
+        finally:
+            del self._waiting[conn_id]
+        self._written_at[conn_id] = time.monotonic()
+        await asyncio.to_thread(write_hint, conn_id, datetime.now(timezone.utc))
+
+
+class WebhookReceiver:
+    """The receiver of one process of the API server."""
+
+    def __init__(self) -> None:
+        self._secrets = _WebhookSecrets()
+        self._hints = _HintWriter()
+        self._limits: dict[str, _TokenBucket] = {}
+        self._logged_at = float("-inf")
+        #: Compared for unknown connections, so that a response takes as long as for known ones.
+        self._no_secret = secrets.token_hex()
+
+    async def receive(
+        self,
+        conn_id: str,
+        token: str,
+        request: Request,
+        x_mosaic_signature: Annotated[str | None, Header()] = None,
+    ) -> str:
+        """
+        Receive a webhook.
+
+        Responses: 200 also for events that are ignored; 404 while webhooks are switched off; 401 for an unknown
+        connection, a wrong token or a wrong signature; 429 for too many webhooks; 413 and 400 for a body that is too
+        long or no event; 503 if the hint cannot be written.
+        """
+        if not webhooks_are_on():
+            raise HTTPException(404, headers={"Connection": "close"})
+        if not await self._is_authentic(conn_id, token, x_mosaic_signature):
+            raise HTTPException(401, headers={"Connection": "close"})
+        if not self._limits.setdefault(conn_id, _TokenBucket(*_WEBHOOKS)).take():
+            raise HTTPException(429, headers={"Connection": "close", "Retry-After": "5"})
+        body = await _read_body(request)
+        try:
+            event = await asyncio.to_thread(read_event, body)
+        except MosaicResponseError:
+            raise HTTPException(400) from None
+        if event.flag != "RUN_FINISHED":
+            return "ignored"
+        try:
+            await self._hints.write(conn_id)
+        except Exception as error:
+            self._log("The hint of a webhook was not written to Variable %s: %s", hint_variable(conn_id), error)
+            raise HTTPException(503) from None
+        return "accepted"
+
+    async def _is_authentic(self, conn_id: str, token: str, signature: str | None) -> bool:
+        secret = await self._secrets.get(conn_id) if is_receivable(conn_id) else ""
+        expected = secret or self._no_secret
+        has_token = hmac.compare_digest(token.encode("utf-8", "replace"), path_token(expected, conn_id).encode())
+        has_signature = signature_fits(signature, expected)
+        is_authentic = bool(secret) and has_token and has_signature
+        if secret and not is_authentic:
+            wrong = "signature" if has_token else "address"
+            self._log("A webhook for connection %r was rejected: its %s is wrong.", conn_id, wrong)
+        return is_authentic
+
+    def _log(self, text: str, *values: object) -> None:
+        """Log a warning, unless there was one in the last minute."""
+        if time.monotonic() > self._logged_at + _LOG_INTERVAL:
+            self._logged_at = time.monotonic()
+            log.warning(text, *values)
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            # Closing the connection stops the server from reading the rest.
+            raise HTTPException(413, headers={"Connection": "close"})
+    return bytes(body)
+
+
+class _SecretPathRoute(APIRoute):
+    """A route whose token does not appear in the access log, which is written after the response."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request, also one with another method."""
+        scope["path"] = scope["path"].rpartition("/")[0] + "/token"
+        await super().handle(scope, receive, send)
+
+
+def create_router() -> APIRouter:
+    """Return the routes of the receiver."""
+    router = APIRouter(route_class=_SecretPathRoute, include_in_schema=False)
+    router.add_api_route("/webhooks/{conn_id}/{token}", WebhookReceiver().receive, methods=["POST"])
+    return router

@@ -1,0 +1,88 @@
+"""
+### Edit the day's recordings
+
+Each new recording passes through *upload*, *edit*, *download* and *post*. A failure does not block the other
+recordings. During the edit, the tasks wait in the triggerer and hold no worker. **Each new recording costs credits, and
+each post is public.**
+
+It uses the connection `mosaic_default` and these variables:
+
+| variable | value |
+| --- | --- |
+| `mosaic_recordings` | the folder of the recordings, or object storage prefix (`s3://aws_default@studio/recordings`) |
+| `mosaic_results` | the folder for the edited files. A recording whose subfolder has `_SUCCESS` is not edited again |
+| `mosaic_agent_id` | the agent that edits them |
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, Variable, XComArg, dag, task, task_group
+
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+    MosaicUploadOperator,
+)
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+# Labels the rows of the grid with the names of the recordings.
+ROW_LABEL = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
+COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a part of them
+
+
+@dag(
+    schedule="0 2 * * *",  # without a start_date, the first DAG run is for the next night
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2},
+    tags=["mosaic"],
+    doc_md=__doc__,
+)
+def mosaic_nightly_pipeline() -> None:
+    @task
+    def new_recordings() -> list[dict[str, str]]:
+        """Return the recordings without complete results, each with the folder for them."""
+        recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
+        results = ObjectStoragePath(Variable.get("mosaic_results"))
+        videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
+        folders = {video: results / ObjectStoragePath(video).stem for video in videos}
+        return [
+            {"source": video, "destination": str(folder)}
+            for video, folder in folders.items()
+            if not (folder / COMPLETE).exists()
+        ]
+
+    @task
+    def mark_complete(files: Any, destination: str) -> None:
+        (ObjectStoragePath(destination) / COMPLETE).write_text("\n".join(files))
+
+    @task
+    def first_output(output_ids: Any) -> list[str]:
+        return list(output_ids[:1])
+
+    @task_group(default_args={"map_index_template": ROW_LABEL})
+    def recording(source: str, destination: str) -> None:
+        video = MosaicUploadOperator(task_id="upload", source=source)
+        edit = MosaicRunAgentOperator(
+            task_id="edit",
+            agent_id="{{ var.value.mosaic_agent_id }}",
+            video_ids=[video.output],
+            deferrable=True,
+            timeout=timedelta(hours=4),
+        )
+        download = MosaicDownloadOutputsOperator(task_id="download", run_id=edit.output, destination=destination)
+        post = MosaicSocialPostOperator(
+            task_id="post",
+            text="New from the studio",
+            platforms=["tiktok"],
+            run_id=edit.output,
+            output_ids=first_output(XComArg(edit, key="output_ids")),
+        )
+        mark_complete(download.output, destination) >> post
+
+    recording.expand_kwargs(new_recordings())
+
+
+mosaic_nightly_pipeline()

@@ -1,0 +1,74 @@
+"""The page "Last night", in Airflow's navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from airflow_ui import AirflowUi
+from playwright.sync_api import expect
+from scenarios import Scenarios
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def night(scenarios: Scenarios) -> str:
+    """Return the id of a DAG with 300 finished runs, beside runs that failed."""
+    assert scenarios.failed
+    assert scenarios.partial
+    assert scenarios.post
+    return scenarios.many(300)
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_night_is_readable(
+    open_ui: Callable[..., AirflowUi], night: str, screenshots: Path, width: int, theme: str
+) -> None:
+    ui = open_ui(theme=theme, width=width)
+    frame = ui.open_last_night()
+    expect(frame.locator(".card")).to_have_count(50)
+    assert frame.evaluate("document.documentElement.dataset.theme") == theme
+    assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ui.screenshot(screenshots / f"last-night-{width}-{theme}.png")
+    assert ui.serious_findings(frame) == []
+    ui.page.goto(frame.url)
+    expect(ui.page.locator(".card")).to_have_count(50)
+    assert ui.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ui.screenshot(screenshots / f"last-night-alone-{width}-{theme}.png")
+    assert ui.serious_findings(ui.page.main_frame) == []
+
+
+def test_pages_and_filters(ui: AirflowUi, night: str, screenshots: Path) -> None:
+    frame = ui.open_last_night()
+    expect(frame.get_by_role("button", name="Newer")).to_be_disabled()
+    frame.get_by_role("button", name="Older").click()
+    expect(frame.locator("#position")).to_contain_text("Page 2")
+
+    frame.get_by_label("DAG").select_option(night)
+    expect(frame.locator("#total")).to_contain_text("300 tasks")
+    expect(frame.locator("#position")).to_have_text("Page 1 of 6")
+    for page in range(2, 7):
+        frame.get_by_role("button", name="Older").click()
+        expect(frame.locator("#position")).to_have_text(f"Page {page} of 6")
+    expect(frame.get_by_role("button", name="Older")).to_be_disabled()
+
+    frame.get_by_label("DAG").select_option("")
+    frame.get_by_label("State").select_option("failed")
+    expect(frame.locator(".card")).not_to_have_count(50)
+    assert set(frame.locator(".card .state").all_inner_texts()) == {"Failed"}
+    ui.screenshot(screenshots / "last-night-failed.png")
+
+    frame.get_by_label("DAG").select_option(night)
+    expect(frame.locator("#message")).to_contain_text("No task matches the filters")
+
+
+def test_card_leads_to_the_task_in_airflow(ui: AirflowUi, night: str) -> None:
+    frame = ui.open_last_night()
+    frame.get_by_label("DAG").select_option(night)
+    expect(frame.locator("#total")).to_contain_text("300 tasks")
+    frame.get_by_role("link", name=night).nth(1).click()
+    ui.page.wait_for_url(f"**/dags/{night}/runs/*/tasks/edit/mapped/*")
+    ui.page.get_by_role("link", name="Mosaic", exact=True).first.wait_for()

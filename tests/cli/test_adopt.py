@@ -1,0 +1,130 @@
+"""``runs adopt`` names the item of a task in the Variable that the task reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from mosaic_emulator import Emulator
+from mosaic_emulator.dag_testing import run_dag
+
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRunAgentOperator
+
+from .conftest import Result
+
+Run = Callable[..., Result]
+AGENT = "a0000000-0000-4000-8000-000000000004"
+VARIABLE = "mosaic_adopt.nightly.edit"
+
+
+@pytest.fixture
+def dag_run_id(database: None, mosaic_emulator: Emulator, saved_connection: str, run: Run) -> str:
+    """A DAG run in Airflow's database. Its tasks use a connection that is there too."""
+    mosaic_emulator.configure(hold_runs=True)
+    with DAG("nightly", schedule=None) as dag:
+        options: dict[str, Any] = {"agent_id": AGENT, "wait_for_completion": False, "mosaic_conn_id": saved_connection}
+        edit = MosaicRunAgentOperator(task_id="edit", **options)
+        MosaicRunAgentOperator.partial(task_id="mapped", **options).expand(callback_url=["https://a.example", None])
+        MosaicCancelRunOperator(task_id="other", run_id=edit.output, mosaic_conn_id=saved_connection)
+    return str(run_dag(dag).run_id)
+
+
+@pytest.fixture
+def entries(database: None) -> Iterator[Callable[..., Any]]:
+    """Return a function that reads the Variable of a task, or writes its text."""
+    from airflow.models import Variable
+
+    def read_or_write(text: str | None = None, name: str = VARIABLE) -> Any:
+        if text is not None:
+            Variable.set(name, text)
+        saved = Variable.get(name, default_var=None)
+        return None if saved is None else json.loads(saved)
+
+    yield read_or_write
+    Variable.delete(VARIABLE)
+
+
+def test_the_variable_names_the_run(run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook) -> None:
+    mosaic_run_id = hook.run_agent(AGENT)
+    # The connection is that of the task: mosaic_default leads nowhere.
+    done = run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id)
+    assert (done.status, done.err) == (0, "")
+    assert VARIABLE in done.out
+    assert "Clear the task" in done.out
+    assert entries() == {dag_run_id: mosaic_run_id}
+
+    # Entries of other DAG runs stay, and a later decision replaces an earlier one.
+    entries(json.dumps({"manual__before": "an-id", dag_run_id: "another-id"}))
+    assert run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id).status == 0
+    assert entries() == {"manual__before": "an-id", dag_run_id: mosaic_run_id}
+
+    done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "1")
+    assert done.status == 0, done.err
+    assert entries(name="mosaic_adopt.nightly.mapped") == {f"{dag_run_id}[1]": mosaic_run_id}
+
+
+def test_nothing_is_written_if_it_cannot_be_right(
+    run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook, mosaic_emulator: Emulator
+) -> None:
+    mosaic_run_id = hook.run_agent(AGENT)
+    other_agent = hook.run_agent(mosaic_emulator.agent_id, video_urls=["https://www.youtube.com/watch?v=aqz-KE-bpKQ"])
+    cases: list[tuple[tuple[str, ...], str]] = [
+        (("nightly", "edit", dag_run_id, "no-such-run"), "Could not read run 'no-such-run'"),
+        (("nightly", "edit", dag_run_id, other_agent), f"not of the task's '{AGENT}'"),
+        (("nightly", "edit", "manual__never", mosaic_run_id), "DAG run 'manual__never' of DAG 'nightly' has no task"),
+        (("nightly", "edit", dag_run_id, mosaic_run_id, "--map-index", "0"), "The task is not mapped"),
+        (("nightly", "mapped", dag_run_id, mosaic_run_id), "pass --map-index, from 0 to 1"),
+        (("nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "2"), "pass --map-index, from 0 to 1"),
+        (("nightly", "edit", dag_run_id, mosaic_run_id, "--item", "post"), f"Could not read post '{mosaic_run_id}'"),
+        (("nightly", "edit", dag_run_id, mosaic_run_id, "--conn-id", "nobody"), "mosaic_conn_id='nobody'"),
+    ]
+    for arguments, text in cases:
+        done = run("runs", "adopt", *arguments)
+        assert (done.status, done.out) == (1, ""), arguments
+        assert text in done.err
+        assert 1 <= len(done.err.splitlines()) <= 3
+    assert entries() is None
+
+
+def test_a_variable_of_another_form_is_left_alone(
+    run: Run, dag_run_id: str, database: None, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import Variable
+
+    mosaic_run_id = hook.run_agent(AGENT)
+    Variable.set(VARIABLE, "not JSON")
+    done = run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id)
+    assert done.status == 1
+    assert "it is not JSON" in done.err
+    assert Variable.get(VARIABLE) == "not JSON"
+    Variable.delete(VARIABLE)
+
+    # Airflow reads the environment first, so what a command saves would not count.
+    monkeypatch.setenv(f"AIRFLOW_VAR_{VARIABLE.upper()}", "{}")
+    done = run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id)
+    assert done.status == 1
+    assert "Set it there to " + json.dumps({dag_run_id: mosaic_run_id}) in done.err
+
+
+def test_a_database_without_tables_is_an_error_of_two_lines(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_mosaic", "runs", "adopt", "nightly", "edit", "manual__1", "an-id"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "no such table" in done.stderr.splitlines()[-2]
+    assert "--verbose" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

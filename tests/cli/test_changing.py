@@ -1,0 +1,90 @@
+"""Commands that change something ask first, and say what it means for money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from mosaic_emulator import Emulator
+
+from airflow_provider_mosaic.agents_as_code import agents_by_name
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+from .conftest import Result
+
+Run = Callable[..., Result]
+AGENT = "a0000000-0000-4000-8000-000000000004"
+
+
+@pytest.fixture
+def definition(hook: MosaicHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of an agent that does not exist yet."""
+    # The check for duplicate agents does not wait.
+    monkeypatch.setattr(agents_by_name, "_DUPLICATE_DELAY", 0.0)
+    [agent] = [agent for agent in hook.list_agents() if agent.name == "Shorts maker"]
+    file = tmp_path / "agent.yaml"
+    file.write_text(yaml.safe_dump({**hook.export_agent(agent.agent_id), "name": "Made by hand"}))
+    return file
+
+
+def posts(mosaic: Emulator) -> list[str]:
+    return [name for name in mosaic.counts().requests if not name.startswith("GET ")]
+
+
+def test_diff_and_apply(run: Run, hook: MosaicHook, mosaic_emulator: Emulator, definition: Path) -> None:
+    file = str(definition)
+    differs = run("agents", "diff", file)
+    assert differs.status == 3
+    assert 'name: "Made by hand"' in differs.out
+    assert run("agents", "apply", "--dry-run", file).out == differs.out
+    assert posts(mosaic_emulator) == []
+
+    for answer in (None, "n", ""):
+        refused = run("agents", "apply", file, answer=answer)
+        assert refused.status == 1
+        assert refused.out.startswith(differs.out)
+        assert "Nothing was sent." in refused.err
+    assert posts(mosaic_emulator) == []
+
+    applied = run("agents", "apply", file, answer="y")
+    assert (applied.status, applied.err) == (0, "")
+    [agent] = [agent for agent in hook.list_agents() if agent.name == "Made by hand"]
+    assert f"Agent '{agent.agent_id}' matches its definition." in applied.out
+
+    # Nothing differs, so nothing is asked.
+    assert run("agents", "diff", file).status == 0
+    assert run("agents", "apply", file).status == 0
+
+    # By id, an agent with another name becomes this one.
+    other = hook.create_agent(name="Another").agent_id
+    assert run("agents", "diff", file, "--agent-id", other).status == 3
+    assert run("agents", "apply", "--yes", file, "--agent-id", other).status == 0
+    assert hook.get_agent(other).agent.name == "Made by hand"
+
+
+def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator) -> None:
+    mosaic_emulator.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    refused = run("runs", "cancel", run_id, answer="n")
+    assert refused.status == 1
+    assert "no refund" in refused.out
+    assert hook.get_run(run_id).status == "running"
+
+    done = run("runs", "cancel", run_id, answer="yes")
+    assert (done.status, done.err) == (0, "")
+    assert "is cancelled" in done.out
+    assert hook.get_run(run_id).status == "cancelled"
+    again = run("runs", "cancel", run_id, "--yes")
+    assert again.status == 1
+    assert "409" in again.err
+
+    refused = run("runs", "resume", run_id, answer="n")
+    assert refused.status == 1
+    assert "does not document what that costs" in refused.out
+    assert hook.get_run(run_id).status == "cancelled"
+    done = run("runs", "resume", run_id, "-y")
+    assert (done.status, done.err) == (0, "")
+    assert f"Resumed run '{run_id}'" in done.out
+    assert hook.get_run(run_id).status == "running"

@@ -1,0 +1,160 @@
+"""What tasks tell Airflow about their outlets and to hook lineage. It never fails a task."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, AssetAlias
+from mosaic_emulator import Emulator
+from tasks.fakes import TaskRunner
+from tasks.fixtures import AGENT
+from tasks.task_runs import post_task, rendered, run_task
+
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
+from airflow_provider_mosaic.tasks import asset_events
+
+EDITED = Asset("edited")
+OTHER = Asset(uri="s3://bucket/films", name="films")
+
+
+def extra(task: TaskRunner, asset: Asset = EDITED) -> dict[str, Any]:
+    """Return the extra of the asset event of the last execution, as Airflow's database gets it."""
+    found = task.outlet_events[asset].extra
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert "://127.0.0.1" not in json.dumps(found), "a signed link"
+    return dict(found)
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_event_of_a_run(mosaic: Emulator, deferrable: bool) -> None:
+    task = run_task(deferrable=deferrable, outlets=[EDITED, OTHER])
+    run_id = task.run_to_end()
+    [run] = mosaic.runs()
+    expected = {
+        "run_id": run_id,
+        "agent_id": AGENT,
+        "status": "completed",
+        "output_ids": run["output_ids"],
+        "output_count": len(run["output_ids"]),
+    }
+    assert extra(task) == extra(task, OTHER) == expected
+
+
+@pytest.mark.usefixtures("mosaic")
+def test_event_of_a_run_that_is_not_waited_for() -> None:
+    task = run_task(wait_for_completion=False, outlets=[EDITED])
+    run_id = task.execute()
+    assert extra(task) == {"run_id": run_id, "agent_id": AGENT}
+
+
+def test_event_of_a_post(mosaic: Emulator) -> None:
+    task = post_task(outlets=[EDITED], wait_for_completion=True)
+    post_id = task.execute()
+    found = extra(task)
+    urls = found.pop("post_urls")
+    assert found == {"post_id": post_id, "status": "posted"}
+    assert [set(row) for row in urls] == [{"platform", "account", "url"}]
+    not_waiting = post_task(outlets=[EDITED], text="Later")
+    post_id = not_waiting.execute()
+    assert extra(not_waiting) == {"post_id": post_id}
+
+
+def test_event_of_an_upload(mosaic: Emulator, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"0" * 1000)
+    task = TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=str(film), outlets=[EDITED]))
+    asset_id = task.execute()
+    assert extra(task) == {"asset_id": asset_id, "asset_type": "video", "source": str(film), "size": 1000}
+
+
+def test_event_of_a_download(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+    run_id, _ = rendered(mosaic, hook)
+    task = TaskRunner(
+        lambda: MosaicDownloadOutputsOperator(
+            task_id="download", run_id=run_id, destination=str(tmp_path), outlets=[EDITED]
+        )
+    )
+    for _ in range(2):
+        # The second time the files exist.
+        files = task.execute()
+        size = sum(Path(file).stat().st_size for file in files)
+        assert extra(task) == {"run_id": run_id, "files": files, "file_count": len(files), "size": size}
+
+
+@pytest.mark.usefixtures("mosaic")
+def test_task_without_outlets_and_alias_have_no_event() -> None:
+    for outlets in ([], [AssetAlias("alias")]):
+        task = run_task(outlets=outlets)
+        task.execute()
+        assert len(task.outlet_events) == 0
+
+
+@pytest.mark.usefixtures("mosaic")
+def test_event_that_cannot_be_described_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    task = run_task(outlets=[Asset.ref(name="unknown")])
+    assert task.execute()
+    assert "The asset events of this task lack details" in caplog.text
+
+
+# Hook lineage
+
+_REPORT = """
+import sys
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.asset_events import report_lineage
+before = set(sys.modules)
+report_lineage(MosaicHook(), inputs=["/films/in.mp4"], outputs=["s3://bucket/out.mp4", "relative/out.mp4"])
+print(any(name.startswith("airflow.providers.amazon") for name in set(sys.modules) - before))
+from airflow.providers.common.compat.sdk import get_hook_lineage_collector
+collected = get_hook_lineage_collector().collected_assets
+print([each.asset.uri for each in collected.inputs], [each.asset.uri for each in collected.outputs])
+"""
+_PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+from airflow.providers.common.compat.sdk import HookLineageReader
+class Lineage(AirflowPlugin):
+    name = "lineage"
+    hook_lineage_readers = [HookLineageReader]
+"""
+
+
+@pytest.mark.parametrize("has_reader", [False, True])
+def test_files_are_reported_to_a_reader_of_lineage(tmp_path: Path, has_reader: bool) -> None:
+    """In a process of its own: Airflow decides once whether there is a reader."""
+    (tmp_path / "plugins").mkdir()
+    if has_reader:
+        (tmp_path / "plugins" / "lineage.py").write_text(_PLUGIN)
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    expected = f"['file:///films/in.mp4'] ['s3://bucket/out.mp4', 'file://{tmp_path}/relative/out.mp4']"
+    *_, loaded, found = done.stdout.splitlines()
+    # The import of the storage providers takes half a second.
+    assert loaded == str(has_reader)
+    assert found == (expected if has_reader else "[] []")
+
+
+def test_lineage_that_cannot_be_reported_fails_no_task(
+    mosaic: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("no lineage")
+
+    monkeypatch.setattr(asset_events, "has_lineage_readers", broken)
+    caplog.set_level(logging.WARNING)
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"0" * 1000)
+    assert TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=str(film))).execute()
+    assert "were not reported to hook lineage (RuntimeError: no lineage)" in caplog.text

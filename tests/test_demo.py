@@ -1,0 +1,63 @@
+"""The command ``mosaic-emulator demo``, without Airflow's processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+from mosaic_emulator import __main__, demo
+from mosaic_emulator.demo import command
+
+from dev import recordings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_demo_runs_the_example_dag() -> None:
+    [dag] = (Path(str(demo.__file__)).parent / "dags").glob("*.py")
+    assert dag.read_text(encoding="utf-8") == (ROOT / "example_dags" / dag.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["apache-airflow-core", "airflow-provider-mosaic"])
+def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(distribution: str) -> str:
+        if distribution == name:
+            raise PackageNotFoundError(name)
+        return "3.3.2"
+
+    monkeypatch.setattr(command, "version", version)
+    assert __main__.main(["demo"]) == 1
+    assert capsys.readouterr().err == (
+        f"The demo needs {name} in the same environment. Install it: pip install 'airflow-provider-mosaic[emulator]'\n"
+    )
+
+
+def test_the_emulator_starts_without_loading_the_demo() -> None:
+    code = "import mosaic_emulator.__main__, mosaic_emulator.server, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"mosaic_emulator.demo", "mosaic_emulator.local_airflow"}.isdisjoint(loaded)
+
+
+def test_a_sample_is_a_video_with_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "talk.mp4"
+    assert __main__.main(["sample", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    video = recordings.inspect(path)
+    assert (video.width, video.height, video.has_sound) == (1280, 720, True)
+
+
+def test_a_sample_without_ffmpeg_is_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic_emulator.demo.recordings.find_ffmpeg", lambda: None)
+    assert __main__.main(["sample", str(tmp_path / "talk.mp4")]) == 0
+    assert recordings.inspect(tmp_path / "talk.mp4").seconds > 0
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "missing" / "talk.mp4"
+    assert __main__.main(["sample", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
