@@ -95,6 +95,8 @@ def _cost_of_cancel(task: TaskRecord) -> str:
     money = "The unfinished tiles of the run stop. Mosaic does not document a refund of credits."
     if task.state in _WAITING:
         return f"{money} The task in Airflow then fails without retries."
+    if task.state == "up_for_retry":
+        return f"{money} The next attempt of the task in Airflow then fails."
     return f"{money} The task in Airflow stays as it is."
 
 

@@ -8,10 +8,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from airflow_provider_mosaic.page_address import task_path
-from airflow_provider_mosaic.plugins.items import MOST_TASKS, StartedItem, TaskKey, find_started, read_xcoms
+from airflow_provider_mosaic.plugins.items import MOST_TASKS, UNFINISHED, StartedItem, TaskKey, find_started, read_xcoms
 from airflow_provider_mosaic.plugins.media import FIRST
 from airflow_provider_mosaic.plugins.pages import Card, Choices, LastNight
-from airflow_provider_mosaic.plugins.task_page import UNFINISHED
 
 PAGE_SIZE = 50
 #: The most choices of a filter.
