@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml emulator/pyproject.toml noxfile.py
 # Containers often set it. Without bytecode, each process of Airflow compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist clean
+.PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist sbom audit clean
 
 demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it
 	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(filter 0,$(KEEP)),--no-keep)
@@ -114,8 +114,14 @@ site: $(NOX)               ## build the site in .local/site; a broken link is an
 release-check:             ## check that TAG=v1.2.3 is the version of both distributions and the newest entry of the changelog
 	@$(PYTHON) -m dev.release check "$(TAG)"
 
-dist: $(NOX)               ## build both distributions in .local/dist; SOURCE_URL makes the links of the README absolute
+dist: $(NOX)               ## build both distributions in .local/dist, twice; SOURCE_URL makes the links of the README absolute
 	$(NOX) -s dist
 
+sbom: $(NOX)               ## list all that the wheels install: .local/sbom/sbom.json (CycloneDX), licenses.md
+	$(NOX) -s sbom
+
+audit: $(NOX)              ## look for advisories about what the wheels install; needs pypi.org
+	$(NOX) -s audit
+
 clean:
-	rm -rf .local/browser .local/demo .local/quick-start .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/dist dist build
+	rm -rf .local/browser .local/demo .local/quick-start .local/checkouts .local/wheels .local/tests .local/faults .local/soak .local/distributed .local/benchmarks .local/site .local/sbom .local/dist dist build

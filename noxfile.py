@@ -7,6 +7,7 @@ install the built wheels into a new environment, and run the tests from a copy o
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -63,6 +64,7 @@ COMPATIBILITY_TESTS = (
     "tests/durable",
     "tests/hooks",
     "tests/operators",
+    "tests/plugins/test_webhooks.py",
     "tests/sensors",
     "tests/tasks",
     "tests/triggers",
@@ -70,6 +72,7 @@ COMPATIBILITY_TESTS = (
     "tests/test_provider_info.py",
     "tests/test_pytest_plugin.py",
     "tests/test_retry_policy.py",
+    "tests/test_webhook_address.py",
     "tests/test_webhook_receiver.py",
     # The methods of the endpoints touch no Airflow.
     "--ignore=tests/hooks/test_every_shape.py",
@@ -102,11 +105,11 @@ def install(session: nox.Session, *requirements: str, constraint: str, group: st
 
 
 def build_wheels(session: nox.Session) -> list[str]:
-    """Build the wheels of the provider and the emulator."""
+    """Build the wheels of the provider and the emulator, from their source distributions."""
     target = LOCAL / "wheels" / session.name
     shutil.rmtree(target, ignore_errors=True)
     for project in (ROOT, ROOT / "emulator"):
-        session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), str(project), external=True)
+        session.run_install("uv", "build", "--quiet", "--out-dir", str(target), str(project), external=True)
     return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
 
 
@@ -117,6 +120,11 @@ def copy_checkout(session: nox.Session, *without: str) -> Path:
     ignored = shutil.ignore_patterns(".git", ".local", "build", "dist", "*_cache", "__pycache__", *without)
     shutil.copytree(ROOT, copy, ignore=ignored)
     return copy
+
+
+def install_runtime(session: nox.Session) -> None:
+    """Install both wheels with nothing but their dependencies."""
+    session.install(*build_wheels(session), "--constraint", str(ROOT / "constraints" / f"airflow-{NEWEST}.txt"))
 
 
 def install_wheels(session: nox.Session, *, constraint: str, group: str = "test") -> None:
@@ -228,9 +236,38 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", *(session.posargs or ("build", "--clean")), env={"NO_MKDOCS_2_WARNING": "1"})
 
 
+@nox.session(python=PYTHON)
+def sbom(session: nox.Session) -> None:
+    """Write the bill of materials and the licenses of all that the two wheels install to .local/sbom."""
+    install_runtime(session)
+    target = LOCAL / "sbom"
+    target.mkdir(parents=True, exist_ok=True)
+    python = str(Path(session.bin) / "python")
+    bill = ("environment", python, "--output-reproducible", "--output-file", str(target / "sbom.json"))
+    session.run("uv", "tool", "run", "--from", "cyclonedx-bom", "cyclonedx-py", *bill, external=True)
+    licenses = ("--python", python, "--order", "license", "--format", "markdown", "--with-urls")
+    output = ("--output-file", str(target / "licenses.md"))
+    session.run("uv", "tool", "run", "pip-licenses", *licenses, *output, external=True)
+
+
+@nox.session(python=PYTHON)
+def audit(session: nox.Session) -> None:
+    """Fail if pypi.org has an advisory about a version that the two wheels install, or cannot be asked."""
+    install_runtime(session)
+    # They are not on the index before their release.
+    distributions = ("airflow-provider-mosaic", "airflow-provider-mosaic-emulator")
+    session.run("uv", "pip", "uninstall", *distributions, external=True)
+    [packages] = Path(session.virtualenv.location).glob("lib/python*/site-packages")
+    session.run("uv", "tool", "run", "pip-audit", "--path", str(packages), "--strict", external=True)
+
+
 @nox.session(venv_backend="none")
 def dist(session: nox.Session) -> None:
-    """Build what a release publishes in .local/dist. SOURCE_URL makes the links of the README absolute."""
+    """
+    Build what a release publishes in .local/dist, twice: both builds must be the same bytes.
+
+    SOURCE_URL makes the links of the README absolute.
+    """
     target = LOCAL / "dist"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -238,7 +275,15 @@ def dist(session: nox.Session) -> None:
     prepare = ("prepare", str(copy / "README.md"), str(target / "notes.md"))
     session.run(sys.executable, "-m", "dev.release", *prepare)
     for name, project in (("provider", copy), ("emulator", copy / "emulator")):
-        session.run("uv", "build", "--quiet", "--out-dir", str(target / name), str(project))
+        again = target / "again" / name
+        for folder in (target / name, again):
+            session.run("uv", "build", "--quiet", "--out-dir", str(folder), str(project))
+        for first, second in zip(sorted((target / name).iterdir()), sorted(again.iterdir()), strict=True):
+            if first.read_bytes() != second.read_bytes():
+                session.error(f"Two builds of {first.name} differ.")
+            if first.suffix in (".whl", ".gz"):
+                session.log(f"{hashlib.sha256(first.read_bytes()).hexdigest()}  {first.name}")
+    shutil.rmtree(target / "again")
 
 
 @nox.session(venv_backend="none")

@@ -56,7 +56,7 @@ def test_no_text_is_capitalized() -> None:
 
 
 #: Modules of ``api`` that an operator's module imports.
-VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs", "api.validators"}
+VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs"}
 
 
 def loaded_by(*stages: str) -> list[set[str]]:

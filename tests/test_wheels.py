@@ -1,9 +1,10 @@
-"""The wheels of the two distributions: what they contain, and what they do not."""
+"""The wheels and source distributions: what they contain, and what they do not."""
 
 from __future__ import annotations
 
 import ast
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -86,6 +87,32 @@ def test_emulator_depends_on_neither_airflow_nor_the_provider(emulator: Wheel) -
 def test_emulator_contains_its_data(emulator: Wheel) -> None:
     names = {name.removeprefix(f"{EMULATOR}/") for name in emulator.files}
     assert {"control/page.css", "control/icon.svg", "samples/sample.mp4", "samples/sample.jpg"} <= names
+
+
+def test_emulator_contains_the_demos_dag(emulator: Wheel) -> None:
+    assert f"{EMULATOR}/demo/dags/mosaic_nightly_pipeline.py" in emulator.files
+
+
+@pytest.mark.parametrize(
+    ("distribution", "package", "others"),
+    [
+        (PROVIDER, PROVIDER, {"docs", "example_dags", "CHANGELOG.md", "SECURITY.md"}),
+        (f"{PROVIDER}_emulator", EMULATOR, set()),
+    ],
+)
+def test_source_distributions_contain_the_package_its_tests_and_docs(
+    wheels: dict[str, Wheel], distribution: str, package: str, others: set[str]
+) -> None:
+    [path] = Path(os.environ["WHEELS"]).glob(f"{distribution}-*.tar.gz")
+    with tarfile.open(path) as archive:
+        # Without the folder that has the name and the version.
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert {name.partition("/")[0] for name in names} - {".gitignore"} == {
+        *(package, "tests", "README.md", "LICENSE", "pyproject.toml", "PKG-INFO"),
+        *others,
+    }
+    in_wheel = {name for name in wheels[distribution].files if name.startswith(f"{package}/")}
+    assert {name for name in names if name.startswith(f"{package}/")} == in_wheel
 
 
 @pytest.mark.parametrize("name", [PROVIDER, EMULATOR])
