@@ -23,8 +23,8 @@ Constants are validated when the DAG file is parsed. Templates and the outputs o
 task runs. Tasks with a run, a post or an upload push the XCom `mosaic_item`, the ids that their
 [page in Airflow](pages.md) needs.
 
-In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between them: the name of
-a file, or an id. To label them differently, set Airflow's `map_index_template`.
+In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between them: the name
+of a file, or an id. To label them differently, set Airflow's `map_index_template`.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 
