@@ -291,6 +291,9 @@ class CreateOnce(ABC):
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 result, candidates = SearchResult.SEARCH_AGAIN, ()
             else:
+                if lost is not None and lost.candidates:
+                    # The response names ids: an item with another id belongs to another client.
+                    candidates = tuple(candidate for candidate in candidates if candidate.id in lost.candidates)
                 owners = Siblings()
                 if candidates and siblings is not None:
                     # Waiting siblings matter only if an earlier attempt sent the request: see Search.
@@ -308,29 +311,6 @@ class CreateOnce(ABC):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
 
-<<<<<<< HEAD
-    def _search_once(
-        self, search: Search, record: StartRecord, *, over: bool, last: bool, lost: MosaicAmbiguousOutcomeError | None
-    ) -> tuple[SearchResult, tuple[Candidate, ...]]:
-        try:
-            candidates = self.find_candidates(record)
-        except MosaicError as error:
-            # Repeat the search also after a permanent error: otherwise the task fails for manual review.
-            if not last:
-                log.warning("The search for %s failed and is repeated. %s", self._description, error)
-                return SearchResult.SEARCH_AGAIN, ()
-            raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
-        if lost is not None and lost.candidates:
-            # The response names ids: the item of another id belongs to another client.
-            candidates = [candidate for candidate in candidates if candidate.id in lost.candidates]
-        siblings = Siblings()
-        if candidates and self._siblings is not None:
-            # Waiting siblings matter only if an earlier attempt sent the request: see Search.
-            siblings = self._siblings.read(include_waiting=lost is None)
-        return search.add_listing(candidates, siblings, over=over, last=last)
-
-=======
->>>>>>> main
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
         means = f"The request was sent twice, and the lists do not show {self._description}: nothing was created."
