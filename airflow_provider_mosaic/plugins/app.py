@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
@@ -58,7 +58,7 @@ def create_app() -> FastAPI:
     app.middleware("http")(_add_security_headers)
     app.include_router(router)
     app.include_router(webhooks.create_router())
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", _RevalidatedFiles(directory=_STATIC), name="static")
     return app
 
 
@@ -168,7 +168,17 @@ def get_last_night(
     )
 
 
-# HTML and headers
+# Files and headers
+
+
+class _RevalidatedFiles(StaticFiles):
+    """Files that a browser keeps, and asks about each time: it uses the scripts of a new version at once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Return a file."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 async def _shell(name: str, reads: MosaicReads, conn_ids: Iterable[str]) -> Response:
@@ -204,14 +214,12 @@ async def _shell(name: str, reads: MosaicReads, conn_ids: Iterable[str]) -> Resp
 
 async def _add_security_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
-    is_static = request.url.path.rpartition("/static/")[1] != ""
     defaults = {
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "SAMEORIGIN",
-        # The scripts of a new version are used at once.
-        "Cache-Control": "no-cache" if is_static else "no-store",
+        "Cache-Control": "no-store",
     }
     for header, value in defaults.items():
         response.headers.setdefault(header, value)

@@ -127,6 +127,19 @@ def test_no_response_holds_the_api_key(
     assert b"ignature" not in page.body
 
 
+def test_browsers_keep_nothing_but_static_files(server: ApiServer, client: SyncClient, name: str) -> None:
+    row = task_row(name, dag_id="static", mosaic_item=item("run", ended_run(client).run_id))
+    server.seed([row])
+    for path in (path_of(row), f"api/{path_of(row)}", f"media/{path_of(row)}/first", "last-night", "api/last-night"):
+        assert server.get(f"/mosaic/{path}").headers["cache-control"] == "no-store", path
+    response = server.get("/mosaic/static/style.css")
+    assert response.headers["cache-control"] == "no-cache"
+    again = server.request(
+        "GET", "/mosaic/static/style.css", user=None, headers={"If-None-Match": response.headers["etag"]}
+    )
+    assert (again.status, again.headers["cache-control"]) == (304, "no-cache")
+
+
 def test_pages_forbid_other_hosts_and_inline_scripts(server: ApiServer, paths: dict[str, str]) -> None:
     for path in (paths["seen"], "last-night"):
         response = server.get(f"/mosaic/{path}")
@@ -135,5 +148,4 @@ def test_pages_forbid_other_hosts_and_inline_scripts(server: ApiServer, paths: d
         assert "script-src 'self';" in policy
         assert "frame-ancestors 'self'" in policy
         assert "unsafe" not in policy
-        assert response.headers["cache-control"] == "no-store"
         assert b"<script>" not in response.body

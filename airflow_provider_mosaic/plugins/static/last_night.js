@@ -6,7 +6,7 @@ import { element, icon, setChildren, setKeyedChildren } from "./elements.js";
 import { counted, duration, number, timeElement } from "./format.js";
 import { thumbnail } from "./media.js";
 import { pageMessage, requestMessage } from "./problems.js";
-import { labelOf, stateElement, toneOf } from "./states.js";
+import { capitalized, labelOf, stateElement, toneOf } from "./states.js";
 
 /** @typedef {import("./types.js").LastNight} LastNight */
 /** @typedef {import("./types.js").Card} Card */
@@ -100,7 +100,7 @@ function showFilters({ days, choices }) {
     const chosen = query.get(name) ?? "";
     // The value of a bookmark may have no card today.
     const values = new Set([...choices[field], chosen].filter(Boolean));
-    const text = name === "state" ? labelOf : String;
+    const text = name === "state" ? (/** @type {string} */ state) => capitalized(labelOf(state)) : String;
     const select = selectOf(name);
     setChildren(
       select,
