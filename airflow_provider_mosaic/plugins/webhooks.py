@@ -2,8 +2,8 @@
 Receive Mosaic's webhooks in Airflow's API server.
 
 A webhook is a hint that a run has ended. The receiver uses nothing else in it and creates no asset event. It writes the
-time to an Airflow Variable, and the triggers of :func:`airflow_provider_mosaic.assets.finished_runs` then read the runs.
-A webhook that is repeated, late, replayed or forged can therefore only cause a poll.
+time to an Airflow Variable, and the triggers of :func:`~airflow_provider_mosaic.assets.finished_runs` then read the
+runs. A webhook that is repeated, late, replayed or forged can therefore only cause a poll.
 
 A request is authenticated before its body is read: by the token in its path and by its signature. Lookups of
 connections, writes, and the size of a body are limited.
