@@ -1,12 +1,12 @@
 """
 Receive Mosaic's webhooks in Airflow's API server.
 
-A webhook is a hint that a run has ended. The receiver believes nothing else in it and creates no asset event: it writes
-the time to an Airflow Variable, and the triggers of :func:`airflow_provider_mosaic.assets.finished_runs` read the runs.
-A webhook that is repeated, late, replayed or forged can therefore only cause a poll.
+A webhook is a hint that a run has ended. The receiver uses nothing else in it and creates no asset event. It writes the
+time to an Airflow Variable, and the triggers of :func:`~airflow_provider_mosaic.assets.finished_runs` then read the
+runs. A webhook that is repeated, late, replayed or forged can therefore only cause a poll.
 
-A request is authenticated before its body is read: by the token in its path and by its signature. Everything that a
-stranger can repeat is limited: lookups of connections, writes, and the size of the body.
+A request is authenticated before its body is read: by the token in its path and by its signature. Lookups of
+connections, writes, and the size of a body are limited.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from airflow_provider_mosaic.webhook_address import is_receivable, path_token, w
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the longest body. The end of a run with thousands of outputs is longer, and the next poll finds that run.
+#: Bytes of the longest body. The event of a run with thousands of outputs may be longer: the next poll finds that run.
 _MAX_BODY = 1 << 20
 #: Seconds for which the secret of a connection is kept, and for which an unknown connection is not looked up again.
 _SECRET_LIFETIME = 30.0
-#: Lookups of unknown connections, in all, and webhooks of one connection: how many at once, and how many a second.
+#: Lookups of all unknown connections: how many at once, and how many a second.
 _LOOKUPS = (20, 5.0)
+#: Webhooks of one connection, likewise.
 _WEBHOOKS = (200, 50.0)
 #: Least seconds between two writes for a connection, in one process.
 _WRITE_INTERVAL = 1.0
@@ -77,7 +78,7 @@ class _WebhookSecrets:
             return secret
         lookup = self._lookups.get(conn_id)
         if lookup is None:
-            # Requests with invented ids must not keep known connections from being looked up again.
+            # A known connection is looked up again although requests with invented ids use up the limit.
             if not secret and not self._limit.take():
                 return ""
             lookup = self._lookups[conn_id] = asyncio.create_task(self._look_up(conn_id))
