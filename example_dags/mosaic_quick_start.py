@@ -13,15 +13,13 @@ from airflow_provider_mosaic.operators import (
     MosaicUploadOperator,
 )
 
+AGENT = "a0000000-0000-4000-8000-000000000001"  # the emulator's
+
 
 @dag(
     doc_md=__doc__,
     default_args={"retries": 2},
-    params={
-        "recording": "/tmp/talk.mp4",
-        "agent": "a0000000-0000-4000-8000-000000000001",  # the emulator's
-        "results": "/tmp/edited",
-    },
+    params={"recording": "/tmp/talk.mp4", "agent": AGENT, "results": "/tmp/edited"},
 )
 def mosaic_quick_start() -> None:
     video = MosaicUploadOperator(task_id="upload", source="{{ params.recording }}")

@@ -119,7 +119,7 @@ def test_validating_constants_loads_nothing_more() -> None:
 def test_the_plugin_loads_nothing_in_processes_that_serve_no_page() -> None:
     before = "import airflow.plugins_manager\nfrom airflow.providers.common.compat.sdk import conf"
     _, more = loaded_by(before, "import airflow_provider_mosaic.plugins.mosaic")
-    assert ours(more) == {"plugins", "plugins.mosaic"}
+    assert ours(more) == {"page_address", "plugins", "plugins.mosaic"}
     assert {"fastapi", "httpx", "requests", "sqlalchemy"}.isdisjoint(name.partition(".")[0] for name in more)
 
 

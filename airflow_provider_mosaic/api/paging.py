@@ -34,6 +34,7 @@ PAGE_LIMIT = 100
 MOST_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MOST_PAGES = 10_000
+_CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 #: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
@@ -126,7 +127,11 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
         items = tuple(read(item) for item in list_in(data, key))
         body = object_in(data)
         # The name is documented for runs and agents, but not for posts.
-        cursor = body.get("next_cursor") or body.get("cursor")
+        inner = body.get("pagination")
+        places = (body, inner) if isinstance(inner, Mapping) else (body,)
+        cursor = next((place[name] for place in places for name in _CURSOR_FIELDS if place.get(name)), None)
+        if not cursor and any(place.get("has_more") is True for place in places):
+            raise InvalidResponse("'has_more' is true, but there is no 'next_cursor'")
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
             # To ignore it would hide the items that follow.
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -121,7 +122,7 @@ class MosaicReads:
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._weight = 0
         self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
-        self._actions: dict[tuple[str, ...], asyncio.Lock] = {}
+        self._actions: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
         """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
@@ -195,10 +196,7 @@ class MosaicReads:
             raise call.final_error(error) from None
 
     def one_at_a_time(self, *key: str) -> asyncio.Lock:
-        """Return the lock of the actions on one item. Locks that nobody holds are dropped."""
-        for other in [each for each, lock in self._actions.items() if not lock.locked()]:
-            if other != key:
-                del self._actions[other]
+        """Return the lock of the actions on one item. It exists as long as an action holds it or waits for it."""
         return self._actions.setdefault(key, asyncio.Lock())
 
     def forget(self, conn_id: str) -> None:

@@ -19,6 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
     MosaicRunFailedError,
     MosaicRunPartialError,
+    MosaicServerError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
@@ -182,11 +184,18 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     except MosaicConnectionError:
         # A subclass of MosaicValidationError. Nothing was sent.
         raise
-    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
-        # It is not documented how Mosaic rejects the cancel of a run that has ended.
+    except (
+        MosaicConflictError,
+        MosaicValidationError,
+        MosaicResponseError,
+        MosaicServerError,
+        MosaicTransportError,
+    ) as error:
+        # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may
+        # be cancelled.
         run = hook.get_run(run_id)
         if not run_outcome(run).ended:
-            raise refusal
+            raise error
         log.info("Run %r had ended already, as %s. There is nothing to cancel.", run_id, run.status)
         return run_id
     now = run_after_cancel(hook, run_id, _CANCEL_PAUSES)

@@ -288,13 +288,15 @@ class CreatePost(CreateOnce):
             media = [(output_id, links.get(output_id)) for output_id in options.output_ids]
         if not media:
             raise_invalid("run_id", options.run_id, "the run has no outputs to post.")
-        for output_id, link in media:
-            if not link:
+        found = []
+        for output_id, media_url in media:
+            if not media_url:
                 why = f"run {options.run_id!r} has no such output with a file; it has:"
                 raise_invalid("output_ids", output_id, why, items=run.output_ids or ["none"])
             # It is not documented whether the 7 days start with each read.
-            _check_expiry("output_ids", output_id, link, until=due)
-        return [link for _, link in media]
+            _check_expiry("output_ids", output_id, media_url, until=due)
+            found.append(media_url)
+        return found
 
 
 def _links_in(value: Any) -> Iterator[str]:

@@ -12,11 +12,12 @@ from urllib.request import urlopen
 from axe_playwright_python.sync_playwright import Axe
 from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.instance import AirflowInstance
-from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request, expect
 from scenarios import Task
 
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000
+expect.set_options(timeout=TIMEOUT)
 
 
 class AirflowUi:
@@ -94,6 +95,13 @@ class AirflowUi:
         self.page.goto(self.url + path)
         self.page.get_by_role("link", name="Mosaic", exact=True).first.click()
         return self._loaded_frame()
+
+    def open_task_alone(self, task: Task) -> Frame:
+        """Open the page of a task instance without Airflow's UI around it."""
+        path = "/".join(quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
+        self.page.goto(f"{self.url}/mosaic/tasks/{path}/-1")
+        self.page.wait_for_selector("main[aria-busy=false]")
+        return self.page.main_frame
 
     def open_last_night(self) -> Frame:
         """Open "Last night" from Airflow's navigation, and return the frame with the page."""

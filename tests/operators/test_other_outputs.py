@@ -235,7 +235,7 @@ def test_error_with_status_200_is_not_saved_as_an_output(
 
 
 def test_json_file_is_saved_if_its_link_names_it(host: Host, tmp_path: Path) -> None:
-    host.outputs = [{"id": "a", "file_url": host.link("/f/captions.json", "application/json", b"{}")}]
+    host.outputs = [{"id": "a", "video_url": host.link("/f/captions.json", "application/json", b"{}")}]
     assert download(tmp_path) == ["a.json"]
 
 

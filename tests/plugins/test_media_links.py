@@ -41,7 +41,6 @@ def a_run(**fields: Any) -> Run:
         ({"video_url": "https://s.example/a.mp3"}, "audio", False),
         ({"image_url": "https://s.example/a"}, "image", True),
         ({"audio_url": "https://s.example/a"}, "audio", False),
-        ({"file_url": "https://s.example/a.pdf"}, "file", False),
         ({}, "file", False),
     ],
 )

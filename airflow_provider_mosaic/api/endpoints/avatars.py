@@ -38,7 +38,7 @@ class AvatarProfile(Model):
 
     documented_statuses = _STATUS_WORDS
 
-    id: Id
+    id: Id = Field(validation_alias=AliasChoices("id", "avatar_profile_id"))
     # The documentation uses both names.
     status: Status = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
     reported_status: Status | None = None
@@ -102,7 +102,7 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
         method="GET",
         path="/avatar-profiles/{avatar_profile_id}",
         ids={"avatar_profile_id": avatar_profile_id},
-        read=read_object(AvatarProfile),
+        read=read_object(AvatarProfile, within="avatar_profile", id=avatar_profile_id),
     )
 
 

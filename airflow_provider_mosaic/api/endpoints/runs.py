@@ -88,7 +88,7 @@ class NodeErrors(Model):
 class RunInput(Model):
     """An input of a run. Its links are signed and expire."""
 
-    video_url: Words = None
+    video_url: Words = Field(default=None, validation_alias=AliasChoices("video_url", "file_url"))
     image_url: Words = None
     audio_url: Words = None
     thumbnail_url: Words = None
@@ -106,7 +106,7 @@ class Output(Model):
     """
 
     output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
-    video_url: Words = None
+    video_url: Words = Field(default=None, validation_alias=AliasChoices("video_url", "file_url", "media_url", "url"))
     image_url: Words = None
     audio_url: Words = None
     thumbnail_url: Words = None

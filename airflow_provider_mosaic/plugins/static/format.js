@@ -6,7 +6,12 @@ const ZONE = { timeZone: timeZone() };
 const CLOCK = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const TIME = new Intl.DateTimeFormat(undefined, { ...ZONE, ...CLOCK });
 const DATE_TIME = new Intl.DateTimeFormat(undefined, { ...ZONE, ...CLOCK, day: "numeric", month: "short" });
-const WITH_ZONE = new Intl.DateTimeFormat(undefined, { ...ZONE, dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
+const WITH_ZONE = new Intl.DateTimeFormat(undefined, {
+  ...ZONE,
+  dateStyle: "full",
+  timeStyle: "long",
+  hourCycle: "h23",
+});
 const DAY = new Intl.DateTimeFormat(undefined, ZONE);
 const NUMBER = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 

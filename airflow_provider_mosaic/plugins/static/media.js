@@ -185,6 +185,9 @@ function createPlayer(media, address, fail) {
   player.src = address.href;
   player.addEventListener("timeupdate", () => {
     if (player.currentTime > position) renewals = 0;
+    position = player.currentTime || position; // 0 while a new link is loaded
+  });
+  player.addEventListener("seeking", () => {
     position = player.currentTime || position;
   });
   player.addEventListener("loadedmetadata", () => {
