@@ -71,6 +71,7 @@ COMPATIBILITY_TESTS = (
     "tests/durable",
     "tests/hooks",
     "tests/operators",
+    "tests/plugins/test_webhooks.py",
     "tests/sensors",
     "tests/tasks",
     "tests/triggers",
@@ -78,6 +79,7 @@ COMPATIBILITY_TESTS = (
     "tests/test_provider_info.py",
     "tests/test_pytest_plugin.py",
     "tests/test_retry_policy.py",
+    "tests/test_webhook_address.py",
     "tests/test_webhook_receiver.py",
     # The methods of the endpoints touch no Airflow.
     "--ignore=tests/hooks/test_every_shape.py",

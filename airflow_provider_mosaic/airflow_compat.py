@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -105,6 +106,7 @@ def has_provider_commands() -> bool:
     return hasattr(ProvidersManager, "cli_command_functions")
 
 
+@cache
 def stats() -> Any:
     """
     Return Airflow's metrics of this process.

@@ -13,7 +13,7 @@ from airflow_provider_mosaic.validation import is_mapped_item, validate_constant
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from airflow_provider_mosaic.api.validators import Validator
+    from airflow_provider_mosaic.api.arguments import Validator
 
 
 class MosaicBaseOperator(BaseOperator):

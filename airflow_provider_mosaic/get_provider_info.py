@@ -64,6 +64,7 @@ def get_provider_info() -> dict[str, Any]:
         ),
         "extra-links": [
             "airflow_provider_mosaic.links.MosaicAgentLink",
+            "airflow_provider_mosaic.links.MosaicPageLink",
             "airflow_provider_mosaic.links.MosaicPostLink",
         ],
         # Airflow reads it since version 3.2.

@@ -11,8 +11,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.api.validators import ListOf, Validator
+from airflow_provider_mosaic.api.arguments import ListOf, Validator, raise_invalid
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator

@@ -20,8 +20,11 @@ arguments of Airflow's `BaseOperator` (sensors: `BaseSensorOperator`). Operators
 templated arguments that [may render to None](promises.md#arguments-that-render-to-none) and are then left out.
 
 Constants are validated when the DAG file is parsed. Templates and the outputs of other tasks are validated when the
-task runs. In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between
-them: the name of a file, or an id. To label them differently, set Airflow's `map_index_template`.
+task runs. Tasks with a run, a post or an upload push the XCom `mosaic_item`, the ids that their
+[page in Airflow](pages.md) needs.
+
+In the grid, the rows of a mapped task and of a mapped task group are labelled with what differs between them: the name
+of a file, or an id. To label them differently, set Airflow's `map_index_template`.
 """
 _PARAM = re.compile(r"^:param (\w+): ", re.MULTILINE)
 

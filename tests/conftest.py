@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from attacks import ATTACKS, measured_attack
 
@@ -28,6 +29,12 @@ os.environ["AIRFLOW_HOME"] = str(HOME)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(HOME / "dags")
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME / 'airflow.db'}"
+
+# On a busy machine, a slow example is no failure. The examples are the same in each run.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True, database=None
+)
+hypothesis.settings.load_profile("tests")
 
 # For `dev`. Appended, so that the package is still imported from where it is installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

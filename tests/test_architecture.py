@@ -56,7 +56,7 @@ def test_no_text_is_capitalized() -> None:
 
 
 #: Modules of ``api`` that an operator's module imports.
-VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs", "api.validators"}
+VALIDATION = {"api.arguments", "api.media_types", "api.options", "api.post_options", "api.run_inputs"}
 
 
 def loaded_by(*stages: str) -> list[set[str]]:
@@ -114,6 +114,13 @@ def test_validating_constants_loads_nothing_more() -> None:
     _, _, _, more = loaded_by(STAGES["what any DAG file loads"], plain, operators, tasks)
     assert not ours(more)
     assert {"requests", "urllib3", "httpx", "jsonschema", "yaml", "fsspec"}.isdisjoint(more)
+
+
+def test_the_plugin_loads_nothing_in_processes_that_serve_no_page() -> None:
+    before = "import airflow.plugins_manager\nfrom airflow.providers.common.compat.sdk import conf"
+    _, more = loaded_by(before, "import airflow_provider_mosaic.plugins.mosaic")
+    assert ours(more) == {"page_address", "plugins", "plugins.mosaic"}
+    assert {"fastapi", "httpx", "requests", "sqlalchemy"}.isdisjoint(name.partition(".")[0] for name in more)
 
 
 def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> None:

@@ -15,11 +15,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 from urllib.parse import urlsplit
+
+#: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
+Validator = Callable[[str, Any], Any]
 
 #: Characters. Ids in Mosaic's documentation have at most 40.
 _LONGEST_ID = 500
@@ -301,6 +304,47 @@ def uri_scheme(text: str) -> str:
     """Return the scheme of a URI in lower case; an empty text for a path."""
     scheme, separator, _ = text.partition("://")
     return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
+
+
+# Validators that combine others
+
+
+class ListOf:
+    """
+    The validator of a list. It returns the validated items.
+
+    :param item: The validator of an item. A list in a DAG file may mix constants and templates: its constants are
+        validated one by one at parse time.
+    :param optional: Whether None is accepted.
+    """
+
+    def __init__(self, item: Validator, *, optional: bool = False) -> None:
+        self.item = item
+        self._optional = optional
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """Return the validated items of a list, or of a text or collection that stands for one."""
+        if value is None and self._optional:
+            return None
+        return [self.item(f"{name}[{i}]", item) for i, item in enumerate(validate_list(name, value))]
+
+
+def one_of(choices: Any) -> Validator:
+    """Return the validator of an option with the choices of a ``Literal``."""
+    words: tuple[str, ...] = get_args(choices)
+    return lambda name, value: validate_choice(name, value, words)
+
+
+def optional(validator: Validator) -> Validator:
+    """Return a validator that accepts None too."""
+    if isinstance(validator, ListOf):
+        return ListOf(validator.item, optional=True)
+    return lambda name, value: None if value is None else validator(name, value)
+
+
+def validated_values(validators: Mapping[str, Validator], **values: Any) -> dict[str, Any]:
+    """Return the values that are not None, validated, by their names."""
+    return {name: validators[name](name, value) for name, value in values.items() if value is not None}
 
 
 def _literal(text: str) -> object:

@@ -33,9 +33,9 @@ class MosaicError(Exception):
     :param detail: The server's explanation, without secrets.
     :param transient: Whether a retry may succeed.
     :param effect_unknown: Whether the server may have carried out the request.
+    :param accepted: Whether a status of success came, although the rest of the response is missing or can't be used.
     :param retry_after: Seconds that the server asked to wait.
     :param candidates: Ids of what the request may have created.
-    :param accepted: Whether a response reported that the request was carried out.
     """
 
     #: Whether a retry may succeed.
@@ -56,9 +56,9 @@ class MosaicError(Exception):
         detail: str | None = None,
         transient: bool | None = None,
         effect_unknown: bool | None = None,
+        accepted: bool = False,
         retry_after: float | None = None,
         candidates: Sequence[str] = (),
-        accepted: bool = False,
     ) -> None:
         super().__init__()
         #: What happened, with the id.
@@ -70,9 +70,9 @@ class MosaicError(Exception):
         self.method = method
         self.path = path
         self.detail = detail
+        self.accepted = accepted
         self.retry_after = retry_after
         self.candidates = tuple(candidates)
-        self.accepted = accepted
         if transient is not None:
             self.transient = transient
         if effect_unknown is not None:

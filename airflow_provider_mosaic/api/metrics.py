@@ -25,9 +25,6 @@ class Metrics(Protocol):
     def timing(self, stat: str, dt: timedelta) -> Any:
         """Record a duration."""
 
-    def timer(self) -> Any:
-        """Return a timer that reports nothing."""
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -87,7 +84,7 @@ def report_to(find_metrics: Callable[[], Metrics]) -> None:
     """
     Report the metrics of this process.
 
-    :param find_metrics: Returns Airflow's metrics. Called for each metric, since a fork replaces them.
+    :param find_metrics: Returns Airflow's metrics. Called with each metric, so that nothing is imported before.
     """
     global _find_metrics
     _find_metrics = find_metrics
@@ -111,8 +108,8 @@ def record_duration(metric: Metric, duration: timedelta) -> None:
 
 
 def connect() -> None:
-    """Look up the host of the metrics, so that the first metric does not: an event loop would wait for the lookup."""
-    _report(lambda metrics: metrics.timer())
+    """Do what the first metric of a process does, such as looking up a host. An event loop would wait for it."""
+    count(POLLS, "single", by=0)
 
 
 def _report(send: Callable[[Metrics], Any]) -> None:

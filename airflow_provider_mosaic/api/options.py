@@ -7,11 +7,17 @@ file with an operator loads this module, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from string import Formatter
 from typing import Any, Literal, get_args
 
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
+    Validator,
     not_text,
+    one_of,
+    optional,
     raise_invalid,
     suggestion,
     uri_scheme,
@@ -29,7 +35,6 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
-from airflow_provider_mosaic.api.validators import ListOf, Validator, one_of, optional
 
 #: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]
@@ -50,6 +55,8 @@ DEFINITION_SUFFIXES = (".yaml", ".yml", ".json")
 AIRFLOW_CALLBACK = "airflow"
 #: The ``callback_url`` that keeps the present one.
 KEEP_CALLBACK = "unchanged"
+# A format such as ">12" or "03d" is fine.
+_WIDE = re.compile(r"[0-9]{3}|[{]")
 # Mosaic may add platforms, so only a name that is this similar to a known one is a typo.
 _TYPO_SIMILARITY = 0.75
 
@@ -94,8 +101,12 @@ def format_filename(name: str, template: Any, **fields: Any) -> str:
     :param fields: ``output_id``, ``run_id``, ``index``, ``part`` and ``suffix``.
     """
     try:
+        for _, field, spec, _ in Formatter().parse(template):
+            # An attribute of a field is no part of a name. A width of many digits would fill the memory.
+            if field is not None and (field not in fields or _WIDE.search(spec or "")):
+                raise KeyError(f"{field}:{spec}" if spec else field)
         filename = str(template.format(**fields))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise_invalid(
             name,
             template,

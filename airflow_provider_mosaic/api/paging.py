@@ -12,11 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_mosaic.api.arguments import optional_text, stamp, validate_datetime, validate_id, validate_list
+from airflow_provider_mosaic.api.arguments import (
+    Validator,
+    optional_text,
+    stamp,
+    validate_datetime,
+    validate_id,
+    validate_list,
+    validated_values,
+)
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import list_in, object_in
-from airflow_provider_mosaic.api.validators import Validator, validate_given
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -27,6 +34,7 @@ PAGE_LIMIT = 100
 MOST_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MOST_PAGES = 10_000
+_CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 #: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
@@ -56,7 +64,7 @@ _QUERY_NAMES = {"created_from": "from", "created_to": "to"}
 
 def filters(**values: Any) -> dict[str, Any]:
     """Return the query parameters of filters, validated. None values are left out."""
-    return {_QUERY_NAMES.get(name, name): value for name, value in validate_given(_FILTERS, **values).items()}
+    return {_QUERY_NAMES.get(name, name): value for name, value in validated_values(_FILTERS, **values).items()}
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,11 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
         items = tuple(read(item) for item in list_in(data, key))
         body = object_in(data)
         # The name is documented for runs and agents, but not for posts.
-        cursor = body.get("next_cursor") or body.get("cursor")
+        inner = body.get("pagination")
+        places = (body, inner) if isinstance(inner, Mapping) else (body,)
+        cursor = next((place[name] for place in places for name in _CURSOR_FIELDS if place.get(name)), None)
+        if not cursor and any(place.get("has_more") is True for place in places):
+            raise InvalidResponse("'has_more' is true, but there is no 'next_cursor'")
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
             # To ignore it would hide the items that follow.
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")

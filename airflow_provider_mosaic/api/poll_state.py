@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_credits, validate_seconds
@@ -80,6 +81,7 @@ def is_refusal(error: MosaicError) -> bool:
     return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
 
 
+@dataclass(eq=False)
 class FailureTolerance:
     """
     Decide whether failed polls end a wait. Create a new instance after a successful poll.
@@ -93,19 +95,13 @@ class FailureTolerance:
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        name: str,
-        log: Callable[[str], None],
-        *,
-        not_found_until: float = 0.0,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self.name = name
-        self._log = log
-        self._not_found_until = not_found_until
-        self._now = now
-        self._first_error_at = now()
+    name: str
+    log: Callable[[str], None]
+    not_found_until: float = 0.0
+    now: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._first_error_at = self.now()
         self._errors = 0
         self._not_found = 0
         self._refusals = 0
@@ -120,21 +116,21 @@ class FailureTolerance:
         self._refusals = 0
         if isinstance(error, MosaicNotFoundError):
             self._not_found += 1
-            if self._not_found >= MAX_NOT_FOUND and self._now() >= self._not_found_until:
+            if self._not_found >= MAX_NOT_FOUND and self.now() >= self.not_found_until:
                 raise error
             return
         # The next response may be readable.
         is_transient = error.transient or isinstance(error, MosaicResponseError)
-        is_lasting = self._errors >= MAX_ERRORS and self._now() - self._first_error_at >= ERRORS_TIMEOUT
+        is_lasting = self._errors >= MAX_ERRORS and self.now() - self._first_error_at >= ERRORS_TIMEOUT
         if is_lasting or not is_transient:
             raise error
         if self._errors == 1:
-            self._log(f"{self.name} could not be read. The wait continues. {error}")
+            self.log(f"{self.name} could not be read. The wait continues. {error}")
 
     def _record_refusal(self, error: MosaicError) -> None:
-        now = self._now()
+        now = self.now()
         if self._first_refusal_at is None:
-            self._log(
+            self.log(
                 f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
                 f"the wait fails; nothing is cancelled. {error}"
             )

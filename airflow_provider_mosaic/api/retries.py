@@ -93,5 +93,6 @@ class RetryPolicy:
         }
 
 
+DEFAULT_RETRIES = RetryPolicy()
 #: Policy of a poll: the poller counts the errors itself.
 ONCE = RetryPolicy(attempts=1)

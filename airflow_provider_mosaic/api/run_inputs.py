@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
     raise_invalid,
     validate_id,
     validate_integer,
@@ -13,7 +14,6 @@ from airflow_provider_mosaic.api.arguments import (
     validate_name,
     validate_url,
 )
-from airflow_provider_mosaic.api.validators import ListOf
 
 
 def _validate_mimir_asset(name: str, value: Any) -> dict[str, Any]:

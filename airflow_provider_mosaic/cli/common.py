@@ -48,6 +48,8 @@ def command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None
             sys.stdout.flush()
         except MosaicError as error:
             raise SystemExit("\n".join(error.lines)) from None
+        except KeyboardInterrupt:
+            raise SystemExit("\nInterrupted. A request that was sent before may have had its effect.") from None
         except BrokenPipeError:
             # The reader of a pipe, for example `head`, has enough. Python would complain once more at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -140,6 +140,17 @@ _RUNS = (
         ),
     ),
 )
+_WEBHOOK = (
+    ActionCommand(
+        name="url",
+        help="Print the address to which Mosaic sends the webhooks of a connection. It is a secret",
+        func=lazy_load_command("airflow_provider_mosaic.cli.webhook.webhook_url"),
+        args=(
+            Arg(("conn_id",), help="The connection (default: mosaic_default)", nargs="?", default="mosaic_default"),
+            ARG_VERBOSE,
+        ),
+    ),
+)
 
 
 def get_commands() -> list[CLICommand]:
@@ -147,7 +158,7 @@ def get_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="mosaic",
-            help="Work with Mosaic's agents and runs",
+            help="Work with Mosaic's agents, runs and webhooks",
             subcommands=(
                 ActionCommand(
                     name="whoami",
@@ -157,6 +168,7 @@ def get_commands() -> list[CLICommand]:
                 ),
                 GroupCommand(name="agents", help="List, export and apply agents", subcommands=_AGENTS),
                 GroupCommand(name="runs", help="List, show, cancel, resume and adopt runs", subcommands=_RUNS),
+                GroupCommand(name="webhook", help="Receive webhooks in Airflow", subcommands=_WEBHOOK),
             ),
         )
     ]

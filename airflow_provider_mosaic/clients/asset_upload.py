@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.metrics import BYTES_UPLOADED, count
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.clients.upload import send_form
@@ -45,7 +45,6 @@ def store(
 
     :returns: The id that the asset has once it is finalized.
     """
-    policy = RetryPolicy()
     transfer = 1
     while True:
         # A form serves one transfer. An incomplete one expires by itself.
@@ -53,9 +52,11 @@ def store(
         try:
             send_form(form, source, media_type, policy=client.access.link_policy)
         except MosaicError as error:
-            if not error.transient or transfer == _MAX_TRANSFERS:
+            # The size is fixed here: another transfer of a file that changed would fail too.
+            changed = isinstance(error, MosaicValidationError)
+            if changed or not error.transient or transfer == _MAX_TRANSFERS:
                 raise
-            delay = policy.pause_within_budget(transfer, error)
+            delay = DEFAULT_RETRIES.pause_within_budget(transfer, error)
             log.warning("%s Restarting the upload in %.0f s.", error, delay)
             sleep(delay)
             transfer += 1

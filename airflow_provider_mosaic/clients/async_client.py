@@ -112,6 +112,7 @@ class AsyncClient:
 
     async def _request(self, call: Call[Any], url: str) -> Response:
         connect_timeout, timeout = self.access.connect_timeout, self.access.read_timeout(call)
+        status = 0
         try:
             request = httpx.Request(
                 call.method,
@@ -125,8 +126,9 @@ class AsyncClient:
             except ValueError:
                 # Older h11 passes a Content-Length of 5,000 digits to int(), which rejects it.
                 raise httpx.RemoteProtocolError("a header has an invalid number") from None
+            status = response.status_code
             try:
-                body = ResponseBody(call, response.status_code)
+                body = ResponseBody(call, status)
                 async for block in response.aiter_raw():
                     if not body.add(block):
                         break
@@ -135,8 +137,8 @@ class AsyncClient:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
-            raise HTTPX_ERRORS.call_error(error, call, self._secrets) from None
-        return Response(response.status_code, dict(response.headers), body.content)
+            raise HTTPX_ERRORS.call_error(error, call, self._secrets, status=status) from None
+        return Response(status, dict(response.headers), body.content)
 
 
 def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:

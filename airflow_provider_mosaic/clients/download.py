@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import requests
@@ -25,7 +26,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
@@ -58,7 +59,7 @@ def fetch(
     *,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """
@@ -85,7 +86,7 @@ def measure(
     max_bytes: int,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int | None:
     """
@@ -108,7 +109,7 @@ def read_file_info(
     *,
     policy: LinkPolicy = PUBLIC,
     timeout: float = 60.0,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FileInfo:
     """
@@ -161,28 +162,20 @@ class _NoDestination(Destination, PartialFile):
         pass
 
 
+@dataclass
 class _SignedUrlReader:
     """Requests a file, with fresh URLs when they expire, and counts interruptions."""
 
-    def __init__(
-        self,
-        get_url: Callable[[], str],
-        session: requests.Session,
-        action: str,
-        timeout: float,
-        retries: RetryPolicy | None,
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._get_url = get_url
-        self._session = session
-        self._action = action
-        self._timeout = timeout
-        self._retries = retries or RetryPolicy()
-        self._sleep = sleep
-        self._url: str | None = None
-        self._renewals = 0
-        self._interruptions_in_row = 0
-        self._interruptions = 0
+    get_url: Callable[[], str]
+    session: requests.Session
+    action: str
+    timeout: float
+    retries: RetryPolicy
+    sleep: Callable[[float], None]
+    _url: str | None = None
+    _renewals: int = 0
+    _interruptions_in_row: int = 0
+    _interruptions: int = 0
 
     @property
     def _host(self) -> str:
@@ -196,11 +189,9 @@ class _SignedUrlReader:
         """
         while True:
             if self._url is None:
-                self._url = self._get_url()
+                self._url = self.get_url()
             try:
-                response = open_url(
-                    self._session, self._url, action=self._action, headers=headers, timeout=self._timeout
-                )
+                response = open_url(self.session, self._url, action=self.action, headers=headers, timeout=self.timeout)
             except MosaicTransportError as error:
                 if not error.transient:
                     raise
@@ -221,14 +212,14 @@ class _SignedUrlReader:
             self._renewals = self._interruptions_in_row = 0
         self._interruptions_in_row += 1
         self._interruptions += 1
-        if self._interruptions_in_row >= self._retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
+        if self._interruptions_in_row >= self.retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
             raise interruption.error from None
-        self._sleep(self._retries.pause_within_budget(self._interruptions_in_row, interruption.error))
+        self.sleep(self.retries.pause_within_budget(self._interruptions_in_row, interruption.error))
 
     def interruption_by(self, error: BaseException) -> _Interrupted:
         """Return the interruption for an error of the HTTP library."""
         return _Interrupted(
-            transfer_error(error, action=self._action, method="GET", url=self._url or ""),
+            transfer_error(error, action=self.action, method="GET", url=self._url or ""),
             # urllib3 wraps the error.
             too_slow=isinstance(error.__context__, ResponseTooSlow),
         )
@@ -236,15 +227,17 @@ class _SignedUrlReader:
     def interruption(self, problem: str) -> _Interrupted:
         """Return the interruption for a response that is incomplete or does not fit."""
         return _Interrupted(
-            MosaicTransportError(f"Could not {self._action}: {self._host} {problem}.", method="GET", path=self._host)
+            MosaicTransportError(f"Could not {self.action}: {self._host} {problem}.", method="GET", path=self._host)
         )
 
     def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """Raise if a response is a web page, a playlist, compressed, or without a recognizable end."""
+        """Raise if a response is a web page, a playlist, JSON, XML, compressed, or without a recognizable end."""
         if info.page:
             self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
         if info.playlist:
             self.raise_playlist(response.status_code)
+        if info.document:
+            self.raise_not_a_file(f"sent {info.media_type}, as for an error, and no file", response.status_code)
         if info.encoded:
             self.raise_not_a_file(f"sent it compressed ({info.encoded}) without being asked", response.status_code)
         if not info.delimited:
@@ -261,7 +254,7 @@ class _SignedUrlReader:
     def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
         """Raise for a response that a retry would not change."""
         raise MosaicResponseError(
-            f"Could not {self._action}: {self._host} {problem}.",
+            f"Could not {self.action}: {self._host} {problem}.",
             status=status,
             method="GET",
             path=self._host,
@@ -270,7 +263,7 @@ class _SignedUrlReader:
 
     def _rejection_error(self, response: requests.Response) -> Exception:
         error = read_error_response(response)
-        message = f"Could not {self._action}: {self._host} returned {error}"
+        message = f"Could not {self.action}: {self._host} returned {error}"
         attributes: dict[str, Any] = {
             "status": error.status,
             "method": "GET",

@@ -64,6 +64,7 @@ class ResponseBody:
             status=self._status,
             method=self._call.method,
             path=self._call.path,
+            accepted=True,
         )
 
 
@@ -83,13 +84,18 @@ class ErrorMapper:
     permanent: _Classes
     timeouts: _Classes
 
-    def call_error(self, error: BaseException, call: Call[Any], secrets: Iterable[str] = ()) -> MosaicTransportError:
+    def call_error(
+        self, error: BaseException, call: Call[Any], secrets: Iterable[str] = (), *, status: int = 0
+    ) -> MosaicTransportError:
         """
-        Return the error for a call without a response.
+        Return the error for a call without a complete response.
 
+        :param status: HTTP status, if the body is what is missing.
         :param secrets: Values to mask: a server can repeat them in a status line that is malformed.
         """
-        return self.error(error, action=call.description, method=call.method, path=call.path, secrets=secrets)
+        mapped = self.error(error, action=call.description, method=call.method, path=call.path, secrets=secrets)
+        mapped.accepted = 200 <= status < 300
+        return mapped
 
     def error(
         self, error: BaseException, *, action: str, method: str, path: str, secrets: Iterable[str] = ()

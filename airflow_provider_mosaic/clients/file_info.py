@@ -15,6 +15,9 @@ from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.clients.signed_urls import response_secrets
 
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+#: Documents that report an error, unless the name of the file has a suffix of theirs.
+_DOCUMENTS = frozenset({"application/json", "application/problem+json", "application/xml", "text/xml"})
+_DOCUMENT_SUFFIXES = (".json", ".xml")
 # Some S3 clients leave "aws-chunked" as the encoding of an object. Its bytes are not compressed.
 _NOT_COMPRESSED = frozenset({"", "identity", "aws-chunked"})
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
@@ -38,6 +41,7 @@ class FileInfo:
     :param start: The first byte of the file that the response contains.
     :param delimited: Whether the response marks the end of its body. Otherwise a connection error looks like the end.
     :param page: Whether it is a web page instead of a file.
+    :param document: Whether it is a JSON or XML document instead of a file, as some hosts send with a 200 for an error.
     :param playlist: Whether it is a streaming playlist (HLS, DASH) instead of a file.
     :param encoded: How the body is compressed; empty if it is not.
     :param names: Possible names of the file, the best one first.
@@ -51,6 +55,7 @@ class FileInfo:
     start: int = 0
     delimited: bool = True
     page: bool = False
+    document: bool = False
     playlist: bool = False
     encoded: str = ""
     names: tuple[str, ...] = ()
@@ -87,6 +92,7 @@ def file_info(response: requests.Response) -> FileInfo:
         start=start,
         delimited=is_chunked or has_length,
         page=media_type in _WEB_PAGES,
+        document=media_type in _DOCUMENTS and not any(name.lower().endswith(_DOCUMENT_SUFFIXES) for name in names),
         playlist=is_playlist(media_type, names),
         encoded="" if encoding in _NOT_COMPRESSED else encoding if encoding in _ENCODINGS else "unknown",
         names=names,

@@ -38,6 +38,7 @@ CONNECT_TIMEOUT = 10.0
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
 _PARAMETERS = re.compile(r"[?#;].*", re.DOTALL)
 
 
@@ -109,9 +110,10 @@ def check_is_http(url: str, *, action: str, given_by: str, secrets: Iterable[str
     except ValueError:
         is_http = False
     if not is_http:
+        scheme = url.partition(":")[0] if _SCHEME.match(url) else ""
+        problem = f"it starts with {one_line(scheme, secrets)}:" if scheme else "it has no scheme and host"
         raise MosaicResponseError(
-            f"Could not {action}: {given_by} points to {origin(url, secrets)!r}, which is not an HTTP URL.",
-            effect_unknown=False,
+            f"Could not {action}: {given_by} is not an HTTP URL: {problem}.", effect_unknown=False
         )
 
 
@@ -135,7 +137,8 @@ def open_url(
     history: list[requests.Response] = []
     secrets: tuple[str, ...] = ()
     for _ in range(_MAX_REDIRECTS):
-        check_is_http(target, action=action, given_by=origin(url), secrets=secrets)
+        given_by = f"the redirect of {origin(url)}" if history else "its link"
+        check_is_http(target, action=action, given_by=given_by, secrets=secrets)
         remember_signed(link_secrets(target, path=False))
         with (
             transfer_errors(action=action, method="GET", url=target, secrets=secrets),

@@ -159,6 +159,11 @@ class _BoundedResponse(HTTPResponse):
         self._reader = _BoundedReader(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._reader)
 
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # http.client skips no other interim response than 100, and would return a 102 or 103 as the response.
+        return version, 100 if 101 < status < 200 else status, reason
+
     def read(self, amt: int | None = None) -> bytes:
         self._reader.start_block(amt if amt is not None else self.length or 0)
         return super().read(amt)

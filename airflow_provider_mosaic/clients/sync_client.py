@@ -116,6 +116,7 @@ class SyncClient:
         return call.result(response, self._secrets, why_not_followed=reason)
 
     def _request(self, call: Call[Any], url: str) -> Response:
+        status = 0
         try:
             with self._session.request(
                 call.method,
@@ -126,12 +127,13 @@ class SyncClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                body = ResponseBody(call, response.status_code)
+                status = response.status_code
+                body = ResponseBody(call, status)
                 while (block := response.raw.read(_BLOCK_SIZE, decode_content=False)) and body.add(block):
                     pass
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise REQUESTS_ERRORS.call_error(error, call, self._secrets) from None
-        return Response(response.status_code, lowered(response.headers), body.content)
+            raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status) from None
+        return Response(status, lowered(response.headers), body.content)
 
 
 class _Session(requests.Session):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import requests
@@ -70,7 +71,7 @@ def send_form(
     progress = TransferProgress(source.name, log.info, total=source.size)
     body = _Body(frame, source, progress)
     action = f"upload {source.name!r}"
-    check_is_http(form.upload_url, action=action, given_by="the form from Mosaic", secrets=form.secrets)
+    check_is_http(form.upload_url, action=action, given_by="the address of the form from Mosaic", secrets=form.secrets)
     with (
         transfer_errors(action=action, method="POST", url=form.upload_url, secrets=form.secrets),
         open_storage_session(policy, send_timeout=send_timeout) as session,
@@ -103,34 +104,34 @@ def check_size(form: UploadForm, source: Source) -> None:
         _raise_too_large(source, limit)
 
 
+@dataclass
 class _Body:
     """The form as requests sends it: with a ``Content-Length``, block by block."""
 
-    def __init__(self, frame: MultipartFrame, source: Source, progress: TransferProgress) -> None:
-        self._frame = frame
-        self._source = source
-        self._progress = progress
-        self._blocks: Generator[memoryview, None, None] | None = None
-        self.complete = False
+    frame: MultipartFrame
+    source: Source
+    progress: TransferProgress
+    blocks: Generator[memoryview, None, None] | None = None
+    complete: bool = False
 
     def __len__(self) -> int:
-        return len(self._frame.before) + self._source.size + len(self._frame.after)
+        return len(self.frame.before) + self.source.size + len(self.frame.after)
 
     def __iter__(self) -> Iterator[memoryview]:
-        self._blocks = read_blocks(self._source)
-        yield memoryview(self._frame.before)
+        self.blocks = read_blocks(self.source)
+        yield memoryview(self.frame.before)
         done = 0
-        for block in self._blocks:
+        for block in self.blocks:
             size = len(block)
             yield block
             done += size
-            self._progress.update(done)
+            self.progress.update(done)
         self.complete = True
-        yield memoryview(self._frame.after)
+        yield memoryview(self.frame.after)
 
     def close(self) -> None:
-        if self._blocks is not None:
-            self._blocks.close()
+        if self.blocks is not None:
+            self.blocks.close()
 
 
 def _check_response(
@@ -144,6 +145,12 @@ def _check_response(
         if status != 303 and file_info(response).page:
             raise MosaicResponseError(
                 f"Could not {action}: {host} returned an HTML page, as a proxy or a login page does.", **request
+            )
+        if status == 200 and (error := read_error_response(response, form.secrets)).code:
+            raise MosaicServerError(
+                f"Could not {action}: {host} returned {error}, although the status means success.",
+                **request,
+                detail=error.detail or None,
             )
         if not complete:
             raise MosaicResponseError(

@@ -114,6 +114,8 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
         raise_invalid(
             "source", shown, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent."
         )
+    if info.document:
+        raise_invalid("source", shown, f"the server sent {info.media_type}, as for an error. Nothing was sent.")
     if info.encoded:
         raise_invalid("source", shown, f"the server sends it only compressed ({info.encoded}).")
     if info.size == 0:

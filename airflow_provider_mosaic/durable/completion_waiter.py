@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_mosaic.api import errors
+from airflow_provider_mosaic.api.arguments import Validator
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
 from airflow_provider_mosaic.api.metrics import POLLS, count
@@ -18,7 +19,6 @@ from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.api.validators import Validator
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -77,12 +77,7 @@ class Deferral:
 
 
 class CompletionWaiter(ABC, Generic[S]):
-    """
-    The wait of a task for the completion of an item, on workers and in the triggerer.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    """
+    """The wait of a task for the completion of an item, on workers and in the triggerer."""
 
     #: The kind of item in log lines.
     noun: ClassVar[str]

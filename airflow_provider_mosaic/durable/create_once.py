@@ -291,6 +291,9 @@ class CreateOnce(ABC):
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 result, candidates = SearchResult.SEARCH_AGAIN, ()
             else:
+                if lost is not None and lost.candidates:
+                    # The response names ids: an item with another id belongs to another client.
+                    candidates = tuple(candidate for candidate in candidates if candidate.id in lost.candidates)
                 owners = Siblings()
                 if candidates and siblings is not None:
                     # Waiting siblings matter only if an earlier attempt sent the request: see Search.

@@ -41,11 +41,7 @@ NON_RETRYABLE_ERRORS: tuple[type[MosaicError], ...] = (
 
 
 class MosaicFailException(AirflowFailException):
-    """
-    Airflow's failure without retries, for an error of Mosaic. Its text starts with the class of the error.
-
-    :param error: What happened.
-    """
+    """Airflow's failure without retries, for an error of Mosaic. Its text starts with the class of the error."""
 
     def __init__(self, error: MosaicError) -> None:
         super().__init__()
@@ -127,7 +123,6 @@ def adding_consequences(
     """
     Log what happened, what it means and what to do, one line each, if the block raises an error of Mosaic.
 
-    :param consequences: Returns what an error means, when it occurs.
     :param level: Level of the lines: a warning for a sensor that is skipped instead.
     """
     try:

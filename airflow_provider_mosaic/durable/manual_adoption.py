@@ -25,12 +25,7 @@ _MOST_SHOWN = 10
 
 
 class ManualAdoption:
-    """
-    The Variable of a task, and the entry of one task instance in it.
-
-    :param context: The context of the task.
-    :param kind: The kind of item that the task creates.
-    """
+    """The Variable of a task, and the entry of one task instance in it."""
 
     def __init__(self, context: Mapping[str, Any], *, kind: str) -> None:
         ti = self._ti = context["ti"]

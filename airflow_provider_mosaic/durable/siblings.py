@@ -27,7 +27,6 @@ class SiblingTasks:
     requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
     The list of ids does not show who pushed which. Single instances are read only while that matters.
 
-    :param context: The context of the running task.
     :param key: XCom key of the ids.
     :param operator_class: The class of operators that create such items.
     :param same_argument: Name and value of an argument that all tasks with such items share. A task whose argument is

@@ -106,7 +106,6 @@ class TaskState:
     version of the provider wrote the record, an earlier attempt *may* have started something. The caller searches for
     it then, and fails for manual review if anything is found.
 
-    :param context: The context of the task.
     :param kind: The kind of item, for example ``run``. Each kind has its own entry in the store.
     :param request: What the task requests, as a JSON value. If it changed, the task starts over.
     :param durable: Whether to save anything.

@@ -64,7 +64,6 @@ def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -
     """
     Push the URL of an operator link.
 
-    :param key: XCom key of the link.
     :param subject: The item that it belongs to, with its id.
     """
     save_best_effort(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink
+from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink
 from airflow_provider_mosaic.operators.base import MosaicOperator
 from airflow_provider_mosaic.validation import is_constant, template_markers
 
@@ -39,6 +39,7 @@ class MosaicUploadOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "mosaic_conn_id")
+    operator_extra_links = (MosaicPageLink(),)
     _may_be_empty = {"asset_type": None}
     _options = options.UPLOAD
     _row_label_arguments = ("source",)

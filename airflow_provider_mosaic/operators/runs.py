@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
-from airflow_provider_mosaic.links import MosaicAgentLink
+from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink
 from airflow_provider_mosaic.operators.base import MosaicOperator, RunWaitOperator
 
 if TYPE_CHECKING:
@@ -254,6 +254,7 @@ class MosaicCancelRunOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "mosaic_conn_id")
+    operator_extra_links = (MosaicPageLink(),)
     _options = options.CANCEL_RUN
     _row_label_arguments = ("run_id",)
     _failure_effect = "The run may keep running, and cost credits."

@@ -20,16 +20,16 @@ from fastapi import Depends, HTTPException, Request
 #: Seconds until a token expires. A page that stays open longer must be loaded again before its buttons work.
 _TOKEN_LIFETIME = 12 * 3600
 
-# Mosaic's outputs are a task's results, which Airflow shows as XComs.
-_READ = [
+# Marking and clearing a task instance require the same.
+_require_edit: Callable[[Request, Any], None] = requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE)
+
+#: Dependencies of routes that show task instances. Outputs are results of a task, which Airflow shows as XComs.
+MAY_READ = [
     Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
     Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
 ]
-#: Dependencies of routes that show a task instance, or those of several DAGs.
-MAY_READ = _READ
-#: Dependencies of routes that change something. Marking and clearing a task instance require the same.
-_may_edit: Callable[[Request, Any], None] = requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE)
-MAY_EDIT = [*_READ, Depends(_may_edit)]
+#: Dependencies of routes that change something.
+MAY_EDIT = [*MAY_READ, Depends(_require_edit)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Viewer:
 
 def _viewer(request: Request, user: GetUserDep) -> Viewer:
     try:
-        _may_edit(request, user)
+        _require_edit(request, user)
     except HTTPException:
         may_edit = False
     else:

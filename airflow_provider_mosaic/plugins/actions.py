@@ -17,9 +17,9 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.access import Viewer
 from airflow_provider_mosaic.plugins.items import TaskRecord, log_action
-from airflow_provider_mosaic.plugins.media import task_url
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.pages import Action, ActionResult
 
@@ -84,7 +84,7 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
 
 
 def _action(task: TaskRecord, name: ActionName, label: str, cost: str) -> Action:
-    return Action(name=name, label=label, url=f"api/{task_url(task.key)}/{name}", cost=cost)
+    return Action(name=name, label=label, url=f"api/{task_path(task.key)}/{name}", cost=cost)
 
 
 def _not_done(message: str) -> ActionResult:
@@ -95,6 +95,8 @@ def _cost_of_cancel(task: TaskRecord) -> str:
     money = "The unfinished tiles of the run stop. Mosaic does not document a refund of credits."
     if task.state in _WAITING:
         return f"{money} The task in Airflow then fails without retries."
+    if task.state == "up_for_retry":
+        return f"{money} The next attempt of the task in Airflow then fails."
     return f"{money} The task in Airflow stays as it is."
 
 

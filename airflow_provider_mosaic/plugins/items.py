@@ -18,6 +18,10 @@ from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
 
 #: The most task instances of one request for "Last night".
 MOST_TASKS = 10_000
+#: The states of a task instance that has not ended.
+UNFINISHED = frozenset(
+    {None, "scheduled", "queued", "running", "restarting", "deferred", "up_for_retry", "up_for_reschedule"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 from urllib.parse import quote
 
-from airflow_provider_mosaic.plugins.items import MOST_TASKS, StartedItem, TaskKey, find_started, read_xcoms
-from airflow_provider_mosaic.plugins.media import FIRST, task_url
+from airflow_provider_mosaic.page_address import task_path
+from airflow_provider_mosaic.plugins.items import MOST_TASKS, UNFINISHED, StartedItem, TaskKey, find_started, read_xcoms
+from airflow_provider_mosaic.plugins.media import FIRST
 from airflow_provider_mosaic.plugins.pages import Card, Choices, LastNight
-from airflow_provider_mosaic.plugins.task_page import UNFINISHED
 
 PAGE_SIZE = 50
 #: The most choices of a filter.
@@ -83,7 +83,7 @@ def _card(started: StartedItem, xcoms: dict[str, Any], now: datetime) -> Card:
     key, item = started.key, started.item
     status = xcoms.get(_STATUS_KEY)
     end = started.ended_at or (now if started.state in UNFINISHED else None)
-    url = task_url(key)
+    url = task_path(key)
     return Card(
         kind=item.kind,
         dag_id=key.dag_id,

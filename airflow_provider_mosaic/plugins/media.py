@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.endpoints.assets import ViewLink
 from airflow_provider_mosaic.api.endpoints.runs import Output, Run, RunInput, RunNode
 from airflow_provider_mosaic.api.media_types import AssetType, kind_of_suffix, media_type_of_suffix
+from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.items import TaskKey
 from airflow_provider_mosaic.plugins.pages import Media, MediaKind
 from airflow_provider_mosaic.tasks.items import TaskItem
@@ -39,12 +40,6 @@ class MediaLinks:
         if variant == "thumbnail":
             return self.thumbnail
         return self.premiere if variant == "premiere" else self.media
-
-
-def task_url(key: TaskKey) -> str:
-    """Return the path of a task instance, relative to the plugin's prefix."""
-    parts = (key.dag_id, key.run_id, key.task_id, str(key.map_index))
-    return "tasks/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def run_links(run: Run) -> dict[str, MediaLinks]:
@@ -175,7 +170,7 @@ def _suffix(link: str | None) -> str:
 
 
 def _media(key: TaskKey, media_id: str, *, name: str, kind: MediaKind, links: MediaLinks) -> Media:
-    base = f"media/{task_url(key)}/{quote(media_id, safe='')}"
+    base = f"media/{task_path(key)}/{quote(media_id, safe='')}"
 
     def url(variant: Variant) -> str | None:
         return f"{base}/{variant}" if links.of(variant) else None

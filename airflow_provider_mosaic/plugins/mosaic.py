@@ -10,12 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
-from airflow.providers.common.compat.sdk import conf
 
-_PREFIX = "/mosaic"
+from airflow_provider_mosaic.page_address import PREFIX, pages_path
 
 _App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -45,30 +43,25 @@ class LazyApp:
                 self._app = create_app()
 
 
-def _base_path() -> str:
-    """Return the path under which Airflow is served, from ``[api] base_url``; empty for the root."""
-    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-
-
 class MosaicPlugin(AirflowPlugin):
     """The pages of this provider."""
 
     name = "mosaic"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": _PREFIX, "name": "Mosaic"}]
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Mosaic"}]
     external_views = [
         {
             "name": "Mosaic",
             "destination": "task_instance",
             "url_route": "mosaic",
-            "href": f"{_base_path()}{_PREFIX}/tasks/{{DAG_ID}}/{{RUN_ID}}/{{TASK_ID}}/{{MAP_INDEX}}",
-            "icon": f"{_base_path()}{_PREFIX}/static/icon.svg",
+            "href": f"{pages_path()}/tasks/{{DAG_ID}}/{{RUN_ID}}/{{TASK_ID}}/{{MAP_INDEX}}",
+            "icon": f"{pages_path()}/static/icon.svg",
         },
         {
             "name": "Mosaic",
             "destination": "nav",
             "category": "browse",
             "url_route": "mosaic_last_night",
-            "href": f"{_base_path()}{_PREFIX}/last-night",
-            "icon": f"{_base_path()}{_PREFIX}/static/icon.svg",
+            "href": f"{pages_path()}/last-night",
+            "icon": f"{pages_path()}/static/icon.svg",
         },
     ]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -121,7 +122,16 @@ class MosaicReads:
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._weight = 0
         self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
-        self._actions: dict[tuple[str, ...], asyncio.Lock] = {}
+        self._actions: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
+
+    async def aclose(self) -> None:
+        """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
+        running = [*self._running.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.client.aclose()
 
     async def access(self, conn_id: str) -> Access:
         """
@@ -129,8 +139,13 @@ class MosaicReads:
 
         :raises MosaicError: Airflow has no such connection, or it is wrong.
         """
-        with _deadline(READ_TIMEOUT, "Airflow did not return the connection in time."):
-            return await self._connection(conn_id).current_access()
+        connection = self._connection(conn_id)
+        try:
+            with _deadline(READ_TIMEOUT, "Airflow did not return the connection in time."):
+                return await connection.current_access()
+        except MosaicConnectionError:
+            self._drop_missing(conn_id, connection)
+            raise
 
     async def read(
         self,
@@ -181,10 +196,7 @@ class MosaicReads:
             raise call.final_error(error) from None
 
     def one_at_a_time(self, *key: str) -> asyncio.Lock:
-        """Return the lock of the actions on one item. Locks that nobody holds are dropped."""
-        for other in [each for each, lock in self._actions.items() if not lock.locked()]:
-            if other != key:
-                del self._actions[other]
+        """Return the lock of the actions on one item. It exists as long as an action holds it or waits for it."""
         return self._actions.setdefault(key, asyncio.Lock())
 
     def forget(self, conn_id: str) -> None:
@@ -215,13 +227,17 @@ class MosaicReads:
         if isinstance(error, (MosaicRateLimitError, MosaicTransportError)) or error.retry_after is not None:
             connection.record_error(error)
             return _failed(kept, error, connection.paused_until - time.monotonic())
-        if isinstance(error, MosaicConnectionError) and connection.access is None:
-            # Otherwise the ids of missing connections would stay in memory.
-            self._connections.pop(key[0], None)
+        if isinstance(error, MosaicConnectionError):
+            self._drop_missing(key[0], connection)
         pause = _FIRST_PAUSE if kept is None else min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause))
         reading = _failed(kept, error, pause)
         self._keep(key, reading, kept.weight if kept else 1)
         return reading
+
+    def _drop_missing(self, conn_id: str, connection: _Connection) -> None:
+        """Forget a connection that does not exist: a user who may write XComs could name many."""
+        if connection.access is None:
+            self._connections.pop(conn_id, None)
 
     def _on_done(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
         if self._running.get(key) is task:

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.redaction import label, one_line, redact
 from airflow_provider_mosaic.links import agent_url
 from airflow_provider_mosaic.plugins.actions import available_actions
-from airflow_provider_mosaic.plugins.items import TaskRecord
+from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskRecord
 from airflow_provider_mosaic.plugins.media import asset_media, input_media, output_media
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
 from airflow_provider_mosaic.plugins.pages import (
@@ -45,8 +45,9 @@ log = logging.getLogger(__name__)
 SHARED = 3.0
 #: Seconds until a page asks again about something that is running: young, older than 10 minutes, older than an hour.
 _REFRESH = (5.0, 15.0, 30.0)
-#: The same before the task has created anything, and if the end of a post or an error may change.
-_REFRESH_NOT_STARTED = 10.0
+#: The same while only the task can change something: before it has created anything, and before a retry.
+_REFRESH_TASK = 10.0
+#: The same after an error.
 _REFRESH_ERROR = 15.0
 #: A page waits for this many times as long as the last response took.
 _SLOWNESS = 5.0
@@ -58,10 +59,6 @@ _METRICS_MAX_AGE = 300.0
 #: Characters of a message of Mosaic, and of a post.
 _LONGEST_MESSAGE = 1_000
 _LONGEST_POST = 10_000
-#: The states of a task instance that has not ended.
-UNFINISHED = frozenset(
-    {None, "scheduled", "queued", "running", "restarting", "deferred", "up_for_retry", "up_for_reschedule"}
-)
 _ORDER = {
     **dict.fromkeys(("failed", "partial_complete"), 0),
     **dict.fromkeys(("blocked", "cancelled"), 1),
@@ -85,32 +82,32 @@ async def task_page(reads: MosaicReads, task: TaskRecord, *, may_edit: bool, csr
         return TaskPage(
             kind="none",
             problem=_without_item(task, unfinished=unfinished),
-            refresh_after=_REFRESH_NOT_STARTED if unfinished else None,
+            refresh_after=_REFRESH_TASK if unfinished else None,
             **facts,
         )
     if task.item.kind == "run":
         reading, nodes = await read_run(reads, task.item)
         run = reading.value
         if run is None:
-            return TaskPage(kind="run", **_status(reading), **facts)
+            return TaskPage(kind="run", **_status(task, reading), **facts)
         actions = available_actions(task, run) if may_edit else ()
         return TaskPage(
             kind="run",
             run=_run_details(task, run, nodes, editor_url=await _editor_url(reads, task.item, run)),
             actions=actions,
             csrf_token=csrf_token if actions else None,
-            **_status(reading, ended=run_outcome(run).ended, started_at=run.started_at),
+            **_status(task, reading, ended=run_outcome(run).ended, started_at=run.started_at),
             **facts,
         )
     if task.item.kind == "post":
         post_reading = await reads.read(task.item.conn_id, get_post(task.item.id), max_age=SHARED)
         post = post_reading.value
         if post is None:
-            return TaskPage(kind="post", **_status(post_reading), **facts)
+            return TaskPage(kind="post", **_status(task, post_reading), **facts)
         return TaskPage(
             kind="post",
             post=_post_details(post, await _metrics(reads, task.item, post)),
-            **_status(post_reading, ended=post_outcome(post).ended, started_at=post.created_at),
+            **_status(task, post_reading, ended=post_outcome(post).ended, started_at=post.created_at),
             **facts,
         )
     asset_reading = await read_asset(reads, task.item)
@@ -118,7 +115,7 @@ async def task_page(reads: MosaicReads, task: TaskRecord, *, may_edit: bool, csr
     return TaskPage(
         kind="asset",
         asset=None if link is None else asset_media(task.item, link, task.key),
-        **_status(asset_reading, ended=True),
+        **_status(task, asset_reading, ended=True),
         **facts,
     )
 
@@ -161,20 +158,24 @@ def _without_item(task: TaskRecord, *, unfinished: bool) -> Problem:
     )
 
 
-def _status(reading: Reading[Any], *, ended: bool = False, started_at: datetime | None = None) -> dict[str, Any]:
+def _status(
+    task: TaskRecord, reading: Reading[Any], *, ended: bool = False, started_at: datetime | None = None
+) -> dict[str, Any]:
     """Return what a page reports about a reading."""
     return {
         "problem": None if reading.error is None else _problem(reading.error),
         "read_at": reading.read_at,
-        "refresh_after": _refresh_after(reading, ended=ended, started_at=started_at),
+        "refresh_after": _refresh_after(task, reading, ended=ended, started_at=started_at),
     }
 
 
-def _refresh_after(reading: Reading[Any], *, ended: bool, started_at: datetime | None) -> float | None:
+def _refresh_after(
+    task: TaskRecord, reading: Reading[Any], *, ended: bool, started_at: datetime | None
+) -> float | None:
     if reading.error is not None:
         return round(min(max(_REFRESH_ERROR, reading.pause), _LONGEST_REFRESH), 1)
     if ended:
-        return None
+        return _REFRESH_TASK if task.state in UNFINISHED else None
     age = datetime.now(timezone.utc) - started_at if started_at else timedelta()
     usual = _REFRESH[(age > timedelta(minutes=10)) + (age > timedelta(hours=1))]
     return round(min(max(usual, _SLOWNESS * reading.seconds), _LONGEST_REFRESH), 1)

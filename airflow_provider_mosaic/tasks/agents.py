@@ -29,8 +29,6 @@ class ApplyTask:
     """
     The task of ``MosaicApplyAgentOperator``, in one execution.
 
-    :param hook: The connection.
-    :param options: What to apply.
     :param durable: Whether a retry searches for an agent of an earlier attempt that the list does not show yet.
     """
 

@@ -27,7 +27,6 @@ class AvatarTask:
     """
     The task of ``MosaicCreateAvatarProfileOperator``, in one execution.
 
-    :param hook: The connection.
     :param name: The name of the profile. A search finds the profile by it.
     :param sources: The other arguments of :func:`create_avatar_profile`.
     :param durable: Whether a retry continues with the profile of an earlier attempt.

@@ -54,13 +54,7 @@ _LONGEST_NAME_PART = 180
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _File:
-    """
-    One part of an output.
-
-    :param index: The position of the output.
-    :param part: The requested part.
-    :param field: The field of the link.
-    """
+    """One part of an output."""
 
     output: Output
     index: int
@@ -69,11 +63,7 @@ class _File:
 
 
 class DownloadTask:
-    """
-    The task of ``MosaicDownloadOutputsOperator``, in one execution. The arguments are those of the operator.
-
-    :param hook: The connection.
-    """
+    """The task of ``MosaicDownloadOutputsOperator``, in one execution. The arguments are those of the operator."""
 
     def __init__(
         self, hook: MosaicHook, *, run_id: Any, destination: Any, include: Any, filename: Any, overwrite: Any
@@ -212,7 +202,7 @@ class DownloadTask:
             raise_invalid(
                 "filename",
                 self._filename,
-                f"it makes two files with the name {name!r}: use {{output_id}} or {{index}}.",
+                f"it makes two files with the name {name!r}: use {{index}}.",
             )
         return name
 

@@ -19,6 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
     MosaicRunFailedError,
     MosaicRunPartialError,
+    MosaicServerError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
@@ -37,13 +39,7 @@ _CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 class ResumeTask:
-    """
-    The task of ``MosaicResumeRunOperator``, in one execution.
-
-    :param options: How to wait.
-    :param hook: The connection.
-    :param run_id: The run.
-    """
+    """The task of ``MosaicResumeRunOperator``, in one execution."""
 
     def __init__(self, options: WaitOptions, hook: MosaicHook, *, run_id: Any) -> None:
         self._options = options
@@ -165,7 +161,6 @@ def resume_after_late_kill(
 
     Airflow kills that trigger a little after the new attempt has started.
 
-    :param wait: The wait for the run.
     :param deadline: When the wait stops, in seconds since the epoch.
     """
     if not (wait.cancels and triggers_receive_kills()):
@@ -189,11 +184,18 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     except MosaicConnectionError:
         # A subclass of MosaicValidationError. Nothing was sent.
         raise
-    except (MosaicConflictError, MosaicValidationError, MosaicResponseError) as refusal:
-        # It is not documented how Mosaic rejects the cancel of a run that has ended.
+    except (
+        MosaicConflictError,
+        MosaicValidationError,
+        MosaicResponseError,
+        MosaicServerError,
+        MosaicTransportError,
+    ) as error:
+        # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may
+        # be cancelled.
         run = hook.get_run(run_id)
         if not run_outcome(run).ended:
-            raise refusal
+            raise error
         log.info("Run %r had ended already, as %s. There is nothing to cancel.", run_id, run.status)
         return run_id
     now = run_after_cancel(hook, run_id, _CANCEL_PAUSES)

@@ -113,8 +113,6 @@ class PostTask:
     """
     The task of ``MosaicSocialPostOperator``, in one execution.
 
-    :param options: What is requested.
-    :param hook: The connection.
     :param operator_class: The class of operators that create posts.
     """
 
@@ -281,21 +279,24 @@ class CreatePost(CreateOnce):
                 "Nothing was posted. Copy them to your own hosting and set media_urls.",
             )
         run = with_outputs(self._hook, self._hook.get_run(options.run_id))
-        outputs = {output.output_id: output.media_url for output in run.outputs}
         if options.output_ids is None:
             _check_complete(run)
-        requested = options.output_ids or list(outputs)
-        if not requested:
+            # Not by id: it may be missing.
+            media = [(output.output_id or f"output {i}", output.media_url) for i, output in enumerate(run.outputs)]
+        else:
+            links = {output.output_id: output.media_url for output in run.outputs}
+            media = [(output_id, links.get(output_id)) for output_id in options.output_ids]
+        if not media:
             raise_invalid("run_id", options.run_id, "the run has no outputs to post.")
-        for output_id in requested:
-            if not outputs.get(output_id):
+        found = []
+        for output_id, media_url in media:
+            if not media_url:
                 why = f"run {options.run_id!r} has no such output with a file; it has:"
-                raise_invalid("output_ids", output_id, why, items=list(outputs) or ["none"])
-        links = [str(outputs[output_id]) for output_id in requested]
-        for output_id, link in zip(requested, links, strict=True):
+                raise_invalid("output_ids", output_id, why, items=run.output_ids or ["none"])
             # It is not documented whether the 7 days start with each read.
-            _check_expiry("output_ids", output_id, link, until=due)
-        return links
+            _check_expiry("output_ids", output_id, media_url, until=due)
+            found.append(media_url)
+        return found
 
 
 def _links_in(value: Any) -> Iterator[str]:

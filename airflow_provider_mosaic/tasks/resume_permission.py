@@ -21,7 +21,6 @@ class ResumePermission:
     """
     The permission of one task instance, saved for its next attempts. Without a task state store it is never granted.
 
-    :param context: The context of the task.
     :param durable: Whether to save anything.
     """
 

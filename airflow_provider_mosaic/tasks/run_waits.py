@@ -56,8 +56,6 @@ class RunWait(CompletionWaiter[Run]):
     """
     The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill=False``.
 
-    :param options: How to wait.
-    :param hook: The connection.
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
     """
@@ -313,7 +311,6 @@ def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> 
     """
     Read a run after Mosaic accepted its cancel, until it has ended.
 
-    :param pauses: Seconds between the reads.
     :returns: The run as it was read last; None if it could not be read.
     """
     run = None

@@ -83,8 +83,6 @@ class RunTask:
     """
     The task of ``MosaicRunAgentOperator``, in one execution.
 
-    :param options: What is requested.
-    :param hook: The connection.
     :param operator_class: The class of operators that start runs.
     """
 

@@ -26,7 +26,6 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     """
     Upload the file, or continue with what an earlier attempt stored. Return the asset's id.
 
-    :param source: The path or URI of the file.
     :param asset_type: The type of the asset; None to take it from the suffix.
     """
     requested = None if asset_type is None else validate_asset_type(asset_type)

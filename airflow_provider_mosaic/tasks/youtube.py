@@ -65,12 +65,7 @@ class DesiredTrigger:
 
 
 class YouTubeTask:
-    """
-    The task of ``MosaicYouTubeTriggerOperator``, in one execution.
-
-    :param hook: The connection.
-    :param desired: The requested trigger.
-    """
+    """The task of ``MosaicYouTubeTriggerOperator``, in one execution."""
 
     def __init__(self, hook: MosaicHook, desired: DesiredTrigger) -> None:
         self._hook = hook

@@ -19,8 +19,6 @@ S = TypeVar("S")
 
 #: Outcomes in the events.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
-#: Most polls in a row that skip the list, for a run that is not in it although it has not ended.
-_MAX_LIST_SKIPS = 16
 
 
 class Wait(Generic[S]):
@@ -94,27 +92,17 @@ class Wait(Generic[S]):
 class BatchedRunWait(Wait[Run]):
     """The wait for a run. The list of running runs can replace polls of the run itself."""
 
-    __slots__ = ("_counts", "_has_failed", "_list_skips", "_list_skips_left", "_needs_credits")
+    __slots__ = ("_counts", "_has_failed", "_needs_credits")
 
     def __init__(self, run_id: str, state: PollState[Run]) -> None:
         super().__init__(partial(get_run, run_id), state, run_id)
         self._counts: Counts | None = None
         self._needs_credits = False
         self._has_failed = False
-        # How many polls skip the list after the next scan that does not show the run. Doubles each time.
-        self._list_skips = 1
-        # How many of them are left.
-        self._list_skips_left = 0
-
-    @property
-    def can_be_batched(self) -> bool:
-        """Whether the list may show the run. After a scan without it, some polls skip the list."""
-        return not self._list_skips_left
 
     def record_success(self, subject: Run) -> None:
         """Record the run as its own GET returned it."""
         self._counts, self._needs_credits, self._has_failed = counts_of(subject), subject.needs_credits, False
-        self._list_skips_left = max(0, self._list_skips_left - 1)
         super().record_success(subject)
 
     def record_error(self, error: MosaicError) -> None:
@@ -128,15 +116,9 @@ class BatchedRunWait(Wait[Run]):
 
         :returns: Whether nodes have progressed since the last poll, which proves that the row is current.
         """
-        self._list_skips, self._list_skips_left = 1, 0
         progressed = row.counts is not None and row.counts != self._counts
         if progressed or self._has_failed:
             self._counts, self._has_failed = row.counts or self._counts or (0, 0, 0), False
             run = still_running(self.subject_id, self._counts, needs_credits=self._needs_credits)
             self._context.run(self.state.record_success, run)
         return progressed
-
-    def on_not_listed(self) -> None:
-        """Record that a complete list did not show the run. If it has not ended, poll it without the list next."""
-        self._list_skips_left = self._list_skips
-        self._list_skips = min(_MAX_LIST_SKIPS, self._list_skips * 2)

@@ -181,7 +181,7 @@ class Poller:
         for wait in self._schedule.pop_due(now):
             if now < self._rate_limit.cooldown_until:
                 self._schedule_poll(wait, self._rate_limit.cooldown_until)
-            elif isinstance(wait, BatchedRunWait) and wait.can_be_batched and not wait.state.expired:
+            elif isinstance(wait, BatchedRunWait) and not wait.state.expired:
                 runs.append(wait)
             else:
                 self._queue_poll(wait)
@@ -219,7 +219,7 @@ class Poller:
             wait
             for waits in self._runs.values()
             for wait in waits
-            if wait.can_be_batched and wait.is_idle and wait.due - now <= _EARLY * wait.last_pause
+            if wait.is_idle and wait.due - now <= _EARLY * wait.last_pause
         ]
 
     # One by one
@@ -329,7 +329,7 @@ class Poller:
     async def _scan_list(self, started_at: float) -> None:
         """Scan the list of running runs. An error ends the scan, and no wait."""
         # All runs, also those that are not due: runs that a scan shows are due together from then on.
-        scan = ListScan(run_id for run_id, waits in self._runs.items() if any(wait.can_be_batched for wait in waits))
+        scan = ListScan(self._runs)
         is_complete = False
         try:
             await self._read_pages(scan, started_at)
@@ -389,8 +389,7 @@ class Poller:
         awaiting, self._awaiting_scan = self._awaiting_scan, {}
         if is_complete:
             for wait in [wait for run_id in scan.missing for wait in self._runs.get(run_id, ())]:
-                if wait.can_be_batched and wait.is_idle:
-                    wait.on_not_listed()
+                if wait.is_idle:
                     self._queue_poll(wait)
             if scan.found:
                 self._start_audit()
@@ -407,7 +406,7 @@ class Poller:
     def _start_audit(self) -> None:
         """Poll the listed run with the oldest proof of life."""
         for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and wait.can_be_batched and wait.is_idle:
+            if isinstance(wait, BatchedRunWait) and wait.is_idle:
                 self._audited = wait
                 self._queue_poll(wait)
                 return

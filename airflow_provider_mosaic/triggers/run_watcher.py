@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import AssetStateStore
@@ -44,6 +45,7 @@ _RECHECK_INTERVAL = 30.0
 _MAX_PAGES = 1000
 
 
+@dataclass(kw_only=True)
 class RunWatcher:
     """
     Watch for runs of an agent that end.
@@ -51,44 +53,36 @@ class RunWatcher:
     :param webhook: Whether to poll earlier if a webhook reports the end of a run.
     """
 
-    def __init__(
-        self,
-        *,
-        agent_id: str,
-        status: Sequence[str] | None,
-        mosaic_conn_id: str,
-        poll_interval: float,
-        store: AssetStateStore | None,
-        webhook: bool = False,
-    ) -> None:
-        self._agent_id = agent_id
-        self._status = status
-        self._mosaic_conn_id = mosaic_conn_id
-        self._poll_interval = poll_interval
-        self._store = store
-        self._webhook = webhook
+    agent_id: str
+    status: Sequence[str] | None
+    mosaic_conn_id: str
+    poll_interval: float
+    store: AssetStateStore | None
+    webhook: bool = False
+
+    def __post_init__(self) -> None:
         self._saved: dict[str, Any] = {}
         # Watches that differ in one of these have separate states.
-        watched = json.dumps([agent_id, status, mosaic_conn_id])
+        watched = json.dumps([self.agent_id, self.status, self.mosaic_conn_id])
         self._key = f"mosaic_finished_runs_{hashlib.sha256(watched.encode()).hexdigest()[:16]}"
 
     async def completions(self) -> AsyncGenerator[list[RunCompletion], None]:
         """Yield the runs that have ended since the last poll: a list for each poll that found some."""
-        if self._webhook and not webhooks_are_on():
+        if self.webhook and not webhooks_are_on():
             log.warning(
                 "The runs of agent %r are watched with webhook=True, but [mosaic] webhooks is off in the triggerer. "
                 "If it is off in the API server too, ended runs are found only by the polls every %g s.",
-                self._agent_id,
-                self._poll_interval,
+                self.agent_id,
+                self.poll_interval,
             )
-        reading = webhook_hints(self._mosaic_conn_id) if self._webhook else nullcontext(Hints())
+        reading = webhook_hints(self.mosaic_conn_id) if self.webhook else nullcontext(Hints())
         async with reading as hints, aclosing(self._watch(hints)) as polls:
             async for completions in polls:
                 yield completions
 
     async def _watch(self, hints: Hints) -> AsyncGenerator[list[RunCompletion], None]:
         tracker = await self._load()
-        client = SharedClient(MosaicHook(self._mosaic_conn_id).look_up_access)
+        client = SharedClient(MosaicHook(self.mosaic_conn_id).look_up_access)
         errors, logged, hinted = 0, "", False
         try:
             while True:
@@ -104,12 +98,12 @@ class RunWatcher:
                         logged = str(error)
                         log.error(
                             "The runs of agent %r could not be read. The next polls report what has ended. %s",
-                            self._agent_id,
+                            self.agent_id,
                             error,
                         )
                 else:
                     if errors:
-                        log.info("The runs of agent %r can be read again.", self._agent_id)
+                        log.info("The runs of agent %r can be read again.", self.agent_id)
                     errors = 0
                 pause = max(self._pause(errors), cooldown) if is_complete else 0.0
                 if hinted and not errors:
@@ -137,7 +131,7 @@ class RunWatcher:
         """
 
         async def listed(**filters: Any) -> list[Run]:
-            listing = list_runs(self._agent_id, **filters).all_or_error(most_pages=_MAX_PAGES)
+            listing = list_runs(self.agent_id, **filters).all_or_error(most_pages=_MAX_PAGES)
             # Keep only what is needed: the list may be long, and its rows are large.
             return [Run(run_id=run.run_id, status=run.status) async for run in aiterate(client.send, listing)]
 
@@ -154,34 +148,34 @@ class RunWatcher:
                 run = None
             completion = tracker.add_run(run_id, run, now=time.time())
             if completion is not None:
-                log.info("Run %r of agent %r has ended: %s.", run_id, self._agent_id, completion.status)
+                log.info("Run %r of agent %r has ended: %s.", run_id, self.agent_id, completion.status)
                 completions.append(completion)
         tracker.finish_poll(now=started_at)
         return True
 
     def _pause(self, errors: int) -> float:
-        longest = max(self._poll_interval, _MAX_PAUSE)
+        longest = max(self.poll_interval, _MAX_PAUSE)
         # The long pauses of a watch with webhooks suit polls that find nothing.
-        interval = min(self._poll_interval, _RECHECK_INTERVAL) if errors and self._webhook else self._poll_interval
+        interval = min(self.poll_interval, _RECHECK_INTERVAL) if errors and self.webhook else self.poll_interval
         return min(interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
 
     async def _load(self) -> RunCompletionTracker:
         """Return the tracker with the state of the last watch. Retry until Airflow returns it."""
         state: Any = None
         errors = 0
-        while self._store is not None:
+        while self.store is not None:
             try:
-                state = await self._store.aget(self._key)
+                state = await self.store.aget(self._key)
                 break
             except ValueError as error:
                 # https://github.com/apache/airflow/issues/71460
                 log.error(
                     "The watch of agent %r keeps no state over a restart of the triggerer, since it belongs to several "
                     "assets. Use one asset, or set asset_name. (%s)",
-                    self._agent_id,
+                    self.agent_id,
                     error,
                 )
-                self._store = None
+                self.store = None
             except Exception as error:
                 # Without the state, runs that ended since the last poll would be lost.
                 errors += 1
@@ -189,20 +183,20 @@ class RunWatcher:
                     log.warning(
                         "Airflow did not return the state of the watch of agent %r. Its runs are watched once the "
                         "state is read. Retrying. %s",
-                        self._agent_id,
+                        self.agent_id,
                         error,
                     )
                 await asyncio.sleep(self._pause(errors))
-        tracker = RunCompletionTracker(self._agent_id, status=self._status, now=time.time(), state=state)
+        tracker = RunCompletionTracker(self.agent_id, status=self.status, now=time.time(), state=state)
         if tracker.is_new:
-            log.info("Watching the runs of agent %r from now on.", self._agent_id)
+            log.info("Watching the runs of agent %r from now on.", self.agent_id)
         else:
-            log.info("Watching the runs of agent %r since %s.", self._agent_id, tracker.since)
+            log.info("Watching the runs of agent %r since %s.", self.agent_id, tracker.since)
         return tracker
 
     async def _save(self, tracker: RunCompletionTracker, *, has_reported: bool) -> None:
         """Save the state if it has changed or is old."""
-        if self._store is None or tracker.is_new:
+        if self.store is None or tracker.is_new:
             return
         state = tracker.as_json()
         is_same = all(state[key] == self._saved.get(key) for key in ("running", "reported"))
@@ -210,12 +204,12 @@ class RunWatcher:
         if is_same and is_recent and not has_reported:
             return
         try:
-            await self._store.aset(self._key, state)
+            await self.store.aset(self._key, state)
         except Exception as error:
             log.warning(
                 "Airflow did not save the state of the watch of agent %r. The next poll retries. If the triggerer "
                 "restarts before that, some runs are reported again. %s",
-                self._agent_id,
+                self.agent_id,
                 error,
             )
         else:

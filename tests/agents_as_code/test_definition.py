@@ -270,14 +270,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_yaml_round_trip(params: dict[str, Any]) -> None:
     definition = {**GOOD, "nodes": {"captions": {"tile": "Captions", "params": params}}, "connections": []}
     assert read_definition_text(definition_yaml(definition), name="agent.yaml") == definition
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON | st.dictionaries(st.sampled_from([*GOOD, "x"]), JSON, max_size=5))
 def test_any_value_is_accepted_or_raises_a_validation_error(value: Any) -> None:
     message = None

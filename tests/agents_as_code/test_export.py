@@ -89,7 +89,7 @@ def definitions(draw: st.DrawFn, name: str, max_nodes: int = 50) -> dict[str, An
 
 
 # Thirty pairs of graphs with up to fifty nodes, each applied eight times: about ten seconds.
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=definitions("Random"), other=definitions("Random"))
 def test_an_exported_definition_applies_without_changes(
     mosaic_emulator: Emulator, hook: MosaicHook, first: dict[str, Any], other: dict[str, Any]

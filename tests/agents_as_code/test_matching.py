@@ -65,7 +65,7 @@ def graphs(draw: st.DrawFn, max_nodes: int) -> tuple[list[Node], list[tuple[int,
     return nodes, edges
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(graphs(6), graphs(6))
 @example(([("a", 0)] * 3, [(0, 1)]), ([("a", 0)] * 2, [(0, 1)]))
 @example(([], []), ([("a", 0)], []))

@@ -51,5 +51,5 @@ def test_hook_of_the_connection_type_is_found(manager: ProvidersManager) -> None
 
 
 def test_extra_link_is_registered(manager: ProvidersManager) -> None:
-    for link in ("MosaicAgentLink", "MosaicPostLink"):
+    for link in ("MosaicAgentLink", "MosaicPageLink", "MosaicPostLink"):
         assert f"airflow_provider_mosaic.links.{link}" in manager.extra_links_class_names

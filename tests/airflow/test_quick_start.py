@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mosaic_emulator import Emulator
@@ -85,8 +86,10 @@ def test_deferred_task_has_its_run_id_and_link(
     (run,) = mosaic.runs()
     assert run["status"] == "running"
     assert airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_id") == run["run_id"]
-    # The emulator's agents have no page in Mosaic's editor, so there is no link.
-    assert not any(airflow.rest.links(DAG_ID, run_id, "edit").values())
+    # The emulator's agents have no page in Mosaic's editor, so the link leads to the task's page in Airflow.
+    assert airflow.rest.links(DAG_ID, run_id, "edit") == {
+        "Mosaic": f"/mosaic/tasks/{DAG_ID}/{quote(run_id, safe='')}/edit/-1"
+    }
     assert "mosaic_agent_url" not in airflow.rest.xcoms(DAG_ID, run_id, "edit")
     # The trigger runs until the run ends.
     edit = poll(

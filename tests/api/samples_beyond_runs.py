@@ -102,7 +102,6 @@ MORE_SAMPLES: dict[str, Sample] = {
             }
         ],
         "0.id",
-        "0.youtube_channel_details.0.channel_id",
     ),
     "add_youtube_channels": _plain(
         triggers.add_youtube_channels(AGENT, ["@demo"]),
@@ -118,7 +117,7 @@ MORE_SAMPLES: dict[str, Sample] = {
     "create_avatar_profile": _plain(
         avatars.create_avatar_profile("Host A", video_url="https://cdn.example.org/host.mp4"), PROFILE, "id"
     ),
-    "get_avatar_profile": _plain(avatars.get_avatar_profile(AVATAR), PROFILE, "id"),
+    "get_avatar_profile": _plain(avatars.get_avatar_profile(AVATAR), PROFILE),
     "list_avatar_profiles": _plain(
         avatars.list_avatar_profiles(), {"avatar_profiles": [PROFILE]}, "avatar_profiles", "avatar_profiles.0.id"
     ),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import arguments
 from airflow_provider_mosaic.api.arguments import (
+    ListOf,
     validate_choice,
     validate_datetime,
     validate_id,
@@ -30,7 +31,7 @@ from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list
 from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.api.validators import ListOf
+from airflow_provider_mosaic.api.options import validate_filename
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 SIGNED = "https://s.example/a.mp4?sig=hush"
@@ -339,7 +340,7 @@ def test_invalid_choice_is_rejected(value: Any) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     value=st.recursive(
         st.none()
@@ -444,3 +445,18 @@ def test_half_surrogate_pair_can_be_sent() -> None:
 def test_call_without_arguments() -> None:
     call: Call[Any] = whoami()
     assert (call.target, call.content) == ("/whoami", None)
+
+
+@pytest.mark.parametrize(
+    "template", ["{index:>999999999}", "{output_id.__class__}", "{run_id[0]}", "{index:{index}}", 5]
+)
+def test_file_name_template_has_plain_fields_only(template: Any) -> None:
+    with pytest.raises(MosaicValidationError, match="it may contain"):
+        validate_filename("filename", template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{index:03d}-{part}{suffix}", "{output_id:>12}", "{{x}}{suffix}", "{index!r}.mp4"]
+)
+def test_file_name_template_may_have_formats(template: str) -> None:
+    assert validate_filename("filename", template) == template

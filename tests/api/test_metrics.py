@@ -22,9 +22,6 @@ class Recorder:
     def timing(self, stat: str, dt: timedelta) -> None:
         self.sent.append((stat, dt))
 
-    def timer(self) -> None:
-        self.sent.append(("", None))
-
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from typing import Any
 
@@ -8,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from airflow_provider_mosaic.api.endpoints.account import Whoami
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.account import Whoami, whoami
+from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
+from airflow_provider_mosaic.api.endpoints.billing import get_credits
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
+from airflow_provider_mosaic.api.endpoints.triggers import list_triggers
 from airflow_provider_mosaic.api.models import parse_time
+from airflow_provider_mosaic.api.responses import Response
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -60,7 +66,7 @@ def test_invalid_time_is_none(value: Any) -> None:
     assert parse_time(value) is None
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=40)
     | st.from_regex(r"[0-9]{1,5}-[0-9]{1,3}(-[0-9]{1,3})?[T ]?[0-9:.,]{0,12}(Z|[+-][0-9:]{1,6})?", fullmatch=True)
@@ -256,3 +262,30 @@ def test_metric_does_not_replace_an_id_column() -> None:
     assert {name: value for name, value in row.items() if value is not None} == {
         "post_id": "p", "platform": "youtube", "views": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (whoami(), {"organization_id": "o", "scopes": "agents:read"}),
+        (get_credits(), {"balance": 5, "auto_topup": {"threshold": "low"}}),
+        (list_triggers("a"), [{"id": "t", "youtube_channel_details": [{"channel_id": None, "channel_name": "x"}]}]),
+    ],
+    ids=["scopes", "top-up", "channel details"],
+)
+def test_field_that_no_decision_needs_does_not_fail_the_call(call: Call[Any], body: Any) -> None:
+    assert call.result(Response(200, {}, json.dumps(body).encode())) is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"status": "ready"}, {"avatar_profile": {"id": "a", "status": "ready"}}, {"avatar_profile_id": "a"}],
+    ids=str,
+)
+def test_avatar_profile_that_was_read_has_its_id(body: Any) -> None:
+    assert get_avatar_profile("a").result(Response(200, {}, json.dumps(body).encode())).id == "a"
+
+
+def test_avatar_profile_that_was_created_may_name_its_id_in_full() -> None:
+    call = create_avatar_profile("Host A", video_id="v")
+    assert call.result(Response(201, {}, b'{"success": true, "avatar_profile_id": "a"}')).id == "a"

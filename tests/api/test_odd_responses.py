@@ -25,9 +25,7 @@ from .samples_of_other_forms import EVENTS, OTHER_FORMS
 
 CASES = 150
 COUNTED = "documented answers with fields dropped, nulled, added or odd: each a model, or an error that names the field"
-many = settings(
-    max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
-)
+many = settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 
 #: Every documented response, in every version.
 FORMS = {

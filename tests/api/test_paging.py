@@ -180,3 +180,17 @@ def test_offset_list_ends_with_an_empty_page(most: int) -> None:
 
     assert [row.id for row in iterate(send, by_offset("list", "/automations/runs", Row, query={}))] == list("01234")
     assert cursors == [*range(0, 5, most), 5]
+
+
+@pytest.mark.parametrize(
+    "more", [{"cursor": "c"}, {"nextCursor": "c"}, {"pagination": {"next_cursor": "c", "has_more": True}}], ids=str
+)
+def test_cursor_has_other_names(read_all: ReadAll, more: dict[str, Any]) -> None:
+    pages = Pages({None: {"posts": [{"post_id": "a"}], **more}, "c": {"posts": [{"post_id": "b"}], "has_more": False}})
+    assert [post.post_id for post in read_all(pages, list_posts())] == ["a", "b"]
+
+
+@pytest.mark.parametrize("more", [{"has_more": True}, {"pagination": {"has_more": True, "next": "/x"}}], ids=str)
+def test_list_with_more_items_and_no_cursor_is_an_error(read_all: ReadAll, more: dict[str, Any]) -> None:
+    with pytest.raises(MosaicResponseError, match="has_more"):
+        read_all(Pages({None: {"posts": [{"post_id": "a"}], **more}}), list_posts())

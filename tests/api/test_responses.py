@@ -198,7 +198,7 @@ def test_invalid_field_is_named() -> None:
         get_run("r").result(Response(200, {}, b'{"status": "running", "outputs": [{"id": "a"}, 5]}'))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     status=st.integers(100, 999),
     content=st.binary(max_size=200) | st.text().map(str.encode),

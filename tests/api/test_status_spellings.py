@@ -29,6 +29,7 @@ RUNS = {
     "Completed": GOOD, "COMPLETED": GOOD, "complete": GOOD, "success": GOOD, "Succeeded": GOOD, "done": GOOD,
     "PartialComplete": PARTIAL, "partial-complete": PARTIAL, "Partially Completed": PARTIAL,
     "FAILED": BAD, "error": BAD, "Error": BAD, "timed_out": BAD, "TimedOut": BAD, "TIMED-OUT": BAD, "timeout": BAD,
+    "completed_with_errors": PARTIAL, "Stopped": BAD, "terminated": BAD,
     "canceled": BAD, "Cancelled": BAD, "CANCELED": BAD,
 }  # fmt: skip
 POSTS = {

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from urllib.request import Request as HttpRequest
+from urllib.request import urlopen
 
 from axe_playwright_python.sync_playwright import Axe
 from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.instance import AirflowInstance
-from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Error, Frame, Page, Request, expect
 from scenarios import Task
 
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000
+expect.set_options(timeout=TIMEOUT)
 
 
 class AirflowUi:
@@ -77,8 +81,11 @@ class AirflowUi:
         assert self.hosts <= {urlsplit(self.url).netloc, *self._storage_hosts()}
 
     def _storage_hosts(self) -> set[str]:
-        outputs = [output for run in self._mosaic.runs() for output in run["outputs"]]
-        return {urlsplit(output["video_url"]).netloc for output in outputs}
+        """Return the hosts of the links that Mosaic returns."""
+        headers = {"Authorization": f"Bearer {self._mosaic.api_key}"}
+        with urlopen(HttpRequest(f"{self._mosaic.url}/agent_runs?limit=100", headers=headers)) as response:
+            runs = json.load(response)["runs"]
+        return {urlsplit(output["video_url"]).netloc for run in runs for output in run["outputs"]}
 
     # Pages
 
@@ -88,6 +95,13 @@ class AirflowUi:
         self.page.goto(self.url + path)
         self.page.get_by_role("link", name="Mosaic", exact=True).first.click()
         return self._loaded_frame()
+
+    def open_task_alone(self, task: Task) -> Frame:
+        """Open the page of a task instance without Airflow's UI around it."""
+        path = "/".join(quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
+        self.page.goto(f"{self.url}/mosaic/tasks/{path}/-1")
+        self.page.wait_for_selector("main[aria-busy=false]")
+        return self.page.main_frame
 
     def open_last_night(self) -> Frame:
         """Open "Last night" from Airflow's navigation, and return the frame with the page."""
@@ -106,9 +120,12 @@ class AirflowUi:
     # What is seen
 
     def screenshot(self, path: Path) -> None:
-        """Save what the window shows, when all images have been loaded."""
-        for frame in self.page.frames[1:]:
-            frame.wait_for_function("[...document.images].every((image) => image.complete || image.loading === 'lazy')")
+        """Save what the window shows, when the images in it have been loaded."""
+        for frame in self.page.frames:
+            frame.wait_for_function(
+                "[...document.images].every((image) => image.complete"
+                " || image.getBoundingClientRect().top > window.innerHeight)"
+            )
         self.page.screenshot(path=path)
 
     def serious_findings(self, frame: Frame) -> list[str]:

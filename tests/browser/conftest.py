@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.demo.recordings import RECORDINGS, create_all
 from mosaic_emulator.local_airflow.instance import AirflowInstance
-
-from dev import recordings
 
 if TYPE_CHECKING:
     from airflow_ui import AirflowUi
@@ -99,7 +98,7 @@ def scenarios(airflow: AirflowInstance, mosaic: Emulator, folder: Path) -> Scena
     """Return task instances in all states."""
     from scenarios import Scenarios
 
-    recording = recordings.make(folder / "films", recordings.RECORDINGS[1:2], size="960x540")[0]
+    (recording,) = create_all(folder / "films", RECORDINGS[1:2], size=(960, 540))
     return Scenarios(airflow, mosaic, recording)
 
 

@@ -23,15 +23,15 @@ class Result:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Return a function that runs a command in this process, with text at its standard input."""
+    """Return a function that runs a command in this process. ``answer`` is the user's, or what interrupts it."""
     # Commands set it. Restore it after the test.
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
 
-    def call(*arguments: str, answer: str | None = None) -> Result:
+    def call(*arguments: str, answer: str | BaseException | None = None) -> Result:
         def reply(prompt: str) -> str:
-            if answer is None:
-                raise EOFError
-            return answer
+            if isinstance(answer, str):
+                return answer
+            raise answer or EOFError()
 
         monkeypatch.setattr("builtins.input", reply)
         capsys.readouterr()

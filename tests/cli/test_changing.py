@@ -72,6 +72,11 @@ def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator
     assert "no refund" in refused.out
     assert hook.get_run(run_id).status == "running"
 
+    interrupted = run("runs", "cancel", run_id, answer=KeyboardInterrupt())
+    assert interrupted.status == 1
+    assert "Interrupted." in interrupted.err
+    assert hook.get_run(run_id).status == "running"
+
     done = run("runs", "cancel", run_id, answer="yes")
     assert (done.status, done.err) == (0, "")
     assert "is cancelled" in done.out

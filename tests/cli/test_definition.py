@@ -46,6 +46,7 @@ def test_every_command_has_help_and_a_function(mosaic: GroupCommand) -> None:
     assert {" ".join(names[1:]) for names in found} == {
         "whoami",
         *(f"agents {verb}" for verb in ("list", "export", "diff", "apply")),
+        "webhook url",
         *(f"runs {verb}" for verb in ("list", "show", "cancel", "resume", "adopt")),
     }
     for command in found.values():

@@ -81,7 +81,7 @@ def test_negative_chunk_size_fails(tmp_path: Path) -> None:
         at_most(20 * MIB, seconds=5),
         pytest.raises(MosaicTransportError, match="connection failed"),
     ):
-        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
+        fetch(lambda: f"{host.url}/x.json", local_destination(tmp_path / "x.mp4"), retries=ONCE)
 
 
 def test_compressed_error_is_not_decompressed(tmp_path: Path, video: Path) -> None:

@@ -91,6 +91,40 @@ def test_start_with_unknown_outcome_is_sent_once(transport: Transport, fault: st
     assert "hush" not in message
 
 
+#: After these the run was most likely started: a status of success came from the API, not from a proxy.
+ACCEPTED = {
+    "200 with JSON that is cut",
+    "200 with a body that breaks off",
+    "200 with nothing",
+    "200 with JSON too deep to read",
+    "200 with another list",
+    "200 without the run's id",
+    "204",
+    "303 to the result",
+}
+
+
+@pytest.mark.parametrize("fault", [*UNKNOWN, "200 with 2 MiB"])
+def test_status_of_success_is_reported_with_an_unknown_outcome(transport: Transport, fault: str) -> None:
+    reply = UNKNOWN[fault] if fault in UNKNOWN else answer(200, b" " * 2 * 1024 * 1024)
+    with HostileServer(reply) as server, pytest.raises(MosaicAmbiguousOutcomeError) as caught:
+        transport.send(access_to(server.url, timeout=SHORT), paid_call())
+    assert caught.value.accepted is (fault in ACCEPTED or fault not in UNKNOWN)
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+def test_interim_responses_are_skipped(transport: Transport, status: int) -> None:
+    final = answer(200, STARTED)
+
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(f"HTTP/1.1 {status} Interim\r\nLink: </a>\r\n\r\n".encode() * 2)
+        return final(connection)
+
+    with HostileServer(reply) as server:
+        assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
+        assert server.count == 1
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -120,6 +120,7 @@ def test_url_source_follows_redirects() -> None:
         (answer(418), MosaicValidationError, "418"),
         (answer(206), MosaicValidationError, "206"),
         (answer(200, b"<html>x", Content_Type="text/html"), MosaicValidationError, "web page"),
+        (answer(200, b"{}", Content_Type="application/json"), MosaicValidationError, "as for an error"),
         (answer(200, b"x", Content_Encoding="gzip"), MosaicValidationError, "compressed"),
         (answer(200, b""), MosaicValidationError, "empty"),
         (chunked(b""), MosaicValidationError, "empty"),

@@ -173,6 +173,13 @@ def test_upload_follows_no_redirects(video: Path, status: int) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_error_with_status_200_fails_the_upload(video: Path) -> None:
+    reply = answer(200, b"<Error><Code>InternalError</Code></Error>", Content_Type="application/xml")
+    with HostileServer(reply) as host, pytest.raises(MosaicServerError, match="InternalError") as caught:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert caught.value.transient
+
+
 def test_login_page_fails_the_upload(video: Path) -> None:
     page = answer(200, b"<html>please log in</html>", Content_Type="text/html; charset=utf-8")
     with HostileServer(page) as host, pytest.raises(MosaicResponseError, match="HTML"):

@@ -50,7 +50,7 @@ def test_an_adopted_item_is_not_adopted_again(recorded: dict[str, Any], monkeypa
     store.set(adopted["key"], adopted["entry"])
     [id] = adopted["entry"]["ids"]
     task = state(store, "run")
-    monkeypatch.setattr(task.adoption, "read", lambda: id)
+    monkeypatch.setattr(ManualAdoption, "read", lambda self: id)
     assert task.adopted_id() is None, MESSAGE
 
 
@@ -70,7 +70,7 @@ def test_a_permission_to_resume_is_known(recorded: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("recorded", RECORDED)
 def test_a_users_decision_is_found_by_its_name(recorded: dict[str, Any]) -> None:
-    assert ManualAdoption(bare_context()).variable == recorded["variable"], MESSAGE
+    assert ManualAdoption(bare_context(), kind="run").variable == recorded["variable"], MESSAGE
 
 
 @pytest.mark.parametrize("recorded", RECORDED)

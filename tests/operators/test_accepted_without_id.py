@@ -28,12 +28,18 @@ class AcceptingMosaic(OtherMosaic):
         super().__init__()
         self.response: tuple[int, Any] = (202, None)
         self.done: list[str] = []
+        #: Runs that are listed after a start.
+        self.listed: tuple[str, ...] = ()
 
     def answer(self, method: str, target: str) -> tuple[int, Any]:
         path = urlsplit(target).path
         if method == "POST":
             self.done.append(path)
             return self.response
+        if path.startswith("/agent_run/"):
+            return 200, {"status": "completed", "outputs": [{"id": "o", "video_url": "https://cdn.example/a.mp4"}]}
+        if path.endswith("/runs") and self.done:
+            return 200, {"runs": [{"run_id": run_id, "status": "running"} for run_id in self.listed]}
         lists = {"/social/posts": "posts", "/avatar-profiles": "avatar_profiles"}
         return 200, {lists.get(path, "runs"): []}
 
@@ -92,3 +98,15 @@ def test_id_beside_a_byte_that_is_not_utf_8_is_read(accepting: AcceptingMosaic) 
     accepting.response = 200, '{"run_id": "new-1", "message": "démarré"}'.encode("latin-1")
     task = TaskRunner(lambda: MosaicRunAgentOperator(task_id="t", agent_id="a", wait_for_completion=False))
     assert task.execute() == "new-1"
+
+
+def test_run_of_another_client_is_not_adopted_for_a_named_id(accepting: AcceptingMosaic, clock: Clock) -> None:
+    accepting.response, accepting.listed = (200, {"id": "new-1"}), ("of-another-client",)
+    with pytest.raises(AirflowFailException, match=r"Variable.*new-1"):
+        TaskRunner(run, store=StateStore()).execute()
+
+
+def test_named_id_is_adopted_once_it_is_listed(accepting: AcceptingMosaic, clock: Clock) -> None:
+    accepting.response, accepting.listed = (200, {"id": "new-1"}), ("of-another-client", "new-1")
+    assert TaskRunner(run, store=StateStore()).run_to_end() == "new-1"
+    assert accepting.done == ["/agent/an-agent/run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.clients import asset_upload as assets
 from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
 
@@ -208,6 +210,13 @@ def test_broken_transfer_is_restarted_with_a_new_form(
     assert upload_count(mosaic) == 3
     assert effects(mosaic)["uploads_finalized"] == 1
     assert [upload["id"] for upload in mosaic.uploads() if upload["finalized"]] == [asset_id]
+
+
+def test_file_that_changes_during_the_transfer_is_not_sent_again(mosaic: Emulator, hook: MosaicHook) -> None:
+    source = Source(name="a.mp4", size=9, stamp="1", open=lambda: io.BytesIO(b"x" * 10), shown="a.mp4")
+    with pytest.raises(MosaicValidationError, match="changed while it was being sent"):
+        assets.store(hook.client, source, AssetType.VIDEO, "video/mp4")
+    assert upload_count(mosaic) == 1
 
 
 def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Path) -> None:

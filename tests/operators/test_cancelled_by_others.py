@@ -156,13 +156,17 @@ def test_run_cancelled_at_the_trigger_timeout_is_resumed_by_the_retry(mosaic: Em
 
 
 def test_own_cancel_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.configure(hold_runs=True, cancel_lag=0.3)
+    mosaic.configure(hold_runs=True, cancel_lag=600)
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
     task = run_task(task.store, dag_run=task.dag_run)
     task.try_number = 1
-    with pytest.raises(MosaicRunCancelledError):
+    reads = sent(mosaic, GET_RUN)
+    shown_late = InBackground(
+        lambda: until(lambda: sent(mosaic, GET_RUN) > reads) and mosaic.finish_run(started(mosaic), "cancelled")
+    )
+    with shown_late, pytest.raises(MosaicRunCancelledError):
         task.execute()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == started(mosaic)

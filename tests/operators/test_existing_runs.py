@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
 
@@ -46,6 +47,18 @@ def resuming(run_id: str, store: StateStore | None = None, **options: Any) -> Ta
 
 def cancelling(run_id: str) -> TaskRunner:
     return TaskRunner(lambda: MosaicCancelRunOperator(task_id="cancel", run_id=run_id))
+
+
+# Cancel
+
+
+@pytest.mark.parametrize(("fault", "options"), [("server_error", {"status": 500, "effect": True}), ("answer_lost", {})])
+def test_cancel_whose_responses_are_lost_is_read(
+    mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "sleep", clock.sleep)
+    mosaic.inject(fault, method="POST", path=CANCEL, times=None, **options)
+    assert cancelling(run_id).execute() == run_id
 
 
 # Resume

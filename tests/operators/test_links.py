@@ -11,7 +11,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time import xcom as xcom_module
 from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
 
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
+from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink, MosaicPostLink, agent_url
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
 from airflow_provider_mosaic.tasks.run_waits import push_run
@@ -77,6 +77,19 @@ def test_url_is_in_the_database_at_once(database: Database) -> None:
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     # Airflow stores the link again when the task defers or ends.
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == address  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("link", "name"), [(MosaicAgentLink(), "Mosaic"), (MosaicPostLink(), "Post")])
+@pytest.mark.parametrize(("base_url", "path"), [("", ""), ("https://example.org/airflow/", "/airflow")])
+def test_without_an_address_in_mosaic_the_button_opens_the_page_in_airflow(
+    database: Database, monkeypatch: pytest.MonkeyPatch, link: MosaicPageLink, name: str, base_url: str, path: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    hook: Any = SimpleNamespace(mosaic_conn_id="mosaic_default", access=SimpleNamespace(base_url="http://127.0.0.1:1"))
+    push_run(context(), hook, "a-run", "an-agent")
+    operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
+    assert link.name == name
+    assert link.get_link(operator, ti_key=KEY) == f"{path}/mosaic/tasks/dag/manual__1/run/3"  # type: ignore[arg-type]
 
 
 def test_no_link_without_a_run(database: Database) -> None:

@@ -34,9 +34,6 @@ class Recorder:
         assert stat == "mosaic.runs.duration"
         self.durations.append(dt)
 
-    def timer(self) -> None:
-        pass
-
     def without_polls(self) -> dict[str, int]:
         return {name: count for name, count in self.counted.items() if not name.startswith("polls.")}
 
@@ -113,4 +110,3 @@ def test_airflows_metrics_of_this_process_are_found() -> None:
     found = stats()
     assert callable(found.incr)
     assert callable(found.timing)
-    found.timer()

@@ -217,6 +217,38 @@ def test_playlist_is_rejected(host: Host, tmp_path: Path, path: str, media_type:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("application/json", b'{"error": "expired"}'),
+        ("application/problem+json; charset=utf-8", b'{"title": "expired"}'),
+        ("application/xml", b"<Error><Code>Expired</Code></Error>"),
+    ],
+)
+def test_error_with_status_200_is_not_saved_as_an_output(
+    host: Host, tmp_path: Path, media_type: str, content: bytes
+) -> None:
+    host.outputs = [{"id": "out-1", "video_url": host.link("/f/1", media_type, content)}]
+    with pytest.raises(MosaicResponseError, match="as for an error, and no file"):
+        download(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_file_is_saved_if_its_link_names_it(host: Host, tmp_path: Path) -> None:
+    host.outputs = [{"id": "a", "file_url": host.link("/f/captions.json", "application/json", b"{}")}]
+    assert download(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("link", "problem"),
+    [("/a.mp4", "no scheme and host"), ("gs://b/a.mp4", "starts with gs:"), ("data:x", "starts with data:")],
+)
+def test_link_that_is_no_http_url(host: Host, tmp_path: Path, link: str, problem: str) -> None:
+    host.outputs = [{"id": "a", "video_url": link}]
+    with pytest.raises(MosaicResponseError, match=problem):
+        download(tmp_path)
+
+
 @pytest.mark.parametrize("extra", ["thumbnail_url", "premiere_prproj_url"])
 @pytest.mark.parametrize(
     ("status", "content", "media_type"),
@@ -282,3 +314,15 @@ def test_output_that_is_no_video_can_be_posted(host: Host, field: str) -> None:
     )
     assert post.execute() == "a-post"
     assert [body["media_urls"] for body in host.posted] == [[link]]
+
+
+@pytest.mark.parametrize("ids", [(None, None), ("same", "same")])
+def test_outputs_without_an_id_of_their_own_are_all_posted(host: Host, ids: tuple[str | None, str | None]) -> None:
+    links = [host.link(f"/f/{number}", "image/png") for number in range(2)]
+    host.outputs = [{"id": id, "image_url": link} for id, link in zip(ids, links, strict=True)]
+    post = TaskRunner(
+        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", social_connection_ids=["x"], run_id=RUN),
+        store=StateStore(),
+    )
+    assert post.execute() == "a-post"
+    assert [body["media_urls"] for body in host.posted] == [links]

@@ -46,6 +46,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "status": [5, ["ended"], "running"],
             "mosaic_conn_id": [None, 5, ""],
             "poll_interval": [0, -1, "30", math.nan, True, timedelta(0)],
+            "webhook": [None, 1, "true"],
             "asset_name": [5, "", " "],
         },
     ),

@@ -24,6 +24,8 @@ class Whoami(Model):
     last_used_at: Time = None
     scopes: tuple[str, ...] | None = None
 
+    lenient_fields = frozenset({"scopes"})
+
     @property
     def name(self) -> str:
         """Name of the owner, for messages."""

@@ -79,7 +79,8 @@ def start_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
 
     def read(data: Any) -> UploadForm:
         body = object_in(data)
-        fields = body.get("upload_fields")
+        # 2025: "fields".
+        fields = body.get("upload_fields", body.get("fields"))
         if not isinstance(fields, dict):
             raise InvalidResponse("the field 'upload_fields' is missing")
         limit = body.get("max_file_size_bytes")

@@ -9,10 +9,10 @@ import enum
 
 from pydantic import AliasChoices, Field
 
+from airflow_provider_mosaic.api.arguments import validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_list, read_object, status_words
 from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
-from airflow_provider_mosaic.api.validators import validate_given
 
 
 class AvatarStatus(str, enum.Enum):
@@ -38,7 +38,7 @@ class AvatarProfile(Model):
 
     documented_statuses = _STATUS_WORDS
 
-    id: Id
+    id: Id = Field(validation_alias=AliasChoices("id", "avatar_profile_id"))
     # The documentation uses both names.
     status: Status = Field(default="unknown", validation_alias=AliasChoices("status", "processing_status"))
     reported_status: Status | None = None
@@ -73,7 +73,7 @@ def create_avatar_profile(
         :func:`list_avatar_profiles`.
     """
     validate_profile_name("name", name)
-    sources = validate_given(
+    sources = validated_values(
         AVATAR_PROFILE,
         video_url=video_url,
         image_url=image_url,
@@ -102,7 +102,7 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
         method="GET",
         path="/avatar-profiles/{avatar_profile_id}",
         ids={"avatar_profile_id": avatar_profile_id},
-        read=read_object(AvatarProfile),
+        read=read_object(AvatarProfile, within="avatar_profile", id=avatar_profile_id),
     )
 
 

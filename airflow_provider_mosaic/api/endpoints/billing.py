@@ -42,6 +42,8 @@ class Credits(Model):
     plan_id: Words = None
     auto_topup: AutoTopup = Field(default_factory=AutoTopup)
 
+    lenient_fields = frozenset({"auto_topup"})
+
     @field_validator("plan", mode="before")
     @classmethod
     def _name_of_plan(cls, value: Any) -> Any:

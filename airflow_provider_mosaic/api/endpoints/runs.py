@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
+from airflow_provider_mosaic.api.arguments import validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
     Count,
@@ -29,7 +30,6 @@ from airflow_provider_mosaic.api.models import (
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import validate_one_way
-from airflow_provider_mosaic.api.validators import validate_given
 
 #: Seconds. The server may check the inputs before it responds.
 _START_TIMEOUT = 120.0
@@ -54,9 +54,10 @@ class RunStatus(str, enum.Enum):
 RUN_STATUS_WORDS = status_words(
     running="",
     completed="complete success successful succeeded finished done",
-    partial_complete="partially_complete partial_completed partially_completed partial_success partial",
+    partial_complete="partially_complete partial_completed partially_completed partial_success partial "
+    "completed_with_errors completed_with_failures",
     failed="fail failure error errored timed_out timedout timeout time_out crashed",
-    cancelled="canceled aborted",
+    cancelled="canceled aborted stopped terminated",
 )
 
 
@@ -87,7 +88,7 @@ class NodeErrors(Model):
 class RunInput(Model):
     """An input of a run. Its links are signed and expire."""
 
-    video_url: Words = None
+    video_url: Words = Field(default=None, validation_alias=AliasChoices("video_url", "file_url"))
     image_url: Words = None
     audio_url: Words = None
     thumbnail_url: Words = None
@@ -105,7 +106,7 @@ class Output(Model):
     """
 
     output_id: Label = Field(default="", validation_alias=AliasChoices("id", "output_id"))
-    video_url: Words = None
+    video_url: Words = Field(default=None, validation_alias=AliasChoices("video_url", "file_url", "media_url", "url"))
     image_url: Words = None
     audio_url: Words = None
     thumbnail_url: Words = None
@@ -252,7 +253,7 @@ def start_run(
     :raises MosaicNeedsCreditsError: There are not enough credits. No run was started.
     :raises MosaicAmbiguousOutcomeError: A run may have been started and paid. Look for it with :func:`list_runs`.
     """
-    body = validate_given(
+    body = validated_values(
         RUN_AGENT,
         video_urls=video_urls,
         video_ids=video_ids,

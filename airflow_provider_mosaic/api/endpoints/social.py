@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_mapping,
     validate_text,
     validate_url,
+    validated_values,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
@@ -44,7 +45,6 @@ from airflow_provider_mosaic.api.options import (
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.validators import validate_given
 
 
 class PostStatus(str, enum.Enum):
@@ -216,7 +216,7 @@ def create_post(
         body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
     if platforms is not None:
         body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
-    body |= validate_given(POST, media_urls=media_urls, workspace_id=workspace_id)
+    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
     validate_post_has_content(text, has_media=media_urls is not None)
     if schedule_date is not None:
         moment = validate_datetime("schedule_date", schedule_date)

@@ -46,6 +46,8 @@ class YouTubeTrigger(Model):
     callback_url: Words = None
     filter_options: dict[str, Any] = {}
 
+    lenient_fields = frozenset({"youtube_channel_details"})
+
     @field_validator("youtube_channels", mode="before")
     @classmethod
     def _urls_to_ids(cls, value: Any) -> Any:

@@ -12,7 +12,11 @@ import { element } from "./elements.js";
  * @param {() => Promise<void>} refresh
  */
 export function askAndSend(action, csrf, announce, refresh) {
-  const send = element("button", { type: "submit", class: `button ${action.name === "cancel" ? "danger" : "primary"}` }, action.label);
+  const send = element(
+    "button",
+    { type: "submit", class: `button ${action.name === "cancel" ? "danger" : "primary"}` },
+    action.label,
+  );
   const leave = element("button", { type: "button", class: "button", autofocus: true }, "Go back");
   const result = element("p", { class: "result", role: "alert" });
   const form = element(
@@ -23,7 +27,9 @@ export function askAndSend(action, csrf, announce, refresh) {
     result,
     element("div", { class: "buttons" }, leave, send),
   );
-  const dialog = /** @type {HTMLDialogElement} */ (element("dialog", { "aria-labelledby": "question", "aria-describedby": "cost" }, form));
+  const dialog = /** @type {HTMLDialogElement} */ (
+    element("dialog", { "aria-labelledby": "question", "aria-describedby": "cost" }, form)
+  );
   leave.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   form.addEventListener("submit", async (event) => {
@@ -52,7 +58,8 @@ export function askAndSend(action, csrf, announce, refresh) {
  * @param {RequestError} error
  */
 function failure(action, error) {
-  if (error.status === 0) return `Airflow did not respond. It is not known whether "${action.label}" had an effect: read the state on the page first.`;
+  if (error.status === 0)
+    return `Airflow did not respond. It is not known whether "${action.label}" had an effect: read the state on the page first.`;
   if (error.status === 401) return "Your login has expired. Nothing was sent to Mosaic. Log in to Airflow again.";
   return error.message;
 }

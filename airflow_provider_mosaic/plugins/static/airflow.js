@@ -31,7 +31,7 @@ export function followTheme() {
 function backgroundAround() {
   for (let node = window.frameElement; node; node = node.parentElement) {
     const color = getComputedStyle(node).backgroundColor;
-    if (!/^transparent$|[,/] ?0\)$/.test(color)) return color;
+    if (!/^transparent$|^rgba\(.*, 0\)$|\/ 0\)$/.test(color)) return color;
   }
   return "";
 }
@@ -52,9 +52,32 @@ function themeOf(airflow) {
  * @returns {"dark" | "light" | null}
  */
 function storedTheme() {
+  const theme = stored("theme");
+  return theme === "dark" || theme === "light" ? theme : null;
+}
+
+/**
+ * Return the time zone that the user chose in Airflow's UI.
+ *
+ * @returns {string | undefined} Undefined for the zone of the browser.
+ */
+export function timeZone() {
   try {
-    const theme = localStorage.getItem("theme");
-    return theme === "dark" || theme === "light" ? theme : null;
+    const zone = JSON.parse(stored("timezone") ?? "null");
+    return new Intl.DateTimeFormat(undefined, { timeZone: zone ?? undefined }).resolvedOptions().timeZone;
+  } catch {
+    return undefined; // a name that this browser does not know
+  }
+}
+
+/**
+ * Return what Airflow's UI, which has the same origin, keeps in the browser.
+ *
+ * @param {string} key
+ */
+function stored(key) {
+  try {
+    return localStorage.getItem(key);
   } catch {
     return null; // storage is blocked
   }

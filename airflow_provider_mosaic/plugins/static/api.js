@@ -26,6 +26,16 @@ export class RequestError extends Error {
 }
 
 /**
+ * Turn an error of this page's own code into one that can be shown.
+ *
+ * @param {unknown} error
+ */
+export function unexpected(error) {
+  console.error(error);
+  return new RequestError(400, "This page has an error, which the browser's console shows.");
+}
+
+/**
  * Return the JSON of a GET.
  *
  * @param {string} path Relative to ROOT.

@@ -43,7 +43,8 @@ export function setAttributes(node, attributes) {
  */
 export function setChildren(parent, ...children) {
   const next = present(children).map((child) => (child instanceof Node ? child : document.createTextNode(child)));
-  const same = next.length === parent.childNodes.length && next.every((child, i) => child.isEqualNode(parent.childNodes[i]));
+  const same =
+    next.length === parent.childNodes.length && next.every((child, i) => child.isEqualNode(parent.childNodes[i]));
   if (!same) parent.replaceChildren(...next);
 }
 

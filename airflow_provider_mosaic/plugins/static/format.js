@@ -1,8 +1,18 @@
-/** Times, durations and numbers as text, in the zone and language of the browser. */
+/** Times, durations and numbers as text. Times are in the zone of Airflow's UI, and have 24 hours as there. */
 
-const DATE_TIME = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const WITH_ZONE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+import { timeZone } from "./airflow.js";
+
+const ZONE = { timeZone: timeZone() };
+const CLOCK = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const TIME = new Intl.DateTimeFormat(undefined, { ...ZONE, ...CLOCK });
+const DATE_TIME = new Intl.DateTimeFormat(undefined, { ...ZONE, ...CLOCK, day: "numeric", month: "short" });
+const WITH_ZONE = new Intl.DateTimeFormat(undefined, {
+  ...ZONE,
+  dateStyle: "full",
+  timeStyle: "long",
+  hourCycle: "h23",
+});
+const DAY = new Intl.DateTimeFormat(undefined, ZONE);
 const NUMBER = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 
 /**
@@ -17,13 +27,9 @@ export function timeElement(text) {
   const node = document.createElement("time");
   node.dateTime = date.toISOString();
   node.title = WITH_ZONE.format(date);
-  node.textContent = (isToday(date) ? TIME : DATE_TIME).format(date);
+  const isToday = DAY.format(date) === DAY.format(new Date());
+  node.textContent = (isToday ? TIME : DATE_TIME).format(date);
   return node;
-}
-
-/** @param {Date} date */
-function isToday(date) {
-  return date.toDateString() === new Date().toDateString();
 }
 
 /**
@@ -34,7 +40,11 @@ function isToday(date) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
   const total = Math.max(0, Math.floor(seconds));
-  const [days, hours, minutes] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60];
+  const [days, hours, minutes] = [
+    Math.floor(total / 86400),
+    Math.floor(total / 3600) % 24,
+    Math.floor(total / 60) % 60,
+  ];
   if (days) return `${days} d ${hours} h`;
   if (hours) return `${hours} h ${pad(minutes)} min`;
   if (minutes) return `${minutes} min ${pad(total % 60)} s`;

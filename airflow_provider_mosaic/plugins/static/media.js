@@ -4,19 +4,7 @@ import { ROOT } from "./api.js";
 import { element, icon, setChildren, setKeyedChildren } from "./elements.js";
 import { bytes, duration } from "./format.js";
 
-/**
- * A `Media` of plugins/pages.py.
- *
- * @typedef {object} Media
- * @property {string} id
- * @property {string} name
- * @property {"video" | "image" | "audio" | "file"} kind
- * @property {string | null} url
- * @property {string | null} thumbnail_url
- * @property {string | null} premiere_url
- * @property {number | null} size Bytes.
- * @property {number | null} duration Seconds.
- */
+/** @typedef {import("./types.js").Media} Media */
 
 /** How often in a row a link is renewed that does not deliver. */
 const RENEWALS = 2;
@@ -60,7 +48,12 @@ function showCaption(figure, media) {
   const facts = [duration(media.duration), bytes(media.size)].filter(Boolean).join(" · ");
   setChildren(
     caption,
-    element("p", { class: "title" }, element("span", { class: "name" }, media.name), facts && element("span", { class: "muted" }, facts)),
+    element(
+      "p",
+      { class: "title" },
+      element("span", { class: "name" }, media.name),
+      facts && element("span", { class: "muted" }, facts),
+    ),
     element(
       "p",
       { class: "media-links" },
@@ -192,6 +185,9 @@ function createPlayer(media, address, fail) {
   player.src = address.href;
   player.addEventListener("timeupdate", () => {
     if (player.currentTime > position) renewals = 0;
+    position = player.currentTime || position; // 0 while a new link is loaded
+  });
+  player.addEventListener("seeking", () => {
     position = player.currentTime || position;
   });
   player.addEventListener("loadedmetadata", () => {

@@ -28,7 +28,7 @@ export function pageMessage(title, ...paragraphs) {
     "div",
     { class: "message" },
     element("h1", {}, title),
-    ...paragraphs.map((each) => (each instanceof HTMLElement ? each : element("p", {}, each))),
+    ...paragraphs.map((each) => (each instanceof Node ? each : element("p", {}, each))),
   );
 }
 
@@ -39,11 +39,18 @@ export function pageMessage(title, ...paragraphs) {
  */
 export function requestMessage(error) {
   if (error.status === 401) {
-    const link = element("a", { class: "button", href: airflowAddress(), target: "_top", "data-leaves-frame": true }, "Log in again");
+    const link = element(
+      "a",
+      { class: "button", href: airflowAddress(), target: "_top", "data-leaves-frame": true },
+      "Log in again",
+    );
     return pageMessage("Your login has expired", "Log in to Airflow again to see this page.", link);
   }
   if (error.status === 403) {
-    return pageMessage("You may not see this", "Your role in Airflow may not read the XComs of this DAG. Ask an administrator for access.");
+    return pageMessage(
+      "You may not see this",
+      "Your role in Airflow may not read the XComs of this DAG. Ask an administrator for access.",
+    );
   }
   if (error.status === 404) return pageMessage("Airflow does not have this task instance", error.message);
   return pageMessage("This page cannot be loaded", error.message);

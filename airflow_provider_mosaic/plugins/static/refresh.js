@@ -1,56 +1,67 @@
 /** Call a function again and again, while the tab is visible. */
 
-/** Seconds between calls that fail: doubled from the first to the second value. */
+import { RequestError, unexpected } from "./api.js";
+
+/** Seconds until a failed call is repeated: the first pause is doubled up to the longest. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [5, 120];
 
 /**
- * Call `load` now and after each pause that it returns. There is never more than one call under way.
+ * Call `load` now, and again after each pause that it returns. Calls never overlap.
  *
  * @param {() => Promise<number | null>} load Returns the seconds until the next call, or null to stop.
- * @param {(error: any, pause: number | null) => void} onError Called with the seconds until the next call, or null if the
- *   error is permanent and the calls stop.
+ * @param {(error: RequestError, pause: number | null) => void} onError Called with the seconds until the next call, or
+ *   null if the error is permanent, and the calls stop.
  * @returns {() => Promise<void>} A function that calls `load` at once, also after a stop.
  */
 export function refreshing(load, onError) {
   let errors = 0;
   let timer = 0;
-  /** @type {number | null} When the next call is due, in milliseconds. */
+  /** @type {number | null} When the next call is due, in milliseconds; null if none is. */
   let due = null;
   /** @type {Promise<void> | null} */
   let underway = null;
 
-  const run = async () => {
+  /** @param {number | null} pause Seconds. */
+  function schedule(pause) {
+    due = pause === null ? null : Date.now() + pause * 1000;
+    wait();
+  }
+
+  function wait() {
+    clearTimeout(timer);
+    if (due !== null && !document.hidden) timer = setTimeout(now, Math.max(0, due - Date.now()));
+  }
+
+  function now() {
+    underway ??= call().finally(() => (underway = null));
+    return underway;
+  }
+
+  async function call() {
+    schedule(null);
     try {
       const pause = await load();
       errors = 0;
       schedule(pause);
     } catch (error) {
-      const permanent = error instanceof Error && "isTemporary" in error && !error.isTemporary;
-      const pause = permanent ? null : Math.max(FIRST_PAUSE * 2 ** Math.min(errors, 10), error?.retryAfter ?? 0);
-      errors += 1;
-      const bounded = pause === null ? null : Math.min(pause, Math.max(LONGEST_PAUSE, error?.retryAfter ?? 0));
-      schedule(bounded);
-      onError(error, bounded);
+      const known = error instanceof RequestError ? error : unexpected(error);
+      const pause = known.isTemporary ? pauseAfter(errors++, known.retryAfter) : null;
+      schedule(pause);
+      onError(known, pause);
     }
-  };
-  const now = () => {
-    clearTimeout(timer);
-    due = null;
-    underway ??= run().finally(() => {
-      underway = null;
-    });
-    return underway;
-  };
-  /** @param {number | null} seconds */
-  const schedule = (seconds) => {
-    clearTimeout(timer);
-    due = seconds === null ? null : Date.now() + seconds * 1000;
-    if (due !== null && !document.hidden) timer = setTimeout(now, seconds * 1000);
-  };
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(timer);
-    if (!document.hidden && due !== null) timer = setTimeout(now, Math.max(0, due - Date.now()));
-  });
+  }
+
+  document.addEventListener("visibilitychange", wait);
   now();
   return now;
+}
+
+/**
+ * Return the seconds until a failed call is repeated.
+ *
+ * @param {number} errors Errors in a row before this one.
+ * @param {number | null} retryAfter What the server asks for.
+ */
+function pauseAfter(errors, retryAfter) {
+  return Math.max(Math.min(FIRST_PAUSE * 2 ** errors, LONGEST_PAUSE), retryAfter ?? 0);
 }

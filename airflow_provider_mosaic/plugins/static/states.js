@@ -58,5 +58,10 @@ export function labelOf(state) {
 export function stateElement(state, outcome) {
   const tone = toneOf(state, outcome);
   const name = state === "cancelled" ? "cancelled" : ICONS[tone];
-  return element("span", { class: "state", "data-tone": tone }, icon(name), element("span", { class: "word" }, labelOf(state)));
+  return element(
+    "span",
+    { class: "state", "data-tone": tone },
+    icon(name),
+    element("span", { class: "word" }, labelOf(state)),
+  );
 }
