@@ -23,6 +23,8 @@ PACKAGES = ("airflow_provider_mosaic", "mosaic_emulator")
 AIRFLOWS = ("3.1", "3.2", "3.3")
 NEWEST = AIRFLOWS[-1]
 SUPPORTED_PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+#: By Airflow, if it does not support all of them; ``next`` is constraints/next.in.
+OLDEST_PYTHON = {"next": "3.11"}
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
@@ -52,7 +54,12 @@ _other_pythons = [each for each in PYTHONS[1:] if each != PYTHON] or [PYTHON]
 COMPATIBILITY_PAIRS = [
     (airflow, _other_pythons[min(index, len(_other_pythons) - 1)]) for index, airflow in enumerate(AIRFLOWS[:-1])
 ]
-ALL_PAIRS = [(airflow, python) for airflow in AIRFLOWS for python in PYTHONS]
+ALL_PAIRS = [
+    (airflow, python)
+    for airflow in AIRFLOWS
+    for python in PYTHONS
+    if python not in SUPPORTED_PYTHONS[: SUPPORTED_PYTHONS.index(OLDEST_PYTHON.get(airflow, SUPPORTED_PYTHONS[0]))]
+]
 
 UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
@@ -302,13 +309,13 @@ def constraints(session: nox.Session) -> None:
     groups = ("--group", "browser", "--group", "distributed", "--group", "peers", "--group", "types")
     for airflow in AIRFLOWS:
         source = f"constraints/airflow-{airflow}.in"
-        resolve(f"airflow-{airflow}", SUPPORTED_PYTHONS[0], "--universal", *distributions, *groups, source)
+        oldest = OLDEST_PYTHON.get(airflow, SUPPORTED_PYTHONS[0])
+        resolve(f"airflow-{airflow}", oldest, "--universal", *distributions, *groups, source)
     projects = [nox.project.load_toml(path)["project"] for path in distributions]
     floors = {each.replace(">=", "==") for project in projects for each in project["dependencies"]}
     with tempfile.NamedTemporaryFile("w", suffix=".in") as pins:
         pins.write("\n".join(sorted(floors)))
         pins.flush()
         resolve("floors", SUPPORTED_PYTHONS[0], *distributions, "--group", "test", pins.name, "constraints/floors.in")
-    # Airflow 3.4 needs Python 3.11.
-    resolve("next", "3.11", "--universal", *distributions, "--group", "test", "constraints/next.in")
+    resolve("next", OLDEST_PYTHON["next"], "--universal", *distributions, "--group", "test", "constraints/next.in")
     resolve("docs", SUPPORTED_PYTHONS[0], "--universal", "--group", "pyproject.toml:docs")

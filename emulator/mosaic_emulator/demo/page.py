@@ -70,7 +70,8 @@ def write_page(
 
 def _video(page: Path, video: Path, caption: str) -> str:
     link = escape(os.path.relpath(video, page.parent), quote=True)
-    return f"<figure><video controls muted loop src='{link}'></video><figcaption>{caption}</figcaption></figure>"
+    player = f"<video controls autoplay muted loop src='{link}'></video>"
+    return f"<figure>{player}<figcaption>{caption}</figcaption></figure>"
 
 
 def _item(event: Event) -> str:
