@@ -69,12 +69,11 @@ class PostWait(CompletionWaiter[Post]):
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         means = "It may be published later: it was not withdrawn, and is not created again."
-        if is_final:
-            return fail_exception(
-                MosaicTimeoutError(f"Post {item_id!r} is not published within its timeout.", means=means)
-            )
-        limit = context["ti"].task.execution_timeout
-        return MosaicTimeoutError(f"Post {item_id!r} is not published within execution_timeout={limit}.", means=means)
+        limit = "its timeout" if is_final else f"execution_timeout={context['ti'].task.execution_timeout}"
+        error = MosaicTimeoutError(
+            f"Post {item_id!r} is not published within {limit}.", items=self._poll_failure, means=means
+        )
+        return fail_exception(error) if is_final else error
 
 
 def is_published_nowhere(post: Post) -> bool:

@@ -280,10 +280,15 @@ class RunWait(CompletionWaiter[Run]):
             limit = timedelta(seconds=self._options.timeout or 0)
             # The first attempt set this deadline: a retry would fail at once.
             return fail_exception(
-                MosaicTimeoutError(f"Run {item_id!r} has not ended within timeout={limit}.", means=means)
+                MosaicTimeoutError(
+                    f"Run {item_id!r} has not ended within timeout={limit}.", items=self._poll_failure, means=means
+                )
             )
-        limit = context["ti"].task.execution_timeout
-        return MosaicTimeoutError(f"Run {item_id!r} has not ended within execution_timeout={limit}.", means=means)
+        return MosaicTimeoutError(
+            f"Run {item_id!r} has not ended within execution_timeout={context['ti'].task.execution_timeout}.",
+            items=self._poll_failure,
+            means=means,
+        )
 
     def _killed_error(self, context: Mapping[str, Any], run_id: str) -> MosaicRunCancelledError:
         means = self._kill_result or self._cancel_best_effort(run_id)

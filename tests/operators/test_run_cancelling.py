@@ -58,6 +58,19 @@ def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, def
 
 
 @WAITS
+@pytest.mark.parametrize("limit", ["timeout", "execution_timeout"])
+def test_timeout_reports_that_the_run_could_not_be_read(
+    mosaic: Emulator, clock: Clock, deferrable: bool, limit: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("truncated_json", method="GET", path="/agent_run/{run_id}", times=10_000)
+    task = task_runner(deferrable=deferrable, **{limit: timedelta(seconds=0.3)})
+    with pytest.raises((AirflowFailException, MosaicTimeoutError), match="The last poll failed: Could not read run"):
+        task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@WAITS
 def test_execution_timeout_cancels_the_run_and_allows_a_retry(mosaic: Emulator, clock: Clock, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
     task = task_runner(execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
