@@ -84,7 +84,7 @@ def test_nothing_is_written_if_it_cannot_be_right(
         (("nightly", "mapped", dag_run_id, mosaic_run_id), "pass --map-index, from 0 to 1"),
         (("nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "2"), "pass --map-index, from 0 to 1"),
         (("nightly", "edit", dag_run_id, mosaic_run_id, "--item", "post"), f"Could not read post '{mosaic_run_id}'"),
-        (("nightly", "edit", dag_run_id, mosaic_run_id, "--conn-id", "nobody"), "mosaic_conn_id='nobody'"),
+        (("nightly", "edit", dag_run_id, mosaic_run_id, "--conn-id", "missing_conn"), "mosaic_conn_id='missing_conn'"),
     ]
     for arguments, text in cases:
         done = run("runs", "adopt", *arguments)

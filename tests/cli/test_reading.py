@@ -100,7 +100,7 @@ def test_a_run_is_shown_with_its_errors_and_outputs_and_without_links(
         (["agents", "export", "a b"], "agent_id='a b'"),
         (["runs", "list", "--agent", "a b"], "agent_id='a b'"),
         (["agents", "diff", "nothing.yaml"], "there is no such file"),
-        (["whoami", "--conn-id", "nobody"], "mosaic_conn_id='nobody'"),
+        (["whoami", "--conn-id", "missing_conn"], "mosaic_conn_id='missing_conn'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
