@@ -99,13 +99,27 @@ class ApiServer:
         """Send a POST request without a body."""
         return self.request("POST", path, user=user, headers=headers or {})
 
-    def request(self, method: str, path: str, *, user: str | None, headers: Mapping[str, str]) -> Answer:
+    def add_connection(self, conn_id: str, host: str, password: str) -> None:
+        """Save a connection in Airflow's database, as its UI does."""
+        body = {"connection_id": conn_id, "conn_type": "mosaic", "host": host, "password": password}
+        response = self.request(
+            "POST",
+            "/api/v2/connections",
+            user="admin",
+            headers={"Content-Type": "application/json"},
+            body=json.dumps(body).encode(),
+        )
+        assert response.status == 201, response.body
+
+    def request(
+        self, method: str, path: str, *, user: str | None, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer:
         """Send a request as a browser does, with the user's cookie."""
         cookie = {} if user is None else {"Cookie": f"_token={self._token(user)}"}
         host = self.url.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=60)
         try:
-            connection.request(method, path, headers={**cookie, **headers})
+            connection.request(method, path, body=body, headers={**cookie, **headers})
             response = connection.getresponse()
             return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
         finally:

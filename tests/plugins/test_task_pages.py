@@ -150,6 +150,13 @@ def test_a_missing_connection(server: ApiServer, name: str) -> None:
     assert "missing" in page.problem.message
 
 
+def test_a_connection_in_the_database(server: ApiServer, mosaic: Emulator, client: SyncClient, name: str) -> None:
+    server.add_connection("saved_in_the_ui", mosaic.url, mosaic.api_key)
+    page = page_of(server, name, mosaic_item=item("run", start(client), conn_id="saved_in_the_ui"))
+    assert page.problem is None
+    assert page.run is not None
+
+
 def test_a_key_without_the_scope(server: ApiServer, mosaic: Emulator, client: SyncClient, name: str) -> None:
     run_id = start(client)
     mosaic.inject("forbidden", path="/agent_run/{run_id}")

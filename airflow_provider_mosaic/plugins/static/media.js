@@ -8,6 +8,8 @@ import { bytes, duration } from "./format.js";
 
 /** How often in a row a link is renewed that does not deliver. */
 const RENEWALS = 2;
+/** Milliseconds before a link is renewed, times the attempt. The server does not ask Mosaic again within a second. */
+const RENEWAL_PAUSE = 1500;
 
 const VERBS = { video: "Play", audio: "Play", image: "Enlarge", file: "" };
 
@@ -204,6 +206,8 @@ function createPlayer(media, address, fail) {
     }
     renewed.searchParams.set("attempt", String(renewals)); // another URL, so that the browser asks again
     const wasPlaying = !player.paused;
+    await new Promise((resolve) => setTimeout(resolve, RENEWAL_PAUSE * renewals));
+    if (!player.isConnected) return; // closed meanwhile
     player.src = renewed.href;
     if (wasPlaying) player.play().catch(() => {});
   });
