@@ -48,7 +48,7 @@ soak: environment          ## run PIPELINES=300 pipelines with faults and a kill
 	@$(BIN)/python -m dev.soak
 
 distributed: $(NOX)        ## run PIPELINES=200 pipelines on PostgreSQL, Redis and Celery; lose a triggerer and a worker
-	@$(PYTHON) -m dev.distributed_engine
+	@$(PYTHON) -m dev.server_programs
 	@$(NOX) -s "extended(distributed)"
 	@.local/nox/extended-distributed/bin/python -m pytest -q tests/test_distributed_page.py
 	@.local/nox/extended-distributed/bin/python -m dev.distributed

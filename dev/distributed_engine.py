@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,8 @@ from pathlib import Path
 from mosaic_emulator.local_airflow.instance import AirflowFailedError, AirflowInstance
 from mosaic_emulator.local_airflow.processes import Service, members, poll, tail
 
-from dev.postgres import Postgres, PostgresMissingError
-from dev.postgres import programs as postgres_programs
-from dev.redis import Redis, RedisMissingError
-from dev.redis import program as redis_program
+from dev.postgres import Postgres
+from dev.redis import Redis
 
 WORKERS = ("worker-1", "worker-2")
 #: The first is the triggerer of AirflowInstance.
@@ -36,25 +33,6 @@ SETTINGS = {
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 30,
     "DATABASE__SQL_ALCHEMY_POOL_SIZE": 5,
 }
-
-
-def missing_programs() -> list[str]:
-    """Return which programs are not installed, and how to install them."""
-    missing = []
-    for find in (postgres_programs, redis_program):
-        try:
-            find()
-        except (PostgresMissingError, RedisMissingError) as error:
-            missing.append(str(error))
-    return missing
-
-
-def main() -> int:
-    """Check that the required programs are installed. Needs the standard library only."""
-    missing = missing_programs()
-    if missing:
-        print("\n".join(["Nothing was started or installed. These programs are missing:", *missing]), file=sys.stderr)
-    return 2 if missing else 0
 
 
 def _is_ready(worker: Service) -> bool | None:
@@ -141,7 +119,3 @@ class DistributedAirflow:
     def kill(self, name: str) -> None:
         """Kill a service with all its processes. It is not restarted."""
         self.airflow.kill(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

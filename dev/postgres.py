@@ -5,45 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import signal
 import stat
 import subprocess
 from pathlib import Path
 
-from dev.servers import Account, Server, ServerFailedError, ServerMissingError
+from dev.server_programs import postgres_programs
+from dev.servers import Account, Server, ServerFailedError
 
-#: Debian and Ubuntu install the server here, one folder per major version, and not on the PATH.
-DEBIAN_FOLDERS = Path("/usr/lib/postgresql")
-MISSING = (
-    "The programs of a PostgreSQL server (initdb, postgres) are neither on the PATH nor in /usr/lib/postgresql. "
-    "On Debian and Ubuntu the package is named postgresql: apt-get install postgresql"
-)
 #: Accounts that run the server for root: PostgreSQL refuses to run as root.
 ACCOUNTS = ("postgres", "nobody")
 #: The data is temporary, so durability is disabled for speed.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
-class PostgresMissingError(ServerMissingError):
-    """No PostgreSQL server is installed. The message contains the package."""
-
-
 class PostgresFailedError(ServerFailedError):
     """The server could not be created, started or stopped."""
-
-
-def programs() -> Path:
-    """Return the folder with the programs of the newest installed version."""
-    folders = [path.parent for path in DEBIAN_FOLDERS.glob("*/bin/initdb")]
-    folders.sort(key=lambda folder: float(folder.parent.name), reverse=True)
-    found = shutil.which("initdb")
-    if found:
-        folders.append(Path(found).resolve().parent)
-    for folder in folders:
-        if (folder / "postgres").exists():
-            return folder
-    raise PostgresMissingError(MISSING)
 
 
 def account() -> Account:
@@ -87,7 +64,7 @@ class Postgres(Server):
     def _command(self) -> list[str]:
         # No socket file: its path could be too long.
         settings = SETTINGS | {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
-        command = [str(programs() / "postgres"), "-D", str(self.folder / "data")]
+        command = [str(postgres_programs() / "postgres"), "-D", str(self.folder / "data")]
         return command + [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _environment(self) -> dict[str, str]:
@@ -125,12 +102,16 @@ class Postgres(Server):
 
     def _is_responding(self) -> bool:
         result = subprocess.run(
-            [programs() / "pg_isready", "--quiet"], env=self._environment(), cwd=self.folder, check=False, timeout=30
+            [postgres_programs() / "pg_isready", "--quiet"],
+            env=self._environment(),
+            cwd=self.folder,
+            check=False,
+            timeout=30,
         )
         return result.returncode == 0
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        command = [programs() / program, *arguments]
+        command = [postgres_programs() / program, *arguments]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **self._popen_options())
         if result.returncode != 0:
             raise PostgresFailedError(f"{program} ended with {result.returncode}:\n{result.stdout.strip()}")

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 
-from dev.servers import Server, ServerFailedError, ServerMissingError
-
-MISSING = (
-    "The program redis-server is not on the PATH. "
-    "On Debian and Ubuntu the package is named redis-server: apt-get install redis-server"
-)
-
-
-class RedisMissingError(ServerMissingError):
-    """No Redis server is installed. The message contains the package."""
+from dev.server_programs import redis_program
+from dev.servers import Server, ServerFailedError
 
 
 class RedisFailedError(ServerFailedError):
     """The server did not start or stop."""
-
-
-def program() -> str:
-    """Return the path of the server."""
-    found = shutil.which("redis-server")
-    if found is None:
-        raise RedisMissingError(MISSING)
-    return found
 
 
 class Redis(Server):
@@ -45,7 +28,7 @@ class Redis(Server):
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def _command(self) -> list[str]:
-        return [program(), str(self.folder / "redis.conf")]
+        return [redis_program(), str(self.folder / "redis.conf")]
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": ""}

@@ -22,10 +22,6 @@ from mosaic_emulator.local_airflow.processes import DeadlineExceededError, desce
 S = TypeVar("S", bound="Server")
 
 
-class ServerMissingError(Exception):
-    """The server is not installed. The message contains the package."""
-
-
 class ServerFailedError(Exception):
     """The server could not be created, started or stopped."""
 

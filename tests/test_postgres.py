@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from mosaic_emulator.local_airflow.processes import descendants
 
-from dev import postgres
-from dev.postgres import Postgres, PostgresFailedError, PostgresMissingError, programs
+from dev import server_programs
+from dev.postgres import Postgres, PostgresFailedError
+from dev.server_programs import ServerMissingError, postgres_programs
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def is_installed() -> bool:
     try:
-        programs()
-    except PostgresMissingError:
+        postgres_programs()
+    except ServerMissingError:
         return False
     return True
 
@@ -42,14 +43,21 @@ def test_server_requires_its_password_and_stops(folder: Path) -> None:
     with Postgres(folder, database="night") as server:
         address = server.sql_connection.replace("+psycopg2", "")
         result = subprocess.run(
-            [programs() / "psql", "--no-psqlrc", "-At", address, "-c", "SELECT current_database(), current_user"],
+            [
+                postgres_programs() / "psql",
+                "--no-psqlrc",
+                "-At",
+                address,
+                "-c",
+                "SELECT current_database(), current_user",
+            ],
             capture_output=True,
             text=True,
             check=True,
         )
         assert result.stdout.strip() == "night|night"
         wrong = address.replace("night:", "night:wrong", 1)
-        assert subprocess.run([programs() / "psql", wrong, "-c", ""], capture_output=True).returncode != 0
+        assert subprocess.run([postgres_programs() / "psql", wrong, "-c", ""], capture_output=True).returncode != 0
         running = descendants(os.getpid()) - others
         assert running
     assert not running & descendants(os.getpid())
@@ -64,7 +72,7 @@ def test_inaccessible_folder_is_reported(tmp_path: Path) -> None:
 
 
 def test_missing_server_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(postgres, "DEBIAN_FOLDERS", tmp_path)
+    monkeypatch.setattr(server_programs, "DEBIAN_FOLDERS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PostgresMissingError, match="apt-get install postgresql"):
-        programs()
+    with pytest.raises(ServerMissingError, match="apt-get install postgresql"):
+        postgres_programs()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "emulator.md"
+PAGE = Path(__file__).parents[1] / "docs" / "testing.md"
 TESTS = """
 import json, os
 import pytest

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from mosaic_emulator.local_airflow.processes import descendants, living, poll
 
-from dev.servers import Server, ServerFailedError, ServerMissingError
+from dev.server_programs import ServerMissingError
+from dev.servers import Server, ServerFailedError
 
 
 class Script(Server):

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from dev.postgres import PostgresMissingError, programs
+from dev.server_programs import ServerMissingError, postgres_programs
 
 from .airflow_faults import KILL_POINTS as AIRFLOW_FAULTS
 from .cases import all_cases
@@ -39,8 +39,8 @@ def main() -> int:
         return 2
     if database == "postgresql":
         try:
-            programs()
-        except PostgresMissingError as error:
+            postgres_programs()
+        except ServerMissingError as error:
             print(error)
             return 2
     cases = [case for case in all_cases((*KILL_POINTS, *AIRFLOW_FAULTS, *EXITS)) if only in case.name]

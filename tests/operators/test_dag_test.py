@@ -98,6 +98,7 @@ def test_deferred_task_ends(
         assert run.get_task_instance("act").xcom_pull(task_ids="act") == given
 
 
+# About 5 s: a busy machine needs some of them to start the run.
 def test_run_that_takes_too_long_is_cancelled(dags: dict[str, Any], mosaic: Emulator, deferred: list[str]) -> None:
     mosaic.configure(hold_runs=True)
     run = dags["too_long"].test()

@@ -1,4 +1,4 @@
-"""The check for required programs of `make distributed`, and its DAG."""
+"""The check for the programs of PostgreSQL and Redis, and the DAG of `make distributed`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import distributed_engine, postgres, redis
+from dev import server_programs
 
 ROOT = Path(__file__).parent.parent
 DAG_FILE = ROOT / "dev" / "dags" / "distributed_pipeline.py"
@@ -19,8 +19,8 @@ def test_missing_programs_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(postgres, "DEBIAN_FOLDERS", tmp_path)
-    assert distributed_engine.main() == 2
+    monkeypatch.setattr(server_programs, "DEBIAN_FOLDERS", tmp_path)
+    assert server_programs.main() == 2
     printed = capsys.readouterr().err
     assert "Nothing was started or installed" in printed
     assert "apt-get install postgresql" in printed
@@ -35,15 +35,15 @@ def test_nothing_is_reported_if_all_programs_are_installed(
     for name in ("initdb", "postgres", "redis-server"):
         (programs / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr(postgres, "DEBIAN_FOLDERS", tmp_path)
-    assert distributed_engine.main() == 0
+    monkeypatch.setattr(server_programs, "DEBIAN_FOLDERS", tmp_path)
+    assert server_programs.main() == 0
     assert capsys.readouterr().err == ""
-    assert redis.program() == str(programs / "redis-server")
+    assert server_programs.redis_program() == str(programs / "redis-server")
 
 
 def test_check_needs_the_standard_library_only() -> None:
     result = subprocess.run(
-        [sys.executable, "-S", "-c", "import dev.distributed_engine"],
+        [sys.executable, "-S", "-c", "import dev.server_programs"],
         cwd=ROOT,
         env={"PATH": os.defpath},
         capture_output=True,
@@ -56,8 +56,8 @@ def test_check_needs_the_standard_library_only() -> None:
 def test_docs_name_the_packages() -> None:
     page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
     assert "apt-get install postgresql redis-server" in page
-    assert "apt-get install postgresql" in postgres.MISSING
-    assert "apt-get install redis-server" in redis.MISSING
+    assert "apt-get install postgresql" in server_programs.POSTGRES_MISSING
+    assert "apt-get install redis-server" in server_programs.REDIS_MISSING
 
 
 def test_dag_finishes_started_pipelines_first_and_retries() -> None:
