@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +19,14 @@ from scenarios import Task
 #: Milliseconds. The machine may be slow.
 TIMEOUT = 60_000
 expect.set_options(timeout=TIMEOUT)
+
+
+def wait_until(frame: Frame, expression: str, argument: object = None) -> None:
+    """Wait until an expression is true. Playwright's own function needs `eval`, which the pages' policy forbids."""
+    deadline = time.monotonic() + TIMEOUT / 1000
+    while not frame.evaluate(expression, argument):
+        assert time.monotonic() < deadline, expression
+        frame.page.wait_for_timeout(100)
 
 
 class AirflowUi:
@@ -121,9 +130,10 @@ class AirflowUi:
     def screenshot(self, path: Path) -> None:
         """Save what the window shows, when the images in it have been loaded."""
         for frame in self.page.frames:
-            frame.wait_for_function(
+            wait_until(
+                frame,
                 "[...document.images].every((image) => image.complete"
-                " || image.getBoundingClientRect().top > window.innerHeight)"
+                " || image.getBoundingClientRect().top > window.innerHeight)",
             )
         self.page.screenshot(path=path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_ui import AirflowUi
+from airflow_ui import AirflowUi, wait_until
 from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.instance import AirflowInstance
 from playwright.sync_api import Frame, expect
@@ -52,10 +52,11 @@ def player(frame: Frame) -> dict[str, Any]:
 
 def wait_until_plays(frame: Frame, *, beyond: float = 0.0) -> None:
     """Wait until the player has data and its time moves."""
-    frame.wait_for_function(
+    wait_until(
+        frame,
         "(beyond) => { const player = document.querySelector('video, audio');"
-        " return player && player.readyState >= 3 && player.currentTime > beyond }",
-        arg=beyond,
+        " return player && player.readyState >= 2 && player.currentTime > beyond }",
+        beyond,
     )
 
 
@@ -265,7 +266,7 @@ def test_theme_follows_airflow(ui: AirflowUi, scenarios: Scenarios) -> None:
     ui.page.evaluate(
         "document.documentElement.classList.remove('light'); document.documentElement.classList.add('dark')"
     )
-    frame.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    wait_until(frame, "document.documentElement.dataset.theme === 'dark'")
 
 
 def test_times_are_in_the_zone_that_the_user_chose(ui: AirflowUi, scenarios: Scenarios) -> None:
