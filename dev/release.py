@@ -15,7 +15,8 @@ from pathlib import Path
 
 from dev.paths import ROOT
 
-_LINK = re.compile(r"\[([^\]]*)\]\((?!https?://|#)([^)\s]+)\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?://|#)([^)\s]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\((?!https?://)([^)\s]+)\)")
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 _RELEASE = re.compile(r"^## (\S+) - (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _DISTRIBUTIONS = ("airflow_provider_mosaic", "emulator/mosaic_emulator")
@@ -38,8 +39,17 @@ def problems(tag: str, root: Path = ROOT) -> list[str]:
 
 
 def with_absolute_links(text: str, source_url: str) -> str:
-    """Return a page with absolute links to the source, or without these links if there is no address."""
-    return _LINK.sub(rf"[\1]({source_url.rstrip('/')}/\2)" if source_url else r"\1", text)
+    """
+    Return a page with absolute links to the source, or without these links and pictures if there is no address.
+
+    :param source_url: The folder of the source in the form of GitHub, ``https://.../blob/<tag>``. Pictures are behind
+        ``raw`` instead of ``blob``.
+    """
+    if not source_url:
+        return _LINK.sub(r"\1", _PICTURE.sub("", text))
+    base_url = source_url.rstrip("/")
+    pictures = base_url.replace("/blob/", "/raw/")
+    return _LINK.sub(rf"[\1]({base_url}/\2)", _PICTURE.sub(rf"![\1]({pictures}/\2)", text))
 
 
 def notes(root: Path = ROOT) -> str:

@@ -53,3 +53,12 @@ def test_the_readme_of_a_release_has_no_relative_links(source_url: str) -> None:
     links = re.findall(r"\]\(([^)]+)\)", built)
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
     assert ("https://host.test/owner/name/blob/v1.2.3/docs/connection.md" in links) == bool(source_url)
+
+
+def test_pictures_of_the_readme_are_absolute_or_left_out() -> None:
+    text = "![A tab](docs/images/tab.png) and [pages](docs/pages.md)."
+    source = "https://host.test/owner/name"
+    assert release.with_absolute_links(text, f"{source}/blob/v1") == (
+        f"![A tab]({source}/raw/v1/docs/images/tab.png) and [pages]({source}/blob/v1/docs/pages.md)."
+    )
+    assert release.with_absolute_links(text, "") == " and pages."
