@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import StateStore
-from tasks.fixtures import START, Clock
+from tasks.fixtures import START, Clock, started
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, run_task
 
 from airflow_provider_mosaic.api import metrics
@@ -47,7 +47,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 def test_a_run(mosaic: Emulator, recorder: Recorder, deferrable: bool) -> None:
-    run_task(StateStore(), deferrable=deferrable).run_to_end()
+    mosaic.configure(hold_runs=deferrable)
+    task = run_task(StateStore(), deferrable=deferrable)
+    deferred = task.execute()
+    if deferrable:
+        mosaic.finish_run(started(mosaic))
+        task.resume(deferred, deferred.wait())
     ends = {"waits.ended": 1} if deferrable else {}
     assert recorder.without_polls() == {"runs.started": 1, "runs.ended.completed": 1, **ends}
     assert recorder.counted["polls.single"] >= (3 if deferrable else 1)
