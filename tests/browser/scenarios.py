@@ -59,7 +59,7 @@ class Scenarios:
 
     @cached_property
     def partial(self) -> Task:
-        """A run with two outputs, of which one failed."""
+        """A run whose second output failed."""
         self._mosaic.configure(failing_nodes={"AI Music": "The music service did not respond"})
         try:
             return self._edited(TWO_VERSIONS, "success")
