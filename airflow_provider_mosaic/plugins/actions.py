@@ -2,7 +2,8 @@
 The buttons of a run: cancel and resume.
 
 The run comes from the task instance, never from the request. The run and the task are read again before anything is
-sent. While an action on a run is being sent, others on it are rejected. Nothing is repeated.
+sent. While an action on a run is being sent, others on it are rejected; those of another API server, by Mosaic. Nothing
+is repeated.
 """
 
 from __future__ import annotations
