@@ -119,7 +119,10 @@ def _cost_of_cancel(task: TaskRecord) -> str:
 def _cost_of_resume(task: TaskRecord) -> str:
     money = "Mosaic repeats the tiles that failed or did not start, and may charge credits for them."
     if task.state == "up_for_retry":
-        return f"{money} The next attempt of the task waits for the run if Airflow is 3.3 or newer; before, it fails."
+        return (
+            f"{money} The next attempt of the task waits for the run. It fails instead before Airflow 3.3, or with "
+            "durable=False."
+        )
     return (
         f"{money} The task in Airflow stays as it is and does not wait for the run: use a MosaicRunSensor. Clearing a "
         "MosaicRunAgentOperator would start another run, which is paid from the beginning."
