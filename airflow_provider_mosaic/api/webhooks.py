@@ -1,8 +1,9 @@
 """
 Read the webhooks that Mosaic sends to a ``callback_url`` (https://docs.mosaic.so/api/webhooks/events).
 
-The provider has no receiver; this module is for yours. The signature is the shared secret itself: anyone who has seen
-it once can send it, and it does not depend on the body. Treat a webhook as a hint, and read the run::
+The receiver inside Airflow (``plugins/webhooks.py``) uses this module, and one of yours can. The signature is the
+shared secret itself: anyone who has seen it once can send it, and it does not depend on the body. Treat a webhook
+as a hint, and read the run::
 
     def receive(headers, body, hook, secret):
         if not signature_fits(headers.get(SIGNATURE_HEADER), secret):

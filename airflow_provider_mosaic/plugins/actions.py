@@ -1,8 +1,9 @@
 """
 The buttons of a run: cancel and resume.
 
-The run comes from the task instance, never from the request. The run is read again before anything is sent, and one
-action at a time is sent for a run. Nothing is repeated.
+The run comes from the task instance, never from the request. The run and the task are read again before anything is
+sent. While an action on a run is being sent, others on it are rejected; those of another API server, by Mosaic. Nothing
+is repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.access import Viewer
-from airflow_provider_mosaic.plugins.items import TaskRecord, log_action
+from airflow_provider_mosaic.plugins.items import TaskRecord, find_task, log_action
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.pages import Action, ActionResult
 
@@ -35,7 +36,9 @@ def available_actions(task: TaskRecord, run: Run) -> tuple[Action, ...]:
     """Return what a user may do with the run now."""
     if not run_outcome(run).ended:
         return (_action(task, "cancel", "Cancel run", _cost_of_cancel(task)),)
-    if run.status in (RunStatus.FAILED, RunStatus.CANCELLED) and task.state not in _WAITING:
+    # A task with an item and without a state was cleared: its next attempt starts another run.
+    is_idle = task.state is not None and task.state not in _WAITING
+    if run.status in (RunStatus.FAILED, RunStatus.CANCELLED) and is_idle:
         return (_action(task, "resume", "Resume run", _cost_of_resume(task)),)
     return ()
 
@@ -50,14 +53,25 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     item = task.item
     if item is None or item.kind != "run":
         raise HTTPException(404, "The task has no run.")
-    async with reads.one_at_a_time(item.conn_id, item.id):
+    lock = reads.lock_of(item.conn_id, item.id)
+    if lock.locked():
+        # Waiting would send this action after the other one, whose result its user has not seen.
+        return _not_done("Another action on the run is being sent, so nothing was done. Check the run's status first.")
+    async with lock:
         # The page may be old.
         reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
         run = reading.value
         if reading.error is not None or run is None:
             return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
-        if name not in {action.name for action in available_actions(task, run)}:
-            return _not_done(f"Run {run.run_id} is {run.status}. There is nothing to {name}.")
+        # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
+        current = await run_sync(lambda: find_task(task.key))
+        if current is None or current.item != item:
+            return _not_done("The task in Airflow has started again, so nothing was done.")
+        if name not in {action.name for action in available_actions(current, run)}:
+            task_state = current.state or "cleared"
+            return _not_done(
+                f"Run {run.run_id} is {run.status}, and its task is {task_state}. There is nothing to {name}."
+            )
         await run_sync(
             lambda: log_action(
                 task.key,
@@ -77,7 +91,7 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
             return _not_done(str(error))
         finally:
             reads.forget(item.conn_id)
-    log.info("%s asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
+    log.info("User %r asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
     if name == "cancel":
         return ActionResult(done=True, message=f"Mosaic accepted the cancel of run {item.id}.")
     return ActionResult(done=True, message=f"Mosaic resumes run {item.id}.")
@@ -97,13 +111,18 @@ def _cost_of_cancel(task: TaskRecord) -> str:
         return f"{money} The task in Airflow then fails without retries."
     if task.state == "up_for_retry":
         return f"{money} The next attempt of the task in Airflow then fails."
+    if task.state is None:
+        return f"{money} The task in Airflow was cleared: its next attempt starts from the beginning."
     return f"{money} The task in Airflow stays as it is."
 
 
 def _cost_of_resume(task: TaskRecord) -> str:
     money = "Mosaic repeats the tiles that failed or did not start, and may charge credits for them."
     if task.state == "up_for_retry":
-        return f"{money} The next attempt of the task waits for the run if Airflow is 3.3 or newer; before, it fails."
+        return (
+            f"{money} The next attempt of the task waits for the run. It fails instead before Airflow 3.3, or with "
+            "durable=False."
+        )
     return (
         f"{money} The task in Airflow stays as it is and does not wait for the run: use a MosaicRunSensor. Clearing a "
         "MosaicRunAgentOperator would start another run, which is paid from the beginning."

@@ -84,14 +84,12 @@ def find_task(key: TaskKey) -> TaskRecord | None:
     return TaskRecord(key=key, state=_text(row.state), operator=row.operator, item=read_item(_decoded(row.value)))
 
 
-def find_started(dag_ids: Collection[str], *, since: datetime, dag_id: str | None = None) -> list[StartedItem]:
+def find_started(dag_ids: Collection[str], *, since: datetime) -> list[StartedItem]:
     """
     Return the items that tasks pushed since a time, the newest first, at most :data:`MOST_TASKS` and one.
 
     :param dag_ids: The DAGs that the user may read.
-    :param dag_id: Only tasks of this DAG.
     """
-    readable = set(dag_ids) if dag_id is None else set(dag_ids) & {dag_id}
     query = (
         select(
             XComModel.dag_id,
@@ -104,7 +102,7 @@ def find_started(dag_ids: Collection[str], *, since: datetime, dag_id: str | Non
             TaskInstance.end_date,
         )
         .join(TaskInstance, _same_task())
-        .where(XComModel.key == ITEM_KEY, XComModel.timestamp >= since, XComModel.dag_id.in_(readable))
+        .where(XComModel.key == ITEM_KEY, XComModel.timestamp >= since, XComModel.dag_id.in_(dag_ids))
         .order_by(XComModel.timestamp.desc(), XComModel.dag_run_id.desc(), XComModel.map_index)
         .limit(MOST_TASKS + 1)
     )

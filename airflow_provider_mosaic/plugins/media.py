@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.endpoints.assets import ViewLink
 from airflow_provider_mosaic.api.endpoints.runs import Output, Run, RunInput, RunNode
 from airflow_provider_mosaic.api.media_types import AssetType, kind_of_suffix, media_type_of_suffix
+from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.items import TaskKey
 from airflow_provider_mosaic.plugins.pages import Media, MediaKind
@@ -68,7 +69,7 @@ def asset_links(item: TaskItem, link: ViewLink) -> dict[str, MediaLinks]:
 
 def output_media(run: Run, nodes: tuple[RunNode, ...], key: TaskKey) -> tuple[Media, ...]:
     """Return the outputs of a run for its page."""
-    names = {node.original_node_id: node.node_type.node_type_name for node in nodes if node.original_node_id}
+    names = {node.original_node_id: label(node.node_type.node_type_name or "") for node in nodes}
     return tuple(
         _media(
             key,

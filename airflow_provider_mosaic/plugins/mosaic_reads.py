@@ -36,7 +36,7 @@ from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
 
-#: Seconds until viewers get an error instead of a response.
+#: Seconds to wait for a response, and before that for other requests of the connection. Then viewers get an error.
 READ_TIMEOUT = 10.0
 #: Seconds of an action: Mosaic may take longer to cancel or resume than to read.
 ACTION_TIMEOUT = 45.0
@@ -195,8 +195,8 @@ class MosaicReads:
         except MosaicError as error:
             raise call.final_error(error) from None
 
-    def one_at_a_time(self, *key: str) -> asyncio.Lock:
-        """Return the lock of the actions on one item. It exists as long as an action holds it or waits for it."""
+    def lock_of(self, *key: str) -> asyncio.Lock:
+        """Return the lock of the actions on one item. It exists as long as an action holds it."""
         return self._actions.setdefault(key, asyncio.Lock())
 
     def forget(self, conn_id: str) -> None:
@@ -210,13 +210,23 @@ class MosaicReads:
     async def _fetch(
         self, key: tuple[str, ...], connection: _Connection, call: Call[T], weigh: Callable[[T], int]
     ) -> Reading[T]:
-        started = time.monotonic()
         try:
+            with _deadline(READ_TIMEOUT, "Other requests to Mosaic with this connection take too long."):
+                await connection.slots.acquire()
+        except MosaicTransportError as error:
+            # Nothing was sent, so this is no reason for a pause of the connection.
+            return _failed(self._kept.get(key), error, _FIRST_PAUSE)
+        try:
+            started = time.monotonic()
+            if started < connection.paused_until:
+                # A request that was sent meanwhile failed.
+                return _failed(self._kept.get(key), connection.error, connection.paused_until - started)
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
-                async with connection.slots:
-                    value = await connection.client.send(call)
+                value = await connection.client.send(call)
         except MosaicError as error:
             return self._after_error(key, connection, error)
+        finally:
+            connection.slots.release()
         connection.record_success()
         fresh = Reading(value=value, read_at=datetime.now(timezone.utc), seconds=time.monotonic() - started)
         self._keep(key, fresh, weigh(value))

@@ -210,12 +210,13 @@ class _SecretPathRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, also one with another method."""
-        scope["path"] = scope["path"].rpartition("/")[0] + "/token"
+        scope["path"] = scope["path"].removesuffix(scope["path_params"]["token"]) + "token"
         await super().handle(scope, receive, send)
 
 
 def create_router() -> APIRouter:
     """Return the routes of the receiver."""
     router = APIRouter(route_class=_SecretPathRoute, include_in_schema=False)
-    router.add_api_route("/webhooks/{conn_id}/{token}", WebhookReceiver().receive, methods=["POST"])
+    # A token may have slashes: FastAPI would redirect a path with a slash at its end, and log it with the token.
+    router.add_api_route("/webhooks/{conn_id}/{token:path}", WebhookReceiver().receive, methods=["POST"])
     return router

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_mosaic.airflow_compat import push_database_xcom
+from airflow_provider_mosaic.api.arguments import validate_id, validate_name
+from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -41,11 +43,15 @@ class TaskItem(BaseModel):
 
 
 def read_item(value: object) -> TaskItem | None:
-    """Return the item in an XCom; None if it is not an item of this version."""
+    """Return the item in an XCom; None if it is not an item of this version, or an id in it is impossible."""
     try:
-        return TaskItem.model_validate(value)
-    except ValidationError:
+        item = TaskItem.model_validate(value)
+        # Users may write XComs.
+        validate_id("id", item.id)
+        validate_name("conn_id", item.conn_id)
+    except (ValidationError, MosaicValidationError):
         return None
+    return item
 
 
 def push_run_item(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:

@@ -106,7 +106,18 @@ def test_an_upload(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "text", [], {}, {"version": 1, "kind": "run", "id": "", "conn_id": "c"}, {"kind": "x"}]
+    "value",
+    [
+        None,
+        "text",
+        [],
+        {},
+        {"version": 1, "kind": "run", "id": "", "conn_id": "c"},
+        {"kind": "x"},
+        # Users may write XComs: no id leads to another path of the API, or takes much memory.
+        *({"version": 1, "kind": "run", "id": id, "conn_id": "c"} for id in ("../agents", "a/b", "a?b", "x" * 501)),
+        {"version": 1, "kind": "run", "id": "r", "conn_id": "x" * 501},
+    ],
 )
 def test_other_values_are_no_items(value: Any) -> None:
     assert read_item(value) is None

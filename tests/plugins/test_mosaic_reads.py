@@ -109,6 +109,41 @@ def test_a_rate_limit_pauses_the_whole_connection(mosaic: Emulator, client: Sync
     assert mosaic.counts().requests[READ] == 2
 
 
+def test_requests_that_wait_for_others_are_not_sent_in_a_pause(
+    mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mosaic_reads, "_MOST_REQUESTS", 1)
+    run_ids = [start(client) for _ in range(5)]
+    mosaic.inject("rate_limit", path=PATH, retry_after=30)
+
+    async def steps(reads: MosaicReads) -> list[Reading[Run]]:
+        return await asyncio.gather(*(reads.read(CONN, get_run(run_id), max_age=0) for run_id in run_ids))
+
+    assert all(isinstance(reading.error, MosaicRateLimitError) for reading in run(steps))
+    assert mosaic.counts().requests[READ] == 1
+
+
+def test_many_viewers_of_a_slow_mosaic_cause_no_pause(
+    mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mosaic_reads, "_MOST_REQUESTS", 1)
+    monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 5.0)
+    slow, other = start(client), start(client)
+
+    async def steps(reads: MosaicReads) -> None:
+        await reads.read(CONN, get_run(slow), max_age=0)
+        connection = reads._connections[CONN]
+        await connection.slots.acquire()
+        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 0.1)
+        waited = await reads.read(CONN, get_run(other), max_age=0)
+        assert isinstance(waited.error, MosaicTransportError)
+        connection.slots.release()
+        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 5.0)
+        assert (await reads.read(CONN, get_run(other), max_age=0)).error is None
+
+    run(steps)
+
+
 def test_an_item_that_always_fails_does_not_disturb_others(mosaic: Emulator, client: SyncClient) -> None:
     broken, fine = start(client), start(client)
 

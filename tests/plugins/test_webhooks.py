@@ -327,6 +327,7 @@ def test_logs_contain_no_secrets(receiver: Receiver, caplog: pytest.LogCaptureFi
         receiver.deliver()
         receiver.deliver(signature="whsk_guessed")
         receiver.deliver(token="0123456789abcdef")
+        assert receiver.deliver(token=f"{path_token(SECRET, CONN_ID)}/").status_code == 401
         assert receiver.client.get(receiver.address()).status_code == 405
         until(lambda: "405" in caplog.text)
     finally:

@@ -41,12 +41,24 @@ const OUTCOMES = { pending: "running", success: "success", partial: "partial", f
  * @returns {Tone}
  */
 export function toneOf(state, outcome) {
-  return TONES[state] ?? (outcome && OUTCOMES[outcome]) ?? "idle";
+  return valueOf(TONES, state) ?? (outcome && OUTCOMES[outcome]) ?? "idle";
 }
 
 /** @param {string} state */
 export function labelOf(state) {
-  return LABELS[state] ?? words(state);
+  return valueOf(LABELS, state) ?? words(state);
+}
+
+/**
+ * Return a value of a table. Mosaic may report any word as a status, also the name of a method, such as "constructor".
+ *
+ * @template T
+ * @param {Record<string, T>} table
+ * @param {string} key
+ * @returns {T | undefined}
+ */
+function valueOf(table, key) {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
 /**

@@ -1,0 +1,98 @@
+"""Actions on a run while its task or another action changes something: nothing is resumed twice, nor paid twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+from mosaic_emulator import Emulator
+
+from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run
+from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.plugins import actions
+from airflow_provider_mosaic.plugins.access import Viewer
+from airflow_provider_mosaic.plugins.actions import act, available_actions
+from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.tasks.items import read_item
+from plugins.runs import held, item
+
+T = TypeVar("T")
+
+USER = Viewer(id="1", name="editor", may_edit=True)
+RESUME = "/agent_run/{run_id}/resume"
+
+
+@pytest.fixture
+def task(mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> TaskRecord:
+    """Return a failed task with a failed run. Airflow's database has the same."""
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", mosaic.airflow_connection())
+    run_id = held(mosaic, client)
+    mosaic.finish_run(run_id, status="failed")
+    key = TaskKey(dag_id="nightly", run_id="r", task_id="edit", map_index=-1)
+    task = TaskRecord(key=key, state="failed", operator="MosaicRunAgentOperator", item=read_item(item("run", run_id)))
+    monkeypatch.setattr(actions, "find_task", lambda key: task)
+    monkeypatch.setattr(actions, "log_action", lambda key, **facts: None)
+    return task
+
+
+def run(steps: Callable[[MosaicReads], Coroutine[Any, Any, T]]) -> T:
+    """Run steps on an event loop of their own."""
+
+    async def with_reads() -> T:
+        reads = MosaicReads()
+        try:
+            return await steps(reads)
+        finally:
+            await reads.aclose()
+
+    return asyncio.run(with_reads())
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED])
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        # Cleared, before the scheduler saw it: its next attempt starts another run.
+        (None, []),
+        ("queued", []),
+        ("running", []),
+        ("deferred", []),
+        ("up_for_retry", ["resume"]),
+        ("failed", ["resume"]),
+        ("success", ["resume"]),
+    ],
+)
+def test_a_run_is_resumed_only_if_its_task_does_nothing_about_it(
+    task: TaskRecord, client: SyncClient, state: str | None, names: list[str], status: RunStatus
+) -> None:
+    assert task.item is not None
+    ended = client.send(get_run(task.item.id)).model_copy(update={"status": status})
+    assert [action.name for action in available_actions(replace(task, state=state), ended)] == names
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"state": "running"}, {"state": None}, {"item": None}, {"item": read_item(item("run", "another"))}],
+)
+def test_a_task_that_starts_meanwhile_keeps_its_run(
+    mosaic: Emulator, task: TaskRecord, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(actions, "find_task", lambda key: replace(task, **change))
+    result = run(lambda reads: act(reads, task, "resume", USER))
+    assert not result.done
+    assert f"POST {RESUME}" not in mosaic.counts().requests
+
+
+def test_an_action_does_not_wait_for_another(mosaic: Emulator, task: TaskRecord) -> None:
+    mosaic.inject("hang", method="POST", path=RESUME, seconds=1, times=1)
+
+    async def steps(reads: MosaicReads) -> list[bool]:
+        results = await asyncio.gather(*(act(reads, task, "resume", USER) for _ in range(5)))
+        return sorted(result.done for result in results)
+
+    assert run(steps) == [False] * 4 + [True]
+    assert mosaic.counts().requests[f"POST {RESUME}"] == 1
