@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -35,6 +36,34 @@ def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
     assert capsys.readouterr().err == (
         f"The demo needs {name} in the same environment. Install it: pip install 'airflow-provider-mosaic[emulator]'\n"
     )
+
+
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert __main__.main(["demo", "--directory", str(tmp_path / "file")]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("The demo could not create its folder")
+    assert str(tmp_path / "file") in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_demo_names_its_folder(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_run", lambda *_, **__: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    assert __main__.main(["demo", "--directory", str(tmp_path)]) == 130
+    [folder] = tmp_path.iterdir()
+    assert capsys.readouterr().err.endswith(f"All files are in {folder}.\n")
+    assert signal.getsignal(number) is before
+
+
+def test_the_demo_does_not_wait_if_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, object] = {}
+    monkeypatch.setattr(command, "main", lambda **given: options.update(given) or 0)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert __main__.main(["demo"]) == 0
+    assert options["keep"] is False
 
 
 def test_the_emulator_starts_without_loading_the_demo() -> None:

@@ -1,4 +1,4 @@
-"""Run the nightly pipeline on a real Airflow and the emulator, with two failures that heal, and show the result."""
+"""Run the nightly pipeline on a real Airflow and the emulator, with failures that heal, and show the result."""
 
 from __future__ import annotations
 
@@ -44,13 +44,18 @@ def main(*, directory: Path | None, keep: bool) -> int:
     except PackageNotFoundError as error:
         sys.stderr.write(f"The demo needs {error.name} in the same environment. Install it: {_INSTALL}\n")
         return 1
+    try:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="mosaic-demo-", dir=directory)).resolve()
+    except OSError as error:
+        sys.stderr.write(f"The demo could not create its folder: {error}\n")
+        return 1
     previous = {each: signal.signal(each, _request_stop) for each in _SIGNALS}
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="mosaic-demo-", dir=directory)).resolve()
     try:
         _run(folder, airflow_version, keep=keep)
     except StopRequested:
+        sys.stderr.write(f"The demo was stopped. Nothing is left running. All files are in {folder}.\n")
         return 130
     except Exception as error:
         sentence, _, details = str(error).partition("\n")
