@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -86,24 +87,27 @@ def _run(folder: Path, airflow_version: str, *, keep: bool) -> None:
             },
         )
         _print_step(f"Start Airflow {airflow_version}: API server, scheduler, DAG processor, triggerer")
-        with airflow:
-            try:
-                sources = creation.result()
-                _print_step(f"Run {DAG_ID}. Airflow: {airflow.url}  Mosaic: {mosaic.url}")
-                pipeline = Pipeline(
-                    mosaic, airflow, sources, tile_fails=_retries_resume(airflow_version), print_line=_print_step
-                )
-                pipeline.run()
-                edited = pipeline.edited_files(folder / "edited")
-                page = write_page(folder / "index.html", sources, edited, pipeline.story, mosaic.counts())
-                _print_results(edited, page, mosaic.counts())
-                if keep:
-                    print(f"Airflow: {airflow.url}/dags/{DAG_ID} (no password)\nMosaic:  {mosaic.url}")
-                    print("Both keep running until you press Enter.", flush=True)
-                    sys.stdin.readline()
-            finally:
-                _ignore_signals()
+        try:
+            airflow.start()
+            sources = creation.result()
+            _print_step(f"Run {DAG_ID}. Airflow: {airflow.url}  Mosaic: {mosaic.url}")
+            pipeline = Pipeline(
+                mosaic, airflow, sources, tile_fails=_retries_resume(airflow_version), print_line=_print_step
+            )
+            pipeline.run()
+            edited = pipeline.edited_files(folder / "edited")
+            page = write_page(folder / "index.html", sources, edited, pipeline.story, mosaic.counts())
+            _print_results(edited, page, mosaic.counts())
+            if keep:
+                print(f"Airflow: {airflow.url}/dags/{DAG_ID} (no password)\nMosaic:  {mosaic.url}")
+                print("Both keep running until you press Enter.", flush=True)
+                sys.stdin.readline()
+        finally:
+            _ignore_signals()
+            # The terminal may be closed.
+            with contextlib.suppress(OSError):
                 _print_step("Stop Airflow and the emulator")
+            airflow.stop()
     shutil.rmtree(services)
 
 
