@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.instance import AirflowFailedError
@@ -26,12 +24,13 @@ from mosaic_emulator.local_airflow.processes import DeadlineExceededError, desce
 from mosaic_emulator.media import SAMPLE_VIDEO
 
 from dev.distributed_engine import TRIGGERERS, WORKERS, DistributedAirflow
+from dev.interrupts import interrupt_on_signals
 from dev.metadata_reader import MetadataReader, RunningTask
+from dev.paths import LOCAL, ROOT
 from dev.postgres import PostgresFailedError
 from dev.redis import RedisFailedError
 from dev.soak_ledger import Findings, Pipeline, audit
 
-ROOT = Path(__file__).resolve().parents[1]
 DAG_ID = "distributed_pipeline"
 UPLOAD, EDIT, DOWNLOAD = (f"pipeline.{step}" for step in ("upload", "edit", "download"))
 #: The emulator's agents with one input, and one DAG run for each. A single DAG run would slow the scheduler down: the
@@ -298,13 +297,6 @@ def run_pipelines(folder: Path, number: int, started: set[int]) -> bool:
             engine.stop()
 
 
-def handle_signal(number: int, frame: FrameType | None) -> None:
-    """Start the shutdown. Ignore further signals, which would interrupt it."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def all_processes_ended(started: set[int]) -> bool:
     """Return whether all started processes have ended."""
 
@@ -319,10 +311,9 @@ def all_processes_ended(started: set[int]) -> bool:
 
 def main() -> int:
     """Run the command and return its exit status."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, handle_signal)
+    interrupt_on_signals()
     number = max(int(os.environ.get("PIPELINES", "") or 200), len(AGENTS))
-    folder = ROOT / ".local" / "distributed" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder = LOCAL / "distributed" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     started: set[int] = set()
     succeeded, code = False, 1

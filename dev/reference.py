@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
+from dev.paths import ROOT
+
+PAGE = ROOT / "docs" / "operators.md"
 
 _HEAD = """# Operators and sensors
 

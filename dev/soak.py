@@ -29,9 +29,10 @@ from mosaic_emulator.local_airflow.rest import RestError, TaskInstance
 from mosaic_emulator.media import SAMPLE_VIDEO
 
 from dev.fast_airflow import FAST_INTERVALS
+from dev.interrupts import interrupt_on_signals
+from dev.paths import LOCAL, ROOT
 from dev.soak_ledger import Findings, Pipeline, audit, runs_by_recording
 
-ROOT = Path(__file__).resolve().parents[1]
 DAG_ID = "soak_pipeline"
 STEPS = ("upload", "edit", "download", "post")
 #: The emulator's agents with one input. Each has one active batch.
@@ -305,8 +306,9 @@ def report(soak: Soak, findings: Findings, number: int, seconds: float) -> None:
 
 def main() -> int:
     """Run the soak test and return its exit status."""
+    interrupt_on_signals()
     number = int(os.environ.get("PIPELINES", "") or 300)
-    folder = ROOT / ".local" / "soak" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder = LOCAL / "soak" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     started_at = time.monotonic()
     with ExitStack() as stack:

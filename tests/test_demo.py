@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from mosaic_emulator import __main__, demo
@@ -35,6 +38,61 @@ def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
     assert capsys.readouterr().err == (
         f"The demo needs {name} in the same environment. Install it: pip install 'airflow-provider-mosaic[emulator]'\n"
     )
+
+
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert __main__.main(["demo", "--directory", str(tmp_path / "file")]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("The demo could not create its folder")
+    assert str(tmp_path / "file") in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_demo_names_its_folder(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_run", lambda *_, **__: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    assert __main__.main(["demo", "--directory", str(tmp_path)]) == 130
+    [folder] = tmp_path.iterdir()
+    assert capsys.readouterr().err.endswith(f"All files are in {folder}.\n")
+    assert signal.getsignal(number) is before
+
+
+class FailingAirflow:
+    """An Airflow that does not start. The user presses Ctrl-C while its processes are stopped."""
+
+    stopped = False
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        pass
+
+    def start(self) -> None:
+        raise RuntimeError("Airflow is not healthy")
+
+    def stop(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        FailingAirflow.stopped = True
+
+
+def test_a_signal_does_not_interrupt_the_stop_of_an_airflow_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "AirflowInstance", FailingAirflow)
+    monkeypatch.setattr(command, "Emulator", lambda **_: nullcontext(MagicMock()))
+    monkeypatch.setattr(command.recordings, "create_all", lambda folder: [])
+    assert __main__.main(["demo", "--directory", str(tmp_path)]) == 1
+    assert FailingAirflow.stopped
+    assert "The demo failed: Airflow is not healthy" in capsys.readouterr().err
+
+
+def test_the_demo_does_not_wait_if_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, object] = {}
+    monkeypatch.setattr(command, "main", lambda **given: options.update(given) or 0)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert __main__.main(["demo"]) == 0
+    assert options["keep"] is False
 
 
 def test_the_emulator_starts_without_loading_the_demo() -> None:

@@ -166,7 +166,8 @@ class MosaicAmbiguousOutcomeError(MosaicError):
     """
     It is unknown whether a request with effects (a run, a post) was carried out, and the lists do not show it.
 
-    It was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError" in docs/promises.md.
+    Unless the message says otherwise, it was not sent again. See "When a task fails with MosaicAmbiguousOutcomeError"
+    in docs/promises.md.
     """
 
     effect_unknown = True

@@ -316,6 +316,7 @@ def refusal_error(
         fields = ", ".join(map(label, refusal.signs))
         return MosaicResponseError(
             f"{message} The body contradicts itself: these fields suggest that something was done: {fields}.",
+            accepted=True,
             candidates=tuple(map(label, refusal.ids)),
             **facts,
         )

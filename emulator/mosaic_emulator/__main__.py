@@ -26,9 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=8765, help="port of the API, 0 for a free one (default: %(default)s)"
+        "--port", type=_port, default=8765, help="port of the API, 0 for a free one (default: %(default)s)"
     )
-    parser.add_argument("--storage-port", type=int, default=0, help="port of the storage host (default: a free one)")
+    parser.add_argument("--storage-port", type=_port, default=0, help="port of the storage host (default: a free one)")
     parser.add_argument("--directory", type=Path, help="where files are stored (default: a temporary directory)")
     parser.add_argument(
         "--api-key",
@@ -74,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "demo":
         from mosaic_emulator.demo import command
 
-        return command.main(directory=options.results, keep=not options.no_keep and sys.stdin.isatty())
+        # Standard input is None if the shell closed it.
+        is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        return command.main(directory=options.results, keep=not options.no_keep and is_terminal)
     if options.command == "sample":
         return _write_sample(options.file)
     # Removed from the environment, so that ffmpeg does not inherit them.
@@ -117,9 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             )
         except OSError as error:
-            sys.stderr.write(f"The emulator could not start: {error}\n")
+            sys.stderr.write(f"The emulator could not start on {options.host}, port {options.port}: {error}\n")
             return 1
     return 0
+
+
+def _port(text: str) -> int:
+    """Parse a port. argparse shows the message of the error."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 def _write_sample(path: Path) -> int:

@@ -89,9 +89,11 @@ def test_ready_file_is_written_atomically(tmp_path: Path) -> None:
         (["--set", "speed=fast"], "speed"),
         (["--set", "speed"], "NAME=VALUE"),
         (["--speed", "0"], "speed"),
+        (["--port", "70000"], "'70000' is not a port"),
+        (["--storage-port", "-1"], "'-1' is not a port"),
     ],
 )
-def test_unknown_setting_is_an_error(arguments: list[str], output: str) -> None:
+def test_wrong_option_is_an_error(arguments: list[str], output: str) -> None:
     done = subprocess.run([*MODULE, "--port", "0", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert output in done.stderr
@@ -103,7 +105,7 @@ def test_used_port_is_an_error() -> None:
         port = str(taken.getsockname()[1])
         done = subprocess.run([*MODULE, "--port", port], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "could not start" in done.stderr
+    assert f"could not start on 127.0.0.1, port {port}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -128,6 +128,17 @@ def test_unlisted_run_named_by_a_rejected_start_needs_manual_review(
     assert rejecting.sent(START) == 1
 
 
+@pytest.mark.parametrize("signs", [{"status": "queued"}, {"nodes_queued": 3}, {"run_url": "https://x/y"}])
+def test_rejection_that_contradicts_itself_is_not_sent_again(
+    rejecting: RejectingMosaic, clock: Clock, signs: dict[str, Any]
+) -> None:
+    rejecting.answers[START] = {"success": False, "detail": "Late", **signs}
+    with pytest.raises(AirflowFailException, match="contradicts itself") as failure:
+        running().execute()
+    assert type(failure.value.error) is MosaicAmbiguousOutcomeError
+    assert rejecting.sent(START) == 1
+
+
 def test_post_named_by_a_rejected_request_is_not_sent_again(rejecting: RejectingMosaic, clock: Clock) -> None:
     rejecting.answers[POST] = {"post_id": "p-1", "status": "error", "error": {"message": "Late"}}
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):

@@ -1,7 +1,8 @@
-"""Run the nightly pipeline on a real Airflow and the emulator, with two failures that heal, and show the result."""
+"""Run the nightly pipeline on a real Airflow and the emulator, with failures that heal, and show the result."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -44,13 +45,18 @@ def main(*, directory: Path | None, keep: bool) -> int:
     except PackageNotFoundError as error:
         sys.stderr.write(f"The demo needs {error.name} in the same environment. Install it: {_INSTALL}\n")
         return 1
+    try:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="mosaic-demo-", dir=directory)).resolve()
+    except OSError as error:
+        sys.stderr.write(f"The demo could not create its folder: {error}\n")
+        return 1
     previous = {each: signal.signal(each, _request_stop) for each in _SIGNALS}
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="mosaic-demo-", dir=directory)).resolve()
     try:
         _run(folder, airflow_version, keep=keep)
     except StopRequested:
+        sys.stderr.write(f"The demo was stopped. Nothing is left running. All files are in {folder}.\n")
         return 130
     except Exception as error:
         sentence, _, details = str(error).partition("\n")
@@ -81,24 +87,27 @@ def _run(folder: Path, airflow_version: str, *, keep: bool) -> None:
             },
         )
         _print_step(f"Start Airflow {airflow_version}: API server, scheduler, DAG processor, triggerer")
-        with airflow:
-            try:
-                sources = creation.result()
-                _print_step(f"Run {DAG_ID}. Airflow: {airflow.url}  Mosaic: {mosaic.url}")
-                pipeline = Pipeline(
-                    mosaic, airflow, sources, tile_fails=_retries_resume(airflow_version), print_line=_print_step
-                )
-                pipeline.run()
-                edited = pipeline.edited_files(folder / "edited")
-                page = write_page(folder / "index.html", sources, edited, pipeline.story, mosaic.counts())
-                _print_results(edited, page, mosaic.counts())
-                if keep:
-                    print(f"Airflow: {airflow.url}/dags/{DAG_ID} (no password)\nMosaic:  {mosaic.url}")
-                    print("Both keep running until you press Enter.", flush=True)
-                    sys.stdin.readline()
-            finally:
-                _ignore_signals()
+        try:
+            airflow.start()
+            sources = creation.result()
+            _print_step(f"Run {DAG_ID}. Airflow: {airflow.url}  Mosaic: {mosaic.url}")
+            pipeline = Pipeline(
+                mosaic, airflow, sources, tile_fails=_retries_resume(airflow_version), print_line=_print_step
+            )
+            pipeline.run()
+            edited = pipeline.edited_files(folder / "edited")
+            page = write_page(folder / "index.html", sources, edited, pipeline.story, mosaic.counts())
+            _print_results(edited, page, mosaic.counts())
+            if keep:
+                print(f"Airflow: {airflow.url}/dags/{DAG_ID} (no password)\nMosaic:  {mosaic.url}")
+                print("Both keep running until you press Enter.", flush=True)
+                sys.stdin.readline()
+        finally:
+            _ignore_signals()
+            # The terminal may be closed.
+            with contextlib.suppress(OSError):
                 _print_step("Stop Airflow and the emulator")
+            airflow.stop()
     shutil.rmtree(services)
 
 

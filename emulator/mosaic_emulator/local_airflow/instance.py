@@ -210,6 +210,7 @@ class AirflowInstance:
         def alive_and_done() -> Any:
             for service in self.services.values():
                 code = service.exit_code()
+                # A negative code is a signal: tests kill processes on purpose.
                 if service.process is not None and code is not None and code >= 0:
                     raise AirflowFailedError(f"{service.name} exited with {code}:\n{tail(service.log)}")
             return check()
