@@ -79,7 +79,7 @@ class AirflowRest:
 
     def get(self, path: str, **query: object) -> Any:
         """Send a GET request."""
-        return self.request("GET", path, query=query)
+        return self._request_repeatedly("GET", path, query=query)
 
     def post(self, path: str, body: object) -> Any:
         """
@@ -87,19 +87,21 @@ class AirflowRest:
 
         Return None if Airflow rejects a repeated request as a duplicate: it processed the first one.
         """
-        return self._request_unlocked("POST", path, body)
+        return self._request_repeatedly("POST", path, body=body)
 
     def patch(self, path: str, body: object) -> Any:
         """Send a PATCH request."""
-        return self._request_unlocked("PATCH", path, body)
+        return self._request_repeatedly("PATCH", path, body=body)
 
-    def _request_unlocked(self, method: str, path: str, body: object) -> Any:
+    def _request_repeatedly(
+        self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None
+    ) -> Any:
         """Send a request. Repeat it for 30 seconds while Airflow responds with 500, for example with SQLite locked."""
         deadline = time.monotonic() + 30
         repeated = False
         while True:
             try:
-                return self.request(method, path, body=body)
+                return self.request(method, path, body=body, query=query)
             except RestError as error:
                 if repeated and method == "POST" and error.status == 409:
                     return None
