@@ -33,8 +33,8 @@ COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a 
 
 
 @dag(
-    schedule="0 2 * * *",  # without a start_date, the first DAG run is for the next night
-    catchup=False,
+    schedule="0 2 * * *",
+    catchup=False,  # starts with the next night, or with the last one if that is less than 2.4 hours ago
     max_active_runs=1,
     default_args={"retries": 2},
     tags=["mosaic"],

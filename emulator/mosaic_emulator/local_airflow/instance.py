@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +19,7 @@ from typing import Any
 from mosaic_emulator.local_airflow.processes import DeadlineExceededError, Service, end, free_port, poll, tail
 from mosaic_emulator.local_airflow.rest import AirflowRest, DagRun, RestError, TaskInstance
 
+_TIME_SCHEDULE = re.compile(r'\bschedule="[^"]*"')
 PROCESSES = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 # Names of the processes in the health endpoint.
@@ -223,13 +224,19 @@ class AirflowInstance:
     # DAGs
 
     def add_dag(self, source: Path, name: str | None = None) -> None:
-        """Copy a DAG file, or the files of a folder, to the DAGs folder."""
+        """
+        Copy a DAG file, or the files of a folder, to the DAGs folder.
+
+        A DAG with a schedule in time runs only when it is triggered: Airflow would create a DAG run at once if the last
+        time of the schedule is less than a tenth of its interval ago.
+        """
         if source.is_dir():
             for path in sorted(source.iterdir()):
                 if path.suffix in (".py", ".yaml"):
                     self.add_dag(path)
             return
-        shutil.copyfile(source, self.dags_folder / (name or source.name))
+        text = _TIME_SCHEDULE.sub("schedule=None", source.read_text(encoding="utf-8"))
+        (self.dags_folder / (name or source.name)).write_text(text, encoding="utf-8")
 
     def import_errors(self) -> dict[str, str]:
         """Return the tracebacks of DAG files with import errors."""
