@@ -126,6 +126,7 @@ def test_webhook_starts_the_dag_long_before_the_next_poll(
     assert_no_secrets_in_logs(airflow)
 
 
+@pytest.mark.bursts
 @pytest.mark.parametrize("watching", [("webhook_and_polls", GENERATION_AGENT_ID)], indirect=True)
 def test_each_run_is_reported_once_despite_lost_webhooks_and_a_killed_triggerer(
     airflow: AirflowInstance, mosaic_with_webhooks: Emulator, watching: str
