@@ -87,9 +87,11 @@ def test_deferred_task_has_its_run_id_and_link(
     assert run["status"] == "running"
     assert airflow.rest.xcom(DAG_ID, run_id, "edit", "mosaic_run_id") == run["run_id"]
     # The emulator's agents have no page in Mosaic's editor, so the link leads to the task's page in Airflow.
-    assert airflow.rest.links(DAG_ID, run_id, "edit") == {
-        "Mosaic": f"/mosaic/tasks/{DAG_ID}/{quote(run_id, safe='')}/edit/-1"
-    }
+    # Airflow saves it after the task has deferred.
+    link = poll(
+        lambda: airflow.rest.links(DAG_ID, run_id, "edit")["Mosaic"], timeout=30, what="the task's link is saved"
+    )
+    assert link == f"/mosaic/tasks/{DAG_ID}/{quote(run_id, safe='')}/edit/-1"
     assert "mosaic_agent_url" not in airflow.rest.xcoms(DAG_ID, run_id, "edit")
     # The trigger runs until the run ends.
     edit = poll(
