@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from contextlib import closing
 
-from airflow_provider_mosaic.cli.common import CommandHook, command, print_fields
+from airflow_provider_mosaic.cli.command import CommandHook, command, print_fields
 
 
 @command

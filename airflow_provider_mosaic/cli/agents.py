@@ -8,7 +8,7 @@ from contextlib import closing
 
 from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
 from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
-from airflow_provider_mosaic.cli.common import CommandHook, changing_command, command, confirm, print_line, print_rows
+from airflow_provider_mosaic.cli.command import CommandHook, changing_command, command, confirm, print_line, print_rows
 
 #: Exit status of ``agents diff`` if an apply would change something.
 DIFFERS = 3

@@ -8,7 +8,7 @@ from itertools import islice
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import Run
-from airflow_provider_mosaic.cli.common import (
+from airflow_provider_mosaic.cli.command import (
     CommandHook,
     changing_command,
     command,

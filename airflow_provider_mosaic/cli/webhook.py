@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 
 from airflow_provider_mosaic import webhook_address
-from airflow_provider_mosaic.cli.common import command
+from airflow_provider_mosaic.cli.command import command
 
 
 @command

@@ -219,7 +219,7 @@ class MosaicReads:
         try:
             started = time.monotonic()
             if started < connection.paused_until:
-                # A request that was sent meanwhile failed.
+                # Another request failed while this one waited for its slot.
                 return _failed(self._kept.get(key), connection.error, connection.paused_until - started)
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
                 value = await connection.client.send(call)

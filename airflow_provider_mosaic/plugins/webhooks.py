@@ -110,7 +110,7 @@ def _read_secret(conn_id: str) -> str:
 
 
 class _HintWriter:
-    """Write hints, at most one a second for each connection. Hints that come meanwhile share the next write."""
+    """Write hints, at most one a second for each connection. Hints between two writes share the next one."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Task[None]] = {}

@@ -51,7 +51,7 @@ class Hints:
     """The hints for one watcher. This class gives none: see :func:`webhook_hints`."""
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for a hint, at most so many seconds. Return whether there was one since the last call."""
+        """Wait for a hint, with a timeout. Return whether there was one since the last call."""
         await asyncio.sleep(seconds)
         return False
 

@@ -205,11 +205,11 @@ def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> 
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=CANCEL)
     task = task_runner(poll_interval=0.1, timeout=8)
-    began = time.monotonic()
+    started_at = time.monotonic()
     with killed_after(0.2, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
         task.execute()
     # Airflow kills the process five seconds after the signal: there is no time for a second request.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started_at < 5
 
 
 def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) -> None:

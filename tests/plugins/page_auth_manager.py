@@ -1,4 +1,4 @@
-"""Airflow's simple auth manager, in which viewers may not read DAGs whose id begins with ``hidden``."""
+"""Airflow's simple auth manager, in which viewers may not read DAGs whose id starts with ``hidden``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: the connection, errors, output and confirmation."""
+"""What makes a function a command: its connection, errors, output and confirmation."""
 
 from __future__ import annotations
 
