@@ -156,6 +156,7 @@ def task_row(
     state: str | None = "success",
     operator: str = "MosaicRunAgentOperator",
     age: float = 60.0,
+    rendered_map_index: str | None = None,
     **xcoms: Any,
 ) -> dict[str, Any]:
     """Return a task instance for :meth:`ApiServer.seed`."""
@@ -167,6 +168,7 @@ def task_row(
         "state": state,
         "operator": operator,
         "age": age,
+        "rendered_map_index": rendered_map_index,
         "xcoms": xcoms,
     }
 
