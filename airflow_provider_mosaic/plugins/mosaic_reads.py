@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -122,7 +121,6 @@ class MosaicReads:
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._weight = 0
         self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
-        self._actions: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
         """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
@@ -194,10 +192,6 @@ class MosaicReads:
                 return await connection.client.send(call)
         except MosaicError as error:
             raise call.final_error(error) from None
-
-    def lock_of(self, *key: str) -> asyncio.Lock:
-        """Return the lock of the actions on one item. It exists as long as an action holds it."""
-        return self._actions.setdefault(key, asyncio.Lock())
 
     def forget(self, conn_id: str) -> None:
         """Read everything of a connection again: an action has changed it."""
