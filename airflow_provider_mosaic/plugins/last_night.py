@@ -79,7 +79,7 @@ def last_night(
             kinds=tuple(_sums(groups, "kind")),
             dag_ids=_choices(each.dag_id for each in groups),
             agent_ids=_choices(each.agent_id for each in groups),
-            states=_choices(each.state for each in groups),
+            states=_choices(each.state for each in groups if kind in ("all", each.kind)),
         ),
     )
 
