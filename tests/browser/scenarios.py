@@ -146,6 +146,8 @@ def copy_task_instance(database: Path, run_id: str, number: int) -> None:
             for row in rows.fetchall():
                 for index in range(MAPPED, number):
                     values = dict(zip(columns, row, strict=True)) | {"map_index": index}
+                    if "rendered_map_index" in values:
+                        values["rendered_map_index"] = str(index)
                     if values.get("key") == "mosaic_item":
                         values["value"] = json.dumps(json.loads(values["value"]) | {"id": f"run-{index}"})
                     if values.get("key") == "output_ids":

@@ -83,7 +83,7 @@ def test_cards_play_in_place(ui: AirflowUi, night: str, scenarios: Scenarios, sc
     frame = ui.open_last_night()
     frame.get_by_label("DAG").select_option("edit_recording")
     expect(frame.locator(".card")).not_to_have_count(50)
-    frame.get_by_role("button", name="Play edit").first.click()
+    frame.get_by_role("button", name="Play edit_recording").first.click()
     wait_until(
         frame,
         "(() => { const player = document.querySelector('video');"
@@ -99,7 +99,7 @@ def test_cards_play_in_place(ui: AirflowUi, night: str, scenarios: Scenarios, sc
     # Only Mosaic knows that the first output is no video.
     frame.get_by_label("DAG").select_option(scenarios.generated.dag_id)
     expect(frame.locator(".card")).to_have_count(1)
-    frame.get_by_role("button", name="Play edit").click()
+    frame.get_by_role("button", name="Play generate").click()
     wait_until(frame, "document.querySelector('.card.open .frame > img')?.naturalWidth > 0")
 
 

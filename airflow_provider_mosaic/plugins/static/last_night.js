@@ -213,7 +213,7 @@ function updateCard(item, card) {
     element(
       "p",
       { class: "place muted" },
-      element("span", {}, card.dag_id),
+      title !== card.dag_id && element("span", {}, card.dag_id),
       !title.startsWith(card.task_id) && element("span", {}, card.task_id),
     ),
     element(
@@ -232,8 +232,8 @@ function updateCard(item, card) {
 }
 
 /** @param {Card} card */
-function titleOf({ map_index, map_label, task_id }) {
-  if (map_index < 0) return task_id;
+function titleOf({ dag_id, task_id, map_index, map_label }) {
+  if (map_index < 0) return dag_id;
   return map_label && map_label !== String(map_index) ? map_label : `${task_id} [${map_index}]`;
 }
 
