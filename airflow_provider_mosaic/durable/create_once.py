@@ -313,8 +313,11 @@ class CreateOnce(ABC):
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
-        means = f"The request was sent twice, and the lists do not show {self._description}: nothing was created."
-        error.set_consequences(means=means, to_do=error.to_do)
+        means = (
+            f"The request was sent twice, and for two minutes after each the lists did not show {self._description}. "
+            "Most likely nothing was created."
+        )
+        error.set_consequences(means=means, to_do=(self.advice, *error.to_do))
         return error
 
     def _unknown_outcome(

@@ -92,6 +92,13 @@ def test_a_second_request_is_reported_when_its_outcome_is_unknown_too(clock: Clo
     assert failure.value.means.startswith("The request was sent twice")
 
 
+def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: Clock) -> None:
+    item = CreateItem(lambda read: [], send=lose_response)
+    with pytest.raises(MosaicError) as failure:
+        item.ensure()
+    assert "Most likely nothing was created" in str(failure.value)
+
+
 @pytest.mark.parametrize("error", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
 def test_a_list_that_fails_is_read_again(clock: Clock, error: MosaicError) -> None:
     def listed(read: int) -> list[Candidate]:

@@ -75,6 +75,9 @@ UNCLEAR_ENDS = status_words(
     error="errored", failure="fail", timed_out="timedout timeout time_out", cancelled="canceled aborted", deleted=""
 )
 
+#: Statuses of a destination that does not have the post.
+_FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()})
+
 
 class SocialConnection(Model):
     """A connected account. Lists do not report ``connected``."""
@@ -108,7 +111,12 @@ class Destination(Model):
     @property
     def is_published(self) -> bool:
         """Whether the response reports the post as published there."""
-        return self.status == PostStatus.POSTED if self.status else bool(self.post_url)
+        return self.status == PostStatus.POSTED or bool(self.post_url)
+
+    @property
+    def may_be_published(self) -> bool:
+        """Whether the post is published there, or may be: its status is no failure."""
+        return self.is_published or bool(self.status and self.status not in _FAILURES)
 
     @property
     def name(self) -> str:
@@ -147,6 +155,17 @@ class Post(Model):
         if any(destination.status or destination.message for destination in self.destinations):
             return self.destinations
         return self.results or self.destinations
+
+    @property
+    def is_published_nowhere(self) -> bool:
+        """
+        Whether the post has failed, and may be created again.
+
+        Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
+        published. The provider assumes it, unless a destination shows otherwise.
+        """
+        places = (*self.destinations, *self.results, *self.links)
+        return self.status == PostStatus.FAILED and not any(place.may_be_published for place in places)
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
