@@ -129,7 +129,7 @@ def post_failure(post: Post) -> MosaicPostFailedError:
         means.append(f"It failed on {'; '.join([*failed[:_MAX_LISTED], *_more(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE
     return MosaicPostFailedError(
-        f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}.",
+        f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}{_status_message(post.error)}.",
         means=" ".join(means),
         to_do="The post is not sent again. Make a new post for the destinations that failed." if is_partial else "",
         post_id=post.post_id,

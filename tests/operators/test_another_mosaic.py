@@ -14,7 +14,7 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
-from airflow_provider_mosaic.api.errors import MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicRunFailedError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -243,3 +243,26 @@ def test_timeout_of_a_post_names_its_last_status(other: OtherMosaic, deferrable:
     other.post_fields = {"status": "pending_approval"}
     with pytest.raises(AirflowFailException, match="The last poll returned: pending_approval"):
         post_runner(deferrable=deferrable, timeout=0.5).run_to_end()
+
+
+@WAITS
+@pytest.mark.parametrize(
+    "error",
+    [{"message": "The key of x has expired"}, [{"platform": "x", "message": "The key of x has expired"}]],
+    ids=["object", "list"],
+)
+def test_failed_post_quotes_its_error(other: OtherMosaic, deferrable: bool, error: Any) -> None:
+    other.post_fields = {"status": "failed", "error": error, "destinations": [{"platform": "x", "error": error}]}
+    with pytest.raises(MosaicPostFailedError) as failure:
+        post_runner(deferrable=deferrable).run_to_end()
+    assert "ended as failed: The key of x has expired. Nothing was published." in str(failure.value)
+    assert "It failed on x: The key of x has expired." in str(failure.value)
+
+
+def test_published_post_with_a_failed_destination_is_logged(
+    other: OtherMosaic, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"platform": "x", "status": "error"}, {"platform": "tiktok"}, {"platform": "youtube", "status": "success"}]
+    other.post_fields = {"status": "posted", "destinations": rows}
+    assert post_runner().run_to_end() == "post-0"
+    assert "Post 'post-0' is posted, but failed on: x. Check it there." in caplog.messages

@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
+    ErrorText,
     Id,
     Many,
     Model,
@@ -104,7 +105,9 @@ class Destination(Model):
     account_name: Words = None
     account_username: Words = None
     status: Status | None = None
-    message: Words = Field(default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail"))
+    message: ErrorText = Field(
+        default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail")
+    )
     platform_post_id: Words = Field(default=None, validation_alias=AliasChoices("platform_post_id", "post_id"))
     post_url: Words = None
 
@@ -130,8 +133,8 @@ class Post(Model):
     """
     A post. Its text is ``post`` in requests and ``description`` in responses.
 
-    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``links`` are
-    the addresses by platform in responses of March 2026.
+    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``error``
+    and ``links``, the addresses by platform, are fields of March 2026.
     """
 
     lenient_fields = frozenset({"platforms", "destinations", "results", "links"})
@@ -141,6 +144,7 @@ class Post(Model):
     post_id: Id
     status: Status = "unknown"
     reported_status: Status | None = None
+    error: ErrorText = Field(default=None, validation_alias=AliasChoices("error", "errors", "status_message"))
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
