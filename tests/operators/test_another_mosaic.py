@@ -266,3 +266,11 @@ def test_published_post_with_a_failed_destination_is_logged(
     other.post_fields = {"status": "posted", "destinations": rows}
     assert post_runner().run_to_end() == "post-0"
     assert "Post 'post-0' is posted, but failed on: x. Check it there." in caplog.messages
+
+
+def test_a_start_that_the_lists_show_too_late_is_reported(
+    other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    other.lose_answers, other.empty_lists = 1, 100
+    assert task_runner().run_to_end() == "started-1"
+    assert "a second one exists besides 'started-1', and is paid or published too" in caplog.text

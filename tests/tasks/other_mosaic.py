@@ -31,6 +31,8 @@ class OtherMosaic:
         #: Reads of the ended run without outputs, and then reads without a link.
         self.looks_without_outputs = self.looks_without_links = 0
         self.ends_as = "completed"
+        #: Lists that show no runs.
+        self.empty_lists = 0
         #: Whether a cancel responds with 404 though the run exists.
         self.cancel_not_found = False
         self.posts: list[dict[str, Any]] = []
@@ -65,6 +67,9 @@ class OtherMosaic:
                 return 0, None
             return 201, {"agent_state_id": run["run_id"], "status": None, "extra": [None]}
         if method == "GET" and re.fullmatch(r"/agent/[^/]+/runs", parts.path):
+            if self.empty_lists:
+                self.empty_lists -= 1
+                return 200, {"runs": []}
             at = int(parse_qs(parts.query).get("cursor", ["0"])[0])
             page = [{k: v for k, v in run.items() if k != "looks"} for run in self.runs[at : at + 100]]
             more = {"cursor": str(at + 100)} if at + 100 < len(self.runs) else {}
