@@ -122,7 +122,7 @@ def status_key(text: str) -> str:
     """Return a status in snake case: ``timed_out`` for ``Timed-Out`` and ``TimedOut``."""
     if len(text) > _LONGEST_STATUS:
         return text
-    return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text.strip())).lower()
+    return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).lower()
 
 
 def status_words(**spellings: str) -> dict[str, str]:

@@ -200,13 +200,6 @@ def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosa
     assert "does not exist" not in str(failure.value)
 
 
-@pytest.mark.parametrize("status", [" completed", "Completed\n"])
-@WAITS
-def test_status_with_spaces_ends_the_wait(other: OtherMosaic, deferrable: bool, status: str) -> None:
-    other.ends_as = status
-    assert task_runner(deferrable=deferrable, timeout=20).run_to_end() == "started-0"
-
-
 def post_runner(**options: Any) -> TaskRunner:
     arguments = {"task_id": "post", "text": "Hello", "platforms": ["x"], "poll_interval": 0.02, **options}
     return TaskRunner(lambda: MosaicSocialPostOperator(wait_for_completion=True, **arguments), store=StateStore())
