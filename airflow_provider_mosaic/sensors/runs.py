@@ -34,9 +34,9 @@ class MosaicRunSensor(CompletionSensor):
     The sensor only reads: it never starts or cancels a run, and any task or user may have started it. A failed or
     cancelled run fails the sensor without retries, since a retry would read the same; with ``soft_fail`` it is skipped.
 
-    XCom at the end, also after a failure: ``status``; ``output_ids``; ``mosaic_agent_url``, the URL of the page of the
-    run's agent, if the connection points to Mosaic itself. The run id is the ``return_value``, also of a partly
-    successful run.
+    XCom at the end, also after a failure: ``status``; ``output_ids``; ``needs_credits`` (true) if the run is short of
+    credits; ``mosaic_agent_url``, the URL of the page of the run's agent, if the connection points to Mosaic itself.
+    The run id is the ``return_value``, also of a partly successful run.
 
     Errors, without retries: ``MosaicRunFailedError`` if the run fails, or one of its subclasses
     ``MosaicRunPartialError``, ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``; ``MosaicNotFoundError`` for

@@ -36,7 +36,7 @@ from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_run_item
+from airflow_provider_mosaic.tasks.items import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -307,9 +307,11 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
 
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:
-    """Push the status and the outputs of a run at the end of the wait."""
-    push_xcom(context, "status", run.status, subject=f"run {run.run_id!r}")
-    push_xcom(context, "output_ids", run.output_ids, subject=f"run {run.run_id!r}")
+    """Push the status and the outputs of a run at the end of the wait, and whether it is short of credits."""
+    push_xcom(context, STATUS_KEY, run.status, subject=f"run {run.run_id!r}")
+    push_xcom(context, OUTPUT_IDS_KEY, run.output_ids, subject=f"run {run.run_id!r}")
+    if run.needs_credits:
+        push_xcom(context, NEEDS_CREDITS_KEY, True, subject=f"run {run.run_id!r}")
 
 
 def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:
