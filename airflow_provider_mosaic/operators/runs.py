@@ -163,7 +163,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
         run_options = RunOptions.validated(inputs=inputs, **arguments)
-        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
+        return RunTask(run_options, MosaicHook(self.mosaic_conn_id))
 
 
 class MosaicResumeRunOperator(RunWaitOperator):

@@ -139,7 +139,7 @@ class MosaicSocialPostOperator(WaitingOperator):
         arguments = self._arguments()
         content = {name: arguments.pop(name) for name in _CONTENT}
         post_options = PostOptions.validated(content=content, **arguments)
-        return PostTask(post_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
+        return PostTask(post_options, MosaicHook(self.mosaic_conn_id))
 
 
 class MosaicPostAnalyticsOperator(MosaicOperator):
