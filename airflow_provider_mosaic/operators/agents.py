@@ -82,11 +82,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
             options.validate_agent_is_named(self.agent_id, self.definition.get("name"))
 
     def execute(self, context: Context) -> str | None:
-        """
-        Update the agent.
-
-        :param context: The task's context.
-        """
+        """Update the agent."""
         from pathlib import Path
 
         from airflow_provider_mosaic.agents_as_code.apply import ApplyOptions

@@ -85,11 +85,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         options.validate_avatar_sources(self._sources())
 
     def execute(self, context: Context) -> str:
-        """
-        Create the profile, or continue with that of an earlier attempt.
-
-        :param context: The task's context.
-        """
+        """Create the profile, or continue with that of an earlier attempt."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.avatars import CreateAvatarProfile

@@ -160,11 +160,7 @@ class WaitingOperator(MosaicOperator):
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
-        """
-        Start it, or continue with what an earlier attempt started; wait for its end, or defer.
-
-        :param context: The task's context.
-        """
+        """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
         with self._validated_arguments(context):
             task = self._task()
         with self._running(task, context):
@@ -174,7 +170,6 @@ class WaitingOperator(MosaicOperator):
         """
         Continue after the deferral: read the status again; return, fail, or defer again.
 
-        :param context: The task's context.
         :param event: The trigger's event.
         :param deferred: The id (``run_id`` or ``post_id``) and the times that the deferral passed on. Empty under
             ``dag.test()``, which drops them (https://github.com/apache/airflow/issues/69942); the event has the id.
@@ -189,13 +184,7 @@ class WaitingOperator(MosaicOperator):
             return task.wait.resume(context, event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Continue after a deferral. If the trigger timed out, read the status first, and cancel a run that is not over.
-
-        :param next_method: The method that Airflow calls.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
+        """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
             with self._resuming(context):
                 task = self._task()

@@ -267,11 +267,7 @@ class MosaicCancelRunOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> str:
-        """
-        Cancel the run.
-
-        :param context: The task's context.
-        """
+        """Cancel the run."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
         from airflow_provider_mosaic.tasks.items import push_run_item

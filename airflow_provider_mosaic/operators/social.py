@@ -181,11 +181,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """
-        Read the metrics.
-
-        :param context: The task's context.
-        """
+        """Read the metrics."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
         with self._validated_arguments(context):

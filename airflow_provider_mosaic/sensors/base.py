@@ -104,11 +104,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     # All sensors poll and defer in the same way.
 
     def execute(self, context: Context) -> Any:
-        """
-        Wait on a worker; or poll once, and defer.
-
-        :param context: The task's context.
-        """
+        """Wait on a worker; or poll once, and defer."""
         if not self.deferrable:
             with self._adding_timeout_advice(context):
                 return super().execute(context)
@@ -123,7 +119,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """
         Continue after the deferral: poll once, and defer again if the item has not ended.
 
-        :param context: The task's context.
         :param event: The trigger's event.
         :param started_at: When the attempt started, in seconds since the epoch.
         :param item: What the sensor deferred for; its template may render to another value since. Empty if the wait
@@ -144,13 +139,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         self._defer(context, started_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since.
-
-        :param next_method: The method that Airflow calls.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
+        """Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since."""
         with self._adding_timeout_advice(context):
             if is_trigger_timeout(next_method, next_kwargs):
                 self._has_read = True
@@ -166,7 +155,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         A refused first read (wrong API key, an item of another organization) fails the task after 15 seconds, and a
         refused later read after some minutes. Both fail without retries, because a retry would be refused too.
 
-        :param context: The task's context.
         """
         from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook

@@ -103,11 +103,7 @@ class MosaicRunSensor(CompletionSensor):
         return mapped
 
     def execute(self, context: Context) -> Any:
-        """
-        Wait on a worker; or poll once, and defer.
-
-        :param context: The task's context.
-        """
+        """Wait on a worker; or poll once, and defer."""
         if self.start_from_trigger is True and self.get_closest_mapped_task_group() is None:
             from airflow_provider_mosaic.durable.failures import fail_without_retry
 

@@ -76,7 +76,8 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook)
         self._advise = advise
         self._durable = durable
-        #: The run that a kill cancels, from the start of the run on.
+        #: The run that a kill cancels at once. The run of an earlier attempt is none until the wait for it starts: the
+        #: task may resume or replace it before, and the wait must cancel what comes of that.
         self.active_run_id: str | None = None
         self._killed = False
         # Whether Airflow ended the task because its API server is away.
