@@ -174,12 +174,27 @@ def validate_mapping(name: str, value: object) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
             raise_invalid(name, value, f"its key {key!r} must be text.")
-    mapping = dict(value)
     try:
-        json.dumps(mapping, allow_nan=False)
+        json.dumps(dict(value), allow_nan=False, default=_as_list)
     except (TypeError, ValueError, RecursionError) as error:
         raise_invalid(name, value, f"it can't be written as JSON ({error}).")
-    return mapping
+    return {key: _with_lists(item) for key, item in value.items()}
+
+
+def _with_lists(value: Any) -> Any:
+    """Return a value with a list for each sequence in it."""
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_with_lists(item) for item in value]
+    return value
+
+
+def _as_list(value: object) -> list[Any]:
+    """Return a sequence as a list: Airflow passes the outputs of a mapped task as a lazy sequence."""
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return list(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def validate_datetime(name: str, value: object) -> datetime:

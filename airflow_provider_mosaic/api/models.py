@@ -35,6 +35,7 @@ from airflow_provider_mosaic.api.call import InvalidResponse
 from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
+from airflow_provider_mosaic.api.responses import explanation
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Model")
@@ -121,7 +122,7 @@ def status_key(text: str) -> str:
     """Return a status in snake case: ``timed_out`` for ``Timed-Out`` and ``TimedOut``."""
     if len(text) > _LONGEST_STATUS:
         return text
-    return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).lower()
+    return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text.strip())).lower()
 
 
 def status_words(**spellings: str) -> dict[str, str]:
@@ -237,6 +238,8 @@ Label = Annotated[str, AfterValidator(label)]
 Status = Annotated[str, AfterValidator(_clean_status)]
 #: Text for users. Values of other types are converted to text.
 Words = Annotated[str | None, BeforeValidator(_text)]
+#: An error of any shape, as text.
+ErrorText = Annotated[str | None, BeforeValidator(explanation)]
 
 
 class NodeType(Model):

@@ -218,7 +218,8 @@ class PollState(Generic[S]):
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
         self._cooldown = 0.0
         self._failures: FailureTolerance | None = None
-        self._last_description: str | None = None
+        #: The progress at the newest successful poll; None before the first one.
+        self.description: str | None = None
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
@@ -230,8 +231,8 @@ class PollState(Generic[S]):
         outcome = self._outcome_of(subject)
         self._unknown_statuses.record(outcome, now=self._now())
         description = self._describe(subject)
-        if description != self._last_description:
-            self._last_description = description
+        if description != self.description:
+            self.description = description
             self._log(f"{self.name} is {description}.")
         if not outcome.known and outcome.status != self._last_unknown:
             self._last_unknown = outcome.status

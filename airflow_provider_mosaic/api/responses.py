@@ -193,7 +193,7 @@ def detail_of(response: Response, secrets: Iterable[str] = ()) -> str | None:
     read too.
     """
     try:
-        text = _explanation(response.json())
+        text = explanation(response.json())
     except (ValueError, RecursionError):
         text = _plain_text(response)
     return _shorten(text, secrets)
@@ -216,17 +216,17 @@ def _plain_text(response: Response) -> str:
     return text
 
 
-def _explanation(value: Any) -> str:
-    """Return the text of an error body of any shape."""
+def explanation(value: Any) -> str:
+    """Return the text of an error of any shape: a text, or an object or a list with messages."""
     if isinstance(value, Mapping):
         for key in ("detail", "message", "msg", "error_description", "error"):
             if value.get(key):
-                text = _explanation(value[key])
+                text = explanation(value[key])
                 place = ".".join(map(str, value["loc"])) if isinstance(value.get("loc"), list) else ""
                 return f"{place}: {text}" if place else text
         return json.dumps(value, ensure_ascii=False, default=str) if value else ""
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_explanation, value)))
+        return "; ".join(filter(None, map(explanation, value)))
     return "" if value is None else str(value)
 
 
@@ -308,7 +308,7 @@ def refusal_error(
     refusal: Refusal, response: Response, *, description: str, method: str, path: str, secrets: Iterable[str] = ()
 ) -> MosaicError:
     """Return the exception for a 2xx whose body refuses the request."""
-    detail = _shorten(_explanation(refusal.reason), secrets)
+    detail = _shorten(explanation(refusal.reason), secrets)
     reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
     message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"
     facts: dict[str, Any] = {"status": response.status, "method": method, "path": path, "detail": detail}

@@ -81,8 +81,8 @@ class CompletionWaiter(ABC, Generic[S]):
         self._hook = hook
         #: The item that the task started, once it is known.
         self.item_id: str | None = None
-        #: Why the newest poll failed, as a line of the timeout's error; empty after a successful one.
-        self._poll_failure: tuple[str, ...] = ()
+        #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
+        self._last_poll: tuple[str, ...] = ()
 
     @abstractmethod
     def _read(self, item_id: str) -> Call[S]:
@@ -261,7 +261,7 @@ class CompletionWaiter(ABC, Generic[S]):
         try:
             item = self._poll(call, item_id, is_last=is_last)
         except MosaicError as error:
-            self._poll_failure = (f"The last poll failed: {error.what}",)
+            self._last_poll = (f"The last poll failed: {error.what}",)
             if is_last and is_refusal(error):
                 # The refusal lasted minutes: see read_known. A retry continues the wait.
                 raise
@@ -270,8 +270,9 @@ class CompletionWaiter(ABC, Generic[S]):
                 # The API key may have been replaced since.
                 self._hook.renew()
             return None
-        self._poll_failure = ()
-        return item if state.record_success(item).ended else None
+        outcome = state.record_success(item)
+        self._last_poll = (f"The last poll returned: {state.description}.",)
+        return item if outcome.ended else None
 
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.

@@ -49,7 +49,6 @@ from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
     PostWait,
-    is_published_nowhere,
     post_timeout,
     push_post_urls,
 )
@@ -225,7 +224,7 @@ class CreatePost(CreateOnce):
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",
                 means="It may have been published, so it is not created again.",
             ) from error
-        if is_published_nowhere(post):
+        if post.is_published_nowhere:
             self._wait.item_id = None
             log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
             return False

@@ -177,15 +177,16 @@ class RunWait(CompletionWaiter[Run]):
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
-        except MosaicNotFoundError:
-            return f"{run} does not exist any more."
         except MosaicError as error:
+            # A new run may not be found yet, and keeps running then.
+            if isinstance(error, MosaicNotFoundError) and not self._killed and self._is_gone(run_id):
+                return f"{run} does not exist any more."
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
             has_ended = conflict if self._killed else self._has_ended(run_id, if_unread=conflict)
             if has_ended:
                 return f"{run} had ended already."
-            return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"
+            return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error.what})"
         self._cancelled_run_id = run_id
         # After a kill there is no time to read the run: the cancel must be saved.
         return f"Mosaic accepted the cancel of run {run_id!r}." if self._killed else self._cancel_result(run_id)
@@ -208,6 +209,13 @@ class RunWait(CompletionWaiter[Run]):
             return run_outcome(self._hook.get_run(run_id)).ended
         except MosaicError:
             return if_unread
+
+    def _is_gone(self, run_id: str) -> bool:
+        try:
+            self._hook.get_run(run_id)
+        except MosaicError as error:
+            return isinstance(error, MosaicNotFoundError)
+        return False
 
     # Waiting
 
@@ -282,12 +290,12 @@ class RunWait(CompletionWaiter[Run]):
             # The first attempt set this deadline: a retry would fail at once.
             return fail_exception(
                 MosaicTimeoutError(
-                    f"Run {item_id!r} has not ended within timeout={limit}.", items=self._poll_failure, means=means
+                    f"Run {item_id!r} has not ended within timeout={limit}.", items=self._last_poll, means=means
                 )
             )
         return MosaicTimeoutError(
             f"Run {item_id!r} has not ended within execution_timeout={context['ti'].task.execution_timeout}.",
-            items=self._poll_failure,
+            items=self._last_poll,
             means=means,
         )
 
