@@ -58,12 +58,11 @@ class ResponseBody:
             return False
         is_long = len(self._content) > self._max_bytes
         size = f"{self._max_bytes // 1024 // 1024} MiB" if is_long else f"{_MAX_CHUNKS:,} chunks"
-        raise MosaicResponseError(
-            f"Could not {self._call.description}: {self._call.method} {self._call.path} returned {self._status} with "
-            f"more than {size}. The API has no response of that size: check the connection's host.",
+        raise self._call.error(
+            MosaicResponseError,
+            f"returned {self._status} with more than {size}.",
+            to_do="The API has no response of that size: check the connection's host.",
             status=self._status,
-            method=self._call.method,
-            path=self._call.path,
             accepted=True,
         )
 
