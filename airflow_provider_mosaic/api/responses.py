@@ -36,7 +36,7 @@ class Response:
     """
     An HTTP response of either transport.
 
-    :param headers: Header names in lower case.
+    :param headers: Finds names in lower case.
     :param content: The whole body. Only responses of the API are held in memory, never a file.
     """
 

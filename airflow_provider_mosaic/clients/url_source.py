@@ -12,7 +12,6 @@ from typing import BinaryIO, cast
 
 import requests
 
-from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
 from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
@@ -103,7 +102,7 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
             status=status,
             method="GET",
             effect_unknown=False,
-            retry_after=Response(status, lowered(response.headers)).retry_after(),
+            retry_after=Response(status, response.headers).retry_after(),
         )
     if status != 200:
         raise_invalid("source", shown, f"the server returned {status} instead of the file.")
