@@ -23,7 +23,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.redaction import remember_signed
-from airflow_provider_mosaic.clients.file_info import file_info
+from airflow_provider_mosaic.clients.file_info import WEB_PAGE, is_web_page
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
@@ -142,10 +142,8 @@ def _check_response(
     request: dict[str, Any] = {"status": status, "method": "POST", "path": host}
     # If the form has a field such as success_action_redirect, S3 and Google return 303 for a stored file.
     if 200 <= status < 300 or status == 303:
-        if status != 303 and file_info(response).page:
-            raise MosaicResponseError(
-                f"Could not {action}: {host} returned an HTML page, as a proxy or a login page does.", **request
-            )
+        if status != 303 and is_web_page(response):
+            raise MosaicResponseError(f"Could not {action}: {host} {WEB_PAGE}.", **request)
         if status == 200 and (error := read_error_response(response, form.secrets)).code:
             raise MosaicServerError(
                 f"Could not {action}: {host} returned {error}, although the status means success.",

@@ -71,7 +71,7 @@ def url_source(
     with response:
         name = _choose_name(url, response.url or url, info)
         if info.size is None:
-            spool = _spool(url, response, info, max_bytes)
+            spool = _spool(url, response, max_bytes)
             return Source(name=name, size=spool.size, stamp=_stamp(spool.size, info), open=spool.open, shown=shown)
     stamp = _stamp(info.size, info)
 
@@ -107,16 +107,8 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
     if status != 200:
         raise_invalid("source", shown, f"the server returned {status} instead of the file.")
     info = file_info(response)
-    if info.page:
-        raise_invalid("source", shown, "it leads to a web page, not to a file. Give the URL of the file itself.")
-    if info.playlist:
-        raise_invalid(
-            "source", shown, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent."
-        )
-    if info.document:
-        raise_invalid("source", shown, f"the server sent {info.media_type}, as for an error. Nothing was sent.")
-    if info.encoded:
-        raise_invalid("source", shown, f"the server sends it only compressed ({info.encoded}).")
+    if info.problem:
+        raise_invalid("source", shown, f"the server {info.problem}. Nothing was sent. Give the URL of the file itself.")
     if info.size == 0:
         raise_invalid("source", shown, "it is empty.")
     return info
@@ -163,11 +155,9 @@ class _Spool:
         return cast("BinaryIO", stream)
 
 
-def _spool(url: str, response: requests.Response, info: FileInfo, max_bytes: int) -> _Spool:
+def _spool(url: str, response: requests.Response, max_bytes: int) -> _Spool:
     """Save a response whose size is unknown."""
     shown = shown_url(url)
-    if not info.delimited:
-        raise_invalid("source", shown, "the server reports neither its size nor its end.")
     stream = _ResponseStream(url, response)
     buffer = memoryview(bytearray(_BLOCK_SIZE))
     checked = 0
