@@ -140,7 +140,7 @@ class Call(Generic[T]):
             # A retry may return a whole body instead of an empty one, but no missing field.
             raise self.error(
                 MosaicResponseError,
-                f"{returned}, but {_invalid_field(error) if data is not None else 'its body is empty'}.",
+                f"{returned}, but {invalid_field(error) if data is not None else 'its body is empty'}.",
                 status=status,
                 transient=data is None,
                 accepted=True,
@@ -185,13 +185,13 @@ class InvalidResponse(Exception):  # noqa: N818 - it never leaves this layer
     """A decoded response lacks what is needed, or has another type."""
 
 
-def _invalid_field(error: Exception) -> str:
-    """Return what is wrong with a response, naming the field."""
+def invalid_field(error: Exception) -> str:
+    """Return what is wrong with a decoded body, naming the field."""
     if isinstance(error, InvalidResponse):
         return str(error)
     if not isinstance(error, ValidationError):
         return f"a value in it can't be parsed ({type(error).__name__})"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # The place may contain keys that the server chose.
-    place = label(".".join(str(part) for part in first["loc"])) or "the response"
+    place = label(".".join(str(part) for part in first["loc"])) or "the body"
     return f"the field '{place}' is missing" if first["type"] == "missing" else f"'{place}' is wrong: {first['msg']}"
