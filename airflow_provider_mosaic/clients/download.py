@@ -227,44 +227,41 @@ class _SignedUrlReader:
 
     def interruption(self, problem: str) -> _Interrupted:
         """Return the interruption for a response that is incomplete or does not fit."""
-        return _Interrupted(
-            MosaicTransportError(f"Could not {self.action}: {self._host} {problem}.", method="GET", path=self._host)
-        )
+        return _Interrupted(self._error(MosaicTransportError, f"{problem}."))
 
     def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
         """Raise for a response that a retry would not change."""
-        raise MosaicResponseError(
-            f"Could not {self.action}: {self._host} {problem}.",
+        raise self._error(
+            MosaicResponseError,
+            f"{problem}.",
             means="Nothing was saved.",
             to_do="Open the output in Mosaic, or fetch the segments with ffmpeg." if problem == PLAYLIST else "",
             status=status,
-            method="GET",
-            path=self._host,
             effect_unknown=False,
         )
 
     def _rejection_error(self, response: requests.Response) -> Exception:
         error = read_error_response(response)
-        message = f"Could not {self.action}: {self._host} returned {error}"
-        attributes: dict[str, Any] = {
+        returned = f"returned {error}"
+        facts: dict[str, Any] = {
             "status": error.status,
-            "method": "GET",
-            "path": self._host,
             "detail": error.detail or None,
             "retry_after": error.retry_after,
             "effect_unknown": False,
         }
         if error.status == 429:
-            return _Interrupted(MosaicRateLimitError(f"{message}.", **attributes))
+            return _Interrupted(self._error(MosaicRateLimitError, f"{returned}.", **facts))
         if error.status >= 500 or error.status in (408, 425):
-            return _Interrupted(MosaicServerError(f"{message}. A retry may succeed.", **attributes))
+            return _Interrupted(self._error(MosaicServerError, f"{returned}. A retry may succeed.", **facts))
+        if error.status not in _EXPIRED:
+            return self._error(MosaicResponseError, f"{returned} instead of a file.", **facts)
+        returned += f", also for {self._renewals} fresh links."
         if error.status in (404, 410):
-            return MosaicNotFoundError(
-                f"{message}, also for {self._renewals} fresh links. The file no longer exists.", **attributes
-            )
-        if error.status in _EXPIRED:
-            return MosaicPermissionError(f"{message}, also for {self._renewals} fresh links.", **attributes)
-        return MosaicResponseError(f"{message} instead of a file.", **attributes)
+            return self._error(MosaicNotFoundError, f"{returned} The file no longer exists.", **facts)
+        return self._error(MosaicPermissionError, returned, **facts)
+
+    def _error(self, kind: type[MosaicError], problem: str, **facts: Any) -> MosaicError:
+        return kind(f"Could not {self.action}: {self._host} {problem}", method="GET", path=self._host, **facts)
 
 
 class _Download:
