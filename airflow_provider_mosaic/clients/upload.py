@@ -195,16 +195,14 @@ def _rejection_error(
     if status == 413 or error.code == "EntityTooLarge":
         _raise_too_large(source, form.max_file_size_bytes, error)
     kind: type[MosaicError] = MosaicValidationError
-    transient = effect_unknown = False
     if status == 429:
-        kind, transient = MosaicRateLimitError, True
-        advice = "The host is rate limiting. A retry may succeed."
+        kind, advice = MosaicRateLimitError, "The host is rate limiting. A retry may succeed."
     elif status >= 500 or status == 408 or error.code in _SERVER_ERRORS:
-        kind, advice, transient, effect_unknown = MosaicServerError, "The host failed. A retry may succeed.", True, True
+        kind, advice = MosaicServerError, "The host failed. A retry may succeed."
     elif error.code == "EntityTooSmall":
         advice = "The file is smaller than the host accepts."
     elif status in _FORM_REJECTED:
-        kind, transient = MosaicPermissionError, True
+        kind = MosaicPermissionError
         advice = "The host rejects this form, or the form has expired. Start the upload again with a new form."
     else:
         advice = "The host rejects the file."
@@ -212,8 +210,7 @@ def _rejection_error(
         f"{subject} returned {error}. {advice}",
         **request,
         detail=error.detail or None,
-        transient=transient,
-        effect_unknown=effect_unknown,
+        transient=kind is not MosaicValidationError,
         retry_after=error.retry_after,
     )
 
