@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.api.signatures import signs
+from airflow_provider_mosaic.api.signed_links import is_signature
 from airflow_provider_mosaic.durable.failures import nothing_sent_error
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
@@ -432,6 +432,6 @@ def _unsigned(value: Any) -> Any:
         except ValueError:
             # Not a URL, although it starts like one.
             return value
-        kept = [(name, item) for name, item in query if not signs(name)]
+        kept = [(name, item) for name, item in query if not is_signature(name)]
         return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value

@@ -23,12 +23,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
+from airflow_provider_mosaic.api.signed_links import expiry_of
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
