@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-browser peers test-matrix test-exhaustive test-hostile test-floors test-next test-faults test-bursts soak distributed environment lint types unit e2e bench bench-transfer constraints reference quick-start docs site format test-pair release-check dist sbom audit clean
 
-demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it
-	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(filter 0,$(KEEP)),--no-keep)
+demo: environment          ## run the nightly pipeline on a real Airflow, and leave it running until Enter; KEEP=0 stops it, KEEP=1 leaves it running without a terminal too
+	@$(BIN)/python -m mosaic_emulator demo --directory .local/demo $(if $(KEEP),$(if $(filter 0,$(KEEP)),--no-keep,--keep))
 
 test:                      ## lint, types, unit and end-to-end tests on the newest Airflow, with the time of each step
 	@for step in environment lint types unit e2e; do \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -93,6 +94,30 @@ def test_the_demo_does_not_wait_if_standard_input_is_closed(monkeypatch: pytest.
     monkeypatch.setattr(sys, "stdin", None)
     assert __main__.main(["demo"]) == 0
     assert options["keep"] is False
+
+
+@pytest.mark.parametrize(("arguments", "keep"), [(["--keep"], True), (["--no-keep"], False), ([], False)])
+def test_the_demo_keeps_running_without_a_terminal_only_if_told(
+    arguments: list[str], keep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, object] = {}
+    monkeypatch.setattr(command, "main", lambda **given: options.update(given) or 0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert __main__.main(["demo", *arguments]) == 0
+    assert options["keep"] is keep
+
+
+def test_a_demo_without_a_terminal_keeps_running_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def stop() -> None:
+        raise command.StopRequested
+
+    monkeypatch.setattr(signal, "pause", stop)
+    command._wait_for_enter()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    monkeypatch.delattr(signal, "pause")
+    command._wait_for_enter()
 
 
 def test_the_emulator_starts_without_loading_the_demo() -> None:

@@ -21,6 +21,8 @@ from ipaddress import ip_address
 from typing import Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
+from airflow_provider_mosaic.api.suggestions import suggest
+
 #: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
 Validator = Callable[[str, Any], Any]
 
@@ -30,8 +32,6 @@ _LONGEST_ID = 500
 _NOT_IN_IDS = frozenset("/\\?#%")
 #: Seconds. Python can't add much more to a date, and would fail after a run was started.
 _LONGEST_DURATION = 100 * 365 * 86400.0
-#: Similarity of two words, from 0 to 1, from which one is suggested for the other.
-_SIMILARITY = 0.6
 
 
 def raise_invalid(
@@ -46,9 +46,9 @@ def raise_invalid(
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
 
-    shown = redact(representation(value))
+    shown = redact(representation(value), longest=200)
     raise MosaicValidationError(
-        redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"),
+        redact(f"{name}={shown}: {why}"),
         items=[redact(f"  {item}") for item in items],
         to_do=to_do,
     )
@@ -269,17 +269,8 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """Return a text that is one of the choices."""
     known = tuple(choices)
     if not isinstance(value, str) or value not in known:
-        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggestion(value, known)}")
+        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
     return value
-
-
-def suggestion(value: object, choices: Iterable[str], *, alike: float = _SIMILARITY) -> str:
-    """Return " Did you mean ...?" with the most similar choice; an empty text if none is similar."""
-    import difflib
-
-    word = value.strip().lower()[:100] if isinstance(value, str) else ""
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=alike)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def validate_credits(name: str, value: object) -> float:

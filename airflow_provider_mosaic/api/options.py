@@ -19,7 +19,6 @@ from airflow_provider_mosaic.api.arguments import (
     one_of,
     optional,
     raise_invalid,
-    suggestion,
     uri_scheme,
     validate_credits,
     validate_datetime,
@@ -35,6 +34,7 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
+from airflow_provider_mosaic.api.suggestions import suggest
 
 #: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]
@@ -65,7 +65,7 @@ def validate_platform(name: str, value: Any) -> str:
     """Return a platform in lower case. A platform that Mosaic does not document is accepted."""
     platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
-    hint = "" if platform in platforms else suggestion(platform, platforms, alike=_TYPO_SIMILARITY)
+    hint = "" if platform in platforms else suggest(platform, platforms, similarity=_TYPO_SIMILARITY)
     if hint:
         raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
     return platform

@@ -190,12 +190,11 @@ class _Iteration(Generic[T]):
         return self._listing.page(cursor)
 
     def _endless_list(self, problem: str) -> MosaicResponseError:
-        call = self._call
-        return MosaicResponseError(
-            f"Could not {call.description}: {call.method} {call.path} {problem}. {len(self._ids)} items were "
-            "read. Nothing was changed. Filter the list; if that does not help, check the connection's host.",
-            method=call.method,
-            path=call.path,
+        return self._call.error(
+            MosaicResponseError,
+            f"{problem}. {len(self._ids)} items were read.",
+            means="Nothing was changed.",
+            to_do="Filter the list; if that does not help, check the connection's host.",
             effect_unknown=False,
         )
 

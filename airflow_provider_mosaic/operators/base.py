@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
-from airflow_provider_mosaic.validation import is_constant, template_markers
+from airflow_provider_mosaic.operators.rendering import find_none, keep_constants, without_empty, written_arguments
+from airflow_provider_mosaic.validation import template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_mosaic.api.errors import MosaicError
-    from airflow_provider_mosaic.durable.completion_waiter import Deferral
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import RunTask
-
-T = TypeVar("T")
-
-# Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
-_MAPPED = "{{ mapped }}"
-# The texts to which a template renders an empty value.
-_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
 
 class MosaicOperator(MosaicBaseOperator):
@@ -50,6 +43,8 @@ class MosaicOperator(MosaicBaseOperator):
     _failure_effect: ClassVar[str] = "No run was started, and nothing was published."
     #: What a retry does, as it follows "Airflow tries the task again, which".
     _retry_effect: ClassVar[str] = "starts over"
+    #: The kind of item that the task creates, if the searches of other tasks depend on who owns such items.
+    _creates: ClassVar[str | None] = None
     #: The templated arguments that ``optional`` may name, with the value that each has when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
 
@@ -93,23 +88,18 @@ class MosaicOperator(MosaicBaseOperator):
         return Consequences(means=self._failure_effect, retry=self._retry_effect)
 
     @contextmanager
-    def _validated_arguments(self, context: Context, *, creates: str | None = None) -> Iterator[None]:
-        """
-        Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures.
-
-        :param context: The task's context.
-        :param creates: The kind of items that the task creates, if the searches of other tasks depend on who owns them.
-        """
+    def _validated_arguments(self, context: Context) -> Iterator[None]:
+        """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import publishing_not_started
 
         with (
             adding_consequences(context, self._consequences),
             fail_without_retry(),
-            publishing_not_started(context, creates),
+            publishing_not_started(context, self._creates),
         ):
             markers = template_markers(context["dag"])
-            for name, written in self._written_arguments(context).items():
+            for name, written in written_arguments(context, self).items():
                 rendered = keep_constants(written, getattr(self, name), markers)
                 setattr(self, name, rendered)
                 empty = list(find_none(name, written, rendered))
@@ -138,28 +128,10 @@ class MosaicOperator(MosaicBaseOperator):
             value = without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)
 
-    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
-        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
-        from airflow.sdk.definitions.mappedoperator import MappedOperator
-
-        task = context["dag"].task_dict.get(self.task_id)
-        if not isinstance(task, MappedOperator):
-            return {name: getattr(task, name, None) for name in self.template_fields}
-        mapped: Any = task.expand_input.value
-        if isinstance(mapped, Mapping):
-            mapped = dict.fromkeys(mapped, _MAPPED)
-        elif isinstance(mapped, Sequence):
-            mapped = mapped[context["ti"].map_index or 0]
-        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
-        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
-        return {name: written.get(name) for name in self.template_fields}
-
 
 class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
 
-    #: The kind of items that it creates, if the searches of other tasks depend on who owns them.
-    _creates: ClassVar[str | None] = None
     #: The task of this execution, for ``on_kill``. None until its arguments are validated.
     _active: RunTask | ResumeTask | PostTask | None = None
 
@@ -168,20 +140,16 @@ class WaitingOperator(MosaicOperator):
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
-        """
-        Start it, or continue with what an earlier attempt started; wait for its end, or defer.
-
-        :param context: The task's context.
-        """
-        with self._validated_arguments(context, creates=self._creates):
+        """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
+        with self._validated_arguments(context):
             task = self._task()
-        return self._run_or_defer(context, task, lambda: task.start(context))
+        with self._running(task, context):
+            return task.start(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
         """
         Continue after the deferral: read the status again; return, fail, or defer again.
 
-        :param context: The task's context.
         :param event: The trigger's event.
         :param deferred: The id (``run_id`` or ``post_id``) and the times that the deferral passed on. Empty under
             ``dag.test()``, which drops them (https://github.com/apache/airflow/issues/69942); the event has the id.
@@ -192,29 +160,23 @@ class WaitingOperator(MosaicOperator):
             task = self._task()
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
-        return self._run_or_defer(context, task, lambda: task.wait.resume(context, event, item_id, **deferred))
+        with self._running(task, context):
+            return task.wait.resume(context, event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Continue after a deferral. If the trigger timed out, read the status first, and cancel a run that is not over.
-
-        :param next_method: The method that Airflow calls.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
+        """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
             with self._resuming(context):
                 task = self._task()
-            result = self._run_or_defer(context, task, lambda: task.wait.resume_after_timeout(context))
-            if result is not None:
-                return result
+            with self._running(task, context):
+                item_id = task.wait.resume_after_timeout(context)
+            if item_id is not None:
+                return item_id
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _run_or_defer(
-        self, context: Context, task: RunTask | ResumeTask | PostTask, step: Callable[[], T | Deferral]
-    ) -> T:
-        """Return the result of a step of the task, or defer if the step returns a deferral."""
-        from airflow_provider_mosaic.durable.completion_waiter import Deferral
+    @contextmanager
+    def _running(self, task: RunTask | ResumeTask | PostTask, context: Context) -> Iterator[None]:
+        """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task
@@ -222,11 +184,7 @@ class WaitingOperator(MosaicOperator):
             adding_consequences(context, lambda error: task.consequences(context, error)),
             fail_without_retry(*task.non_retryable(context)),
         ):
-            result = step()
-        if not isinstance(result, Deferral):
-            return result
-        self.defer(trigger=result.trigger, method_name="execute_complete", kwargs=result.kwargs, timeout=result.timeout)
-        raise AssertionError("defer does not return")
+            yield
 
     @contextmanager
     def _resuming(self, context: Context) -> Iterator[None]:
@@ -253,70 +211,3 @@ class RunWaitOperator(WaitingOperator):
         """Cancel the run, within the few seconds that Airflow leaves."""
         if self._active is not None:
             self._active.wait.on_kill()
-
-
-# Compare the rendered arguments of a task with what the DAG file has in their place.
-
-
-def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
-    """
-    Return the rendered value, but keep the texts of the DAG file that have no template.
-
-    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
-
-    :param markers: The starts of templates in this DAG.
-    """
-    if isinstance(written, str):
-        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
-    if type(written) is type(rendered) is dict:
-        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
-    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
-        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
-    return rendered
-
-
-def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
-    """
-    Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
-
-    Skip the places in which the DAG file itself has None.
-    """
-    if written is None:
-        return
-    if rendered is None or (isinstance(written, str) and rendered == "None" != written):
-        yield place, rendered
-    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
-        for key in written.keys() & rendered.keys():
-            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
-    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
-        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
-            yield from find_none(f"{place}[{i}]", before, after)
-
-
-def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
-    """Return a value without the optional places that are empty; None if the value itself is one of them."""
-
-    def is_left_out(place: str, value: Any) -> bool:
-        return place in optional and _is_empty(value)
-
-    if is_left_out(place, value):
-        return None
-    if isinstance(value, Mapping):
-        return {
-            key: without_empty(f"{place}[{key!r}]", item, optional)
-            for key, item in value.items()
-            if not is_left_out(f"{place}[{key!r}]", item)
-        }
-    if isinstance(value, (list, tuple)):
-        return [
-            without_empty(f"{place}[{i}]", item, optional)
-            for i, item in enumerate(value)
-            if not is_left_out(f"{place}[{i}]", item)
-        ]
-    return value
-
-
-def _is_empty(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip() in _EMPTY_TEXTS
-    return value is None or (isinstance(value, Sized) and len(value) == 0)

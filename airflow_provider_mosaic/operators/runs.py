@@ -47,8 +47,8 @@ class MosaicRunAgentOperator(RunWaitOperator):
 
     XCom: ``mosaic_run_id``, as soon as the run is started; ``mosaic_agent_url``, the URL of the agent's page, if the
     connection points to Mosaic itself. At the end of the wait, also after a failure: ``status`` (``completed``,
-    ``partial_complete``, ``failed``, ``cancelled``, or a value that Mosaic adds) and ``output_ids``. The run id is the
-    ``return_value``, also of a partly successful run.
+    ``partial_complete``, ``failed``, ``cancelled``, or a value that Mosaic adds), ``output_ids``, and ``needs_credits``
+    (true) if the run is short of credits. The run id is the ``return_value``, also of a partly successful run.
 
     Errors: ``MosaicRunFailedError`` if the run fails, or one of its subclasses ``MosaicRunPartialError``,
     ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
@@ -163,7 +163,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
         run_options = RunOptions.validated(inputs=inputs, **arguments)
-        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
+        return RunTask(run_options, MosaicHook(self.mosaic_conn_id))
 
 
 class MosaicResumeRunOperator(RunWaitOperator):
@@ -177,8 +177,9 @@ class MosaicResumeRunOperator(RunWaitOperator):
     A retry resumes the run once more if it failed again. If it was cancelled outside Airflow since, it stays cancelled,
     and the task fails without retries; before Airflow 3.3 the task cannot know that, and resumes it.
 
-    XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once; ``status`` and ``output_ids`` at the end of the wait, also
-    after a failure. The run id is the ``return_value``, also of a partly successful run.
+    XCom: ``mosaic_run_id`` and ``mosaic_agent_url`` at once. At the end of the wait, also after a failure: ``status``,
+    ``output_ids``, and ``needs_credits`` (true) if the run is short of credits. The run id is the ``return_value``,
+    also of a partly successful run.
 
     Errors: ``MosaicRunFailedError`` if the run fails again, or one of its subclasses ``MosaicRunPartialError``,
     ``MosaicRunCancelledError`` and ``MosaicNeedsCreditsError``. Without retries: ``MosaicTimeoutError`` after
@@ -267,11 +268,7 @@ class MosaicCancelRunOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> str:
-        """
-        Cancel the run.
-
-        :param context: The task's context.
-        """
+        """Cancel the run."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
         from airflow_provider_mosaic.tasks.items import push_run_item

@@ -2,8 +2,7 @@
 The buttons of a run: cancel and resume.
 
 The run comes from the task instance, never from the request. The run and the task are read again before anything is
-sent. While an action on a run is being sent, others on it are rejected; those of another API server, by Mosaic. Nothing
-is repeated.
+sent. While an action on a run is being sent, others on it are rejected, also by other API servers. Nothing is repeated.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Literal, cast
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import HTTPException
 
@@ -20,9 +20,11 @@ from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, Mosa
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.access import Viewer
+from airflow_provider_mosaic.plugins.action_lock import acquire, lock_variable, release
 from airflow_provider_mosaic.plugins.items import TaskRecord, find_task, log_action
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.pages import Action, ActionResult
+from airflow_provider_mosaic.tasks.items import TaskItem
 
 log = logging.getLogger(__name__)
 
@@ -53,44 +55,46 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     item = task.item
     if item is None or item.kind != "run":
         raise HTTPException(404, "The task has no run.")
-    lock = reads.lock_of(item.conn_id, item.id)
-    if lock.locked():
+    lock = lock_variable(item.conn_id, item.id)
+    if not await run_sync(acquire, lock):
         # Waiting would send this action after the other one, whose result its user has not seen.
         return _not_done("Another action on the run is being sent, so nothing was done. Check the run's status first.")
-    async with lock:
-        # The page may be old.
-        reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
-        run = reading.value
-        if reading.error is not None or run is None:
-            return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
-        # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
-        current = await run_sync(lambda: find_task(task.key))
-        if current is None or current.item != item:
-            return _not_done("The task in Airflow has started again, so nothing was done.")
-        if name not in {action.name for action in available_actions(current, run)}:
-            task_state = current.state or "cleared"
-            return _not_done(
-                f"Run {run.run_id} is {run.status}, and its task is {task_state}. There is nothing to {name}."
-            )
-        await run_sync(
-            lambda: log_action(
-                task.key,
-                event=f"mosaic_{name}_run",
-                owner=viewer.name,
-                facts={"mosaic_run_id": item.id, "mosaic_conn_id": item.conn_id, "status": run.status},
-            )
-        )
-        call = cast("Call[object]", cancel_run(item.id) if name == "cancel" else resume_run(item.id))
-        try:
-            await reads.act(item.conn_id, call)
-        except MosaicConflictError as error:
-            return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
-        except MosaicAmbiguousOutcomeError as error:
-            return _not_done(f"Mosaic may have done it: look at the run's status before you try again. {error}")
-        except MosaicError as error:
-            return _not_done(str(error))
-        finally:
-            reads.forget(item.conn_id)
+    try:
+        return await _check_and_send(reads, task, item, name, viewer)
+    finally:
+        # Also if the viewer has left.
+        with anyio.CancelScope(shield=True):
+            await run_sync(release, lock)
+
+
+async def _check_and_send(
+    reads: MosaicReads, task: TaskRecord, item: TaskItem, name: ActionName, viewer: Viewer
+) -> ActionResult:
+    # The page may be old.
+    reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
+    run = reading.value
+    if reading.error is not None or run is None:
+        return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
+    # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
+    current = await run_sync(find_task, task.key)
+    if current is None or current.item != item:
+        return _not_done("The task in Airflow has started again, so nothing was done.")
+    if name not in {action.name for action in available_actions(current, run)}:
+        task_state = current.state or "cleared"
+        return _not_done(f"Run {run.run_id} is {run.status}, and its task is {task_state}. There is nothing to {name}.")
+    facts = {"mosaic_run_id": item.id, "mosaic_conn_id": item.conn_id, "status": run.status}
+    await run_sync(lambda: log_action(task.key, event=f"mosaic_{name}_run", owner=viewer.name, facts=facts))
+    call = cast("Call[object]", cancel_run(item.id) if name == "cancel" else resume_run(item.id))
+    try:
+        await reads.act(item.conn_id, call)
+    except MosaicConflictError as error:
+        return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
+    except MosaicAmbiguousOutcomeError as error:
+        return _not_done(f"Mosaic may have done it: look at the run's status before you try again. {error}")
+    except MosaicError as error:
+        return _not_done(str(error))
+    finally:
+        reads.forget(item.conn_id)
     log.info("User %r asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
     if name == "cancel":
         return ActionResult(done=True, message=f"Mosaic accepted the cancel of run {item.id}.")

@@ -26,8 +26,9 @@ from airflow_provider_mosaic.plugins.access import (
     csrf_token,
 )
 from airflow_provider_mosaic.plugins.actions import ActionName, act
+from airflow_provider_mosaic.plugins.agent_names import agent_names
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord, find_task
-from airflow_provider_mosaic.plugins.last_night import last_night, used_connections
+from airflow_provider_mosaic.plugins.last_night import last_night, used_agents
 from airflow_provider_mosaic.plugins.media import (
     MediaLinks,
     Variant,
@@ -37,7 +38,7 @@ from airflow_provider_mosaic.plugins.media import (
     run_links,
 )
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
-from airflow_provider_mosaic.plugins.pages import ActionResult, LastNight, TaskPage
+from airflow_provider_mosaic.plugins.pages import ActionResult, AgentNames, ItemKind, LastNight, TaskPage
 from airflow_provider_mosaic.plugins.task_page import read_asset, run_weight, task_page
 from airflow_provider_mosaic.tasks.items import TaskItem
 
@@ -151,23 +152,27 @@ async def _links(reads: MosaicReads, item: TaskItem, *, max_age: float) -> dict[
 @router.get("/last-night", dependencies=MAY_READ)
 async def get_last_night_shell(reads: Reads, readable_dags: ReadableDags) -> Response:
     """Return the HTML of the page. Its script requests the rest."""
-    conn_ids = await run_sync(lambda: used_connections(readable_dags))
-    return await _shell("last_night.html", reads, conn_ids)
+    return await _shell("last_night.html", reads, await run_sync(lambda: used_agents(readable_dags)))
 
 
 @router.get("/api/last-night", dependencies=MAY_READ)
 def get_last_night(
     readable_dags: ReadableDags,
     days: Annotated[Literal[1, 7], BeforeValidator(int)] = 1,
+    kind: ItemKind | Literal["all"] = "run",
     dag_id: str | None = None,
     agent_id: str | None = None,
     state: str | None = None,
     page: Annotated[int, Query(ge=1)] = 1,
 ) -> LastNight:
     """Return the JSON of the page."""
-    return last_night(
-        readable_dags, days=days, dag_id=dag_id or None, agent_id=agent_id or None, state=state or None, page=page
-    )
+    return last_night(readable_dags, days=days, kind=kind, dag_id=dag_id, agent_id=agent_id, state=state, page=page)
+
+
+@router.get("/api/agent-names", dependencies=MAY_READ)
+async def get_agent_names(reads: Reads, readable_dags: ReadableDags) -> AgentNames:
+    """Return the names of the agents on the page. Mosaic is asked once for many viewers."""
+    return AgentNames(names=await agent_names(reads, await run_sync(lambda: used_agents(readable_dags))))
 
 
 # Files and headers

@@ -1,29 +1,44 @@
-"""The page "Last night": what the tasks of this Airflow created in Mosaic. It reads Airflow's database only."""
+"""
+The page "Last night": what the tasks of this Airflow created in Mosaic. It reads Airflow's database only.
+
+Two queries make a page. One counts the items in groups, for the numbers and the filters. The other reads 50 cards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import String, and_, case, func, select, type_coerce
+from sqlalchemy.orm import aliased
+
+from airflow_provider_mosaic.api.endpoints.runs import RunStatus
 from airflow_provider_mosaic.page_address import task_path
-from airflow_provider_mosaic.plugins.items import MOST_TASKS, UNFINISHED, StartedItem, TaskKey, find_started, read_xcoms
+from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskKey
 from airflow_provider_mosaic.plugins.media import FIRST
-from airflow_provider_mosaic.plugins.pages import Card, Choices, LastNight
+from airflow_provider_mosaic.plugins.pages import Card, Choices, ItemKind, LastNight
+from airflow_provider_mosaic.tasks.items import ITEM_KEY, NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY
 
 PAGE_SIZE = 50
+#: The most XComs of a page. The oldest are left out.
+MOST_XCOMS = 10_000
 #: The most choices of a filter.
 _MOST_CHOICES = 500
 _MOST_CONNECTIONS = 20
-_STATUS_KEY = "status"
-_OUTPUTS_KEY = "output_ids"
+_KEY = ("dag_id", "run_id", "task_id", "map_index")
 
 
 def last_night(
     readable_dags: Collection[str],
     *,
     days: Literal[1, 7],
+    kind: ItemKind | Literal["all"] = "run",
     dag_id: str | None = None,
     agent_id: str | None = None,
     state: str | None = None,
@@ -33,80 +48,185 @@ def last_night(
     Return one page of cards, the newest first. Blocks: call it on a thread.
 
     :param readable_dags: The DAGs that the user may read.
-    :param dag_id: Only tasks of this DAG.
+    :param kind: Only items of this kind.
+    :param dag_id: Only items of tasks of this DAG.
     :param agent_id: Only runs of this agent.
-    :param state: Only task instances in this state.
+    :param state: Only items in this state (:attr:`Card.state`).
     :param page: From 1. After the last page, the last one.
     """
     now = datetime.now(timezone.utc)
-    found = find_started(readable_dags, since=now - timedelta(days=days))
-    truncated = len(found) > MOST_TASKS
-    started = found[:MOST_TASKS]
-    chosen = [
-        each
-        for each in started
-        if (dag_id is None or each.key.dag_id == dag_id)
-        and (agent_id is None or each.item.agent_id == agent_id)
-        and (state is None or each.state == state)
-    ]
-    pages = max(1, -(-len(chosen) // PAGE_SIZE))
-    page = min(page, pages)
-    shown = chosen[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    xcoms = read_xcoms((each.key for each in shown if each.item.kind == "run"), (_STATUS_KEY, _OUTPUTS_KEY))
+    items = _items(readable_dags, since=now - timedelta(days=days))
+    filters = {"kind": None if kind == "all" else kind, "dag_id": dag_id, "agent_id": agent_id}
+    wanted = {name: value for name, value in filters.items() if value}
+    with create_session(scoped=False) as session:
+        groups = session.execute(_count(items)).all()
+        matching = [each for each in groups if all(getattr(each, name) == value for name, value in wanted.items())]
+        states = _sums(matching, "state")
+        total = states[state] if state else sum(states.values())
+        pages = max(1, -(-total // PAGE_SIZE))
+        page = min(page, pages)
+        rows = session.execute(_cards(items, wanted | ({"state": state} if state else {}), page=page)).all()
     return LastNight(
         days=days,
+        kind=kind,
         page=page,
         pages=pages,
-        total=len(chosen),
-        truncated=truncated,
-        cards=tuple(_card(each, xcoms.get(each.key, {}), now) for each in shown),
+        total=total,
+        truncated=sum(each.xcoms for each in groups) >= MOST_XCOMS,
+        states={name: count for name, count in states.most_common() if name},
+        cards=tuple(_card(row, now) for row in rows),
         choices=Choices(
-            dag_ids=_choices({each.key.dag_id for each in started}),
-            agent_ids=_choices({each.item.agent_id for each in started}),
-            states=_choices({each.state for each in started}),
+            kinds=tuple(_sums(groups, "kind")),
+            dag_ids=_choices(each.dag_id for each in groups),
+            agent_ids=_choices(each.agent_id for each in groups),
+            states=_choices(each.state for each in groups if kind in ("all", each.kind)),
         ),
     )
 
 
-def used_connections(readable_dags: Collection[str]) -> list[str]:
-    """Return the connections of the items of a week, at most twenty. Blocks: call it on a thread."""
-    week_ago = datetime.now(timezone.utc) - timedelta(days=7)
-    found = dict.fromkeys(each.item.conn_id for each in find_started(readable_dags, since=week_ago))
-    return list(found)[:_MOST_CONNECTIONS]
+def used_agents(readable_dags: Collection[str]) -> dict[str, set[str]]:
+    """Return the connections of the items of a week, at most twenty, each with its agents. Blocks, like the others."""
+    items = _items(readable_dags, since=datetime.now(timezone.utc) - timedelta(days=7))
+    query = select(items.c.conn_id, items.c.agent_id).distinct().order_by(items.c.conn_id)
+    found: dict[str, set[str]] = {}
+    with create_session(scoped=False) as session:
+        for conn_id, agent_id in session.execute(query):
+            if len(found) == _MOST_CONNECTIONS and conn_id not in found:
+                break
+            if conn_id.isprintable():
+                found.setdefault(conn_id, set()).update([agent_id] if agent_id else [])
+    return found
 
 
-def _choices(values: set[str] | set[str | None]) -> tuple[str, ...]:
-    return tuple(sorted(value for value in values if value is not None))[:_MOST_CHOICES]
+def _items(dag_ids: Collection[str], *, since: datetime) -> Any:
+    """
+    Select the items that tasks pushed since a time, with their state.
+
+    ``place`` is 1 for the first task that had the item: the one that created it, before those that waited for it or
+    downloaded it.
+    """
+    xcom = XComModel
+    # Users may write XComs with any JSON.
+    fields = {name: xcom.value[name].as_string() for name in ("kind", "id", "conn_id", "agent_id", "asset_type")}
+    newest = (
+        select(
+            *(xcom.dag_run_id, xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index, xcom.timestamp),
+            *(field.label(name) for name, field in fields.items()),
+        )
+        .where(
+            xcom.key == ITEM_KEY,
+            xcom.timestamp >= since,
+            xcom.dag_id.in_(dag_ids),
+            fields["kind"].in_(get_args(ItemKind)),
+            fields["id"].is_not(None),
+            fields["conn_id"].is_not(None),
+        )
+        .order_by(xcom.timestamp.desc())
+        .limit(MOST_XCOMS)
+        .subquery()
+    )
+    status, status_is_its = _xcom_of(newest.c, STATUS_KEY)
+    text = status.value[()].as_string()
+    place = func.row_number().over(
+        partition_by=(newest.c.conn_id, newest.c.kind, newest.c.id),
+        order_by=(newest.c.timestamp, newest.c.dag_run_id, newest.c.task_id, newest.c.map_index),
+    )
+    return (
+        select(
+            newest,
+            place.label("place"),
+            # With a custom XCom backend, the value is a reference instead of a status.
+            case((text.in_([each.value for each in RunStatus]), text), else_=TaskInstance.state).label("state"),
+            TaskInstance.state.label("task_state"),
+            type_coerce(TaskInstance.rendered_map_index, String).label("map_label"),
+            TaskInstance.start_date,
+            TaskInstance.end_date,
+        )
+        .join(TaskInstance, and_(*(getattr(TaskInstance, name) == newest.c[name] for name in _KEY)))
+        .outerjoin(status, status_is_its)
+        .subquery()
+    )
 
 
-def _card(started: StartedItem, xcoms: dict[str, Any], now: datetime) -> Card:
-    key, item = started.key, started.item
-    status = xcoms.get(_STATUS_KEY)
-    end = started.ended_at or (now if started.state in UNFINISHED else None)
+def _xcom_of(items: Any, key: str) -> tuple[Any, Any]:
+    """Return an alias for another XCom of the same task instances, and the condition of its join."""
+    xcom = aliased(XComModel)
+    columns = ("dag_run_id", "task_id", "map_index")
+    return xcom, and_(xcom.key == key, *(getattr(xcom, name) == items[name] for name in columns))
+
+
+def _count(items: Any) -> Any:
+    """Count the items by all that the filters distinguish, and their XComs, which include those of later tasks."""
+    names = ("kind", "dag_id", "agent_id", "state")
+    return select(
+        *(items.c[name] for name in names),
+        func.count().label("xcoms"),
+        func.sum(case((items.c.place == 1, 1), else_=0)).label("items"),
+    ).group_by(*(items.c[name] for name in names))
+
+
+def _cards(items: Any, wanted: dict[str, str], *, page: int) -> Any:
+    outputs, outputs_are_its = _xcom_of(items.c, OUTPUT_IDS_KEY)
+    credits, credits_are_its = _xcom_of(items.c, NEEDS_CREDITS_KEY)
+    return (
+        select(items, outputs.value.label("output_ids"), credits.value.label("needs_credits"))
+        .outerjoin(outputs, outputs_are_its)
+        .outerjoin(credits, credits_are_its)
+        .where(items.c.place == 1, *(items.c[name] == value for name, value in wanted.items()))
+        .order_by(items.c.timestamp.desc(), items.c.dag_run_id.desc(), items.c.map_index)
+        .limit(PAGE_SIZE)
+        .offset((page - 1) * PAGE_SIZE)
+    )
+
+
+# Cards
+
+
+def _sums(groups: Iterable[Any], name: str) -> Counter[Any]:
+    found: Counter[Any] = Counter()
+    for each in groups:
+        if each.items:
+            found[getattr(each, name)] += int(each.items)
+    return found
+
+
+def _choices(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({value for value in values if value is not None}))[:_MOST_CHOICES]
+
+
+def _card(row: Any, now: datetime) -> Card:
+    key = TaskKey(dag_id=row.dag_id, run_id=row.run_id, task_id=row.task_id, map_index=row.map_index)
     url = task_path(key)
+    end = row.end_date or (now if row.task_state in UNFINISHED else None)
+    # An item can be pushed late: a search finds a run long after its start.
+    start = min(row.start_date or row.timestamp, row.timestamp)
+    may_have_media = _may_have_media(row)
     return Card(
-        kind=item.kind,
+        kind=row.kind,
         dag_id=key.dag_id,
         run_id=key.run_id,
         task_id=key.task_id,
         map_index=key.map_index,
-        item_id=item.id,
-        agent_id=item.agent_id,
-        task_state=started.state,
-        status=status if isinstance(status, str) and len(status) < 100 else None,
-        started_at=started.pushed_at,
-        duration=None if end is None else max(0.0, (end - started.pushed_at).total_seconds()),
+        map_label=row.map_label if key.map_index >= 0 else None,
+        item_id=row.id,
+        agent_id=row.agent_id,
+        state=row.state,
+        task_state=row.task_state,
+        needs_credits=row.needs_credits is True,
+        started_at=row.timestamp,
+        duration=None if end is None else max(0.0, (end - start).total_seconds()),
         page_url=url,
         airflow_url=_airflow_url(key),
-        thumbnail_url=f"media/{url}/{FIRST}/thumbnail" if _may_have_thumbnail(started, xcoms) else None,
+        thumbnail_url=f"media/{url}/{FIRST}/thumbnail" if may_have_media and row.asset_type != "audio" else None,
+        has_media=may_have_media,
     )
 
 
-def _may_have_thumbnail(started: StartedItem, xcoms: dict[str, Any]) -> bool:
-    if started.item.kind == "run":
+def _may_have_media(row: Any) -> bool:
+    if row.kind == "run":
         # The value is a reference instead of a list with a custom XCom backend. Then only Mosaic knows.
-        return started.state not in UNFINISHED and xcoms.get(_OUTPUTS_KEY) != []
-    return started.item.kind == "asset" and started.item.asset_type in ("video", "image")
+        return row.task_state not in UNFINISHED and row.output_ids != []
+    return bool(row.kind == "asset")
 
 
 def _airflow_url(key: TaskKey) -> str:

@@ -14,10 +14,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -77,6 +76,10 @@ class _Kept:
     at: float
     weight: int
 
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.at
+
 
 class _Connection:
     """The requests with one Airflow connection."""
@@ -86,9 +89,8 @@ class _Connection:
         self.client = SharedClient(self._look_up)
         self.slots = asyncio.Semaphore(_MOST_REQUESTS)
         self.access: Access | None = None
-        #: No request is sent before this time.
-        self.paused_until = 0.0
-        self.error: MosaicError | None = None
+        self._last_error: MosaicError | None = None
+        self._paused_until = 0.0
         self._errors = 0
 
     async def _look_up(self) -> Access:
@@ -100,18 +102,28 @@ class _Connection:
         """Return the address and key of the connection, looked up at most a minute ago if requests are sent."""
         return self.access or await self._look_up()
 
+    @property
+    def pause(self) -> float:
+        """Seconds for which no request is sent."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+    @property
+    def pausing_error(self) -> MosaicError | None:
+        """The error because of which no request is sent now."""
+        return self._last_error if self.pause else None
+
     def record_success(self) -> None:
-        """Record that Mosaic responded."""
-        self._errors = 0
-        self.error = None
+        """Record that Mosaic responded. A pause continues: the request was sent before it."""
+        if not self.pause:
+            self._errors = 0
 
     def record_error(self, error: MosaicError) -> None:
         """Record that Mosaic did not respond, or asked for a pause."""
         self._errors += 1
         grown = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
         asked = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
-        self.error = error
-        self.paused_until = max(self.paused_until, time.monotonic() + max(grown, asked))
+        self._last_error = error
+        self._paused_until = max(self._paused_until, time.monotonic() + max(grown, asked))
 
 
 class MosaicReads:
@@ -122,7 +134,6 @@ class MosaicReads:
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._weight = 0
         self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
-        self._actions: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
         """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
@@ -167,13 +178,12 @@ class MosaicReads:
         """
         key = (conn_id, call.method, call.target, repr(call.body), variant)
         kept = self._kept.get(key)
-        now = time.monotonic()
-        if kept is not None and now - kept.at <= (kept.reading.pause if kept.reading.error else max_age):
+        if kept is not None and kept.age <= (kept.reading.pause if kept.reading.error else max_age):
             self._kept.move_to_end(key)
             return cast("Reading[T]", kept.reading)
         connection = self._connection(conn_id)
-        if now < connection.paused_until:
-            return _failed(kept, connection.error, connection.paused_until - now)
+        if connection.pausing_error is not None:
+            return self._stale(key, connection.pausing_error, connection.pause)
         task = self._running.get(key)
         if task is None:
             # An empty context: the request belongs to no single viewer.
@@ -195,10 +205,6 @@ class MosaicReads:
         except MosaicError as error:
             raise call.final_error(error) from None
 
-    def lock_of(self, *key: str) -> asyncio.Lock:
-        """Return the lock of the actions on one item. It exists as long as an action holds it."""
-        return self._actions.setdefault(key, asyncio.Lock())
-
     def forget(self, conn_id: str) -> None:
         """Read everything of a connection again: an action has changed it."""
         for key in [key for key in self._kept if key[0] == conn_id]:
@@ -210,21 +216,27 @@ class MosaicReads:
     async def _fetch(
         self, key: tuple[str, ...], connection: _Connection, call: Call[T], weigh: Callable[[T], int]
     ) -> Reading[T]:
+        """Send a request when the connection has a free slot. Keep its response, or the error of this item."""
         try:
             with _deadline(READ_TIMEOUT, "Other requests to Mosaic with this connection take too long."):
                 await connection.slots.acquire()
         except MosaicTransportError as error:
             # Nothing was sent, so this is no reason for a pause of the connection.
-            return _failed(self._kept.get(key), error, _FIRST_PAUSE)
+            return self._stale(key, error, _FIRST_PAUSE)
         try:
-            started = time.monotonic()
-            if started < connection.paused_until:
+            if connection.pausing_error is not None:
                 # Another request failed while this one waited for its slot.
-                return _failed(self._kept.get(key), connection.error, connection.paused_until - started)
+                return self._stale(key, connection.pausing_error, connection.pause)
+            started = time.monotonic()
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
                 value = await connection.client.send(call)
         except MosaicError as error:
-            return self._after_error(key, connection, error)
+            if _concerns_connection(error):
+                connection.record_error(error)
+                return self._stale(key, error, connection.pause)
+            if isinstance(error, MosaicConnectionError):
+                self._drop_missing(key[0], connection)
+            return self._keep_error(key, error)
         finally:
             connection.slots.release()
         connection.record_success()
@@ -232,15 +244,16 @@ class MosaicReads:
         self._keep(key, fresh, weigh(value))
         return fresh
 
-    def _after_error(self, key: tuple[str, ...], connection: _Connection, error: MosaicError) -> Reading[Any]:
+    def _stale(self, key: tuple[str, ...], error: MosaicError, pause: float) -> Reading[Any]:
+        """Return what was read last, with the reason why there is nothing newer."""
         kept = self._kept.get(key)
-        if isinstance(error, (MosaicRateLimitError, MosaicTransportError)) or error.retry_after is not None:
-            connection.record_error(error)
-            return _failed(kept, error, connection.paused_until - time.monotonic())
-        if isinstance(error, MosaicConnectionError):
-            self._drop_missing(key[0], connection)
-        pause = _FIRST_PAUSE if kept is None else min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause))
-        reading = _failed(kept, error, pause)
+        return replace(kept.reading if kept else Reading[Any](), error=error, pause=pause)
+
+    def _keep_error(self, key: tuple[str, ...], error: MosaicError) -> Reading[Any]:
+        """Keep the error of one item, for twice as long as the one before."""
+        kept = self._kept.get(key)
+        pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause)) if kept else _FIRST_PAUSE
+        reading = self._stale(key, error, pause)
         self._keep(key, reading, kept.weight if kept else 1)
         return reading
 
@@ -267,9 +280,9 @@ class MosaicReads:
         return self._connections.setdefault(conn_id, _Connection(conn_id))
 
 
-def _failed(kept: _Kept | None, error: MosaicError | None, pause: float) -> Reading[Any]:
-    last = kept.reading if kept else Reading[Any]()
-    return Reading(value=last.value, read_at=last.read_at, seconds=last.seconds, error=error, pause=pause)
+def _concerns_connection(error: MosaicError) -> bool:
+    """Return whether other requests would fail too: Mosaic does not respond, or asks for a pause."""
+    return isinstance(error, (MosaicRateLimitError, MosaicTransportError)) or error.retry_after is not None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 ProblemKind = Literal["not_started", "not_ours", "not_found", "no_access", "unreachable"]
 MediaKind = Literal["video", "image", "audio", "file"]
+ItemKind = Literal["run", "post", "asset"]
 
 
 class PageModel(BaseModel):
@@ -157,7 +158,7 @@ class TaskPage(PageModel):
     :param csrf_token: Sent back in the header ``X-CSRF-Token`` of an action. Null for a viewer who may only read.
     """
 
-    kind: Literal["run", "post", "asset", "none"]
+    kind: ItemKind | Literal["none"]
     dag_id: str
     run_id: str
     task_id: str
@@ -187,36 +188,43 @@ class ActionResult(PageModel):
 
 class Card(PageModel):
     """
-    A task instance that created something in Mosaic.
+    Something in Mosaic, with the task instance that created it.
 
+    :param map_label: The name of a mapped task instance: its ``map_index_template``, else its index. Else null.
+    :param state: The status of a run when it ended, else the state of the task instance; null before it is scheduled.
+    :param task_state: The state of the task instance in Airflow.
+    :param needs_credits: Whether the run ended for lack of credits. Mosaic does not report what a run cost.
+    :param started_at: When the task created it.
+    :param duration: Seconds of the task instance's last attempt until its end, or until now.
     :param page_url: The page of the task instance.
     :param airflow_url: The task instance in Airflow's UI, relative to the plugin's prefix.
-    :param task_state: The state of the task instance in Airflow; null before it is scheduled.
-    :param status: The status in Mosaic as the task saw it last; null while the task is waiting.
-    :param started_at: When the task created it.
-    :param duration: Seconds from then to the task's end, or until now.
     :param thumbnail_url: Redirects to the preview of the first output; null if there is certainly none.
+    :param has_media: Whether there may be something to play: the first of the media of ``api/{page_url}``.
     """
 
-    kind: Literal["run", "post", "asset"]
+    kind: ItemKind
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
+    map_label: str | None
     item_id: str
     agent_id: str | None
+    state: str | None
     task_state: str | None
-    status: str | None
+    needs_credits: bool
     started_at: datetime
     duration: float | None
     page_url: str
     airflow_url: str
     thumbnail_url: str | None
+    has_media: bool
 
 
 class Choices(PageModel):
-    """What the filters of the page can be set to: values among the cards of these days."""
+    """What the filters of the page can be set to: values among the items of these days."""
 
+    kinds: tuple[ItemKind, ...]
     dag_ids: tuple[str, ...]
     agent_ids: tuple[str, ...]
     states: tuple[str, ...]
@@ -224,16 +232,25 @@ class Choices(PageModel):
 
 class LastNight(PageModel):
     """
-    The page "Last night", ``GET api/last-night?days=1|7&dag_id=&agent_id=&state=&page=1``.
+    The page "Last night", ``GET api/last-night?days=1|7&kind=run|post|asset|all&dag_id=&agent_id=&state=&page=1``.
 
     :param total: Number of cards on all pages, after the filters.
     :param truncated: Whether older cards of these days are left out, because there are too many.
+    :param states: Number of cards by state, after the filters except that of the state.
     """
 
     days: Literal[1, 7]
+    kind: Literal["run", "post", "asset", "all"]
     page: int
     pages: int
     total: int
     truncated: bool
+    states: dict[str, int]
     cards: tuple[Card, ...]
     choices: Choices
+
+
+class AgentNames(PageModel):
+    """The names of the agents of a week by id, ``GET api/agent-names``. Agents that cannot be read are missing."""
+
+    names: dict[str, str]

@@ -21,6 +21,10 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 #: XCom key of the item.
 ITEM_KEY = "mosaic_item"
+#: XCom keys at the end of a run. The last one exists only if the run is short of credits.
+STATUS_KEY = "status"
+OUTPUT_IDS_KEY = "output_ids"
+NEEDS_CREDITS_KEY = "needs_credits"
 
 
 class TaskItem(BaseModel):

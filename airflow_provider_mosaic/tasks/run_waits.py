@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus, get_run
@@ -29,14 +29,14 @@ from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout, read_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_run_item
+from airflow_provider_mosaic.tasks.items import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_run_item
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -76,7 +76,8 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook)
         self._advise = advise
         self._durable = durable
-        #: The run that a kill cancels, from the start of the run on.
+        #: The run that a kill cancels at once. The run of an earlier attempt is none until the wait for it starts: the
+        #: task may resume or replace it before, and the wait must cancel what comes of that.
         self.active_run_id: str | None = None
         self._killed = False
         # Whether Airflow ended the task because its API server is away.
@@ -230,14 +231,14 @@ class RunWait(CompletionWaiter[Run]):
     def _stopped(self) -> bool:
         return self._killed
 
-    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str | Deferral:
+    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str:
         self.active_run_id = item_id
         if self._killed:
             # The id was unknown when the task was killed.
             raise self._killed_error(context, item_id)
         try:
             return super()._wait(context, item_id, **options)
-        except Exception:
+        except (Exception, TaskDeferred):
             raise
         except BaseException:
             # Airflow raises one when execution_timeout has passed, and kills the task next.
@@ -315,9 +316,11 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
 
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:
-    """Push the status and the outputs of a run at the end of the wait."""
-    push_xcom(context, "status", run.status, subject=f"run {run.run_id!r}")
-    push_xcom(context, "output_ids", run.output_ids, subject=f"run {run.run_id!r}")
+    """Push the status and the outputs of a run at the end of the wait, and whether it is short of credits."""
+    push_xcom(context, STATUS_KEY, run.status, subject=f"run {run.run_id!r}")
+    push_xcom(context, OUTPUT_IDS_KEY, run.output_ids, subject=f"run {run.run_id!r}")
+    if run.needs_credits:
+        push_xcom(context, NEEDS_CREDITS_KEY, True, subject=f"run {run.run_id!r}")
 
 
 def run_after_cancel(hook: MosaicHook, run_id: str, pauses: Iterable[float]) -> Run | None:

@@ -62,7 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="where to create the folder with the videos (default: the directory for temporary files)",
     )
-    demo.add_argument("--no-keep", action="store_true", help="do not wait for Enter at the end")
+    demo.add_argument(
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        help="leave Airflow and the emulator running until Enter or Ctrl-C (default: only on a terminal)",
+    )
     sample = commands.add_parser("sample", help="write a short recording")
     sample.add_argument("file", type=Path, help="the MP4 file to write")
     return parser
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         # Standard input is None if the shell closed it.
         is_terminal = sys.stdin is not None and sys.stdin.isatty()
-        return command.main(directory=options.results, keep=not options.no_keep and is_terminal)
+        return command.main(directory=options.results, keep=is_terminal if options.keep is None else options.keep)
     if options.command == "sample":
         return _write_sample(options.file)
     # Removed from the environment, so that ffmpeg does not inherit them.

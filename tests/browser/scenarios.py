@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -14,8 +15,21 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.instance import AirflowInstance
 from mosaic_emulator.local_airflow.processes import poll
 
+from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.endpoints.agents import create_agent, update_agent
+from airflow_provider_mosaic.clients.sync_client import SyncClient
+
 SHORTS_MAKER = "a0000000-0000-4000-8000-000000000001"
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"
+#: Parameters of the tiles that generate an image and audio, by node type.
+GENERATION = {
+    "18b998a0-2ea7-4676-a5d3-3ae6c8ac0b72": {"prompt": "A lighthouse at night"},
+    "14687f30-5fd0-468f-8239-2784d83df95b": {"mode": "music"},
+}
+
+
+#: Mapped task instances of the DAG edit_many.
+MAPPED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +80,21 @@ class Scenarios:
         finally:
             self._mosaic.configure(failing_nodes={})
 
+    @cached_property
+    def generated(self) -> Task:
+        """A run that generated an image and a sound."""
+        with SyncClient(Access(api_key=self._mosaic.api_key, base_url=self._mosaic.url)) as client:
+            agent_id = client.send(create_agent(name="Picture and sound")).agent_id
+            operations = [
+                {"op": "create_node", "temp_ref_id": str(number), "node_type_id": type_id, "params_used": params}
+                for number, (type_id, params) in enumerate(GENERATION.items())
+            ]
+            client.send(update_agent(agent_id, operations=operations))
+        self._mosaic.configure(hold_runs=False)
+        run_id = self._airflow.trigger("generate", {"agent": agent_id})
+        self._airflow.wait_for_task("generate", run_id, "edit", "success", timeout=120)
+        return Task(dag_id="generate", run_id=run_id, task_id="edit")
+
     def running(self) -> Task:
         """Start another run that stays at its first tile until a test ends it."""
         return self._edited(SHORTS_MAKER, "deferred", lambda run_id: None)
@@ -97,7 +126,7 @@ class Scenarios:
         """
         Return the id of a DAG whose task has this number of finished mapped instances.
 
-        Airflow runs one of them; the others are copies of its rows.
+        Airflow runs a few of them. The others are copies of rows, with runs that do not exist.
         """
         self._mosaic.configure(hold_runs=False)
         run_id = self._airflow.trigger("edit_many")
@@ -107,7 +136,7 @@ class Scenarios:
 
 
 def copy_task_instance(database: Path, run_id: str, number: int) -> None:
-    """Copy the rows of a mapped task instance, until there are ``number``."""
+    """Copy the rows of a mapped task instance, until there are ``number``, each with a run of its own."""
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         connection.execute("PRAGMA busy_timeout = 60000")
         for table in ("task_instance", "xcom"):
@@ -115,8 +144,14 @@ def copy_task_instance(database: Path, run_id: str, number: int) -> None:
             names = ", ".join(f'"{name}"' for name in columns)
             rows = connection.execute(f"SELECT {names} FROM {table} WHERE run_id = ? AND map_index = 0", [run_id])
             for row in rows.fetchall():
-                for index in range(1, number):
+                for index in range(MAPPED, number):
                     values = dict(zip(columns, row, strict=True)) | {"map_index": index}
+                    if "rendered_map_index" in values:
+                        values["rendered_map_index"] = str(index)
+                    if values.get("key") == "mosaic_item":
+                        values["value"] = json.dumps(json.loads(values["value"]) | {"id": f"run-{index}"})
+                    if values.get("key") == "output_ids":
+                        values["value"] = "[]"
                     if "id" in values:
                         values["id"] = uuid.uuid4().hex
                     marks = ", ".join("?" * len(values))

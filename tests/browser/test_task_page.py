@@ -22,6 +22,7 @@ STATES = {
     "finished": "Completed",
     "failed": "Failed",
     "partial": "Partly completed",
+    "generated": "Completed",
     "upload": "Uploaded",
     "post": "Partly failed",
 }
@@ -149,6 +150,17 @@ def test_partial_run_shows_its_outputs_and_the_failed_tile(ui: AirflowUi, scenar
     expect(frame.locator(".outputs figure")).to_have_count(1)
     # Mosaic does not resume partial runs.
     expect(frame.get_by_role("button", name="Resume run")).to_have_count(0)
+
+
+def test_image_is_enlarged_and_sound_plays(ui: AirflowUi, scenarios: Scenarios, screenshots: Path) -> None:
+    frame = ui.open_task(scenarios.generated)
+    frame.get_by_role("button", name="Enlarge Image Generation").click()
+    wait_until(frame, "document.querySelector('.media.open .frame > img')?.naturalWidth > 0")
+    frame.get_by_role("button", name="Play Audio Generation").click()
+    wait_until_plays(frame, beyond=0.3)
+    assert frame.locator("audio").count() == 1
+    ui.screenshot(screenshots / "image-and-sound.png")
+    assert ui.serious_findings(frame) == []
 
 
 def test_upload_shows_a_preview_that_plays(ui: AirflowUi, scenarios: Scenarios) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mosaic_emulator.local_airflow.instance import AirflowInstance
 from mosaic_emulator.local_airflow.processes import poll
 from mosaic_emulator.local_airflow.rest import RestError
+from sqlalchemy import create_engine, text
 
 from plugins.seed import seed
 
@@ -49,6 +50,7 @@ class ApiServer:
     def __init__(
         self, home: Path, *, connections: Mapping[str, str], environment: Mapping[str, str] | None = None
     ) -> None:
+        self._connections = connections
         self._instance = AirflowInstance(
             home,
             environment={
@@ -63,6 +65,12 @@ class ApiServer:
         self._instance.services = {"api-server": self._instance.services["api-server"]}
         self.url = self._instance.url
         self._tokens: dict[str, str] = {}
+
+    def another(self, home: Path) -> ApiServer:
+        """Return another API server with the same database and secrets."""
+        shared = ("DATABASE__SQL_ALCHEMY_CONN", "API__SECRET_KEY", "API_AUTH__JWT_SECRET")
+        environment = {name: self._instance.environment[name] for name in (f"AIRFLOW__{each}" for each in shared)}
+        return ApiServer(home, connections=self._connections, environment=environment)
 
     def __enter__(self) -> ApiServer:
         instance = self._instance
@@ -111,6 +119,14 @@ class ApiServer:
         )
         assert response.status == 201, response.body
 
+    def add_variable(self, key: str, value: str) -> None:
+        """Save a Variable in Airflow's database."""
+        insert = text("INSERT INTO variable (key, val, is_encrypted) VALUES (:key, :val, 0)")
+        engine = create_engine(self._instance.sql_connection)
+        with engine.begin() as connection:
+            connection.execute(insert, {"key": key, "val": value})
+        engine.dispose()
+
     def request(
         self, method: str, path: str, *, user: str | None, headers: Mapping[str, str], body: bytes | None = None
     ) -> Answer:
@@ -156,6 +172,7 @@ def task_row(
     state: str | None = "success",
     operator: str = "MosaicRunAgentOperator",
     age: float = 60.0,
+    rendered_map_index: str | None = None,
     **xcoms: Any,
 ) -> dict[str, Any]:
     """Return a task instance for :meth:`ApiServer.seed`."""
@@ -167,6 +184,7 @@ def task_row(
         "state": state,
         "operator": operator,
         "age": age,
+        "rendered_map_index": rendered_map_index,
         "xcoms": xcoms,
     }
 

@@ -22,8 +22,8 @@ def seed(database: str, tasks: Iterable[Mapping[str, Any]]) -> None:
 
     :param database: The URL of the database.
 
-    :param tasks: For each: ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``operator``, ``state``, ``xcoms`` by
-        key, and ``age``, seconds since its XComs were pushed.
+    :param tasks: For each: ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``operator``, ``state``,
+        ``rendered_map_index``, ``xcoms`` by key, and ``age``, seconds since its XComs were pushed.
     """
     now = datetime.now(timezone.utc)
     tasks = list(tasks)
@@ -63,6 +63,7 @@ def seed(database: str, tasks: Iterable[Mapping[str, Any]]) -> None:
                     **place,
                     id=uuid.uuid4(),
                     operator=task["operator"],
+                    rendered_map_index=task["rendered_map_index"],
                     custom_operator_name=task["operator"],
                     state=task["state"],
                     pool="default_pool",
@@ -79,7 +80,7 @@ def seed(database: str, tasks: Iterable[Mapping[str, Any]]) -> None:
                 {**place, "dag_run_id": runs[key], "key": name, "value": value, "timestamp": pushed}
                 for name, value in task["xcoms"].items()
             ]
-        session.execute(insert(TaskInstance), rows)
+        session.execute(TaskInstance.__table__.insert(), rows)
         if xcoms:
             session.execute(insert(XComModel), xcoms)
     engine.dispose()

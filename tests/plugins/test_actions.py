@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.api.endpoints.runs import get_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.plugins.action_lock import lock_variable
 from plugins.api_server import ApiServer, path_of, task_row
 from plugins.runs import ended_run, held, item
 
@@ -68,24 +72,54 @@ def test_the_audit_log_names_the_user_and_the_run(
     assert run_id in entry["extra"]
 
 
-def test_two_users_who_resume_at_once_resume_once(
-    server: ApiServer, mosaic: Emulator, client: SyncClient, name: str
+@pytest.fixture(scope="module")
+def second_server(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """Run another API server on the same database."""
+    with server.another(tmp_path_factory.mktemp("second")) as second:
+        yield second
+
+
+def test_users_of_two_servers_who_resume_at_once_resume_once(
+    server: ApiServer, second_server: ApiServer, mosaic: Emulator, client: SyncClient, name: str
 ) -> None:
     run_id = held(mosaic, client)
     mosaic.finish_run(run_id, status="failed")
     row = task_row(name, state="failed", mosaic_item=item("run", run_id))
     server.seed([row])
-    mosaic.inject("hang", method="POST", path=RESUME, seconds=1, times=1)
-    tokens = [server.get(f"/mosaic/api/{path_of(row)}", user=user).json["csrf_token"] for user in ("admin", "editor")]
+    # Mosaic would accept a second resume: the run still looks as before.
+    mosaic.inject("hang", method="POST", path=RESUME, seconds=1, times=None)
+    path = f"/mosaic/api/{path_of(row)}"
+    presses = [(each, user) for each in (server, second_server) for user in ("admin", "editor")]
+    tokens = {user: server.get(path, user=user).json["csrf_token"] for user in ("admin", "editor")}
+    together = Barrier(len(presses))
 
-    def resume(user: str, token: str) -> bool:
-        path = f"/mosaic/api/{path_of(row)}/resume"
-        return bool(server.post(path, user=user, headers={"X-CSRF-Token": token}).json["done"])
+    def resume(press: tuple[ApiServer, str]) -> bool:
+        pressed, user = press
+        # The page of one server works at the other.
+        assert pressed.get(path, user=user).json["run"]["id"] == run_id
+        together.wait(timeout=60)
+        response = pressed.post(f"{path}/resume", user=user, headers={"X-CSRF-Token": tokens[user]})
+        assert response.status == 200, pressed.log[-5000:]
+        return bool(response.json["done"])
 
     with ThreadPoolExecutor() as pool:
-        done = list(pool.map(resume, ("admin", "editor"), tokens))
-    assert sorted(done) == [False, True]
+        done = list(pool.map(resume, presses))
+    assert sorted(done) == [False, False, False, True]
     assert mosaic.counts().requests[f"POST {RESUME}"] == 1
+    variables = server.get("/api/v2/variables?variable_key_pattern=mosaic_action").json["variables"]
+    assert variables == []
+
+
+@pytest.mark.parametrize(("minutes", "done"), [(1, False), (-1, True)])
+def test_an_action_of_a_server_that_died_blocks_others_for_a_while(
+    server: ApiServer, mosaic: Emulator, client: SyncClient, name: str, minutes: int, done: bool
+) -> None:
+    run_id = held(mosaic, client)
+    row = task_row(name, state="running", mosaic_item=item("run", run_id))
+    server.seed([row])
+    expiry = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+    server.add_variable(lock_variable("mosaic_default", run_id), expiry.isoformat())
+    assert press(server, row)["done"] is done
 
 
 def test_an_old_page_cannot_cancel_a_run_that_has_ended(

@@ -11,7 +11,7 @@ import pytest
 from mosaic_emulator import Emulator
 
 from plugins.api_server import ApiServer, task_row
-from plugins.runs import item
+from plugins.runs import TWO_VERSIONS, item
 
 pytestmark = pytest.mark.airflow
 
@@ -42,8 +42,33 @@ def thousand(server: ApiServer) -> list[dict[str, Any]]:
         for n in range(20)
     ]
     older = [task_row("edit", dag_id="night_0", run_id="older", age=8 * DAY, mosaic_item=item("run", "older"))]
+    # A run that another task downloads, with labels of the rows and without credits; a post; an upload.
+    one_each = [
+        task_row(
+            "edit",
+            dag_id="one_each",
+            map_index=0,
+            state="up_for_retry",
+            age=100,
+            rendered_map_index="interview.mp4",
+            mosaic_item=item("run", "short-of-credits", agent_id="agent-c"),
+            status="failed",
+            output_ids=[],
+            needs_credits=True,
+        ),
+        task_row("download", dag_id="one_each", age=50, mosaic_item=item("run", "short-of-credits")),
+        task_row("post", dag_id="one_each", age=40, mosaic_item=item("post", "a-post")),
+        task_row("upload", dag_id="one_each", age=30, mosaic_item=item("asset", "sound", asset_type="audio")),
+        # Users may push any XCom.
+        *(
+            task_row(f"wrong_{n}", dag_id="one_each", age=20, mosaic_item=value)
+            for n, value in enumerate(
+                ["text", 1, [], {"kind": "run"}, {"kind": "x", "id": "i", "conn_id": "c"}, {"kind": ["run"], "id": 5}]
+            )
+        ),
+    ]
     hidden = [task_row("edit", dag_id="hidden_night", age=300, mosaic_item=item("run", "hidden"))]
-    server.seed([*recent, *old, *older, *hidden])
+    server.seed([*recent, *old, *older, *one_each, *hidden])
     return recent
 
 
@@ -86,6 +111,11 @@ def test_the_newest_are_first_and_old_ones_are_left_out(server: ApiServer, thous
         ("dag_id=night_0&state=failed", 50),
         ("agent_id=agent-a&state=failed", 100),
         ("dag_id=none", 0),
+        ("dag_id=one_each", 1),
+        ("dag_id=one_each&kind=post", 1),
+        ("dag_id=one_each&kind=asset", 1),
+        ("dag_id=one_each&kind=all", 3),
+        ("dag_id=one_each&state=failed", 1),
     ],
 )
 def test_filters(server: ApiServer, thousand: list[dict[str, Any]], query: str, total: int) -> None:
@@ -99,12 +129,36 @@ def test_filters(server: ApiServer, thousand: list[dict[str, Any]], query: str, 
 
 def test_cards_show_what_the_task_saw(server: ApiServer, thousand: list[dict[str, Any]]) -> None:
     [failed, *_] = cards(server, "dag_id=night_0&state=failed")["cards"]
-    assert (failed["status"], failed["thumbnail_url"]) == ("failed", None)
+    assert (failed["state"], failed["thumbnail_url"], failed["has_media"]) == ("failed", None, False)
     [card, *_] = cards(server, "dag_id=night_1")["cards"]
-    assert (card["status"], card["task_state"], card["duration"]) == ("completed", "success", 60.0)
+    assert (card["state"], card["task_state"], card["duration"]) == ("completed", "success", 60.0)
     assert card["page_url"].startswith("tasks/night_1/run_0/edit/")
     assert card["airflow_url"] == f"../dags/night_1/runs/run_0/tasks/edit/mapped/{card['map_index']}"
     assert card["thumbnail_url"] == f"media/{card['page_url']}/first/thumbnail"
+
+
+def test_an_item_has_one_card_of_the_task_that_created_it(server: ApiServer, thousand: list[dict[str, Any]]) -> None:
+    sound, post, run = cards(server, "dag_id=one_each&kind=all")["cards"]
+    assert [each["task_id"] for each in (sound, post, run)] == ["upload", "post", "edit"]
+    assert (run["state"], run["task_state"], run["needs_credits"]) == ("failed", "up_for_retry", True)
+    assert (run["map_label"], post["map_label"]) == ("interview.mp4", None)
+    assert (sound["has_media"], sound["thumbnail_url"], post["has_media"]) == (True, None, False)
+
+
+def test_numbers_by_state(server: ApiServer, thousand: list[dict[str, Any]]) -> None:
+    found = cards(server, "dag_id=night_0&state=failed")
+    # Those of the other filters: the page shows what else there is.
+    assert found["states"] == {"completed": 200, "failed": 50}
+    assert cards(server, "dag_id=one_each&kind=all")["states"] == {"success": 2, "failed": 1}
+
+
+def test_agents_have_names(server: ApiServer, mosaic: Emulator, thousand: list[dict[str, Any]], name: str) -> None:
+    server.seed([task_row(name, mosaic_item=item("run", name, agent_id=TWO_VERSIONS))])
+    for _ in range(3):
+        names = server.get("/mosaic/api/agent-names", user="viewer").json["names"]
+        # The agents of the tests have none, and other agents of Mosaic are nobody's business.
+        assert names == {TWO_VERSIONS: "Two versions"}
+    assert mosaic.counts().requests["GET /agents"] == 1
 
 
 def test_viewers_see_the_dags_that_they_may_read(server: ApiServer, thousand: list[dict[str, Any]]) -> None:

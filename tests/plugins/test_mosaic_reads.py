@@ -109,6 +109,24 @@ def test_a_rate_limit_pauses_the_whole_connection(mosaic: Emulator, client: Sync
     assert mosaic.counts().requests[READ] == 2
 
 
+def test_a_response_to_an_older_request_does_not_end_a_pause(mosaic: Emulator, client: SyncClient) -> None:
+    slow, limited, other = start(client), start(client), start(client)
+
+    async def steps(reads: MosaicReads) -> tuple[Reading[Run], Reading[Run]]:
+        mosaic.inject("slow_body", path=PATH, seconds=1)
+        before = asyncio.ensure_future(reads.read(CONN, get_run(slow), max_age=0))
+        while READ not in mosaic.counts().requests:
+            await asyncio.sleep(0.05)
+        mosaic.inject("rate_limit", path=PATH, retry_after=30)
+        await reads.read(CONN, get_run(limited), max_age=0)
+        return await before, await reads.read(CONN, get_run(other), max_age=0)
+
+    finished, paused = run(steps)
+    assert finished.error is None
+    assert isinstance(paused.error, MosaicRateLimitError)
+    assert mosaic.counts().requests[READ] == 2
+
+
 def test_requests_that_wait_for_others_are_not_sent_in_a_pause(
     mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

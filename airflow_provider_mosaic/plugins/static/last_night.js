@@ -1,10 +1,10 @@
-/** "Last night": a card for each task instance that created something in Mosaic. */
+/** "Last night": a card for each run, post or upload in Mosaic, with the task that created it. */
 
 import { followTheme, letLinksLeaveFrame } from "./airflow.js";
 import { ROOT, RequestError, get, unexpected } from "./api.js";
 import { element, icon, setChildren, setKeyedChildren } from "./elements.js";
 import { counted, duration, number, timeElement } from "./format.js";
-import { thumbnail } from "./media.js";
+import { showInFrame, thumbnail } from "./media.js";
 import { pageMessage, requestMessage } from "./problems.js";
 import { capitalized, labelOf, stateElement, toneOf } from "./states.js";
 
@@ -13,15 +13,29 @@ import { capitalized, labelOf, stateElement, toneOf } from "./states.js";
 
 /** @type {<T extends HTMLElement = HTMLElement>(selector: string) => T} */
 const find = (selector) => /** @type {any} */ (document.querySelector(selector));
-const [cards, total, message, pager, position] = ["#cards", "#total", "#message", "#pager", "#position"].map((each) =>
-  find(each),
-);
+const [cards, total, states, message, pager, position] = [
+  "#cards",
+  "#total",
+  "#states",
+  "#message",
+  "#pager",
+  "#position",
+].map((each) => find(each));
 const [newer, older] = ["[name=newer]", "[name=older]"].map((each) => /** @type {HTMLButtonElement} */ (find(each)));
 const filters = /** @type {HTMLFormElement} */ (find("#filters"));
 
 /** The filters that list the values of these days, each with its field of `choices`. */
 const CHOICES = /** @type {const} */ ({ dag_id: "dag_ids", agent_id: "agent_ids", state: "states" });
 
+/** What the filter "Show" calls a card. */
+const NOUNS = { run: "run", post: "post", asset: "upload", all: "item" };
+
+/** The names of agents by id. */
+let names = new Map();
+/** Agents whose names were requested. */
+const requested = new Set();
+/** @type {LastNight | null} The newest response. */
+let shown = null;
 /** What is shown: the query of the page's own address. */
 let query = new URLSearchParams(location.search);
 /** Number of the newest request. A slow response to an older one is dropped. */
@@ -62,9 +76,23 @@ async function load() {
   if (request === newest) cards.setAttribute("aria-busy", "false");
 }
 
+/**
+ * Request the names of new agents. Mosaic is asked for them, so the page does not wait.
+ *
+ * @param {string[]} agents
+ */
+async function loadNames(agents) {
+  if (agents.every((agent) => requested.has(agent))) return;
+  for (const agent of agents) requested.add(agent);
+  const found = await get("api/agent-names").catch(() => ({ names: {} }));
+  names = new Map(Object.entries(found.names));
+  if (shown) show(shown);
+}
+
 /** @param {RequestError} error */
 function showError(error) {
   cards.replaceChildren();
+  states.replaceChildren();
   total.textContent = "";
   pager.hidden = true;
   message.replaceChildren(requestMessage(error));
@@ -72,43 +100,67 @@ function showError(error) {
 
 /** @param {LastNight} night */
 function show(night) {
+  shown = night;
   showFilters(night);
   setKeyedChildren(cards, night.cards, keyOf, createCard, updateCard);
   const days = night.days === 1 ? "24 hours" : `${night.days} days`;
-  total.textContent = `${counted(night.total, "task")} in the last ${days}${night.truncated ? "; older ones are left out" : ""}`;
-  message.replaceChildren(...(night.total === 0 ? [emptyMessage(days)] : []));
+  total.textContent = `${counted(night.total, NOUNS[night.kind])} in the last ${days}${night.truncated ? "; older ones are left out" : ""}`;
+  const counts = Object.entries(night.states);
+  setChildren(
+    states,
+    ...counts.map(([state, count]) => element("li", { "data-tone": toneOf(state) }, `${number(count)} ${labelOf(state)}`)),
+  );
+  message.replaceChildren(...(night.total === 0 ? [emptyMessage(night, days)] : []));
   pager.hidden = night.pages <= 1;
   position.textContent = `Page ${number(night.page)} of ${number(night.pages)}`;
   newer.disabled = night.page <= 1;
   older.disabled = night.page >= night.pages;
+  loadNames(night.choices.agent_ids);
 }
 
-/** @param {string} days */
-function emptyMessage(days) {
-  const isFiltered = Object.keys(CHOICES).some((name) => query.has(name));
-  if (isFiltered) return pageMessage("No task matches the filters", "Choose other filters, or a longer time.");
-  return pageMessage(
-    "Nothing ran",
-    `No task of a DAG that you may read created anything in Mosaic in the last ${days}.`,
-  );
+/**
+ * @param {LastNight} night
+ * @param {string} days
+ */
+function emptyMessage({ kind, choices }, days) {
+  if (Object.keys(CHOICES).some((name) => query.has(name))) {
+    return pageMessage("Nothing matches the filters", "Choose other filters, or a longer time.");
+  }
+  const noun = NOUNS[kind];
+  const others = choices.kinds.length > 0 ? ` Choose Everything to see ${choices.kinds.map(plural).join(" and ")}.` : "";
+  return pageMessage(`No ${noun}s`, `No task of a DAG that you may read has a ${noun} in the last ${days}.${others}`);
+}
+
+/** @param {string} kind */
+function plural(kind) {
+  return `${NOUNS[/** @type {keyof typeof NOUNS} */ (kind)]}s`;
 }
 
 /** @param {LastNight} night */
-function showFilters({ days, choices }) {
+function showFilters({ days, kind, choices }) {
   selectOf("days").value = String(days);
+  selectOf("kind").value = kind;
   for (const [name, field] of Object.entries(CHOICES)) {
     const chosen = query.get(name) ?? "";
     // The value of a bookmark may have no card today.
     const values = new Set([...choices[field], chosen].filter(Boolean));
-    const text = name === "state" ? (/** @type {string} */ state) => capitalized(labelOf(state)) : String;
+    /** @type {(value: string) => string} */
+    const text = name === "state" ? (state) => capitalized(labelOf(state)) : name === "agent_id" ? agentName : String;
+    const options = [...values].map((value) => ({ value, text: text(value) }));
+    options.sort((a, b) => a.text.localeCompare(b.text));
     const select = selectOf(name);
     setChildren(
       select,
       element("option", { value: "" }, "All"),
-      ...[...values].map((value) => element("option", { value }, text(value))),
+      ...options.map(({ value, text }) => element("option", { value }, text)),
     );
     select.value = chosen;
   }
+}
+
+/** @param {string} agent */
+function agentName(agent) {
+  return names.get(agent) ?? agent;
 }
 
 /** @param {string} name */
@@ -142,32 +194,80 @@ function updateCard(item, card) {
   // A running run may get its thumbnail later. Others are not loaded again.
   if (item.dataset.thumbnail !== String(card.thumbnail_url)) {
     item.dataset.thumbnail = String(card.thumbnail_url);
-    frame.replaceChildren(icon(ICONS[card.kind]), ...(card.thumbnail_url ? [thumbnail(card.thumbnail_url)] : []));
+    article.classList.remove("open");
+    setChildren(
+      frame,
+      icon(ICONS[card.kind]),
+      card.thumbnail_url && thumbnail(card.thumbnail_url),
+      card.has_media && playButton(article, frame, card),
+    );
   }
-  const state = card.status ?? card.task_state ?? "waiting";
+  const state = card.state ?? "waiting";
   article.dataset.tone = toneOf(state);
-  const task = card.map_index < 0 ? card.task_id : `${card.task_id} [${card.map_index}]`;
   const link = { href: new URL(card.airflow_url, ROOT).href, target: "_top", "data-leaves-frame": true };
+  const title = titleOf(card);
   setChildren(
     body,
     element("p", { class: "row" }, stateElement(state), element("span", { class: "muted" }, duration(card.duration))),
-    element("h2", {}, element("a", link, card.dag_id)),
-    element("p", { class: "row" }, element("span", {}, task), timeElement(card.started_at)),
+    element("h2", {}, element("a", link, title)),
     element(
       "p",
-      { class: "muted detail", title: card.agent_id ?? card.item_id },
-      card.agent_id ? `Agent ${card.agent_id}` : card.item_id,
+      { class: "place muted" },
+      title !== card.dag_id && element("span", {}, card.dag_id),
+      !title.startsWith(card.task_id) && element("span", {}, card.task_id),
     ),
-    taskFailed(card, state) && element("p", { class: "muted" }, "The task in Airflow failed."),
+    element(
+      "p",
+      { class: "row muted" },
+      element(
+        "span",
+        { class: "detail", title: card.agent_id ?? card.item_id },
+        card.agent_id ? agentName(card.agent_id) : card.item_id,
+      ),
+      timeElement(card.started_at),
+    ),
+    card.needs_credits && element("p", {}, element("span", { class: "tag" }, "short of credits")),
+    taskNote(card, state) && element("p", { class: "muted" }, taskNote(card, state)),
   );
 }
 
+/** @param {Card} card */
+function titleOf({ dag_id, task_id, map_index, map_label }) {
+  if (map_index < 0) return dag_id;
+  return map_label && map_label !== String(map_index) ? map_label : `${task_id} [${map_index}]`;
+}
+
 /**
- * Return whether the task failed, although its item in Mosaic did not.
+ * @param {HTMLElement} article
+ * @param {HTMLElement} frame
+ * @param {Card} card
+ */
+function playButton(article, frame, card) {
+  const button = element("button", { type: "button", class: "play", "aria-label": `Play ${titleOf(card)}` }, icon("play"));
+  button.addEventListener("click", async () => {
+    button.toggleAttribute("disabled", true);
+    try {
+      // Only Mosaic knows whether it is a video, an image or audio.
+      const page = await get(`api/${card.page_url}`);
+      const media = [...(page.run?.outputs ?? []), ...(page.asset ? [page.asset] : [])].find(({ url }) => url);
+      if (!media) throw new RequestError(404, page.problem?.message ?? "There is nothing to play.");
+      article.classList.add("open");
+      showInFrame(frame, { ...media, name: titleOf(card) });
+    } catch (error) {
+      const text = (error instanceof RequestError ? error : unexpected(error)).message;
+      button.replaceWith(element("p", { class: "note", role: "alert" }, text));
+    }
+  });
+  return button;
+}
+
+/**
+ * Return what Airflow's task does, if the state in Mosaic does not tell.
  *
  * @param {Card} card
  * @param {string} state
  */
-function taskFailed(card, state) {
-  return card.task_state === "failed" && toneOf(state) !== "failed";
+function taskNote({ task_state }, state) {
+  if (task_state === "up_for_retry" && state !== task_state) return "Airflow retries the task.";
+  return task_state === "failed" && toneOf(state) !== "failed" ? "The task in Airflow failed." : "";
 }

@@ -139,29 +139,36 @@ function opener(figure, media, picture) {
 }
 
 /**
- * Play or show the media in the place of its thumbnail.
- *
  * @param {HTMLElement} figure
  * @param {Media} media
  */
 function open(figure, media) {
   figure.classList.add("open");
-  const address = new URL(/** @type {string} */ (media.url), ROOT);
-  const frame = frameOf(figure);
-  frame.classList.toggle("sound", media.kind === "audio");
-  if (media.kind === "image") {
-    frame.replaceChildren(element("img", { alt: media.name, src: address.href }));
-  } else {
-    const player = createPlayer(media, address, (message) => {
-      frame.append(element("p", { class: "player-error", role: "alert" }, message));
-    });
-    frame.replaceChildren(player);
-    player.play().catch(() => {}); // the controls remain
-    player.focus({ preventScroll: true });
-  }
+  showInFrame(frameOf(figure), media);
   showCaption(figure, media);
   const instant = matchMedia("(prefers-reduced-motion: reduce)").matches;
   figure.scrollIntoView({ block: "nearest", behavior: instant ? "auto" : "smooth" });
+}
+
+/**
+ * Play or show the media in the place of its thumbnail.
+ *
+ * @param {HTMLElement} frame
+ * @param {Media} media
+ */
+export function showInFrame(frame, media) {
+  const address = new URL(/** @type {string} */ (media.url), ROOT);
+  frame.classList.toggle("sound", media.kind === "audio");
+  if (media.kind === "image") {
+    frame.replaceChildren(element("img", { alt: media.name, src: address.href }));
+    return;
+  }
+  const player = createPlayer(media, address, (message) => {
+    frame.append(element("p", { class: "player-error", role: "alert" }, message));
+  });
+  frame.replaceChildren(player);
+  player.play().catch(() => {}); // the controls remain
+  player.focus({ preventScroll: true });
 }
 
 /**

@@ -89,23 +89,29 @@
  * @property {string} run_id
  * @property {string} task_id
  * @property {number} map_index
+ * @property {string | null} map_label
  * @property {string} item_id
  * @property {string | null} agent_id
+ * @property {string | null} state
  * @property {string | null} task_state
- * @property {string | null} status
+ * @property {boolean} needs_credits
  * @property {string} started_at
  * @property {number | null} duration Seconds.
+ * @property {string} page_url
  * @property {string} airflow_url
  * @property {string | null} thumbnail_url
+ * @property {boolean} has_media
  *
  * @typedef {object} LastNight
  * @property {1 | 7} days
+ * @property {"run" | "post" | "asset" | "all"} kind
  * @property {number} page
  * @property {number} pages
  * @property {number} total
  * @property {boolean} truncated
+ * @property {Record<string, number>} states
  * @property {Card[]} cards
- * @property {{dag_ids: string[], agent_ids: string[], states: string[]}} choices
+ * @property {{kinds: string[], dag_ids: string[], agent_ids: string[], states: string[]}} choices
  */
 
 export {};

@@ -25,6 +25,8 @@ _CLOCK = time.monotonic()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INSTALL = "pip install 'airflow-provider-mosaic[emulator]'"
 _DAGS = Path(__file__).with_name("dags")
+#: The page of the provider in Airflow's UI.
+_LAST_NIGHT = "/plugin/mosaic_last_night"
 
 
 class StopRequested(BaseException):
@@ -37,7 +39,7 @@ def main(*, directory: Path | None, keep: bool) -> int:
 
     :param directory: Where to create a folder for the recordings, the edited files and the page. By default the
         directory for temporary files.
-    :param keep: Whether to leave everything running until Enter is pressed.
+    :param keep: Whether to leave everything running until Enter is pressed or a signal arrives.
     """
     try:
         airflow_version = version("apache-airflow-core")
@@ -99,9 +101,8 @@ def _run(folder: Path, airflow_version: str, *, keep: bool) -> None:
             page = write_page(folder / "index.html", sources, edited, pipeline.story, mosaic.counts())
             _print_results(edited, page, mosaic.counts())
             if keep:
-                print(f"Airflow: {airflow.url}/dags/{DAG_ID} (no password)\nMosaic:  {mosaic.url}")
-                print("Both keep running until you press Enter.", flush=True)
-                sys.stdin.readline()
+                _print_addresses(airflow.url, mosaic.url)
+                _wait_for_enter()
         finally:
             _ignore_signals()
             # The terminal may be closed.
@@ -129,6 +130,23 @@ def _print_results(edited: dict[str, list[Path]], page: Path, counts: Counts) ->
         f"\nMosaic has counted {counts.uploads_finalized} uploads, {counts.runs_started} started runs, "
         f"{counts.runs_resumed} resumed, {counts.posts_made} posts.\n\nBefore and after: {page.as_uri()}\n"
     )
+
+
+def _print_addresses(airflow: str, mosaic: str) -> None:
+    print(
+        f"Last night: {airflow}{_LAST_NIGHT} (Browse > Mosaic; no password)\n"
+        f"Airflow:    {airflow}/dags/{DAG_ID}\n"
+        f"Mosaic:     {mosaic}\n"
+        "All of them keep running until you press Enter or Ctrl-C.",
+        flush=True,
+    )
+
+
+def _wait_for_enter() -> None:
+    """Wait for Enter or a signal. Standard input may be no terminal, and end at once."""
+    with contextlib.suppress(StopRequested):
+        if sys.stdin is None or not (sys.stdin.readline() or sys.stdin.isatty()):
+            signal.pause()
 
 
 def _ignore_signals() -> None:

@@ -28,7 +28,12 @@ def edit_recording() -> None:
 def edit_many() -> None:
     MosaicRunAgentOperator.partial(
         task_id="edit", agent_id="a0000000-0000-4000-8000-000000000004", poll_interval=1, deferrable=True
-    ).expand(update_params=[{}])
+    ).expand(update_params=[{}] * 6)
+
+
+@dag(schedule=None, params={"agent": Param(type="string")})
+def generate() -> None:
+    MosaicRunAgentOperator(task_id="edit", agent_id="{{ params.agent }}", poll_interval=1, deferrable=True)
 
 
 @dag(schedule=None, params={"run": Param(type="string")})
@@ -51,4 +56,5 @@ def publish() -> None:
 
 edit_recording()
 edit_many()
+generate()
 publish()
