@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
-from airflow_provider_mosaic.operators.rendering import find_none, keep_constants, without_empty, written_arguments
-from airflow_provider_mosaic.validation import template_markers
+from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,6 +20,11 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import RunTask
+
+# Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
+_MAPPED = "{{ mapped }}"
+# The texts to which a template renders an empty value.
+_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
 
 class MosaicOperator(MosaicBaseOperator):
@@ -99,7 +103,7 @@ class MosaicOperator(MosaicBaseOperator):
             publishing_not_started(context, self._creates),
         ):
             markers = template_markers(context["dag"])
-            for name, written in written_arguments(context, self).items():
+            for name, written in self._written_arguments(context).items():
                 rendered = keep_constants(written, getattr(self, name), markers)
                 setattr(self, name, rendered)
                 empty = list(find_none(name, written, rendered))
@@ -127,6 +131,22 @@ class MosaicOperator(MosaicBaseOperator):
         for name in {place.partition("[")[0] for place in self.optional}:
             value = without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)
+
+    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
+        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
+        from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+        task = context["dag"].task_dict.get(self.task_id)
+        if not isinstance(task, MappedOperator):
+            return {name: getattr(task, name, None) for name in self.template_fields}
+        mapped: Any = task.expand_input.value
+        if isinstance(mapped, Mapping):
+            mapped = dict.fromkeys(mapped, _MAPPED)
+        elif isinstance(mapped, Sequence):
+            mapped = mapped[context["ti"].map_index or 0]
+        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
+        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
+        return {name: written.get(name) for name in self.template_fields}
 
 
 class WaitingOperator(MosaicOperator):
@@ -211,3 +231,70 @@ class RunWaitOperator(WaitingOperator):
         """Cancel the run, within the few seconds that Airflow leaves."""
         if self._active is not None:
             self._active.wait.on_kill()
+
+
+# Compare the rendered arguments of a task with what the DAG file has in their place.
+
+
+def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
+    """
+    Return the rendered value, but keep the texts of the DAG file that have no template.
+
+    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+
+    :param markers: The starts of templates in this DAG.
+    """
+    if isinstance(written, str):
+        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
+    if type(written) is type(rendered) is dict:
+        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
+    return rendered
+
+
+def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
+    """
+    Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
+
+    Skip the places in which the DAG file itself has None.
+    """
+    if written is None:
+        return
+    if rendered is None or (isinstance(written, str) and rendered == "None" != written):
+        yield place, rendered
+    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
+        for key in written.keys() & rendered.keys():
+            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
+    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
+        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
+            yield from find_none(f"{place}[{i}]", before, after)
+
+
+def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
+    """Return a value without the optional places that are empty; None if the value itself is one of them."""
+
+    def is_left_out(place: str, value: Any) -> bool:
+        return place in optional and _is_empty(value)
+
+    if is_left_out(place, value):
+        return None
+    if isinstance(value, Mapping):
+        return {
+            key: without_empty(f"{place}[{key!r}]", item, optional)
+            for key, item in value.items()
+            if not is_left_out(f"{place}[{key!r}]", item)
+        }
+    if isinstance(value, (list, tuple)):
+        return [
+            without_empty(f"{place}[{i}]", item, optional)
+            for i, item in enumerate(value)
+            if not is_left_out(f"{place}[{i}]", item)
+        ]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in _EMPTY_TEXTS
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
