@@ -64,9 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--keep",
-        action=argparse.BooleanOptionalAction,
+        action="store_true",
+        default=None,
         help="leave Airflow and the emulator running until Enter or Ctrl-C (default: only on a terminal)",
     )
+    demo.add_argument("--no-keep", dest="keep", action="store_false", help="stop them at the end")
     sample = commands.add_parser("sample", help="write a short recording")
     sample.add_argument("file", type=Path, help="the MP4 file to write")
     return parser

@@ -156,7 +156,7 @@ def test_agents_have_names(server: ApiServer, mosaic: Emulator, thousand: list[d
     server.seed([task_row(name, mosaic_item=item("run", name, agent_id=TWO_VERSIONS))])
     for _ in range(3):
         names = server.get("/mosaic/api/agent-names", user="viewer").json["names"]
-        # The agents of the tests have none, and other agents of Mosaic are nobody's business.
+        # The agents of the other rows do not exist. Agents without a run are left out.
         assert names == {TWO_VERSIONS: "Two versions"}
     assert mosaic.counts().requests["GET /agents"] == 1
 

@@ -206,16 +206,13 @@ function updateCard(item, card) {
   article.dataset.tone = toneOf(state);
   const link = { href: new URL(card.airflow_url, ROOT).href, target: "_top", "data-leaves-frame": true };
   const title = titleOf(card);
+  // What the title does not say.
+  const place = [title !== card.dag_id && card.dag_id, title !== `${card.task_id} [${card.map_index}]` && card.task_id];
   setChildren(
     body,
     element("p", { class: "row" }, stateElement(state), element("span", { class: "muted" }, duration(card.duration))),
     element("h2", {}, element("a", link, title)),
-    element(
-      "p",
-      { class: "place muted" },
-      title !== card.dag_id && element("span", {}, card.dag_id),
-      !title.startsWith(card.task_id) && element("span", {}, card.task_id),
-    ),
+    element("p", { class: "place muted" }, ...place.map((each) => each && element("span", {}, each))),
     element(
       "p",
       { class: "row muted" },
