@@ -21,8 +21,6 @@ from ipaddress import ip_address
 from typing import Any, NoReturn, get_args
 from urllib.parse import urlsplit
 
-from airflow_provider_mosaic.api.suggestions import suggest
-
 #: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
 Validator = Callable[[str, Any], Any]
 
@@ -269,6 +267,8 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """Return a text that is one of the choices."""
     known = tuple(choices)
     if not isinstance(value, str) or value not in known:
+        from airflow_provider_mosaic.api.suggestions import suggest
+
         raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
     return value
 

@@ -34,7 +34,6 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.post_options import validate_provider_options
 from airflow_provider_mosaic.api.run_inputs import SOURCES, validate_params, validate_video_inputs
-from airflow_provider_mosaic.api.suggestions import suggest
 
 #: How a task ends after a partial success.
 OnPartial = Literal["warn", "fail", "skip"]
@@ -65,9 +64,12 @@ def validate_platform(name: str, value: Any) -> str:
     """Return a platform in lower case. A platform that Mosaic does not document is accepted."""
     platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
-    hint = "" if platform in platforms else suggest(platform, platforms, similarity=_TYPO_SIMILARITY)
-    if hint:
-        raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
+    if platform not in platforms:
+        from airflow_provider_mosaic.api.suggestions import suggest
+
+        hint = suggest(platform, platforms, similarity=_TYPO_SIMILARITY)
+        if hint:
+            raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
     return platform
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -22,8 +23,6 @@ def suggest(unknown: object, known: Iterable[str], *, similarity: float = 0.6) -
     """
     if not isinstance(unknown, str):
         return ""
-    import difflib
-
     by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)}
     similar = difflib.get_close_matches(normalize_name(unknown[:_COMPARED]), list(by_plain), cutoff=similarity)
     return f" Did you mean {', '.join(by_plain[each] for each in similar)}?" if similar else ""
